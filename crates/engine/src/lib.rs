@@ -1,1 +1,19 @@
-//! Placeholder.
+//! Engine: what one core does, without threads, sockets, files or clocks.
+//!
+//! A [`Core`] holds a shard and the sessions pinned to its core. The server (or the simulator) gives it
+//! the bytes and messages that came in, calls [`Core::turn`], and takes away output and messages. All
+//! that is not ours (chance, sending, the process) is a [`World`].
+//!
+//! Not here: how bytes travel (`server`), what commands mean (`commands`), how data lies in memory
+//! (`keyspace`, `structures`).
+
+mod core;
+pub mod limits;
+mod message;
+mod session;
+mod world;
+
+pub use crate::core::{Core, CoreSetup, Output, Turn};
+pub use message::Message;
+pub use session::{Peer, SessionId};
+pub use world::{Now, ProcessFacts, ShutdownRequest, World};

@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Structures: shapes in memory, and the only room with unsafe code for data.
+//!
+//! ```text
+//! Table ──cells──► Entry (one block: header, expiry, key, value)      Wheel: what is due when
+//! ```
+//!
+//! Not here: which slot or database a table serves, what a change means to others (`keyspace`).
+
+#![expect(unsafe_code, reason = "this room is where data takes its shape in memory")]
+
+mod block;
+mod entry;
+mod hash;
+mod prefetch;
+mod table;
+
+pub use block::block_bytes;
+pub use entry::{Content, ENTRY_PART_BYTES_MAX, Encoding, Entry};
+pub use hash::KeyHasher;
+pub use table::{EntryMut, EntryRef, Place, TAGS, Table};

@@ -1,0 +1,65 @@
+//! World: all that is not ours. The server has one, the simulator another.
+
+use basalt_commands::config::Config;
+use basalt_keyspace::ShardId;
+
+use crate::Message;
+
+/// The moment of a turn, read once by the world and used for all that the turn does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds since 1970, as Redis counts expiry.
+    pub unix_ms: u64,
+    /// Microseconds since some fixed moment; never runs backwards.
+    pub monotonic_us: u64,
+}
+
+/// How SHUTDOWN was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownRequest {
+    /// `Some(true)` for SAVE, `Some(false)` for NOSAVE, `None` where the configuration decides.
+    pub save: Option<bool>,
+    /// Don't wait for replicas.
+    pub now: bool,
+    /// Stop even where a save fails.
+    pub force: bool,
+}
+
+/// Facts of the process that only the outside knows; INFO shows them.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessFacts {
+    pub pid: u32,
+    pub uptime_s: u64,
+    pub rss_bytes: u64,
+    pub system_memory_bytes: u64,
+    /// CPU seconds of the process in user and kernel mode.
+    pub cpu_user_s: f64,
+    pub cpu_system_s: f64,
+    pub executable: String,
+    pub config_file: String,
+    pub os: String,
+    pub run_id: String,
+    pub tcp_port: u16,
+}
+
+/// All that is not ours.
+pub trait World {
+    /// Hands a message to another shard's core. Never refuses: the engine keeps to
+    /// [`crate::limits::MESSAGES_IN_FLIGHT_MAX`].
+    fn send(&mut self, to: ShardId, message: Message);
+    /// The next number of this core's source of chance.
+    fn random(&mut self) -> u64;
+    /// Microseconds that never run backwards, read afresh: for budgets within a turn.
+    fn monotonic_us(&mut self) -> u64;
+    fn process(&mut self) -> ProcessFacts;
+    /// Ends the process, once this turn's output is on its way.
+    fn shutdown(&mut self, request: ShutdownRequest);
+    /// SHUTDOWN ABORT: false where no shutdown is under way.
+    fn abort_shutdown(&mut self) -> bool;
+    /// CONFIG REWRITE: writes the settings into the file that the server was started with.
+    fn rewrite_config(&mut self, config: &Config) -> Result<(), String>;
+    /// DEBUG SLEEP: stalls the whole core.
+    fn stall(&mut self, duration_us: u64);
+    /// A line for the log.
+    fn log(&mut self, line: &str);
+}

@@ -1,0 +1,542 @@
+//! Entry: a key with its value, expiry and metadata, in one block of memory.
+//!
+//! ```text
+//! narrow (key and value up to 255 bytes)          wide (anything longer)
+//! ┌────┬────────┬────┬────┬───────────┬─────┬───────┐  ┌────┬────────┬─────────┬───────────┬──────…
+//! │form│ access │klen│vlen│ expire_at │ key │ value │  │form│ access │klen vlen│ expire_at │ key …
+//! │ 1  │   3    │ 1  │ 1  │  0 or 8   │klen │ vlen  │  │ 1  │   3    │ 4    4  │  0 or 8   │
+//! └────┴────────┴────┴────┴───────────┴─────┴───────┘  └────┴────────┴─────────┴───────────┴──────…
+//! ```
+//!
+//! A 16-byte key with a 10-byte value takes a block of 32 bytes. An integer value takes its 8 bytes in
+//! place; a string that was changed in the middle or grew lives in a heap buffer with room to grow, and
+//! the block holds its pointer.
+//!
+//! Not here: where entries are found (`table`), when they expire (`wheel`), who may change them
+//! (`keyspace`).
+
+use std::ptr::NonNull;
+
+use crate::block;
+use crate::prefetch::prefetch;
+
+const FORM_ENCODING: u8 = 0b0000_1111;
+const FORM_HAS_EXPIRY: u8 = 0b0001_0000;
+const FORM_WIDE: u8 = 0b0010_0000;
+const FORM_CHANGED: u8 = 0b0100_0000;
+
+const NARROW_HEADER: usize = 6;
+const WIDE_HEADER: usize = 12;
+const EXPIRY_BYTES: usize = 8;
+const ACCESS_MASK: u32 = 0x00FF_FFFF;
+
+/// LIMIT: keys and values of a block are counted in 32 bits.
+pub const ENTRY_PART_BYTES_MAX: usize = u32::MAX as usize;
+
+/// Strings that grow by APPEND or SETRANGE move from the block to a buffer with room to spare beyond this.
+const INLINE_GROWN_MAX: usize = 1024;
+
+/// The longest string that Redis calls `embstr`.
+const EMBSTR_BYTES_MAX: usize = 44;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Form {
+    Inline = 0,
+    Integer = 1,
+    Buffer = 2,
+}
+
+/// A value as it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content<'a> {
+    Bytes(&'a [u8]),
+    Integer(i64),
+}
+
+/// How a value is stored, by Redis' name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Int,
+    Embstr,
+    Raw,
+}
+
+impl Encoding {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Int => "int",
+            Self::Embstr => "embstr",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+/// A key with its value, expiry and metadata. Owns its block.
+#[derive(Debug)]
+pub struct Entry(NonNull<u8>);
+
+// SAFETY: an entry owns its block alone; nothing in it is tied to a thread.
+unsafe impl Send for Entry {}
+
+/// What the first bytes of a block say about the rest.
+#[derive(Clone, Copy)]
+struct Shape {
+    form: u8,
+    key_at: usize,
+    key_len: usize,
+    value_len: usize,
+}
+
+impl Shape {
+    #[inline]
+    fn new(encoding: Form, key_len: usize, value_len: usize, has_expiry: bool) -> Self {
+        let mut form = encoding as u8;
+        let mut key_at = NARROW_HEADER;
+        if key_len > 255 || value_len > 255 {
+            form |= FORM_WIDE;
+            key_at = WIDE_HEADER;
+        }
+        if has_expiry {
+            form |= FORM_HAS_EXPIRY;
+            key_at += EXPIRY_BYTES;
+        }
+        Self { form, key_at, key_len, value_len }
+    }
+
+    #[inline]
+    fn value_at(&self) -> usize {
+        self.key_at + self.key_len
+    }
+
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.key_at + self.key_len + self.value_len
+    }
+}
+
+impl Entry {
+    /// A string entry. `access` is the 24-bit LRU or LFU word.
+    pub fn string(key: &[u8], value: &[u8], expire_at_ms: Option<u64>, access: u32) -> Self {
+        let entry = Self::with_parts(Form::Inline, key, value.len(), expire_at_ms, access);
+        let shape = entry.shape();
+        // SAFETY: the block was made for this shape.
+        unsafe { entry.write(shape.value_at(), value) };
+        entry
+    }
+
+    /// An entry whose value is an integer, in place.
+    pub fn integer(key: &[u8], value: i64, expire_at_ms: Option<u64>, access: u32) -> Self {
+        let entry = Self::with_parts(Form::Integer, key, size_of::<i64>(), expire_at_ms, access);
+        let shape = entry.shape();
+        // SAFETY: the block was made for this shape.
+        unsafe { entry.write(shape.value_at(), &value.to_le_bytes()) };
+        entry
+    }
+
+    fn buffer(key: &[u8], value: Vec<u8>, expire_at_ms: Option<u64>, access: u32) -> Self {
+        let entry = Self::with_parts(Form::Buffer, key, size_of::<u64>(), expire_at_ms, access);
+        let pointer = Box::into_raw(Box::new(value)).expose_provenance() as u64;
+        let shape = entry.shape();
+        // SAFETY: the block was made for this shape.
+        unsafe { entry.write(shape.value_at(), &pointer.to_le_bytes()) };
+        entry
+    }
+
+    fn with_parts(
+        encoding: Form,
+        key: &[u8],
+        value_len: usize,
+        expire_at_ms: Option<u64>,
+        access: u32,
+    ) -> Self {
+        assert!(
+            key.len() <= ENTRY_PART_BYTES_MAX && value_len <= ENTRY_PART_BYTES_MAX,
+            "requests are limited to far less than 4 GiB"
+        );
+        let shape = Shape::new(encoding, key.len(), value_len, expire_at_ms.is_some());
+        let mut entry = Self(block::allocate(shape.bytes()));
+        // SAFETY: the block has room for the whole shape, of which the header comes first.
+        unsafe {
+            entry.write(0, &[shape.form]);
+            if shape.form & FORM_WIDE == 0 {
+                entry.write(4, &[key.len() as u8, value_len as u8]);
+            } else {
+                entry.write(4, &(key.len() as u32).to_le_bytes());
+                entry.write(8, &(value_len as u32).to_le_bytes());
+            }
+            if let Some(at) = expire_at_ms {
+                entry.write(shape.key_at - EXPIRY_BYTES, &at.to_le_bytes());
+            }
+            entry.write(shape.key_at, key);
+        }
+        entry.set_access(access);
+        entry
+    }
+
+    /// # Safety
+    /// `at + bytes.len()` lies within the block.
+    #[inline]
+    unsafe fn write(&self, at: usize, bytes: &[u8]) {
+        // SAFETY: the caller keeps within the block, which nobody else holds.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.as_ptr().add(at), bytes.len());
+        }
+    }
+
+    /// # Safety
+    /// `at + N` lies within the block's written bytes.
+    #[inline]
+    unsafe fn read<const N: usize>(&self, at: usize) -> [u8; N] {
+        // SAFETY: the caller keeps within the written bytes; a byte array has no alignment.
+        unsafe { self.0.as_ptr().add(at).cast::<[u8; N]>().read() }
+    }
+
+    #[inline]
+    fn shape(&self) -> Shape {
+        // SAFETY: every block starts with a header, whose form tells how long it is.
+        unsafe {
+            let [form] = self.read::<1>(0);
+            let (mut key_at, key_len, value_len) = if form & FORM_WIDE == 0 {
+                let [key_len, value_len] = self.read::<2>(4);
+                (NARROW_HEADER, usize::from(key_len), usize::from(value_len))
+            } else {
+                let key_len = u32::from_le_bytes(self.read::<4>(4));
+                let value_len = u32::from_le_bytes(self.read::<4>(8));
+                (WIDE_HEADER, key_len as usize, value_len as usize)
+            };
+            if form & FORM_HAS_EXPIRY != 0 {
+                key_at += EXPIRY_BYTES;
+            }
+            Shape { form, key_at, key_len, value_len }
+        }
+    }
+
+    #[inline]
+    fn encoding_form(&self) -> Form {
+        // SAFETY: the form is the first byte of every block.
+        match unsafe { self.read::<1>(0) }[0] & FORM_ENCODING {
+            0 => Form::Inline,
+            1 => Form::Integer,
+            _ => Form::Buffer,
+        }
+    }
+
+    #[inline]
+    pub fn key(&self) -> &[u8] {
+        let shape = self.shape();
+        // SAFETY: the key lies within the block.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(shape.key_at), shape.key_len) }
+    }
+
+    #[inline]
+    pub fn content(&self) -> Content<'_> {
+        let shape = self.shape();
+        match self.encoding_form() {
+            // SAFETY: the value lies within the block.
+            Form::Inline => Content::Bytes(unsafe {
+                std::slice::from_raw_parts(self.0.as_ptr().add(shape.value_at()), shape.value_len)
+            }),
+            Form::Integer => {
+                // SAFETY: an integer takes the value's 8 bytes.
+                let bytes = unsafe { self.read(shape.value_at()) };
+                Content::Integer(i64::from_le_bytes(bytes))
+            }
+            // SAFETY: the pointer is this entry's own buffer, alive as long as the entry.
+            Form::Buffer => Content::Bytes(unsafe { &*self.buffer_pointer(&shape) }),
+        }
+    }
+
+    #[inline]
+    fn buffer_pointer(&self, shape: &Shape) -> *mut Vec<u8> {
+        // SAFETY: a buffer's pointer takes the value's 8 bytes.
+        let address = u64::from_le_bytes(unsafe { self.read(shape.value_at()) });
+        std::ptr::with_exposed_provenance_mut(address as usize)
+    }
+
+    /// The length of the value as a string.
+    pub fn value_len(&self) -> usize {
+        match self.content() {
+            Content::Bytes(bytes) => bytes.len(),
+            Content::Integer(value) => decimal_len(value),
+        }
+    }
+
+    pub fn encoding(&self) -> Encoding {
+        let shape = self.shape();
+        match self.encoding_form() {
+            Form::Integer => Encoding::Int,
+            Form::Inline
+                if shape.form & FORM_CHANGED == 0 && shape.value_len <= EMBSTR_BYTES_MAX =>
+            {
+                Encoding::Embstr
+            }
+            Form::Inline | Form::Buffer => Encoding::Raw,
+        }
+    }
+
+    #[inline]
+    pub fn expire_at_ms(&self) -> Option<u64> {
+        // SAFETY: the form is the first byte of every block.
+        let [form] = unsafe { self.read::<1>(0) };
+        if form & FORM_HAS_EXPIRY == 0 {
+            return None;
+        }
+        let at = if form & FORM_WIDE == 0 { NARROW_HEADER } else { WIDE_HEADER };
+        // SAFETY: the form says that the expiry stands behind the header.
+        Some(u64::from_le_bytes(unsafe { self.read(at) }))
+    }
+
+    /// The 24-bit LRU or LFU word.
+    #[inline]
+    pub fn access(&self) -> u32 {
+        // SAFETY: the access word is part of every header.
+        let [_, a, b, c] = unsafe { self.read::<4>(0) };
+        u32::from_le_bytes([a, b, c, 0])
+    }
+
+    #[inline]
+    pub fn set_access(&mut self, access: u32) {
+        let [a, b, c, _] = (access & ACCESS_MASK).to_le_bytes();
+        // SAFETY: the access word is part of every header.
+        unsafe { self.write(1, &[a, b, c]) };
+    }
+
+    /// Overwrites an integer by another, in place. The entry must hold an integer.
+    pub fn replace_integer(&mut self, value: i64) {
+        assert!(self.encoding_form() == Form::Integer, "only an integer is replaced in place");
+        let shape = self.shape();
+        // SAFETY: an integer takes the value's 8 bytes.
+        unsafe { self.write(shape.value_at(), &value.to_le_bytes()) };
+    }
+
+    /// Overwrites the value by a string in place, if the block is of the right class for the result.
+    /// The expiry is given, taken away or replaced with it. False where a new entry is needed.
+    pub fn overwrite_string(&mut self, value: &[u8], expire_at_ms: Option<u64>) -> bool {
+        let shape = self.shape();
+        if shape.form & FORM_ENCODING == Form::Buffer as u8 {
+            return false;
+        }
+        let next = Shape::new(Form::Inline, shape.key_len, value.len(), expire_at_ms.is_some());
+        if next.key_at != shape.key_at
+            || block::block_bytes(next.bytes()) != block::block_bytes(shape.bytes())
+        {
+            return false;
+        }
+        // SAFETY: both shapes have their key at one place and fit the same class of block; the header
+        // is of one kind, since `key_at` and the expiry decide it together with the form below.
+        unsafe {
+            if (next.form ^ shape.form) & (FORM_WIDE | FORM_HAS_EXPIRY) != 0 {
+                return false;
+            }
+            self.write(0, &[next.form]);
+            if next.form & FORM_WIDE == 0 {
+                self.write(5, &[value.len() as u8]);
+            } else {
+                self.write(8, &(value.len() as u32).to_le_bytes());
+            }
+            if let Some(at) = expire_at_ms {
+                self.write(next.key_at - EXPIRY_BYTES, &at.to_le_bytes());
+            }
+            self.write(next.value_at(), value);
+        }
+        true
+    }
+
+    /// Sets or takes away the expiry; where the room for it changes, the entry moves to another block.
+    pub fn set_expire_at_ms(&mut self, expire_at_ms: Option<u64>) {
+        let shape = self.shape();
+        match (expire_at_ms, shape.form & FORM_HAS_EXPIRY != 0) {
+            (None, false) => {}
+            (Some(at), true) => {
+                // SAFETY: the form says that the expiry stands before the key.
+                unsafe { self.write(shape.key_at - EXPIRY_BYTES, &at.to_le_bytes()) };
+            }
+            _ => self.rebuild(expire_at_ms),
+        }
+    }
+
+    /// Moves to a new block with or without room for an expiry; a buffer is handed over, not copied.
+    fn rebuild(&mut self, expire_at_ms: Option<u64>) {
+        let shape = self.shape();
+        let next = Shape::new(
+            self.encoding_form(),
+            shape.key_len,
+            shape.value_len,
+            expire_at_ms.is_some(),
+        );
+        let moved = Self(block::allocate(next.bytes()));
+        // SAFETY: the new block has room for its shape; header, key and value (or the buffer's pointer,
+        // which thereby changes its owner) are copied from where the old shape has them.
+        unsafe {
+            let header = if next.form & FORM_WIDE == 0 { NARROW_HEADER } else { WIDE_HEADER };
+            std::ptr::copy_nonoverlapping(self.0.as_ptr(), moved.0.as_ptr(), header);
+            moved.write(0, &[next.form | (shape.form & FORM_CHANGED)]);
+            if let Some(at) = expire_at_ms {
+                moved.write(header, &at.to_le_bytes());
+            }
+            std::ptr::copy_nonoverlapping(
+                self.0.as_ptr().add(shape.key_at),
+                moved.0.as_ptr().add(next.key_at),
+                next.key_len + next.value_len,
+            );
+            block::release(self.0, shape.bytes());
+        }
+        let old = std::mem::replace(self, moved);
+        std::mem::forget(old);
+    }
+
+    /// Changes the value as a string of bytes that may grow: `change` gets it in a buffer.
+    pub fn change_bytes(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
+        let shape = self.shape();
+        if self.encoding_form() == Form::Buffer {
+            // SAFETY: the pointer is this entry's own buffer and the borrow of the entry is exclusive.
+            change(unsafe { &mut *self.buffer_pointer(&shape) });
+            return;
+        }
+        let mut bytes = match self.content() {
+            Content::Bytes(bytes) => bytes.to_vec(),
+            Content::Integer(value) => value.to_string().into_bytes(),
+        };
+        change(&mut bytes);
+        let (key, expire_at_ms, access) = (self.key(), self.expire_at_ms(), self.access());
+        let next = if bytes.len() > INLINE_GROWN_MAX {
+            Self::buffer(key, bytes, expire_at_ms, access)
+        } else {
+            let entry = Self::string(key, &bytes, expire_at_ms, access);
+            // SAFETY: the form is the first byte of every block.
+            unsafe {
+                let [form] = entry.read::<1>(0);
+                entry.write(0, &[form | FORM_CHANGED]);
+            }
+            entry
+        };
+        *self = next;
+    }
+
+    /// The heap bytes that this entry takes, as the allocator counts them.
+    #[inline]
+    pub fn heap_bytes(&self) -> usize {
+        let shape = self.shape();
+        let own = block::block_bytes(shape.bytes());
+        if shape.form & FORM_ENCODING == Form::Buffer as u8 {
+            // SAFETY: the pointer is this entry's own buffer.
+            let buffer = unsafe { &*self.buffer_pointer(&shape) };
+            return own
+                + block::block_bytes(size_of::<Vec<u8>>())
+                + block::block_bytes(buffer.capacity());
+        }
+        own
+    }
+
+    #[inline]
+    pub(crate) fn into_address(self) -> u64 {
+        let address = self.0.as_ptr().expose_provenance() as u64;
+        std::mem::forget(self);
+        address
+    }
+
+    /// # Safety
+    /// `address` came from [`Entry::into_address`] and no other entry is made of it.
+    #[inline]
+    pub(crate) unsafe fn from_address(address: u64) -> Self {
+        let pointer = std::ptr::with_exposed_provenance_mut(address as usize);
+        // SAFETY: addresses of blocks are not null.
+        Self(unsafe { NonNull::new_unchecked(pointer) })
+    }
+
+    #[inline]
+    pub(crate) fn prefetch_address(address: u64) {
+        prefetch(std::ptr::with_exposed_provenance(address as usize));
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let shape = self.shape();
+        if shape.form & FORM_ENCODING == Form::Buffer as u8 {
+            // SAFETY: the pointer is this entry's own buffer, made by `Box::into_raw`, freed once.
+            drop(unsafe { Box::from_raw(self.buffer_pointer(&shape)) });
+        }
+        // SAFETY: the block was allocated for this shape's class and nobody uses it any more.
+        unsafe { block::release(self.0, shape.bytes()) };
+    }
+}
+
+fn decimal_len(value: i64) -> usize {
+    let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
+    digits + usize::from(value < 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &[u8] = b"key:000000000001";
+
+    #[test]
+    fn small_string_takes_32_bytes() {
+        assert_eq!(Entry::string(KEY, b"0123456789", None, 0).heap_bytes(), 32);
+        assert_eq!(Entry::string(KEY, b"0123456789", Some(1), 0).heap_bytes(), 40);
+    }
+
+    #[test]
+    fn parts_come_back_in_every_shape() {
+        for key_len in [0, 1, 16, 255, 256, 5000] {
+            for value_len in [0, 1, 44, 45, 255, 256, 70_000] {
+                for expire_at_ms in [None, Some(0), Some(u64::MAX)] {
+                    let (key, value) = (vec![7; key_len], vec![9; value_len]);
+                    let mut entry = Entry::string(&key, &value, expire_at_ms, 0x12_3456);
+                    assert_eq!(entry.key(), key);
+                    assert_eq!(entry.content(), Content::Bytes(&value));
+                    assert_eq!(entry.expire_at_ms(), expire_at_ms);
+                    assert_eq!(entry.access(), 0x12_3456);
+                    for next in [Some(5), Some(6), None, None, Some(7)] {
+                        entry.set_expire_at_ms(next);
+                        assert_eq!(entry.expire_at_ms(), next);
+                        assert_eq!(entry.key(), key);
+                        assert_eq!(entry.content(), Content::Bytes(&value));
+                    }
+                    entry.change_bytes(|bytes| bytes.extend_from_slice(b"more"));
+                    assert_eq!(entry.value_len(), value_len + 4);
+                    entry.set_expire_at_ms(None);
+                    assert_eq!(entry.value_len(), value_len + 4);
+                    assert_eq!(entry.encoding(), Encoding::Raw);
+                    assert_eq!(entry.access(), 0x12_3456);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn overwriting_keeps_to_the_class() {
+        let mut entry = Entry::string(KEY, b"0123456789", None, 1);
+        assert!(entry.overwrite_string(b"9876", None));
+        assert!(entry.overwrite_string(b"9876543210", None));
+        assert!(!entry.overwrite_string(b"9876543210x", None), "33 bytes need another class");
+        assert!(!entry.overwrite_string(b"98", Some(5)), "the expiry moves the key");
+        assert_eq!(entry.content(), Content::Bytes(b"9876543210"));
+        let mut entry = Entry::integer(KEY, -5, Some(3), 1);
+        assert!(entry.overwrite_string(b"abc", Some(4)));
+        assert_eq!((entry.content(), entry.expire_at_ms()), (Content::Bytes(b"abc"), Some(4)));
+        let mut wide = Entry::string(KEY, &[1; 300], None, 1);
+        assert!(!wide.overwrite_string(b"short", None));
+        assert!(wide.overwrite_string(&[2; 305], None));
+        assert_eq!(wide.content(), Content::Bytes(&[2; 305]));
+    }
+
+    #[test]
+    fn integers_live_in_place() {
+        let mut entry = Entry::integer(KEY, i64::MIN, None, 0);
+        assert_eq!((entry.encoding(), entry.value_len()), (Encoding::Int, 20));
+        entry.replace_integer(100);
+        assert_eq!((entry.content(), entry.value_len()), (Content::Integer(100), 3));
+        entry.set_expire_at_ms(Some(9));
+        assert_eq!((entry.content(), entry.expire_at_ms()), (Content::Integer(100), Some(9)));
+        entry.change_bytes(|bytes| bytes.push(b'x'));
+        assert_eq!(entry.content(), Content::Bytes(b"100x"));
+        for value in [0, 9, 10, -1, -10, i64::MAX] {
+            assert_eq!(decimal_len(value), value.to_string().len());
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The hash of keys: fast, and seeded so that nobody outside can choose colliding keys.
+
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
+
+/// Hashes keys. All shards of a process use one seed, so that a key's hash travels with it.
+#[derive(Clone, Copy)]
+pub struct KeyHasher {
+    secrets: RapidSecrets,
+}
+
+impl KeyHasher {
+    pub fn new(seed: u64) -> Self {
+        Self { secrets: RapidSecrets::seed(seed) }
+    }
+
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        rapidhash_v3_seeded(key, &self.secrets)
+    }
+}
+
+impl std::fmt::Debug for KeyHasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyHasher")
+    }
+}

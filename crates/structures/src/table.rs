@@ -1,0 +1,716 @@
+//! Table: the entries of one slot, found by hash.
+//!
+//! Open addressing over buckets of one cache line. A cell is 8 bytes: the address of the entry's block
+//! and, in the 16 bits that addresses leave free, the top of the key's hash (its *tag*). The tag alone
+//! tells a cell's home bucket, so growing never touches an entry, and because homes follow tags in
+//! order, the table can grow by an eighth as well as by half, and SCAN's cursor is simply a tag.
+//!
+//! ```text
+//! bucket  │tag address│tag address│ … 8 cells … │  64 bytes, one cache line
+//! home(tag, n) = tag · n / 2^16                    cells beyond a full home go to the next buckets
+//! ```
+//!
+//! Invariant: a cell with home h that lies in bucket b has only full buckets from h to b − 1 (cyclic).
+//! Lookups come in stages (`prefetch_bucket`, `prefetch_entry`, `find`), so that many keys' memory can
+//! be fetched at once.
+//!
+//! Not here: the block's content (`entry`), which slot a key belongs to (`keyspace`).
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use crate::entry::Entry;
+use crate::hash::KeyHasher;
+use crate::prefetch::prefetch;
+
+const BUCKET_CELLS: usize = 8;
+const BUCKET_BYTES: usize = 64;
+const ADDRESS_MASK: u64 = (1 << 48) - 1;
+const TAG_SHIFT: u32 = 48;
+
+/// Up to here the tag alone is fine enough to spread the homes; beyond, growing reads the keys again.
+const BUCKETS_BY_TAG_MAX: usize = 1 << 13;
+
+type Bucket = [u64; BUCKET_CELLS];
+
+/// The tags of a table: the values that a scan's cursor runs through.
+pub const TAGS: u32 = 1 << 16;
+
+/// The entries of one slot.
+pub struct Table {
+    buckets: NonNull<Bucket>,
+    bucket_count: u32,
+    len: u32,
+}
+
+const _: () = assert!(size_of::<Table>() == 16, "there are 16,384 tables per database");
+
+// SAFETY: a table owns its cells and their entries alone; nothing in it is tied to a thread.
+unsafe impl Send for Table {}
+
+/// Where an entry lies, until the table next changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(u32);
+
+/// A borrowed entry.
+pub struct EntryRef<'a> {
+    entry: ManuallyDrop<Entry>,
+    table: std::marker::PhantomData<&'a Table>,
+}
+
+impl Deref for EntryRef<'_> {
+    type Target = Entry;
+    #[inline]
+    fn deref(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+/// An entry borrowed to be changed; it may move to another block meanwhile.
+pub struct EntryMut<'a> {
+    entry: ManuallyDrop<Entry>,
+    cell: &'a mut u64,
+}
+
+impl Deref for EntryMut<'_> {
+    type Target = Entry;
+    #[inline]
+    fn deref(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl DerefMut for EntryMut<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Entry {
+        &mut self.entry
+    }
+}
+
+impl Drop for EntryMut<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the entry is taken once, here, and goes back to the cell it came from.
+        let entry = unsafe { ManuallyDrop::take(&mut self.entry) };
+        *self.cell = (*self.cell & !ADDRESS_MASK) | entry.into_address();
+    }
+}
+
+#[inline]
+fn tag(hash: u64) -> u64 {
+    hash >> TAG_SHIFT
+}
+
+/// The home bucket of a hash, in a table of `bucket_count`.
+#[inline]
+fn home(hash: u64, bucket_count: usize) -> usize {
+    let order =
+        if bucket_count <= BUCKETS_BY_TAG_MAX { (hash >> 32) & 0xFFFF_0000 } else { hash >> 32 };
+    ((order * bucket_count as u64) >> 32) as usize
+}
+
+/// How many entries a table of so many buckets holds before it grows.
+#[inline]
+const fn capacity(bucket_count: usize) -> usize {
+    let cells = bucket_count * BUCKET_CELLS;
+    cells - cells * 3 / 32
+}
+
+/// The next larger table: single steps while small, then four steps to a doubling, so that cells are
+/// never far from full; these are also the allocator's classes.
+const fn larger(bucket_count: usize) -> usize {
+    if bucket_count < 8 {
+        return bucket_count + 1;
+    }
+    bucket_count + (1 << (bucket_count.ilog2() - 2))
+}
+
+#[inline]
+fn matches(bucket: &Bucket, tag: u64) -> (u32, bool) {
+    let mut hits = 0;
+    let mut has_room = false;
+    for (cell, &word) in bucket.iter().enumerate() {
+        hits |= u32::from(word >> TAG_SHIFT == tag) << cell;
+        has_room |= word == 0;
+    }
+    (hits, has_room)
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Table {
+    pub const fn new() -> Self {
+        Self { buckets: NonNull::dangling(), bucket_count: 0, len: 0 }
+    }
+
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The heap bytes of the cells, without the entries.
+    #[inline]
+    pub fn heap_bytes(&self) -> usize {
+        self.bucket_count as usize * BUCKET_BYTES
+    }
+
+    #[inline]
+    fn buckets(&self) -> &[Bucket] {
+        // SAFETY: `buckets` points to `bucket_count` initialised buckets, or dangles with a count of 0.
+        unsafe { std::slice::from_raw_parts(self.buckets.as_ptr(), self.bucket_count as usize) }
+    }
+
+    #[inline]
+    fn buckets_mut(&mut self) -> &mut [Bucket] {
+        // SAFETY: as in `buckets`, and the table is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.buckets.as_ptr(), self.bucket_count as usize) }
+    }
+
+    #[inline]
+    fn cell(&self, place: Place) -> u64 {
+        self.buckets()[place.0 as usize / BUCKET_CELLS][place.0 as usize % BUCKET_CELLS]
+    }
+
+    /// Asks for the line of the key's home bucket.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        if self.bucket_count != 0 {
+            prefetch(
+                self.buckets
+                    .as_ptr()
+                    .wrapping_add(home(hash, self.bucket_count as usize))
+                    .cast_const()
+                    .cast(),
+            );
+        }
+    }
+
+    /// Asks for the block of the entry that is likely the key's. The bucket should be near by now.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        if self.bucket_count == 0 {
+            return;
+        }
+        let bucket = &self.buckets()[home(hash, self.bucket_count as usize)];
+        let (hits, _) = matches(bucket, tag(hash));
+        if hits != 0 {
+            let address = bucket[hits.trailing_zeros() as usize] & ADDRESS_MASK;
+            if address != 0 {
+                Entry::prefetch_address(address);
+            }
+        }
+    }
+
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
+        let buckets = self.buckets();
+        if buckets.is_empty() {
+            return None;
+        }
+        let tag = tag(hash);
+        let mut index = home(hash, buckets.len());
+        for _ in 0..buckets.len() {
+            let bucket = &buckets[index];
+            let (mut hits, has_room) = matches(bucket, tag);
+            while hits != 0 {
+                let cell = hits.trailing_zeros() as usize;
+                hits &= hits - 1;
+                let place = Place((index * BUCKET_CELLS + cell) as u32);
+                if bucket[cell] != 0 && self.entry(place).key() == key {
+                    return Some(place);
+                }
+            }
+            if has_room {
+                return None;
+            }
+            index += 1;
+            if index == buckets.len() {
+                index = 0;
+            }
+        }
+        None
+    }
+
+    /// The entry at a place that was found since the table last changed.
+    #[inline]
+    pub fn entry(&self, place: Place) -> EntryRef<'_> {
+        let address = self.cell(place) & ADDRESS_MASK;
+        assert!(address != 0, "a place is used before the table changes");
+        // SAFETY: a cell that is not empty owns the entry at its address; the copy is never dropped.
+        let entry = ManuallyDrop::new(unsafe { Entry::from_address(address) });
+        EntryRef { entry, table: std::marker::PhantomData }
+    }
+
+    /// The entry at a place that was found since the table last changed, to be changed.
+    #[inline]
+    pub fn entry_mut(&mut self, place: Place) -> EntryMut<'_> {
+        let (bucket, cell) = (place.0 as usize / BUCKET_CELLS, place.0 as usize % BUCKET_CELLS);
+        let cell = &mut self.buckets_mut()[bucket][cell];
+        let address = *cell & ADDRESS_MASK;
+        assert!(address != 0, "a place is used before the table changes");
+        // SAFETY: a cell that is not empty owns the entry at its address; the guard puts it back.
+        let entry = ManuallyDrop::new(unsafe { Entry::from_address(address) });
+        EntryMut { entry, cell }
+    }
+
+    /// Adds an entry whose key is not in the table yet.
+    pub fn insert(&mut self, hash: u64, entry: Entry, hasher: &KeyHasher) -> Place {
+        if self.len as usize >= capacity(self.bucket_count as usize) {
+            self.resize(larger(self.bucket_count as usize), hasher);
+        }
+        let word = (tag(hash) << TAG_SHIFT) | entry.into_address();
+        let place = put(self.buckets_mut(), hash, word);
+        self.len += 1;
+        place
+    }
+
+    /// Takes the entry at a place out of the table.
+    pub fn remove(&mut self, place: Place, hasher: &KeyHasher) -> Entry {
+        let word = self.cell(place);
+        assert!(word != 0, "a place is used before the table changes");
+        self.close_gap(place.0 as usize, hasher);
+        self.len -= 1;
+        let cells = self.bucket_count as usize * BUCKET_CELLS;
+        if (self.len as usize) < cells * 3 / 8 {
+            self.shrink(hasher);
+        }
+        // SAFETY: the cell owned the entry and is empty now.
+        unsafe { Entry::from_address(word & ADDRESS_MASK) }
+    }
+
+    /// Empties a cell and moves later cells back, so that no search ends too early.
+    fn close_gap(&mut self, gap: usize, hasher: &KeyHasher) {
+        let count = self.bucket_count as usize;
+        let (mut gap_bucket, mut gap_cell) = (gap / BUCKET_CELLS, gap % BUCKET_CELLS);
+        let was_full = self.buckets()[gap_bucket].iter().all(|&word| word != 0);
+        self.buckets_mut()[gap_bucket][gap_cell] = 0;
+        if !was_full {
+            return;
+        }
+        let mut distance = 1;
+        while distance < count {
+            let index = (gap_bucket + distance) % count;
+            let bucket = self.buckets()[index];
+            let movable = bucket.iter().position(|&word| {
+                word != 0 && {
+                    let displaced = (index + count - self.home_of(word, hasher)) % count;
+                    displaced >= distance
+                }
+            });
+            if let Some(cell) = movable {
+                self.buckets_mut()[gap_bucket][gap_cell] = bucket[cell];
+                self.buckets_mut()[index][cell] = 0;
+                if bucket.contains(&0) {
+                    return;
+                }
+                (gap_bucket, gap_cell, distance) = (index, cell, 1);
+            } else if bucket.contains(&0) {
+                return;
+            } else {
+                distance += 1;
+            }
+        }
+    }
+
+    #[inline]
+    fn home_of(&self, word: u64, hasher: &KeyHasher) -> usize {
+        home(hash_of(word, self.bucket_count as usize, hasher), self.bucket_count as usize)
+    }
+
+    fn shrink(&mut self, hasher: &KeyHasher) {
+        let wanted = self.len as usize + self.len as usize / 4;
+        let mut count = 0;
+        while capacity(count) < wanted {
+            count = larger(count);
+        }
+        if count < self.bucket_count as usize {
+            self.resize(count, hasher);
+        }
+    }
+
+    fn resize(&mut self, bucket_count: usize, hasher: &KeyHasher) {
+        let next = Self { bucket_count: bucket_count as u32, ..Self::new() };
+        let mut next = ManuallyDrop::new(next);
+        if bucket_count > 0 {
+            let layout = cells_layout(bucket_count);
+            // SAFETY: the layout's size is above zero. Zeroed cells are empty cells.
+            let pointer = unsafe { alloc_zeroed(layout) };
+            next.buckets =
+                NonNull::new(pointer.cast()).unwrap_or_else(|| handle_alloc_error(layout));
+        }
+        for bucket in self.buckets() {
+            for &word in bucket.iter().filter(|&&word| word != 0) {
+                put(next.buckets_mut(), hash_of(word, bucket_count, hasher), word);
+            }
+        }
+        self.release_cells();
+        self.buckets = next.buckets;
+        self.bucket_count = bucket_count as u32;
+    }
+
+    fn release_cells(&mut self) {
+        if self.bucket_count > 0 {
+            let layout = cells_layout(self.bucket_count as usize);
+            // SAFETY: the cells were allocated with this layout; the count says they are still ours.
+            unsafe { dealloc(self.buckets.as_ptr().cast(), layout) };
+            self.bucket_count = 0;
+            self.buckets = NonNull::dangling();
+        }
+    }
+
+    /// Visits every entry whose tag is at least `from`, in groups that end with a whole tag, until
+    /// about `count` were visited. Returns the tag to go on from, [`TAGS`] at the end. An entry that is
+    /// present throughout a whole run is visited at least once, however the table grows or shrinks.
+    pub fn scan(&self, from: u32, count: usize, visit: &mut dyn FnMut(&Entry)) -> u32 {
+        let buckets = self.bucket_count as usize;
+        let mut from = from;
+        let mut visited = 0;
+        while from < TAGS && buckets > 0 {
+            let first = home(u64::from(from) << TAG_SHIFT, buckets);
+            // All tags that share this home: the first tag of the next bucket ends the group.
+            let next = (((first as u64 + 1) << 16).div_ceil(buckets as u64)) as u32;
+            let to = next.clamp(from + 1, TAGS);
+            self.visit_tags(from, to, &mut |entry| {
+                visited += 1;
+                visit(entry);
+            });
+            from = to;
+            if visited >= count {
+                return from;
+            }
+        }
+        TAGS
+    }
+
+    /// Visits every entry whose tag lies in `from..to`.
+    fn visit_tags(&self, from: u32, to: u32, visit: &mut dyn FnMut(&Entry)) {
+        let count = self.bucket_count as usize;
+        if count == 0 {
+            return;
+        }
+        let first = home(u64::from(from) << TAG_SHIFT, count);
+        let last = home((u64::from(to - 1) << TAG_SHIFT) | 0xFFFF_FFFF_FFFF, count);
+        for step in 0..count {
+            let index = (first + step) % count;
+            let bucket = &self.buckets()[index];
+            for &word in bucket.iter().filter(|&&word| word != 0) {
+                let tag = (word >> TAG_SHIFT) as u32;
+                if (from..to).contains(&tag) {
+                    visit(&borrow(word));
+                }
+            }
+            if step >= last - first && bucket.contains(&0) {
+                return;
+            }
+        }
+    }
+
+    /// Visits the entries whose hash starts with the same 16 bits as `hash`.
+    pub fn visit_same_tag(&self, hash: u64, visit: &mut dyn FnMut(&Entry)) {
+        let tag = tag(hash) as u32;
+        self.visit_tags(tag, tag + 1, visit);
+    }
+
+    /// Visits every entry.
+    pub fn visit_all(&self, visit: &mut dyn FnMut(&Entry)) {
+        for bucket in self.buckets() {
+            for &word in bucket.iter().filter(|&&word| word != 0) {
+                visit(&borrow(word));
+            }
+        }
+    }
+
+    /// An entry chosen by `random`, each with nearly the same chance.
+    pub fn pick(&self, random: u64) -> Option<EntryRef<'_>> {
+        let cells = self.bucket_count as usize * BUCKET_CELLS;
+        if self.len == 0 {
+            return None;
+        }
+        let mut state = random;
+        loop {
+            state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+            let cell = ((state >> 32) as usize * cells) >> 32;
+            let word = self.buckets()[cell / BUCKET_CELLS][cell % BUCKET_CELLS];
+            if word != 0 {
+                return Some(borrow(word));
+            }
+        }
+    }
+
+    /// Drops up to `count` entries; the last call also gives the cells back. Returns how many are left.
+    /// For tables that nobody looks into any more: a search may miss what is still there.
+    pub fn drop_some(&mut self, count: usize) -> usize {
+        let mut dropped = 0;
+        let mut live = self.bucket_count as usize;
+        while live > 0 && self.len > 0 && dropped < count {
+            live -= 1;
+            for cell in 0..BUCKET_CELLS {
+                let word = std::mem::take(&mut self.buckets_mut()[live][cell]);
+                if word != 0 {
+                    // SAFETY: the cell owned the entry and is empty now.
+                    drop(unsafe { Entry::from_address(word & ADDRESS_MASK) });
+                    self.len -= 1;
+                    dropped += 1;
+                }
+            }
+        }
+        if self.len == 0 {
+            self.release_cells();
+        } else {
+            self.keep_first_buckets(live);
+        }
+        self.len as usize
+    }
+
+    /// Gives back all buckets but the first `live`; the others are empty.
+    fn keep_first_buckets(&mut self, live: usize) {
+        let layout = cells_layout(self.bucket_count as usize);
+        // SAFETY: the cells were allocated with `layout`; the new size is above zero, because entries
+        // are left and lie in the live buckets.
+        let pointer = unsafe {
+            std::alloc::realloc(self.buckets.as_ptr().cast(), layout, live * BUCKET_BYTES)
+        };
+        self.buckets = NonNull::new(pointer.cast()).unwrap_or_else(|| handle_alloc_error(layout));
+        self.bucket_count = live as u32;
+    }
+
+    /// Checks every invariant; for tests.
+    #[doc(hidden)]
+    pub fn verify(&self, hasher: &KeyHasher) {
+        let mut seen = 0;
+        for (index, bucket) in self.buckets().iter().enumerate() {
+            for &word in bucket.iter().filter(|&&word| word != 0) {
+                seen += 1;
+                let hash = hasher.hash(borrow(word).key());
+                assert_eq!(hash >> TAG_SHIFT, word >> TAG_SHIFT, "the tag is the hash's top");
+                let mut at = home(hash, self.bucket_count as usize);
+                while at != index {
+                    assert!(!self.buckets()[at].contains(&0), "a search would stop at {at}");
+                    at = (at + 1) % self.bucket_count as usize;
+                }
+            }
+        }
+        assert_eq!(seen, self.len(), "the count is the number of cells in use");
+    }
+}
+
+#[inline]
+fn borrow<'a>(word: u64) -> EntryRef<'a> {
+    // SAFETY: callers hand in the word of a cell that is in use; the copy is never dropped.
+    let entry = ManuallyDrop::new(unsafe { Entry::from_address(word & ADDRESS_MASK) });
+    EntryRef { entry, table: std::marker::PhantomData }
+}
+
+/// As much of a cell's hash as a table of `bucket_count` needs to place it.
+#[inline]
+fn hash_of(word: u64, bucket_count: usize, hasher: &KeyHasher) -> u64 {
+    if bucket_count <= BUCKETS_BY_TAG_MAX { word } else { hasher.hash(borrow(word).key()) }
+}
+
+/// Puts a cell into the first room from its home on.
+#[inline]
+fn put(buckets: &mut [Bucket], hash: u64, word: u64) -> Place {
+    let mut index = home(hash, buckets.len());
+    loop {
+        if let Some(cell) = buckets[index].iter().position(|&word| word == 0) {
+            buckets[index][cell] = word;
+            return Place((index * BUCKET_CELLS + cell) as u32);
+        }
+        index += 1;
+        if index == buckets.len() {
+            index = 0;
+        }
+    }
+}
+
+fn cells_layout(bucket_count: usize) -> Layout {
+    Layout::from_size_align(bucket_count * BUCKET_BYTES, BUCKET_BYTES)
+        .expect("a table is below isize::MAX")
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.drop_some(usize::MAX);
+        self.release_cells();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::entry::Content;
+
+    fn hasher() -> KeyHasher {
+        KeyHasher::new(0x5EED)
+    }
+
+    fn add(table: &mut Table, key: &[u8], value: &[u8]) {
+        let hasher = hasher();
+        let hash = hasher.hash(key);
+        assert!(table.find(hash, key).is_none());
+        let place = table.insert(hash, Entry::string(key, value, None, 0), &hasher);
+        assert_eq!(table.entry(place).key(), key);
+    }
+
+    fn take(table: &mut Table, key: &[u8]) -> Option<Entry> {
+        let hasher = hasher();
+        let place = table.find(hasher.hash(key), key)?;
+        Some(table.remove(place, &hasher))
+    }
+
+    #[test]
+    fn stays_dense_while_it_grows() {
+        let mut table = Table::new();
+        for number in 0..2000_usize {
+            add(&mut table, &number.to_be_bytes(), b"");
+            let (cells, len) = (table.heap_bytes() / 8, number + 1);
+            assert!(len < 64 || cells * 70 / 100 <= len, "{len} entries in {cells} cells");
+        }
+        table.verify(&hasher());
+    }
+
+    #[test]
+    fn grows_beyond_what_tags_can_tell_apart() {
+        let mut table = Table::new();
+        let count = if cfg!(miri) { 300 } else { 150_000_usize };
+        for number in 0..count {
+            add(&mut table, &number.to_be_bytes(), b"");
+        }
+        table.verify(&hasher());
+        let mut seen = BTreeSet::new();
+        let mut from = 0;
+        while from < TAGS {
+            from = table.scan(from, 100, &mut |entry| assert!(seen.insert(entry.key().to_vec())));
+        }
+        assert_eq!(seen.len(), count);
+        for number in 0..count {
+            assert!(take(&mut table, &number.to_be_bytes()).is_some());
+            if number % 10_007 == 0 {
+                table.verify(&hasher());
+            }
+        }
+        assert_eq!((table.len(), table.heap_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn drop_some_ends_with_nothing() {
+        let mut table = Table::new();
+        for number in 0..300_usize {
+            add(&mut table, &number.to_be_bytes(), b"value");
+        }
+        let mut left = table.len();
+        while left > 0 {
+            let now = table.drop_some(10);
+            assert!(now < left && left - now < 10 + BUCKET_CELLS + 1);
+            left = now;
+        }
+        assert_eq!(table.heap_bytes(), 0);
+    }
+
+    #[test]
+    fn pick_reaches_every_entry() {
+        let mut table = Table::new();
+        assert!(table.pick(1).is_none());
+        for number in 0..40_usize {
+            add(&mut table, &number.to_be_bytes(), b"");
+        }
+        let picked: BTreeSet<Vec<u8>> = (0..4000_u64)
+            .map(|n| {
+                table
+                    .pick(n.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+                    .expect("there are entries")
+                    .key()
+                    .to_vec()
+            })
+            .collect();
+        assert_eq!(picked.len(), 40);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Add(u16),
+        Remove(u16),
+        Change(u16),
+        Scan,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let key = 0..600_u16;
+        let step = prop_oneof![
+            4 => key.clone().prop_map(Step::Add),
+            3 => key.clone().prop_map(Step::Remove),
+            1 => key.prop_map(Step::Change),
+            1 => Just(Step::Scan),
+        ];
+        prop::collection::vec(step, 0..if cfg!(miri) { 60 } else { 1500 })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 200 }))]
+        #[test]
+        fn behaves_as_a_map_and_scans_keep_their_promise(steps in steps()) {
+            let hasher = hasher();
+            let (mut table, mut model) = (Table::new(), BTreeMap::<u16, Vec<u8>>::new());
+            // A scan that goes on while the table changes: what is there from its start to its end is seen.
+            let (mut cursor, mut seen) = (0, BTreeSet::new());
+            let mut throughout: BTreeSet<u16> = BTreeSet::new();
+            for step in steps {
+                match step {
+                    Step::Add(key) if !model.contains_key(&key) => {
+                        add(&mut table, &key.to_be_bytes(), b"first");
+                        model.insert(key, b"first".to_vec());
+                    }
+                    Step::Remove(key) => {
+                        prop_assert_eq!(take(&mut table, &key.to_be_bytes()).is_some(), model.remove(&key).is_some());
+                        throughout.remove(&key);
+                    }
+                    Step::Add(key) | Step::Change(key) => {
+                        let bytes = key.to_be_bytes();
+                        let place = table.find(hasher.hash(&bytes), &bytes);
+                        prop_assert_eq!(place.is_some(), model.contains_key(&key));
+                        if let (Some(place), Some(value)) = (place, model.get_mut(&key)) {
+                            let mut entry = table.entry_mut(place);
+                            entry.set_expire_at_ms(Some(5));
+                            entry.change_bytes(|text| text.push(b'.'));
+                            value.push(b'.');
+                        }
+                    }
+                    Step::Scan => {
+                        cursor = table.scan(cursor, 20, &mut |entry| {
+                            let key = entry.key().try_into().expect("keys have two bytes");
+                            seen.insert(u16::from_be_bytes(key));
+                        });
+                        if cursor == TAGS {
+                            prop_assert!(throughout.is_subset(&seen), "a scan missed {:?}", throughout.difference(&seen));
+                            (cursor, seen) = (0, BTreeSet::new());
+                            throughout = model.keys().copied().collect();
+                        }
+                    }
+                }
+            }
+            table.verify(&hasher);
+            prop_assert_eq!(table.len(), model.len());
+            for (key, value) in &model {
+                let bytes = key.to_be_bytes();
+                let place = table.find(hasher.hash(&bytes), &bytes).expect("the model has it");
+                let entry = table.entry(place);
+                prop_assert_eq!(entry.content(), Content::Bytes(value));
+            }
+        }
+    }
+}
