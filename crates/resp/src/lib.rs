@@ -1,1 +1,37 @@
-//! Placeholder.
+//! RESP2 and RESP3 on the wire: requests in, replies out.
+//!
+//! ```text
+//!   receive buffer ──► parse ──► args: slices of the buffer
+//!   handler ──► Reply ──► output buffer, already in the client's protocol
+//!   Value ◄──► bytes: whole replies, for clients and tests
+//! ```
+//!
+//! A request is judged in place: no argument is copied, and no memory is taken on the client's word.
+//! Not here: what a command or a key is, sockets, who is logged in.
+
+pub mod encoded;
+mod inline;
+mod line;
+mod long_double;
+pub mod number;
+pub mod parse;
+pub mod reply;
+mod shortest;
+pub mod value;
+mod wide;
+
+pub use number::{
+    FloatError, add_long_double, format_f64, format_i64, format_long_double_human, parse_f64,
+    parse_i64,
+};
+pub use parse::{ParseLimits, Parsed, Partial, ProtocolError, parse};
+pub use reply::{Deferred, Reply};
+pub use value::{DecodeError, Value, decode, encode, encode_request};
+
+/// The version of the protocol that a session speaks; HELLO changes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Protocol {
+    #[default]
+    Resp2,
+    Resp3,
+}

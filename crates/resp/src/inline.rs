@@ -1,0 +1,176 @@
+//! Inline requests: a line cut into words, with the quotes and escapes that Redis knows.
+//!
+//! Words are parted by blanks. Within "..." `\n \r \t \b \a \xHH` mean what they do in C and a backslash
+//! makes any other byte ordinary; within '...' only `\'` does. A closing quote ends its word and must
+//! be followed by a blank. A quote may open within a word: `a"b c"` is `ab c`.
+//!
+//! A zero byte is like any other here; Redis waits for ever when it meets one.
+
+use std::borrow::Cow;
+
+use crate::value::encode_request;
+
+/// A quote was not closed, or something stood right behind its closing.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Unbalanced;
+
+/// Appends the words of `line` (without its end) to `args`. When one of them is not a slice of the line,
+/// appends nothing and returns the whole request in RESP form.
+pub(crate) fn split<'a>(
+    line: &'a [u8],
+    args: &mut Vec<&'a [u8]>,
+) -> Result<Option<Vec<u8>>, Unbalanced> {
+    let args_before = args.len();
+    let mut words = Words { line, position: 0 };
+    while let Some(word) = words.next()? {
+        match word {
+            Cow::Borrowed(word) => args.push(word),
+            Cow::Owned(word) => {
+                let mut all: Vec<Cow<'a, [u8]>> =
+                    args.drain(args_before..).map(Cow::Borrowed).collect();
+                all.push(Cow::Owned(word));
+                while let Some(word) = words.next()? {
+                    all.push(word);
+                }
+                let mut request = Vec::new();
+                encode_request(&all, &mut request);
+                return Ok(Some(request));
+            }
+        }
+    }
+    Ok(None)
+}
+
+struct Words<'a> {
+    line: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Words<'a> {
+    fn next(&mut self) -> Result<Option<Cow<'a, [u8]>>, Unbalanced> {
+        while self.peek().is_some_and(is_blank) {
+            self.position += 1;
+        }
+        let Some(first) = self.peek() else { return Ok(None) };
+        let start = self.position;
+        if let b'"' | b'\'' = first {
+            let inside = &self.line[start + 1..];
+            let plain = memchr::memchr2(first, b'\\', inside).unwrap_or(inside.len());
+            if inside.get(plain) == Some(&first) {
+                self.position = start + 1 + plain;
+                self.close_quote()?;
+                return Ok(Some(Cow::Borrowed(&inside[..plain])));
+            }
+        } else {
+            let rest = &self.line[start..];
+            let plain = rest.iter().position(|&byte| ends_word(byte) || is_quote(byte));
+            let plain = plain.unwrap_or(rest.len());
+            if !rest.get(plain).is_some_and(|&byte| is_quote(byte)) {
+                self.position = start + plain;
+                return Ok(Some(Cow::Borrowed(&rest[..plain])));
+            }
+        }
+        self.unescaped().map(|word| Some(Cow::Owned(word)))
+    }
+
+    /// The word at `position`, which has escapes or a quote within it.
+    fn unescaped(&mut self) -> Result<Vec<u8>, Unbalanced> {
+        let mut word = Vec::new();
+        while let Some(byte) = self.peek() {
+            if ends_word(byte) {
+                break;
+            }
+            self.position += 1;
+            match byte {
+                b'"' => {
+                    self.double_quoted(&mut word)?;
+                    break;
+                }
+                b'\'' => {
+                    self.single_quoted(&mut word)?;
+                    break;
+                }
+                _ => word.push(byte),
+            }
+        }
+        Ok(word)
+    }
+
+    fn double_quoted(&mut self, word: &mut Vec<u8>) -> Result<(), Unbalanced> {
+        loop {
+            match self.line[self.position..] {
+                [] => return Err(Unbalanced),
+                [b'"', ..] => return self.close_quote(),
+                [b'\\', b'x', high, low, ..]
+                    if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+                {
+                    word.push(hex_digit(high) << 4 | hex_digit(low));
+                    self.position += 4;
+                }
+                [b'\\', escaped, ..] => {
+                    word.push(match escaped {
+                        b'n' => b'\n',
+                        b'r' => b'\r',
+                        b't' => b'\t',
+                        b'b' => 0x08,
+                        b'a' => 0x07,
+                        other => other,
+                    });
+                    self.position += 2;
+                }
+                [byte, ..] => {
+                    word.push(byte);
+                    self.position += 1;
+                }
+            }
+        }
+    }
+
+    fn single_quoted(&mut self, word: &mut Vec<u8>) -> Result<(), Unbalanced> {
+        loop {
+            match self.line[self.position..] {
+                [] => return Err(Unbalanced),
+                [b'\'', ..] => return self.close_quote(),
+                [b'\\', b'\'', ..] => {
+                    word.push(b'\'');
+                    self.position += 2;
+                }
+                [byte, ..] => {
+                    word.push(byte);
+                    self.position += 1;
+                }
+            }
+        }
+    }
+
+    /// Steps over the closing quote at `position`.
+    fn close_quote(&mut self) -> Result<(), Unbalanced> {
+        self.position += 1;
+        if self.peek().is_none_or(is_blank) { Ok(()) } else { Err(Unbalanced) }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.line.get(self.position).copied()
+    }
+}
+
+fn is_quote(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'')
+}
+
+/// What may stand between words: C's isspace.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+/// What ends a word without quotes. Vertical tab and form feed don't, though they may stand before one.
+fn ends_word(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+fn hex_digit(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => byte - b'0',
+        _ => (byte | 0x20) - b'a' + 10,
+    }
+}

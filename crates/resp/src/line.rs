@@ -1,0 +1,74 @@
+//! The short lines that replies are full of: a type byte, a number, CR LF.
+
+/// LIMIT: bytes of the longest line: a type byte, the 20 of a u64 or an i64, CR LF.
+pub(crate) const LINE_BYTES_MAX: usize = 23;
+
+/// Numbers below this are looked up. The table takes 8 KiB, of which one program touches little.
+const LOOKED_UP: usize = 1000;
+
+/// Line of each small number as bytes of a word, the lowest first: a place for the type byte, the
+/// digits, CR LF; the highest byte is the length.
+static LINES: [u64; LOOKED_UP] = {
+    let mut lines = [0; LOOKED_UP];
+    let mut number = 0;
+    while number < LOOKED_UP {
+        let digits = if number >= 100 {
+            3
+        } else if number >= 10 {
+            2
+        } else {
+            1
+        };
+        let mut line = 0x0a0d;
+        let (mut rest, mut left) = (number as u64, digits);
+        while left > 0 {
+            line = line << 8 | (b'0' as u64 + rest % 10);
+            rest /= 10;
+            left -= 1;
+        }
+        lines[number] = line << 8 | (digits + 3) << 56;
+        number += 1;
+    }
+    lines
+};
+
+/// Appends `kind`, the number and CR LF.
+#[inline]
+pub(crate) fn push(out: &mut Vec<u8>, kind: u8, number: usize) {
+    if let Some(line) = LINES.get(number) {
+        push_word(out, line | u64::from(kind), (line >> 56) as usize);
+    } else if number < 10_000 {
+        let digit = |value: usize| u64::from(b'0') + (value % 10) as u64;
+        let digits = digit(number / 1000)
+            | digit(number / 100) << 8
+            | digit(number / 10) << 16
+            | digit(number) << 24;
+        push_word(out, u64::from(kind) | digits << 8 | 0x0a0d << 40, 7);
+    } else {
+        push_text(out, kind, itoa::Buffer::new().format(number));
+    }
+}
+
+/// Appends `kind`, the number and CR LF.
+#[inline]
+pub(crate) fn push_i64(out: &mut Vec<u8>, kind: u8, number: i64) {
+    match usize::try_from(number) {
+        Ok(number) => push(out, kind, number),
+        Err(_) => push_text(out, kind, itoa::Buffer::new().format(number)),
+    }
+}
+
+/// Copies a whole word and takes back what was too much: that is one store and no loop.
+#[inline]
+fn push_word(out: &mut Vec<u8>, word: u64, len: usize) {
+    let before = out.len();
+    out.extend_from_slice(&word.to_le_bytes());
+    out.truncate(before + len);
+}
+
+fn push_text(out: &mut Vec<u8>, kind: u8, text: &str) {
+    out.reserve(LINE_BYTES_MAX);
+    out.push(kind);
+    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,465 @@
+//! Requests: where one ends, and which slices of the input are its arguments.
+//!
+//! A request is either `*N` with N bulks of `$L`, or a line of words (`inline`). Nothing is copied, and
+//! nothing is reserved on the client's word: memory grows with the bytes that have arrived. What
+//! was understood of an unfinished request is kept in `Partial`, so that work is linear in the bytes.
+//!
+//! The errors and their conditions are Redis', including Valkey's refusal of a length or a bulk that is
+//! not followed by CR LF. One thing is stricter than both, so that a request's fate doesn't depend on
+//! how it was cut: a line is too big when its end is not within `inline_bytes_max`, even if it came whole.
+
+use std::fmt;
+
+use crate::inline;
+use crate::number::parse_i64;
+
+/// LIMIT: Redis' PROTO_INLINE_MAX_SIZE, for inline requests and for the lines that carry a length.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
+/// LIMIT: Redis' default of proto-max-bulk-len.
+const BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// LIMIT: arguments of one request; Redis refuses what doesn't fit its `int`.
+const ARGS_MAX: usize = i32::MAX as usize;
+/// LIMIT: arguments of one request of a client that should log in first.
+const UNAUTHENTICATED_ARGS_MAX: usize = 10;
+/// LIMIT: bytes of one argument of a client that should log in first.
+const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 * 1024;
+
+/// Fewer arguments than these are sooner found again than remembered.
+const ARGS_WORTH_KEEPING: usize = 16;
+/// A line shorter than this is sooner searched again than remembered.
+const LINE_BYTES_WORTH_KEEPING: usize = 64;
+
+/// What a request may be; beyond it the client gets a `ProtocolError`.
+#[derive(Clone, Debug)]
+pub struct ParseLimits {
+    /// `proto-max-bulk-len`.
+    pub bulk_bytes_max: usize,
+    pub args_max: usize,
+    /// The longest inline request, and the longest line with a length in it.
+    pub inline_bytes_max: usize,
+    /// The client must log in before it may send anything big.
+    pub unauthenticated: bool,
+}
+
+impl Default for ParseLimits {
+    fn default() -> ParseLimits {
+        ParseLimits {
+            bulk_bytes_max: BULK_BYTES_MAX,
+            args_max: ARGS_MAX,
+            inline_bytes_max: INLINE_BYTES_MAX,
+            unauthenticated: false,
+        }
+    }
+}
+
+/// What is known of a request whose end has not arrived. Offsets count from its first byte.
+#[derive(Debug)]
+pub struct Partial {
+    /// The arguments that have arrived whole: start and end.
+    args: Vec<(usize, usize)>,
+    /// How many are still to come; 0 while the first line has not ended.
+    args_left: usize,
+    /// Where the first thing not understood begins: a line, or the header of the next argument.
+    position: usize,
+    /// Up to here that line has no end.
+    searched: usize,
+}
+
+/// What `parse` found at the beginning of the input.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Parsed {
+    /// A whole request of `bytes` bytes; its arguments were appended to `args`.
+    Request { bytes: usize },
+    /// Nothing to do in these bytes (empty line, `*0`, `*-1`): skip them.
+    Nothing { bytes: usize },
+    /// An inline request whose arguments are not slices of it (escapes, `a"b"`): `request` is the same
+    /// in RESP form and `bytes` of the input are consumed. It is within the limits; parse it with
+    /// `ParseLimits::default()`, since those of bulks don't apply to it.
+    Rewritten { bytes: usize, request: Vec<u8> },
+    /// The end has not arrived. Call again when the input has at least `need` bytes, counted from the
+    /// request's first.
+    Incomplete { need: usize },
+}
+
+/// Why a client is told off and its connection closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProtocolError {
+    InlineTooBig,
+    UnbalancedQuotes,
+    MultibulkCountTooBig,
+    BulkCountTooBig,
+    InvalidMultibulkLength,
+    InvalidBulkLength,
+    UnauthenticatedMultibulkLength,
+    UnauthenticatedBulkLength,
+    /// A `$` should have stood in the place of this byte.
+    ExpectedBulk(u8),
+    InvalidCrlf,
+}
+
+/// Reads the request at the beginning of `input`.
+///
+/// Arguments are appended to `args`, which may hold those of earlier requests; unless a request is
+/// returned, `args` is left as it was. `partial` is None at a request's start. After `Incomplete` the same
+/// bytes must come again with more behind them (they may have moved), together with the same `partial`.
+pub fn parse<'a>(
+    input: &'a [u8],
+    partial: &mut Option<Box<Partial>>,
+    args: &mut Vec<&'a [u8]>,
+    limits: &ParseLimits,
+) -> Result<Parsed, ProtocolError> {
+    if partial.is_some() {
+        return resume(input, partial, args, limits);
+    }
+    match input.first() {
+        Some(b'*') => multibulk(input, 0, partial, args, limits),
+        Some(_) => inline(input, 0, partial, args, limits),
+        None => Ok(Parsed::Incomplete { need: 1 }),
+    }
+}
+
+#[cold]
+fn resume<'a>(
+    input: &'a [u8],
+    slot: &mut Option<Box<Partial>>,
+    args: &mut Vec<&'a [u8]>,
+    limits: &ParseLimits,
+) -> Result<Parsed, ProtocolError> {
+    let mut partial = slot.take().expect("because parse looked");
+    if partial.args_left == 0 {
+        return match input.first() {
+            Some(b'*') => multibulk(input, partial.searched, slot, args, limits),
+            _ => inline(input, partial.searched, slot, args, limits),
+        };
+    }
+    let args_before = args.len();
+    let mut cursor = Cursor { input, position: partial.position, searched: partial.searched };
+    match cursor.bulks(&mut partial.args_left, args, limits) {
+        Ok(Step::Done(())) => {
+            let last = args.split_off(args_before);
+            args.reserve(partial.args.len() + last.len());
+            args.extend(partial.args.iter().map(|&(start, end)| &input[start..end]));
+            args.extend(last);
+            Ok(Parsed::Request { bytes: cursor.position })
+        }
+        Ok(Step::Need(need)) => {
+            partial.keep(input, args, args_before);
+            partial.position = cursor.position;
+            partial.searched = cursor.searched;
+            *slot = Some(partial);
+            Ok(Parsed::Incomplete { need })
+        }
+        Err(error) => {
+            args.truncate(args_before);
+            Err(error)
+        }
+    }
+}
+
+fn multibulk<'a>(
+    input: &'a [u8],
+    searched: usize,
+    slot: &mut Option<Box<Partial>>,
+    args: &mut Vec<&'a [u8]>,
+    limits: &ParseLimits,
+) -> Result<Parsed, ProtocolError> {
+    let mut cursor = Cursor { input, position: 0, searched };
+    let mut args_left = match cursor.multibulk_length(limits)? {
+        Step::Done(0) => return Ok(Parsed::Nothing { bytes: cursor.position }),
+        Step::Done(count) => count,
+        Step::Need(need) => return Ok(cursor.incomplete_line(need, slot)),
+    };
+    let args_before = args.len();
+    match cursor.bulks(&mut args_left, args, limits) {
+        Ok(Step::Done(())) => Ok(Parsed::Request { bytes: cursor.position }),
+        Ok(Step::Need(need)) => {
+            if args.len() - args_before >= ARGS_WORTH_KEEPING
+                || cursor.searched.saturating_sub(cursor.position) >= LINE_BYTES_WORTH_KEEPING
+            {
+                let mut partial = Box::new(Partial {
+                    args: Vec::new(),
+                    args_left,
+                    position: cursor.position,
+                    searched: cursor.searched,
+                });
+                partial.keep(input, args, args_before);
+                *slot = Some(partial);
+            } else {
+                args.truncate(args_before);
+            }
+            Ok(Parsed::Incomplete { need })
+        }
+        Err(error) => {
+            args.truncate(args_before);
+            Err(error)
+        }
+    }
+}
+
+#[cold]
+fn inline<'a>(
+    input: &'a [u8],
+    searched: usize,
+    slot: &mut Option<Box<Partial>>,
+    args: &mut Vec<&'a [u8]>,
+    limits: &ParseLimits,
+) -> Result<Parsed, ProtocolError> {
+    let mut cursor = Cursor { input, position: 0, searched };
+    let end = match cursor.find_in_line(b'\n', limits.inline_bytes_max) {
+        Search::At(end) => end,
+        Search::NotYet => return Ok(cursor.incomplete_line(input.len() + 1, slot)),
+        Search::TooBig => return Err(ProtocolError::InlineTooBig),
+    };
+    let line = &input[..end];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let bytes = end + 1;
+    let args_before = args.len();
+    match inline::split(line, args) {
+        Ok(None) if args.len() == args_before => Ok(Parsed::Nothing { bytes }),
+        Ok(None) => Ok(Parsed::Request { bytes }),
+        Ok(Some(request)) => Ok(Parsed::Rewritten { bytes, request }),
+        Err(inline::Unbalanced) => {
+            args.truncate(args_before);
+            Err(ProtocolError::UnbalancedQuotes)
+        }
+    }
+}
+
+impl Partial {
+    /// Moves the arguments found since `args_before` here, where they outlive the input's address.
+    fn keep(&mut self, input: &[u8], args: &mut Vec<&[u8]>, args_before: usize) {
+        let origin = input.as_ptr().addr();
+        self.args.extend(args.drain(args_before..).map(|arg| {
+            let start = arg.as_ptr().addr() - origin;
+            (start, start + arg.len())
+        }));
+    }
+}
+
+/// What a step of reading came to, unless the bytes are wrong.
+enum Step<T> {
+    Done(T),
+    /// The input must first have so many bytes.
+    Need(usize),
+}
+
+/// Where the end of a line is.
+enum Search {
+    At(usize),
+    NotYet,
+    TooBig,
+}
+
+struct Cursor<'a> {
+    input: &'a [u8],
+    position: usize,
+    /// Between `position` and here no end of line was found.
+    searched: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// Reads bulks until none is left or one is not whole; then `position` is at its `$`.
+    #[inline]
+    fn bulks(
+        &mut self,
+        args_left: &mut usize,
+        args: &mut Vec<&'a [u8]>,
+        limits: &ParseLimits,
+    ) -> Result<Step<()>, ProtocolError> {
+        while *args_left > 0 {
+            let header = self.position;
+            let len = match self.bulk_length(limits)? {
+                Step::Done(len) => len,
+                Step::Need(need) => return Ok(Step::Need(need)),
+            };
+            // No overflow: both are lengths of things that fit an i64, far from usize's end.
+            let end = self.position + len;
+            let Some([cr, lf]) = self.input.get(end..end + 2) else {
+                self.position = header;
+                return Ok(Step::Need(end + 2));
+            };
+            if (*cr, *lf) != (b'\r', b'\n') {
+                return Err(ProtocolError::InvalidCrlf);
+            }
+            args.push(&self.input[self.position..end]);
+            self.position = end + 2;
+            *args_left -= 1;
+        }
+        Ok(Step::Done(()))
+    }
+
+    #[inline]
+    fn multibulk_length(&mut self, limits: &ParseLimits) -> Result<Step<usize>, ProtocolError> {
+        let count = match self.short_number(b'*') {
+            Some(count) => count,
+            None => match self.number_line(
+                limits,
+                ProtocolError::MultibulkCountTooBig,
+                ProtocolError::InvalidMultibulkLength,
+            )? {
+                // Any negative count is as good as none.
+                Step::Done(count) => usize::try_from(count).unwrap_or(0),
+                Step::Need(need) => return Ok(Step::Need(need)),
+            },
+        };
+        if count > limits.args_max {
+            return Err(ProtocolError::InvalidMultibulkLength);
+        }
+        if limits.unauthenticated && count > UNAUTHENTICATED_ARGS_MAX {
+            return Err(ProtocolError::UnauthenticatedMultibulkLength);
+        }
+        Ok(Step::Done(count))
+    }
+
+    #[inline]
+    fn bulk_length(&mut self, limits: &ParseLimits) -> Result<Step<usize>, ProtocolError> {
+        let len = match self.short_number(b'$') {
+            Some(len) => len,
+            None => match self.number_line(
+                limits,
+                ProtocolError::BulkCountTooBig,
+                ProtocolError::InvalidBulkLength,
+            )? {
+                Step::Done(len) => {
+                    usize::try_from(len).map_err(|_| ProtocolError::InvalidBulkLength)?
+                }
+                Step::Need(need) => return Ok(Step::Need(need)),
+            },
+        };
+        if len > limits.bulk_bytes_max {
+            return Err(ProtocolError::InvalidBulkLength);
+        }
+        if limits.unauthenticated && len > UNAUTHENTICATED_BULK_BYTES_MAX {
+            return Err(ProtocolError::UnauthenticatedBulkLength);
+        }
+        Ok(Step::Done(len))
+    }
+
+    /// The fast road: `kind`, one to three digits, CR LF, and at least so many bytes more that eight can
+    /// be looked at together. Anything else is left to `number_line`.
+    #[inline(always)]
+    fn short_number(&mut self, kind: u8) -> Option<usize> {
+        let bytes: &[u8; 8] = self.input.get(self.position..)?.first_chunk()?;
+        let digit = |index: usize| u32::from(bytes[index].wrapping_sub(b'0'));
+        if bytes[0] != kind {
+            return None;
+        }
+        let (first, second, third) = (digit(1), digit(2), digit(3));
+        let (number, line_bytes) = match (&bytes[2..4], &bytes[3..5], &bytes[4..6]) {
+            (b"\r\n", _, _) if first <= 9 => (first, 4),
+            (_, b"\r\n", _) if (1..=9).contains(&first) && second <= 9 => (first * 10 + second, 5),
+            (_, _, b"\r\n") if (1..=9).contains(&first) && second <= 9 && third <= 9 => {
+                (first * 100 + second * 10 + third, 6)
+            }
+            _ => return None,
+        };
+        self.position += line_bytes;
+        Some(number as usize)
+    }
+
+    /// A type byte, a number, CR LF: any that Redis takes. Leaves `position` behind it.
+    #[cold]
+    fn number_line(
+        &mut self,
+        limits: &ParseLimits,
+        too_big: ProtocolError,
+        invalid: ProtocolError,
+    ) -> Result<Step<i64>, ProtocolError> {
+        let end = match self.find_in_line(b'\r', limits.inline_bytes_max) {
+            Search::At(end) => end,
+            Search::NotYet => return Ok(Step::Need(self.input.len() + 1)),
+            Search::TooBig => return Err(too_big),
+        };
+        let Some(&after) = self.input.get(end + 1) else {
+            return Ok(Step::Need(end + 2));
+        };
+        // The first byte of a request chose its form, so only a bulk's can be wrong.
+        if invalid == ProtocolError::InvalidBulkLength && self.input[self.position] != b'$' {
+            return Err(ProtocolError::ExpectedBulk(self.input[self.position]));
+        }
+        if after != b'\n' {
+            return Err(ProtocolError::InvalidCrlf);
+        }
+        let number = parse_i64(&self.input[self.position + 1..end]).ok_or(invalid)?;
+        self.position = end + 2;
+        Ok(Step::Done(number))
+    }
+
+    /// Looks for the byte that ends the line at `position`, from where the last search stopped.
+    fn find_in_line(&mut self, end: u8, line_bytes_max: usize) -> Search {
+        let from = self.searched.max(self.position);
+        let window_end =
+            self.input.len().min(self.position.saturating_add(line_bytes_max).saturating_add(1));
+        match memchr::memchr(end, &self.input[from..window_end]) {
+            Some(index) => {
+                // The byte after CR may be missing: then it must be found again.
+                self.searched = from + index;
+                Search::At(from + index)
+            }
+            None if window_end - self.position > line_bytes_max => Search::TooBig,
+            None => {
+                self.searched = window_end;
+                Search::NotYet
+            }
+        }
+    }
+
+    /// The first line has not ended.
+    fn incomplete_line(&self, need: usize, slot: &mut Option<Box<Partial>>) -> Parsed {
+        if self.searched >= LINE_BYTES_WORTH_KEEPING {
+            *slot = Some(Box::new(Partial {
+                args: Vec::new(),
+                args_left: 0,
+                position: 0,
+                searched: self.searched,
+            }));
+        }
+        Parsed::Incomplete { need }
+    }
+}
+
+impl ProtocolError {
+    /// Writes the whole error as it goes to the client.
+    pub fn reply(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"-ERR Protocol error: ");
+        match *self {
+            // The byte goes back as it came, unless it would break the line.
+            ProtocolError::ExpectedBulk(got) => {
+                out.extend_from_slice(b"expected '$', got '");
+                out.push(if matches!(got, b'\r' | b'\n') { b' ' } else { got });
+                out.push(b'\'');
+            }
+            _ => out.extend_from_slice(self.text().as_bytes()),
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn text(&self) -> &'static str {
+        match self {
+            ProtocolError::InlineTooBig => "too big inline request",
+            ProtocolError::UnbalancedQuotes => "unbalanced quotes in request",
+            ProtocolError::MultibulkCountTooBig => "too big mbulk count string",
+            ProtocolError::BulkCountTooBig => "too big bulk count string",
+            ProtocolError::InvalidMultibulkLength => "invalid multibulk length",
+            ProtocolError::InvalidBulkLength => "invalid bulk length",
+            ProtocolError::UnauthenticatedMultibulkLength => "unauthenticated multibulk length",
+            ProtocolError::UnauthenticatedBulkLength => "unauthenticated bulk length",
+            ProtocolError::InvalidCrlf => "invalid CRLF in request",
+            ProtocolError::ExpectedBulk(_) => "expected '$'",
+        }
+    }
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            ProtocolError::ExpectedBulk(got) => {
+                let got = if matches!(got, b'\r' | b'\n') { ' ' } else { char::from(got) };
+                write!(f, "expected '$', got '{got}'")
+            }
+            _ => f.write_str(self.text()),
+        }
+    }
+}
+
+impl std::error::Error for ProtocolError {}

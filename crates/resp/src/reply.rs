@@ -1,0 +1,253 @@
+//! Replies: what a handler holds to answer, and writes at once, in the client's protocol.
+//!
+//! Each method appends one element to the output. A handler that opens an array of `len` must write
+//! `len` elements (a map: twice as many); nobody checks it. Where RESP2 has no such type, the nearest
+//! one is written, as Redis does.
+//! Not here: which reply to give, error texts of commands, decoding (`value`).
+
+use crate::number::Text;
+use crate::{Protocol, encoded, format_long_double_human, line};
+
+/// Writes encoded replies into an output.
+#[derive(Debug)]
+pub struct Reply<'a> {
+    out: &'a mut Vec<u8>,
+    protocol: Protocol,
+}
+
+/// An array, map or set whose length is not known yet. Those opened within must be finished before.
+#[must_use = "the client waits for a header: finish it, or rewind to before it"]
+#[derive(Debug)]
+pub struct Deferred {
+    position: usize,
+}
+
+/// What keeps the place of a deferred header: that of less than ten elements fits without moving any.
+const PLACE: &[u8] = b"*0\r\n";
+
+impl<'a> Reply<'a> {
+    #[inline]
+    pub fn new(out: &'a mut Vec<u8>, protocol: Protocol) -> Self {
+        Reply { out, protocol }
+    }
+
+    #[inline]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Text that we wrote ourselves, without CR or LF.
+    #[inline]
+    pub fn simple(&mut self, text: &str) {
+        debug_assert!(!text.contains(['\r', '\n']), "a simple reply is one line: use bulk");
+        self.out.reserve(text.len() + 3);
+        self.out.push(b'+');
+        self.out.extend_from_slice(text.as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    #[inline]
+    pub fn ok(&mut self) {
+        self.raw(encoded::OK);
+    }
+
+    /// The whole text with its code, without the minus sign: `ERR syntax error`.
+    pub fn error(&mut self, text: &str) {
+        self.error_bytes(text.as_bytes());
+    }
+
+    /// As `error`, for texts that quote a client's bytes.
+    #[cold]
+    pub fn error_bytes(&mut self, text: &[u8]) {
+        self.out.reserve(text.len() + 3);
+        self.out.push(b'-');
+        let one_line = |&byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
+        self.out.extend(text.iter().map(one_line));
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    #[inline]
+    pub fn integer(&mut self, value: i64) {
+        line::push_i64(self.out, b':', value);
+    }
+
+    #[inline]
+    pub fn bulk(&mut self, text: &[u8]) {
+        self.out.reserve(text.len() + line::LINE_BYTES_MAX + 2);
+        line::push(self.out, b'$', text.len());
+        self.out.extend_from_slice(text);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// An integer as a bulk.
+    #[inline]
+    pub fn bulk_integer(&mut self, value: i64) {
+        self.bulk(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    #[inline]
+    pub fn null(&mut self) {
+        self.raw(match self.protocol {
+            Protocol::Resp2 => encoded::NULL_RESP2,
+            Protocol::Resp3 => encoded::NULL_RESP3,
+        });
+    }
+
+    pub fn null_array(&mut self) {
+        self.raw(match self.protocol {
+            Protocol::Resp2 => encoded::NULL_ARRAY_RESP2,
+            Protocol::Resp3 => encoded::NULL_RESP3,
+        });
+    }
+
+    #[inline]
+    pub fn array(&mut self, len: usize) {
+        line::push(self.out, b'*', len);
+    }
+
+    /// `len` pairs.
+    pub fn map(&mut self, len: usize) {
+        let (kind, len) = self.map_header(len);
+        line::push(self.out, kind, len);
+    }
+
+    pub fn set(&mut self, len: usize) {
+        line::push(self.out, self.kind(b'~'), len);
+    }
+
+    /// What the client didn't ask for: messages, invalidations.
+    pub fn push(&mut self, len: usize) {
+        line::push(self.out, self.kind(b'>'), len);
+    }
+
+    /// `len` pairs that describe the element that follows them. For RESP3 only.
+    pub fn attribute(&mut self, len: usize) {
+        debug_assert_eq!(self.protocol, Protocol::Resp3, "RESP2 has no attributes: leave it out");
+        line::push(self.out, b'|', len);
+    }
+
+    pub fn boolean(&mut self, value: bool) {
+        self.raw(match (self.protocol, value) {
+            (Protocol::Resp2, true) => encoded::ONE,
+            (Protocol::Resp2, false) => encoded::ZERO,
+            (Protocol::Resp3, true) => encoded::TRUE_RESP3,
+            (Protocol::Resp3, false) => encoded::FALSE_RESP3,
+        });
+    }
+
+    /// In the form of `format_f64`: scores.
+    pub fn double(&mut self, value: f64) {
+        self.scalar(b',', Text::from(value).as_bytes());
+    }
+
+    /// With up to 17 decimals and never an exponent: coordinates.
+    pub fn human_double(&mut self, value: f64) {
+        self.scalar(b',', format_long_double_human(value).as_bytes());
+    }
+
+    /// Decimal digits, maybe after a minus sign.
+    pub fn big_number(&mut self, digits: &str) {
+        self.scalar(b'(', digits.as_bytes());
+    }
+
+    /// Text with its format, of three bytes: `txt` or `mkd`.
+    pub fn verbatim(&mut self, format: &str, text: &[u8]) {
+        debug_assert_eq!(format.len(), 3, "a verbatim's format has three bytes");
+        if self.protocol == Protocol::Resp2 {
+            return self.bulk(text);
+        }
+        let len = format.len() + 1 + text.len();
+        self.out.reserve(len + line::LINE_BYTES_MAX + 2);
+        line::push(self.out, b'=', len);
+        self.out.extend_from_slice(format.as_bytes());
+        self.out.push(b':');
+        self.out.extend_from_slice(text);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// What is encoded already, for this protocol.
+    #[inline]
+    pub fn raw(&mut self, encoded: &[u8]) {
+        self.out.extend_from_slice(encoded);
+    }
+
+    /// Opens an array, map or set of unknown length: write its elements, then finish it.
+    pub fn deferred_array(&mut self) -> Deferred {
+        let position = self.position();
+        self.raw(PLACE);
+        Deferred { position }
+    }
+
+    pub fn finish_array(&mut self, deferred: Deferred, len: usize) {
+        self.finish(deferred, b'*', len);
+    }
+
+    /// `len` pairs.
+    pub fn finish_map(&mut self, deferred: Deferred, len: usize) {
+        let (kind, len) = self.map_header(len);
+        self.finish(deferred, kind, len);
+    }
+
+    pub fn finish_set(&mut self, deferred: Deferred, len: usize) {
+        let kind = self.kind(b'~');
+        self.finish(deferred, kind, len);
+    }
+
+    /// Bytes in the output, other replies' included.
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Takes back what was written since `position`: the answer became another one.
+    pub fn rewind(&mut self, position: usize) {
+        self.out.truncate(position);
+    }
+
+    /// Writes the header into its place. Elements move up when the place is too small, which costs a
+    /// copy within the output, and less than a second buffer would.
+    #[expect(clippy::needless_pass_by_value, reason = "it is used up: one header, one finish")]
+    fn finish(&mut self, deferred: Deferred, kind: u8, len: usize) {
+        let end = self.out.len();
+        line::push(self.out, kind, len);
+        let header_bytes = self.out.len() - end;
+        let mut header = [0; line::LINE_BYTES_MAX];
+        header[..header_bytes].copy_from_slice(&self.out[end..]);
+        // The output has grown by a whole header, but only what the place lacks is needed.
+        self.out.truncate(end + header_bytes - PLACE.len());
+        let elements = deferred.position + PLACE.len()..end;
+        let header_end = deferred.position + header_bytes;
+        if header_end != elements.start {
+            self.out.copy_within(elements, header_end);
+        }
+        self.out[deferred.position..header_end].copy_from_slice(&header[..header_bytes]);
+    }
+
+    fn map_header(&self, len: usize) -> (u8, usize) {
+        match self.protocol {
+            Protocol::Resp2 => (b'*', 2 * len),
+            Protocol::Resp3 => (b'%', len),
+        }
+    }
+
+    /// The type byte of a list of elements: RESP2 knows arrays only.
+    fn kind(&self, resp3: u8) -> u8 {
+        match self.protocol {
+            Protocol::Resp2 => b'*',
+            Protocol::Resp3 => resp3,
+        }
+    }
+
+    /// A line of its own in RESP3, a bulk in RESP2.
+    fn scalar(&mut self, resp3: u8, text: &[u8]) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text),
+            Protocol::Resp3 => {
+                self.out.reserve(text.len() + 3);
+                self.out.push(resp3);
+                self.out.extend_from_slice(text);
+                self.out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+}

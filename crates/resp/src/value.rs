@@ -1,0 +1,375 @@
+//! Whole replies as values: for clients, tests and tools. Not for the hot path: it allocates.
+//!
+//! Both protocols are read without being told which; `encode` writes either. What a peer says of a
+//! length reserves no memory, and LIMITs keep a hostile one from filling ours.
+//! Not here: RESP3's streamed types (`$?`, `*?`), which Redis never sends.
+
+use std::fmt;
+
+use crate::number::{parse_f64, parse_i64};
+use crate::{Protocol, Reply, line};
+
+/// LIMIT: arrays within arrays.
+const DEPTH_MAX: usize = 128;
+/// LIMIT: bytes of a bulk: the default of proto-max-bulk-len.
+const BULK_BYTES_MAX: i64 = 512 * 1024 * 1024;
+/// LIMIT: elements of an array; pairs of a map.
+const LEN_MAX: i64 = i32::MAX as i64;
+/// LIMIT: bytes of anything that is a line.
+const LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A reply. Two are equal when their RESP3 forms are: so nan equals itself, and 0 differs from -0.
+#[derive(Clone)]
+pub enum Value {
+    Simple(Vec<u8>),
+    /// With its code: `ERR syntax error`.
+    Error(Vec<u8>),
+    Integer(i64),
+    Bulk(Vec<u8>),
+    /// `$-1` or `_`.
+    Null,
+    /// `*-1`; in RESP3 it is `Null`.
+    NullArray,
+    Array(Vec<Value>),
+    Map(Vec<(Value, Value)>),
+    Set(Vec<Value>),
+    Push(Vec<Value>),
+    Double(f64),
+    Boolean(bool),
+    BigNumber(String),
+    Verbatim {
+        format: [u8; 3],
+        text: Vec<u8>,
+    },
+    /// What a server tells of the value, and the value.
+    Attribute(Vec<(Value, Value)>, Box<Value>),
+    BulkError(Vec<u8>),
+}
+
+/// What is wrong with a reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DecodeError {
+    UnknownType(u8),
+    InvalidLength,
+    /// A number, boolean or verbatim that is none.
+    InvalidText,
+    InvalidCrlf,
+    TooDeep,
+    TooLong,
+}
+
+/// Reads the reply at the beginning of `input`, and how many bytes it takes. None: more must come.
+pub fn decode(input: &[u8]) -> Result<Option<(Value, usize)>, DecodeError> {
+    let mut decoder = Decoder { input, position: 0 };
+    Ok(decoder.value(DEPTH_MAX)?.map(|value| (value, decoder.position)))
+}
+
+/// Appends a value. In RESP2 attributes are left out and other types become the nearest.
+pub fn encode(value: &Value, protocol: Protocol, out: &mut Vec<u8>) {
+    let mut reply = Reply::new(out, protocol);
+    match value {
+        Value::Simple(text) => push_text_line(b'+', text, out),
+        Value::Error(text) => reply.error_bytes(text),
+        Value::Integer(value) => reply.integer(*value),
+        Value::Bulk(text) => reply.bulk(text),
+        Value::Null => reply.null(),
+        Value::NullArray => reply.null_array(),
+        Value::Array(elements) => {
+            reply.array(elements.len());
+            encode_all(elements, protocol, out);
+        }
+        Value::Set(elements) => {
+            reply.set(elements.len());
+            encode_all(elements, protocol, out);
+        }
+        Value::Push(elements) => {
+            reply.push(elements.len());
+            encode_all(elements, protocol, out);
+        }
+        Value::Map(pairs) => {
+            reply.map(pairs.len());
+            encode_pairs(pairs, protocol, out);
+        }
+        Value::Double(value) => reply.double(*value),
+        Value::Boolean(value) => reply.boolean(*value),
+        Value::BigNumber(digits) => reply.big_number(digits),
+        Value::Verbatim { format, text } => encode_verbatim(*format, text, protocol, out),
+        Value::Attribute(pairs, value) => {
+            if protocol == Protocol::Resp3 {
+                reply.attribute(pairs.len());
+                encode_pairs(pairs, protocol, out);
+            }
+            encode(value, protocol, out);
+        }
+        Value::BulkError(text) => match protocol {
+            Protocol::Resp2 => reply.error_bytes(text),
+            Protocol::Resp3 => push_bulk(b'!', text, out),
+        },
+    }
+}
+
+/// Appends a request: what a client sends.
+pub fn encode_request(args: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
+    line::push(out, b'*', args.len());
+    for arg in args {
+        push_bulk(b'$', arg.as_ref(), out);
+    }
+}
+
+fn encode_all(elements: &[Value], protocol: Protocol, out: &mut Vec<u8>) {
+    elements.iter().for_each(|element| encode(element, protocol, out));
+}
+
+fn encode_pairs(pairs: &[(Value, Value)], protocol: Protocol, out: &mut Vec<u8>) {
+    for (key, value) in pairs {
+        encode(key, protocol, out);
+        encode(value, protocol, out);
+    }
+}
+
+fn encode_verbatim(format: [u8; 3], text: &[u8], protocol: Protocol, out: &mut Vec<u8>) {
+    match protocol {
+        Protocol::Resp2 => push_bulk(b'$', text, out),
+        Protocol::Resp3 => push_bulk(b'=', &[&format, b":".as_slice(), text].concat(), out),
+    }
+}
+
+fn push_bulk(kind: u8, text: &[u8], out: &mut Vec<u8>) {
+    out.reserve(text.len() + line::LINE_BYTES_MAX + 2);
+    line::push(out, kind, text.len());
+    out.extend_from_slice(text);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn push_text_line(kind: u8, text: &[u8], out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend_from_slice(text);
+    out.extend_from_slice(b"\r\n");
+}
+
+struct Decoder<'a> {
+    input: &'a [u8],
+    position: usize,
+}
+
+/// Leaves the function when more must come.
+macro_rules! arrived {
+    ($step:expr) => {
+        match $step? {
+            Some(found) => found,
+            None => return Ok(None),
+        }
+    };
+}
+
+type Step<T> = Result<Option<T>, DecodeError>;
+
+impl<'a> Decoder<'a> {
+    fn value(&mut self, depth_left: usize) -> Step<Value> {
+        let Some(depth_left) = depth_left.checked_sub(1) else {
+            return Err(DecodeError::TooDeep);
+        };
+        let Some(&kind) = self.input.get(self.position) else { return Ok(None) };
+        if !b"+-:$*%~>,#(=|!_".contains(&kind) {
+            return Err(DecodeError::UnknownType(kind));
+        }
+        self.position += 1;
+        let line = arrived!(self.line());
+        let value = match kind {
+            b'+' => Value::Simple(line.to_vec()),
+            b'-' => Value::Error(line.to_vec()),
+            b':' => Value::Integer(parse_i64(line).ok_or(DecodeError::InvalidText)?),
+            b',' => Value::Double(double(line)?),
+            b'#' => Value::Boolean(boolean(line)?),
+            b'(' => Value::BigNumber(big_number(line)?),
+            b'_' if line.is_empty() => Value::Null,
+            b'_' => return Err(DecodeError::InvalidText),
+            b'$' if line == b"-1" => Value::Null,
+            b'*' if line == b"-1" => Value::NullArray,
+            b'$' => Value::Bulk(arrived!(self.bulk(line)).to_vec()),
+            b'!' => Value::BulkError(arrived!(self.bulk(line)).to_vec()),
+            b'=' => match arrived!(self.bulk(line)) {
+                &[a, b, c, b':', ref text @ ..] => {
+                    Value::Verbatim { format: [a, b, c], text: text.to_vec() }
+                }
+                _ => return Err(DecodeError::InvalidText),
+            },
+            b'*' => Value::Array(arrived!(self.elements(line, depth_left))),
+            b'~' => Value::Set(arrived!(self.elements(line, depth_left))),
+            b'>' => Value::Push(arrived!(self.elements(line, depth_left))),
+            b'%' => Value::Map(arrived!(self.pairs(line, depth_left))),
+            _ => {
+                let pairs = arrived!(self.pairs(line, depth_left));
+                Value::Attribute(pairs, Box::new(arrived!(self.value(depth_left))))
+            }
+        };
+        Ok(Some(value))
+    }
+
+    /// The rest of the line, without its end.
+    fn line(&mut self) -> Step<&'a [u8]> {
+        let rest = &self.input[self.position..];
+        let window = &rest[..rest.len().min(LINE_BYTES_MAX + 2)];
+        let Some(end) = memchr::memchr2(b'\r', b'\n', window) else {
+            return if window.len() < LINE_BYTES_MAX + 2 {
+                Ok(None)
+            } else {
+                Err(DecodeError::TooLong)
+            };
+        };
+        match &rest[end..] {
+            [b'\r', b'\n', ..] => {
+                self.position += end + 2;
+                Ok(Some(&rest[..end]))
+            }
+            [b'\r'] => Ok(None),
+            _ => Err(DecodeError::InvalidCrlf),
+        }
+    }
+
+    fn bulk(&mut self, len: &[u8]) -> Step<&'a [u8]> {
+        let len = length(len, BULK_BYTES_MAX)?;
+        let rest = &self.input[self.position..];
+        let Some(end) = rest.get(len..len + 2) else { return Ok(None) };
+        if end != b"\r\n" {
+            return Err(DecodeError::InvalidCrlf);
+        }
+        self.position += len + 2;
+        Ok(Some(&rest[..len]))
+    }
+
+    fn elements(&mut self, len: &[u8], depth_left: usize) -> Step<Vec<Value>> {
+        let mut elements = Vec::new();
+        for _ in 0..length(len, LEN_MAX)? {
+            elements.push(arrived!(self.value(depth_left)));
+        }
+        Ok(Some(elements))
+    }
+
+    fn pairs(&mut self, len: &[u8], depth_left: usize) -> Step<Vec<(Value, Value)>> {
+        let mut pairs = Vec::new();
+        for _ in 0..length(len, LEN_MAX)? {
+            let key = arrived!(self.value(depth_left));
+            pairs.push((key, arrived!(self.value(depth_left))));
+        }
+        Ok(Some(pairs))
+    }
+}
+
+fn length(text: &[u8], max: i64) -> Result<usize, DecodeError> {
+    match parse_i64(text) {
+        Some(len @ 0..) if len <= max => Ok(len as usize),
+        Some(0..) => Err(DecodeError::TooLong),
+        _ => Err(DecodeError::InvalidLength),
+    }
+}
+
+fn double(text: &[u8]) -> Result<f64, DecodeError> {
+    match text {
+        b"nan" | b"-nan" => Ok(f64::NAN),
+        _ => parse_f64(text).ok_or(DecodeError::InvalidText),
+    }
+}
+
+fn boolean(text: &[u8]) -> Result<bool, DecodeError> {
+    match text {
+        b"t" => Ok(true),
+        b"f" => Ok(false),
+        _ => Err(DecodeError::InvalidText),
+    }
+}
+
+fn big_number(text: &[u8]) -> Result<String, DecodeError> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(DecodeError::InvalidText);
+    }
+    Ok(text.iter().copied().map(char::from).collect())
+}
+
+impl Value {
+    pub fn simple(text: &str) -> Value {
+        Value::Simple(text.into())
+    }
+
+    pub fn error(text: &str) -> Value {
+        Value::Error(text.into())
+    }
+
+    pub fn bulk(text: impl AsRef<[u8]>) -> Value {
+        Value::Bulk(text.as_ref().to_vec())
+    }
+
+    /// The bytes of what is a text or an error.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Value::Simple(text)
+            | Value::Error(text)
+            | Value::Bulk(text)
+            | Value::BulkError(text)
+            | Value::Verbatim { text, .. } => Some(text),
+            Value::BigNumber(digits) => Some(digits.as_bytes()),
+            _ => None,
+        }
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Value) -> bool {
+        let mut forms = [Vec::new(), Vec::new()];
+        encode(self, Protocol::Resp3, &mut forms[0]);
+        encode(other, Protocol::Resp3, &mut forms[1]);
+        let [one, another] = forms;
+        one == another
+    }
+}
+
+impl Eq for Value {}
+
+impl fmt::Debug for Value {
+    /// Texts as one reads them: `Bulk("a\x00b")`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |f: &mut fmt::Formatter<'_>, name: &str, text: &[u8]| {
+            write!(f, "{name}(\"{}\")", text.escape_ascii())
+        };
+        match self {
+            Value::Simple(bytes) => text(f, "Simple", bytes),
+            Value::Error(bytes) => text(f, "Error", bytes),
+            Value::Bulk(bytes) => text(f, "Bulk", bytes),
+            Value::BulkError(bytes) => text(f, "BulkError", bytes),
+            Value::BigNumber(digits) => text(f, "BigNumber", digits.as_bytes()),
+            Value::Verbatim { format, text: bytes } => {
+                write!(f, "Verbatim({}, \"{}\")", format.escape_ascii(), bytes.escape_ascii())
+            }
+            Value::Integer(value) => f.debug_tuple("Integer").field(value).finish(),
+            Value::Null => f.write_str("Null"),
+            Value::NullArray => f.write_str("NullArray"),
+            Value::Array(elements) => f.debug_tuple("Array").field(elements).finish(),
+            Value::Map(pairs) => f.debug_tuple("Map").field(pairs).finish(),
+            Value::Set(elements) => f.debug_tuple("Set").field(elements).finish(),
+            Value::Push(elements) => f.debug_tuple("Push").field(elements).finish(),
+            Value::Double(value) => f.debug_tuple("Double").field(value).finish(),
+            Value::Boolean(value) => f.debug_tuple("Boolean").field(value).finish(),
+            Value::Attribute(pairs, value) => {
+                f.debug_tuple("Attribute").field(pairs).field(value).finish()
+            }
+        }
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecodeError::UnknownType(kind) => {
+                write!(f, "no reply begins with '{}'", kind.escape_ascii())
+            }
+            DecodeError::InvalidLength => f.write_str("invalid length"),
+            DecodeError::InvalidText => f.write_str("invalid number, boolean or verbatim"),
+            DecodeError::InvalidCrlf => f.write_str("a line or text doesn't end in CR LF"),
+            DecodeError::TooDeep => f.write_str("too many arrays within arrays"),
+            DecodeError::TooLong => f.write_str("too long"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
