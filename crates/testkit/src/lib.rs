@@ -1,1 +1,11 @@
-//! Placeholder.
+//! Test equipment: what it takes to ask a server, to compare it with others, and to say what it should answer.
+//!
+//! Nothing here is part of the program: this crate is used by tests, fuzzers and benches only.
+
+pub mod chance;
+pub mod client;
+pub mod print;
+pub mod process;
+pub mod socket_target;
+pub mod transcript;
+pub mod wildcard;

@@ -1,0 +1,244 @@
+//! A small blocking client: requests out, replies in, over TCP or a unix socket.
+//!
+//! It is made to look closely: bytes may be sent raw and in pieces, a side may be shut down, and the end of a
+//! connection is told apart from silence. Every wait has a time limit.
+//!
+//! Not here: how bytes become a [`Value`] (`basalt_resp`) and how a value is printed (`print`).
+
+use basalt_resp::{Value, decode, encode_request};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One request: the command's name and its arguments.
+pub type Request = Vec<Vec<u8>>;
+
+/// Builds a [`Request`] from text.
+pub fn request<S: AsRef<[u8]>>(args: &[S]) -> Request {
+    args.iter().map(|arg| arg.as_ref().to_vec()).collect()
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug)]
+pub enum Address {
+    /// A port of 127.0.0.1.
+    Tcp(u16),
+    Unix(PathBuf),
+}
+
+/// LIMIT: how long a reply may take before a test fails; slow machines under load stay well below it.
+const REPLY_WITHIN: Duration = Duration::from_secs(30);
+
+/// LIMIT: requests up to this size are written before a reply is read: the sockets' buffers hold them.
+const WRITTEN_AT_ONCE: usize = 32 * 1024;
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A connection and the replies that have arrived but were not asked for yet.
+pub struct Connection {
+    stream: Stream,
+    received: Vec<u8>,
+    read_from: usize,
+}
+
+impl Connection {
+    pub fn open(address: &Address) -> io::Result<Self> {
+        let stream = match address {
+            Address::Tcp(port) => {
+                let stream = TcpStream::connect(("127.0.0.1", *port))?;
+                stream.set_nodelay(true)?;
+                Stream::Tcp(stream)
+            }
+            Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+        };
+        let connection = Self { stream, received: Vec::new(), read_from: 0 };
+        connection.set_timeout(REPLY_WITHIN)?;
+        Ok(connection)
+    }
+
+    /// Limits how long one read or write may wait.
+    pub fn set_timeout(&self, within: Duration) -> io::Result<()> {
+        match &self.stream {
+            Stream::Tcp(stream) => {
+                stream.set_read_timeout(Some(within))?;
+                stream.set_write_timeout(Some(within))
+            }
+            Stream::Unix(stream) => {
+                stream.set_read_timeout(Some(within))?;
+                stream.set_write_timeout(Some(within))
+            }
+        }
+    }
+
+    /// Ends our sending side; the server may still answer.
+    pub fn shut_down_writing(&self) -> io::Result<()> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    pub fn send<S: AsRef<[u8]>>(&mut self, args: &[S]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        encode_request(args, &mut bytes);
+        self.send_bytes(&bytes)
+    }
+
+    /// The next reply. `UnexpectedEof` when the server has closed, `InvalidData` when it isn't RESP.
+    pub fn receive(&mut self) -> io::Result<Value> {
+        loop {
+            match decode(&self.received[self.read_from..]) {
+                Ok(Some((value, used))) => {
+                    self.read_from += used;
+                    if self.read_from == self.received.len() {
+                        self.received.clear();
+                        self.read_from = 0;
+                    }
+                    return Ok(value);
+                }
+                Ok(None) => self.read_more()?,
+                Err(error) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{error:?}")));
+                }
+            }
+        }
+    }
+
+    /// Sends a request and waits for its reply.
+    pub fn ask<S: AsRef<[u8]>>(&mut self, args: &[S]) -> io::Result<Value> {
+        self.send(args)?;
+        self.receive()
+    }
+
+    /// As [`ask`](Self::ask), in tests where it can't fail.
+    #[track_caller]
+    pub fn execute<S: AsRef<[u8]>>(&mut self, args: &[S]) -> Value {
+        match self.ask(args) {
+            Ok(value) => value,
+            Err(error) => {
+                let words: Vec<_> = args
+                    .iter()
+                    .map(|arg| String::from_utf8_lossy(&arg.as_ref()[..arg.as_ref().len().min(60)]))
+                    .collect();
+                panic!("no reply to {words:?}: {error}")
+            }
+        }
+    }
+
+    /// Sends all requests without waiting, and returns their replies in order.
+    pub fn pipeline<R: AsRef<[S]>, S: AsRef<[u8]>>(
+        &mut self,
+        requests: &[R],
+    ) -> io::Result<Vec<Value>> {
+        let mut bytes = Vec::new();
+        for request in requests {
+            encode_request(request.as_ref(), &mut bytes);
+        }
+        self.exchange(&bytes, requests.len())
+    }
+
+    /// Sends bytes and reads `count` replies at the same time, so that neither side waits for the other for ever.
+    pub fn exchange(&mut self, bytes: &[u8], count: usize) -> io::Result<Vec<Value>> {
+        if bytes.len() <= WRITTEN_AT_ONCE {
+            self.send_bytes(bytes)?;
+            return self.receive_many(count);
+        }
+        let mut writer = self.stream.try_clone()?;
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(move || writer.write_all(bytes));
+            let replies = self.receive_many(count);
+            let written = writing.join().expect("because writing to a socket does not panic");
+            // A server that closed early has told why in its replies: those say more than a broken pipe.
+            let replies = replies?;
+            written.map(|()| replies)
+        })
+    }
+
+    pub fn receive_many(&mut self, count: usize) -> io::Result<Vec<Value>> {
+        (0..count).map(|_| self.receive()).collect()
+    }
+
+    /// Reads until the server closes; returns the bytes that came before.
+    pub fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            match self.read_more() {
+                Ok(()) => {}
+                Err(error) if is_end(error.kind()) => {
+                    self.read_from = 0;
+                    return Ok(std::mem::take(&mut self.received));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether the server closes this connection within the time limit, saying nothing more.
+    pub fn is_closed(&mut self) -> bool {
+        self.read_from == self.received.len()
+            && matches!(self.read_more(), Err(error) if is_end(error.kind()))
+    }
+
+    fn read_more(&mut self) -> io::Result<()> {
+        if self.read_from > 0 {
+            self.received.drain(..self.read_from);
+            self.read_from = 0;
+        }
+        let filled = self.received.len();
+        self.received.resize(filled + filled.clamp(16 * 1024, 16 * 1024 * 1024), 0);
+        let read = self.stream.read(&mut self.received[filled..]);
+        self.received.truncate(filled + *read.as_ref().unwrap_or(&0));
+        match read {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A server that closes with unread input resets the connection: for a client that is an end like another.
+fn is_end(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
+}
+
+impl Stream {
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Stream::Tcp(stream) => Stream::Tcp(stream.try_clone()?),
+            Stream::Unix(stream) => Stream::Unix(stream.try_clone()?),
+        })
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(into),
+            Stream::Unix(stream) => stream.read(into),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! What random requests look like: one line per command in the notation of Redis' own command pages.
+//!
+//! ```text
+//! SET key value [NX|XX] [GET]     capitals stand for themselves, small words for a kind of argument,
+//! MSET (key value)...             [ ] may be left out, ( | ) is a choice, ... repeats
+//! ```
+//!
+//! A share of the requests is then spoiled on purpose: an argument too few or too many, a wrong one, an option twice.
+//!
+//! Not here: which commands there are (`table`), what values the kinds have (`kinds`).
+
+use super::kinds::Kind;
+use crate::chance::Chance;
+use crate::client::Request;
+
+#[derive(Debug)]
+enum Item {
+    Word(String),
+    Argument(Kind),
+    /// One of the arms; may be left out when optional.
+    Choice { optional: bool, arms: Vec<Vec<Item>> },
+    Repeated(Box<Item>),
+}
+
+/// LIMIT: how often `...` repeats.
+const REPEATS_MAX: usize = 4;
+
+/// One request in this many is spoiled.
+const SPOILED: usize = 12;
+
+/// One line of the table, ready to make requests.
+#[derive(Debug)]
+pub struct Grammar {
+    items: Vec<Item>,
+}
+
+impl Grammar {
+    /// Panics when the line can't be read: the table is part of the program.
+    pub fn parse(line: &str) -> Self {
+        let tokens = tokens(line);
+        let mut at = 0;
+        let mut arms = arms(&tokens, &mut at, line);
+        assert!(at == tokens.len() && arms.len() == 1, "unbalanced grammar: {line}");
+        Self { items: arms.remove(0) }
+    }
+
+    pub fn request(&self, chance: &mut Chance) -> Request {
+        // Options may come in any order: each optional part is a piece of its own.
+        let mut needed = Vec::new();
+        let mut optional = Vec::new();
+        for item in &self.items {
+            match item {
+                Item::Choice { optional: true, .. } => {
+                    let mut piece = Vec::new();
+                    generate(item, chance, &mut piece);
+                    optional.push(piece);
+                }
+                _ => generate(item, chance, &mut needed),
+            }
+        }
+        if chance.one_in(3) {
+            chance.shuffle(&mut optional);
+        }
+        if chance.one_in(40) && let Some(piece) = optional.last().cloned() {
+            optional.push(piece);
+        }
+        needed.extend(optional.into_iter().flatten());
+        if chance.one_in(SPOILED) {
+            spoil(&mut needed, chance);
+        }
+        needed
+    }
+}
+
+fn tokens(line: &str) -> Vec<String> {
+    let spaced = ["[", "]", "(", ")", "|", "..."]
+        .iter()
+        .fold(line.to_owned(), |line, mark| line.replace(mark, &format!(" {mark} ")));
+    spaced.split_whitespace().map(str::to_owned).collect()
+}
+
+fn arms(tokens: &[String], at: &mut usize, line: &str) -> Vec<Vec<Item>> {
+    let mut arms = vec![Vec::new()];
+    while let Some(token) = tokens.get(*at) {
+        let arm = arms.last_mut().expect("because there is one from the start");
+        *at += 1;
+        match token.as_str() {
+            "[" | "(" => {
+                let inner = self::arms(tokens, at, line);
+                *at += 1;
+                arm.push(Item::Choice { optional: token == "[", arms: inner });
+            }
+            "]" | ")" => {
+                *at -= 1;
+                return arms;
+            }
+            "|" => arms.push(Vec::new()),
+            "..." => {
+                let last = arm.pop().unwrap_or_else(|| panic!("nothing to repeat: {line}"));
+                arm.push(Item::Repeated(Box::new(last)));
+            }
+            word if word.starts_with(|first: char| first.is_ascii_lowercase()) => {
+                let kind = Kind::named(word);
+                arm.push(Item::Argument(kind.unwrap_or_else(|| panic!("no kind {word}: {line}"))));
+            }
+            word => arm.push(Item::Word(word.to_owned())),
+        }
+    }
+    arms
+}
+
+fn generate(item: &Item, chance: &mut Chance, request: &mut Request) {
+    match item {
+        Item::Word(word) => request.push(any_case(word, chance)),
+        Item::Argument(kind) => request.push(kind.generate(chance)),
+        Item::Choice { optional, arms } => {
+            if !(*optional && chance.one_in(2)) {
+                chance.pick(arms).iter().for_each(|item| generate(item, chance, request));
+            }
+        }
+        Item::Repeated(item) => {
+            (0..=chance.below(REPEATS_MAX)).for_each(|_| generate(item, chance, request));
+        }
+    }
+}
+
+fn any_case(word: &str, chance: &mut Chance) -> Vec<u8> {
+    match chance.below(8) {
+        0 => word.to_ascii_lowercase().into_bytes(),
+        1 => {
+            let mix = |byte: u8| if byte % 2 == 0 { byte.to_ascii_lowercase() } else { byte };
+            word.bytes().map(mix).collect()
+        }
+        _ => word.as_bytes().to_vec(),
+    }
+}
+
+/// Breaks a request in one place; the command's name stays.
+fn spoil(request: &mut Request, chance: &mut Chance) {
+    let at = 1 + chance.below(request.len());
+    let odd = Kind::Odd.generate(chance);
+    match chance.below(4) {
+        0 if at < request.len() => {
+            request.remove(at);
+        }
+        1 if at < request.len() => request[at] = odd,
+        2 if at < request.len() => {
+            let again = request[at].clone();
+            request.push(again);
+        }
+        _ => request.insert(at, odd),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_arm_is_reached_and_the_needed_ones_always() {
+        let grammar = Grammar::parse("CMD (A|B X) [C|D] (E)...");
+        let mut chance = Chance::from_seed(1);
+        let made: BTreeSet<String> = (0..2000)
+            .map(|_| {
+                let words = grammar.request(&mut chance);
+                words.iter().map(|word| String::from_utf8_lossy(word).to_uppercase() + " ").collect()
+            })
+            .collect();
+        for whole in ["CMD A E ", "CMD B X E ", "CMD A E C ", "CMD B X E E D ", "CMD A E E E E "] {
+            assert!(made.contains(whole), "{whole} is never made");
+        }
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_requests() {
+        let grammar = Grammar::parse("SET key value [EX seconds]");
+        let many = |seed| {
+            let mut chance = Chance::from_seed(seed);
+            (0..50).map(|_| grammar.request(&mut chance)).collect::<Vec<_>>()
+        };
+        assert_eq!(many(7), many(7));
+        assert_ne!(many(7), many(8));
+    }
+}

@@ -1,0 +1,201 @@
+//! Kinds of arguments and their values: few keys, so that requests meet; ordinary values with the edges among them.
+//!
+//! Times are either over or far away, so that two servers can't disagree by being a moment apart.
+
+use crate::chance::Chance;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Key,
+    Value,
+    Integer,
+    Float,
+    Seconds,
+    Ms,
+    UnixSeconds,
+    UnixMs,
+    Index,
+    Offset,
+    Pattern,
+    Database,
+    TypeName,
+    Name,
+    Count,
+    /// Anything, mostly what doesn't belong there.
+    Odd,
+}
+
+const KINDS: &[(&str, Kind)] = &[
+    ("key", Kind::Key),
+    ("value", Kind::Value),
+    ("integer", Kind::Integer),
+    ("float", Kind::Float),
+    ("seconds", Kind::Seconds),
+    ("ms", Kind::Ms),
+    ("unix-seconds", Kind::UnixSeconds),
+    ("unix-ms", Kind::UnixMs),
+    ("index", Kind::Index),
+    ("offset", Kind::Offset),
+    ("pattern", Kind::Pattern),
+    ("database", Kind::Database),
+    ("type", Kind::TypeName),
+    ("name", Kind::Name),
+    ("count", Kind::Count),
+    ("odd", Kind::Odd),
+];
+
+const KEYS: &[&[u8]] = &[
+    b"a", b"b", b"c", b"key:1", b"key:2", b"key:3", b"{tag}1", b"{tag}2", b"number", b"float", b"",
+    b"\x00\xff\r\n", b"a rather long key that does not fit into any small block of memory, 100 bytes and more, to be sure",
+];
+
+const INTEGERS: &[&str] = &[
+    "0", "1", "-1", "2", "10", "-10", "42", "100", "12345", "9223372036854775807",
+    "-9223372036854775808", "9223372036854775806", "9223372036854775808", "-9223372036854775809",
+    "18446744073709551615", "4294967296", "2147483648", "99999999999999999999999", "007", "+5",
+    "-0", " 1", "1 ", "", "1.0", "1e3", "0x10", "abc", "nan", "inf", "1\0",
+];
+
+const FLOATS: &[&str] = &[
+    "0", "1", "-1", "0.1", "0.2", "-0.5", "3.14159265358979323846", "1.5", "1e10", "1e-10", "1E5",
+    "5.", ".5", "-.5", "+1.25", "1e17", "1e18", "1e20", "1e-17", "1e-18", "1e300", "1e308", "1e400",
+    "-1e400", "1e4000", "1e5000", "-1e5000", "1e-5000", "inf", "-inf", "+inf", "infinity", "nan",
+    "-nan", "NaN", "Inf", "0x10", "0x1p4", "1e", "e5", "", " 1", "1 ", "1,5", "--1", "abc",
+    "100.0", "0.30000000000000004", "17179869184.5", "9007199254740993", "9223372036854775807",
+    "1.7976931348623157e308", "4.9e-324", "0.1e-1", "123456789.123456789", "00012.50", "-0", "-0.0",
+];
+
+const DURATIONS: &[i64] = &[100_000, 86_400_000, 1_000_000_000, 5_000_000, 300_000_000];
+
+const NO_DURATIONS: &[&str] = &[
+    "0", "-1", "-100", "9223372036854775807", "-9223372036854775808", "9223372036854775",
+    "9223372036854776", "9223370000000000", "9223372036854775808", "", "abc", "1.5", "+100000",
+    "100000 ", "1e9", "0100000",
+];
+
+/// The year 3021, to the second; far beyond every test.
+const FAR_UNIX_SECONDS: i64 = 33_177_117_420;
+
+impl Kind {
+    pub fn named(name: &str) -> Option<Self> {
+        KINDS.iter().find(|(of, _)| *of == name).map(|(_, kind)| *kind)
+    }
+
+    pub fn generate(self, chance: &mut Chance) -> Vec<u8> {
+        match self {
+            Kind::Key => chance.pick(KEYS).to_vec(),
+            Kind::Value => value(chance),
+            Kind::Integer => integer(chance),
+            Kind::Float => float(chance),
+            Kind::Seconds => duration(chance, 1),
+            Kind::Ms => duration(chance, 1000),
+            Kind::UnixSeconds => moment(chance, FAR_UNIX_SECONDS),
+            Kind::UnixMs => moment(chance, FAR_UNIX_SECONDS * 1000),
+            Kind::Index => index(chance),
+            Kind::Offset => offset(chance),
+            Kind::Pattern => text(
+                chance,
+                &["*", "a", "key:*", "k?y:1", "[ab]", "[^a]", "[a-c]", "\\a", "*1", "{tag}*", "", "[", "*\\", "**2"],
+            ),
+            Kind::Database => {
+                if chance.one_in(5) {
+                    return text(chance, &["15", "16", "-1", "x", "", "99999999999999999999", "1.0", "+1", "01"]);
+                }
+                text(chance, &["0", "1", "2"])
+            }
+            Kind::TypeName => text(chance, &["string", "STRING", "list", "hash", "set", "zset", "stream", "bogus", ""]),
+            Kind::Name => text(chance, &["worker", "worker-2", "", "two words", "new\nline", "caf\u{e9}"]),
+            Kind::Count => text(chance, &["100000", "99999"]),
+            Kind::Odd => odd(chance),
+        }
+    }
+}
+
+fn text(chance: &mut Chance, from: &[&str]) -> Vec<u8> {
+    chance.pick(from).as_bytes().to_vec()
+}
+
+fn value(chance: &mut Chance) -> Vec<u8> {
+    match chance.below(10) {
+        0..=2 => integer(chance),
+        3 | 4 => float(chance),
+        5 => Vec::new(),
+        6 => {
+            // Around the borders of short strings: 44 bytes in Redis, others elsewhere.
+            let len = *chance.pick(&[1, 7, 8, 15, 16, 31, 32, 43, 44, 45, 46, 63, 64, 65, 127, 128, 255, 256]);
+            vec![b'x'; len]
+        }
+        7 => {
+            let len = *chance.pick(&[100, 1000, 4095, 4096, 10_000, 20_000]);
+            (0..len).map(|_| chance.next().to_le_bytes()[0]).collect()
+        }
+        8 => (0..chance.below(20)).map(|_| chance.next().to_le_bytes()[0]).collect(),
+        _ => text(chance, &["hello", "Hello World", "v", "OK", "QUEUED", "*3\r\n", "$-1\r\n", "\0"]),
+    }
+}
+
+fn integer(chance: &mut Chance) -> Vec<u8> {
+    match chance.below(4) {
+        0 => text(chance, INTEGERS),
+        1 => (chance.next().cast_signed() >> chance.below(64)).to_string().into_bytes(),
+        _ => chance.below(1000).to_string().into_bytes(),
+    }
+}
+
+fn float(chance: &mut Chance) -> Vec<u8> {
+    match chance.below(4) {
+        0 | 1 => text(chance, FLOATS),
+        2 => {
+            let digits = chance.next().cast_signed() >> (16 + chance.below(48));
+            let point = chance.below(12);
+            format!("{digits}e-{point}").into_bytes()
+        }
+        _ => format!("{}.{:02}", chance.below(1000), chance.below(100)).into_bytes(),
+    }
+}
+
+fn duration(chance: &mut Chance, units_per_second: i64) -> Vec<u8> {
+    match chance.below(4) {
+        0 => text(chance, NO_DURATIONS),
+        _ => (*chance.pick(DURATIONS) * units_per_second).to_string().into_bytes(),
+    }
+}
+
+fn moment(chance: &mut Chance, far: i64) -> Vec<u8> {
+    match chance.below(6) {
+        0 => text(chance, NO_DURATIONS),
+        1 => text(chance, &["1", "0", "1000000000"]),
+        _ => (far + i64::try_from(chance.below(100_000)).expect("because it is small")).to_string().into_bytes(),
+    }
+}
+
+fn index(chance: &mut Chance) -> Vec<u8> {
+    match chance.below(6) {
+        0 => integer(chance),
+        _ => (i64::try_from(chance.below(60)).expect("because it is small") - 20).to_string().into_bytes(),
+    }
+}
+
+/// Either small or beyond what a string may be: nothing in between, which would cost half a gigabyte.
+fn offset(chance: &mut Chance) -> Vec<u8> {
+    match chance.below(8) {
+        0 => text(
+            chance,
+            &["536870912", "-1", "9223372036854775807", "-9223372036854775808", "9223372036854775808", "abc", "", "1.0", "5000"],
+        ),
+        _ => chance.below(64).to_string().into_bytes(),
+    }
+}
+
+fn odd(chance: &mut Chance) -> Vec<u8> {
+    match chance.below(5) {
+        0 => value(chance),
+        1 => text(chance, INTEGERS),
+        2 => text(
+            chance,
+            &["NX", "XX", "GET", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "PERSIST", "GT", "LT", "REPLACE", "DB", "MATCH", "COUNT", "TYPE"],
+        ),
+        3 => text(chance, &["syntax", "\r\n", "\0\0", "%s%n", "\\x00", "'", "\""]),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,298 @@
+//! Servers as child processes: ours, and the oracles that say what is right.
+//!
+//! A [`Server`] listens on a port that the kernel picked, counts as started once it answers PING, keeps what it
+//! printed, and dies with its value. When a test panics while holding one, the end of that log is shown.
+//!
+//! Not here: what is said to a server (`client`), and which tests run on which (`transcript`, the runner).
+
+use crate::client::{Address, Connection};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Which server program: ours or an oracle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Program {
+    Ours,
+    Redis7,
+    Redis8,
+    Valkey9,
+}
+
+impl Program {
+    pub const ORACLES: [Program; 3] = [Program::Valkey9, Program::Redis8, Program::Redis7];
+
+    /// The word for it in transcripts and test names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Program::Ours => "ours",
+            Program::Redis7 => "redis7",
+            Program::Redis8 => "redis8",
+            Program::Valkey9 => "valkey9",
+        }
+    }
+
+    /// Where the server program is, or `None` on a machine without it.
+    pub fn server(self) -> Option<PathBuf> {
+        match self {
+            Program::Ours => our_server(),
+            _ => self.tool("server"),
+        }
+    }
+
+    /// Where this rival's `cli` or `benchmark` is. Ours has none: it is driven by theirs.
+    pub fn tool(self, tool: &str) -> Option<PathBuf> {
+        match self {
+            Program::Ours => None,
+            Program::Redis7 => on_path(&format!("redis-{tool}")),
+            Program::Redis8 => peer(&format!("redis8-{tool}")),
+            Program::Valkey9 => peer(&format!("valkey9-{tool}")),
+        }
+    }
+
+    fn default_args(self) -> &'static [&'static str] {
+        match self {
+            Program::Ours => &[],
+            _ => &["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"],
+        }
+    }
+}
+
+/// `BASALT_SERVER`, or the program that lies beside the running test.
+fn our_server() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("BASALT_SERVER") {
+        return Some(PathBuf::from(path)).filter(|path| path.is_file());
+    }
+    let test = std::env::current_exe().ok()?;
+    test.ancestors().skip(1).take(2).map(|dir| dir.join("basalt-server")).find(|path| path.is_file())
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+/// The folder that `scripts/peers` fills.
+fn peer(name: &str) -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))?;
+    Some(cache.join("peers/bin").join(name)).filter(|path| path.is_file())
+}
+
+/// A folder that vanishes with its value.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn create() -> io::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name =
+            format!("basalt-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing is lost when this fails: the folder lies in the system's place for temporary files.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub struct NotStarted {
+    pub why: String,
+    /// What it printed until then.
+    pub log: String,
+}
+
+impl std::fmt::Display for NotStarted {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}\n--- its log:\n{}", self.why, self.log)
+    }
+}
+
+/// How to start a server.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    program: Program,
+    args: Vec<OsString>,
+    ready_within: Duration,
+}
+
+impl Launch {
+    pub fn new(program: Program) -> Self {
+        Self { program, args: Vec::new(), ready_within: Duration::from_secs(20) }
+    }
+
+    #[must_use]
+    pub fn args<I: IntoIterator<Item = S>, S: Into<OsString>>(mut self, args: I) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Starts it and waits until it answers PING.
+    pub fn start(&self) -> Result<Server, NotStarted> {
+        // The port is free when we look and may be taken a moment later: then another one is tried.
+        let mut last = self.start_once();
+        for _ in 0..3 {
+            match &last {
+                Err(refusal) if refusal.log.contains("ddress already in use") => {}
+                _ => break,
+            }
+            last = self.start_once();
+        }
+        last
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "waiting for a process is about real time")]
+    fn start_once(&self) -> Result<Server, NotStarted> {
+        let mut server = self.spawn().map_err(|error| NotStarted {
+            why: format!("{} can't be started: {error}", self.program.name()),
+            log: String::new(),
+        })?;
+        let deadline = Instant::now() + self.ready_within;
+        loop {
+            if server.answers_ping() {
+                return Ok(server);
+            }
+            let ended = server.child.try_wait().ok().flatten();
+            if ended.is_some() || Instant::now() > deadline {
+                let why = match ended {
+                    Some(status) => format!("{} ended at once: {status}", self.program.name()),
+                    None => format!("{} does not answer", self.program.name()),
+                };
+                return Err(NotStarted { why, log: server.log() });
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn spawn(&self) -> io::Result<Server> {
+        let path = self.program.server().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, "the program is not on this machine")
+        })?;
+        let scratch = Scratch::create()?;
+        let port = free_port()?;
+        let log = File::create(scratch.path().join("log"))?;
+        let child = Command::new(path)
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--dir", &scratch.path().to_string_lossy()])
+            .args(self.program.default_args())
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        Ok(Server { child, port, scratch })
+    }
+}
+
+/// A port that nobody listens on at this moment.
+pub fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// A running server; it is killed when this value goes.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    port: u16,
+    scratch: Scratch,
+}
+
+impl Server {
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn address(&self) -> Address {
+        Address::Tcp(self.port)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A folder for the test's own files, which goes with the server.
+    pub fn folder(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// All that it has printed so far.
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.scratch.path().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// A new connection, which must succeed.
+    pub fn connect(&self) -> Connection {
+        Connection::open(&self.address()).expect("because the server answered PING at its start")
+    }
+
+    /// How it ended, or `None` when it is still there after `within`.
+    #[expect(clippy::disallowed_methods, reason = "waiting for a process is about real time")]
+    pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + within;
+        loop {
+            let ended = self.child.try_wait().ok().flatten();
+            if ended.is_some() || Instant::now() > deadline {
+                return ended;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// CPU time of all its threads since its start, user and system.
+    pub fn cpu_time(&self) -> io::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+        // The program's name stands in parentheses and may hold spaces: count the fields after it.
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.split_whitespace().collect())
+            .unwrap_or_default();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
+        let (user, system) = ticks(11).zip(ticks(12)).ok_or(io::ErrorKind::InvalidData)?;
+        // Linux shows 100 ticks a second to user space on every architecture.
+        Ok(Duration::from_millis((user + system) * 10))
+    }
+
+    fn answers_ping(&self) -> bool {
+        Connection::open(&self.address())
+            .and_then(|mut connection| {
+                connection.set_timeout(Duration::from_millis(500))?;
+                connection.ask(&["PING"])
+            })
+            .is_ok()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+            #[expect(clippy::print_stderr, reason = "the log belongs to the failure just printed")]
+            {
+                eprintln!("--- end of the server's log (port {}):\n{tail}", self.port);
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The transcripts' target behind a socket: a server process, ours or an oracle.
+//!
+//! Its clock is the wall clock, so "advancing" it means to wait; it refuses to wait long.
+
+use crate::client::{Connection, Request, request};
+use crate::process::{Launch, NotStarted, Program, Server};
+use crate::transcript::{Profile, Target};
+use basalt_resp::Value;
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+/// LIMIT: the longest wait of a transcript in real time; longer ones are for the simulated target.
+const WAIT_MS_MAX: u64 = 1500;
+
+/// Which server and protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketPlace {
+    pub program: Program,
+    pub resp: u8,
+    pub shard_count: Option<usize>,
+}
+
+impl SocketPlace {
+    /// The word for it in test names.
+    pub fn name(&self) -> String {
+        let program = self.program.name();
+        match self.shard_count {
+            Some(count) => format!("{count}-shards-resp{}", self.resp),
+            None => format!("{program}-resp{}", self.resp),
+        }
+    }
+
+    pub fn profile(&self) -> Profile {
+        Profile {
+            program: self.program.name(),
+            resp: self.resp,
+            shard_count: self.shard_count,
+            wait_ms_max: WAIT_MS_MAX,
+        }
+    }
+
+    fn launch(&self) -> Launch {
+        let shards = self.shard_count.map(|count| ["--shards".to_owned(), count.to_string()]);
+        Launch::new(self.program).args(shards.into_iter().flatten())
+    }
+}
+
+/// A running server with the connections of the transcript's clients.
+pub struct SocketTarget {
+    profile: Profile,
+    server: Server,
+    connections: BTreeMap<String, Connection>,
+}
+
+impl SocketTarget {
+    pub fn start(place: &SocketPlace) -> Result<Self, NotStarted> {
+        let server = place.launch().start()?;
+        Ok(Self { profile: place.profile(), server, connections: BTreeMap::new() })
+    }
+
+    /// Makes it as good as new: no keys, no clients.
+    pub fn reset(&mut self) -> io::Result<()> {
+        self.connections.clear();
+        match Connection::open(&self.server.address())?.ask(&["FLUSHALL"])? {
+            Value::Simple(_) => Ok(()),
+            other => Err(io::Error::other(format!("FLUSHALL said {other:?}"))),
+        }
+    }
+
+    /// What the server has printed so far.
+    pub fn log(&self) -> String {
+        self.server.log()
+    }
+
+    fn connection(&mut self, client: &str) -> io::Result<&mut Connection> {
+        if !self.connections.contains_key(client) {
+            let mut connection = Connection::open(&self.server.address())?;
+            if self.profile.resp == 3 {
+                connection.ask(&request(&["HELLO", "3"]))?;
+            }
+            self.connections.insert(client.to_owned(), connection);
+        }
+        Ok(self.connections.get_mut(client).expect("because it was put there when it was missing"))
+    }
+}
+
+impl Target for SocketTarget {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn execute(&mut self, client: &str, args: &Request) -> io::Result<Value> {
+        self.connection(client)?.ask(args)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the clock of a server process is the wall clock")]
+    fn advance_clock(&mut self, ms: u64) {
+        std::thread::sleep(Duration::from_millis(ms));
+    }
+}

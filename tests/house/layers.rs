@@ -1,0 +1,142 @@
+//! Who may depend on whom, and who may name what. An arrow points down only.
+
+use crate::sources::{self, names};
+use std::collections::BTreeMap;
+use std::fs;
+
+/// Each room and those of our crates that it may depend on.
+const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
+    ("structures", &[]),
+    ("resp", &[]),
+    ("keyspace", &["structures"]),
+    ("commands", &["keyspace", "resp"]),
+    ("engine", &["commands", "keyspace", "resp"]),
+    ("server", &["commands", "engine", "keyspace", "resp", "structures"]),
+    ("testkit", &["commands", "engine", "keyspace", "resp", "structures"]),
+];
+
+/// Rooms without clock, thread, environment, file or socket: those come in as parameters.
+const PURE: &[&str] = &["structures", "resp", "keyspace", "commands", "engine"];
+
+const OUTSIDE_WORLD: &[&str] = &[
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "std::env",
+    "std::process",
+];
+
+/// Rooms in which nothing can wait, so nothing can come between.
+const CANNOT_WAIT: &[&str] = &["structures", "resp", "keyspace", "commands"];
+
+/// Beside `structures`, the only files with `unsafe`, each with a reason.
+const UNSAFE_HOMES: &[(&str, &str)] = &[
+    ("crates/server/src/ring", "the kernel reads and writes our memory"),
+    ("crates/server/src/mesh", "lock-free rings between shards"),
+];
+
+/// What names the runtime.
+const RUNTIME: &[&str] = &["glommio", "io_uring"];
+
+fn dependencies(room: &str, section: &str) -> Vec<String> {
+    let manifest = sources::top().join("crates").join(room).join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).expect("because every room has a manifest");
+    let mut inside = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            inside = name.trim_end_matches(']') == section;
+        } else if inside && let Some((name, _)) = line.split_once(['.', '=', ' ']) {
+            found.push(name.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn rooms_depend_downwards_only() {
+    let allowed: BTreeMap<_, _> = MAY_DEPEND_ON.iter().copied().collect();
+    let rooms = fs::read_dir(sources::top().join("crates")).expect("because it is our workspace");
+    let mut wrong = Vec::new();
+    for room in rooms.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()) {
+        let Some(below) = allowed.get(room.as_str()) else {
+            wrong.push(format!("{room}: has no row in MAY_DEPEND_ON"));
+            continue;
+        };
+        for dependency in dependencies(&room, "dependencies") {
+            if let Some(ours) = dependency.strip_prefix("basalt-")
+                && !below.contains(&ours)
+            {
+                wrong.push(format!("{room} may not depend on {ours}"));
+            }
+            if RUNTIME.contains(&dependency.replace('-', "_").as_str()) && room != "server" {
+                wrong.push(format!("{room} may not depend on {dependency}: only server knows it"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_outside_world_is_a_parameter_below_server() {
+    refuse(PURE, OUTSIDE_WORLD, "take it as a parameter (World)");
+}
+
+#[test]
+fn only_server_names_the_runtime() {
+    let others: Vec<&str> =
+        MAY_DEPEND_ON.iter().map(|(room, _)| *room).filter(|room| *room != "server").collect();
+    refuse(&others, RUNTIME, "only server knows the runtime");
+}
+
+#[test]
+fn nothing_waits_below_engine() {
+    refuse(CANNOT_WAIT, &["async", "await"], "this crate can't wait");
+}
+
+#[test]
+fn unsafe_stays_in_its_homes() {
+    let mut wrong = Vec::new();
+    for source in sources::rust() {
+        let at_home = source.path.starts_with("crates/structures/")
+            || UNSAFE_HOMES.iter().any(|(home, _)| source.path.starts_with(home));
+        if at_home {
+            continue;
+        }
+        for (number, line) in source.code_lines() {
+            if names(&line, "unsafe") {
+                wrong.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "unsafe outside its homes: {wrong:#?}");
+}
+
+fn refuse(rooms: &[&str], words: &[&str], why: &str) {
+    let mut wrong = Vec::new();
+    for source in sources::rust() {
+        // A crate's own tests, benches and fuzzers may do what they like.
+        let inside = source.room().is_some_and(|room| {
+            rooms.contains(&room) && source.path.starts_with(&format!("crates/{room}/src/"))
+        });
+        if !inside {
+            continue;
+        }
+        for (number, line) in source.code_lines() {
+            let line = ungrouped(&line);
+            if let Some(word) = words.iter().find(|word| names(&line, word)) {
+                wrong.push(format!("{}:{number}: {word}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{why}: {wrong:#?}");
+}
+
+/// Writes `std::{fs, io}` as `std::fs, std::io`, so that a group hides nothing.
+fn ungrouped(line: &str) -> String {
+    let Some((before, group)) = line.split_once("std::{") else { return line.to_owned() };
+    let names = group.split(',').map(|name| format!("std::{}", name.trim()));
+    before.to_owned() + &names.collect::<Vec<_>>().join(", ")
+}

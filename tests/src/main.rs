@@ -1,0 +1,32 @@
+//! The tests of the whole server over its sockets, one named trial each.
+//!
+//! ```text
+//! cargo run -p basalt-tests -- transcript::        the transcripts on every target
+//! cargo run -p basalt-tests -- --list              all names
+//! cargo run -p basalt-tests -- record redis7 NAME  write what this oracle answers into tests/transcripts
+//! ```
+//!
+//! The server under test is `$BASALT_SERVER`, or the one beside this program. A rival that this machine lacks makes
+//! its trials "ignored", never "passed".
+
+mod pool;
+mod transcripts;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, oracle, names @ ..] = &words[..]
+        && word == "record"
+    {
+        let outcome = transcripts::record_from(oracle, names);
+        pool::shut_down();
+        outcome.expect("because a person asked for it and sees why not");
+        return ExitCode::SUCCESS;
+    }
+    let arguments = libtest_mimic::Arguments::from_args();
+    let trials = transcripts::trials();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    pool::shut_down();
+    conclusion.exit_code()
+}
