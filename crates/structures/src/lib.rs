@@ -13,8 +13,10 @@ mod entry;
 mod hash;
 mod prefetch;
 mod table;
+mod wheel;
 
 pub use block::block_bytes;
 pub use entry::{Content, ENTRY_PART_BYTES_MAX, Encoding, Entry};
 pub use hash::KeyHasher;
 pub use table::{EntryMut, EntryRef, Place, TAGS, Table};
+pub use wheel::{Backlog, Fate, Resolve, Wheel};
