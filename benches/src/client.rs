@@ -1,0 +1,113 @@
+//! Client: one plain connection, to ask a server things and to fill it.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::reply::ReplyScanner;
+use crate::request;
+
+/// Bytes of requests that are sent before the replies of the batch before are awaited.
+const BATCH_BYTES: usize = 64 << 10;
+/// LIMIT: a server that says nothing for so long is taken for dead.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+pub(crate) struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+/// The replies that our few questions can get.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Reply {
+    /// A status or a string.
+    Text(String),
+    Number(i64),
+    Error(String),
+    Null,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> io::Result<Client> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(SILENCE_MAX))?;
+        Ok(Client { stream: BufReader::with_capacity(BATCH_BYTES, stream) })
+    }
+
+    /// Sends one request and waits for its reply, which may be no aggregate.
+    pub(crate) fn ask(&mut self, args: &[&str]) -> io::Result<Reply> {
+        let mut request = Vec::new();
+        request::encode(&mut request, args);
+        self.stream.get_mut().write_all(&request)?;
+        let mut header = String::new();
+        self.stream.read_line(&mut header)?;
+        let header = header.trim_end();
+        let unexpected = || io::Error::other(format!("unexpected reply to {}: {header}", args[0]));
+        let (kind, rest) = header.split_at_checked(1).ok_or_else(unexpected)?;
+        Ok(match kind {
+            "+" => Reply::Text(rest.to_owned()),
+            "-" => Reply::Error(rest.to_owned()),
+            ":" => Reply::Number(rest.parse().map_err(|_| unexpected())?),
+            "$" if rest == "-1" => Reply::Null,
+            "$" => {
+                let length: usize = rest.parse().map_err(|_| unexpected())?;
+                let mut payload = vec![0; length + 2];
+                self.stream.read_exact(&mut payload)?;
+                payload.truncate(length);
+                Reply::Text(String::from_utf8_lossy(&payload).into_owned())
+            }
+            _ => return Err(unexpected()),
+        })
+    }
+
+    /// A field of INFO, if the server offers it as a number.
+    pub(crate) fn info_field(&mut self, section: &str, name: &str) -> io::Result<Option<u64>> {
+        let Reply::Text(text) = self.ask(&["INFO", section])? else { return Ok(None) };
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Ok(value.and_then(|value| value.trim().parse().ok()))
+    }
+
+    /// Sends `count` pipelined requests, the `index`th as `encode` appends it, and fails on the first error.
+    pub(crate) fn load(
+        &mut self,
+        count: u64,
+        mut encode: impl FnMut(&mut Vec<u8>, u64),
+    ) -> io::Result<()> {
+        let mut scanner = ReplyScanner::new();
+        let (mut batch, mut batched_before, mut answered) = (Vec::new(), 0, 0);
+        for index in 0..count {
+            encode(&mut batch, index);
+            if batch.len() >= BATCH_BYTES {
+                self.stream.get_mut().write_all(&batch)?;
+                batch.clear();
+                self.await_replies(batched_before, &mut answered, &mut scanner)?;
+                batched_before = index + 1;
+            }
+        }
+        self.stream.get_mut().write_all(&batch)?;
+        self.await_replies(count, &mut answered, &mut scanner)
+    }
+
+    /// Reads until `due` requests of a load have been answered.
+    fn await_replies(
+        &mut self,
+        due: u64,
+        answered: &mut u64,
+        scanner: &mut ReplyScanner,
+    ) -> io::Result<()> {
+        while *answered < due {
+            let received = self.stream.fill_buf()?;
+            if received.is_empty() {
+                return Err(io::Error::other("the server has closed the connection"));
+            }
+            let replies = scanner.scan(received);
+            *answered += replies.map_err(|_| io::Error::other("the server's reply is not RESP"))?;
+            let taken = received.len();
+            self.stream.consume(taken);
+        }
+        match scanner.take_errors() {
+            (0, _) => Ok(()),
+            (_, error) => Err(io::Error::other(error.unwrap_or_default())),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Expiry: a million keys that all end in the same second. How long does the server stall, and when are they gone?
+//!
+//! One connection asks for a key that stays, every 200 µs, and what it waits longest is the stall as a client feels it;
+//! the same probe over the quiet second before shows what the machine itself contributes. A second connection watches
+//! DBSIZE. Where the server offers `loop_turn_max_us` in INFO stats, the stall as the loop itself saw it is shown too.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::client::{Client, Reply};
+use crate::histogram::Histogram;
+use crate::lab::{Lab, Mode};
+use crate::request;
+use crate::server::{Program, Server};
+use crate::statistics::Spread;
+use crate::table::Table;
+
+const KEYS: u64 = 1_000_000;
+/// Time to fill a server before the keys' second, doubled when it was too short.
+const FILL: Duration = Duration::from_secs(5);
+const PROBE_EVERY: Duration = Duration::from_micros(200);
+const WATCH_EVERY: Duration = Duration::from_millis(5);
+/// What the quiet time before the keys' second lasts, and how long before it the probe starts anew.
+const QUIET: Duration = Duration::from_secs(1);
+const LEAD: Duration = Duration::from_millis(100);
+/// How long the probe goes on when all are gone: freeing may come after.
+const AFTERMATH: Duration = Duration::from_millis(300);
+/// LIMIT: a server that has not removed all by then is reported as late.
+const WATCH_MAX: Duration = Duration::from_secs(15);
+/// The targets.
+pub(crate) const STALL_MAX_US: f64 = 1000.0;
+pub(crate) const GONE_MAX_S: f64 = 1.0;
+
+/// What one run showed.
+pub(crate) struct Outcome {
+    pub(crate) quiet_max_us: f64,
+    pub(crate) stall_max_us: f64,
+    stall_p999_us: f64,
+    /// The longest turn as the server counted it, if it does.
+    pub(crate) turn_max_us: Option<f64>,
+    /// From the keys' second until DBSIZE showed none of them.
+    pub(crate) gone_s: f64,
+    /// How many the server says it has expired.
+    expired: Option<u64>,
+}
+
+/// Measures all programs, each in several runs, and returns the table.
+pub(crate) fn report(lab: &Lab, runs: usize) -> io::Result<String> {
+    let mut table = Table::new(&[
+        "1 million keys expire in one second",
+        "quiet max µs",
+        "stall max µs",
+        "stall p99.9 µs",
+        "loop turn max µs",
+        "all gone after s",
+        "expired_keys",
+    ]);
+    for program in lab.programs() {
+        let outcomes = (0..runs).map(|_| measure(lab, &program)).collect::<io::Result<Vec<_>>>()?;
+        let spread = |of: fn(&Outcome) -> f64| Spread::of(outcomes.iter().map(of));
+        let turns: Vec<f64> = outcomes.iter().filter_map(|outcome| outcome.turn_max_us).collect();
+        let expired = outcomes.iter().filter_map(|outcome| outcome.expired).min();
+        table.add(vec![
+            program.name.clone(),
+            spread(|outcome| outcome.quiet_max_us).text(0),
+            spread(|outcome| outcome.stall_max_us).text(0),
+            spread(|outcome| outcome.stall_p999_us).text(0),
+            if turns.is_empty() { "-".to_owned() } else { Spread::of(turns).text(0) },
+            spread(|outcome| outcome.gone_s).text(2),
+            expired.map_or("-".to_owned(), |count| count.to_string()),
+        ]);
+    }
+    Ok(format!("{table}\nTo reach: stall ≤ {STALL_MAX_US} µs, all gone within {GONE_MAX_S} s.\n"))
+}
+
+/// One run with a fresh server.
+pub(crate) fn measure(lab: &Lab, program: &Program) -> io::Result<Outcome> {
+    eprintln!("expiry: {}", program.name);
+    let mut time_to_fill = FILL;
+    loop {
+        let server = lab.start(program, Mode::Plain)?;
+        let second = SystemTime::now() + time_to_fill + QUIET;
+        let second = second.duration_since(UNIX_EPOCH).map_err(io::Error::other)?.as_secs() + 1;
+        fill(&server, second)?;
+        let moment = UNIX_EPOCH + Duration::from_secs(second);
+        if let Some(left) = until(moment).checked_sub(QUIET + 2 * LEAD) {
+            thread::sleep(left);
+            return observe(lab, &server, moment);
+        }
+        time_to_fill *= 2;
+    }
+}
+
+fn fill(server: &Server, second: u64) -> io::Result<()> {
+    let second = second.to_string();
+    let mut client = server.client()?;
+    client.ask(&["SET", "stays", "x"])?;
+    client.load(KEYS, |out, index| {
+        request::encode(out, &["SET", &request::key("key:", index), "0123456789", "EXAT", &second]);
+    })
+}
+
+fn observe(lab: &Lab, server: &Server, moment: SystemTime) -> io::Result<Outcome> {
+    let mut watcher = server.client()?;
+    let quiet = lab.at_generator(Mode::Plain, || probe(server, || until(moment) <= LEAD))?;
+    watcher.ask(&["CONFIG", "RESETSTAT"])?;
+    let is_gone = AtomicBool::new(false);
+    let (stalls, gone) = thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let gone = lab.at_generator(Mode::Plain, || await_gone(&mut watcher, moment));
+            is_gone.store(true, Ordering::Relaxed);
+            gone
+        });
+        let is_over = || is_gone.load(Ordering::Relaxed);
+        let stalls = lab.at_generator(Mode::Plain, || probe(server, is_over));
+        (stalls, watching.join().expect("because the release profile aborts on panic"))
+    });
+    let (stalls, gone) = (stalls?, gone?);
+    let us = |latency: Duration| latency.as_secs_f64() * 1e6;
+    Ok(Outcome {
+        quiet_max_us: us(quiet.max()),
+        stall_max_us: us(stalls.max()),
+        stall_p999_us: us(stalls.percentile(99.9)),
+        turn_max_us: watcher.info_field("stats", "loop_turn_max_us")?.map(|turn_us| turn_us as f64),
+        gone_s: gone.as_secs_f64(),
+        expired: watcher.info_field("stats", "expired_keys")?,
+    })
+}
+
+/// Asks for the key that stays, again and again, until it is over; keeps how long each reply took.
+fn probe(server: &Server, is_over: impl Fn() -> bool) -> io::Result<Histogram> {
+    let mut client = server.client()?;
+    let mut latencies = Histogram::new();
+    while !is_over() {
+        let asked = Instant::now();
+        client.ask(&["GET", "stays"])?;
+        latencies.add(asked.elapsed(), 1);
+        // Sleeping would add the timer's slack and a cold core to what is measured.
+        while asked.elapsed() < PROBE_EVERY {
+            std::hint::spin_loop();
+        }
+    }
+    Ok(latencies)
+}
+
+/// Waits until only the key that stays is left and returns how long after the moment that was.
+fn await_gone(watcher: &mut Client, moment: SystemTime) -> io::Result<Duration> {
+    loop {
+        let keys = watcher.ask(&["DBSIZE"])?;
+        let since = moment.elapsed().unwrap_or_default();
+        if keys == Reply::Number(1) || since > WATCH_MAX {
+            thread::sleep(AFTERMATH);
+            return Ok(since);
+        }
+        thread::sleep(WATCH_EVERY);
+    }
+}
+
+/// The time left before a moment; none when it is over.
+fn until(moment: SystemTime) -> Duration {
+    moment.duration_since(SystemTime::now()).unwrap_or_default()
+}

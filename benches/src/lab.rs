@@ -1,0 +1,83 @@
+//! The lab: which programs are measured, with what, where, and how often. Settled once from the command line.
+
+use std::io;
+use std::path::PathBuf;
+use std::thread;
+
+use crate::kernel;
+use crate::server::{Placement, Ports, Program, Server};
+
+/// How server and load generator share the machine.
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// Both on one core as batch processes: the server always finds a full batch, as under more clients than cores.
+    Saturated,
+    /// The server on its own core, the generator on another, which is then the bottleneck.
+    Plain,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Mode::Saturated => "saturated",
+            Mode::Plain => "plain",
+        }
+    }
+}
+
+/// What makes the load.
+#[derive(Clone, Debug)]
+pub(crate) enum Tool {
+    Own,
+    /// redis-benchmark or one of its descendants.
+    Benchmark(PathBuf),
+}
+
+pub(crate) struct Lab {
+    pub(crate) ours: Program,
+    pub(crate) valkey: Program,
+    pub(crate) rivals: Vec<Program>,
+    pub(crate) rounds: usize,
+    /// How long a round lasts at least.
+    pub(crate) seconds: f64,
+    /// The generator runs on the last one, servers on the first ones.
+    pub(crate) cores: Vec<usize>,
+    pub(crate) ports: Ports,
+    pub(crate) tool: Tool,
+}
+
+impl Lab {
+    fn generator_core(&self) -> usize {
+        *self.cores.last().expect("because the command line was checked for two cores")
+    }
+
+    /// Starts a server with `shards` where the mode wants it.
+    pub(crate) fn start(&self, program: &Program, mode: Mode) -> io::Result<Server> {
+        let cores = match mode {
+            Mode::Saturated => vec![self.generator_core()],
+            Mode::Plain => self.cores[..program.shards.min(self.cores.len())].to_vec(),
+        };
+        program.start(&self.ports, &Placement { cores, is_batch: mode == Mode::Saturated })
+    }
+
+    /// Does something where the generator runs; programs started from there inherit its core and policy.
+    pub(crate) fn at_generator<T: Send>(
+        &self,
+        mode: Mode,
+        work: impl FnOnce() -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        let (core, is_batch) = (self.generator_core(), mode == Mode::Saturated);
+        thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                kernel::run_here(core, is_batch)?;
+                work()
+            });
+            worker.join().expect("because the release profile aborts on panic")
+        })
+    }
+
+    /// All programs, ours first.
+    pub(crate) fn programs(&self) -> Vec<Program> {
+        [&self.ours, &self.valkey].into_iter().chain(&self.rivals).cloned().collect()
+    }
+}

@@ -1,0 +1,261 @@
+//! basalt-bench: measures our server beside its rivals and prints Markdown tables.
+//!
+//! `docs/BENCHMARKS.md` says what the modes and columns mean; `scripts/bench` builds everything and calls this.
+
+#![expect(clippy::disallowed_methods, reason = "a measuring program reads clocks and waits")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tables and progress go to the user"
+)]
+
+mod benchmark_tool;
+mod client;
+mod expiry;
+mod figures;
+mod generator;
+mod histogram;
+mod kernel;
+mod lab;
+mod memory;
+mod meter;
+mod profile;
+mod reply;
+mod request;
+mod rounds;
+mod server;
+mod statistics;
+mod table;
+mod workload;
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::lab::{Lab, Mode, Tool};
+use crate::rounds::Comparison;
+use crate::server::{Ports, Program};
+use crate::table::Table;
+use crate::workload::Workload;
+
+const USAGE: &str = "\
+WORDS are one of
+  PATTERN…             workloads by name, such as get-c50-p16, 'set-*', 'get-c50-p1-d*'
+  list                 all names
+  quick                a few seconds: is everything in order?
+  figures [PATTERN…]   the figures to reach, beside what is reached (rows: 'saturated/*', 'shards/*', 'memory/*', expiry …)
+  memory [PATTERN…]    bytes per item for shapes of data
+  expiry               a million keys that end in the same second
+  profile WORKLOAD     where our server spends its time (perf)
+Without words: PING, SET, GET, INCR and MSET from 50 connections, unpiped and 16 piped.";
+
+/// Measures basalt-server beside its rivals.
+#[derive(Parser)]
+#[command(name = "scripts/bench", after_help = USAGE)]
+struct Options {
+    words: Vec<String>,
+    /// Our server, or what stands in for it
+    #[arg(long)]
+    ours: PathBuf,
+    /// Valkey's server; valkey9-server among the peers unless given
+    #[arg(long)]
+    valkey: Option<PathBuf>,
+    /// Another server with Redis' options; may be repeated
+    #[arg(long, value_name = "NAME=PATH", value_parser = rival)]
+    rival: Vec<(String, PathBuf)>,
+    /// The folder where scripts/peers has left the rivals' programs
+    #[arg(long)]
+    peers: Option<PathBuf>,
+    /// own, valkey-benchmark, or a redis-benchmark; own unless given, for figures valkey-benchmark
+    #[arg(long)]
+    generator: Option<String>,
+    /// Rounds per workload and server
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds that a round lasts at least
+    #[arg(long, default_value_t = 1.5)]
+    seconds: f64,
+    /// Only this way of sharing the machine
+    #[arg(long)]
+    mode: Option<Mode>,
+    /// Measures our server with so many shards too (plain only)
+    #[arg(long, default_value_t = 1)]
+    shards: usize,
+    /// Cores to use: servers on the first ones, the generator on the last
+    #[arg(long, value_delimiter = ',', default_value = "0,1")]
+    cores: Vec<usize>,
+    /// The first port to try
+    #[arg(long, default_value_t = 17200)]
+    port: u16,
+}
+
+fn rival(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("wants NAME=PATH")?;
+    Ok((name.to_owned(), path.into()))
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> io::Result<()> {
+    let (word, rest) = match options.words.split_first() {
+        Some((word, rest)) => (word.as_str(), rest),
+        None => ("overview", [].as_slice()),
+    };
+    if word == "list" {
+        workload::table().iter().for_each(|workload| println!("{workload}"));
+        return Ok(());
+    }
+    let everything = ["*".to_owned()];
+    let patterns = if rest.is_empty() { everything.as_slice() } else { rest };
+    let mut lab = lab(options, word)?;
+    println!("{}", machine());
+    match word {
+        "figures" => figures::run(&lab, patterns, |table| println!("{table}"))?,
+        "memory" => {
+            lab.add_peer(options, "redis8-server")?;
+            println!("{}", memory::report(&lab, &memory::chosen(patterns))?);
+        }
+        "expiry" => {
+            lab.add_peer(options, "redis8-server")?;
+            println!("{}", expiry::report(&lab, lab.rounds.min(3))?);
+        }
+        "profile" => {
+            let name = rest.first().map_or("get-c50-p16", String::as_str);
+            let workload = Workload::named(name).map_err(io::Error::other)?;
+            println!("{}", profile::report(&lab, &lab.ours, &workload)?);
+        }
+        "quick" => {
+            (lab.rounds, lab.seconds) = (lab.rounds.min(3), lab.seconds.min(0.2));
+            compare(&lab, options, &["ping-c50-p16", "set-c50-p16", "get-c50-p16", "get-c50-p1"])?;
+        }
+        "overview" => compare(&lab, options, &["*-c50-p1", "*-c50-p16"])?,
+        _ => {
+            let patterns: Vec<&str> = options.words.iter().map(String::as_str).collect();
+            compare(&lab, options, &patterns)?;
+        }
+    }
+    Ok(())
+}
+
+fn lab(options: &Options, word: &str) -> io::Result<Lab> {
+    if options.cores.len() < 2 || options.rounds == 0 {
+        return Err(io::Error::other("at least two cores and one round are needed"));
+    }
+    let valkey = match &options.valkey {
+        Some(path) => path.clone(),
+        None => peer(options, "valkey9-server")?,
+    };
+    let default = if word == "figures" { "valkey-benchmark" } else { "own" };
+    let tool = match options.generator.as_deref().unwrap_or(default) {
+        "own" => Tool::Own,
+        "valkey-benchmark" => Tool::Benchmark(
+            peer(options, "valkey9-benchmark").unwrap_or_else(|_| "valkey-benchmark".into()),
+        ),
+        program => Tool::Benchmark(program.into()),
+    };
+    let rivals = options.rival.iter().map(|(name, path)| Program::at(Some(name), path));
+    Ok(Lab {
+        ours: Program::at(None, &options.ours)?,
+        valkey: Program::at(None, &valkey)?,
+        rivals: rivals.collect::<io::Result<_>>()?,
+        rounds: options.rounds,
+        seconds: options.seconds,
+        cores: options.cores.clone(),
+        ports: Ports::from(options.port),
+        tool,
+    })
+}
+
+fn peer(options: &Options, program: &str) -> io::Result<PathBuf> {
+    let folder = options.peers.as_deref();
+    let folder = folder.ok_or_else(|| io::Error::other("wants --peers DIR or --valkey PATH"))?;
+    Ok(folder.join(program))
+}
+
+impl Lab {
+    /// Takes in a peer where scripts/peers has left it.
+    fn add_peer(&mut self, options: &Options, program: &str) -> io::Result<()> {
+        match peer(options, program) {
+            Ok(path) if path.exists() => self.rivals.push(Program::at(None, &path)?),
+            _ => eprintln!("{program} is left out: it isn't among the peers"),
+        }
+        Ok(())
+    }
+}
+
+fn compare(lab: &Lab, options: &Options, patterns: &[&str]) -> io::Result<()> {
+    let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+    let workloads = workload::chosen(&patterns).map_err(io::Error::other)?;
+    let modes = options.mode.map_or(vec![Mode::Saturated, Mode::Plain], |mode| vec![mode]);
+    for mode in modes {
+        let mut programs = lab.programs();
+        if mode == Mode::Plain && options.shards > 1 {
+            programs.insert(1, lab.ours.with_shards(options.shards));
+        }
+        let base = programs.len() - lab.rivals.len() - 1;
+        let mut table = Table::new(&[
+            mode.name(),
+            "server",
+            "CPU µs/request",
+            "to Valkey",
+            "requests/s",
+            "p50 µs",
+            "p99 µs",
+            "p99.9 µs",
+        ]);
+        rounds::compare(lab, mode, &programs, &workloads, |comparison| {
+            add_rows(&mut table, &comparison, base);
+        })?;
+        println!("{table}");
+    }
+    Ok(())
+}
+
+/// One row for each contestant of a workload, compared with the `base`th.
+fn add_rows(table: &mut Table, comparison: &Comparison, base: usize) {
+    let base = &comparison.contestants[base];
+    for contestant in &comparison.contestants {
+        let mut cells = vec![comparison.workload.to_string(), contestant.name.clone()];
+        match &contestant.samples {
+            Ok(_) => {
+                let ratio = contestant.cpu_ratio(base);
+                cells.push(contestant.cpu_us_text());
+                cells.push(ratio.map_or("-".to_owned(), |ratio| ratio.text(2)));
+                cells.push(contestant.median_text(|sample| sample.requests_per_s));
+                cells.push(contestant.median_text(|sample| sample.p50_us));
+                cells.push(contestant.median_text(|sample| sample.p99_us));
+                cells.push(contestant.median_text(|sample| sample.p999_us));
+            }
+            Err(error) => {
+                eprintln!("{} can't run {}: {error}", contestant.name, comparison.workload);
+                cells.resize(8, "-".to_owned());
+            }
+        }
+        table.add(cells);
+    }
+}
+
+/// What the figures were measured on, in one line.
+fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let processors = read("/proc/cpuinfo");
+    let model =
+        processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model);
+    let count = processors.lines().filter(|line| line.starts_with("processor")).count();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or_default();
+    format!("{count} × {model}, Linux {}, load before start {load}\n", kernel.trim())
+}

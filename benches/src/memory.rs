@@ -1,0 +1,222 @@
+//! Memory: how much a server's resident memory grows per item, for shapes of data in a table.
+//!
+//! Every point is a fresh server, filled through pipelined requests as a client would send them and left alone until its
+//! memory stands still. Keys and members are distinct and look random.
+
+use std::io;
+
+use crate::lab::{Lab, Mode};
+use crate::meter;
+use crate::request;
+use crate::server::Program;
+use crate::statistics::Spread;
+use crate::table::Table;
+use crate::workload;
+
+/// One kind of data, and what an item of it may cost.
+pub(crate) struct Shape {
+    pub(crate) name: &'static str,
+    what: &'static str,
+    /// Bytes of an item that are the user's own.
+    raw_bytes: u64,
+    /// Numbers of items to measure at; the result is the mean of all.
+    points: &'static [u64],
+    /// A request that any server able to hold the shape answers without an error.
+    needs: &'static [&'static str],
+    /// The arguments that store the `index`th item.
+    store: fn(u64) -> Vec<String>,
+    pub(crate) to_reach: Option<f64>,
+}
+
+pub(crate) const SHAPES: &[Shape] = &[
+    Shape {
+        name: "string-10",
+        what: "16 B key, 10 B value; mean of 1, 1.5, 2, 3, 4 million",
+        raw_bytes: 26,
+        points: &[1_000_000, 1_500_000, 2_000_000, 3_000_000, 4_000_000],
+        needs: &["SET", "needs", "it"],
+        store: |index| vec!["SET".to_owned(), letters(index, 16), letters(!index, 10)],
+        to_reach: Some(48.0),
+    },
+    Shape {
+        name: "string-10-ttl",
+        what: "the same with EX 86400, 2 million",
+        raw_bytes: 34,
+        points: &[2_000_000],
+        needs: &["SET", "needs", "it", "EX", "1"],
+        store: |index| {
+            let args = ["SET", &letters(index, 16), &letters(!index, 10), "EX", "86400"];
+            args.map(str::to_owned).to_vec()
+        },
+        to_reach: Some(60.0),
+    },
+    Shape {
+        name: "string-100",
+        what: "16 B key, 100 B value, 1 million",
+        raw_bytes: 116,
+        points: &[1_000_000],
+        needs: &["SET", "needs", "it"],
+        store: |index| vec!["SET".to_owned(), letters(index, 16), letters(!index, 10).repeat(10)],
+        to_reach: Some(140.0),
+    },
+    Shape {
+        name: "hash-small",
+        what: "hash of 10 fields of 5 + 7 B, 200,000",
+        raw_bytes: 136,
+        points: &[200_000],
+        needs: &["HSET", "needs", "a", "b"],
+        store: |index| {
+            let fields = (0..10)
+                .flat_map(|field| [format!("fld{field:02}"), letters(index * 10 + field, 7)]);
+            ["HSET".to_owned(), letters(index, 16)].into_iter().chain(fields).collect()
+        },
+        to_reach: None,
+    },
+    Shape {
+        name: "zset-big",
+        what: "member of 17 B in a big sorted set, 1 million",
+        raw_bytes: 25,
+        points: &[1_000_000],
+        needs: &["ZADD", "needs", "1", "a"],
+        store: |index| {
+            let score = (scattered(index) % 1_000_000_000).to_string();
+            vec!["ZADD".to_owned(), "big".to_owned(), score, letters(index, 17)]
+        },
+        to_reach: None,
+    },
+    Shape {
+        name: "hash-big",
+        what: "field of 16 + 16 B in a big hash, 1 million",
+        raw_bytes: 32,
+        points: &[1_000_000],
+        needs: &["HSET", "needs", "a", "b"],
+        store: |index| {
+            vec!["HSET".to_owned(), "big".to_owned(), letters(index, 16), letters(!index, 16)]
+        },
+        to_reach: None,
+    },
+    Shape {
+        name: "set-big",
+        what: "member of 17 B in a big set, 1 million",
+        raw_bytes: 17,
+        points: &[1_000_000],
+        needs: &["SADD", "needs", "a"],
+        store: |index| vec!["SADD".to_owned(), "big".to_owned(), letters(index, 17)],
+        to_reach: None,
+    },
+    Shape {
+        name: "list",
+        what: "element of 18 B in a list, 1 million",
+        raw_bytes: 18,
+        points: &[1_000_000],
+        needs: &["RPUSH", "needs", "a"],
+        store: |index| vec!["RPUSH".to_owned(), "big".to_owned(), letters(index, 18)],
+        to_reach: None,
+    },
+];
+
+/// The shapes whose names fit one of the patterns.
+pub(crate) fn chosen(patterns: &[String]) -> Vec<&'static Shape> {
+    let fits = |shape: &&Shape| patterns.iter().any(|it| workload::matches(it, shape.name));
+    SHAPES.iter().filter(fits).collect()
+}
+
+impl Shape {
+    pub(crate) fn title(&self) -> String {
+        format!("{}: {}", self.name, self.what)
+    }
+
+    /// Bytes per item in one server at every point, or why it can't hold the shape.
+    pub(crate) fn measure(
+        &self,
+        lab: &Lab,
+        program: &Program,
+    ) -> io::Result<Result<Spread, String>> {
+        let mut bytes_per_item = vec![];
+        for &items in self.points {
+            let server = lab.start(program, Mode::Plain)?;
+            let mut client = server.client()?;
+            if let crate::client::Reply::Error(error) = client.ask(self.needs)? {
+                return Ok(Err(error));
+            }
+            client.ask(&["DEL", "needs"])?;
+            let before = meter::settled_bytes(server.pid())?;
+            client.load(items, |out, index| request::encode(out, &(self.store)(index)))?;
+            let grown = meter::settled_bytes(server.pid())?.saturating_sub(before);
+            bytes_per_item.push(grown as f64 / items as f64);
+        }
+        Ok(Ok(Spread::of_mean(&bytes_per_item)))
+    }
+}
+
+/// Measures the shapes on all programs and returns the table of bytes per item.
+pub(crate) fn report(lab: &Lab, shapes: &[&Shape]) -> io::Result<String> {
+    let programs = lab.programs();
+    let mut columns = vec!["bytes per item (RSS growth)", "raw"];
+    columns.extend(programs.iter().map(|program| program.name.as_str()));
+    let mut table = Table::new(&columns);
+    let mut notes = String::new();
+    for shape in shapes {
+        let mut cells = vec![shape.title(), shape.raw_bytes.to_string()];
+        for program in &programs {
+            eprintln!("{}: {}", shape.name, program.name);
+            cells.push(match shape.measure(lab, program)? {
+                Ok(bytes) => bytes.text(1),
+                Err(error) => {
+                    notes += &format!("{} has no {}: {error}\n", program.name, shape.name);
+                    "-".to_owned()
+                }
+            });
+        }
+        table.add(cells);
+    }
+    Ok(format!("{table}\n{notes}"))
+}
+
+/// Spreads numbers over all 64 bits without ever giving two the same place (splitmix64).
+fn scattered(number: u64) -> u64 {
+    let mut bits = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    bits ^ (bits >> 31)
+}
+
+/// So many letters that look random and, from 14 on, differ for every number.
+fn letters(number: u64, count: usize) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyzABCDEF";
+    let mut bits = u128::from(scattered(number)) | u128::from(scattered(number ^ 0xA5A5)) << 64;
+    let letter = |_| {
+        let letter = ALPHABET[(bits % 32) as usize];
+        bits /= 32;
+        char::from(letter)
+    };
+    (0..count).map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn keys_differ_and_are_no_numbers() {
+        let keys: HashSet<String> = (0..100_000).map(|index| letters(index, 16)).collect();
+        assert_eq!(keys.len(), 100_000);
+        assert!(keys.iter().all(|key| key.len() == 16 && key.parse::<i64>().is_err()));
+    }
+
+    #[test]
+    fn raw_bytes_are_what_the_requests_carry() {
+        for shape in SHAPES {
+            let args = (shape.store)(12345);
+            let user = |arg: &&String| arg.len() > 3 && *arg != "HSET" && *arg != "ZADD";
+            let carried: usize = match shape.name {
+                "string-10-ttl" => args[1].len() + args[2].len() + 8,
+                "zset-big" => args[3].len() + 8,
+                _ => args[1..].iter().filter(user).map(String::len).sum(),
+            };
+            assert_eq!(carried as u64, shape.raw_bytes, "{}", shape.name);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Profile: where a server spends its time under a saturated workload, by sampling it with perf.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+use crate::lab::{Lab, Mode};
+use crate::rounds;
+use crate::server::Program;
+use crate::workload::Workload;
+
+/// How many symbols are shown at most, and from which share on.
+const SYMBOLS: usize = 40;
+const PERCENT_MIN: &str = "0.5";
+
+/// Samples one server under one workload and returns its heaviest symbols.
+pub(crate) fn report(lab: &Lab, program: &Program, workload: &Workload) -> io::Result<String> {
+    let available = Command::new("perf").arg("--version").stdout(Stdio::null()).status();
+    if !available.is_ok_and(|status| status.success()) {
+        return Err(io::Error::other("perf is not installed (Debian: linux-perf)"));
+    }
+    let samples = std::env::temp_dir().join(format!("basalt-bench-{}.perf", std::process::id()));
+    let samples_path = samples.to_string_lossy().into_owned();
+    let recorded = rounds::under_load(lab, program, workload, |server| {
+        // A virtual machine has no cycle counter; the CPU clock is everywhere.
+        perf(&[
+            "record",
+            "--event",
+            "cpu-clock",
+            "--freq",
+            "999",
+            "--output",
+            &samples_path,
+            "--pid",
+            &server.pid().to_string(),
+            "--",
+            "sleep",
+            &lab.seconds.max(2.0).to_string(),
+        ])
+    });
+    let said = recorded.and_then(|_| {
+        perf(&[
+            "report",
+            "--stdio",
+            "--no-children",
+            "--percent-limit",
+            PERCENT_MIN,
+            "--sort",
+            "dso,symbol",
+            "--input",
+            &samples_path,
+        ])
+    });
+    // Nothing was recorded if it isn't there.
+    drop(std::fs::remove_file(samples));
+    let symbols = said?;
+    let symbols = symbols.lines().filter(|line| line.contains('%')).take(SYMBOLS);
+    let symbols: Vec<&str> = symbols.collect();
+    Ok(format!(
+        "{} under {workload}, {}\n\n{}\n",
+        program.name,
+        Mode::Saturated.name(),
+        symbols.join("\n")
+    ))
+}
+
+fn perf(args: &[&str]) -> io::Result<String> {
+    let output = Command::new("perf").args(args).stdin(Stdio::null()).output()?;
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(io::Error::other(format!("perf {}: {complaint}", args[0])));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

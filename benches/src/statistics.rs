@@ -1,0 +1,70 @@
+//! Statistics of few rounds: their middle, and how far rounds lie apart.
+
+use std::fmt;
+
+/// The middle of some measurements and their outermost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) middle: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    /// Around the median of at least one measurement.
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Spread {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let half = values.len() / 2;
+        let middle = match values.len() % 2 {
+            0 => f64::midpoint(values[half - 1], values[half]),
+            _ => values[half],
+        };
+        Spread { middle, min: values[0], max: values[values.len() - 1] }
+    }
+
+    /// Around the mean of at least one measurement.
+    pub(crate) fn of_mean(values: &[f64]) -> Spread {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        Spread { middle: mean, ..Spread::of(values.iter().copied()) }
+    }
+
+    /// Of the quotients round by round, so that what disturbed a whole round falls out.
+    pub(crate) fn of_ratios(values: &[f64], bases: &[f64]) -> Spread {
+        Spread::of(values.iter().zip(bases).map(|(value, base)| value / base))
+    }
+
+    /// With so many decimals; a single measurement stands alone.
+    pub(crate) fn text(&self, decimals: usize) -> String {
+        let Spread { middle, min, max } = *self;
+        if min == max {
+            return format!("{middle:.decimals$}");
+        }
+        format!("{middle:.decimals$} ({min:.decimals$}–{max:.decimals$})")
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_is_the_median_or_the_mean() {
+        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Spread { middle: 2.0, min: 1.0, max: 3.0 });
+        assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).middle, 2.5);
+        assert_eq!(Spread::of_mean(&[1.0, 2.0, 6.0]), Spread { middle: 3.0, min: 1.0, max: 6.0 });
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let ratios = Spread::of_ratios(&[1.0, 20.0, 3.0], &[2.0, 40.0, 4.0]);
+        assert_eq!(ratios.to_string(), "0.50 (0.50–0.75)");
+        assert_eq!(Spread::of([47.25]).text(1), "47.2");
+    }
+}
