@@ -263,7 +263,7 @@ fn read_short(negative: bool, value: u64, exponent: i32) -> Number {
     let divisor = 10u128.pow(-exponent as u32);
     let lift = 64 + value.leading_zeros();
     let dividend = u128::from(value) << lift;
-    round(negative, dividend / divisor, -(lift as i32), dividend % divisor != 0)
+    round(negative, dividend / divisor, -(lift as i32), !dividend.is_multiple_of(divisor))
 }
 
 fn read_long(negative: bool, digits: &[u8], exponent: i32) -> Number {
@@ -278,9 +278,9 @@ fn read_long(negative: bool, digits: &[u8], exponent: i32) -> Number {
     // A quotient of 67 or 68 bits.
     let lift = divisor.bits() as i32 + 67 - value.bits() as i32;
     if lift >= 0 {
-        value.shift_left(lift as u32)
+        value.shift_left(lift as u32);
     } else {
-        divisor.shift_left(-lift as u32)
+        divisor.shift_left(-lift as u32);
     }
     let (quotient, more) = value.divide(divisor);
     round(negative, quotient, -lift, more)

@@ -47,7 +47,7 @@ impl Wide {
     }
 
     pub(crate) fn shift_left(&mut self, bits: u32) {
-        if bits % 32 != 0 {
+        if !bits.is_multiple_of(32) {
             self.multiply_add(1 << (bits % 32), 0);
         }
         let empty_words = (bits / 32) as usize;
