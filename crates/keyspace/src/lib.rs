@@ -1,5 +1,50 @@
-//! Keyspace: one shard's databases.
+//! Keyspace: all databases of one shard.
+//!
+//! ```text
+//! Keyspace ──16──► Database ──per slot──► Table ──► Entry
+//!    │ edit(key) ──► Edit::commit(Effect) ──► apply · books · expiry wheel · journal
+//! ```
+//!
+//! Guards: every change is an [`Effect`] committed through an [`Edit`]; the books equal a full walk; a
+//! replay of the effects gives the same [`digest`](Keyspace::digests).
+//! Not here: commands, other shards, the clock (the moment is set by [`Keyspace::set_now`]).
+
+mod database;
+mod digest;
+mod edit;
+mod effect;
+mod expiry;
+mod key;
+mod keyspace;
+mod slot;
+
+pub use basalt_structures::{Content, Encoding, Entry, EntryRef, KeyHasher};
+pub use database::ScanPosition;
+pub use digest::{Digest, combine_digests};
+pub use edit::Edit;
+pub use effect::{Cause, Effect, Malformed, Record};
+pub use key::Key;
+pub use keyspace::{DatabaseFacts, Keyspace, KeyspaceStats, idle_seconds};
+pub use slot::{SLOTS, SlotId};
 
 /// Which shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(pub u16);
+
+impl ShardId {
+    #[inline]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// A SELECT number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DatabaseId(pub u16);
+
+impl DatabaseId {
+    #[inline]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}

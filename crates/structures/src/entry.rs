@@ -302,6 +302,21 @@ impl Entry {
         unsafe { self.write(1, &[a, b, c]) };
     }
 
+    /// Remembers that the string was changed in the middle or grew, which Redis shows as `raw`.
+    pub fn mark_changed(&mut self) {
+        // SAFETY: the form is the first byte of every block.
+        unsafe {
+            let [form] = self.read::<1>(0);
+            self.write(0, &[form | FORM_CHANGED]);
+        }
+    }
+
+    /// Whether OBJECT ENCODING shows a string as `raw` whatever its length.
+    pub fn is_changed(&self) -> bool {
+        // SAFETY: the form is the first byte of every block.
+        self.encoding_form() == Form::Buffer || unsafe { self.read::<1>(0) }[0] & FORM_CHANGED != 0
+    }
+
     /// Overwrites an integer by another, in place. The entry must hold an integer.
     pub fn replace_integer(&mut self, value: i64) {
         assert!(self.encoding_form() == Form::Integer, "only an integer is replaced in place");
@@ -403,12 +418,8 @@ impl Entry {
         let next = if bytes.len() > INLINE_GROWN_MAX {
             Self::buffer(key, bytes, expire_at_ms, access)
         } else {
-            let entry = Self::string(key, &bytes, expire_at_ms, access);
-            // SAFETY: the form is the first byte of every block.
-            unsafe {
-                let [form] = entry.read::<1>(0);
-                entry.write(0, &[form | FORM_CHANGED]);
-            }
+            let mut entry = Self::string(key, &bytes, expire_at_ms, access);
+            entry.mark_changed();
             entry
         };
         *self = next;

@@ -39,6 +39,7 @@ type Bucket = [u64; BUCKET_CELLS];
 pub const TAGS: u32 = 1 << 16;
 
 /// The entries of one slot.
+#[derive(Debug)]
 pub struct Table {
     buckets: NonNull<Bucket>,
     bucket_count: u32,
@@ -264,6 +265,39 @@ impl Table {
         EntryMut { entry, cell }
     }
 
+    /// Writes the LRU or LFU word of the entry at a place.
+    #[inline]
+    pub fn touch(&mut self, place: Place, access: u32) {
+        self.lend(place).set_access(access);
+    }
+
+    /// [`Entry::overwrite_string`] for the entry at a place; its access word is written with it.
+    #[inline]
+    pub fn overwrite_string(
+        &mut self,
+        place: Place,
+        value: &[u8],
+        expire_at_ms: Option<u64>,
+        access: u32,
+    ) -> bool {
+        let mut entry = self.lend(place);
+        let done = entry.overwrite_string(value, expire_at_ms);
+        if done {
+            entry.set_access(access);
+        }
+        done
+    }
+
+    /// The entry at a place for a change that leaves it in its block, so that its cell need not be
+    /// written.
+    #[inline]
+    fn lend(&mut self, place: Place) -> ManuallyDrop<Entry> {
+        let address = self.cell(place) & ADDRESS_MASK;
+        assert!(address != 0, "a place is used before the table changes");
+        // SAFETY: a cell that is not empty owns the entry at its address; the copy is never dropped.
+        ManuallyDrop::new(unsafe { Entry::from_address(address) })
+    }
+
     /// Adds an entry whose key is not in the table yet.
     pub fn insert(&mut self, hash: u64, entry: Entry, hasher: &KeyHasher) -> Place {
         if self.len as usize >= capacity(self.bucket_count as usize) {
@@ -395,31 +429,55 @@ impl Table {
 
     /// Visits every entry whose tag lies in `from..to`.
     fn visit_tags(&self, from: u32, to: u32, visit: &mut dyn FnMut(&Entry)) {
+        self.find_tags(from, to, &mut |entry| {
+            visit(entry);
+            false
+        });
+    }
+
+    /// The first entry whose tag lies in `from..to` and that is accepted.
+    fn find_tags(
+        &self,
+        from: u32,
+        to: u32,
+        accept: &mut dyn FnMut(&Entry) -> bool,
+    ) -> Option<Place> {
         let count = self.bucket_count as usize;
         if count == 0 {
-            return;
+            return None;
         }
         let first = home(u64::from(from) << TAG_SHIFT, count);
         let last = home((u64::from(to - 1) << TAG_SHIFT) | 0xFFFF_FFFF_FFFF, count);
         for step in 0..count {
             let index = (first + step) % count;
             let bucket = &self.buckets()[index];
-            for &word in bucket.iter().filter(|&&word| word != 0) {
+            for (cell, &word) in bucket.iter().enumerate().filter(|&(_, &word)| word != 0) {
                 let tag = (word >> TAG_SHIFT) as u32;
-                if (from..to).contains(&tag) {
-                    visit(&borrow(word));
+                if (from..to).contains(&tag) && accept(&borrow(word)) {
+                    return Some(Place((index * BUCKET_CELLS + cell) as u32));
                 }
             }
             if step >= last - first && bucket.contains(&0) {
-                return;
+                break;
             }
         }
+        None
     }
 
     /// Visits the entries whose hash starts with the same 16 bits as `hash`.
     pub fn visit_same_tag(&self, hash: u64, visit: &mut dyn FnMut(&Entry)) {
         let tag = tag(hash) as u32;
         self.visit_tags(tag, tag + 1, visit);
+    }
+
+    /// The first entry that is accepted among those whose hash starts with the same 16 bits.
+    pub fn find_same_tag(
+        &self,
+        hash: u64,
+        accept: &mut dyn FnMut(&Entry) -> bool,
+    ) -> Option<Place> {
+        let tag = tag(hash) as u32;
+        self.find_tags(tag, tag + 1, accept)
     }
 
     /// Visits every entry.
@@ -448,10 +506,12 @@ impl Table {
         }
     }
 
-    /// Drops up to `count` entries; the last call also gives the cells back. Returns how many are left.
+    /// Drops up to `count` entries; the last call also gives the cells back. Returns the heap bytes that
+    /// were freed.
     /// For tables that nobody looks into any more: a search may miss what is still there.
     pub fn drop_some(&mut self, count: usize) -> usize {
-        let mut dropped = 0;
+        let bytes = self.heap_bytes();
+        let (mut dropped, mut freed) = (0, 0);
         let mut live = self.bucket_count as usize;
         while live > 0 && self.len > 0 && dropped < count {
             live -= 1;
@@ -459,7 +519,9 @@ impl Table {
                 let word = std::mem::take(&mut self.buckets_mut()[live][cell]);
                 if word != 0 {
                     // SAFETY: the cell owned the entry and is empty now.
-                    drop(unsafe { Entry::from_address(word & ADDRESS_MASK) });
+                    let entry = unsafe { Entry::from_address(word & ADDRESS_MASK) };
+                    freed += entry.heap_bytes();
+                    drop(entry);
                     self.len -= 1;
                     dropped += 1;
                 }
@@ -470,7 +532,7 @@ impl Table {
         } else {
             self.keep_first_buckets(live);
         }
-        self.len as usize
+        freed + bytes - self.heap_bytes()
     }
 
     /// Gives back all buckets but the first `live`; the others are empty.
@@ -615,7 +677,8 @@ mod tests {
         }
         let mut left = table.len();
         while left > 0 {
-            let now = table.drop_some(10);
+            assert!(table.drop_some(10) > 0);
+            let now = table.len();
             assert!(now < left && left - now < 10 + BUCKET_CELLS + 1);
             left = now;
         }

@@ -1,0 +1,77 @@
+//! The command table: every row, and how a name finds its row.
+
+use std::sync::LazyLock;
+
+use crate::command::Command;
+use crate::families;
+
+/// Every command, family by family; subcommands hang below their containers.
+pub fn commands() -> impl Iterator<Item = &'static Command> {
+    families::FAMILIES.iter().flat_map(|family| family.iter())
+}
+
+/// LIMIT: longer names belong to no command.
+const NAME_BYTES_MAX: usize = 24;
+
+/// Cells of the name index: a power of two, several times the number of commands.
+const INDEX_CELLS: usize = 2048;
+
+static INDEX: LazyLock<Index> = LazyLock::new(Index::new);
+
+struct Index {
+    cells: Box<[Option<&'static Command>]>,
+}
+
+impl Index {
+    fn new() -> Self {
+        let mut cells = vec![None; INDEX_CELLS].into_boxed_slice();
+        for command in commands() {
+            let name = command.name.as_bytes();
+            assert!(name.len() <= NAME_BYTES_MAX, "{} is too long", command.name);
+            let mut at = cell(name);
+            while cells[at].is_some() {
+                at = (at + 1) % INDEX_CELLS;
+            }
+            cells[at] = Some(command);
+        }
+        Self { cells }
+    }
+}
+
+/// Where the search for a name starts: from its length and its first and last letters, whatever their
+/// case.
+#[inline]
+fn cell(name: &[u8]) -> usize {
+    let word = |bytes: &[u8]| {
+        bytes.iter().fold(0_u64, |word, &byte| (word << 8) | u64::from(byte | 0x20))
+    };
+    let head = word(&name[..name.len().min(8)]);
+    let tail = word(&name[name.len().saturating_sub(4)..]);
+    let mixed = (head ^ (tail << 29) ^ name.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 53) as usize % INDEX_CELLS
+}
+
+/// The row of a command, whatever the case of its name.
+#[inline]
+pub fn find(name: &[u8]) -> Option<&'static Command> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    let index = &*INDEX;
+    let mut at = cell(name);
+    while let Some(command) = index.cells[at] {
+        if command.name.as_bytes().eq_ignore_ascii_case(name) {
+            return Some(command);
+        }
+        at = (at + 1) % INDEX_CELLS;
+    }
+    None
+}
+
+/// The row of a container's subcommand.
+pub fn find_subcommand(container: &'static Command, name: &[u8]) -> Option<&'static Command> {
+    container.subcommands.iter().find(|sub| {
+        let (_, own) = sub.name.split_once('|').expect("a subcommand is named container|name");
+        own.as_bytes().eq_ignore_ascii_case(name)
+    })
+}

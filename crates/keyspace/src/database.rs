@@ -1,0 +1,209 @@
+//! Database: the tables of one SELECT number on one shard, a table per slot.
+//!
+//! Pages of 256 tables come into being with their first key, so that 16 databases cost nothing before
+//! they are used.
+//!
+//! Not here: what a change means (`edit`), expiry (`expiry`).
+
+use basalt_structures::{Entry, EntryMut, EntryRef, KeyHasher, Place, TAGS, Table, Wheel};
+
+use crate::key::Key;
+use crate::slot::{SLOTS, SlotId};
+
+const PAGE_SLOTS: usize = 256;
+const PAGES: usize = SLOTS / PAGE_SLOTS;
+
+/// Where a scan goes on: a slot, and a tag within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ScanPosition {
+    pub slot: usize,
+    pub tag: u32,
+}
+
+struct Page {
+    tables: [Table; PAGE_SLOTS],
+    /// Entries in all tables of the page: lets scans and random picks pass over empty ones.
+    len: usize,
+}
+
+/// The tables of one SELECT number on one shard.
+pub(crate) struct Database {
+    pages: [Option<Box<Page>>; PAGES],
+    len: usize,
+    /// Entries that have an expiry.
+    pub(crate) expiring: usize,
+    /// Heap bytes of entries and of tables, kept at each change.
+    pub(crate) entry_bytes: usize,
+    pub(crate) table_bytes: usize,
+    pub(crate) wheel: Wheel,
+}
+
+impl Database {
+    pub(crate) fn new(now_ms: u64) -> Self {
+        Self {
+            pages: [const { None }; PAGES],
+            len: 0,
+            expiring: 0,
+            entry_bytes: 0,
+            table_bytes: 0,
+            wheel: Wheel::new(now_ms),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.entry_bytes + self.table_bytes + self.wheel.bytes()
+    }
+
+    #[inline]
+    pub(crate) fn table(&self, slot: SlotId) -> Option<&Table> {
+        let page = self.pages[slot.index() / PAGE_SLOTS].as_deref()?;
+        Some(&page.tables[slot.index() % PAGE_SLOTS])
+    }
+
+    #[inline]
+    pub(crate) fn table_mut(&mut self, slot: SlotId) -> Option<&mut Table> {
+        let page = self.pages[slot.index() / PAGE_SLOTS].as_deref_mut()?;
+        Some(&mut page.tables[slot.index() % PAGE_SLOTS])
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, key: &Key<'_>) -> Option<Place> {
+        self.table(key.slot)?.find(key.hash, key.bytes)
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, slot: SlotId, place: Place) -> EntryRef<'_> {
+        self.table(slot).expect("a place lies in a table").entry(place)
+    }
+
+    #[inline]
+    pub(crate) fn entry_mut(&mut self, slot: SlotId, place: Place) -> EntryMut<'_> {
+        self.table_mut(slot).expect("a place lies in a table").entry_mut(place)
+    }
+
+    pub(crate) fn insert(&mut self, key: &Key<'_>, entry: Entry, hasher: &KeyHasher) {
+        let page = self.pages[key.slot.index() / PAGE_SLOTS].get_or_insert_with(|| {
+            self.table_bytes += size_of::<Page>();
+            Box::new(Page { tables: [const { Table::new() }; PAGE_SLOTS], len: 0 })
+        });
+        let table = &mut page.tables[key.slot.index() % PAGE_SLOTS];
+        self.entry_bytes += entry.heap_bytes();
+        self.expiring += usize::from(entry.expire_at_ms().is_some());
+        self.table_bytes -= table.heap_bytes();
+        table.insert(key.hash, entry, hasher);
+        self.table_bytes += table.heap_bytes();
+        page.len += 1;
+        self.len += 1;
+    }
+
+    pub(crate) fn remove(&mut self, slot: SlotId, place: Place, hasher: &KeyHasher) -> Entry {
+        let page = self.pages[slot.index() / PAGE_SLOTS].as_deref_mut();
+        let page = page.expect("a place lies in a page");
+        let table = &mut page.tables[slot.index() % PAGE_SLOTS];
+        self.table_bytes -= table.heap_bytes();
+        let entry = table.remove(place, hasher);
+        self.table_bytes += table.heap_bytes();
+        self.entry_bytes -= entry.heap_bytes();
+        self.expiring -= usize::from(entry.expire_at_ms().is_some());
+        page.len -= 1;
+        self.len -= 1;
+        entry
+    }
+
+    /// Takes all tables that hold something out, to be dropped bit by bit; the database is empty then.
+    pub(crate) fn take_tables(&mut self, now_ms: u64, graves: &mut Vec<Table>) {
+        let emptied = std::mem::replace(self, Self::new(now_ms));
+        for page in emptied.pages.into_iter().flatten() {
+            graves.extend(page.tables.into_iter().filter(|table| table.heap_bytes() > 0));
+        }
+    }
+
+    /// Visits entries from `position` on, slot after slot up to (not including) `end_slot`, until about
+    /// `count` were visited. Gives the position to go on from; at the end its slot is `end_slot`.
+    pub(crate) fn scan(
+        &self,
+        position: ScanPosition,
+        end_slot: usize,
+        count: usize,
+        visit: &mut dyn FnMut(SlotId, &Entry),
+    ) -> ScanPosition {
+        let ScanPosition { mut slot, mut tag } = position;
+        let mut visited = 0;
+        while slot < end_slot {
+            match &self.pages[slot / PAGE_SLOTS] {
+                Some(page) if page.len > 0 => {
+                    let id = SlotId(slot as u16);
+                    let table = &page.tables[slot % PAGE_SLOTS];
+                    tag = table.scan(tag, count.saturating_sub(visited).max(1), &mut |entry| {
+                        visited += 1;
+                        visit(id, entry);
+                    });
+                    if tag < TAGS {
+                        return ScanPosition { slot, tag };
+                    }
+                    slot += 1;
+                }
+                _ => slot = (slot / PAGE_SLOTS + 1) * PAGE_SLOTS,
+            }
+            tag = 0;
+            if visited >= count {
+                break;
+            }
+        }
+        ScanPosition { slot: slot.min(end_slot), tag: 0 }
+    }
+
+    /// An entry chosen by chance, each as likely as the others.
+    pub(crate) fn pick(&self, random: u64) -> Option<EntryRef<'_>> {
+        if self.len == 0 {
+            return None;
+        }
+        let mut nth = (random % self.len as u64) as usize;
+        for page in self.pages.iter().flatten() {
+            if nth >= page.len {
+                nth -= page.len;
+                continue;
+            }
+            for table in &page.tables {
+                if nth < table.len() {
+                    return table.pick(random.rotate_left(32));
+                }
+                nth -= table.len();
+            }
+        }
+        None
+    }
+
+    pub(crate) fn visit_all(&self, visit: &mut dyn FnMut(&Entry)) {
+        for page in self.pages.iter().flatten() {
+            for table in &page.tables {
+                table.visit_all(visit);
+            }
+        }
+    }
+
+    pub(crate) fn slot_len(&self, slot: SlotId) -> usize {
+        self.table(slot).map_or(0, Table::len)
+    }
+
+    /// The books, counted anew by walking over everything.
+    pub(crate) fn walk_books(&self) -> (usize, usize, usize, usize) {
+        let (mut len, mut expiring, mut entry_bytes, mut table_bytes) = (0, 0, 0, 0);
+        for page in self.pages.iter().flatten() {
+            table_bytes += size_of::<Page>();
+            for table in &page.tables {
+                table_bytes += table.heap_bytes();
+                table.visit_all(&mut |entry| {
+                    len += 1;
+                    expiring += usize::from(entry.expire_at_ms().is_some());
+                    entry_bytes += entry.heap_bytes();
+                });
+            }
+        }
+        (len, expiring, entry_bytes, table_bytes)
+    }
+}

@@ -1,0 +1,213 @@
+//! Edit: the only way to change a key, and what every change settles on the way.
+//!
+//! `Keyspace::edit` finds the key; `Edit::commit` takes an effect, applies it and settles the memory
+//! books, the expiry wheel and the journal. An edit that is dropped changes nothing.
+//!
+//! Not here: which effect a command has (`commands`), how an effect is written (`effect`).
+
+use basalt_structures::{Entry, EntryRef, Place};
+
+use crate::effect::{Cause, Effect, Record};
+use crate::key::Key;
+use crate::{DatabaseId, Keyspace, expiry};
+
+/// One key, found and about to be changed.
+#[must_use = "an edit changes nothing before it is committed"]
+pub struct Edit<'a> {
+    keyspace: &'a mut Keyspace,
+    database: DatabaseId,
+    key: Key<'a>,
+    place: Option<Place>,
+}
+
+impl<'a> Edit<'a> {
+    #[inline]
+    pub(crate) fn new(
+        keyspace: &'a mut Keyspace,
+        database: DatabaseId,
+        key: Key<'a>,
+        place: Option<Place>,
+    ) -> Self {
+        Self { keyspace, database, key, place }
+    }
+
+    /// What the key holds now.
+    #[inline]
+    pub fn entry(&self) -> Option<EntryRef<'_>> {
+        let database = &self.keyspace.databases[self.database.index()];
+        self.place.map(|place| database.entry(self.key.slot, place))
+    }
+
+    /// Applies the effect and settles all that follows from it.
+    #[inline]
+    pub fn commit(self, effect: Effect<'_>) {
+        let Self { keyspace, database, key, place } = self;
+        keyspace.stats.changes += 1;
+        keyspace.record(&Record::Key { database, key: key.bytes, effect });
+        match effect {
+            Effect::SetString { value, expire_at_ms, changed } => {
+                keyspace.set_string(database, &key, place, (value, changed), expire_at_ms);
+            }
+            Effect::SetInteger { value, expire_at_ms } => {
+                keyspace.put(database, &key, place, expire_at_ms, |access| {
+                    Entry::integer(key.bytes, value, expire_at_ms, access)
+                });
+            }
+            Effect::Append { bytes } => keyspace.change_bytes(database, &key, place, |text| {
+                grow(text, bytes.len());
+                text.extend_from_slice(bytes);
+            }),
+            Effect::SetRange { offset, bytes } => {
+                keyspace.change_bytes(database, &key, place, |text| {
+                    let end = offset + bytes.len();
+                    if text.len() < end {
+                        grow(text, end - text.len());
+                        text.resize(end, 0);
+                    }
+                    text[offset..end].copy_from_slice(bytes);
+                });
+            }
+            Effect::ExpireAt { at_ms } => {
+                keyspace.set_expiry(database, &key, place, Some(at_ms));
+            }
+            Effect::Persist => keyspace.set_expiry(database, &key, place, None),
+            Effect::Remove { cause } => {
+                if let Some(place) = place {
+                    keyspace.remove(database, &key, place, cause);
+                }
+            }
+        }
+    }
+}
+
+/// LIMIT: room to spare beyond a grown string: as much again, but no more than this.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+
+/// Makes room for `more` bytes, and for later growth without copying each time.
+fn grow(text: &mut Vec<u8>, more: usize) {
+    if text.capacity() - text.len() < more {
+        let len = text.len() + more;
+        text.reserve_exact(more + len.min(SPARE_BYTES_MAX));
+    }
+}
+
+impl Keyspace {
+    #[inline]
+    fn set_string(
+        &mut self,
+        id: DatabaseId,
+        key: &Key<'_>,
+        place: Option<Place>,
+        (value, changed): (&[u8], bool),
+        expire_at_ms: Option<u64>,
+    ) {
+        if let (Some(place), false) = (place, changed) {
+            let access = self.access_now;
+            let database = &mut self.databases[id.index()];
+            let table = database.table_mut(key.slot).expect("a place lies in a table");
+            let before = table.entry(place).expire_at_ms();
+            if table.overwrite_string(place, value, expire_at_ms, access) {
+                database.note_expiry(key, before, expire_at_ms);
+                return;
+            }
+        }
+        self.put(id, key, place, expire_at_ms, |access| {
+            let mut entry = Entry::string(key.bytes, value, expire_at_ms, access);
+            if changed {
+                entry.mark_changed();
+            }
+            entry
+        });
+    }
+
+    /// Puts a new entry in the place of the one that is there, or where none is.
+    fn put(
+        &mut self,
+        id: DatabaseId,
+        key: &Key<'_>,
+        place: Option<Place>,
+        expire_at_ms: Option<u64>,
+        make: impl FnOnce(u32) -> Entry,
+    ) {
+        let entry = make(self.access_now);
+        let database = &mut self.databases[id.index()];
+        match place {
+            Some(place) => {
+                let (bytes, before) = {
+                    let mut there = database.entry_mut(key.slot, place);
+                    let was = (there.heap_bytes(), there.expire_at_ms());
+                    *there = entry;
+                    was
+                };
+                database.entry_bytes += database.entry(key.slot, place).heap_bytes();
+                database.entry_bytes -= bytes;
+                database.note_expiry(key, before, expire_at_ms);
+            }
+            None => {
+                database.insert(key, entry, &self.hasher);
+                if let Some(at_ms) = expire_at_ms {
+                    database.wheel.insert(at_ms, expiry::item(key));
+                }
+            }
+        }
+    }
+
+    fn change_bytes(
+        &mut self,
+        id: DatabaseId,
+        key: &Key<'_>,
+        place: Option<Place>,
+        change: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let Some(place) = place else {
+            let mut text = Vec::new();
+            change(&mut text);
+            return self.put(id, key, None, None, |access| {
+                let mut entry = Entry::string(key.bytes, &text, None, access);
+                entry.mark_changed();
+                entry
+            });
+        };
+        let access = self.access_now;
+        let database = &mut self.databases[id.index()];
+        let (before, after) = {
+            let mut entry = database.entry_mut(key.slot, place);
+            let before = entry.heap_bytes();
+            entry.change_bytes(change);
+            entry.set_access(access);
+            (before, entry.heap_bytes())
+        };
+        database.entry_bytes += after;
+        database.entry_bytes -= before;
+    }
+
+    fn set_expiry(
+        &mut self,
+        id: DatabaseId,
+        key: &Key<'_>,
+        place: Option<Place>,
+        expire_at_ms: Option<u64>,
+    ) {
+        let Some(place) = place else { return };
+        let database = &mut self.databases[id.index()];
+        let (bytes, before, after) = {
+            let mut entry = database.entry_mut(key.slot, place);
+            let was = (entry.heap_bytes(), entry.expire_at_ms());
+            entry.set_expire_at_ms(expire_at_ms);
+            (was.0, was.1, entry.heap_bytes())
+        };
+        database.entry_bytes += after;
+        database.entry_bytes -= bytes;
+        database.note_expiry(key, before, expire_at_ms);
+    }
+
+    pub(crate) fn remove(&mut self, id: DatabaseId, key: &Key<'_>, place: Place, cause: Cause) {
+        let entry = self.databases[id.index()].remove(key.slot, place, &self.hasher);
+        match cause {
+            Cause::Deleted => {}
+            Cause::Expired => self.stats.expired += 1,
+            Cause::Evicted => self.stats.evicted += 1,
+        }
+        drop(entry);
+    }
+}

@@ -1,0 +1,247 @@
+//! Effects: every change there is, typed, deterministic and small.
+//!
+//! An effect is at once the change itself (`Edit::commit` applies it), what the journal records and what
+//! a replay applies again. So what is logged is what was done, by construction.
+//!
+//! Not here: how an effect changes the keyspace (`edit`), files (`persistence`, `server`).
+
+use crate::DatabaseId;
+
+/// Why a key went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Cause {
+    Deleted = 0,
+    Expired = 1,
+    Evicted = 2,
+}
+
+/// A change of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect<'a> {
+    /// The key holds this string. `changed` keeps Redis' memory of a string that was modified in place,
+    /// which OBJECT ENCODING shows as `raw`.
+    SetString {
+        value: &'a [u8],
+        expire_at_ms: Option<u64>,
+        changed: bool,
+    },
+    SetInteger {
+        value: i64,
+        expire_at_ms: Option<u64>,
+    },
+    /// Bytes behind the string that is there, or a new string.
+    Append {
+        bytes: &'a [u8],
+    },
+    /// Bytes written over the string at an offset, with zeros up to there.
+    SetRange {
+        offset: usize,
+        bytes: &'a [u8],
+    },
+    ExpireAt {
+        at_ms: u64,
+    },
+    Persist,
+    Remove {
+        cause: Cause,
+    },
+}
+
+/// An effect with where it happens, as the journal keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    Key { database: DatabaseId, key: &'a [u8], effect: Effect<'a> },
+    Flush { database: DatabaseId },
+    Swap { first: DatabaseId, second: DatabaseId },
+}
+
+/// Bytes that are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl<'a> Record<'a> {
+    /// Appends the record's bytes: a kind, then its parts; numbers little-endian, byte strings behind
+    /// their length in 32 bits.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match *self {
+            Record::Flush { database } => {
+                out.push(100);
+                out.extend_from_slice(&database.0.to_le_bytes());
+            }
+            Record::Swap { first, second } => {
+                out.push(101);
+                out.extend_from_slice(&first.0.to_le_bytes());
+                out.extend_from_slice(&second.0.to_le_bytes());
+            }
+            Record::Key { database, key, effect } => {
+                let kind = match effect {
+                    Effect::SetString { .. } => 0,
+                    Effect::SetInteger { .. } => 1,
+                    Effect::Append { .. } => 2,
+                    Effect::SetRange { .. } => 3,
+                    Effect::ExpireAt { .. } => 4,
+                    Effect::Persist => 5,
+                    Effect::Remove { .. } => 6,
+                };
+                out.push(kind);
+                out.extend_from_slice(&database.0.to_le_bytes());
+                put_bytes(out, key);
+                encode_effect(effect, out);
+            }
+        }
+    }
+
+    /// Reads the record at the start of `input`; says how many bytes it took.
+    pub fn decode(input: &'a [u8]) -> Result<(Self, usize), Malformed> {
+        let mut reader = Reader { input, at: 0 };
+        let kind = reader.byte()?;
+        let database = DatabaseId(u16::from_le_bytes(reader.array()?));
+        let record = match kind {
+            100 => Record::Flush { database },
+            101 => Record::Swap {
+                first: database,
+                second: DatabaseId(u16::from_le_bytes(reader.array()?)),
+            },
+            _ => {
+                let key = reader.bytes()?;
+                Record::Key { database, key, effect: decode_effect(kind, &mut reader)? }
+            }
+        };
+        Ok((record, reader.at))
+    }
+}
+
+fn encode_effect(effect: Effect<'_>, out: &mut Vec<u8>) {
+    match effect {
+        Effect::SetString { value, expire_at_ms, changed } => {
+            out.push(u8::from(changed));
+            put_expiry(out, expire_at_ms);
+            put_bytes(out, value);
+        }
+        Effect::SetInteger { value, expire_at_ms } => {
+            put_expiry(out, expire_at_ms);
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        Effect::Append { bytes } => put_bytes(out, bytes),
+        Effect::SetRange { offset, bytes } => {
+            out.extend_from_slice(&(offset as u64).to_le_bytes());
+            put_bytes(out, bytes);
+        }
+        Effect::ExpireAt { at_ms } => out.extend_from_slice(&at_ms.to_le_bytes()),
+        Effect::Persist => {}
+        Effect::Remove { cause } => out.push(cause as u8),
+    }
+}
+
+fn decode_effect<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Effect<'a>, Malformed> {
+    Ok(match kind {
+        0 => {
+            let changed = reader.byte()? != 0;
+            let expire_at_ms = reader.expiry()?;
+            Effect::SetString { value: reader.bytes()?, expire_at_ms, changed }
+        }
+        1 => {
+            let expire_at_ms = reader.expiry()?;
+            Effect::SetInteger { value: i64::from_le_bytes(reader.array()?), expire_at_ms }
+        }
+        2 => Effect::Append { bytes: reader.bytes()? },
+        3 => {
+            let offset = u64::from_le_bytes(reader.array()?);
+            let offset = usize::try_from(offset).map_err(|_| Malformed)?;
+            Effect::SetRange { offset, bytes: reader.bytes()? }
+        }
+        4 => Effect::ExpireAt { at_ms: u64::from_le_bytes(reader.array()?) },
+        5 => Effect::Persist,
+        6 => Effect::Remove {
+            cause: match reader.byte()? {
+                0 => Cause::Deleted,
+                1 => Cause::Expired,
+                2 => Cause::Evicted,
+                _ => return Err(Malformed),
+            },
+        },
+        _ => return Err(Malformed),
+    })
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn put_expiry(out: &mut Vec<u8>, expire_at_ms: Option<u64>) {
+    out.push(u8::from(expire_at_ms.is_some()));
+    out.extend_from_slice(&expire_at_ms.unwrap_or(0).to_le_bytes());
+}
+
+struct Reader<'a> {
+    input: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
+        let end = self.at.checked_add(len).ok_or(Malformed)?;
+        let bytes = self.input.get(self.at..end).ok_or(Malformed)?;
+        self.at = end;
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        self.take(N)?.try_into().map_err(|_| Malformed)
+    }
+
+    fn byte(&mut self) -> Result<u8, Malformed> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let len = u32::from_le_bytes(self.array()?);
+        self.take(len as usize)
+    }
+
+    fn expiry(&mut self) -> Result<Option<u64>, Malformed> {
+        let present = self.byte()?;
+        let at_ms = u64::from_le_bytes(self.array()?);
+        Ok((present != 0).then_some(at_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_and_cut_ones_are_refused() {
+        let effects = [
+            Effect::SetString { value: b"v", expire_at_ms: None, changed: false },
+            Effect::SetString { value: b"", expire_at_ms: Some(u64::MAX), changed: true },
+            Effect::SetInteger { value: i64::MIN, expire_at_ms: Some(0) },
+            Effect::Append { bytes: b"tail" },
+            Effect::SetRange { offset: 1 << 29, bytes: b"\0" },
+            Effect::ExpireAt { at_ms: 77 },
+            Effect::Persist,
+            Effect::Remove { cause: Cause::Deleted },
+            Effect::Remove { cause: Cause::Expired },
+            Effect::Remove { cause: Cause::Evicted },
+        ];
+        let database = DatabaseId(15);
+        let mut records: Vec<Record<'_>> =
+            effects.iter().map(|&effect| Record::Key { database, key: b"k\r\n", effect }).collect();
+        records.push(Record::Flush { database });
+        records.push(Record::Swap { first: DatabaseId(0), second: database });
+        for record in records {
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            assert_eq!(Record::decode(&bytes), Ok((record, bytes.len())));
+            for len in 0..bytes.len() {
+                assert_eq!(
+                    Record::decode(&bytes[..len]),
+                    Err(Malformed),
+                    "{record:?} cut at {len}"
+                );
+            }
+        }
+    }
+}

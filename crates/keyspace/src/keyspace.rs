@@ -1,0 +1,331 @@
+//! Keyspace: look-ups, the moment, the books; see the room's page.
+
+use basalt_structures::{Entry, EntryRef, KeyHasher, Place, Table};
+
+use crate::database::{Database, ScanPosition};
+use crate::edit::Edit;
+use crate::effect::{Cause, Effect, Malformed, Record};
+use crate::key::Key;
+use crate::slot::SlotId;
+use crate::{DatabaseId, SLOTS};
+
+/// Counters since start or CONFIG RESETSTAT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyspaceStats {
+    pub hits: u64,
+    pub misses: u64,
+    pub expired: u64,
+    pub evicted: u64,
+    /// Effects committed.
+    pub changes: u64,
+}
+
+/// What INFO says of a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseFacts {
+    pub keys: usize,
+    pub expiring: usize,
+}
+
+/// LIMIT: entries dropped at a time from tables that were flushed, before the budget is asked again.
+const GRAVE_STEP_ENTRIES: usize = 256;
+
+/// Strings of FLUSHALL and the like that wait to be dropped.
+#[derive(Debug, Default)]
+struct Graves {
+    tables: Vec<Table>,
+    bytes: usize,
+}
+
+/// All databases of one shard.
+pub struct Keyspace {
+    pub(crate) databases: Vec<Database>,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) now_ms: u64,
+    /// The LRU word of something used now: seconds, 24 bits.
+    pub(crate) access_now: u32,
+    pub stats: KeyspaceStats,
+    pub(crate) active_expiry: bool,
+    graves: Graves,
+    journal: Option<Vec<u8>>,
+}
+
+impl Keyspace {
+    pub fn new(database_count: usize, hasher: KeyHasher, now_ms: u64) -> Self {
+        let mut keyspace = Self {
+            databases: (0..database_count).map(|_| Database::new(now_ms)).collect(),
+            hasher,
+            now_ms: 0,
+            access_now: 0,
+            stats: KeyspaceStats::default(),
+            active_expiry: true,
+            graves: Graves::default(),
+            journal: None,
+        };
+        keyspace.set_now(now_ms);
+        keyspace
+    }
+
+    /// Sets the moment for all that follows. Time that runs backwards is taken as standing still.
+    #[inline]
+    pub fn set_now(&mut self, now_ms: u64) {
+        if now_ms > self.now_ms {
+            self.now_ms = now_ms;
+            self.access_now = (now_ms / 1000) as u32 & 0x00FF_FFFF;
+        }
+    }
+
+    #[inline]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    #[inline]
+    pub fn hasher(&self) -> &KeyHasher {
+        &self.hasher
+    }
+
+    #[inline]
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key::new(bytes, &self.hasher)
+    }
+
+    pub fn database_count(&self) -> usize {
+        self.databases.len()
+    }
+
+    /// Asks for the memory of the key's bucket: the first stage of a look-up.
+    #[inline]
+    pub fn prefetch_bucket(&self, database: DatabaseId, slot: SlotId, hash: u64) {
+        if let Some(table) = self.databases[database.index()].table(slot) {
+            table.prefetch_bucket(hash);
+        }
+    }
+
+    /// Asks for the memory of the key's entry: the second stage.
+    #[inline]
+    pub fn prefetch_entry(&self, database: DatabaseId, slot: SlotId, hash: u64) {
+        if let Some(table) = self.databases[database.index()].table(slot) {
+            table.prefetch_entry(hash);
+        }
+    }
+
+    /// What the key holds, counted as a hit or a miss and as a use.
+    #[inline]
+    pub fn read(&mut self, database: DatabaseId, key: &Key<'_>) -> Option<EntryRef<'_>> {
+        let Some(place) = self.find_live(database, key) else {
+            self.stats.misses += 1;
+            return None;
+        };
+        self.stats.hits += 1;
+        let access = self.access_now;
+        let database = &mut self.databases[database.index()];
+        let table = database.table_mut(key.slot).expect("a place lies in a table");
+        table.touch(place, access);
+        Some(table.entry(place))
+    }
+
+    /// What the key holds, without a trace of the look.
+    #[inline]
+    pub fn peek(&self, database: DatabaseId, key: &Key<'_>) -> Option<EntryRef<'_>> {
+        let database = &self.databases[database.index()];
+        let entry = database.entry(key.slot, database.find(key)?);
+        self.is_live(&entry).then_some(entry)
+    }
+
+    /// Opens the key for a change.
+    #[inline]
+    pub fn edit<'a>(&'a mut self, database: DatabaseId, key: &Key<'a>) -> Edit<'a> {
+        let place = self.find_live(database, key);
+        Edit::new(self, database, *key, place)
+    }
+
+    #[inline]
+    fn is_live(&self, entry: &Entry) -> bool {
+        entry.expire_at_ms().is_none_or(|at_ms| at_ms > self.now_ms)
+    }
+
+    /// Finds the key; one that is past its expiry is removed and not found.
+    #[inline]
+    fn find_live(&mut self, id: DatabaseId, key: &Key<'_>) -> Option<Place> {
+        let database = &self.databases[id.index()];
+        let place = database.find(key)?;
+        if self.is_live(&database.entry(key.slot, place)) {
+            return Some(place);
+        }
+        let effect = Effect::Remove { cause: Cause::Expired };
+        self.record(&Record::Key { database: id, key: key.bytes, effect });
+        self.remove(id, key, place, Cause::Expired);
+        None
+    }
+
+    /// Empties a database; its memory is given back by [`Keyspace::bury_some`].
+    pub fn flush(&mut self, id: DatabaseId) {
+        self.record(&Record::Flush { database: id });
+        self.stats.changes += 1;
+        let database = &mut self.databases[id.index()];
+        let pages_and_wheel = database.heap_bytes();
+        database.take_tables(self.now_ms, &mut self.graves.tables);
+        self.graves.bytes += pages_and_wheel;
+        if self.graves.tables.is_empty() {
+            self.graves.bytes = 0;
+        }
+    }
+
+    pub fn swap(&mut self, first: DatabaseId, second: DatabaseId) {
+        self.record(&Record::Swap { first, second });
+        self.stats.changes += 1;
+        self.databases.swap(first.index(), second.index());
+    }
+
+    /// Drops what was flushed, bit by bit, until nothing is left or `more` says that the time is used up.
+    /// Says whether work is left.
+    pub fn bury_some(&mut self, more: &mut dyn FnMut() -> bool) -> bool {
+        while let Some(table) = self.graves.tables.last_mut() {
+            let freed = table.drop_some(GRAVE_STEP_ENTRIES);
+            self.graves.bytes = self.graves.bytes.saturating_sub(freed);
+            if table.is_empty() {
+                self.graves.tables.pop();
+            }
+            if !more() {
+                break;
+            }
+        }
+        if self.graves.tables.is_empty() {
+            self.graves = Graves::default();
+        }
+        !self.graves.tables.is_empty()
+    }
+
+    pub fn len(&self, database: DatabaseId) -> usize {
+        self.databases[database.index()].len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.databases.iter().all(|database| database.len() == 0)
+    }
+
+    pub fn facts(&self, database: DatabaseId) -> DatabaseFacts {
+        let database = &self.databases[database.index()];
+        DatabaseFacts { keys: database.len(), expiring: database.expiring }
+    }
+
+    pub fn slot_len(&self, database: DatabaseId, slot: SlotId) -> usize {
+        self.databases[database.index()].slot_len(slot)
+    }
+
+    /// The heap bytes of all data, with its tables, wheels and what waits to be dropped.
+    pub fn used_bytes(&self) -> usize {
+        self.databases.iter().map(Database::heap_bytes).sum::<usize>() + self.graves.bytes
+    }
+
+    /// Visits live entries in the order of slots; see [`ScanPosition`]. At the end, the position's slot
+    /// is `end_slot`.
+    pub fn scan(
+        &self,
+        database: DatabaseId,
+        position: ScanPosition,
+        end_slot: usize,
+        count: usize,
+        visit: &mut dyn FnMut(&Entry),
+    ) -> ScanPosition {
+        let end_slot = end_slot.min(SLOTS);
+        self.databases[database.index()].scan(position, end_slot, count, &mut |_, entry| {
+            if self.is_live(entry) {
+                visit(entry);
+            }
+        })
+    }
+
+    /// Visits every live entry.
+    pub fn visit_all(&self, database: DatabaseId, visit: &mut dyn FnMut(&Entry)) {
+        self.databases[database.index()].visit_all(&mut |entry| {
+            if self.is_live(entry) {
+                visit(entry);
+            }
+        });
+    }
+
+    /// A live entry by chance: `random` is asked anew where chance falls on a dead one, a bounded number
+    /// of times; then the first live one there is.
+    pub fn pick(&self, id: DatabaseId, random: &mut dyn FnMut() -> u64) -> Option<EntryRef<'_>> {
+        const TRIES_MAX: usize = 100;
+        let database = &self.databases[id.index()];
+        for _ in 0..TRIES_MAX {
+            let entry = database.pick(random())?;
+            if self.is_live(&entry) {
+                return Some(entry);
+            }
+        }
+        let mut found = None;
+        let mut position = ScanPosition::default();
+        while found.is_none() && position.slot < SLOTS {
+            position = self.scan(id, position, SLOTS, 1, &mut |entry| {
+                found.get_or_insert_with(|| entry.key().to_vec());
+            });
+        }
+        self.peek(id, &self.key(&found?))
+    }
+
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub fn set_active_expiry(&mut self, active: bool) {
+        self.active_expiry = active;
+    }
+
+    /// Starts to record effects; [`Keyspace::take_records`] hands them out.
+    pub fn start_records(&mut self) {
+        self.journal = Some(Vec::new());
+    }
+
+    /// The records since the last call, as bytes of [`Record::encode`].
+    pub fn take_records(&mut self) -> Vec<u8> {
+        self.journal.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn record(&mut self, record: &Record<'_>) {
+        if let Some(journal) = &mut self.journal {
+            record.encode(journal);
+        }
+    }
+
+    /// Does again what the records say.
+    pub fn replay(&mut self, mut records: &[u8]) -> Result<(), Malformed> {
+        while !records.is_empty() {
+            let (record, len) = Record::decode(records)?;
+            records = &records[len..];
+            let is_known = |id: DatabaseId| id.index() < self.databases.len();
+            match record {
+                Record::Key { database, key, effect } if is_known(database) => {
+                    let key = self.key(key);
+                    let place = self.databases[database.index()].find(&key);
+                    Edit::new(self, database, key, place).commit(effect);
+                }
+                Record::Flush { database } if is_known(database) => self.flush(database),
+                Record::Swap { first, second } if is_known(first) && is_known(second) => {
+                    self.swap(first, second);
+                }
+                _ => return Err(Malformed),
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the books with a full walk; for tests.
+    #[doc(hidden)]
+    pub fn verify(&self) {
+        for (index, database) in self.databases.iter().enumerate() {
+            let (len, expiring, entry_bytes, table_bytes) = database.walk_books();
+            assert_eq!(database.len(), len, "keys of database {index}");
+            assert_eq!(database.expiring, expiring, "expiring keys of database {index}");
+            assert_eq!(database.entry_bytes, entry_bytes, "entry bytes of database {index}");
+            assert_eq!(database.table_bytes, table_bytes, "table bytes of database {index}");
+            assert!(database.wheel.len() >= usize::from(expiring > 0), "a wheel without items");
+        }
+    }
+}
+
+/// For how many seconds an entry was not used, from its LRU word.
+pub fn idle_seconds(access: u32, now_ms: u64) -> u32 {
+    ((now_ms / 1000) as u32).wrapping_sub(access) & 0x00FF_FFFF
+}
