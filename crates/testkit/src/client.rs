@@ -205,7 +205,7 @@ impl Connection {
 }
 
 /// A server that closes with unread input resets the connection: for a client that is an end like another.
-fn is_end(kind: io::ErrorKind) -> bool {
+pub(crate) fn is_end(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe

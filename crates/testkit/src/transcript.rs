@@ -14,7 +14,7 @@
 //!
 //! Not here: how a reply looks (`print`), wildcards (`wildcard`), and the servers (`socket_target`, `sim_target`).
 
-use crate::client::Request;
+use crate::client::{Request, is_end};
 use crate::print::{print, print_sorted};
 use crate::wildcard;
 use basalt_resp::Value;
@@ -224,9 +224,13 @@ fn ask(target: &mut dyn Target, client: &str, args: &Request, sorted: bool) -> V
     let printed = match target.execute(client, args) {
         Ok(value) if sorted => print_sorted(&value),
         Ok(value) => print(&value),
-        Err(error) => format!("(connection lost: {error})"),
+        Err(error) if is_end(error.kind()) => "(connection closed)".to_owned(),
+        Err(error) => format!("(no reply: {error})"),
     };
-    printed.lines().map(str::to_owned).collect()
+    // An empty line ends a written reply, so it can't be part of one: verbatim text loses its empty lines here.
+    let lines: Vec<String> =
+        printed.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    if lines.is_empty() { vec!["(empty text)".to_owned()] } else { lines }
 }
 
 fn step_error(line: usize, why: &str) -> ParseError {

@@ -1,5 +1,5 @@
 //! Wildcards for what can't be written down: `<any integer>`, `<any text>`, `<between 90 100>` inside a line, and
-//! `<any lines>` as the last line of a reply.
+//! `<any lines>` (or none) as the last line of a reply.
 //!
 //! Only these words are wildcards: any other `<…>` stands for itself.
 
@@ -9,7 +9,7 @@ pub fn matches(written: &[String], came: &[String]) -> bool {
         Some((last, before)) if last == "<any lines>" => (before, true),
         _ => (written, false),
     };
-    let enough = if open_end { came.len() > written.len() } else { came.len() == written.len() };
+    let enough = if open_end { came.len() >= written.len() } else { came.len() == written.len() };
     enough && written.iter().zip(came).all(|(written, came)| line_matches(written, came))
 }
 
@@ -78,7 +78,8 @@ mod tests {
     fn many_lines() {
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
         assert!(matches(&lines("a\n<any lines>"), &lines("a\nb\nc")));
-        assert!(!matches(&lines("a\n<any lines>"), &lines("a")));
+        assert!(matches(&lines("a\n<any lines>"), &lines("a")));
+        assert!(!matches(&lines("a\n<any lines>"), &lines("b\nc")));
         assert!(!matches(&lines("a"), &lines("a\nb")));
         assert!(!matches(&lines("a\nb"), &lines("a")));
     }
