@@ -1,0 +1,156 @@
+//! The configuration: one table of parameters, and all that can be done with it.
+//!
+//! ```text
+//!   table, later, inert ──► Config (a plain field per parameter)
+//!        rows          ├──► load      configuration files and the command line
+//!                      ├──► get, set  CONFIG GET and CONFIG SET
+//!                      ├──► rewrite   CONFIG REWRITE, text to text
+//!                      └──► generated config/basalt.conf and docs/reference/config.md
+//! ```
+//!
+//! A `Config` is never changed in place: `set` gives a new one or an error, so a failed CONFIG SET changed nothing.
+//! Not here: files, environment, clocks (`server::cli` reads files), and acting on a change (`Config::changed`
+//! tells what to act on).
+
+mod command_line;
+mod generated;
+mod inert;
+mod kind;
+mod later;
+mod load;
+mod parameter;
+mod rewrite;
+mod rules;
+mod table;
+mod types;
+mod words;
+
+pub use command_line::CommandLine;
+pub use generated::{configuration_file, reference, usage};
+pub use inert::Inert;
+pub use kind::Kind;
+pub use later::Later;
+pub use load::{ConfigError, Include, Source, Warning, fuzz_file};
+pub use parameter::{Parameter, Section, Standing};
+pub use rewrite::rewrite;
+pub use table::Config;
+pub use types::*;
+
+use crate::glob;
+use std::sync::LazyLock;
+
+const COUNT: usize = table::USED.len() + later::LATER.len() + inert::INERT.len();
+
+/// Every parameter there is.
+pub static PARAMETERS: &[Parameter] = &{
+    let tables = [table::USED, later::LATER, inert::INERT];
+    let mut all = [tables[0][0]; COUNT];
+    let (mut index, mut table) = (0, 0);
+    while table < tables.len() {
+        let mut row = 0;
+        while row < tables[table].len() {
+            all[index] = tables[table][row];
+            index += 1;
+            row += 1;
+        }
+        table += 1;
+    }
+    all
+};
+
+/// The parameter of this name, and the name as it stands in the table: the proper one or an alias.
+pub fn find(name: &[u8]) -> Option<(&'static Parameter, &'static str)> {
+    PARAMETERS.iter().find_map(|parameter| {
+        let mut names = parameter.names();
+        let known = names.find(|known| name.eq_ignore_ascii_case(known.as_bytes()))?;
+        Some((parameter, known))
+    })
+}
+
+fn defaults() -> &'static Config {
+    static DEFAULTS: LazyLock<Config> = LazyLock::new(|| {
+        let mut config = Config::blank();
+        PARAMETERS.iter().for_each(|parameter| parameter.assign_default(&mut config));
+        config
+    });
+    &DEFAULTS
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        defaults().clone()
+    }
+}
+
+impl Config {
+    /// CONFIG GET: the names and values of the parameters that match any of the patterns.
+    ///
+    /// As in Redis a name without `*`, `?` and `[` is answered in the case in which it was asked for, and only
+    /// such a name finds a hidden parameter.
+    pub fn get(&self, patterns: &[&[u8]]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut add = |name: &[u8], parameter: &Parameter| {
+            if !found.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                found.push((name.to_vec(), parameter.show(self)));
+            }
+        };
+        for pattern in patterns {
+            if !pattern.iter().any(|byte| b"[*?".contains(byte)) {
+                if let Some((parameter, _)) = find(pattern) {
+                    add(pattern, parameter);
+                }
+                continue;
+            }
+            for parameter in PARAMETERS.iter().filter(|parameter| !parameter.is_hidden) {
+                for name in parameter.names() {
+                    if glob::matches_nocase(pattern, name.as_bytes()) {
+                        add(name.as_bytes(), parameter);
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// CONFIG SET: a new configuration with all of the changes, or the error's text (without `ERR`).
+    pub fn set(&self, pairs: &[(&[u8], &[u8])], client_is_local: bool) -> Result<Config, String> {
+        let mut changes: Vec<(&Parameter, &'static str, &[u8])> = Vec::new();
+        for &(name, value) in pairs {
+            let refused = |why: &str| set_error(&String::from_utf8_lossy(name), why);
+            let (parameter, known) = find(name).ok_or_else(|| {
+                let name = String::from_utf8_lossy(name);
+                format!("Unknown option or number of arguments for CONFIG SET - '{name}'")
+            })?;
+            if !parameter.is_mutable {
+                return Err(refused("can't set immutable config"));
+            }
+            if parameter.is_protected && !self.enable_protected_configs.permits(client_is_local) {
+                return Err(refused("can't set protected config"));
+            }
+            if changes.iter().any(|&(_, other, _)| other == known) {
+                return Err(refused("duplicate parameter"));
+            }
+            changes.push((parameter, known, value));
+        }
+        let mut config = self.clone();
+        for (parameter, name, value) in changes {
+            let words: Vec<&[u8]> = match parameter.kind.takes_many() {
+                true if value.is_empty() => Vec::new(),
+                true => value.split(|&byte| byte == b' ').collect(),
+                false => vec![value],
+            };
+            parameter.assign(&mut config, &words, false).map_err(|why| set_error(name, &why))?;
+        }
+        Ok(config)
+    }
+
+    /// The parameters whose value differs from `before`, for those who must act on a change.
+    pub fn changed<'a>(&'a self, before: &'a Config) -> impl Iterator<Item = &'static Parameter> {
+        PARAMETERS.iter().filter(move |parameter| parameter.lines(self) != parameter.lines(before))
+    }
+}
+
+/// The text of a CONFIG SET that failed at one parameter, also for those who could not act on a change.
+pub fn set_error(name: &str, why: &str) -> String {
+    format!("CONFIG SET failed (possibly related to argument '{name}') - {why}")
+}

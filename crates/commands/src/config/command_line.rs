@@ -1,0 +1,133 @@
+//! The command line as Redis reads it: `[CONFIG] [-] [--directive value …]…`.
+//!
+//! Every directive becomes a line of configuration, read behind the file and standard input. A value may begin
+//! with `--`, since what follows a directive's name is always its value; only `--save` before another directive
+//! or at the end means `--save ""`, as it did before Redis 7. `"--port 7000"` in one argument is name and value.
+//!
+//! Not here: what the flags in `FLAGS` do, and reading files (`server::cli`).
+
+use super::words;
+
+/// A command line, taken apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandLine {
+    pub config_file: Option<Vec<u8>>,
+    /// A lone `-`: the configuration goes on at standard input.
+    pub reads_stdin: bool,
+    /// Those of `FLAGS` that were given.
+    pub flags: Vec<&'static str>,
+    /// What the directives say, as lines of a configuration file.
+    pub lines: Vec<Vec<u8>>,
+}
+
+impl CommandLine {
+    /// Words that take no value and are no directives.
+    pub const FLAGS: &[&str] = &["-h", "--help", "-V", "-v", "--version", "--check-config"];
+
+    /// Takes the arguments apart (those behind the program's name), or tells which one has no place.
+    pub fn parse(arguments: &[Vec<u8>]) -> Result<Self, String> {
+        let mut parsed = Self::default();
+        let mut rest = arguments;
+        if let [first, others @ ..] = rest
+            && !first.starts_with(b"-")
+        {
+            parsed.config_file = Some(first.clone());
+            rest = others;
+        }
+        let mut is_value_due = false;
+        while let [argument, others @ ..] = rest {
+            let is_at_an_end = others.is_empty() || rest.len() == arguments.len();
+            if is_value_due || !argument.starts_with(b"-") {
+                parsed.add_value(argument)?;
+                is_value_due = false;
+            } else if argument == b"-" && is_at_an_end {
+                parsed.reads_stdin = true;
+            } else if let Some(flag) = Self::FLAGS.iter().find(|flag| flag.as_bytes() == argument) {
+                parsed.flags.push(flag);
+            } else if let Some(directive) = argument.strip_prefix(b"--") {
+                is_value_due = parsed.add_directive(directive, others);
+            } else {
+                parsed.add_value(argument)?;
+            }
+            rest = others;
+        }
+        Ok(parsed)
+    }
+
+    /// Begins a line; tells whether the next argument is its value, whatever it looks like.
+    fn add_directive(&mut self, directive: &[u8], behind: &[Vec<u8>]) -> bool {
+        let mut line = directive.to_vec();
+        let has_value = words::split(directive).is_none_or(|words| words.len() != 1);
+        let is_bare_save = directive.eq_ignore_ascii_case(b"save")
+            && behind.first().is_none_or(|next| next.starts_with(b"--"));
+        if is_bare_save {
+            line.extend(b" \"\"");
+        }
+        self.lines.push(line);
+        !has_value && !is_bare_save
+    }
+
+    fn add_value(&mut self, value: &[u8]) -> Result<(), String> {
+        let Some(line) = self.lines.last_mut() else {
+            let value = String::from_utf8_lossy(value);
+            return Err(format!("'{value}' is no directive: those begin with two minus signs"));
+        };
+        line.push(b' ');
+        line.extend(words::quoted(value));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<CommandLine, String> {
+        let arguments: Vec<Vec<u8>> = arguments.iter().map(|a| a.as_bytes().to_vec()).collect();
+        CommandLine::parse(&arguments)
+    }
+
+    fn lines(arguments: &[&str]) -> Vec<String> {
+        let parsed = parse(arguments).expect("a command line that is right");
+        parsed.lines.into_iter().map(|line| String::from_utf8(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn directives_become_lines() {
+        assert_eq!(lines(&[]), Vec::<String>::new());
+        assert_eq!(
+            lines(&["--port", "7000", "--save", "60", "1", "--save", "300 10"]),
+            ["port \"7000\"", "save \"60\" \"1\"", "save \"300 10\""]
+        );
+        assert_eq!(lines(&["--port 7000", "--hz", "5"]), ["port 7000", "hz \"5\""]);
+        assert_eq!(lines(&["--requirepass", "--secret"]), ["requirepass \"--secret\""]);
+        assert_eq!(lines(&["--requirepass", "--help"]), ["requirepass \"--help\""]);
+        assert_eq!(lines(&["--list-max-listpack-size", "-1"]), ["list-max-listpack-size \"-1\""]);
+    }
+
+    #[test]
+    fn a_bare_save_saves_never() {
+        assert_eq!(lines(&["--save"]), ["save \"\""]);
+        assert_eq!(lines(&["--SAVE", "--port", "1"]), ["SAVE \"\"", "port \"1\""]);
+        assert_eq!(lines(&["--save", "", "--port", "1"]), ["save \"\"", "port \"1\""]);
+        assert_eq!(lines(&["--port", "--save"]), ["port \"--save\""]);
+    }
+
+    #[test]
+    fn files_standard_input_and_flags_are_found() {
+        let parsed = parse(&["a.conf", "--port", "1", "--check-config", "-"]).unwrap();
+        assert_eq!(parsed.config_file.as_deref(), Some(&b"a.conf"[..]));
+        assert!(parsed.reads_stdin);
+        assert_eq!(parsed.flags, ["--check-config"]);
+        assert_eq!(parsed.lines, [b"port \"1\"".to_vec()]);
+        assert!(parse(&["-", "--port", "1"]).unwrap().reads_stdin);
+        assert!(parse(&["--bind", "-"]).is_ok_and(|parsed| !parsed.reads_stdin));
+        assert_eq!(parse(&["-v"]).unwrap().flags, ["-v"]);
+    }
+
+    #[test]
+    fn values_need_a_directive() {
+        assert!(parse(&["-x"]).unwrap_err().contains("'-x'"));
+        assert!(parse(&["a.conf", "7000"]).unwrap_err().contains("'7000'"));
+    }
+}

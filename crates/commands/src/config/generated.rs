@@ -1,0 +1,254 @@
+//! Texts made from the table: `config/basalt.conf`, `docs/reference/config.md` and a part of `--help`.
+//!
+//! `UPDATE=1 cargo test -p basalt-commands generated` writes the files; without `UPDATE` the test compares.
+
+use super::parameter::{Parameter, Section, Standing};
+use super::{PARAMETERS, find};
+use std::fmt::Write as _;
+
+/// The width that comments are wrapped to.
+const COLUMNS: usize = 96;
+
+/// The parameters that `--help` tells of.
+const USUAL: &[&str] = &[
+    "port",
+    "bind",
+    "unixsocket",
+    "requirepass",
+    "maxclients",
+    "maxmemory",
+    "maxmemory-policy",
+    "shards",
+    "pipeline-order",
+    "databases",
+    "dir",
+    "daemonize",
+    "loglevel",
+    "logfile",
+    "log-format",
+    "metrics-port",
+];
+
+/// `config/basalt.conf`: every parameter with its default.
+pub fn configuration_file() -> String {
+    let mut text = String::from(
+        "# Basalt's configuration: every parameter, with the value it has when nothing is said.
+#
+#   basalt-server basalt.conf                this file
+#   basalt-server basalt.conf --port 7000    what the command line says counts more
+#   basalt-server --check-config basalt.conf says what is wrong with a file, and starts nothing
+#
+# A line is a name and its value. Values with blanks stand in quotes; \"\" is the empty value. Sizes may have a
+# unit: 1k is 1000, 1kb is 1024 bytes, and so on with m, mb, g and gb. `include path` reads another file at its
+# place, and path may have wildcards. What is given twice counts as it was given last; only `save` adds up.
+#
+# This file is generated from the parameter table. docs/reference/config.md tells the same, for reading.
+",
+    );
+    for &section in Section::ALL {
+        let in_section = |standing| rows(section, standing).filter(|row| !row.is_hidden);
+        if rows(section, Standing::Used).chain(rows(section, Standing::Later)).next().is_none() {
+            continue;
+        }
+        let _ = write!(text, "\n{:#<COLUMNS$}\n", format!("#### {} ", section.title()));
+        for row in in_section(Standing::Used) {
+            text.push('\n');
+            comment(&mut text, row);
+            let _ = writeln!(text, "{}", default_line(row));
+        }
+        listed(&mut text, "Known, but nothing acts on it yet:", in_section(Standing::Later));
+        listed(&mut text, "Known, but without use in Basalt:", in_section(Standing::Inert));
+    }
+    text
+}
+
+fn comment(text: &mut String, row: &Parameter) {
+    for paragraph in row.paragraphs() {
+        wrap(text, "# ", &paragraph);
+        text.push_str("#\n");
+    }
+    wrap(text, "# ", &facts(row));
+}
+
+/// What may be given, and when.
+fn facts(row: &Parameter) -> String {
+    let mut facts = format!("Value: {}.", row.kind.describe());
+    if !row.is_mutable {
+        facts.push_str(" Only at start.");
+    }
+    if row.is_protected {
+        facts.push_str(" Changing it later needs enable-protected-configs.");
+    }
+    facts
+}
+
+fn listed<'a>(text: &mut String, title: &str, rows: impl Iterator<Item = &'a Parameter>) {
+    let lines: String = rows.map(|row| format!("# {}\n", default_line(row))).collect();
+    if !lines.is_empty() {
+        let _ = write!(text, "\n# {title}\n#\n{lines}");
+    }
+}
+
+fn default_line(row: &Parameter) -> String {
+    let needs_quotes =
+        row.default.is_empty() || row.default.contains(' ') && !row.kind.takes_many();
+    match needs_quotes {
+        true => format!("{} \"{}\"", row.name, row.default),
+        false => format!("{} {}", row.name, row.default),
+    }
+}
+
+fn wrap(text: &mut String, margin: &str, paragraph: &str) {
+    let mut line = String::from(margin);
+    for word in paragraph.split(' ') {
+        if line.len() + word.len() >= COLUMNS {
+            let _ = writeln!(text, "{}", line.trim_end());
+            line = String::from(margin);
+        }
+        line.push_str(word);
+        line.push(' ');
+    }
+    let _ = writeln!(text, "{}", line.trim_end());
+}
+
+/// `docs/reference/config.md`: every parameter, for reading.
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Configuration
+
+Parameters are given in a file (`basalt-server basalt.conf`), on the command line (`--port 7000`) and, unless they
+say \"only at start\", by CONFIG SET while the server runs. The file has the syntax of redis.conf:
+[config/basalt.conf](../../config/basalt.conf) holds every parameter with its default value. All parameters of Redis
+7 and 8 and of Valkey 9 are known: those that Basalt acts on are described below; of the others those that wait for
+a feature that is still to be built are kept and served by CONFIG GET, and so are those that this design has no use
+for. What would change its meaning by being passed over in silence is refused at start, with the reason.
+
+This page is generated from the parameter table.
+
+| form | means |
+|---|---|
+| `1k`, `1kb`, `1m`, `1mb`, `1g`, `1gb` | 1000, 1024, 1000², 1024², 1000³, 1024³ bytes |
+| `\"two words\"`, `\"\\n \\r \\t \\b \\a \\x41\"`, `'it\\'s'` | quoted words, with escapes |
+| `include path` | the file, or the files that match the wildcards, at this place |
+| `# …` | a comment, on a line of its own |
+| `--name value …` | on the command line; read behind the file |
+| `-` | as first or last argument: read standard input too |
+",
+    );
+    for &section in Section::ALL {
+        let used: Vec<&Parameter> = rows(section, Standing::Used).collect();
+        if used.is_empty() {
+            continue;
+        }
+        let _ = write!(text, "\n## {}\n", section.title());
+        for row in used {
+            entry(&mut text, row);
+        }
+    }
+    text.push_str("\n## Kept until their feature is built\n\n| parameter | default | meaning |\n|---|---|---|\n");
+    for row in all(Standing::Later) {
+        let meaning = row.paragraphs().next().unwrap_or_default();
+        let refusal =
+            row.refusal.map(|why| format!(" Refused for now: {why}.")).unwrap_or_default();
+        let _ = writeln!(text, "| {} | {} | {meaning}{refusal} |", names(row), code(row.default));
+    }
+    text.push_str("\n## Without use in Basalt\n\n| parameter | default | why |\n|---|---|---|\n");
+    for row in all(Standing::Inert) {
+        let why = row.paragraphs().next().unwrap_or_default();
+        let _ = writeln!(text, "| {} | {} | {why} |", names(row), code(row.default));
+    }
+    text
+}
+
+fn entry(text: &mut String, row: &Parameter) {
+    let _ = write!(text, "\n### {}\n\n", row.name);
+    for paragraph in row.paragraphs() {
+        let _ = write!(text, "{}\n\n", paragraph.replace('<', "\\<"));
+    }
+    let _ = writeln!(text, "- Default: {}", code(row.default));
+    let _ = writeln!(text, "- {}", facts(row).replace('<', "\\<"));
+    if !row.aliases.is_empty() {
+        let aliases: Vec<String> = row.aliases.iter().map(|alias| code(alias)).collect();
+        let _ = writeln!(text, "- Also called {}", aliases.join(", "));
+    }
+}
+
+fn names(row: &Parameter) -> String {
+    row.names().map(code).collect::<Vec<_>>().join(", ")
+}
+
+fn code(words: &str) -> String {
+    if words.is_empty() { "`\"\"`".into() } else { format!("`{words}`") }
+}
+
+fn all(standing: Standing) -> impl Iterator<Item = &'static Parameter> {
+    Section::ALL.iter().flat_map(move |&section| rows(section, standing))
+}
+
+fn rows(section: Section, standing: Standing) -> impl Iterator<Item = &'static Parameter> {
+    PARAMETERS.iter().filter(move |row| row.section == section && row.standing == standing)
+}
+
+/// The most used parameters, for `--help`.
+pub fn usage() -> String {
+    let mut text = String::new();
+    for name in USUAL {
+        let (row, _) =
+            find(name.as_bytes()).expect("because the usual parameters are in the table");
+        let doc = row.paragraphs().next().unwrap_or_default();
+        let _ = writeln!(text, "  --{:<18} {doc} [{}]", row.name, default_word(row));
+    }
+    text
+}
+
+fn default_word(row: &Parameter) -> &str {
+    if row.default.is_empty() { "\"\"" } else { row.default }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::path::Path;
+
+    fn check(path: &str, text: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, text).expect("the file can be written");
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == text,
+            "{} is not what the parameter table says: UPDATE=1 cargo test -p basalt-commands generated",
+            path.display()
+        );
+    }
+
+    #[test]
+    fn generated_files_are_up_to_date() {
+        check("config/basalt.conf", &configuration_file());
+        check("docs/reference/config.md", &reference());
+    }
+
+    fn load(text: &str) -> (Config, Vec<crate::config::Warning>) {
+        let mut no_include = |_: &str| -> Result<_, String> { panic!("nothing is included") };
+        Config::parse_file(text.as_bytes(), "basalt.conf", &mut no_include)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn the_configuration_file_is_the_default() {
+        assert_eq!(load(&configuration_file()), (Config::default(), Vec::new()));
+    }
+
+    /// What stands in comments is right too, and nothing but the hidden is missing.
+    #[test]
+    fn the_configuration_file_names_every_parameter() {
+        let text = configuration_file();
+        for row in PARAMETERS.iter().filter(|row| !row.is_hidden) {
+            let line = default_line(row);
+            assert!(text.lines().any(|found| found.trim_start_matches("# ") == line), "{line}");
+            assert_eq!(load(&line).0, Config::default(), "{line}");
+        }
+    }
+}

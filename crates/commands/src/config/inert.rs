@@ -1,0 +1,215 @@
+//! Parameters of Redis and Valkey that this design has no use for: checked, kept and served, so that neither
+//! configuration files nor tools break. The comment of each row is the reason, as users are told it.
+
+use super::Config;
+use super::kind::Kind::YesNo;
+use super::kind::{ANY_TEXT, INT, LONG, LONG_BYTES, Stored, TCP_PORT, UINT, integer, memory};
+use super::parameter::{Section, Standing, parameters};
+use super::types::*;
+
+parameters! {
+    /// Parameters that are known and kept, but for which this design has no use.
+    pub struct Inert;
+    path [.inert];
+    rows INERT, Standing::Inert;
+    with {}
+
+    Network {
+        /// Connections are accepted by the kernel and taken in batches.
+        "max-new-connections-per-cycle" max_new_connections_per_cycle: u32 = "10", integer(1, 1000);
+
+        /// Connections are accepted by the kernel and taken in batches.
+        "max-new-tls-connections-per-cycle" max_new_tls_connections_per_cycle: u32 = "1",
+            integer(1, 1000);
+
+        /// Sockets carry no mark.
+        "socket-mark-id" socket_mark_id: u32 = "0", integer(0, UINT), at_start;
+
+        /// Connections are plain TCP.
+        "mptcp" mptcp: bool = "no", YesNo, at_start;
+
+        /// Connections are plain TCP.
+        "repl-mptcp" repl_mptcp: bool = "no", YesNo, at_start;
+
+        /// There is no RDMA.
+        "rdma-bind" rdma_bind: String = "", ANY_TEXT;
+
+        /// There is no RDMA.
+        "rdma-port" rdma_port: u16 = "0", TCP_PORT;
+
+        /// There is no RDMA.
+        "rdma-rx-size" rdma_rx_size: u32 = "1048576", integer(65536, 16_777_216), at_start;
+
+        /// There is no RDMA.
+        "rdma-completion-vector" rdma_completion_vector: i32 = "-1", integer(-1, INT), at_start;
+    }
+
+    Server {
+        /// The pace of the periodic work does not depend on the number of clients.
+        "dynamic-hz" dynamic_hz: bool = "yes", YesNo;
+
+        /// Each table grows in steps too small to be worth spreading.
+        "activerehashing" activerehashing: bool = "yes", YesNo;
+
+        /// Each shard draws the seed of its tables itself.
+        "hash-seed" hash_seed: String = "", ANY_TEXT, at_start;
+
+        /// What the host is told about memory under pressure is left to the service manager.
+        "oom-score-adj" oom_score_adj: OomScoreAdj = "no", OomScoreAdj::KIND;
+
+        /// What the host is told about memory under pressure is left to the service manager.
+        "oom-score-adj-values" oom_score_adj_values: OomScores = "0 200 800", OomScores::KIND;
+
+        /// Huge pages do no harm here: nothing forks.
+        "disable-thp" disable_thp: bool = "yes", YesNo, at_start;
+
+        /// There are no start-up checks that one could wish to pass over.
+        "ignore-warnings" ignore_warnings: String = "", ANY_TEXT;
+
+        /// Threads are placed by pin-threads and by the CPUs the process may use.
+        "server-cpulist" server_cpulist: String = "", ANY_TEXT, at_start, also(&["server_cpulist"]);
+
+        /// There are no background threads to place.
+        "bio-cpulist" bio_cpulist: String = "", ANY_TEXT, at_start, also(&["bio_cpulist"]);
+
+        /// No process is forked to rewrite the append-only file.
+        "aof-rewrite-cpulist" aof_rewrite_cpulist: String = "", ANY_TEXT, at_start,
+            also(&["aof_rewrite_cpulist"]);
+
+        /// No process is forked to save.
+        "bgsave-cpulist" bgsave_cpulist: String = "", ANY_TEXT, at_start, also(&["bgsave_cpulist"]);
+    }
+
+    Cores {
+        /// Every shard does its own reading and writing; see shards.
+        "io-threads" io_threads: u32 = "1", integer(1, 256);
+
+        /// Every shard does its own reading and writing; see shards.
+        "io-threads-do-reads" io_threads_do_reads: bool = "no", YesNo, at_start;
+
+        /// Every shard does its own reading and writing; see shards.
+        "io-threads-always-active" io_threads_always_active: bool = "no", YesNo, hidden;
+
+        /// Lookups of all connections are always worked in batches.
+        "prefetch-batch-max-size" prefetch_batch_max_size: u32 = "16", integer(0, 128);
+
+        /// Replies are written where they are sent from.
+        "min-io-threads-avoid-copy-reply" min_io_threads_avoid_copy_reply: u32 = "7",
+            integer(0, INT), hidden;
+
+        /// Replies are written where they are sent from.
+        "min-string-size-avoid-copy-reply" min_string_size_avoid_copy_reply: u32 = "16384",
+            integer(0, INT), hidden;
+
+        /// Replies are written where they are sent from.
+        "min-string-size-avoid-copy-reply-threaded" min_string_size_avoid_copy_reply_threaded: u32
+            = "65536", integer(0, INT), hidden;
+    }
+
+    Log {
+        /// Every log line carries its time in one format.
+        "log-timestamp-format" log_timestamp_format: LogTimestampFormat = "legacy",
+            LogTimestampFormat::KIND;
+
+        /// Keys and values are never logged.
+        "hide-user-data-from-log" hide_user_data_from_log: bool = "yes", YesNo;
+
+        /// A crash always says what happened and where.
+        "crash-log-enabled" crash_log_enabled: bool = "yes", YesNo;
+
+        /// No memory test is run after a crash.
+        "crash-memcheck-enabled" crash_memcheck_enabled: bool = "yes", YesNo;
+
+        /// A failed assertion always aborts.
+        "use-exit-on-panic" use_exit_on_panic: bool = "no", YesNo, hidden;
+
+        /// Debug assertions belong to the build.
+        "enable-debug-assert" enable_debug_assert: bool = "no", YesNo, at_start, hidden;
+
+        /// Nothing asks for it.
+        "debug-context" debug_context: String = "", ANY_TEXT, hidden;
+
+        /// Stalls are measured all the time; no watchdog is needed to find them.
+        "watchdog-period" watchdog_period: u32 = "0", integer(0, INT), hidden;
+    }
+
+    Memory {
+        /// Expiry is in order of time and never late, so it needs no effort.
+        "active-expire-effort" active_expire_effort: u32 = "1", integer(1, 10);
+
+        /// Big values are always freed in slices, whoever removes them.
+        "lazyfree-lazy-eviction" lazyfree_lazy_eviction: bool = "no", YesNo;
+
+        /// Big values are always freed in slices, whoever removes them.
+        "lazyfree-lazy-expire" lazyfree_lazy_expire: bool = "no", YesNo;
+
+        /// Big values are always freed in slices, whoever removes them.
+        "lazyfree-lazy-server-del" lazyfree_lazy_server_del: bool = "no", YesNo;
+
+        /// Big values are always freed in slices, so DEL is as fast as UNLINK.
+        "lazyfree-lazy-user-del" lazyfree_lazy_user_del: bool = "no", YesNo;
+
+        /// Databases are always freed in slices, so FLUSHALL SYNC is as fast as FLUSHALL ASYNC.
+        "lazyfree-lazy-user-flush" lazyfree_lazy_user_flush: bool = "no", YesNo;
+
+        /// Databases are always freed in slices, whoever empties them.
+        "replica-lazy-flush" replica_lazy_flush: bool = "no", YesNo, also(&["slave-lazy-flush"]);
+
+        /// The allocator is not jemalloc.
+        "jemalloc-bg-thread" jemalloc_bg_thread: bool = "yes", YesNo;
+
+        /// The allocator gives pages back by itself.
+        "activedefrag" activedefrag: bool = "no", YesNo;
+
+        /// The allocator gives pages back by itself.
+        "active-defrag-ignore-bytes" active_defrag_ignore_bytes: u64 = "100mb", memory(1, LONG_BYTES);
+
+        /// The allocator gives pages back by itself.
+        "active-defrag-threshold-lower" active_defrag_threshold_lower: u32 = "10", integer(0, 1000);
+
+        /// The allocator gives pages back by itself.
+        "active-defrag-threshold-upper" active_defrag_threshold_upper: u32 = "100", integer(0, 1000);
+
+        /// The allocator gives pages back by itself.
+        "active-defrag-cycle-min" active_defrag_cycle_min: u32 = "1", integer(1, 99);
+
+        /// The allocator gives pages back by itself.
+        "active-defrag-cycle-max" active_defrag_cycle_max: u32 = "25", integer(1, 99);
+
+        /// The allocator gives pages back by itself.
+        "active-defrag-cycle-us" active_defrag_cycle_us: u32 = "500", integer(0, 100_000);
+
+        /// The allocator gives pages back by itself.
+        "active-defrag-max-scan-fields" active_defrag_max_scan_fields: u64 = "1000", integer(1, LONG);
+    }
+
+    Persistence {
+        /// Snapshots are always flushed to the disk bit by bit.
+        "rdb-save-incremental-fsync" rdb_save_incremental_fsync: bool = "yes", YesNo;
+
+        /// The append-only file's base is always flushed to the disk bit by bit.
+        "aof-rewrite-incremental-fsync" aof_rewrite_incremental_fsync: bool = "yes", YesNo;
+    }
+
+    Replication {
+        /// Replicas are always filled and fed at the same time.
+        "dual-channel-replication-enabled" dual_channel_replication_enabled: bool = "no", YesNo;
+
+        /// Replicas are always filled and fed at the same time.
+        "repl-rdb-channel" repl_rdb_channel: bool = "yes", YesNo, hidden;
+    }
+
+    Cluster {
+        /// Commands are not checked for what an older cluster would refuse.
+        "cluster-compatibility-sample-ratio" cluster_compatibility_sample_ratio: u32 = "0",
+            integer(0, 100);
+    }
+
+    Scripting {
+        /// Redis' names are always there.
+        "extended-redis-compatibility" extended_redis_compatibility: bool = "no", YesNo;
+
+        /// Requests and replies are not recorded.
+        "req-res-logfile" req_res_logfile: String = "", ANY_TEXT, at_start, hidden;
+    }
+}

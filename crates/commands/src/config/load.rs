@@ -1,0 +1,399 @@
+//! Loading: from the text of files and of the command line to a `Config`.
+//!
+//! The syntax is that of redis.conf: a directive and its words per line, `#` comments, quotes (`words`), units,
+//! `include`. What is given several times counts as it was given last, except `save`, which adds up. An error
+//! tells file, line, the line itself and, for an unknown directive, what may have been meant.
+//!
+//! Not here: reading files. Whoever loads gives the text, and a function for what is included.
+
+use super::parameter::{Parameter, Standing};
+use super::{Config, PARAMETERS, find, words};
+use std::fmt::{self, Display, Formatter};
+
+/// LIMIT: how deep files may include each other.
+const INCLUDE_DEPTH_MAX: usize = 16;
+
+/// Text to load, read one after the other.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    File {
+        name: &'a str,
+        text: &'a [u8],
+    },
+    /// Lines made from the command line (`CommandLine::lines`).
+    CommandLine(&'a [Vec<u8>]),
+}
+
+/// Finds the files that an `include` means: their names, in order, and their texts.
+///
+/// A pattern may match nothing; a name without `*`, `?` and `[` that is not there is an error.
+pub type Include<'a> = dyn FnMut(&str) -> Result<Vec<(String, Vec<u8>)>, String> + 'a;
+
+/// Something that was accepted, and that the user should know of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// File and line; `None` where it is about several lines.
+    pub place: Option<String>,
+    pub text: String,
+}
+
+impl Display for Warning {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(formatter, "{place}: {}", self.text),
+            None => formatter.write_str(&self.text),
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// File and line, or the command line.
+    pub place: String,
+    /// Where the file was included, the innermost first.
+    pub included_at: Vec<String>,
+    /// The line, without what is secret.
+    pub line: String,
+    pub message: String,
+    /// What may have been meant.
+    pub suggestion: Option<&'static str>,
+}
+
+impl Display for ConfigError {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.place, self.message)?;
+        if !self.line.is_empty() {
+            write!(formatter, "\n    {}", self.line)?;
+        }
+        for place in &self.included_at {
+            write!(formatter, "\n  included at {place}")?;
+        }
+        if let Some(suggestion) = self.suggestion {
+            write!(formatter, "\n  did you mean '{suggestion}'?")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A directive that is no parameter.
+struct Directive {
+    name: &'static str,
+    word_count_min: usize,
+    word_count_max: usize,
+    meaning: Meaning,
+}
+
+enum Meaning {
+    Include,
+    /// Left out without a change of meaning, for this reason.
+    Ignored(&'static str),
+    /// Leaving it out would change the meaning of the configuration.
+    Refused(&'static str),
+}
+
+const MANY: usize = usize::MAX;
+
+const DIRECTIVES: &[Directive] = &[
+    directive("include", 1, 1, Meaning::Include),
+    directive("rename-command", 2, 2, Meaning::Refused("renaming commands is not built yet")),
+    directive("user", 1, MANY, Meaning::Refused("users are not built yet; use requirepass")),
+    directive("loadmodule", 1, MANY, Meaning::Refused("modules for Redis cannot be loaded")),
+    directive("sentinel", 0, MANY, Meaning::Refused("sentinel mode is not built yet")),
+    directive("list-max-ziplist-entries", 1, 1, Meaning::Ignored("see list-max-listpack-size")),
+    directive("list-max-ziplist-value", 1, 1, Meaning::Ignored("see list-max-listpack-size")),
+    directive("lua-replicate-commands", 1, 1, Meaning::Ignored("effects are always replicated")),
+];
+
+const fn directive(
+    name: &'static str,
+    word_count_min: usize,
+    word_count_max: usize,
+    meaning: Meaning,
+) -> Directive {
+    Directive { name, word_count_min, word_count_max, meaning }
+}
+
+/// The names of the directives that are no parameters; a rewrite leaves their lines alone.
+pub(super) fn directive_names() -> impl Iterator<Item = &'static str> {
+    DIRECTIVES.iter().map(|directive| directive.name)
+}
+
+impl Config {
+    /// Loads one file on top of the defaults.
+    pub fn parse_file(
+        text: &[u8],
+        name: &str,
+        include: &mut Include<'_>,
+    ) -> Result<(Config, Vec<Warning>), ConfigError> {
+        Config::load(&[Source::File { name, text }], include)
+    }
+
+    /// Loads several sources on top of the defaults, as if they were one file.
+    pub fn load(
+        sources: &[Source<'_>],
+        include: &mut Include<'_>,
+    ) -> Result<(Config, Vec<Warning>), ConfigError> {
+        let mut loading = Loading {
+            config: Config::default(),
+            warnings: Vec::new(),
+            seen: Vec::new(),
+            inert_defaults: Vec::new(),
+            including: Vec::new(),
+            include,
+        };
+        for source in sources {
+            match source {
+                Source::File { name, text } => loading.file(name, text)?,
+                Source::CommandLine(lines) => {
+                    for line in *lines {
+                        loading.line("command line", line)?;
+                    }
+                }
+            }
+        }
+        Ok(loading.end())
+    }
+}
+
+struct Loading<'a, 'b> {
+    config: Config,
+    warnings: Vec<Warning>,
+    /// Parameters that were given before, in any file.
+    seen: Vec<&'static str>,
+    inert_defaults: Vec<&'static str>,
+    /// The files that are being read, each with the line at which it includes the next.
+    including: Vec<(String, String)>,
+    include: &'a mut Include<'b>,
+}
+
+/// What is wrong with a line.
+struct Refusal {
+    message: String,
+    suggestion: Option<&'static str>,
+}
+
+impl From<String> for Refusal {
+    fn from(message: String) -> Self {
+        Refusal { message, suggestion: None }
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(message: &str) -> Self {
+        message.to_owned().into()
+    }
+}
+
+impl Loading<'_, '_> {
+    fn file(&mut self, name: &str, text: &[u8]) -> Result<(), ConfigError> {
+        self.including.push((name.to_owned(), String::new()));
+        for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
+            let place = format!("{name}:{}", index + 1);
+            if let Some((_, at)) = self.including.last_mut() {
+                at.clone_from(&place);
+            }
+            self.line(&place, line)?;
+        }
+        self.including.pop();
+        Ok(())
+    }
+
+    fn line(&mut self, place: &str, line: &[u8]) -> Result<(), ConfigError> {
+        let line = line.trim_ascii();
+        if line.is_empty() || line.starts_with(b"#") {
+            return Ok(());
+        }
+        let outcome = match words::split(line) {
+            None => Err("a quote is not closed, or something follows the closing quote".into()),
+            Some(words) => match words.split_first() {
+                None => Ok(()),
+                Some((name, _)) if name.eq_ignore_ascii_case(b"include") => {
+                    return self.include(place, line, &words);
+                }
+                Some((name, values)) => self.directive(place, name, values),
+            },
+        };
+        outcome.map_err(|refusal| self.error(place, line, refusal))
+    }
+
+    fn directive(&mut self, place: &str, name: &[u8], values: &[Vec<u8>]) -> Result<(), Refusal> {
+        if let Some((parameter, _)) = find(name) {
+            return self.parameter(place, parameter, values);
+        }
+        let known = DIRECTIVES.iter().find(|d| name.eq_ignore_ascii_case(d.name.as_bytes()));
+        let shown = String::from_utf8_lossy(name);
+        let Some(directive) = known else {
+            let message = match name.contains(&b'.') {
+                true => {
+                    format!("'{shown}' would be a module's directive, and there are no modules")
+                }
+                false => format!("unknown directive '{shown}'"),
+            };
+            return Err(Refusal { message, suggestion: suggestion(name) });
+        };
+        if values.len() < directive.word_count_min || values.len() > directive.word_count_max {
+            return Err("wrong number of arguments".into());
+        }
+        match directive.meaning {
+            Meaning::Include => {}
+            Meaning::Ignored(why) => {
+                let text = format!("'{}' is accepted but has no effect: {why}", directive.name);
+                self.warnings.push(Warning { place: Some(place.to_owned()), text });
+            }
+            Meaning::Refused(why) => return Err(format!("'{}': {why}", directive.name).into()),
+        }
+        Ok(())
+    }
+
+    fn parameter(
+        &mut self,
+        place: &str,
+        parameter: &'static Parameter,
+        values: &[Vec<u8>],
+    ) -> Result<(), Refusal> {
+        let many = parameter.kind.takes_many();
+        if !many && values.len() != 1 {
+            return Err("wrong number of arguments".into());
+        }
+        // Several words may also come as one: `save "60 1"`.
+        let split = match values {
+            [all] if many && !all.is_empty() => {
+                Some(words::split(all).ok_or("a quote is not closed within the value")?)
+            }
+            _ => None,
+        };
+        let values = split.as_deref().unwrap_or(values);
+        let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+        let again = self.seen.contains(&parameter.name);
+        parameter.assign(&mut self.config, &values, again)?;
+        if !again {
+            self.seen.push(parameter.name);
+        }
+        self.warn_of(place, parameter);
+        Ok(())
+    }
+
+    fn warn_of(&mut self, place: &str, parameter: &'static Parameter) {
+        let is_default = parameter.has_default(&self.config);
+        let name = parameter.name;
+        let text = match parameter.standing {
+            Standing::Used => return,
+            Standing::Later if is_default => return,
+            Standing::Later => format!("'{name}' is kept, but nothing acts on it yet"),
+            Standing::Inert if is_default => {
+                if !self.inert_defaults.contains(&name) {
+                    self.inert_defaults.push(name);
+                }
+                return;
+            }
+            Standing::Inert => {
+                let why = parameter.paragraphs().next().unwrap_or_default();
+                format!("'{name}' is accepted but has no effect: {why}")
+            }
+        };
+        self.warnings.push(Warning { place: Some(place.to_owned()), text });
+    }
+
+    fn include(&mut self, place: &str, line: &[u8], words: &[Vec<u8>]) -> Result<(), ConfigError> {
+        let found = match words {
+            _ if self.including.len() > INCLUDE_DEPTH_MAX => {
+                Err(format!("files include each other more than {INCLUDE_DEPTH_MAX} deep"))
+            }
+            [_, pattern] => match str::from_utf8(pattern) {
+                Ok(pattern) => (self.include)(pattern),
+                Err(_) => Err("a file's name must be valid UTF-8".into()),
+            },
+            _ => Err("wrong number of arguments".into()),
+        };
+        let files = found.map_err(|why| self.error(place, line, why.into()))?;
+        for (name, text) in files {
+            if self.including.iter().any(|(open, _)| *open == name) {
+                let why = format!("'{name}' includes itself");
+                return Err(self.error(place, line, why.into()));
+            }
+            self.file(&name, &text)?;
+        }
+        Ok(())
+    }
+
+    fn error(&self, place: &str, line: &[u8], refusal: Refusal) -> ConfigError {
+        let outer = self.including.len().saturating_sub(1);
+        let included_at = self.including[..outer].iter().rev().map(|(_, at)| at.clone()).collect();
+        ConfigError {
+            place: place.to_owned(),
+            included_at,
+            line: without_secrets(line, refusal.suggestion),
+            message: refusal.message,
+            suggestion: refusal.suggestion,
+        }
+    }
+
+    fn end(mut self) -> (Config, Vec<Warning>) {
+        if !self.inert_defaults.is_empty() {
+            let names = self.inert_defaults.join(", ");
+            let text = format!("accepted but without effect, with their default values: {names}");
+            self.warnings.push(Warning { place: None, text });
+        }
+        (self.config, self.warnings)
+    }
+}
+
+/// The line as it may be shown: a directive that holds a secret, or may have been meant to, loses its words.
+fn without_secrets(line: &[u8], suggestion: Option<&str>) -> String {
+    let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
+    let name = &line[..end];
+    let is_secret = |name: &[u8]| {
+        find(name).is_some_and(|(parameter, _)| parameter.is_secret)
+            || name.eq_ignore_ascii_case(b"user")
+    };
+    if is_secret(name) || suggestion.is_some_and(|meant| is_secret(meant.as_bytes())) {
+        return format!("{} (hidden)", String::from_utf8_lossy(name));
+    }
+    let shown: String = String::from_utf8_lossy(line).chars().filter(|c| !c.is_control()).collect();
+    shown
+}
+
+/// The known name that is nearest to an unknown one, if it is near enough.
+fn suggestion(name: &[u8]) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase();
+    // LIMIT: no directive is longer than twice this, and the work grows with the square.
+    if name.len() > 64 {
+        return None;
+    }
+    let names = PARAMETERS.iter().flat_map(Parameter::names).chain(directive_names());
+    let (distance, nearest) = names.map(|n| (distance(&name, n.as_bytes()), n)).min()?;
+    (distance <= 1 + name.len() / 5).then_some(nearest)
+}
+
+/// How many bytes must be put in, taken out, replaced or swapped with their neighbour.
+fn distance(one: &[u8], other: &[u8]) -> usize {
+    let mut rows = vec![vec![0; other.len() + 1]; one.len() + 1];
+    for i in 0..=one.len() {
+        for j in 0..=other.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let replaced = rows[i - 1][j - 1] + usize::from(one[i - 1] != other[j - 1]);
+                let moved = 1 + rows[i - 1][j].min(rows[i][j - 1]);
+                let is_swap =
+                    i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1];
+                let swapped = if is_swap { 1 + rows[i - 2][j - 2] } else { usize::MAX };
+                replaced.min(moved).min(swapped)
+            };
+        }
+    }
+    rows[one.len()][other.len()]
+}
+
+/// For fuzzing: loads any bytes, and what was loaded must survive being rewritten and loaded again.
+pub fn fuzz_file(data: &[u8]) {
+    let mut nothing = |_: &str| Ok(Vec::new());
+    let Ok((config, _)) = Config::parse_file(data, "fuzz", &mut nothing) else { return };
+    let rewritten = super::rewrite(data, &config);
+    let again = Config::parse_file(&rewritten, "rewritten", &mut nothing);
+    let (again, _) = again.expect("because a rewritten configuration can be loaded");
+    assert!(again == config, "a rewritten configuration must mean the same");
+}

@@ -1,0 +1,280 @@
+//! One row of the parameter table, and the macro that makes rows and fields out of one text.
+
+use super::Config;
+use super::kind::Kind;
+
+/// A parameter: its name, its rule, its words for the user, and where its value lives.
+#[derive(Clone, Copy)]
+pub struct Parameter {
+    pub name: &'static str,
+    /// Other names for it, which are served beside the first.
+    pub aliases: &'static [&'static str],
+    pub section: Section,
+    /// As a user would write it.
+    pub default: &'static str,
+    pub kind: Kind,
+    /// What it is; for an inert one, why it has no effect.
+    pub doc: &'static str,
+    pub standing: Standing,
+    /// Whether CONFIG SET may change it while the server runs.
+    pub is_mutable: bool,
+    /// CONFIG SET may change it only if `enable-protected-configs` allows.
+    pub is_protected: bool,
+    /// CONFIG GET serves it only to those who give its whole name.
+    pub is_hidden: bool,
+    /// Its value is not for the log.
+    pub is_secret: bool,
+    /// Why any value but the default is refused.
+    pub refusal: Option<&'static str>,
+    pub(super) value: Access,
+}
+
+/// What a parameter means for this server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It acts.
+    Used,
+    /// Its feature is still to be built.
+    Later,
+    /// The design has no use for it.
+    Inert,
+}
+
+/// The way to a parameter's value in a `Config`.
+#[derive(Clone, Copy)]
+pub(super) struct Access {
+    pub assign: fn(&mut Config, Kind, &[&[u8]], again: bool) -> Result<(), String>,
+    pub show: fn(&Config, Kind) -> Vec<u8>,
+    pub lines: fn(&Config, Kind) -> Vec<Vec<u8>>,
+}
+
+/// The chapters of the reference and of the configuration file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    Network,
+    Server,
+    Cores,
+    Log,
+    Security,
+    Clients,
+    Memory,
+    Encodings,
+    Persistence,
+    Observing,
+    Scripting,
+    Replication,
+    Cluster,
+    Tls,
+}
+
+impl Section {
+    pub const ALL: &[Section] = &[
+        Section::Network,
+        Section::Server,
+        Section::Cores,
+        Section::Log,
+        Section::Security,
+        Section::Clients,
+        Section::Memory,
+        Section::Encodings,
+        Section::Persistence,
+        Section::Observing,
+        Section::Scripting,
+        Section::Replication,
+        Section::Cluster,
+        Section::Tls,
+    ];
+
+    pub const fn title(self) -> &'static str {
+        match self {
+            Section::Network => "Network",
+            Section::Server => "Server",
+            Section::Cores => "Cores",
+            Section::Log => "Log",
+            Section::Security => "Security",
+            Section::Clients => "Clients",
+            Section::Memory => "Memory",
+            Section::Encodings => "Encodings",
+            Section::Persistence => "Persistence",
+            Section::Observing => "Observing",
+            Section::Scripting => "Scripting",
+            Section::Replication => "Replication",
+            Section::Cluster => "Cluster",
+            Section::Tls => "TLS",
+        }
+    }
+}
+
+/// The notes a row may carry behind its kind.
+impl Parameter {
+    pub(super) const fn also(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    pub(super) const fn at_start(mut self) -> Self {
+        self.is_mutable = false;
+        self
+    }
+
+    pub(super) const fn protected(mut self) -> Self {
+        self.is_protected = true;
+        self
+    }
+
+    pub(super) const fn hidden(mut self) -> Self {
+        self.is_hidden = true;
+        self
+    }
+
+    pub(super) const fn secret(mut self) -> Self {
+        self.is_secret = true;
+        self
+    }
+
+    pub(super) const fn pending(mut self) -> Self {
+        self.standing = Standing::Later;
+        self
+    }
+
+    pub(super) const fn refused(mut self, why: &'static str) -> Self {
+        self.standing = Standing::Later;
+        self.refusal = Some(why);
+        self
+    }
+}
+
+impl Parameter {
+    /// All its names, the proper one first.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// The paragraphs of its documentation.
+    pub fn paragraphs(&self) -> impl Iterator<Item = String> {
+        let paragraphs = self.doc.split("\n\n");
+        paragraphs.map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    /// Its value as CONFIG GET prints it.
+    pub fn show(&self, config: &Config) -> Vec<u8> {
+        (self.value.show)(config, self.kind)
+    }
+
+    /// Its value as lines of a configuration file, without its name.
+    pub(super) fn lines(&self, config: &Config) -> Vec<Vec<u8>> {
+        (self.value.lines)(config, self.kind)
+    }
+
+    /// Gives it a value; what is refused leaves `config` half-made.
+    pub(super) fn assign(
+        &self,
+        config: &mut Config,
+        words: &[&[u8]],
+        again: bool,
+    ) -> Result<(), String> {
+        (self.value.assign)(config, self.kind, words, again)?;
+        match self.refusal {
+            Some(why) if !self.has_default(config) => Err(why.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives it the value it has when nobody says anything.
+    pub(super) fn assign_default(&self, config: &mut Config) {
+        let words = self.default_words();
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        (self.value.assign)(config, self.kind, &words, false)
+            .expect("because a test assigns every default of the table");
+    }
+
+    /// Whether its value is that which it has when nobody says anything.
+    pub fn has_default(&self, config: &Config) -> bool {
+        let default = super::defaults();
+        self.lines(config) == self.lines(default)
+    }
+
+    fn default_words(&self) -> Vec<Vec<u8>> {
+        if self.kind.takes_many() && !self.default.is_empty() {
+            self.default.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+        } else {
+            vec![self.default.as_bytes().to_vec()]
+        }
+    }
+}
+
+/// Makes a struct with one field per row, and the table of the rows.
+///
+/// ```text
+/// "name" field: Type = "default", kind, note, note(argument);
+/// ```
+macro_rules! parameters {
+    (
+        $(#[$struct_note:meta])*
+        pub struct $Struct:ident;
+        path [$($path:tt)*];
+        rows $ROWS:ident, $standing:expr;
+        with { $($(#[$extra_note:meta])* pub $extra:ident: $Extra:ty,)* }
+        $(
+            $Section:ident {
+                $(
+                    $(#[doc = $doc:literal])+
+                    $name:literal $field:ident: $Type:ty = $default:literal, $kind:expr
+                    $(, $note:ident $(($argument:expr))?)*;
+                )*
+            }
+        )*
+    ) => {
+        $(#[$struct_note])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $Struct {
+            $($( $(#[doc = $doc])+ pub $field: $Type, )*)*
+            $($(#[$extra_note])* pub $extra: $Extra,)*
+        }
+
+        impl $Struct {
+            fn of(config: &Config) -> &Self {
+                &(*config) $($path)*
+            }
+
+            fn of_mut(config: &mut Config) -> &mut Self {
+                &mut (*config) $($path)*
+            }
+
+            /// No parameter has a value worth reading yet.
+            pub(super) fn blank() -> Self {
+                Self {
+                    $($($field: Default::default(),)*)*
+                    $($extra: <$Extra>::blank(),)*
+                }
+            }
+        }
+
+        pub(super) const $ROWS: &[$crate::config::Parameter] = &[$($(
+            $crate::config::Parameter {
+                name: $name,
+                aliases: &[],
+                section: Section::$Section,
+                default: $default,
+                kind: $kind,
+                doc: concat!($($doc, "\n"),+),
+                standing: $standing,
+                is_mutable: true,
+                is_protected: false,
+                is_hidden: false,
+                is_secret: false,
+                refusal: None,
+                value: $crate::config::parameter::Access {
+                    assign: |config, kind, words, again| {
+                        $Struct::of_mut(config).$field.assign(kind, words, again)
+                    },
+                    show: |config, kind| $Struct::of(config).$field.show(kind),
+                    lines: |config, kind| $Struct::of(config).$field.lines(kind),
+                },
+            }
+            $(.$note($($argument)?))*,
+        )*)*];
+    };
+}
+
+pub(super) use parameters;
