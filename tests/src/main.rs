@@ -9,6 +9,7 @@
 //! The server under test is `$BASALT_SERVER`, or the one beside this program. A rival that this machine lacks makes
 //! its trials "ignored", never "passed".
 
+mod differential;
 mod pool;
 mod transcripts;
 
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments = libtest_mimic::Arguments::from_args();
-    let trials = transcripts::trials();
+    let trials = [transcripts::trials(), differential::trials()].into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     pool::shut_down();
     conclusion.exit_code()

@@ -4,6 +4,7 @@
 
 pub mod chance;
 pub mod client;
+pub mod differential;
 pub mod print;
 pub mod process;
 pub mod socket_target;

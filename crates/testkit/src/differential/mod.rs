@@ -1,0 +1,190 @@
+//! The random differential driver: the same random requests to two servers, whose replies and keys must be equal.
+//!
+//! One seed is one run: fresh connections and empty databases, then batches, each a pipeline of one of several
+//! connections, then every key is compared. A difference is shrunk to the fewest requests that still show it and
+//! printed as a transcript.
+//!
+//! Not here: which requests (`table`, `grammar`, `kinds`), which differences are known (`allowed`).
+
+pub mod allowed;
+mod compare;
+pub mod grammar;
+pub mod kinds;
+mod play;
+mod shrink;
+pub mod table;
+
+use crate::chance::Chance;
+use crate::client::{Connection, Request};
+use crate::process::{Program, Server};
+use crate::transcript::split_args;
+use basalt_resp::Value;
+use grammar::Grammar;
+use play::{Players, Step};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+
+/// One of the two servers.
+pub trait Peer {
+    fn program(&self) -> Program;
+
+    /// A new connection speaking RESP 2 or 3.
+    fn connect(&self, resp: u8) -> io::Result<Box<dyn Link>>;
+}
+
+/// A connection that takes pipelines.
+pub trait Link {
+    fn send(&mut self, requests: &[&Request]) -> io::Result<()>;
+    fn receive(&mut self) -> io::Result<Value>;
+}
+
+impl Link for Connection {
+    fn send(&mut self, requests: &[&Request]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        requests.iter().for_each(|request| basalt_resp::encode_request(request, &mut bytes));
+        self.send_bytes(&bytes)
+    }
+
+    fn receive(&mut self) -> io::Result<Value> {
+        Connection::receive(self)
+    }
+}
+
+/// A server process as a peer.
+pub struct ServerPeer {
+    pub program: Program,
+    pub server: Server,
+}
+
+impl Peer for ServerPeer {
+    fn program(&self) -> Program {
+        self.program
+    }
+
+    fn connect(&self, resp: u8) -> io::Result<Box<dyn Link>> {
+        let mut connection = Connection::open(&self.server.address())?;
+        if resp == 3 {
+            connection.ask(&["HELLO", "3"])?;
+        }
+        Ok(Box::new(connection))
+    }
+}
+
+/// How much to try.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// The first run's seed; the next one's is one more.
+    pub seed: u64,
+    /// At least so many requests in all.
+    pub requests: usize,
+}
+
+/// LIMIT: requests of one run. Few enough to be shrunk quickly, enough for states to grow.
+const REQUESTS_OF_RUN: usize = 2000;
+
+/// LIMIT: requests of one pipeline.
+const PIPELINE_MAX: usize = 60;
+
+/// LIMIT: bytes of one pipeline, so that neither side blocks on a full socket; a larger request goes alone.
+const PIPELINE_BYTES_MAX: usize = 24 * 1024;
+
+/// What was done, when no difference was found.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub requests: usize,
+    /// Known differences met, by their reason.
+    pub allowed: BTreeMap<&'static str, usize>,
+}
+
+/// A difference that is not allowed, with the shortest way to it.
+pub struct Finding {
+    pub seed: u64,
+    pub requests: Vec<Request>,
+    pub text: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "seed {}: {}", self.seed, self.text)
+    }
+}
+
+impl fmt::Debug for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+/// Runs until the plan is fulfilled or a difference is found. `ours` is the one under suspicion.
+pub fn run(ours: &dyn Peer, oracle: &dyn Peer, plan: Plan) -> Result<Tally, Box<Finding>> {
+    let players = Players { ours, oracle };
+    let grammars = grammars(&players);
+    let mut tally = Tally::default();
+    let mut seed = plan.seed;
+    while tally.requests < plan.requests {
+        let steps = steps(seed, &grammars);
+        let asked = steps.len();
+        if let Err(difference) = players.play(&steps, &mut tally.allowed) {
+            return Err(Box::new(shrink::shrink(&players, seed, steps, *difference)));
+        }
+        tally.requests += asked;
+        seed += 1;
+    }
+    Ok(tally)
+}
+
+fn grammars(players: &Players<'_>) -> Vec<(usize, Grammar)> {
+    let known = table::ROWS_IF_KNOWN.iter().filter(|row| {
+        let probe = split_args(row.probe).expect("because the table is part of the program");
+        players.both_know(&probe)
+    });
+    let rows = table::ROWS.iter().chain(known.map(|known| &known.row));
+    rows.map(|row| (row.weight, Grammar::parse(row.grammar))).collect()
+}
+
+/// All requests of a run, each with its connection and the pipeline it belongs to.
+fn steps(seed: u64, grammars: &[(usize, Grammar)]) -> Vec<Step> {
+    let mut chance = Chance::from_seed(seed);
+    // Some commands rest in each run, so that others meet more often.
+    let awake: Vec<&(usize, Grammar)> = grammars.iter().filter(|_| !chance.one_in(4)).collect();
+    let weights: usize = awake.iter().map(|(weight, _)| weight).sum();
+    let mut steps = Vec::with_capacity(REQUESTS_OF_RUN);
+    let mut batch = 0;
+    while steps.len() < REQUESTS_OF_RUN {
+        let client = chance.below(play::CLIENTS.len());
+        let mut bytes = 0;
+        for _ in 0..=chance.below(PIPELINE_MAX) {
+            let request = weighted(&awake, weights, &mut chance).request(&mut chance);
+            bytes += request.iter().map(|arg| arg.len() + 16).sum::<usize>();
+            if bytes > PIPELINE_BYTES_MAX {
+                batch += 1;
+                bytes = 0;
+            }
+            steps.push(Step { batch, client, request });
+        }
+        batch += 1;
+    }
+    steps
+}
+
+fn weighted<'a>(
+    rows: &[&'a (usize, Grammar)],
+    weights: usize,
+    chance: &mut Chance,
+) -> &'a Grammar {
+    let mut at = chance.below(weights);
+    for (weight, grammar) in rows {
+        if at < *weight {
+            return grammar;
+        }
+        at -= weight;
+    }
+    unreachable!("because the number is below the sum of the weights")
+}
+
+
+
+
+#[cfg(test)]
+mod tests;

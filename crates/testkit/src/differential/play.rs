@@ -1,0 +1,194 @@
+//! Playing a list of requests on both servers, and looking for the first difference in replies or in the state.
+
+use super::compare::{self, Verdict};
+use super::{Link, Peer};
+use crate::client::{Request, request};
+use basalt_resp::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+/// The protocol of each connection that a run uses.
+pub(super) const CLIENTS: [u8; 4] = [2, 3, 2, 3];
+
+/// The databases that requests may reach.
+const DATABASES: [&str; 4] = ["0", "1", "2", "15"];
+
+/// One request of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    /// Steps in a row with the same number are sent as one pipeline.
+    pub(super) batch: usize,
+    /// Index in `CLIENTS`.
+    pub(super) client: usize,
+    pub(super) request: Request,
+}
+
+/// A reply, or why there was none.
+pub(super) type Answer = Result<Value, String>;
+
+/// What is different: a reply, or the state afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Where {
+    /// The reply to the step of this index.
+    Reply(usize),
+    /// What is asked about the keys after all steps.
+    State,
+}
+
+#[derive(Debug)]
+pub(super) struct Difference {
+    pub(super) place: Where,
+    /// The request whose replies differ.
+    pub(super) request: Request,
+    pub(super) ours: Answer,
+    pub(super) oracle: Answer,
+}
+
+/// The two servers.
+pub(super) struct Players<'a> {
+    pub(super) ours: &'a dyn Peer,
+    pub(super) oracle: &'a dyn Peer,
+}
+
+/// Both ends of one client.
+struct Pair {
+    ours: Box<dyn Link>,
+    oracle: Box<dyn Link>,
+}
+
+/// Differences that were met and are allowed, by reason.
+pub(super) type AllowedCounts = BTreeMap<&'static str, usize>;
+
+impl Players<'_> {
+    /// Whether both answer with something else than an error.
+    pub(super) fn both_know(&self, probe: &Request) -> bool {
+        let Ok(mut pair) = self.connect(2) else { return false };
+        let (ours, oracle) = pair.ask(probe);
+        [ours, oracle].iter().all(|answer| !matches!(answer, Ok(Value::Error(_)) | Err(_)))
+    }
+
+    /// Empties both, plays all steps and compares every reply, then every key.
+    pub(super) fn play(
+        &self,
+        steps: &[Step],
+        allowed: &mut AllowedCounts,
+    ) -> Result<(), Box<Difference>> {
+        let mut inspector = self.connected(2)?;
+        self.ask_both(&mut inspector, &request(&["FLUSHALL"]), allowed)?;
+        let mut pairs: Vec<Option<Pair>> = CLIENTS.iter().map(|_| None).collect();
+        let mut at = 0;
+        for batch in steps.chunk_by(|one, next| one.batch == next.batch) {
+            let client = batch[0].client;
+            let pair = match &mut pairs[client] {
+                Some(pair) => pair,
+                empty => empty.insert(self.connected(CLIENTS[client])?),
+            };
+            let requests: Vec<&Request> = batch.iter().map(|step| &step.request).collect();
+            let broken = [pair.ours.send(&requests), pair.oracle.send(&requests)];
+            let mut lost = broken.iter().any(Result::is_err);
+            for request in requests {
+                let (ours, oracle) = pair.receive();
+                lost |= ours.is_err() || oracle.is_err();
+                self.judge(Where::Reply(at), request, (ours, oracle), allowed)?;
+                at += 1;
+            }
+            if lost {
+                // Both have closed, or it would be a difference: the next batch begins anew.
+                pairs[client] = None;
+            }
+        }
+        self.compare_states(&mut inspector, allowed)
+    }
+
+    fn compare_states(
+        &self,
+        pair: &mut Pair,
+        allowed: &mut AllowedCounts,
+    ) -> Result<(), Box<Difference>> {
+        for database in DATABASES {
+            self.ask_both(pair, &request(&["SELECT", database]), allowed)?;
+            let keys = self.ask_both(pair, &request(&["KEYS", "*"]), allowed)?;
+            let Value::Array(keys) = keys else { continue };
+            let keys: BTreeSet<&[u8]> = keys.iter().filter_map(Value::as_bytes).collect();
+            for key in keys {
+                for question in [&["TYPE"][..], &["GET"], &["OBJECT", "ENCODING"], &["PEXPIRETIME"]] {
+                    let mut question = request(question);
+                    question.push(key.to_vec());
+                    self.ask_both(pair, &question, allowed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks both outside of the steps and returns our reply.
+    fn ask_both(
+        &self,
+        pair: &mut Pair,
+        request: &Request,
+        allowed: &mut AllowedCounts,
+    ) -> Result<Value, Box<Difference>> {
+        let (ours, oracle) = pair.ask(request);
+        let value = ours.clone();
+        self.judge(Where::State, request, (ours, oracle), allowed)?;
+        value.map_err(|why| {
+            let gone = |why: &str| Err(why.to_owned());
+            let (ours, oracle) = (gone(&why), gone(&why));
+            Box::new(Difference { place: Where::State, request: request.clone(), ours, oracle })
+        })
+    }
+
+    fn judge(
+        &self,
+        place: Where,
+        request: &Request,
+        (ours, oracle): (Answer, Answer),
+        allowed: &mut AllowedCounts,
+    ) -> Result<(), Box<Difference>> {
+        let programs = (self.ours.program(), self.oracle.program());
+        match compare::compare(request, (&ours, &oracle), programs) {
+            Verdict::Equal => Ok(()),
+            Verdict::Allowed(why) => {
+                *allowed.entry(why).or_default() += 1;
+                Ok(())
+            }
+            Verdict::Different => {
+                Err(Box::new(Difference { place, request: request.clone(), ours, oracle }))
+            }
+        }
+    }
+
+    fn connect(&self, resp: u8) -> io::Result<Pair> {
+        Ok(Pair { ours: self.ours.connect(resp)?, oracle: self.oracle.connect(resp)? })
+    }
+
+    /// As `connect`; a server that takes no connection any more is different from one that does.
+    fn connected(&self, resp: u8) -> Result<Pair, Box<Difference>> {
+        let answer = |peer: &dyn Peer| match peer.connect(resp) {
+            Ok(_) => Ok(Value::simple("connected")),
+            Err(error) => Err(error.to_string()),
+        };
+        self.connect(resp).map_err(|_| {
+            Box::new(Difference {
+                place: Where::State,
+                request: request(&["(connect)"]),
+                ours: answer(self.ours),
+                oracle: answer(self.oracle),
+            })
+        })
+    }
+}
+
+impl Pair {
+    fn ask(&mut self, request: &Request) -> (Answer, Answer) {
+        let sent = [self.ours.send(&[request]), self.oracle.send(&[request])];
+        // What could not be sent can't be received either: the error comes from there.
+        let _ = sent;
+        self.receive()
+    }
+
+    fn receive(&mut self) -> (Answer, Answer) {
+        let answer = |link: &mut Box<dyn Link>| link.receive().map_err(|error| error.to_string());
+        (answer(&mut self.ours), answer(&mut self.oracle))
+    }
+}

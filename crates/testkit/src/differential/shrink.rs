@@ -1,0 +1,128 @@
+//! From thousands of requests to the few that still show a difference.
+
+use super::Finding;
+use super::play::{AllowedCounts, Answer, CLIENTS, Difference, Players, Step, Where};
+use crate::print::{print, quoted};
+use std::fmt::Write as _;
+
+/// LIMIT: how often a run is played again while shrinking.
+const TRIALS_MAX: usize = 2000;
+
+pub(super) fn shrink(
+    players: &Players<'_>,
+    seed: u64,
+    steps: Vec<Step>,
+    found: Difference,
+) -> Finding {
+    let mut shrinker = Shrinker { players, trials: 0 };
+    let mut steps = steps;
+    match shrinker.differs(&steps) {
+        Some(again) => {
+            let difference = shrinker.to_fewest(&mut steps, again);
+            let text = describe(players, &steps, &difference);
+            let requests = steps.into_iter().map(|step| step.request).collect();
+            Finding { seed, requests, text }
+        }
+        None => {
+            if let Where::Reply(index) = found.place {
+                steps.truncate(index + 1);
+            }
+            steps.drain(..steps.len().saturating_sub(20));
+            let text = "it did not happen again; these were the last requests:\n".to_owned()
+                + &describe(players, &steps, &found);
+            Finding { seed, requests: steps.into_iter().map(|step| step.request).collect(), text }
+        }
+    }
+}
+
+struct Shrinker<'a> {
+    players: &'a Players<'a>,
+    trials: usize,
+}
+
+impl Shrinker<'_> {
+    fn differs(&mut self, steps: &[Step]) -> Option<Difference> {
+        self.trials += 1;
+        self.players.play(steps, &mut AllowedCounts::new()).err().map(|difference| *difference)
+    }
+
+    /// Takes away what is not needed: all after the difference, then ever smaller pieces, then pipelining.
+    fn to_fewest(&mut self, steps: &mut Vec<Step>, mut difference: Difference) -> Difference {
+        self.cut_after(steps, &difference);
+        let mut piece = steps.len().div_ceil(2);
+        while piece > 0 && self.trials < TRIALS_MAX {
+            let mut removed = false;
+            let mut at = 0;
+            while at < steps.len() && self.trials < TRIALS_MAX {
+                let mut fewer = steps.clone();
+                fewer.drain(at..(at + piece).min(steps.len()));
+                match self.differs(&fewer) {
+                    Some(still) => {
+                        *steps = fewer;
+                        difference = still;
+                        self.cut_after(steps, &difference);
+                        removed = true;
+                    }
+                    None => at += piece,
+                }
+            }
+            piece = if removed { piece.min(steps.len()) } else { piece / 2 };
+        }
+        let mut alone = steps.clone();
+        alone.iter_mut().enumerate().for_each(|(index, step)| step.batch = index);
+        if let Some(still) = self.differs(&alone) {
+            *steps = alone;
+            difference = still;
+        }
+        difference
+    }
+
+    /// What comes after a wrong reply can't be its cause.
+    fn cut_after(&self, steps: &mut Vec<Step>, difference: &Difference) {
+        if let Where::Reply(index) = difference.place {
+            steps.truncate(index + 1);
+        }
+    }
+}
+
+/// A transcript with the oracle's replies, and at its end what ours said instead.
+fn describe(players: &Players<'_>, steps: &[Step], difference: &Difference) -> String {
+    let (ours, oracle) = (players.ours.program().name(), players.oracle.program().name());
+    let mut text = format!("{ours} and {oracle} differ.\n");
+    let mut client = None;
+    for (index, step) in steps.iter().enumerate() {
+        if client != Some(step.client) {
+            client = Some(step.client);
+            let _ = writeln!(text, "@client resp{}-{}", CLIENTS[step.client], step.client);
+        }
+        let pipelined = index > 0 && steps[index - 1].batch == step.batch;
+        let note = if pipelined { "# in one pipeline with the last one\n" } else { "" };
+        let _ = writeln!(text, "{note}> {}", words(&step.request));
+    }
+    if difference.place == Where::State {
+        let _ = writeln!(text, "# afterwards:\n> {}", words(&difference.request));
+    }
+    let _ = write!(text, "{oracle}: {}{ours}: {}", told(&difference.oracle), told(&difference.ours));
+    text
+}
+
+fn told(answer: &Answer) -> String {
+    match answer {
+        Ok(value) => print(value),
+        Err(why) => format!("(no reply: {why})\n"),
+    }
+}
+
+fn words(request: &[Vec<u8>]) -> String {
+    let plain = |word: &[u8]| {
+        !word.is_empty()
+            && word.iter().all(|byte| byte.is_ascii_graphic() && !b"\"'\\".contains(byte))
+    };
+    let words: Vec<String> = request
+        .iter()
+        .map(|word| {
+            if plain(word) { String::from_utf8_lossy(word).into_owned() } else { quoted(word) }
+        })
+        .collect();
+    words.join(" ")
+}

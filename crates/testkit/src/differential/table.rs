@@ -1,0 +1,126 @@
+//! The commands of the random driver: weight and grammar. The weight tells how often one is chosen beside others.
+
+/// One row.
+pub struct Row {
+    pub weight: usize,
+    pub grammar: &'static str,
+}
+
+const fn row(weight: usize, grammar: &'static str) -> Row {
+    Row { weight, grammar }
+}
+
+/// Commands that both servers must know.
+pub const ROWS: &[Row] = &[
+    // Strings.
+    row(20, "SET key value [NX|XX] [GET] [EX seconds|PX ms|EXAT unix-seconds|PXAT unix-ms|KEEPTTL]"),
+    row(20, "SET key value"),
+    row(12, "GET key"),
+    row(3, "GETSET key value"),
+    row(3, "GETDEL key"),
+    row(8, "GETEX key [EX seconds|PX ms|EXAT unix-seconds|PXAT unix-ms|PERSIST]"),
+    row(4, "MGET (key)..."),
+    row(4, "MSET (key value)..."),
+    row(3, "MSETNX (key value)..."),
+    row(6, "APPEND key value"),
+    row(3, "STRLEN key"),
+    row(5, "GETRANGE key index index"),
+    row(1, "SUBSTR key index index"),
+    row(5, "SETRANGE key offset value"),
+    row(2, "SETNX key value"),
+    row(2, "SETEX key seconds value"),
+    row(2, "PSETEX key ms value"),
+    row(4, "INCR key"),
+    row(3, "DECR key"),
+    row(5, "INCRBY key integer"),
+    row(4, "DECRBY key integer"),
+    row(8, "INCRBYFLOAT key float"),
+    // Keys.
+    row(4, "DEL (key)..."),
+    row(2, "UNLINK (key)..."),
+    row(3, "EXISTS (key)..."),
+    row(2, "TOUCH (key)..."),
+    row(2, "TYPE key"),
+    row(3, "TTL key"),
+    row(3, "PTTL key"),
+    row(3, "EXPIRETIME key"),
+    row(3, "PEXPIRETIME key"),
+    row(4, "EXPIRE key seconds [NX|XX|GT|LT]"),
+    row(4, "PEXPIRE key ms [NX|XX] [GT|LT]"),
+    row(6, "EXPIREAT key unix-seconds [NX|XX|GT|LT|XX GT|XX LT|NX LT|GT LT]"),
+    row(6, "PEXPIREAT key unix-ms [NX|XX|GT|LT]"),
+    row(4, "PERSIST key"),
+    row(4, "RENAME key key"),
+    row(3, "RENAMENX key key"),
+    row(5, "COPY key key [DB database] [REPLACE]"),
+    row(3, "OBJECT ENCODING key"),
+    row(2, "KEYS pattern"),
+    row(2, "RANDOMKEY"),
+    row(3, "SCAN 0 COUNT count [MATCH pattern] [TYPE type]"),
+    row(1, "SCAN integer"),
+    row(2, "DBSIZE"),
+    // Connections and the server.
+    row(1, "PING [value]"),
+    row(1, "ECHO value"),
+    row(2, "SELECT database"),
+    row(1, "HELLO [2|3|integer] [SETNAME name]"),
+    row(1, "CLIENT (ID|GETNAME|SETNAME name)"),
+    row(1, "RESET"),
+    row(1, "FLUSHDB [SYNC|ASYNC]"),
+    row(1, "NOSUCHCOMMAND [value] [value]"),
+    row(1, "CONFIG GET (MAXCLIENTS|TIMEOUT|odd)"),
+];
+
+/// A row for what not every server knows; it is used where both answer the probe with something else than an error.
+pub struct RowIfKnown {
+    pub probe: &'static str,
+    pub row: Row,
+}
+
+const fn row_if(probe: &'static str, weight: usize, grammar: &'static str) -> RowIfKnown {
+    RowIfKnown { probe, row: row(weight, grammar) }
+}
+
+/// Newer commands and options, and those that ours may not have yet.
+pub const ROWS_IF_KNOWN: &[RowIfKnown] = &[
+    row_if("MOVE probe 1", 2, "MOVE key database"),
+    row_if("SWAPDB 0 0", 1, "SWAPDB database database"),
+    row_if("SET probe v IFEQ w", 4, "SET key value IFEQ value [GET] [EX seconds|KEEPTTL]"),
+    row_if("DELIFEQ probe v", 2, "DELIFEQ key value"),
+    row_if(
+        "MSETEX 1 probe v XX",
+        3,
+        "MSETEX (1 key value|2 key value key value|integer key value) [NX|XX] [EX seconds|PXAT unix-ms|KEEPTTL]",
+    ),
+];
+
+/// Every way to make a reply or a state compare as other than "the same bytes" stands here.
+pub fn comparison(request: &[Vec<u8>]) -> Comparison {
+    let word = |index: usize| {
+        request.get(index).map(|word| word.to_ascii_uppercase()).unwrap_or_default()
+    };
+    match word(0).as_slice() {
+        b"TTL" => Comparison::Within(1),
+        b"PTTL" => Comparison::Within(2000),
+        // The moment is counted from each server's own now.
+        b"EXPIRETIME" => Comparison::Within(2),
+        b"PEXPIRETIME" => Comparison::Within(2000),
+        b"KEYS" | b"SCAN" => Comparison::AnyOrder,
+        b"RANDOMKEY" => Comparison::SameKind,
+        b"HELLO" => Comparison::SameKind,
+        b"CLIENT" if word(1) == b"ID" => Comparison::SameKind,
+        _ => Comparison::Exact,
+    }
+}
+
+/// How two replies are held against each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    Exact,
+    /// Integers may differ by this much; all else is exact.
+    Within(i64),
+    /// The innermost lists are sets.
+    AnyOrder,
+    /// Errors are exact; of other replies only the type is compared.
+    SameKind,
+}

@@ -1,0 +1,104 @@
+//! Random requests to two servers at once: `differential::<server>@<oracle>`.
+//!
+//! `BASALT_SEED=n` begins with that seed, `BASALT_LONG=1` runs millions of requests from a seed that is new each time.
+
+use basalt_resp::Value;
+use basalt_testkit::client::Request;
+use basalt_testkit::differential::{self, Link, Peer, Plan, ServerPeer};
+use basalt_testkit::process::{Launch, Program};
+use libtest_mimic::{Failed, Trial};
+use std::io;
+
+/// LIMIT: requests per pair of servers in an ordinary run, and in a long one.
+const REQUESTS: usize = 60_000;
+const REQUESTS_LONG: usize = 3_000_000;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let absent = Program::Valkey9.server().is_none();
+    let mut trials: Vec<Trial> = [1, 2, 4]
+        .map(|shards| {
+            let name = format!("differential::{shards}-shards@valkey9");
+            Trial::test(name, move || against_valkey(Program::Ours, &["--shards", &shards.to_string()]))
+        })
+        .into();
+    // Two servers whose differences are known: proves that the list of them is whole.
+    trials.push(
+        Trial::test("differential::redis7@valkey9", || against_valkey(Program::Redis7, &[]))
+            .with_ignored_flag(Program::Redis7.server().is_none()),
+    );
+    trials.push(Trial::test("differential::a_lie_is_caught", a_lie_is_caught));
+    trials.into_iter().map(|trial| if absent { trial.with_ignored_flag(true) } else { trial }).collect()
+}
+
+fn against_valkey(program: Program, args: &[&str]) -> Result<(), Failed> {
+    let ours = peer(program, args)?;
+    let oracle = peer(Program::Valkey9, &[])?;
+    let tally = differential::run(&ours, &oracle, plan())
+        .map_err(|finding| format!("{finding}\n--- our log:\n{}", ours.server.log()))?;
+    if tally.requests < REQUESTS {
+        return Err(format!("only {} requests were made", tally.requests).into());
+    }
+    Ok(())
+}
+
+fn peer(program: Program, args: &[&str]) -> Result<ServerPeer, Failed> {
+    let server = Launch::new(program).args(args).start().map_err(|error| error.to_string())?;
+    Ok(ServerPeer { program, server })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a long run shall try something new each time")]
+fn plan() -> Plan {
+    let long = std::env::var_os("BASALT_LONG").is_some();
+    let given = std::env::var("BASALT_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| match std::time::SystemTime::UNIX_EPOCH.elapsed() {
+        Ok(since) if long => since.as_secs(),
+        _ => 1,
+    });
+    Plan { seed, requests: if long { REQUESTS_LONG } else { REQUESTS } }
+}
+
+/// Valkey beside a Valkey whose negative DECRBY replies are off by one: if this isn't found, nothing is.
+fn a_lie_is_caught() -> Result<(), Failed> {
+    let liar = Liar(peer(Program::Valkey9, &[])?);
+    let oracle = peer(Program::Valkey9, &[])?;
+    let Err(finding) = differential::run(&liar, &oracle, Plan { seed: 1, requests: REQUESTS }) else {
+        return Err("the wrong replies were not seen".into());
+    };
+    if finding.requests.len() > 2 {
+        return Err(format!("it was not shrunk: {finding}").into());
+    }
+    Ok(())
+}
+
+struct Liar(ServerPeer);
+
+struct LyingLink {
+    link: Box<dyn Link>,
+    lies: std::collections::VecDeque<bool>,
+}
+
+impl Peer for Liar {
+    fn program(&self) -> Program {
+        self.0.program
+    }
+
+    fn connect(&self, resp: u8) -> io::Result<Box<dyn Link>> {
+        let link = self.0.connect(resp)?;
+        Ok(Box::new(LyingLink { link, lies: std::collections::VecDeque::new() }))
+    }
+}
+
+impl Link for LyingLink {
+    fn send(&mut self, requests: &[&Request]) -> io::Result<()> {
+        self.lies.extend(requests.iter().map(|words| words[0].eq_ignore_ascii_case(b"DECRBY")));
+        self.link.send(requests)
+    }
+
+    fn receive(&mut self) -> io::Result<Value> {
+        let lies = self.lies.pop_front().unwrap_or(false);
+        Ok(match self.link.receive()? {
+            Value::Integer(number) if lies && number < 0 => Value::Integer(number.wrapping_add(1)),
+            value => value,
+        })
+    }
+}
