@@ -16,7 +16,53 @@ pub struct Allowed {
     pub applies: fn(&[Vec<u8>], &Value, &Value) -> bool,
 }
 
-pub const ALLOWED: &[Allowed] = &[];
+pub const ALLOWED: &[Allowed] = &[
+    Allowed {
+        program: Program::Redis7,
+        command: "scan",
+        why: "Redis 7 takes a cursor for a number that Valkey refuses, and any word for a type",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "getex",
+        why: "Redis 7 looks for the key before it looks at the time",
+        applies: |_, redis, other| *redis == Value::Null && is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "dbsize",
+        why: "Redis 7 stores a value whose time is already over, and counts it until it meets it",
+        applies: |_, redis, other| match (redis, other) {
+            (Value::Integer(redis), Value::Integer(other)) => redis > other,
+            _ => false,
+        },
+    },
+    Allowed {
+        program: Program::Valkey9,
+        command: "object",
+        why: "Valkey 9 embeds a string by the size of key and value together, Redis up to 44 bytes",
+        applies: |_, valkey, other| {
+            [valkey, other].iter().all(|value| is_bulk(value, "embstr") || is_bulk(value, "raw"))
+        },
+    },
+    Allowed {
+        program: Program::Valkey9,
+        command: "scan",
+        why: "Valkey 9 takes a cursor with a blank or a sign before it",
+        applies: |request, _, other| {
+            is_error(other) && request.get(1).is_some_and(|at| !at.first().is_some_and(u8::is_ascii_digit))
+        },
+    },
+];
+
+fn is_error(value: &Value) -> bool {
+    matches!(value, Value::Error(_))
+}
+
+fn is_bulk(value: &Value, text: &str) -> bool {
+    value.as_bytes() == Some(text.as_bytes())
+}
 
 impl Allowed {
     pub fn covers(&self, request: &[Vec<u8>], of_program: &Value, other: &Value) -> bool {

@@ -8,6 +8,9 @@ use std::fmt::Write as _;
 /// LIMIT: how often a run is played again while shrinking.
 const TRIALS_MAX: usize = 2000;
 
+/// Lengths that a long argument is cut to, if the difference stays.
+const SHORT_LENS: [usize; 3] = [1, 16, 100];
+
 pub(super) fn shrink(
     players: &Players<'_>,
     seed: u64,
@@ -68,6 +71,7 @@ impl Shrinker<'_> {
             }
             piece = if removed { piece.min(steps.len()) } else { piece / 2 };
         }
+        difference = self.with_short_arguments(steps, difference);
         let mut alone = steps.clone();
         alone.iter_mut().enumerate().for_each(|(index, step)| step.batch = index);
         if let Some(still) = self.differs(&alone) {
@@ -75,6 +79,27 @@ impl Shrinker<'_> {
             difference = still;
         }
         difference
+    }
+
+    fn with_short_arguments(&mut self, steps: &mut [Step], mut last: Difference) -> Difference {
+        for step in 0..steps.len() {
+            for arg in 1..steps[step].request.len() {
+                for len in SHORT_LENS {
+                    let mut shorter = steps.to_vec();
+                    let value = &mut shorter[step].request[arg];
+                    if value.len() <= len || self.trials >= TRIALS_MAX {
+                        break;
+                    }
+                    value.truncate(len);
+                    if let Some(still) = self.differs(&shorter) {
+                        steps.clone_from_slice(&shorter);
+                        last = still;
+                        break;
+                    }
+                }
+            }
+        }
+        last
     }
 
     /// What comes after a wrong reply can't be its cause.
