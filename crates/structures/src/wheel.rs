@@ -38,6 +38,10 @@ const LEVELS: usize = 5;
 const TOP: usize = LEVELS - 1;
 /// A cell spans 2^8 cells of the next finer level.
 const FINER_BITS: usize = 8;
+/// Items per key beyond which there is likely enough garbage for a sweep.
+const ITEMS_PER_KEY_MAX: usize = 2;
+/// Garbage that isn't worth a sweep.
+const GARBAGE_LEN_MIN: usize = 1024;
 /// Moments are clamped to this (year 287,000 or so), so that sums with the skew can't overflow.
 const MOMENT_MAX_MS: u64 = 1 << 53;
 
@@ -105,6 +109,8 @@ struct Sweep {
     place: Option<Place>,
     todo: Cell,
     seen: Seen,
+    /// How many items the last pass left, or fewer if they have become fewer since.
+    left_len: usize,
 }
 
 impl Wheel {
@@ -139,7 +145,8 @@ impl Wheel {
     }
 
     /// A moment at which `advance` has something to do: never later than the first item is due,
-    /// often earlier (an item that is a day away is looked at four times on its way).
+    /// often earlier (an item that is a day away is looked at four times on its way). A clock set
+    /// back is known here after the next `advance`.
     pub fn next_due_ms(&self) -> Option<u64> {
         let opens_ms = |place: Place| {
             let ahead = u64::from(place.level > 0);
@@ -155,6 +162,7 @@ impl Wheel {
     /// Under a backlog (the clock jumped, or budgets were too small) a coarse cell may be worked
     /// after its span has begun; `resolve` then meets due keys in that cell's order, not in time's.
     pub fn advance(&mut self, now_ms: u64, resolve: &mut Resolve<'_>) -> Backlog {
+        self.sweep.left_len = self.sweep.left_len.min(self.len);
         self.skew_ms += self.worked_ms.saturating_sub(self.wheel_ms(now_ms));
         let now_ms = self.wheel_ms(now_ms);
         loop {
@@ -172,19 +180,28 @@ impl Wheel {
         }
     }
 
-    /// Asks about every item that is not to come up soon anyway, and drops those without need: a
+    /// Whether a sweep goes on or is worth beginning, given how many keys have a TTL. After a pass
+    /// that found little it waits until there is half as much again.
+    pub fn needs_sweep(&self, key_count: usize) -> bool {
+        let fruitless_len = self.sweep.left_len + self.sweep.left_len / 2;
+        let len_max = fruitless_len.max(key_count * ITEMS_PER_KEY_MAX) + GARBAGE_LEN_MIN;
+        self.sweep.place.is_some() || self.len > len_max
+    }
+
+    /// Asks about every item that isn't to come up soon anyway, and drops those without need: a
     /// pass in slices. Returns whether the pass goes on; after its end the next call begins anew.
-    /// Worth while when items outnumber keys with a TTL by far. Items whose keys' TTL moved later
-    /// move along, repeats in a cell fall away.
+    /// Items whose keys' TTL moved later move along, repeats in a cell fall away.
     pub fn sweep(&mut self, resolve: &mut Resolve<'_>) -> bool {
         loop {
             if self.sweep.todo.is_empty() {
                 let Some(place) = self.next_to_sweep() else {
-                    self.sweep = Sweep::default();
+                    self.sweep = Sweep { left_len: self.len, ..Sweep::default() };
                     return false;
                 };
                 let todo = mem::take(self.levels[place.level].cell_mut(place.cell));
-                self.sweep = Sweep { place: Some(place), seen: Seen::sized_for(todo.len()), todo };
+                self.sweep.place = Some(place);
+                self.sweep.seen = Seen::sized_for(todo.len());
+                self.sweep.todo = todo;
             }
             let place = self.sweep.place.expect("a cell is being swept: todo has items");
             let mut items = [0; GROUP_LEN_MAX];

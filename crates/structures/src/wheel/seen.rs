@@ -2,9 +2,11 @@
 
 /// Smaller cells are not worth the table.
 const LEN_MIN: usize = 64;
-/// 64 KiB at most. With more distinct items than that some repeats slip through; they meet the
+/// Up to this many items have a place each.
+const TABLE_LEN_WHOLE: usize = 1 << 12;
+/// 4 MiB at most. With more distinct items than places many repeats slip through; they meet the
 /// filter again on every level.
-const TABLE_LEN_MAX: usize = 1 << 14;
+const TABLE_LEN_MAX: usize = 1 << 20;
 
 /// Each place of the table holds the last item that fell on it. The default remembers nothing.
 #[derive(Default)]
@@ -17,7 +19,9 @@ impl Seen {
         if cell_len < LEN_MIN {
             return Self::default();
         }
-        let mut table = vec![0; cell_len.next_power_of_two().min(TABLE_LEN_MAX)];
+        // Of a big cell a quarter will do: enough where most items are repeats.
+        let len = cell_len.min(TABLE_LEN_WHOLE).max(cell_len / 4);
+        let mut table = vec![0; len.next_power_of_two().min(TABLE_LEN_MAX)];
         // Item 0 falls on place 0 and item 1 does not: no place holds an item of its own.
         table[0] = 1;
         Self { table }
