@@ -174,3 +174,65 @@ fn hex_digit(byte: u8) -> u8 {
         _ => (byte | 0x20) - b'a' + 10,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words, and whether they are slices of the line.
+    fn words(line: &[u8]) -> Option<(Vec<Vec<u8>>, bool)> {
+        let mut args: Vec<&[u8]> = vec![b"earlier"];
+        match split(line, &mut args) {
+            Ok(None) => Some((args[1..].iter().map(|arg| arg.to_vec()).collect(), true)),
+            Ok(Some(request)) => {
+                assert_eq!(args, [b"earlier"]);
+                args.clear();
+                let limits = crate::ParseLimits::default();
+                crate::parse(&request, &mut None, &mut args, &limits).unwrap();
+                Some((args.iter().map(|arg| arg.to_vec()).collect(), false))
+            }
+            Err(Unbalanced) => None,
+        }
+    }
+
+    #[track_caller]
+    fn assert_words(line: &[u8], expected: &[&[u8]], slices: bool) {
+        let expected = expected.iter().map(|word| word.to_vec()).collect();
+        assert_eq!(words(line), Some((expected, slices)), "{}", line.escape_ascii());
+    }
+
+    #[test]
+    fn slices_where_they_can_be() {
+        assert_words(b"", &[], true);
+        assert_words(b" \t\x0b\x0c\r ", &[], true);
+        assert_words(b"a bc  d", &[b"a", b"bc", b"d"], true);
+        assert_words(
+            b"\"a b\" 'c \"d' \"it's\" \"\" ''",
+            &[b"a b", b"c \"d", b"it's", b"", b""],
+            true,
+        );
+        assert_words(b"a\x0bb\x0cc", &[b"a\x0bb\x0cc"], true);
+        assert_words(b"\"a\"\x0bb", &[b"a", b"b"], true);
+        assert_words(b"a\rb", &[b"a", b"b"], true);
+        assert_words(b"a\\nb", &[b"a\\nb"], true);
+        assert_words(b"\xff\0\xfe", &[b"\xff\0\xfe"], true);
+    }
+
+    #[test]
+    fn escapes() {
+        assert_words(b"a \"\\n\\r\\t\\b\\a\" b", &[b"a", b"\n\r\t\x08\x07", b"b"], false);
+        assert_words(b"\"\\x41\\xfF\\x4\\xg0\\q\\\\\\\"\"", &[b"A\xffx4xg0q\\\""], false);
+        assert_words(b"'it\\'s' '\\n' '\\\\a'", &[b"it's", b"\\n", b"\\\\a"], false);
+        assert_words(b"a\"b c\" d'e f'", &[b"ab c", b"de f"], false);
+        assert_words(b"a\"\"", &[b"a"], false);
+    }
+
+    #[test]
+    fn unbalanced() {
+        for line in
+            ["\"", "'", "a \"b", "a 'b", "\"a\"b", "'a'b", "\"a\"\"b\"", "\"\\\"", "\"a\\", "'\\'"]
+        {
+            assert_eq!(words(line.as_bytes()), None, "{line}");
+        }
+    }
+}

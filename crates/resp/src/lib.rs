@@ -10,6 +10,7 @@
 //! Not here: what a command or a key is, sockets, who is logged in.
 
 pub mod encoded;
+pub mod fuzz;
 mod inline;
 mod line;
 mod long_double;

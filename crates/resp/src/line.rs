@@ -45,7 +45,7 @@ pub(crate) fn push(out: &mut Vec<u8>, kind: u8, number: usize) {
             | digit(number) << 24;
         push_word(out, u64::from(kind) | digits << 8 | 0x0a0d << 40, 7);
     } else {
-        push_text(out, kind, itoa::Buffer::new().format(number));
+        push_long(out, kind, itoa::Buffer::new().format(number));
     }
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn push(out: &mut Vec<u8>, kind: u8, number: usize) {
 pub(crate) fn push_i64(out: &mut Vec<u8>, kind: u8, number: i64) {
     match usize::try_from(number) {
         Ok(number) => push(out, kind, number),
-        Err(_) => push_text(out, kind, itoa::Buffer::new().format(number)),
+        Err(_) => push_long(out, kind, itoa::Buffer::new().format(number)),
     }
 }
 
@@ -66,9 +66,38 @@ fn push_word(out: &mut Vec<u8>, word: u64, len: usize) {
     out.truncate(before + len);
 }
 
-fn push_text(out: &mut Vec<u8>, kind: u8, text: &str) {
+fn push_long(out: &mut Vec<u8>, kind: u8, text: &str) {
     out.reserve(LINE_BYTES_MAX);
     out.push(kind);
     out.extend_from_slice(text.as_bytes());
     out.extend_from_slice(b"\r\n");
+}
+
+/// Appends `kind`, a text and CR LF; CR and LF within would end the line too soon, and become spaces.
+pub(crate) fn push_text(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
+    out.reserve(text.len() + 3);
+    out.push(kind);
+    out.extend(text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_of_line() {
+        let edges = [999, 1000, 9999, 10_000, 99_999, 1 << 32, usize::MAX];
+        for number in (0..if cfg!(miri) { 30 } else { 12_000 }).chain(edges) {
+            let mut out = b"before".to_vec();
+            push(&mut out, b'$', number);
+            assert_eq!(out, format!("before${number}\r\n").into_bytes());
+        }
+        for number in [0, -1, -2, -1000, i64::MIN, i64::MAX, 7, 123456] {
+            let mut out = b"before".to_vec();
+            push_i64(&mut out, b':', number);
+            assert_eq!(out, format!("before:{number}\r\n").into_bytes());
+            assert!(out.len() <= 6 + LINE_BYTES_MAX);
+        }
+    }
 }

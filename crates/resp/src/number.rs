@@ -105,3 +105,148 @@ impl From<f64> for Text {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_strict() {
+        for value in [0, 1, -1, 9, 10, 1234567890, i64::MAX, i64::MIN, i64::MAX - 1, i64::MIN + 1] {
+            let mut text = Vec::new();
+            format_i64(value, &mut text);
+            assert_eq!(text, value.to_string().as_bytes());
+            assert_eq!(parse_i64(&text), Some(value));
+        }
+        for text in [
+            "",
+            "-",
+            "+1",
+            "01",
+            "-0",
+            "-01",
+            "00",
+            " 1",
+            "1 ",
+            "1.0",
+            "1e3",
+            "0x1",
+            "a",
+            "1a",
+            "--1",
+            "1\0",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551616",
+            "99999999999999999999",
+            "10000000000000000000000",
+            "-",
+            "1-",
+            "/",
+            ":",
+        ] {
+            assert_eq!(parse_i64(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    /// As ZADD takes and refuses them in Valkey 9.1.
+    #[test]
+    fn doubles_read() {
+        for (text, value) in [
+            ("0", 0.0),
+            ("1", 1.0),
+            ("+1", 1.0),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("-.5", -0.5),
+            ("00012", 12.0),
+            ("1E5", 1e5),
+            ("1e+5", 1e5),
+            ("0e-999", 0.0),
+            ("0.000e5", 0.0),
+            ("5e-324", 5e-324),
+            ("1e-310", 1e-310),
+            ("1.7976931348623157e308", f64::MAX),
+            ("inf", f64::INFINITY),
+            ("+InF", f64::INFINITY),
+            ("-infinity", f64::NEG_INFINITY),
+            ("9007199254740993", 9007199254740992.0),
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()), Some(value), "{text}");
+        }
+        assert!(parse_f64(b"-0").unwrap().is_sign_negative());
+        for text in [
+            "", " 1", "1 ", "\t1", "nan", "-nan", "NaN", "nan(1)", "0x10", "0x1p3", ".", "+", "-",
+            "+-1", "1e", "1e+", "e5", "1_0", "1d", "1f", "infinit", "1\0", "1e400", "-1e400",
+            "1e-400", "2e-324", "1.8e308", "\u{661}",
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(parse_f64(b"\xff"), None);
+    }
+
+    /// As ZSCORE answers in Redis 8.0 and Valkey 9.1, large sets.
+    #[test]
+    fn doubles_written() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-3.0, "-3"),
+            (0.1, "0.1"),
+            (123456.789, "123456.789"),
+            (1e15, "1000000000000000"),
+            (1e17, "100000000000000000"),
+            (123456789012345678.0, "123456789012345680"),
+            (1e20, "1e+20"),
+            (1e22, "1e+22"),
+            (1.5e300, "1.5e+300"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (0.0001, "0.0001"),
+            (0.00012345, "1.2345e-4"),
+            (1e-5, "0.00001"),
+            (1e-6, "0.000001"),
+            (1e-7, "1e-7"),
+            (-1e-7, "-1e-7"),
+            (1.2345e-7, "1.2345e-7"),
+            (5e-324, "5e-324"),
+            (1e-310, "1e-310"),
+            (17179869184.5, "17179869184.5"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+            (-f64::NAN, "nan"),
+            // Longer than need be, or with the second best last digit: the marks of Grisu2.
+            (1e23, "99999999999999990000000"),
+            (8e23, "7.999999999999999e+23"),
+            (0.0072884, "0.0072883999999999996"),
+            (-0.65131, "-0.6513099999999999"),
+            (1.0205938587482428e15, "1020593858748242.7"),
+            (4.599999999999999e-188, "4.5999999999999987e-188"),
+        ] {
+            let mut out = b"before".to_vec();
+            format_f64(value, &mut out);
+            assert_eq!(out, format!("before{text}").into_bytes());
+        }
+    }
+
+    #[test]
+    fn doubles_come_back() {
+        let mut bits = 0x9e37_79b9_7f4a_7c15u64;
+        for _ in 0..if cfg!(miri) { 100 } else { 200_000 } {
+            bits = bits.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let value = f64::from_bits(bits);
+            if value.is_finite() {
+                let text = Text::from(value);
+                assert_eq!(parse_f64(text.as_bytes()).map(f64::to_bits), Some(bits), "{value:e}");
+            }
+        }
+        // The edges of each power of two.
+        for exponent in 0..2047u64 {
+            for bits in [exponent << 52, exponent << 52 | 1, ((exponent + 1) << 52) - 1] {
+                let text = Text::from(f64::from_bits(bits));
+                assert_eq!(parse_f64(text.as_bytes()).map(f64::to_bits), Some(bits));
+            }
+        }
+    }
+}

@@ -463,3 +463,253 @@ impl fmt::Display for ProtocolError {
 }
 
 impl std::error::Error for ProtocolError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(input: &[u8], limits: &ParseLimits) -> Result<(Parsed, Vec<Vec<u8>>), String> {
+        let (mut partial, mut args) = (None, Vec::new());
+        match parse(input, &mut partial, &mut args, limits) {
+            Ok(parsed) => Ok((parsed, args.iter().map(|arg| arg.to_vec()).collect())),
+            Err(error) => {
+                let mut reply = Vec::new();
+                error.reply(&mut reply);
+                let reply = String::from_utf8_lossy(&reply);
+                let text = reply.strip_prefix("-ERR Protocol error: ").unwrap();
+                Err(text.strip_suffix("\r\n").unwrap().to_owned())
+            }
+        }
+    }
+
+    #[track_caller]
+    fn assert_request(input: &[u8], args: &[&[u8]]) {
+        let expected = (Parsed::Request { bytes: input.len() }, args.to_vec());
+        let (parsed, args) = outcome(input, &ParseLimits::default()).unwrap();
+        let args = args.iter().map(Vec::as_slice).collect::<Vec<_>>();
+        assert_eq!((parsed, args), expected, "{}", input.escape_ascii());
+    }
+
+    #[track_caller]
+    fn assert_refused(input: &[u8], text: &str) {
+        assert_eq!(
+            outcome(input, &ParseLimits::default()),
+            Err(text.to_owned()),
+            "{}",
+            input.escape_ascii()
+        );
+    }
+
+    #[track_caller]
+    fn assert_needs(input: &[u8], need: usize) {
+        let expected = Ok((Parsed::Incomplete { need }, vec![]));
+        let found = outcome(input, &ParseLimits::default());
+        assert_eq!(found, expected, "{}", input.escape_ascii());
+    }
+
+    #[test]
+    fn requests() {
+        assert_request(b"*1\r\n$4\r\nPING\r\n", &[b"PING"]);
+        assert_request(b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n", &[b"ECHO", b""]);
+        assert_request(b"*2\r\n$4\r\nECHO\r\n$4\r\n\r\n\r\n\r\n", &[b"ECHO", b"\r\n\r\n"]);
+        let long = [b'x'; 12345];
+        for len in [0, 1, 9, 10, 99, 100, 999, 1000, 9999, 10000, 12345] {
+            let header = format!("*2\r\n$3\r\nGET\r\n${len}\r\n");
+            let request = [header.as_bytes(), &long[..len], b"\r\n"].concat();
+            assert_request(&request, &[b"GET", &long[..len]]);
+        }
+        for count in [1, 9, 10, 99, 100, 999, 1000, 1001] {
+            let request = format!("*{count}\r\n{}", "$1\r\na\r\n".repeat(count));
+            assert_request(request.as_bytes(), &vec![b"a".as_slice(); count]);
+        }
+        assert_request(b"PING\r\n", &[b"PING"]);
+        assert_request(b"PING\n", &[b"PING"]);
+        assert_request(b"\rPING\n", &[b"PING"]);
+        assert_request(b" SET  k\t\"a b\" 'c' \"\" \r\n", &[b"SET", b"k", b"a b", b"c", b""]);
+        assert_request(b"$4\r\n", &[b"$4"]);
+        assert_request(b"a\0b c\n", &[b"a\0b", b"c"]);
+    }
+
+    #[test]
+    fn nothing_to_do() {
+        for input in ["\r\n", "\n", " \t \r\n", "*0\r\n", "*-1\r\n", "*-9223372036854775808\r\n"] {
+            let followed = format!("{input}PING\r\n");
+            let expected = Ok((Parsed::Nothing { bytes: input.len() }, vec![]));
+            assert_eq!(
+                outcome(followed.as_bytes(), &ParseLimits::default()),
+                expected,
+                "{input:?}"
+            );
+        }
+    }
+
+    /// What Valkey 9 answers, and where it differs not, Redis.
+    #[test]
+    fn refusals() {
+        for count in ["+1", "01", " 1", "1 ", "", "00", "-0", "-", "x", "1.0", "\0", "1\0"] {
+            assert_refused(format!("*{count}\r\n").as_bytes(), "invalid multibulk length");
+            assert_refused(format!("*1\r\n${count}\r\n").as_bytes(), "invalid bulk length");
+        }
+        assert_refused(b"*2147483648\r\n", "invalid multibulk length");
+        assert_refused(b"*9223372036854775808\r\n", "invalid multibulk length");
+        assert_refused(b"*99999999999999999999\r\n", "invalid multibulk length");
+        assert_refused(b"*1\r\n$-1\r\n", "invalid bulk length");
+        assert_refused(b"*1\r\n$536870913\r\n", "invalid bulk length");
+        assert_refused(b"*1\r\n$18446744073709551615\r\n", "invalid bulk length");
+        assert_refused(b"*1\r\nfoo\r\n", "expected '$', got 'f'");
+        assert_refused(b"*1\r\n*1\r\n$4\r\nPING\r\n", "expected '$', got '*'");
+        assert_refused(b"*1\r\n\0oo\r\n", "expected '$', got '\0'");
+        assert_refused(b"*1\r\n\r\n", "expected '$', got ' '");
+        assert_refused(b"*1\r\n\noo\r\n", "expected '$', got ' '");
+        assert_refused(b"*1\r\nfoo\rX", "expected '$', got 'f'");
+        assert_refused(b"*x\rX", "invalid CRLF in request");
+        assert_refused(b"*1\rX", "invalid CRLF in request");
+        assert_refused(b"*1\rX$4\r\nPING\r\n", "invalid CRLF in request");
+        assert_refused(b"*1\r\n$x\rX", "invalid CRLF in request");
+        assert_refused(b"*1\r\n$4\rXPING\r\n", "invalid CRLF in request");
+        assert_refused(b"*1\r\n$4\r\nPINGXX", "invalid CRLF in request");
+        assert_refused(b"*1\r\n$4\r\nPING\n\r", "invalid CRLF in request");
+        assert_refused(b"PING \"a\r\n", "unbalanced quotes in request");
+        assert_refused(b"PING 'a\r\n", "unbalanced quotes in request");
+        assert_refused(b"PING \"a\"b\r\n", "unbalanced quotes in request");
+        let mut reply = Vec::new();
+        ProtocolError::ExpectedBulk(0xff).reply(&mut reply);
+        assert_eq!(reply, b"-ERR Protocol error: expected '$', got '\xff'\r\n");
+        assert_eq!(ProtocolError::InlineTooBig.to_string(), "too big inline request");
+        assert_eq!(ProtocolError::ExpectedBulk(b'\n').to_string(), "expected '$', got ' '");
+    }
+
+    #[test]
+    fn before_login() {
+        let limits = ParseLimits { unauthenticated: true, ..ParseLimits::default() };
+        let refused = |input: &[u8], text: &str| {
+            assert_eq!(outcome(input, &limits), Err(text.to_owned()), "{}", input.escape_ascii());
+        };
+        refused(b"*11\r\n", "unauthenticated multibulk length");
+        refused(b"*2147483648\r\n", "invalid multibulk length");
+        refused(b"*1\r\n$16385\r\n", "unauthenticated bulk length");
+        refused(b"*1\r\n$536870913\r\n", "invalid bulk length");
+        let incomplete = |input: &[u8], need| {
+            assert_eq!(outcome(input, &limits), Ok((Parsed::Incomplete { need }, vec![])));
+        };
+        incomplete(b"*10\r\n", 6);
+        incomplete(b"*1\r\n$16384\r\n", 12 + 16384 + 2);
+        let (parsed, args) = outcome(b"a b c d e f g h i j k l\n", &limits).unwrap();
+        assert_eq!((parsed, args.len()), (Parsed::Request { bytes: 24 }, 12));
+    }
+
+    #[test]
+    fn lines_without_an_end() {
+        let max = INLINE_BYTES_MAX;
+        let line = |start: &str, bytes: usize| [start.as_bytes(), &vec![b'1'; bytes][..]].concat();
+        assert_needs(&line("", max), max + 1);
+        assert_refused(&line("", max + 1), "too big inline request");
+        assert_needs(&line("*", max - 1), max + 1);
+        assert_refused(&line("*", max), "too big mbulk count string");
+        assert_needs(&line("*1\r\n$", max - 1), 4 + max + 1);
+        assert_refused(&line("*1\r\n$", max), "too big bulk count string");
+        assert_refused(&line("*1\r\nx", max), "too big bulk count string");
+        // It doesn't help that the end has come with the rest.
+        let mut long = line("", max + 1);
+        long.extend(b"\r\n");
+        assert_refused(&long, "too big inline request");
+        let mut longest = line("", max - 1);
+        longest.extend(b"\r\n");
+        assert_request(&longest, &[&longest[..max - 1]]);
+    }
+
+    #[test]
+    fn needs() {
+        assert_needs(b"", 1);
+        assert_needs(b"PING", 5);
+        assert_needs(b"*", 2);
+        assert_needs(b"*1\r", 4);
+        assert_needs(b"*1\r\n", 5);
+        assert_needs(b"*1\r\n$4", 7);
+        assert_needs(b"*1\r\n$4\r", 8);
+        assert_needs(b"*1\r\n$4\r\n", 14);
+        assert_needs(b"*1\r\n$4\r\nPING\r", 14);
+        assert_needs(b"*1\r\n$536870912\r\n", 16 + 536870912 + 2);
+        assert_needs(b"*2\r\n$1\r\na\r\n$100\r\n", 17 + 102);
+        // A wrong byte is told before all arguments are here.
+        assert_needs(b"*3\r\nfoo", 8);
+    }
+
+    #[test]
+    fn a_header_reserves_nothing() {
+        let (mut partial, mut args) = (None, Vec::new());
+        let mut input = b"*1000000\r\n".to_vec();
+        input.extend(b"$1\r\na\r\n".repeat(20));
+        parse(&input, &mut partial, &mut args, &ParseLimits::default()).unwrap();
+        assert!(args.capacity() <= 64);
+        assert!(partial.unwrap().args.capacity() <= 64);
+    }
+
+    /// Were anything done again for each piece, this would take hours.
+    #[test]
+    fn many_arguments_in_tiny_pieces() {
+        let count = if cfg!(miri) { 1000 } else { 1_000_000 };
+        let input = format!("*{count}\r\n{}", "$3\r\nabc\r\n".repeat(count));
+        let (mut partial, mut need, mut calls) = (None, 1, 0);
+        for arrived in (0..input.len()).step_by(5).chain([input.len()]) {
+            if arrived < need {
+                continue;
+            }
+            calls += 1;
+            let mut args = Vec::new();
+            let input = &input.as_bytes()[..arrived];
+            match parse(input, &mut partial, &mut args, &ParseLimits::default()).unwrap() {
+                Parsed::Incomplete { need: more } => need = more,
+                parsed => {
+                    assert_eq!(parsed, Parsed::Request { bytes: arrived });
+                    assert_eq!(arrived, input.len());
+                    assert_eq!(args.len(), count);
+                    assert!(args.iter().all(|arg| *arg == b"abc"));
+                    need = usize::MAX;
+                }
+            }
+        }
+        assert_eq!(need, usize::MAX, "the request was never whole");
+        assert!(calls > count);
+    }
+
+    #[test]
+    fn a_long_line_in_tiny_pieces() {
+        let line = [&vec![b'x'; INLINE_BYTES_MAX - 2][..], b"\r\n"].concat();
+        let mut partial = None;
+        for arrived in 0..line.len() {
+            let mut args = Vec::new();
+            let parsed = parse(&line[..arrived], &mut partial, &mut args, &ParseLimits::default());
+            assert_eq!(parsed, Ok(Parsed::Incomplete { need: arrived + 1 }));
+            assert_eq!(partial.is_some(), arrived >= LINE_BYTES_WORTH_KEEPING);
+        }
+        let mut args = Vec::new();
+        let parsed = parse(&line, &mut partial, &mut args, &ParseLimits::default());
+        assert_eq!(parsed, Ok(Parsed::Request { bytes: line.len() }));
+        assert!(partial.is_none());
+    }
+
+    #[test]
+    fn earlier_arguments_stay() {
+        let input = [&b"*20\r\n"[..], &b"$1\r\na\r\n".repeat(20)].concat();
+        for cut in 0..=input.len() {
+            let (mut partial, mut args): (_, Vec<&[u8]>) = (None, vec![b"earlier"]);
+            let limits = ParseLimits::default();
+            for arrived in [&input[..cut], &input] {
+                let parsed = parse(arrived, &mut partial, &mut args, &limits).unwrap();
+                let count = if parsed == (Parsed::Request { bytes: input.len() }) { 21 } else { 1 };
+                assert_eq!(args.len(), count, "{parsed:?} after {cut}");
+                args.truncate(1);
+            }
+            // The same with an error at the end, in one piece and in two.
+            let wrong = [&input[..input.len() - 2], b"xx"].concat();
+            for first in [&wrong[..0], &wrong[..cut.min(wrong.len() - 1)]] {
+                let (mut partial, mut args): (_, Vec<&[u8]>) = (None, vec![b"earlier"]);
+                parse(first, &mut partial, &mut args, &limits).unwrap();
+                let error = parse(&wrong, &mut partial, &mut args, &limits);
+                assert_eq!(error, Err(ProtocolError::InvalidCrlf));
+                assert_eq!(args, [b"earlier"]);
+            }
+        }
+    }
+}

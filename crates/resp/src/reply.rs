@@ -59,11 +59,7 @@ impl<'a> Reply<'a> {
     /// As `error`, for texts that quote a client's bytes.
     #[cold]
     pub fn error_bytes(&mut self, text: &[u8]) {
-        self.out.reserve(text.len() + 3);
-        self.out.push(b'-');
-        let one_line = |&byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
-        self.out.extend(text.iter().map(one_line));
-        self.out.extend_from_slice(b"\r\n");
+        line::push_text(self.out, b'-', text);
     }
 
     #[inline]
@@ -249,5 +245,117 @@ impl<'a> Reply<'a> {
                 self.out.extend_from_slice(b"\r\n");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes the same in RESP2 and in RESP3, behind something that must stay.
+    #[track_caller]
+    fn assert_replies(write: impl Fn(&mut Reply<'_>), resp2: &str, resp3: &str) {
+        for (protocol, expected) in [(Protocol::Resp2, resp2), (Protocol::Resp3, resp3)] {
+            let mut out = b"before".to_vec();
+            write(&mut Reply::new(&mut out, protocol));
+            assert_eq!(out.escape_ascii().to_string(), {
+                format!("before{expected}").as_bytes().escape_ascii().to_string()
+            });
+        }
+    }
+
+    #[test]
+    fn the_same_in_both_protocols() {
+        let same = |write: fn(&mut Reply<'_>), text| assert_replies(write, text, text);
+        same(|reply| reply.ok(), "+OK\r\n");
+        same(|reply| reply.simple("QUEUED"), "+QUEUED\r\n");
+        same(|reply| reply.error("ERR no\r\nway"), "-ERR no  way\r\n");
+        same(|reply| reply.integer(-5), ":-5\r\n");
+        same(|reply| reply.bulk(b""), "$0\r\n\r\n");
+        same(|reply| reply.bulk(b"a\r\nb"), "$4\r\na\r\nb\r\n");
+        same(|reply| reply.bulk_integer(-120), "$4\r\n-120\r\n");
+        same(|reply| reply.array(12), "*12\r\n");
+        same(|reply| reply.raw(b"anything"), "anything");
+        let long = "x".repeat(70_000);
+        assert_replies(
+            |reply| reply.bulk(long.as_bytes()),
+            &format!("$70000\r\n{long}\r\n"),
+            &format!("$70000\r\n{long}\r\n"),
+        );
+    }
+
+    #[test]
+    fn the_nearest_in_resp2() {
+        assert_replies(|reply| reply.null(), "$-1\r\n", "_\r\n");
+        assert_replies(|reply| reply.null_array(), "*-1\r\n", "_\r\n");
+        assert_replies(|reply| reply.map(3), "*6\r\n", "%3\r\n");
+        assert_replies(|reply| reply.set(3), "*3\r\n", "~3\r\n");
+        assert_replies(|reply| reply.push(3), "*3\r\n", ">3\r\n");
+        assert_replies(|reply| reply.boolean(true), ":1\r\n", "#t\r\n");
+        assert_replies(|reply| reply.boolean(false), ":0\r\n", "#f\r\n");
+        assert_replies(|reply| reply.double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n");
+        assert_replies(|reply| reply.double(f64::INFINITY), "$3\r\ninf\r\n", ",inf\r\n");
+        let human = "13.36138933897018433";
+        let (resp2, resp3) = (format!("$20\r\n{human}\r\n"), format!(",{human}\r\n"));
+        assert_replies(|reply| reply.human_double(13.361389338970184), &resp2, &resp3);
+        assert_replies(|reply| reply.big_number("-12"), "$3\r\n-12\r\n", "(-12\r\n");
+        assert_replies(|reply| reply.verbatim("txt", b"ab"), "$2\r\nab\r\n", "=6\r\ntxt:ab\r\n");
+        let mut out = Vec::new();
+        Reply::new(&mut out, Protocol::Resp3).attribute(1);
+        assert_eq!(out, b"|1\r\n");
+    }
+
+    #[test]
+    fn headers_that_come_last() {
+        for len in [0, 1, 9, 10, 99, 100, 12345] {
+            let elements = ":7\r\n".repeat(len);
+            let header_then_elements = |kind, count| format!("{kind}{count}\r\n{elements}");
+            let write = |reply: &mut Reply<'_>| {
+                let deferred = reply.deferred_array();
+                (0..len).for_each(|_| reply.integer(7));
+                deferred
+            };
+            let array = header_then_elements('*', len);
+            assert_replies(
+                |reply| {
+                    let deferred = write(reply);
+                    reply.finish_array(deferred, len);
+                },
+                &array,
+                &array,
+            );
+            assert_replies(
+                |reply| {
+                    let deferred = write(reply);
+                    reply.finish_set(deferred, len);
+                },
+                &array,
+                &header_then_elements('~', len),
+            );
+            assert_replies(
+                |reply| {
+                    let deferred = write(reply);
+                    reply.finish_map(deferred, len);
+                },
+                &header_then_elements('*', 2 * len),
+                &header_then_elements('%', len),
+            );
+        }
+    }
+
+    #[test]
+    fn headers_within_headers_and_back() {
+        let write = |reply: &mut Reply<'_>| {
+            let outer = reply.deferred_array();
+            let inner = reply.deferred_array();
+            (0..10).for_each(|_| reply.null());
+            reply.finish_array(inner, 10);
+            let here = reply.position();
+            reply.bulk(b"not after all");
+            reply.rewind(here);
+            reply.finish_array(outer, 1);
+        };
+        let expected = |null: &str| format!("*1\r\n*10\r\n{}", null.repeat(10));
+        assert_replies(write, &expected("$-1\r\n"), &expected("_\r\n"));
     }
 }

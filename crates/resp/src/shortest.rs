@@ -165,7 +165,7 @@ fn step_back(digit: &mut u8, room: u64, mut left: u64, unit: u64, back: u64) {
 fn power_for(exponent: i32) -> (Scaled, i32) {
     const EXPONENT_MIN: i32 = -60;
     // The smallest k with exponent + binary_exponent(k) + 64 ≥ -60, found from a guess not above it.
-    let guess = ((EXPONENT_MIN - 1 - exponent) * 19728 >> 16) - FIRST_POWER;
+    let guess = (((EXPONENT_MIN - 1 - exponent) * 19728) >> 16) - FIRST_POWER;
     let mut index = (guess.max(0) / POWER_STEP) as usize;
     loop {
         let power_of_ten = FIRST_POWER + POWER_STEP * index as i32;
@@ -275,3 +275,41 @@ const POWERS: [u64; 87] = [
     0xeb96_bf6e_badf_77d9,
     0xaf87_023b_9bf0_ee6b,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wide::Wide;
+
+    #[test]
+    fn powers_are_rounded_right() {
+        for (index, &significand) in POWERS.iter().enumerate() {
+            let power_of_ten = FIRST_POWER + POWER_STEP * index as i32;
+            let mut ten_pow = Wide::from_digits(&[1]);
+            ten_pow.multiply_ten_pow(power_of_ten.unsigned_abs());
+            let mut dividend = Wide::from_digits(&[1]);
+            // One bit more than the table has, to round by.
+            let lift = 1 - binary_exponent(power_of_ten);
+            let (quotient, _) = if power_of_ten < 0 {
+                dividend.shift_left(lift as u32);
+                dividend.divide(ten_pow)
+            } else {
+                if lift < 0 {
+                    dividend.shift_left(-lift as u32);
+                } else {
+                    ten_pow.shift_left(lift as u32);
+                }
+                ten_pow.divide(dividend)
+            };
+            assert_eq!((quotient + 1) >> 1, u128::from(significand), "10^{power_of_ten}");
+        }
+    }
+
+    #[test]
+    fn every_exponent_has_its_power() {
+        for exponent in -1137..=960 {
+            let (power, _) = power_for(exponent);
+            assert!((-60..=-32).contains(&(exponent + power.exponent + 64)), "{exponent}");
+        }
+    }
+}

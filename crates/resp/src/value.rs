@@ -68,7 +68,7 @@ pub fn decode(input: &[u8]) -> Result<Option<(Value, usize)>, DecodeError> {
 pub fn encode(value: &Value, protocol: Protocol, out: &mut Vec<u8>) {
     let mut reply = Reply::new(out, protocol);
     match value {
-        Value::Simple(text) => push_text_line(b'+', text, out),
+        Value::Simple(text) => line::push_text(out, b'+', text),
         Value::Error(text) => reply.error_bytes(text),
         Value::Integer(value) => reply.integer(*value),
         Value::Bulk(text) => reply.bulk(text),
@@ -137,12 +137,6 @@ fn encode_verbatim(format: [u8; 3], text: &[u8], protocol: Protocol, out: &mut V
 fn push_bulk(kind: u8, text: &[u8], out: &mut Vec<u8>) {
     out.reserve(text.len() + line::LINE_BYTES_MAX + 2);
     line::push(out, kind, text.len());
-    out.extend_from_slice(text);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn push_text_line(kind: u8, text: &[u8], out: &mut Vec<u8>) {
-    out.push(kind);
     out.extend_from_slice(text);
     out.extend_from_slice(b"\r\n");
 }
@@ -373,3 +367,141 @@ impl fmt::Display for DecodeError {
 }
 
 impl std::error::Error for DecodeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn assert_decodes(input: &[u8], expected: &Value) {
+        for cut in 0..input.len() {
+            assert_eq!(decode(&input[..cut]), Ok(None), "{}", input[..cut].escape_ascii());
+        }
+        let followed = [input, b"+next\r\n"].concat();
+        assert_eq!(decode(&followed), Ok(Some((expected.clone(), input.len()))));
+    }
+
+    #[test]
+    fn every_type() {
+        let text = |text: &str| Value::bulk(text);
+        assert_decodes(b"+OK\r\n", &Value::simple("OK"));
+        assert_decodes(b"-ERR a \xff\r\n", &Value::Error(b"ERR a \xff".to_vec()));
+        assert_decodes(b":-12\r\n", &Value::Integer(-12));
+        assert_decodes(b"$4\r\na\r\nb\r\n", &text("a\r\nb"));
+        assert_decodes(b"$0\r\n\r\n", &text(""));
+        assert_decodes(b"$-1\r\n", &Value::Null);
+        assert_decodes(b"_\r\n", &Value::Null);
+        assert_eq!(format!("{:?}", decode(b"*-1\r\n").unwrap().unwrap().0), "NullArray");
+        assert_decodes(b"*0\r\n", &Value::Array(vec![]));
+        let nested = Value::Array(vec![Value::Integer(1), Value::Array(vec![text("x")])]);
+        assert_decodes(b"*2\r\n:1\r\n*1\r\n$1\r\nx\r\n", &nested);
+        assert_decodes(
+            b"%1\r\n+a\r\n:1\r\n",
+            &Value::Map(vec![(Value::simple("a"), Value::Integer(1))]),
+        );
+        assert_decodes(b"~1\r\n#t\r\n", &Value::Set(vec![Value::Boolean(true)]));
+        assert_decodes(b">1\r\n#f\r\n", &Value::Push(vec![Value::Boolean(false)]));
+        assert_decodes(b",1.5\r\n", &Value::Double(1.5));
+        assert_decodes(b",-inf\r\n", &Value::Double(f64::NEG_INFINITY));
+        assert_decodes(b",nan\r\n", &Value::Double(f64::NAN));
+        assert_decodes(
+            b"(-12345678901234567890\r\n",
+            &Value::BigNumber("-12345678901234567890".into()),
+        );
+        let verbatim = Value::Verbatim { format: *b"txt", text: b"a:b".to_vec() };
+        assert_decodes(b"=7\r\ntxt:a:b\r\n", &verbatim);
+        assert_decodes(b"!5\r\nERR x\r\n", &Value::BulkError(b"ERR x".to_vec()));
+        let about = vec![(Value::simple("ttl"), Value::Integer(3))];
+        let attribute = Value::Attribute(about, Box::new(Value::Integer(7)));
+        assert_decodes(b"|1\r\n+ttl\r\n:3\r\n:7\r\n", &attribute);
+    }
+
+    #[test]
+    fn wrong_replies() {
+        use DecodeError::*;
+        for (input, error) in [
+            ("?\r\n", UnknownType(b'?')),
+            ("\r\n", UnknownType(b'\r')),
+            ("$-2\r\n", InvalidLength),
+            ("$+1\r\n", InvalidLength),
+            ("$?\r\n", InvalidLength),
+            ("*-2\r\n", InvalidLength),
+            ("%-1\r\n", InvalidLength),
+            ("!-1\r\n", InvalidLength),
+            ("$536870913\r\n", TooLong),
+            ("*2147483648\r\n", TooLong),
+            (":\r\n", InvalidText),
+            (":1.0\r\n", InvalidText),
+            (",x\r\n", InvalidText),
+            ("#T\r\n", InvalidText),
+            ("(\r\n", InvalidText),
+            ("(-\r\n", InvalidText),
+            ("(1x\r\n", InvalidText),
+            ("_x\r\n", InvalidText),
+            ("=3\r\ntxt\r\n", InvalidText),
+            ("=4\r\ntxt-\r\n", InvalidText),
+            ("+a\rb", InvalidCrlf),
+            ("+a\n", InvalidCrlf),
+            ("$1\r\nabc", InvalidCrlf),
+        ] {
+            assert_eq!(decode(input.as_bytes()), Err(error), "{input:?}");
+            let within = format!("*2\r\n:1\r\n{input}");
+            assert_eq!(decode(within.as_bytes()), Err(error), "{within:?}");
+        }
+        assert_eq!(UnknownType(0xff).to_string(), "no reply begins with '\\xff'");
+    }
+
+    #[test]
+    fn limits() {
+        let deep = |depth: usize| format!("{}:1\r\n", "*1\r\n".repeat(depth));
+        assert!(decode(deep(DEPTH_MAX - 1).as_bytes()).unwrap().is_some());
+        assert_eq!(decode(deep(DEPTH_MAX).as_bytes()), Err(DecodeError::TooDeep));
+        assert_eq!(decode("|0\r\n".repeat(DEPTH_MAX).as_bytes()), Err(DecodeError::TooDeep));
+        let line = |bytes: usize| [b"+", &vec![b'x'; bytes][..]].concat();
+        assert_eq!(decode(&line(LINE_BYTES_MAX + 1)), Ok(None));
+        assert_eq!(decode(&line(LINE_BYTES_MAX + 2)), Err(DecodeError::TooLong));
+        let mut longest = line(LINE_BYTES_MAX);
+        longest.extend(b"\r\n");
+        assert!(decode(&longest).unwrap().is_some());
+    }
+
+    #[test]
+    fn resp2_gets_the_nearest() {
+        let value = Value::Attribute(
+            vec![(Value::Null, Value::Null)],
+            Box::new(Value::Array(vec![
+                Value::Map(vec![(Value::simple("a"), Value::Boolean(true))]),
+                Value::Set(vec![Value::Null, Value::NullArray]),
+                Value::Push(vec![Value::Double(0.5)]),
+                Value::BigNumber("12".into()),
+                Value::Verbatim { format: *b"txt", text: b"v".to_vec() },
+                Value::BulkError(b"ERR two\r\nlines".to_vec()),
+                Value::Simple(b"two\nlines".to_vec()),
+            ])),
+        );
+        let mut out = Vec::new();
+        encode(&value, Protocol::Resp2, &mut out);
+        let expected = "*7\r\n*2\r\n+a\r\n:1\r\n*2\r\n$-1\r\n*-1\r\n*1\r\n$3\r\n0.5\r\n$2\r\n12\r\n$1\r\nv\r\n\
+                        -ERR two  lines\r\n+two lines\r\n";
+        assert_eq!(out.escape_ascii().to_string(), expected.as_bytes().escape_ascii().to_string());
+    }
+
+    #[test]
+    fn equality_and_looks() {
+        assert_eq!(Value::Double(f64::NAN), Value::Double(f64::NAN));
+        assert_ne!(Value::Double(0.0), Value::Double(-0.0));
+        assert_ne!(Value::simple("a"), Value::bulk("a"));
+        assert_ne!(Value::Array(vec![Value::Integer(1)]), Value::Array(vec![]));
+        let value = Value::Array(vec![Value::bulk(b"a\0"), Value::error("ERR x"), Value::Null]);
+        assert_eq!(format!("{value:?}"), r#"Array([Bulk("a\x00"), Error("ERR x"), Null])"#);
+        assert_eq!(value.as_bytes(), None);
+        assert_eq!(Value::bulk("x").as_bytes(), Some(b"x".as_slice()));
+    }
+
+    #[test]
+    fn requests_of_a_client() {
+        let mut out = Vec::new();
+        encode_request(&["SET", "k", ""], &mut out);
+        assert_eq!(out, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n");
+    }
+}

@@ -140,3 +140,53 @@ impl fmt::Display for Wide {
         groups.iter().rev().try_for_each(|group| write!(f, "{group:09}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wide(text: &str) -> Wide {
+        Wide::from_digits(&text.bytes().map(|byte| byte - b'0').collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn decimal_there_and_back() {
+        for text in
+            ["0", "7", "1000000000", "4294967296", "18446744073709551616", &"9876543210".repeat(40)]
+        {
+            assert_eq!(wide(text).to_string(), text);
+        }
+        assert_eq!(Wide::from(u64::MAX).to_string(), u64::MAX.to_string());
+        assert_eq!(Wide::from(0).to_string(), "0");
+    }
+
+    #[test]
+    fn quotients() {
+        for (a, b) in [
+            (1u128 << 127, 3u128),
+            (u128::MAX, 1),
+            (u128::MAX, u128::MAX),
+            (5, 7),
+            (0, 9),
+            (u128::MAX, 1 << 64),
+            ((1 << 96) - 1, 1 << 32),
+            (10u128.pow(38), 10u128.pow(19)),
+            (10u128.pow(38) + 1, 10u128.pow(19)),
+        ] {
+            let (quotient, more) = wide(&a.to_string()).divide(wide(&b.to_string()));
+            assert_eq!((quotient, more), (a / b, a % b != 0), "{a} / {b}");
+        }
+    }
+
+    #[test]
+    fn shifts_and_tops() {
+        let mut value = Wide::from(5);
+        value.shift_left(200);
+        assert_eq!(value.bits(), 203);
+        let (top, below, more) = value.top();
+        assert_eq!((top, below, more), (5 << 104, 96, false));
+        value.multiply_add(1, 1);
+        assert_eq!(value.top(), (5 << 104, 96, true));
+        assert_eq!(Wide::from(0).bits(), 0);
+    }
+}
