@@ -10,7 +10,7 @@ use libtest_mimic::{Failed, Trial};
 use std::io;
 
 /// LIMIT: requests per pair of servers in an ordinary run, and in a long one.
-const REQUESTS: usize = 60_000;
+const REQUESTS: usize = 200_000;
 const REQUESTS_LONG: usize = 3_000_000;
 
 pub(crate) fn trials() -> Vec<Trial> {

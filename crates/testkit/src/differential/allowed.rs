@@ -39,6 +39,12 @@ pub const ALLOWED: &[Allowed] = &[
         },
     },
     Allowed {
+        program: Program::Redis7,
+        command: "client",
+        why: "Redis 7 takes the name from a HELLO whose later options are wrong",
+        applies: |request, _, _| request.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"getname")),
+    },
+    Allowed {
         program: Program::Valkey9,
         command: "object",
         why: "Valkey 9 embeds a string by the size of key and value together, Redis up to 44 bytes",
@@ -52,6 +58,22 @@ pub const ALLOWED: &[Allowed] = &[
         why: "Valkey 9 takes a cursor with a blank or a sign before it",
         applies: |request, _, other| {
             is_error(other) && request.get(1).is_some_and(|at| !at.first().is_some_and(u8::is_ascii_digit))
+        },
+    },
+    Allowed {
+        program: Program::Valkey9,
+        command: "client",
+        why: "Valkey 9 reads a name only up to its first zero byte when it looks for forbidden ones",
+        applies: |request, valkey, other| {
+            !is_error(valkey) && is_error(other) && request.iter().any(|word| word.contains(&0))
+        },
+    },
+    Allowed {
+        program: Program::Valkey9,
+        command: "hello",
+        why: "Valkey 9 reads a name only up to its first zero byte when it looks for forbidden ones",
+        applies: |request, valkey, other| {
+            !is_error(valkey) && is_error(other) && request.iter().any(|word| word.contains(&0))
         },
     },
 ];

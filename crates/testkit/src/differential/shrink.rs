@@ -8,6 +8,9 @@ use std::fmt::Write as _;
 /// LIMIT: how often a run is played again while shrinking.
 const TRIALS_MAX: usize = 2000;
 
+/// LIMIT: how much of an argument is printed.
+const SHOWN_BYTES: usize = 200;
+
 /// Lengths that a long argument is cut to, if the difference stays.
 const SHORT_LENS: [usize; 3] = [1, 16, 100];
 
@@ -146,7 +149,15 @@ fn words(request: &[Vec<u8>]) -> String {
     let words: Vec<String> = request
         .iter()
         .map(|word| {
-            if plain(word) { String::from_utf8_lossy(word).into_owned() } else { quoted(word) }
+            let shown = &word[..word.len().min(SHOWN_BYTES)];
+            let text = match plain(shown) {
+                true => String::from_utf8_lossy(shown).into_owned(),
+                false => quoted(shown),
+            };
+            match word.len() - shown.len() {
+                0 => text,
+                hidden => format!("{text}<{hidden} bytes more>"),
+            }
         })
         .collect();
     words.join(" ")
