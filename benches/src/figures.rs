@@ -114,7 +114,7 @@ fn two_shards(lab: &Lab, rows: &[&TwoShards]) -> io::Result<String> {
         reference: format!("{:.2}", row.dragonfly),
         to_reach: row.to_reach,
     });
-    let programs = [lab.ours.with_shards(2), lab.ours.clone()];
+    let programs = [lab.ours.with_shards(2)?, lab.ours.clone()];
     let title = "CPU of both cores per request, two shards against one, plain";
     ratios(lab, Mode::Plain, &programs, title, "Dragonfly", &targets.collect::<Vec<_>>())
 }

@@ -201,7 +201,7 @@ fn compare(lab: &Lab, options: &Options, patterns: &[&str]) -> io::Result<()> {
     for mode in modes {
         let mut programs = lab.programs();
         if mode == Mode::Plain && options.shards > 1 {
-            programs.insert(1, lab.ours.with_shards(options.shards));
+            programs.insert(1, lab.ours.with_shards(options.shards)?);
         }
         let base = programs.len() - lab.rivals.len() - 1;
         let mut table = Table::new(&[

@@ -140,7 +140,7 @@ impl Shape {
                 return Ok(Err(error));
             }
             client.ask(&["DEL", "needs"])?;
-            let before = meter::settled_bytes(server.pid())?;
+            let before = meter::resident_bytes(server.pid())?;
             client.load(items, |out, index| request::encode(out, &(self.store)(index)))?;
             let grown = meter::settled_bytes(server.pid())?.saturating_sub(before);
             bytes_per_item.push(grown as f64 / items as f64);

@@ -4,10 +4,11 @@ use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long memory must stand still to count as settled, and how long we wait for that at most (jemalloc hands dirty
-/// pages back over ten seconds).
-const STILL: Duration = Duration::from_millis(1200);
-const SETTLE_MAX: Duration = Duration::from_secs(20);
+/// How long memory must stand still to count as settled (jemalloc hands freed pages back in steps some 5 s apart), and
+/// how long we wait for that at most.
+const STILL: Duration = Duration::from_millis(5500);
+const SETTLE_MAX: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Changes up to this are a server's pulse and no sign of memory still being handed back.
 const PULSE_BYTES: u64 = 64 << 10;
 /// Clock ticks per second that /proc counts in; fixed by Linux' interface to programs.
@@ -59,7 +60,7 @@ pub(crate) fn settled_bytes(pid: u32) -> io::Result<u64> {
     let started = Instant::now();
     let (mut bytes, mut since) = (resident_bytes(pid)?, Instant::now());
     while since.elapsed() < STILL && started.elapsed() < SETTLE_MAX {
-        std::thread::sleep(STILL / 12);
+        std::thread::sleep(LOOK_EVERY);
         let now = resident_bytes(pid)?;
         if now.abs_diff(bytes) > PULSE_BYTES {
             (bytes, since) = (now, Instant::now());

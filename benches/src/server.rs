@@ -63,9 +63,12 @@ impl Program {
         Ok(Program { name, path: path.to_owned(), kind: *kind, shards: 1 })
     }
 
-    /// The same program with more shards.
-    pub(crate) fn with_shards(&self, shards: usize) -> Program {
-        Program { name: format!("{} × {shards}", self.name), shards, ..self.clone() }
+    /// The same program with more shards; only our own has them.
+    pub(crate) fn with_shards(&self, shards: usize) -> io::Result<Program> {
+        if self.kind != Kind::Basalt {
+            return Err(io::Error::other(format!("{} has no shards", self.name)));
+        }
+        Ok(Program { name: format!("{} × {shards}", self.name), shards, ..self.clone() })
     }
 
     fn args(&self, port: u16) -> Vec<String> {
