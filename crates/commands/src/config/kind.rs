@@ -208,6 +208,9 @@ impl Stored for String {
         };
         let word = only(words)?;
         let text = str::from_utf8(word).map_err(|_| "argument must be valid UTF-8")?;
+        if text.contains('\0') {
+            return Err("argument must not contain a NUL byte".into());
+        }
         rule(text)?;
         *self = text.into();
         Ok(())
@@ -244,7 +247,7 @@ fn strict_integer(word: &[u8]) -> Result<i64, String> {
 
 /// Digits and an optional unit; no digit at all counts as 0, as in Redis.
 ///
-/// Where Redis lets a number that is too big wrap around, we refuse it.
+/// A number that is too big becomes the biggest there is; Redis does so too, but lets the unit wrap it around.
 pub(super) fn memory_bytes(word: &[u8]) -> Option<u64> {
     let digit_count = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, unit) = word.split_at(digit_count);
@@ -258,10 +261,10 @@ pub(super) fn memory_bytes(word: &[u8]) -> Option<u64> {
         b"gb" => 1 << 30,
         _ => return None,
     };
-    let number = digits.iter().try_fold(0_u64, |number, digit| {
-        number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-    })?;
-    number.checked_mul(factor)
+    let number = digits.iter().fold(0_u64, |number, digit| {
+        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+    });
+    Some(number.saturating_mul(factor))
 }
 
 /// C's `strtoll` in base 8 over the whole word, so an empty word is 0.

@@ -288,10 +288,12 @@ parameters! {
         "cluster-announce-ip" cluster_announce_ip: String = "", ANY_TEXT;
 
         /// The IPv4 address told to clients.
-        "cluster-announce-client-ipv4" cluster_announce_client_ipv4: String = "", ANY_TEXT;
+        "cluster-announce-client-ipv4" cluster_announce_client_ipv4: String = "",
+            Kind::Text(rules::ipv4_address);
 
         /// The IPv6 address told to clients.
-        "cluster-announce-client-ipv6" cluster_announce_client_ipv6: String = "", ANY_TEXT;
+        "cluster-announce-client-ipv6" cluster_announce_client_ipv6: String = "",
+            Kind::Text(rules::ipv6_address);
 
         /// The port told to others. 0: `port`.
         "cluster-announce-port" cluster_announce_port: u16 = "0", TCP_PORT;

@@ -40,10 +40,13 @@ pub enum Standing {
     Inert,
 }
 
+/// `Stored::assign` of a field.
+type Assign = fn(&mut Config, Kind, &[&[u8]], again: bool) -> Result<(), String>;
+
 /// The way to a parameter's value in a `Config`.
 #[derive(Clone, Copy)]
 pub(super) struct Access {
-    pub assign: fn(&mut Config, Kind, &[&[u8]], again: bool) -> Result<(), String>,
+    pub assign: Assign,
     pub show: fn(&Config, Kind) -> Vec<u8>,
     pub lines: fn(&Config, Kind) -> Vec<Vec<u8>>,
 }

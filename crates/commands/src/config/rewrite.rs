@@ -19,8 +19,8 @@ pub fn rewrite(existing: &[u8], config: &Config) -> Vec<u8> {
         PARAMETERS.iter().map(|row| Pending::new(row, config)).collect();
     let mut text = Vec::new();
     let mut is_signed = false;
-    let existing = existing.strip_suffix(b"\n").unwrap_or(existing);
-    for line in existing.split(|&byte| byte == b'\n').filter(|_| !existing.is_empty()) {
+    let lines = existing.split_inclusive(|&byte| byte == b'\n');
+    for line in lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line)) {
         let trimmed = line.trim_ascii();
         is_signed |= trimmed == SIGNATURE;
         match Line::of(trimmed) {

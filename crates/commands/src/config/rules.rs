@@ -1,5 +1,7 @@
 //! Rules that a text must keep, each named after the parameter or the thing it is about.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 pub(super) fn dbfilename(text: &str) -> Result<(), &'static str> {
     base_name(text, "dbfilename can't be a path, just a filename")
 }
@@ -30,6 +32,16 @@ pub(super) fn node_name(text: &str) -> Result<(), &'static str> {
         return Err("Announced human node name contained invalid character");
     }
     Ok(())
+}
+
+pub(super) fn ipv4_address(text: &str) -> Result<(), &'static str> {
+    let is_right = text.is_empty() || text.parse::<Ipv4Addr>().is_ok();
+    if is_right { Ok(()) } else { Err("Invalid IPv4 address") }
+}
+
+pub(super) fn ipv6_address(text: &str) -> Result<(), &'static str> {
+    let is_right = text.is_empty() || text.parse::<Ipv6Addr>().is_ok();
+    if is_right { Ok(()) } else { Err("Invalid IPv6 address") }
 }
 
 /// `{name}` stands for something known, `{{` for a brace, and something must be left to show.
