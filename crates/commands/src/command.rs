@@ -1,9 +1,10 @@
 //! Command: one complete row of the command table.
 
+use crate::argument::Argument;
 use crate::call::ShardFn;
 
 /// A row: what a command is called, what it may be given, how it is run and what it shows.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Command {
     /// In lower case; a subcommand carries its container's name in front: `client|id`.
     pub name: &'static str,
@@ -15,11 +16,77 @@ pub struct Command {
     /// Redis' count: the name included; negative where more may follow.
     pub arity: i16,
     pub flags: Flags,
+    /// The ACL categories that do not follow from flags; see [`Command::categories`].
+    pub also: Categories,
+    /// Hints for clients that spread commands over a cluster.
+    pub tips: &'static [&'static str],
     pub keys: &'static [KeySpec],
+    pub arguments: &'static [Argument],
+    /// What to use in its place, and since when, where it is deprecated.
+    pub deprecated: Option<Deprecated>,
     pub run: Run,
     pub subcommands: &'static [Self],
     /// A transcript: the example in the reference, the test on every target and a seed for the fuzzers.
     pub shows: &'static str,
+}
+
+impl Command {
+    /// What a row need not say.
+    pub(crate) const ROW: Self = Self {
+        name: "",
+        group: Group::Generic,
+        since: "",
+        summary: "",
+        complexity: "O(1)",
+        arity: 0,
+        flags: Flags::NONE,
+        also: Categories::NONE,
+        tips: &[],
+        keys: &[],
+        arguments: &[],
+        deprecated: None,
+        run: Run::Container,
+        subcommands: &[],
+        shows: "",
+    };
+
+    /// Every ACL category of the command.
+    pub fn categories(&self) -> Categories {
+        let implied = [
+            (Flags::WRITE, Categories::WRITE),
+            (Flags::READONLY, Categories::READ),
+            (Flags::ADMIN, Categories::ADMIN.or(Categories::DANGEROUS)),
+            (Flags::PUBSUB, Categories::PUBSUB),
+            (Flags::BLOCKING, Categories::BLOCKING),
+            (Flags::FAST, Categories::FAST),
+        ];
+        let all = implied
+            .iter()
+            .filter(|(flag, _)| self.flags.has(*flag))
+            .fold(self.also, |all, (_, category)| all.or(*category));
+        if self.flags.has(Flags::FAST) { all } else { all.or(Categories::SLOW) }
+    }
+
+    /// Whether so many arguments may be given, the name included; with pairs of keys and values also
+    /// that none is left over.
+    #[inline]
+    pub fn takes(&self, count: usize) -> bool {
+        let wanted = usize::from(self.arity.unsigned_abs());
+        let fits = if self.arity < 0 { count >= wanted } else { count == wanted };
+        fits && self.keys.first().is_none_or(|keys| {
+            keys.last >= 0
+                || keys.step == 1
+                || (count - keys.first as usize).is_multiple_of(keys.step as usize)
+        })
+    }
+}
+
+/// A command that has a better successor.
+#[derive(Clone, Copy, Debug)]
+pub struct Deprecated {
+    pub since: &'static str,
+    /// In Markdown.
+    pub replaced_by: &'static str,
 }
 
 /// The families of Redis' documentation.
@@ -85,6 +152,80 @@ impl Flags {
     }
 }
 
+/// A set of ACL categories.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Categories(u32);
+
+impl Categories {
+    pub const NONE: Self = Self(0);
+    pub const KEYSPACE: Self = Self(1);
+    pub const READ: Self = Self(1 << 1);
+    pub const WRITE: Self = Self(1 << 2);
+    pub const SET: Self = Self(1 << 3);
+    pub const SORTED_SET: Self = Self(1 << 4);
+    pub const LIST: Self = Self(1 << 5);
+    pub const HASH: Self = Self(1 << 6);
+    pub const STRING: Self = Self(1 << 7);
+    pub const BITMAP: Self = Self(1 << 8);
+    pub const HYPERLOGLOG: Self = Self(1 << 9);
+    pub const GEO: Self = Self(1 << 10);
+    pub const STREAM: Self = Self(1 << 11);
+    pub const PUBSUB: Self = Self(1 << 12);
+    pub const ADMIN: Self = Self(1 << 13);
+    pub const FAST: Self = Self(1 << 14);
+    pub const SLOW: Self = Self(1 << 15);
+    pub const BLOCKING: Self = Self(1 << 16);
+    pub const DANGEROUS: Self = Self(1 << 17);
+    pub const CONNECTION: Self = Self(1 << 18);
+    pub const TRANSACTION: Self = Self(1 << 19);
+    pub const SCRIPTING: Self = Self(1 << 20);
+
+    /// Their names, by bit.
+    const NAMES: [&'static str; 21] = [
+        "keyspace",
+        "read",
+        "write",
+        "set",
+        "sortedset",
+        "list",
+        "hash",
+        "string",
+        "bitmap",
+        "hyperloglog",
+        "geo",
+        "stream",
+        "pubsub",
+        "admin",
+        "fast",
+        "slow",
+        "blocking",
+        "dangerous",
+        "connection",
+        "transaction",
+        "scripting",
+    ];
+
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    #[inline]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The category of this name, without regard to case.
+    pub fn named(name: &[u8]) -> Option<Self> {
+        let bit = Self::NAMES.iter().position(|own| own.as_bytes().eq_ignore_ascii_case(name))?;
+        Some(Self(1 << bit))
+    }
+
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let names = Self::NAMES.iter().enumerate();
+        names.filter(move |(bit, _)| self.0 & (1 << bit) != 0).map(|(_, name)| *name)
+    }
+}
+
 /// Where keys stand among the arguments, as COMMAND's key specifications say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {
@@ -93,8 +234,37 @@ pub struct KeySpec {
     /// The position of the last key, counted from the end where negative, relative to nothing.
     pub last: i16,
     pub step: i16,
-    /// How the keys are used, in Redis' words: `RO access`, `RW access update` …
+    /// How the keys are used, in Redis' words: `RO`, `RW`, `OW` or `RM`; then `access`, `update` …
     pub access: &'static [&'static str],
+    /// Why the access is as it is, where that surprises.
+    pub notes: &'static str,
+}
+
+impl KeySpec {
+    /// One key at a position.
+    pub(crate) const fn at(position: i16, access: &'static [&'static str]) -> Self {
+        Self { first: position, last: position, step: 1, access, notes: "" }
+    }
+
+    /// Keys from the first argument to the last, with a step of `step`.
+    pub(crate) const fn all(step: i16, access: &'static [&'static str]) -> Self {
+        Self { first: 1, last: -1, step, access, notes: "" }
+    }
+
+    pub(crate) const fn because(self, notes: &'static str) -> Self {
+        Self { notes, ..self }
+    }
+
+    /// The positions of the keys among so many arguments.
+    #[inline]
+    pub fn positions(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
+        let last = if self.last < 0 {
+            count.saturating_sub(usize::from(self.last.unsigned_abs()))
+        } else {
+            (self.last as usize).min(count.saturating_sub(1))
+        };
+        (self.first as usize..last + 1).step_by(self.step as usize)
+    }
 }
 
 /// How a command is run.

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-/// An error reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandError(pub Cow<'static, str>);
+/// An error reply: bytes, because some texts quote what the client sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CommandError(Cow<'static, [u8]>);
 
 impl CommandError {
     pub const SYNTAX: Self = Self::text("ERR syntax error");
@@ -12,15 +12,23 @@ impl CommandError {
     pub const NOT_FLOAT: Self = Self::text("ERR value is not a valid float");
     pub const OUT_OF_RANGE: Self = Self::text("ERR value is out of range");
     pub const NO_SUCH_KEY: Self = Self::text("ERR no such key");
+    pub const DATABASE_OUT_OF_RANGE: Self = Self::text("ERR DB index is out of range");
+    pub const SAME_OBJECT: Self = Self::text("ERR source and destination objects are the same");
     pub const WRONG_TYPE: Self =
         Self::text("WRONGTYPE Operation against a key holding the wrong kind of value");
 
     pub const fn text(text: &'static str) -> Self {
-        Self(Cow::Borrowed(text))
+        Self(Cow::Borrowed(text.as_bytes()))
     }
 
-    pub fn new(text: impl Into<String>) -> Self {
+    pub fn new(text: impl Into<Vec<u8>>) -> Self {
         Self(Cow::Owned(text.into()))
+    }
+
+    /// A text that quotes what the client sent; as in Redis, up to the first NUL.
+    pub fn quoting(before: &str, quoted: &[u8], after: &str) -> Self {
+        let quoted = quoted.split(|&byte| byte == 0).next().unwrap_or_default();
+        Self::new([before.as_bytes(), quoted, after.as_bytes()].concat())
     }
 
     /// What Redis says when a command gets the wrong number of arguments. `name` is the row's: a
@@ -28,10 +36,21 @@ impl CommandError {
     pub fn wrong_arity(name: &str) -> Self {
         Self::new(format!("ERR wrong number of arguments for '{name}' command"))
     }
+
+    /// The text without the `-`; for [`basalt_resp::Reply::error_bytes`].
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl std::fmt::Display for CommandError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl std::fmt::Debug for CommandError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CommandError({self})")
     }
 }

@@ -6,14 +6,18 @@
 //!
 //! Not here: threads, sessions, routing (`engine`), how data lies in memory (`keyspace`).
 
+mod args;
+mod argument;
 mod call;
 mod command;
 pub mod config;
+pub mod docs;
 mod error;
-mod families;
+pub mod families;
 pub mod glob;
 pub mod table;
 
+pub use argument::{Argument, ArgumentKind};
 pub use call::{Call, Outcome, ShardFn};
-pub use command::{Command, Flags, Group, KeySpec, Merge, Run, Verb};
+pub use command::{Categories, Command, Deprecated, Flags, Group, KeySpec, Merge, Run, Verb};
 pub use error::CommandError;

@@ -5,7 +5,7 @@
 //!
 //! Not here: which effect a command has (`commands`), how an effect is written (`effect`).
 
-use basalt_structures::{Entry, EntryRef, Place};
+use basalt_structures::{Encoding, Entry, EntryRef, Place};
 
 use crate::effect::{Cause, Effect, Record};
 use crate::key::Key;
@@ -49,9 +49,7 @@ impl<'a> Edit<'a> {
                 keyspace.set_string(database, &key, place, (value, changed), expire_at_ms);
             }
             Effect::SetInteger { value, expire_at_ms } => {
-                keyspace.put(database, &key, place, expire_at_ms, |access| {
-                    Entry::integer(key.bytes, value, expire_at_ms, access)
-                });
+                keyspace.set_integer(database, &key, place, value, expire_at_ms);
             }
             Effect::Append { bytes } => keyspace.change_bytes(database, &key, place, |text| {
                 grow(text, bytes.len());
@@ -117,6 +115,29 @@ impl Keyspace {
                 entry.mark_changed();
             }
             entry
+        });
+    }
+
+    #[inline]
+    fn set_integer(
+        &mut self,
+        id: DatabaseId,
+        key: &Key<'_>,
+        place: Option<Place>,
+        value: i64,
+        expire_at_ms: Option<u64>,
+    ) {
+        if let Some(place) = place {
+            let access = self.access_now;
+            let mut entry = self.databases[id.index()].entry_mut(key.slot, place);
+            if entry.encoding() == Encoding::Int && entry.expire_at_ms() == expire_at_ms {
+                entry.replace_integer(value);
+                entry.set_access(access);
+                return;
+            }
+        }
+        self.put(id, key, place, expire_at_ms, |access| {
+            Entry::integer(key.bytes, value, expire_at_ms, access)
         });
     }
 

@@ -5,6 +5,8 @@
 //!
 //! Not here: how an effect changes the keyspace (`edit`), files (`persistence`, `server`).
 
+use basalt_structures::{Content, Entry};
+
 use crate::DatabaseId;
 
 /// Why a key went.
@@ -46,6 +48,21 @@ pub enum Effect<'a> {
     Remove {
         cause: Cause,
     },
+}
+
+impl<'a> Effect<'a> {
+    /// The effect that makes a key hold what this entry holds, expiry included; `bytes` keeps the value.
+    pub fn copy_of(entry: &Entry, bytes: &'a mut Vec<u8>) -> Self {
+        let expire_at_ms = entry.expire_at_ms();
+        match entry.content() {
+            Content::Integer(value) => Self::SetInteger { value, expire_at_ms },
+            Content::Bytes(value) => {
+                bytes.clear();
+                bytes.extend_from_slice(value);
+                Self::SetString { value: bytes, expire_at_ms, changed: entry.is_changed() }
+            }
+        }
+    }
 }
 
 /// An effect with where it happens, as the journal keeps it.
@@ -211,6 +228,23 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_holds_what_the_entry_holds() {
+        let mut bytes = Vec::new();
+        let integer = Entry::integer(b"k", -7, Some(9), 0);
+        let copy = Effect::copy_of(&integer, &mut bytes);
+        assert_eq!(copy, Effect::SetInteger { value: -7, expire_at_ms: Some(9) });
+        let mut string = Entry::string(b"k", b"text", None, 0);
+        let copy = |string: &Entry, changed| {
+            let mut bytes = b"left over".to_vec();
+            let copy = Effect::copy_of(string, &mut bytes);
+            assert_eq!(copy, Effect::SetString { value: b"text", expire_at_ms: None, changed });
+        };
+        copy(&string, false);
+        string.mark_changed();
+        copy(&string, true);
+    }
 
     #[test]
     fn records_come_back_and_cut_ones_are_refused() {

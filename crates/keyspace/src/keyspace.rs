@@ -20,6 +20,14 @@ pub struct KeyspaceStats {
     pub changes: u64,
 }
 
+impl KeyspaceStats {
+    #[inline]
+    fn count_look(&mut self, is_hit: bool) {
+        self.hits += u64::from(is_hit);
+        self.misses += u64::from(!is_hit);
+    }
+}
+
 /// What INFO says of a database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DatabaseFacts {
@@ -113,16 +121,22 @@ impl Keyspace {
     /// What the key holds, counted as a hit or a miss and as a use.
     #[inline]
     pub fn read(&mut self, database: DatabaseId, key: &Key<'_>) -> Option<EntryRef<'_>> {
-        let Some(place) = self.find_live(database, key) else {
-            self.stats.misses += 1;
-            return None;
-        };
-        self.stats.hits += 1;
+        let place = self.find_live(database, key);
+        self.stats.count_look(place.is_some());
+        let place = place?;
         let access = self.access_now;
         let database = &mut self.databases[database.index()];
         let table = database.table_mut(key.slot).expect("a place lies in a table");
         table.touch(place, access);
         Some(table.entry(place))
+    }
+
+    /// What the key holds, counted as a hit or a miss, but not as a use: for those who ask about a key.
+    #[inline]
+    pub fn inspect(&mut self, database: DatabaseId, key: &Key<'_>) -> Option<EntryRef<'_>> {
+        let place = self.find_live(database, key);
+        self.stats.count_look(place.is_some());
+        Some(self.databases[database.index()].entry(key.slot, place?))
     }
 
     /// What the key holds, without a trace of the look.
@@ -137,6 +151,14 @@ impl Keyspace {
     #[inline]
     pub fn edit<'a>(&'a mut self, database: DatabaseId, key: &Key<'a>) -> Edit<'a> {
         let place = self.find_live(database, key);
+        Edit::new(self, database, *key, place)
+    }
+
+    /// As [`Keyspace::edit`], counted as a hit or a miss: for changes that also hand out what was there.
+    #[inline]
+    pub fn read_and_edit<'a>(&'a mut self, database: DatabaseId, key: &Key<'a>) -> Edit<'a> {
+        let place = self.find_live(database, key);
+        self.stats.count_look(place.is_some());
         Edit::new(self, database, *key, place)
     }
 
@@ -194,6 +216,11 @@ impl Keyspace {
         if self.graves.tables.is_empty() {
             self.graves = Graves::default();
         }
+        !self.graves.tables.is_empty()
+    }
+
+    /// Whether something that was flushed waits to be dropped.
+    pub fn has_graves(&self) -> bool {
         !self.graves.tables.is_empty()
     }
 

@@ -1,6 +1,12 @@
 //! Families: the rows and handlers, a file for each group of commands.
 
+pub mod connection;
+pub mod keys;
+pub mod server;
+mod string;
+
 use crate::command::Command;
 
 /// Every family's rows.
-pub const FAMILIES: &[&[Command]] = &[];
+pub(crate) const FAMILIES: &[&[Command]] =
+    &[string::COMMANDS, keys::COMMANDS, connection::COMMANDS, server::COMMANDS];

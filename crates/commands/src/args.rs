@@ -1,0 +1,235 @@
+//! Args: how a command's options and numbers are read.
+//!
+//! A command says which options it has in a [`Grammar`], and reads all of them before it acts:
+//!
+//! ```text
+//! SET k v  EX 10 NX     Grammar::parse ──► (Ex, [10]) (Nx, []) ──► handler
+//! ```
+//!
+//! A word that is not in the grammar, one without its values, and two words of one choice are a syntax
+//! error. The same word twice is none: as in Redis, the last one counts.
+//!
+//! Not here: what options mean, and the few commands whose refusals are worded otherwise.
+
+use basalt_keyspace::DatabaseId;
+use basalt_resp::parse_i64;
+
+use crate::error::CommandError;
+
+/// An option: its word in lower case, what it stands for, how many values follow it, and in which choice
+/// it stands. Of a choice only one word may be given; choice 0 is none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Word<T> {
+    text: &'static str,
+    option: T,
+    value_count: usize,
+    choice: usize,
+}
+
+/// A word alone.
+pub(crate) const fn flag<T>(text: &'static str, option: T) -> Word<T> {
+    Word { text, option, value_count: 0, choice: 0 }
+}
+
+/// A word with a value behind it.
+pub(crate) const fn value<T>(text: &'static str, option: T) -> Word<T> {
+    Word { text, option, value_count: 1, choice: 0 }
+}
+
+/// A word with two values behind it.
+pub(crate) const fn two_values<T>(text: &'static str, option: T) -> Word<T> {
+    Word { text, option, value_count: 2, choice: 0 }
+}
+
+impl<T: Copy> Word<T> {
+    /// Makes it one of a choice: 1, 2 …
+    pub(crate) const fn of_choice(self, choice: usize) -> Self {
+        assert!(choice > 0 && choice < CHOICES, "few choices are told apart");
+        Self { choice, ..self }
+    }
+}
+
+const CHOICES: usize = 4;
+
+/// The options of a command.
+#[derive(Debug)]
+pub(crate) struct Grammar<T: 'static>(pub &'static [Word<T>]);
+
+impl<T: Copy> Grammar<T> {
+    /// The options among `args`, each with its values, or the syntax error.
+    #[inline]
+    pub(crate) fn parse<'a>(&self, args: &'a [&'a [u8]]) -> Options<'a, T> {
+        Options { words: self.0, args, seen: [None; CHOICES] }
+    }
+
+    /// The words, for the test that COMMAND DOCS knows them.
+    #[cfg(test)]
+    pub(crate) fn words(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|word| word.text)
+    }
+}
+
+/// The options that were given, in their order.
+#[derive(Debug)]
+pub(crate) struct Options<'a, T: 'static> {
+    words: &'static [Word<T>],
+    args: &'a [&'a [u8]],
+    /// Which word was given of each choice.
+    seen: [Option<&'static str>; CHOICES],
+}
+
+impl<'a, T: Copy> Iterator for Options<'a, T> {
+    type Item = Result<(T, &'a [&'a [u8]]), CommandError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (given, rest) = self.args.split_first()?;
+        let found = self.words.iter().find(|word| given.eq_ignore_ascii_case(word.text.as_bytes()));
+        let Some(word) = found.filter(|word| rest.len() >= word.value_count) else {
+            self.args = &[];
+            return Some(Err(CommandError::SYNTAX));
+        };
+        let (values, rest) = rest.split_at(word.value_count);
+        self.args = rest;
+        if word.choice > 0 {
+            let earlier = self.seen[word.choice].replace(word.text);
+            if earlier.is_some_and(|earlier| earlier != word.text) {
+                self.args = &[];
+                return Some(Err(CommandError::SYNTAX));
+            }
+        }
+        Some(Ok((word.option, values)))
+    }
+}
+
+/// An integer of 64 bits.
+#[inline]
+pub(crate) fn integer(text: &[u8]) -> Result<i64, CommandError> {
+    parse_i64(text).ok_or(CommandError::NOT_INTEGER)
+}
+
+/// An integer of 32 bits.
+pub(crate) fn small_integer(text: &[u8]) -> Result<i32, CommandError> {
+    integer(text)?.try_into().map_err(|_| {
+        let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
+        CommandError::text(text)
+    })
+}
+
+/// A SELECT number; there are `count` of them.
+pub(crate) fn database(text: &[u8], count: usize) -> Result<DatabaseId, CommandError> {
+    let index = small_integer(text)?;
+    u16::try_from(index)
+        .ok()
+        .filter(|index| usize::from(*index) < count)
+        .map(DatabaseId)
+        .ok_or(CommandError::DATABASE_OUT_OF_RANGE)
+}
+
+/// How a moment of expiry is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    Seconds,
+    Milliseconds,
+    AtSeconds,
+    AtMilliseconds,
+}
+
+impl Expiry {
+    /// The moment in milliseconds, which may lie in the past; None where 64 bits can't hold it.
+    #[inline]
+    pub(crate) fn moment(self, value: i64, now_ms: u64) -> Option<i64> {
+        let ms = match self {
+            Self::Seconds | Self::AtSeconds => value.checked_mul(1000)?,
+            Self::Milliseconds | Self::AtMilliseconds => value,
+        };
+        match self {
+            Self::Seconds | Self::Milliseconds => ms.checked_add_unsigned(now_ms),
+            Self::AtSeconds | Self::AtMilliseconds => Some(ms),
+        }
+    }
+
+    /// As [`Expiry::moment`], for commands that take no moment before 1970 and no time of nothing.
+    pub(crate) fn positive_moment(
+        self,
+        text: &[u8],
+        now_ms: u64,
+        command: &str,
+    ) -> Result<u64, CommandError> {
+        let value = integer(text)?;
+        let moment = (value > 0).then(|| self.moment(value, now_ms)).flatten();
+        moment
+            .and_then(|moment| u64::try_from(moment).ok())
+            .ok_or_else(|| invalid_expire_time(command))
+    }
+}
+
+pub(crate) fn invalid_expire_time(command: &str) -> CommandError {
+    CommandError::new(format!("ERR invalid expire time in '{command}' command"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Fruit {
+        Red,
+        Green,
+        Weight,
+        Pair,
+    }
+
+    const FRUIT: Grammar<Fruit> = Grammar(&[
+        flag("red", Fruit::Red).of_choice(1),
+        flag("green", Fruit::Green).of_choice(1),
+        value("weight", Fruit::Weight),
+        two_values("pair", Fruit::Pair),
+    ]);
+
+    fn parse(line: &str) -> Result<Vec<(Fruit, String)>, CommandError> {
+        let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+        let found: Result<Vec<_>, _> = FRUIT.parse(&args).collect();
+        Ok(found?
+            .into_iter()
+            .map(|(fruit, values)| (fruit, String::from_utf8(values.join(&b'+')).unwrap()))
+            .collect())
+    }
+
+    #[test]
+    fn options_come_in_any_order_and_case() {
+        assert_eq!(parse(""), Ok(vec![]));
+        assert_eq!(
+            parse("WEIGHT 5 rEd pair red green Weight 6"),
+            Ok(vec![
+                (Fruit::Weight, "5".into()),
+                (Fruit::Red, String::new()),
+                (Fruit::Pair, "red+green".into()),
+                (Fruit::Weight, "6".into()),
+            ])
+        );
+        assert!(parse("red red").is_ok());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_a_syntax_error() {
+        for line in ["blue", "red green", "weight", "red weight", "pair one", "re", "reds"] {
+            assert_eq!(parse(line), Err(CommandError::SYNTAX), "{line}");
+        }
+    }
+
+    #[test]
+    fn moments_overflow_where_redis_says() {
+        let now_ms = 1_000_000;
+        assert_eq!(Expiry::Seconds.moment(10, now_ms), Some(1_010_000));
+        assert_eq!(Expiry::Seconds.moment(-2000, now_ms), Some(-1_000_000));
+        assert_eq!(Expiry::AtSeconds.moment(i64::MAX / 1000, now_ms), Some(i64::MAX / 1000 * 1000));
+        assert_eq!(Expiry::AtSeconds.moment(i64::MAX / 1000 + 1, now_ms), None);
+        assert_eq!(Expiry::Seconds.moment(i64::MAX / 1000, now_ms), None);
+        assert_eq!(Expiry::Milliseconds.moment(i64::MAX - 1_000_000, now_ms), Some(i64::MAX));
+        assert_eq!(Expiry::Milliseconds.moment(i64::MAX - 999_999, now_ms), None);
+        let positive = |text: &[u8]| Expiry::Seconds.positive_moment(text, now_ms, "set");
+        assert_eq!(positive(b"1"), Ok(1_001_000));
+        assert_eq!(positive(b"0"), Err(invalid_expire_time("set")));
+        assert_eq!(positive(b"1.5"), Err(CommandError::NOT_INTEGER));
+    }
+}

@@ -1,0 +1,131 @@
+//! Argument: what a command takes, as COMMAND DOCS tells it and redis-cli hints it.
+//!
+//! Not here: how arguments are read (`args`); a test holds that both know the same words.
+
+/// One argument, or several that belong together.
+#[derive(Clone, Copy, Debug)]
+pub struct Argument {
+    pub name: &'static str,
+    /// What redis-cli shows in its hints.
+    pub display: &'static str,
+    pub kind: ArgumentKind,
+    /// The word before it, or that it is.
+    pub token: &'static str,
+    pub is_optional: bool,
+    /// May be given several times.
+    pub is_multiple: bool,
+    /// Where it may be given several times: each time with its word.
+    pub repeats_token: bool,
+    pub arguments: &'static [Self],
+}
+
+/// What an argument is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgumentKind {
+    /// A key; of the key specification with this number.
+    Key(u8),
+    String,
+    Integer,
+    Double,
+    Pattern,
+    UnixTime,
+    PureToken,
+    /// One of `arguments`.
+    OneOf,
+    /// All of `arguments`, in this order.
+    Block,
+}
+
+impl ArgumentKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Key(_) => "key",
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Double => "double",
+            Self::Pattern => "pattern",
+            Self::UnixTime => "unix-time",
+            Self::PureToken => "pure-token",
+            Self::OneOf => "oneof",
+            Self::Block => "block",
+        }
+    }
+}
+
+impl Argument {
+    const fn new(name: &'static str, kind: ArgumentKind) -> Self {
+        Self {
+            name,
+            display: name,
+            kind,
+            token: "",
+            is_optional: false,
+            is_multiple: false,
+            repeats_token: false,
+            arguments: &[],
+        }
+    }
+
+    /// The key of the first specification.
+    pub(crate) const KEY: Self = Self::new("key", ArgumentKind::Key(0));
+    /// A key, and one or more of them.
+    pub(crate) const KEYS: Self = Self::KEY.multiple();
+
+    pub(crate) const fn key(name: &'static str, spec: u8) -> Self {
+        Self::new(name, ArgumentKind::Key(spec))
+    }
+
+    pub(crate) const fn string(name: &'static str) -> Self {
+        Self::new(name, ArgumentKind::String)
+    }
+
+    pub(crate) const fn integer(name: &'static str) -> Self {
+        Self::new(name, ArgumentKind::Integer)
+    }
+
+    pub(crate) const fn double(name: &'static str) -> Self {
+        Self::new(name, ArgumentKind::Double)
+    }
+
+    pub(crate) const fn pattern(name: &'static str) -> Self {
+        Self::new(name, ArgumentKind::Pattern)
+    }
+
+    pub(crate) const fn unix_time(name: &'static str) -> Self {
+        Self::new(name, ArgumentKind::UnixTime)
+    }
+
+    /// A word that stands for itself.
+    pub(crate) const fn word(name: &'static str, token: &'static str) -> Self {
+        Self::new(name, ArgumentKind::PureToken).after(token)
+    }
+
+    pub(crate) const fn one_of(name: &'static str, arguments: &'static [Self]) -> Self {
+        Self { arguments, ..Self::new(name, ArgumentKind::OneOf) }
+    }
+
+    pub(crate) const fn block(name: &'static str, arguments: &'static [Self]) -> Self {
+        Self { arguments, ..Self::new(name, ArgumentKind::Block) }
+    }
+
+    /// Preceded by a word.
+    pub(crate) const fn after(self, token: &'static str) -> Self {
+        Self { token, ..self }
+    }
+
+    pub(crate) const fn optional(self) -> Self {
+        Self { is_optional: true, ..self }
+    }
+
+    pub(crate) const fn multiple(self) -> Self {
+        Self { is_multiple: true, ..self }
+    }
+
+    pub(crate) const fn repeating_token(self) -> Self {
+        Self { is_multiple: true, repeats_token: true, ..self }
+    }
+
+    pub(crate) const fn shown_as(self, display: &'static str) -> Self {
+        Self { display, ..self }
+    }
+}

@@ -1,0 +1,40 @@
+//! Keys: the commands on keys, whatever they hold.
+
+mod copy;
+mod expire;
+mod object;
+mod present;
+mod scan;
+
+use crate::command::{Categories, Command, Group};
+
+pub use copy::{CopyArgs, parse_copy};
+pub use scan::{ScanArgs, parse_scan, wants_every_key};
+
+pub(crate) const COMMANDS: &[Command] = &[
+    copy::COPY,
+    present::DEL,
+    present::EXISTS,
+    expire::EXPIRE,
+    expire::EXPIREAT,
+    expire::EXPIRETIME,
+    scan::KEYS,
+    copy::MOVE,
+    object::OBJECT,
+    expire::PERSIST,
+    expire::PEXPIRE,
+    expire::PEXPIREAT,
+    expire::PEXPIRETIME,
+    expire::PTTL,
+    scan::RANDOMKEY,
+    copy::RENAME,
+    copy::RENAMENX,
+    scan::SCAN,
+    present::TOUCH,
+    expire::TTL,
+    present::TYPE,
+    present::UNLINK,
+];
+
+/// What the rows of this family have in common.
+const ROW: Command = Command { group: Group::Generic, also: Categories::KEYSPACE, ..Command::ROW };

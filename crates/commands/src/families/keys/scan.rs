@@ -1,0 +1,207 @@
+//! Finding keys.
+
+use super::ROW;
+use crate::args::{Grammar, integer, value};
+use crate::argument::Argument;
+use crate::command::{Categories, Command, Flags, Run, Verb};
+use crate::error::CommandError;
+
+pub(super) const SCAN: Command = Command {
+    name: "scan",
+    since: "2.8.0",
+    summary: "Tells keys bit by bit: some, and the cursor to go on with, 0 at the end.",
+    complexity: "O(1) for a call; O(N) for all N keys",
+    arity: -2,
+    flags: Flags::READONLY,
+    tips: &["nondeterministic_output", "request_policy:special", "response_policy:special"],
+    arguments: &[
+        Argument::integer("cursor"),
+        Argument::pattern("pattern").after("MATCH").optional(),
+        Argument::integer("count").after("COUNT").optional(),
+        Argument::string("type").after("TYPE").optional(),
+    ],
+    run: Run::Engine(Verb::Scan),
+    shows: r#"> MSET user:1 ann user:2 bob post:1 hello
+OK
+@sorted
+> SCAN 0 COUNT 100
+1) "0"
+2) 1) "post:1"
+   2) "user:1"
+   3) "user:2"
+@sorted
+> SCAN 0 MATCH user:* COUNT 100
+1) "0"
+2) 1) "user:1"
+   2) "user:2"
+> SCAN 0 COUNT 100 TYPE list
+1) "0"
+2) (empty array)
+> SCAN 0 COUNT 0
+(error) ERR syntax error
+> SCAN start
+(error) ERR invalid cursor
+"#,
+    ..ROW
+};
+
+/// What the arguments of SCAN say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanArgs<'a> {
+    pub cursor: u64,
+    pub pattern: Option<&'a [u8]>,
+    /// About how many keys are to be looked at, at least 1.
+    pub count: usize,
+    /// The name of a type of values, in lower case as TYPE tells it.
+    pub type_name: Option<&'static str>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum ScanOption {
+    Match,
+    Count,
+    Type,
+}
+
+pub(super) const SCAN_OPTIONS: Grammar<ScanOption> = Grammar(&[
+    value("match", ScanOption::Match),
+    value("count", ScanOption::Count),
+    value("type", ScanOption::Type),
+]);
+
+const TYPES: [&str; 7] = ["string", "list", "set", "zset", "hash", "module", "stream"];
+const COUNT_DEFAULT: usize = 10;
+
+/// Reads SCAN's arguments.
+pub fn parse_scan<'a>(args: &'a [&'a [u8]]) -> Result<ScanArgs<'a>, CommandError> {
+    let mut scan = ScanArgs {
+        cursor: parse_cursor(args[1])?,
+        pattern: None,
+        count: COUNT_DEFAULT,
+        type_name: None,
+    };
+    for option in SCAN_OPTIONS.parse(&args[2..]) {
+        match option? {
+            (ScanOption::Match, values) => {
+                scan.pattern = Some(values[0]).filter(|pattern| !wants_every_key(pattern));
+            }
+            (ScanOption::Count, values) => {
+                let count = usize::try_from(integer(values[0])?).unwrap_or(0);
+                scan.count = Some(count).filter(|count| *count > 0).ok_or(CommandError::SYNTAX)?;
+            }
+            (ScanOption::Type, values) => {
+                let known =
+                    TYPES.iter().find(|name| values[0].eq_ignore_ascii_case(name.as_bytes()));
+                scan.type_name = Some(known.ok_or_else(|| {
+                    CommandError::quoting("ERR unknown type name '", values[0], "'")
+                })?);
+            }
+        }
+    }
+    Ok(scan)
+}
+
+/// Digits, maybe after a plus sign; nothing at all counts as 0, as it does for C's strtoul.
+fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
+    let digits = text.strip_prefix(b"+").unwrap_or(text);
+    let value = match digits {
+        [] if text.is_empty() => Some(0),
+        [] => None,
+        digits => digits.iter().try_fold(0_u64, |value, byte| {
+            let digit = char::from(*byte).to_digit(10)?;
+            value.checked_mul(10)?.checked_add(u64::from(digit))
+        }),
+    };
+    value.ok_or(CommandError::text("ERR invalid cursor"))
+}
+
+/// Whether KEYS and SCAN take a pattern for all keys, the empty one included.
+pub fn wants_every_key(pattern: &[u8]) -> bool {
+    pattern == b"*"
+}
+
+pub(super) const KEYS: Command = Command {
+    name: "keys",
+    since: "1.0.0",
+    summary: "Tells every key that matches a pattern, in one go; SCAN holds nobody else up.",
+    complexity: "O(N) for N keys in the database",
+    arity: 2,
+    flags: Flags::READONLY,
+    also: Categories::KEYSPACE.or(Categories::DANGEROUS),
+    tips: &["request_policy:all_shards", "nondeterministic_output_order"],
+    arguments: &[Argument::pattern("pattern")],
+    run: Run::Engine(Verb::Keys),
+    shows: r#"> MSET user:1 ann user:2 bob post:1 hello
+OK
+@sorted
+> KEYS user:?
+1) "user:1"
+2) "user:2"
+> KEYS [0-9]*
+(empty array)
+@sorted
+> KEYS *
+1) "post:1"
+2) "user:1"
+3) "user:2"
+"#,
+    ..ROW
+};
+
+pub(super) const RANDOMKEY: Command = Command {
+    name: "randomkey",
+    since: "1.0.0",
+    summary: "Tells a key by chance.",
+    arity: 1,
+    flags: Flags::READONLY,
+    tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
+    run: Run::Engine(Verb::RandomKey),
+    shows: r#"> RANDOMKEY
+(nil)
+> SET only one
+OK
+> RANDOMKEY
+"only"
+"#,
+    ..ROW
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<(u64, Option<String>, usize, Option<&'static str>), String> {
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let scan = parse_scan(&args).map_err(|error| error.to_string())?;
+        let pattern = scan.pattern.map(|pattern| String::from_utf8_lossy(pattern).into_owned());
+        Ok((scan.cursor, pattern, scan.count, scan.type_name))
+    }
+
+    #[test]
+    fn options_are_read() {
+        assert_eq!(parse("scan 0"), Ok((0, None, 10, None)));
+        assert_eq!(
+            parse("scan 18446744073709551615 type STRING match a* count 7"),
+            Ok((u64::MAX, Some("a*".into()), 7, Some("string")))
+        );
+        assert_eq!(parse("scan +7 match *"), Ok((7, None, 10, None)));
+        assert_eq!(parse("scan "), Ok((0, None, 10, None)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused() {
+        for cursor in ["-1", "18446744073709551616", " 0", "0x", "+", "1 "] {
+            let args: [&[u8]; 2] = [b"scan", cursor.as_bytes()];
+            assert_eq!(
+                parse_scan(&args),
+                Err(CommandError::text("ERR invalid cursor")),
+                "{cursor}"
+            );
+        }
+        for options in ["count 0", "count -5", "count", "what", "match"] {
+            assert_eq!(parse(&format!("scan 0 {options}")), Err("ERR syntax error".into()));
+        }
+        assert!(parse("scan 0 count x").unwrap_err().contains("not an integer"));
+        assert_eq!(parse("scan 0 type tree"), Err("ERR unknown type name 'tree'".into()));
+    }
+}

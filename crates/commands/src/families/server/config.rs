@@ -1,0 +1,110 @@
+//! CONFIG: the parameters, while the server runs. What they are stands in `crate::config`.
+
+use super::{ALWAYS, ROW};
+use crate::argument::Argument;
+use crate::command::{Command, Flags, Run, Verb};
+
+const CONFIG_ROW: Command = Command { flags: ALWAYS.or(Flags::ADMIN).or(Flags::NOSCRIPT), ..ROW };
+
+pub(super) const CONFIG: Command = Command {
+    name: "config",
+    since: "2.0.0",
+    summary: "Tells and changes parameters.",
+    complexity: "",
+    arity: -2,
+    subcommands: &[GET, HELP, RESETSTAT, REWRITE, SET],
+    shows: r#"> CONFIG NONSENSE
+(error) ERR unknown subcommand 'NONSENSE'. Try CONFIG HELP.
+"#,
+    ..ROW
+};
+
+const GET: Command = Command {
+    name: "config|get",
+    since: "2.0.0",
+    summary: "Tells the values of the parameters that match any of the patterns.",
+    complexity: "O(N) for N parameters",
+    arity: -3,
+    arguments: &[Argument::string("parameter").multiple()],
+    run: Run::Engine(Verb::ConfigGet),
+    shows: r#"@resp 2
+> CONFIG GET maxclients hash-max-listpack-e*
+1) "maxclients"
+2) "10000"
+3) "hash-max-listpack-entries"
+4) "512"
+> CONFIG GET nonsense
+(empty array)
+"#,
+    ..CONFIG_ROW
+};
+
+const HELP: Command = Command {
+    name: "config|help",
+    since: "5.0.0",
+    summary: "Lists the subcommands.",
+    arity: 2,
+    flags: ALWAYS,
+    run: Run::Engine(Verb::ConfigHelp),
+    shows: r#"> CONFIG HELP
+ 1) CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+<any lines>
+"#,
+    ..ROW
+};
+
+const RESETSTAT: Command = Command {
+    name: "config|resetstat",
+    since: "2.0.0",
+    summary: "Sets the counters that INFO tells to zero.",
+    arity: 2,
+    tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+    run: Run::Engine(Verb::ConfigResetStat),
+    shows: r#"> CONFIG RESETSTAT
+OK
+"#,
+    ..CONFIG_ROW
+};
+
+const REWRITE: Command = Command {
+    name: "config|rewrite",
+    since: "2.8.0",
+    summary: "Writes the parameters into the file that the server was started with.",
+    arity: 2,
+    tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+    run: Run::Engine(Verb::ConfigRewrite),
+    shows: r#"> CONFIG REWRITE
+(error) ERR The server is running without a config file
+"#,
+    ..CONFIG_ROW
+};
+
+const SET: Command = Command {
+    name: "config|set",
+    since: "2.0.0",
+    summary: "Changes parameters: all of them, or none where one can't be changed so.",
+    complexity: "O(N) for N parameters",
+    arity: -4,
+    tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+    arguments: &[Argument::block(
+        "data",
+        &[Argument::string("parameter"), Argument::string("value")],
+    )
+    .multiple()],
+    run: Run::Engine(Verb::ConfigSet),
+    shows: r#"@resp 2
+> CONFIG SET timeout 100
+OK
+> CONFIG GET timeout
+1) "timeout"
+2) "100"
+> CONFIG SET timeout 0 nonsense 1
+(error) ERR Unknown option or number of arguments for CONFIG SET - 'nonsense'
+> CONFIG GET timeout
+1) "timeout"
+2) "100"
+> CONFIG SET timeout 0
+OK
+"#,
+    ..CONFIG_ROW
+};

@@ -1,0 +1,73 @@
+//! Strings: the commands on the plainest of values.
+
+mod get;
+mod many;
+mod number;
+mod range;
+mod set;
+
+use basalt_keyspace::{Content, Edit, Effect, EntryRef};
+use basalt_resp::{Reply, parse_i64};
+
+use crate::command::{Categories, Command, Group};
+
+pub(crate) const COMMANDS: &[Command] = &[
+    range::APPEND,
+    number::DECR,
+    number::DECRBY,
+    get::GET,
+    get::GETDEL,
+    get::GETEX,
+    range::GETRANGE,
+    get::GETSET,
+    number::INCR,
+    number::INCRBY,
+    number::INCRBYFLOAT,
+    many::MGET,
+    many::MSET,
+    many::MSETNX,
+    set::PSETEX,
+    set::SET,
+    set::SETEX,
+    set::SETNX,
+    range::SETRANGE,
+    range::STRLEN,
+    range::SUBSTR,
+];
+
+/// What the rows of this family have in common.
+const ROW: Command = Command { group: Group::String, also: Categories::STRING, ..Command::ROW };
+
+/// How a string is kept: as an integer where its text is that of one.
+#[inline]
+fn effect_of(value: &[u8], expire_at_ms: Option<u64>) -> Effect<'_> {
+    match parse_i64(value) {
+        Some(value) => Effect::SetInteger { value, expire_at_ms },
+        None => Effect::SetString { value, expire_at_ms, changed: false },
+    }
+}
+
+/// Puts a string in the key's place; with an expiry that is past already, nothing.
+fn put(edit: Edit<'_>, value: &[u8], expire_at_ms: Option<u64>, now_ms: u64) {
+    if expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+        remove(edit);
+    } else {
+        edit.commit(effect_of(value, expire_at_ms));
+    }
+}
+
+fn remove(edit: Edit<'_>) {
+    if edit.entry().is_some() {
+        edit.commit(Effect::Remove { cause: basalt_keyspace::Cause::Deleted });
+    }
+}
+
+/// Answers with a key's string, or with null where there is none.
+#[inline]
+fn answer_content(reply: &mut Reply<'_>, entry: Option<EntryRef<'_>>) {
+    match entry.as_ref().map(|entry| entry.content()) {
+        Some(Content::Bytes(bytes)) => reply.bulk(bytes),
+        Some(Content::Integer(value)) => reply.bulk_integer(value),
+        None => reply.null(),
+    }
+}

@@ -1,0 +1,194 @@
+//! Reading a string: alone, or with a change of its key.
+
+use basalt_keyspace::Effect;
+
+use super::{ROW, answer_content, effect_of, remove};
+use crate::args::{Expiry, Grammar, flag, value};
+use crate::argument::Argument;
+use crate::call::{Call, Outcome};
+use crate::command::{Command, Deprecated, Flags, KeySpec, Run};
+
+pub(super) const GET: Command = Command {
+    name: "get",
+    since: "1.0.0",
+    summary: "Tells the string that a key holds.",
+    arity: 2,
+    flags: Flags::READONLY.or(Flags::FAST),
+    keys: &[KeySpec::at(1, &["RO", "access"])],
+    arguments: &[Argument::KEY],
+    run: Run::Shard(get),
+    shows: r#"> GET greeting
+(nil)
+> SET greeting "hello world"
+OK
+> GET greeting
+"hello world"
+> SET number 42
+OK
+> GET number
+"42"
+> GET greeting number
+(error) ERR wrong number of arguments for 'get' command
+"#,
+    ..ROW
+};
+
+fn get(call: &mut Call<'_>) -> Outcome {
+    let entry = call.keyspace.read(call.database, &call.key);
+    answer_content(&mut call.reply, entry);
+    Ok(())
+}
+
+pub(super) const GETSET: Command = Command {
+    name: "getset",
+    since: "1.0.0",
+    summary: "Sets a key to a string and tells what it held before.",
+    arity: 3,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    keys: &[KeySpec::at(1, &["RW", "access", "update"])],
+    arguments: &[Argument::KEY, Argument::string("value")],
+    deprecated: Some(Deprecated { since: "6.2.0", replaced_by: "`SET` with the `GET` argument" }),
+    run: Run::Shard(getset),
+    shows: r#"> GETSET counter 1
+(nil)
+> GETSET counter 0
+"1"
+> GET counter
+"0"
+> EXPIRE counter 100
+(integer) 1
+> GETSET counter later
+"0"
+> TTL counter
+(integer) -1
+"#,
+    ..ROW
+};
+
+fn getset(call: &mut Call<'_>) -> Outcome {
+    let edit = call.keyspace.read_and_edit(call.database, &call.key);
+    answer_content(&mut call.reply, edit.entry());
+    edit.commit(effect_of(call.args[2], None));
+    Ok(())
+}
+
+pub(super) const GETDEL: Command = Command {
+    name: "getdel",
+    since: "6.2.0",
+    summary: "Hands out a string and removes its key.",
+    arity: 2,
+    flags: Flags::WRITE.or(Flags::FAST),
+    keys: &[KeySpec::at(1, &["RW", "access", "delete"])],
+    arguments: &[Argument::KEY],
+    run: Run::Shard(getdel),
+    shows: r#"> SET token secret
+OK
+> GETDEL token
+"secret"
+> GETDEL token
+(nil)
+> EXISTS token
+(integer) 0
+"#,
+    ..ROW
+};
+
+fn getdel(call: &mut Call<'_>) -> Outcome {
+    let edit = call.keyspace.read_and_edit(call.database, &call.key);
+    answer_content(&mut call.reply, edit.entry());
+    remove(edit);
+    Ok(())
+}
+
+pub(super) const GETEX: Command = Command {
+    name: "getex",
+    since: "6.2.0",
+    summary: "Tells the string that a key holds, and sets or takes away its expiry.",
+    arity: -2,
+    flags: Flags::WRITE.or(Flags::FAST),
+    keys: &[KeySpec::at(1, &["RW", "access", "update"])
+        .because("RW and UPDATE because it changes the TTL")],
+    arguments: &[
+        Argument::KEY,
+        Argument::one_of(
+            "expiration",
+            &[
+                Argument::integer("seconds").after("EX"),
+                Argument::integer("milliseconds").after("PX"),
+                Argument::unix_time("unix-time-seconds").after("EXAT"),
+                Argument::unix_time("unix-time-milliseconds").after("PXAT"),
+                Argument::word("persist", "PERSIST"),
+            ],
+        )
+        .optional(),
+    ],
+    run: Run::Shard(getex),
+    shows: r#"> SET session abc
+OK
+> GETEX session EX 100
+"abc"
+> TTL session
+(integer) 100
+> GETEX session
+"abc"
+> TTL session
+(integer) 100
+> GETEX session PERSIST
+"abc"
+> TTL session
+(integer) -1
+> GETEX session EX 10 PERSIST
+(error) ERR syntax error
+> GETEX session PX 0
+(error) ERR invalid expire time in 'getex' command
+> GETEX session EXAT 1
+"abc"
+> GETEX session
+(nil)
+"#,
+    ..ROW
+};
+
+#[derive(Clone, Copy)]
+pub(super) enum GetexOption {
+    Expire(Expiry),
+    Persist,
+}
+
+pub(super) const GETEX_OPTIONS: Grammar<GetexOption> = Grammar(&[
+    value("ex", GetexOption::Expire(Expiry::Seconds)).of_choice(1),
+    value("px", GetexOption::Expire(Expiry::Milliseconds)).of_choice(1),
+    value("exat", GetexOption::Expire(Expiry::AtSeconds)).of_choice(1),
+    value("pxat", GetexOption::Expire(Expiry::AtMilliseconds)).of_choice(1),
+    flag("persist", GetexOption::Persist).of_choice(1),
+]);
+
+fn getex(call: &mut Call<'_>) -> Outcome {
+    let mut change = None;
+    for option in GETEX_OPTIONS.parse(&call.args[2..]) {
+        change = Some(option?);
+    }
+    let now_ms = call.keyspace.now_ms();
+    let edit = call.keyspace.read_and_edit(call.database, &call.key);
+    let Some(entry) = edit.entry() else {
+        call.reply.null();
+        return Ok(());
+    };
+    let effect = match change {
+        None => None,
+        Some((GetexOption::Persist, _)) => {
+            entry.expire_at_ms().is_some().then_some(Effect::Persist)
+        }
+        Some((GetexOption::Expire(expiry), values)) => {
+            Some(match expiry.positive_moment(values[0], now_ms, "getex")? {
+                past if past <= now_ms => Effect::Remove { cause: basalt_keyspace::Cause::Deleted },
+                at_ms => Effect::ExpireAt { at_ms },
+            })
+        }
+    };
+    answer_content(&mut call.reply, Some(entry));
+    if let Some(effect) = effect {
+        edit.commit(effect);
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Parts of a string.
+
+use basalt_keyspace::{Content, Effect};
+
+use super::{ROW, effect_of};
+use crate::args::integer;
+use crate::argument::Argument;
+use crate::call::{Call, Outcome};
+use crate::command::{Command, Deprecated, Flags, KeySpec, Run};
+use crate::error::CommandError;
+
+pub(super) const STRLEN: Command = Command {
+    name: "strlen",
+    since: "2.2.0",
+    summary: "Tells how long a string is.",
+    arity: 2,
+    flags: Flags::READONLY.or(Flags::FAST),
+    keys: &[KeySpec::at(1, &["RO"])],
+    arguments: &[Argument::KEY],
+    run: Run::Shard(strlen),
+    shows: r#"> SET greeting "hello world"
+OK
+> STRLEN greeting
+(integer) 11
+> STRLEN absent
+(integer) 0
+"#,
+    ..ROW
+};
+
+fn strlen(call: &mut Call<'_>) -> Outcome {
+    let entry = call.keyspace.read(call.database, &call.key);
+    call.reply.integer(entry.map_or(0, |entry| entry.value_len() as i64));
+    Ok(())
+}
+
+pub(super) const APPEND: Command = Command {
+    name: "append",
+    since: "2.0.0",
+    summary: "Adds to the end of a string; a key that holds nothing is set.",
+    complexity: "O(1), counted over many calls, when what is added is short",
+    arity: 3,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    keys: &[KeySpec::at(1, &["RW", "insert"])],
+    arguments: &[Argument::KEY, Argument::string("value")],
+    run: Run::Shard(append),
+    shows: r#"> APPEND line Hello
+(integer) 5
+> APPEND line " World"
+(integer) 11
+> GET line
+"Hello World"
+"#,
+    ..ROW
+};
+
+fn append(call: &mut Call<'_>) -> Outcome {
+    let bytes = call.args[2];
+    let edit = call.keyspace.edit(call.database, &call.key);
+    let Some(len) = edit.entry().map(|entry| entry.value_len()) else {
+        edit.commit(effect_of(bytes, None));
+        call.reply.integer(bytes.len() as i64);
+        return Ok(());
+    };
+    refuse_too_long(len, bytes.len(), call.config.proto_max_bulk_len)?;
+    edit.commit(Effect::Append { bytes });
+    call.reply.integer((len + bytes.len()) as i64);
+    Ok(())
+}
+
+fn refuse_too_long(len: usize, more: usize, max: u64) -> Result<(), CommandError> {
+    if (len as u64).checked_add(more as u64).is_some_and(|total| total <= max) {
+        return Ok(());
+    }
+    Err(CommandError::text("ERR string exceeds maximum allowed size (proto-max-bulk-len)"))
+}
+
+pub(super) const SETRANGE: Command = Command {
+    name: "setrange",
+    since: "2.2.0",
+    summary: "Overwrites a part of a string, from an offset on; what lies before it is filled with zero bytes.",
+    complexity: "O(1) for short values; O(M) for M bytes written",
+    arity: 4,
+    flags: Flags::WRITE.or(Flags::DENYOOM),
+    keys: &[KeySpec::at(1, &["RW", "update"])],
+    arguments: &[Argument::KEY, Argument::integer("offset"), Argument::string("value")],
+    run: Run::Shard(setrange),
+    shows: r#"> SET greeting "Hello World"
+OK
+> SETRANGE greeting 6 Redis
+(integer) 11
+> GET greeting
+"Hello Redis"
+> SETRANGE padded 3 x
+(integer) 4
+> GET padded
+"\x00\x00\x00x"
+> SETRANGE absent 10 ""
+(integer) 0
+> EXISTS absent
+(integer) 0
+> SETRANGE greeting -1 x
+(error) ERR offset is out of range
+"#,
+    ..ROW
+};
+
+fn setrange(call: &mut Call<'_>) -> Outcome {
+    let offset = integer(call.args[2])?;
+    let bytes = call.args[3];
+    let offset =
+        usize::try_from(offset).map_err(|_| CommandError::text("ERR offset is out of range"))?;
+    let edit = call.keyspace.edit(call.database, &call.key);
+    let len = edit.entry().map_or(0, |entry| entry.value_len());
+    if bytes.is_empty() {
+        call.reply.integer(len as i64);
+        return Ok(());
+    }
+    refuse_too_long(offset, bytes.len(), call.config.proto_max_bulk_len)?;
+    edit.commit(Effect::SetRange { offset, bytes });
+    call.reply.integer(len.max(offset + bytes.len()) as i64);
+    Ok(())
+}
+
+const GETRANGE_ROW: Command = Command {
+    complexity: "O(N) for N bytes told",
+    arity: 4,
+    flags: Flags::READONLY,
+    keys: &[KeySpec::at(1, &["RO", "access"])],
+    arguments: &[Argument::KEY, Argument::integer("start"), Argument::integer("end")],
+    run: Run::Shard(getrange),
+    ..ROW
+};
+
+pub(super) const GETRANGE: Command = Command {
+    name: "getrange",
+    since: "2.4.0",
+    summary: "Tells a part of a string; offsets below zero count from its end.",
+    shows: r#"> SET line "This is a string"
+OK
+> GETRANGE line 0 3
+"This"
+> GETRANGE line -3 -1
+"ing"
+> GETRANGE line 10 100
+"string"
+> GETRANGE line 5 2
+""
+> GETRANGE absent 0 -1
+""
+> GETRANGE line a b
+(error) ERR value is not an integer or out of range
+"#,
+    ..GETRANGE_ROW
+};
+
+pub(super) const SUBSTR: Command = Command {
+    name: "substr",
+    since: "1.0.0",
+    summary: "Tells a part of a string: GETRANGE by its first name.",
+    deprecated: Some(Deprecated { since: "2.0.0", replaced_by: "`GETRANGE`" }),
+    shows: r#"> SET line "This is a string"
+OK
+> SUBSTR line 0 3
+"This"
+"#,
+    ..GETRANGE_ROW
+};
+
+fn getrange(call: &mut Call<'_>) -> Outcome {
+    let (start, end) = (integer(call.args[2])?, integer(call.args[3])?);
+    let entry = call.keyspace.read(call.database, &call.key);
+    let mut digits = itoa::Buffer::new();
+    let text = match entry.as_ref().map(|entry| entry.content()) {
+        None => b"",
+        Some(Content::Bytes(bytes)) => bytes,
+        Some(Content::Integer(value)) => digits.format(value).as_bytes(),
+    };
+    call.reply.bulk(part(text, start, end));
+    Ok(())
+}
+
+/// The bytes from `start` to `end`, both included; below zero both count from the end.
+fn part(text: &[u8], start: i64, end: i64) -> &[u8] {
+    // Redis looks at this before it clamps: else both might become 0 and tell the first byte.
+    if start < 0 && end < 0 && start > end {
+        return b"";
+    }
+    let len = text.len() as i64;
+    let from_start = |at: i64| if at < 0 { (len + at).max(0) } else { at };
+    let (start, end) = (from_start(start), from_start(end).min(len - 1));
+    if start > end { b"" } else { &text[start as usize..=end as usize] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_clamped_as_in_redis() {
+        for (start, end, expected) in [
+            (0, 0, "h"),
+            (0, -1, "hello"),
+            (-100, 1, "he"),
+            (-100, -90, "h"),
+            (-90, -100, ""),
+            (5, 9, ""),
+            (4, 9, "o"),
+            (i64::MIN, i64::MAX, "hello"),
+            (i64::MAX, i64::MIN, ""),
+        ] {
+            assert_eq!(part(b"hello", start, end), expected.as_bytes(), "{start} {end}");
+        }
+        assert_eq!(part(b"", 0, -1), b"");
+        assert_eq!(part(b"", -1, -1), b"");
+    }
+
+    #[test]
+    fn lengths_are_refused_beyond_the_limit() {
+        assert!(refuse_too_long(10, 5, 15).is_ok());
+        assert!(refuse_too_long(10, 6, 15).is_err());
+        assert!(refuse_too_long(usize::MAX, 1, u64::MAX).is_err());
+    }
+}
