@@ -11,6 +11,8 @@
 
 mod differential;
 mod pool;
+mod process;
+mod tools;
 mod transcripts;
 
 use std::process::ExitCode;
@@ -26,7 +28,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments = libtest_mimic::Arguments::from_args();
-    let trials = [transcripts::trials(), differential::trials()].into_iter().flatten().collect();
+    let families =
+        [transcripts::trials(), differential::trials(), process::trials(), tools::trials()];
+    let trials = families.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     pool::shut_down();
     conclusion.exit_code()

@@ -7,7 +7,7 @@
 
 use basalt_resp::{Value, decode, encode_request};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,9 +23,15 @@ pub fn request<S: AsRef<[u8]>>(args: &[S]) -> Request {
 /// Where a server listens.
 #[derive(Clone, Debug)]
 pub enum Address {
-    /// A port of 127.0.0.1.
-    Tcp(u16),
+    Tcp(SocketAddr),
     Unix(PathBuf),
+}
+
+impl Address {
+    /// A port of 127.0.0.1.
+    pub fn local(port: u16) -> Self {
+        Address::Tcp((Ipv4Addr::LOCALHOST, port).into())
+    }
 }
 
 /// LIMIT: how long a reply may take before a test fails; slow machines under load stay well below it.
@@ -49,8 +55,8 @@ pub struct Connection {
 impl Connection {
     pub fn open(address: &Address) -> io::Result<Self> {
         let stream = match address {
-            Address::Tcp(port) => {
-                let stream = TcpStream::connect(("127.0.0.1", *port))?;
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address)?;
                 stream.set_nodelay(true)?;
                 Stream::Tcp(stream)
             }

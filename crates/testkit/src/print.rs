@@ -89,7 +89,20 @@ fn map(pairs: &[(Value, Value)], indent: &str, out: &mut String) {
         print_at(key, &inner, out);
         out.pop();
         out.push_str(" => ");
+        if has_many(value) {
+            out.push('\n');
+            out.push_str(&inner);
+        }
         print_at(value, &inner, out);
+    }
+}
+
+/// Lists of more than one element begin on a line of their own within a map.
+fn has_many(value: &Value) -> bool {
+    match value {
+        Value::Array(elements) | Value::Set(elements) | Value::Push(elements) => elements.len() > 1,
+        Value::Map(pairs) => pairs.len() > 1,
+        _ => false,
     }
 }
 
@@ -148,8 +161,12 @@ mod tests {
 
     #[test]
     fn maps_and_sets_have_marks_of_their_own() {
-        let map = Value::Map(vec![(bulk("k"), Value::Set(vec![bulk("x"), bulk("y")]))]);
-        assert_eq!(print(&map), "1# \"k\" => 1~ \"x\"\n   2~ \"y\"\n");
+        let map = Value::Map(vec![
+            (bulk("many"), Value::Set(vec![bulk("x"), bulk("y")])),
+            (bulk("one"), Value::Set(vec![bulk("z")])),
+        ]);
+        let expected = "1# \"many\" => \n   1~ \"x\"\n   2~ \"y\"\n2# \"one\" => 1~ \"z\"\n";
+        assert_eq!(print(&map), expected);
     }
 
     #[test]

@@ -129,13 +129,21 @@ impl std::fmt::Display for NotStarted {
 #[derive(Clone, Debug)]
 pub struct Launch {
     program: Program,
+    config_file: Option<OsString>,
     args: Vec<OsString>,
     ready_within: Duration,
 }
 
 impl Launch {
     pub fn new(program: Program) -> Self {
-        Self { program, args: Vec::new(), ready_within: Duration::from_secs(20) }
+        Self { program, config_file: None, args: Vec::new(), ready_within: Duration::from_secs(20) }
+    }
+
+    /// A configuration file, which comes before all arguments.
+    #[must_use]
+    pub fn config_file(mut self, path: impl Into<OsString>) -> Self {
+        self.config_file = Some(path.into());
+        self
     }
 
     #[must_use]
@@ -189,6 +197,7 @@ impl Launch {
         let port = free_port()?;
         let log = File::create(scratch.path().join("log"))?;
         let child = Command::new(path)
+            .args(&self.config_file)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--dir", &scratch.path().to_string_lossy()])
             .args(self.program.default_args())
@@ -220,7 +229,7 @@ impl Server {
     }
 
     pub fn address(&self) -> Address {
-        Address::Tcp(self.port)
+        Address::local(self.port)
     }
 
     pub fn pid(&self) -> u32 {
@@ -254,6 +263,15 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Sends a signal such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {}", self.pid())])
+            .status()
+            .expect("because every Unix has a shell");
+        assert!(sent.success(), "kill -{name}: {sent}");
     }
 
     /// CPU time of all its threads since its start, user and system.

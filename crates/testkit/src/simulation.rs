@@ -1,0 +1,286 @@
+//! Simulation: a whole server in one thread, its time and the order of all deliveries from one seed.
+//!
+//! Every core is the real engine; only the world around it is made up. A step gives one core, chosen by
+//! chance, some of the messages and some of the bytes that wait for it (never changing the order within
+//! one channel or one connection), and takes away what it sends.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use basalt_commands::config::Config;
+use basalt_engine::{
+    Core, CoreSetup, Message, Now, Peer, ProcessFacts, SessionId, ShutdownRequest, World,
+};
+use basalt_keyspace::ShardId;
+
+use crate::chance::Chance;
+
+/// 2026-01-01: the moment at which simulations begin.
+const EPOCH_MS: u64 = 1_767_225_600_000;
+
+/// A connection of a simulated client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientId(usize);
+
+/// A whole server in one thread.
+pub struct Simulation {
+    cores: Vec<Core>,
+    outside: Outside,
+    clients: Vec<Client>,
+    /// Requests and replies are cut into pieces of chance lengths.
+    pub fragments: bool,
+}
+
+/// What the cores share: channels, time, chance.
+struct Outside {
+    /// By sender and receiver.
+    channels: Vec<Vec<VecDeque<Message>>>,
+    now: Now,
+    chance: Chance,
+    shutdown: Option<ShutdownRequest>,
+    log: Vec<String>,
+}
+
+struct Client {
+    core: usize,
+    session: Option<SessionId>,
+    to_server: VecDeque<u8>,
+    input_ends: bool,
+    from_server: Vec<u8>,
+}
+
+/// One core's view of what lies outside.
+struct View<'a> {
+    outside: &'a mut Outside,
+    core: usize,
+}
+
+impl World for View<'_> {
+    fn send(&mut self, to: ShardId, message: Message) {
+        let channel = &mut self.outside.channels[self.core][to.index()];
+        channel.push_back(message);
+        assert!(
+            channel.len() <= 2 * basalt_engine::limits::MESSAGES_IN_FLIGHT_MAX,
+            "the engine keeps to the channels' bound"
+        );
+    }
+
+    fn random(&mut self) -> u64 {
+        self.outside.chance.next()
+    }
+
+    fn monotonic_us(&mut self) -> u64 {
+        // Time passes while work is done, so that budgets run out.
+        self.outside.now.monotonic_us += 20;
+        self.outside.now.monotonic_us
+    }
+
+    fn process(&mut self) -> ProcessFacts {
+        ProcessFacts::default()
+    }
+
+    fn shutdown(&mut self, request: ShutdownRequest) {
+        self.outside.shutdown = Some(request);
+    }
+
+    fn abort_shutdown(&mut self) -> bool {
+        self.outside.shutdown.take().is_some()
+    }
+
+    fn rewrite_config(&mut self, _: &Config) -> Result<(), String> {
+        Err("the simulation has no configuration file".into())
+    }
+
+    fn stall(&mut self, duration_us: u64) {
+        self.outside.now.monotonic_us += duration_us;
+    }
+
+    fn log(&mut self, line: &str) {
+        self.outside.log.push(line.into());
+    }
+}
+
+impl Simulation {
+    pub fn new(shard_count: usize, config: Config, seed: u64) -> Self {
+        let now = Now { unix_ms: EPOCH_MS, monotonic_us: 1_000_000 };
+        let config = Arc::new(config);
+        let setup = |index| CoreSetup {
+            shard: ShardId(index as u16),
+            shard_count,
+            config: Arc::clone(&config),
+            hash_seed: seed,
+            now,
+        };
+        let channel_row = || (0..shard_count).map(|_| VecDeque::new()).collect();
+        Self {
+            cores: (0..shard_count).map(|index| Core::new(setup(index))).collect(),
+            outside: Outside {
+                channels: (0..shard_count).map(|_| channel_row()).collect(),
+                now,
+                chance: Chance::from_seed(seed),
+                shutdown: None,
+                log: Vec::new(),
+            },
+            clients: Vec::new(),
+            fragments: false,
+        }
+    }
+
+    /// A connection from this machine, pinned to a core.
+    pub fn connect(&mut self, core: usize) -> ClientId {
+        let address = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let port = 10_000 + (self.clients.len() % 50_000) as u16;
+        let peer = Peer::Tcp { remote: address(port), local: address(6379) };
+        let core = core % self.cores.len();
+        let session = self.cores[core].connect(peer).expect("local clients are let in");
+        self.clients.push(Client {
+            core,
+            session: Some(session),
+            to_server: VecDeque::new(),
+            input_ends: false,
+            from_server: Vec::new(),
+        });
+        ClientId(self.clients.len() - 1)
+    }
+
+    /// The client sends bytes; they arrive by and by.
+    pub fn send(&mut self, client: ClientId, bytes: &[u8]) {
+        self.clients[client.0].to_server.extend(bytes);
+    }
+
+    /// The client will send no more but still reads.
+    pub fn end_input(&mut self, client: ClientId) {
+        self.clients[client.0].input_ends = true;
+    }
+
+    /// The client is gone, whatever is under way.
+    pub fn disconnect(&mut self, client: ClientId) {
+        let client = &mut self.clients[client.0];
+        if let Some(session) = client.session.take() {
+            self.cores[client.core].disconnect(session);
+        }
+    }
+
+    /// What the client has received since it was last asked.
+    pub fn take_received(&mut self, client: ClientId) -> Vec<u8> {
+        std::mem::take(&mut self.clients[client.0].from_server)
+    }
+
+    pub fn is_connected(&self, client: ClientId) -> bool {
+        self.clients[client.0].session.is_some()
+    }
+
+    pub fn shutdown(&self) -> Option<ShutdownRequest> {
+        self.outside.shutdown
+    }
+
+    pub fn core(&mut self, index: usize) -> &mut Core {
+        &mut self.cores[index]
+    }
+
+    pub fn shard_count(&self) -> usize {
+        self.cores.len()
+    }
+
+    /// Lets time pass.
+    pub fn advance_ms(&mut self, ms: u64) {
+        self.outside.now.unix_ms += ms;
+        self.outside.now.monotonic_us += ms * 1000;
+    }
+
+    /// One turn of one core. Says whether anything moved or is left to do.
+    pub fn step(&mut self) -> bool {
+        let index = self.outside.chance.below(self.cores.len());
+        self.turn(index)
+    }
+
+    /// Steps until nothing moves any more.
+    pub fn settle(&mut self) {
+        const TURNS_MAX: usize = 10_000_000;
+        for _ in 0..TURNS_MAX {
+            let first = self.outside.chance.below(self.cores.len());
+            let count = self.cores.len();
+            let moved = (0..count).filter(|turn| self.turn((first + turn) % count)).count();
+            if moved == 0 && !self.has_more() {
+                return;
+            }
+        }
+        panic!("the simulation does not come to rest");
+    }
+
+    fn has_more(&self) -> bool {
+        let mail = self.outside.channels.iter().flatten().any(|channel| !channel.is_empty());
+        mail || self.clients.iter().any(|client| {
+            client.session.is_some() && (!client.to_server.is_empty() || client.input_ends)
+        })
+    }
+
+    fn turn(&mut self, index: usize) -> bool {
+        let mut messages = Vec::new();
+        for from in 0..self.cores.len() {
+            let channel = &mut self.outside.channels[from][index];
+            let count = self.outside.chance.below(channel.len() + 1);
+            messages.extend(channel.drain(..count).map(|message| (ShardId(from as u16), message)));
+        }
+        let mut arrived: Vec<(SessionId, Vec<u8>)> = Vec::new();
+        for client in self.clients.iter_mut().filter(|client| client.core == index) {
+            let Some(session) = client.session else { continue };
+            let waiting = client.to_server.len();
+            let count = if self.fragments {
+                self.outside.chance.below(waiting + 1)
+            } else {
+                waiting
+            };
+            if count > 0 {
+                arrived.push((session, client.to_server.drain(..count).collect()));
+            }
+            if client.input_ends && client.to_server.is_empty() {
+                client.input_ends = false;
+                if count == 0 {
+                    self.cores[index].end_of_input(session);
+                } else {
+                    // The end comes after the last bytes were worked.
+                    client.input_ends = true;
+                }
+            }
+        }
+        let received: Vec<(SessionId, &[u8])> =
+            arrived.iter().map(|(session, bytes)| (*session, bytes.as_slice())).collect();
+        let mut moved = !messages.is_empty() || !received.is_empty();
+        let now = self.outside.now;
+        let mut view = View { outside: &mut self.outside, core: index };
+        let turn = self.cores[index].turn(&mut view, now, &received, &mut messages);
+        moved |= turn.busy;
+        moved |= self.deliver(index);
+        moved
+    }
+
+    /// Takes the core's output to its clients.
+    fn deliver(&mut self, index: usize) -> bool {
+        let mut moved = false;
+        let core = &mut self.cores[index];
+        while let Some(session) = core.next_dirty() {
+            let output = core.take_output(session, Vec::new());
+            let owner = |client: &&mut Client| {
+                client.core == index && client.session == Some(session)
+            };
+            let Some(client) = self.clients.iter_mut().find(owner) else { continue };
+            moved |= !output.bytes.is_empty();
+            client.from_server.extend_from_slice(&output.bytes);
+            core.sent(session, output.bytes.len());
+            if output.close {
+                core.disconnect(session);
+                client.session = None;
+            }
+        }
+        while let Some(session) = core.next_aborted() {
+            core.disconnect(session);
+            for client in &mut self.clients {
+                if client.core == index && client.session == Some(session) {
+                    client.session = None;
+                }
+            }
+        }
+        moved
+    }
+}

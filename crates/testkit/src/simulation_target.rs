@@ -1,0 +1,76 @@
+//! A transcript's target inside this process: the real engine on so many shards, in simulated time.
+
+use std::collections::HashMap;
+use std::io;
+
+use basalt_commands::config::Config;
+use basalt_resp::{Value, decode, encode_request};
+
+use crate::simulation::{ClientId, Simulation};
+use crate::client::Request;
+use crate::transcript::{Profile, Target};
+
+/// A simulated server and its clients by name.
+pub struct SimulationTarget {
+    profile: Profile,
+    simulation: Simulation,
+    clients: HashMap<String, ClientId>,
+}
+
+impl SimulationTarget {
+    pub fn new(shard_count: usize, resp: u8, config: Config, seed: u64) -> Self {
+        Self {
+            profile: Profile {
+                program: "ours",
+                resp,
+                shard_count: Some(shard_count),
+                wait_ms_max: u64::MAX,
+            },
+            simulation: Simulation::new(shard_count, config, seed),
+            clients: HashMap::new(),
+        }
+    }
+
+    fn client(&mut self, name: &str) -> io::Result<ClientId> {
+        if let Some(&client) = self.clients.get(name) {
+            return Ok(client);
+        }
+        let client = self.simulation.connect(self.clients.len());
+        self.clients.insert(name.into(), client);
+        if self.profile.resp == 3 {
+            self.ask(client, &[b"HELLO".to_vec(), b"3".to_vec()])?;
+        }
+        Ok(client)
+    }
+
+    fn ask(&mut self, client: ClientId, args: &[Vec<u8>]) -> io::Result<Value> {
+        let mut request = Vec::new();
+        encode_request(args, &mut request);
+        self.simulation.send(client, &request);
+        self.simulation.settle();
+        let reply = self.simulation.take_received(client);
+        match decode(&reply) {
+            Ok(Some((value, len))) if len == reply.len() => Ok(value),
+            other => Err(io::Error::other(format!(
+                "one reply was expected, not {:?} ({other:?})",
+                String::from_utf8_lossy(&reply)
+            ))),
+        }
+    }
+}
+
+impl Target for SimulationTarget {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn execute(&mut self, client: &str, args: &Request) -> io::Result<Value> {
+        let client = self.client(client)?;
+        self.ask(client, args)
+    }
+
+    fn advance_clock(&mut self, ms: u64) {
+        self.simulation.advance_ms(ms);
+        self.simulation.settle();
+    }
+}

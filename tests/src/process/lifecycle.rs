@@ -1,0 +1,221 @@
+//! Start and end: where a server listens, what it makes of its settings, signals, SHUTDOWN.
+
+use super::{Test, launch, start, text};
+use basalt_testkit::client::{Address, Connection};
+use basalt_testkit::process::{Program, Scratch, Server, free_port};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+pub(super) const TESTS: &[(&str, Test)] = &[
+    ("unix_socket", unix_socket),
+    ("several_binds", several_binds),
+    ("sigterm_ends_it", sigterm_ends_it),
+    ("sigint_ends_it", sigint_ends_it),
+    ("shutdown_ends_it", shutdown_ends_it),
+    ("settings_from_file_and_command_line", settings_from_file_and_command_line),
+    ("bad_setting_is_refused", bad_setting_is_refused),
+    ("taken_port_is_refused", taken_port_is_refused),
+    ("config_rewrite", config_rewrite),
+    ("version", version),
+];
+
+pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
+    ("second_signal_ends_it_at_once", second_signal_ends_it_at_once),
+    ("check_config", check_config),
+    ("shipped_config_is_valid", shipped_config_is_valid),
+    ("ready_line", ready_line),
+    ("json_log", json_log),
+];
+
+/// LIMIT: how long a server may take to end when nothing holds it.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+fn unix_socket(program: Program) {
+    let scratch = Scratch::create().unwrap();
+    let path = scratch.path().join("socket");
+    let arg = path.to_string_lossy().into_owned();
+    let server = start(program, &["--unixsocket", &arg, "--unixsocketperm", "700"]);
+    let mut connection = Connection::open(&Address::Unix(path.clone())).unwrap();
+    assert_eq!(text(&mut connection, &["SET", "k", "v"]), "OK");
+    assert_eq!(text(&mut server.connect(), &["GET", "k"]), "\"v\"");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+fn several_binds(program: Program) {
+    let server = start(program, &["--bind", "127.0.0.1 127.0.0.2 -::1"]);
+    for host in ["127.0.0.1", "127.0.0.2"] {
+        let address = format!("{host}:{}", server.port()).parse().unwrap();
+        let mut connection = Connection::open(&Address::Tcp(address)).unwrap();
+        assert_eq!(text(&mut connection, &["PING"]), "PONG", "{host}");
+    }
+    let elsewhere = format!("127.0.0.3:{}", server.port()).parse().unwrap();
+    assert!(Connection::open(&Address::Tcp(elsewhere)).is_err(), "it listens where it should not");
+}
+
+fn assert_ends_well(mut server: Server) {
+    let status = server.wait(ENDS_WITHIN).unwrap_or_else(|| panic!("it still runs"));
+    assert!(status.success(), "it ended with {status}: {}", server.log());
+}
+
+fn sigterm_ends_it(program: Program) {
+    let server = start(program, &[]);
+    let mut connection = server.connect();
+    connection.execute(&["SET", "k", "v"]);
+    server.signal("TERM");
+    assert!(connection.is_closed());
+    assert_ends_well(server);
+}
+
+fn sigint_ends_it(program: Program) {
+    let server = start(program, &[]);
+    server.signal("INT");
+    assert_ends_well(server);
+}
+
+/// While one core is stalled the first signal can't be answered there; the second one doesn't ask.
+fn second_signal_ends_it_at_once(program: Program) {
+    let mut server = start(program, &[]);
+    let mut connection = server.connect();
+    connection.send(&["DEBUG", "SLEEP", "30"]).unwrap();
+    server.signal("TERM");
+    server.signal("TERM");
+    assert!(server.wait(Duration::from_secs(3)).is_some(), "two signals did not end it");
+}
+
+fn shutdown_ends_it(program: Program) {
+    for variant in [&["SHUTDOWN"][..], &["SHUTDOWN", "NOSAVE"], &["shutdown", "now"], &["SHUTDOWN", "NOSAVE", "NOW", "FORCE"]] {
+        let server = start(program, &[]);
+        let mut connection = server.connect();
+        assert_eq!(text(&mut connection, &["SHUTDOWN", "BOGUS"]), "(error) ERR syntax error");
+        connection.send(variant).unwrap();
+        assert!(connection.is_closed(), "{variant:?} was answered");
+        assert_ends_well(server);
+    }
+}
+
+fn settings_from_file_and_command_line(program: Program) {
+    let scratch = Scratch::create().unwrap();
+    let included = scratch.path().join("included.conf");
+    fs::write(&included, "timeout 77\nmaxclients 50\n").unwrap();
+    let config = scratch.path().join("test.conf");
+    let text_of_config = format!(
+        "# A comment\n\n  tcp-keepalive \"120\"\nmaxclients 40\ninclude {}\nproto-max-bulk-len 2mb\n\
+         requirepass \"a \\x41\\\"\"\nsave \"\"\n",
+        included.display()
+    );
+    fs::write(&config, text_of_config).unwrap();
+    let server = match launch(program)
+        .config_file(&config)
+        .args(["--timeout", "88", "--requirepass", "other"])
+        .start()
+    {
+        Ok(server) => server,
+        Err(error) => panic!("{error}"),
+    };
+    let mut connection = server.connect();
+    assert_eq!(text(&mut connection, &["PING"]), "(error) NOAUTH Authentication required.");
+    assert_eq!(text(&mut connection, &["AUTH", "other"]), "OK");
+    for (name, value) in
+        [("timeout", "88"), ("tcp-keepalive", "120"), ("maxclients", "50"), ("proto-max-bulk-len", "2097152")]
+    {
+        let shown = text(&mut connection, &["CONFIG", "GET", name]);
+        assert_eq!(shown, format!("1) \"{name}\"\n2) \"{value}\""));
+    }
+}
+
+fn run(program: Program, args: &[&str]) -> Output {
+    let path = program.server().expect("because the trial is ignored without it");
+    Command::new(path).args(args).output().unwrap()
+}
+
+fn all_output(output: &Output) -> String {
+    let text = [output.stdout.as_slice(), &output.stderr].concat();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn bad_setting_is_refused(program: Program) {
+    let scratch = Scratch::create().unwrap();
+    let config = scratch.path().join("bad.conf");
+    for line in ["no-such-directive 1", "maxclients many", "maxclients", "port 70000", "bind \"unbalanced"] {
+        fs::write(&config, format!("# one\ntimeout 1\n{line}\n")).unwrap();
+        let output = run(program, &[&config.to_string_lossy()]);
+        let said = all_output(&output);
+        assert!(!output.status.success(), "{line} was taken");
+        assert!(said.contains('3') && said.contains(line.split(' ').next().unwrap()), "{line}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
+fn taken_port_is_refused(program: Program) {
+    let server = start(program, &[]);
+    let port = server.port().to_string();
+    let output = run(program, &["--port", &port, "--bind", "127.0.0.1"]);
+    let said = all_output(&output);
+    assert!(!output.status.success());
+    assert!(said.contains("ddress already in use") && !said.contains("panicked"), "{said}");
+    assert_eq!(text(&mut server.connect(), &["PING"]), "PONG");
+}
+
+fn config_rewrite(program: Program) {
+    let scratch = Scratch::create().unwrap();
+    let config = scratch.path().join("rewritten.conf");
+    fs::write(&config, "# kept\ntimeout 5\n").unwrap();
+    let server = match launch(program).config_file(&config).start() {
+        Ok(server) => server,
+        Err(error) => panic!("{error}"),
+    };
+    let mut connection = server.connect();
+    assert_eq!(text(&mut connection, &["CONFIG", "SET", "timeout", "6", "maxclients", "123"]), "OK");
+    assert_eq!(text(&mut connection, &["CONFIG", "REWRITE"]), "OK");
+    let text_now = fs::read_to_string(&config).unwrap();
+    for line in ["# kept", "timeout 6", "maxclients 123"] {
+        assert!(text_now.lines().any(|has| has == line), "{line} is missing in:\n{text_now}");
+    }
+    let again = launch(program).config_file(&config).start();
+    let again = again.expect("because the first one wrote the file itself");
+    let mut connection = again.connect();
+    assert_eq!(text(&mut connection, &["CONFIG", "GET", "maxclients"]), "1) \"maxclients\"\n2) \"123\"");
+}
+
+fn version(program: Program) {
+    let output = run(program, &["--version"]);
+    assert!(output.status.success());
+    assert!(all_output(&output).chars().any(|letter| letter.is_ascii_digit()));
+    assert!(run(program, &["--help"]).status.code().is_some());
+}
+
+fn check_config(program: Program) {
+    let scratch = Scratch::create().unwrap();
+    let config = scratch.path().join("test.conf");
+    let path = config.to_string_lossy().into_owned();
+    fs::write(&config, "timeout 5\nmaxmemory 1gb\n").unwrap();
+    let port = free_port().unwrap().to_string();
+    let output = run(program, &[&path, "--port", &port, "--check-config"]);
+    assert!(output.status.success(), "{}", all_output(&output));
+    fs::write(&config, "timeout 5\nno-such-directive 1\n").unwrap();
+    let output = run(program, &[&path, "--check-config"]);
+    let said = all_output(&output);
+    assert!(!output.status.success() && said.contains("no-such-directive"), "{said}");
+}
+
+fn shipped_config_is_valid(program: Program) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/basalt.conf");
+    let output = run(program, &[path, "--check-config"]);
+    assert!(output.status.success(), "{}", all_output(&output));
+}
+
+fn ready_line(program: Program) {
+    let server = start(program, &[]);
+    let log = server.log();
+    assert!(log.contains("Ready to accept connections"), "{log}");
+    assert!(log.contains(&server.pid().to_string()), "the log does not tell the process id: {log}");
+}
+
+fn json_log(program: Program) {
+    let server = start(program, &["--log-format", "json"]);
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("Ready to accept connections")).unwrap_or_default();
+    assert!(line.starts_with('{') && line.ends_with('}'), "{log}");
+}

@@ -1,0 +1,168 @@
+//! Many clients, slow clients, no clients: what a server does at its limits and when nothing is to be done.
+
+use super::{Test, start, text};
+use basalt_resp::Value;
+use basalt_testkit::client::Connection;
+use basalt_testkit::process::{Program, Server};
+use std::time::{Duration, Instant};
+
+pub(super) const TESTS: &[(&str, Test)] = &[
+    ("client_that_never_reads_is_closed", client_that_never_reads_is_closed),
+    ("maxclients", maxclients),
+    ("many_connects", many_connects),
+    ("thousand_clients_at_once", thousand_clients_at_once),
+    ("idle_clients_are_timed_out", idle_clients_are_timed_out),
+];
+
+pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
+    ("sleeps_without_clients", sleeps_without_clients),
+    ("sleeps_with_1000_idle_clients", sleeps_with_1000_idle_clients),
+    ("memory_stays_bounded_when_nobody_reads", memory_stays_bounded_when_nobody_reads),
+];
+
+/// Waits until the condition holds; panics after ten seconds.
+#[expect(clippy::disallowed_methods, reason = "waiting for a process is about real time")]
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "it did not happen within ten seconds: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn client_count(connection: &mut Connection) -> usize {
+    info_field(connection, "clients", "connected_clients").parse().unwrap()
+}
+
+fn info_field(connection: &mut Connection, section: &str, field: &str) -> String {
+    let info = connection.execute(&["INFO", section]);
+    let info = String::from_utf8_lossy(info.as_bytes().expect("because INFO is text")).into_owned();
+    let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    value.unwrap_or_else(|| panic!("INFO {section} has no {field}: {info}")).to_owned()
+}
+
+fn client_that_never_reads_is_closed(program: Program) {
+    let server = start(program, &["--client-output-buffer-limit", "normal 1mb 0 0"]);
+    let mut other = server.connect();
+    let value = vec![b'v'; 20_000_000];
+    other.execute(&[&b"SET"[..], b"big", &value]);
+    let mut lazy = server.connect();
+    lazy.execute(&["PING"]);
+    assert_eq!(client_count(&mut other), 2);
+    (0..4).for_each(|_| lazy.send(&["GET", "big"]).unwrap());
+    eventually("the client that does not read is closed", || client_count(&mut other) == 1);
+    assert_eq!(text(&mut other, &["PING"]), "PONG");
+    // A client that reads gets the same replies, large as they are, one after the other.
+    if program == Program::Valkey9 {
+        return;
+    }
+    assert_eq!(other.execute(&["STRLEN", "big"]), Value::Integer(20_000_000));
+}
+
+fn maxclients(program: Program) {
+    let server = start(program, &["--maxclients", "4"]);
+    let mut clients: Vec<Connection> = Vec::new();
+    eventually("the client that asked whether it is ready is gone", || {
+        clients.clear();
+        for _ in 0..4 {
+            clients.push(server.connect());
+        }
+        clients.iter_mut().all(|client| client.ask(&["PING"]).is_ok_and(|reply| reply == Value::simple("PONG")))
+    });
+    let mut refused = server.connect();
+    assert_eq!(
+        String::from_utf8_lossy(&refused.read_to_end().unwrap()),
+        "-ERR max number of clients reached\r\n"
+    );
+    clients.pop();
+    eventually("a place is free again", || {
+        server.connect().ask(&["PING"]).is_ok_and(|reply| reply == Value::simple("PONG"))
+    });
+    let rejected = info_field(&mut clients[0], "stats", "rejected_connections");
+    assert_ne!(rejected, "0");
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long it takes is the test")]
+fn many_connects(program: Program) {
+    let server = start(program, &[]);
+    let begin = Instant::now();
+    for _ in 0..5000 {
+        server.connect().execute(&["PING"]);
+    }
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(5), "5000 connects took {took:?}");
+    let mut last = server.connect();
+    eventually("all but one are gone", || client_count(&mut last) == 1);
+}
+
+fn thousand_clients_at_once(program: Program) {
+    let server = start(program, &[]);
+    let mut clients: Vec<Connection> = (0..1000).map(|_| server.connect()).collect();
+    for round in 0..3 {
+        for (index, client) in clients.iter_mut().enumerate() {
+            client.send(&["INCRBY", &format!("key:{index}"), "1"]).unwrap();
+        }
+        for client in &mut clients {
+            assert_eq!(client.receive().unwrap(), Value::Integer(round + 1));
+        }
+    }
+    assert_eq!(client_count(&mut clients[0]), 1000);
+}
+
+fn idle_clients_are_timed_out(program: Program) {
+    let server = start(program, &["--timeout", "1"]);
+    let mut idle = server.connect();
+    idle.set_timeout(Duration::from_secs(10)).unwrap();
+    idle.execute(&["PING"]);
+    assert!(idle.is_closed(), "a client idle for longer than timeout stays");
+}
+
+/// CPU time that the server uses while `watched` passes and nothing is asked of it.
+#[expect(clippy::disallowed_methods, reason = "what a server does in some time needs that time")]
+fn cpu_share_when_idle(server: &Server) -> f64 {
+    // What the last request left to do may still run for a moment.
+    std::thread::sleep(Duration::from_millis(500));
+    let watched = Duration::from_secs(3);
+    let before = server.cpu_time().unwrap();
+    std::thread::sleep(watched);
+    let used = server.cpu_time().unwrap() - before;
+    used.as_secs_f64() / watched.as_secs_f64()
+}
+
+fn sleeps_without_clients(program: Program) {
+    let server = start(program, &[]);
+    let share = cpu_share_when_idle(&server);
+    assert!(share < 0.01, "an idle server uses {:.1} % of a core", share * 100.0);
+}
+
+fn sleeps_with_1000_idle_clients(program: Program) {
+    let server = start(program, &[]);
+    let mut clients: Vec<Connection> = (0..1000).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(|client| drop(client.execute(&["PING"])));
+    let share = cpu_share_when_idle(&server);
+    assert!(share < 0.01, "with 1000 idle clients it uses {:.1} % of a core", share * 100.0);
+    clients.iter_mut().for_each(|client| drop(client.execute(&["PING"])));
+}
+
+/// Without a limit set, a client that asks and asks and never reads must not fill the memory: it is not read any more.
+fn memory_stays_bounded_when_nobody_reads(program: Program) {
+    let server = start(program, &[]);
+    let mut other = server.connect();
+    other.execute(&[&b"SET"[..], b"k", &vec![b'v'; 100_000]]);
+    let before = resident_bytes(&server);
+    let mut lazy = server.connect();
+    lazy.set_timeout(Duration::from_millis(300)).unwrap();
+    let requests = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(1000);
+    // 100 MB of replies per round, until the server takes no more.
+    let taken = (0..200).take_while(|_| lazy.send_bytes(&requests).is_ok()).count();
+    assert_eq!(text(&mut other, &["PING"]), "PONG");
+    let grown = resident_bytes(&server).saturating_sub(before);
+    assert!(grown < 200_000_000, "it grew by {grown} bytes for {taken} rounds");
+}
+
+fn resident_bytes(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
+}

@@ -1,0 +1,50 @@
+//! Tests of the server as a process: bytes on sockets, limits, signals, start and end.
+//!
+//! `process::<name>@<server>`. What holds for every server of this protocol is asked of Valkey too: that shows that
+//! the test is right. The rest is asked of ours only.
+
+mod lifecycle;
+mod limits;
+mod wire;
+
+use basalt_testkit::client::Connection;
+use basalt_testkit::process::{Launch, Program, Server};
+use libtest_mimic::Trial;
+
+/// A test gets the program to start and panics when it is not content.
+type Test = fn(Program);
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let everyone: Vec<(&str, Test)> = [wire::TESTS, limits::TESTS, lifecycle::TESTS].concat();
+    let ours: Vec<(&str, Test)> = [limits::TESTS_OF_OURS, lifecycle::TESTS_OF_OURS].concat();
+    let valkey = everyone.iter().map(|(name, test)| trial(name, *test, Program::Valkey9));
+    let ours = everyone.iter().chain(&ours).map(|(name, test)| trial(name, *test, Program::Ours));
+    ours.chain(valkey).collect()
+}
+
+fn trial(name: &str, test: Test, program: Program) -> Trial {
+    let absent = program != Program::Ours && program.server().is_none();
+    let name = format!("process::{name}@{}", program.name());
+    Trial::test(name, move || {
+        test(program);
+        Ok(())
+    })
+    .with_ignored_flag(absent)
+}
+
+fn start(program: Program, args: &[&str]) -> Server {
+    match launch(program).args(args).start() {
+        Ok(server) => server,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Ours with two shards, so that commands meet keys of their own and of the other.
+fn launch(program: Program) -> Launch {
+    let shards: &[&str] = if program == Program::Ours { &["--shards", "2"] } else { &[] };
+    Launch::new(program).args(shards)
+}
+
+fn text(connection: &mut Connection, args: &[&str]) -> String {
+    basalt_testkit::print::print(&connection.execute(args)).trim_end().to_owned()
+}

@@ -1,0 +1,72 @@
+//! Real tools against the server: benchmarks, redis-cli and client libraries of other languages.
+//!
+//! `tool::<name>@<server>`. As with processes, all but what is ours alone is asked of Valkey too. The libraries lie in
+//! the folder `$BASALT_TEST_CACHE`, which `scripts/test install` fills.
+
+mod benchmark;
+mod cli;
+mod libraries;
+
+use basalt_testkit::process::{Launch, Program, Server};
+use libtest_mimic::Trial;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    [benchmark::trials(), cli::trials(), libraries::trials()].into_iter().flatten().collect()
+}
+
+/// The servers that tools are tried on.
+const SERVERS: [Program; 2] = [Program::Ours, Program::Valkey9];
+
+fn trial(
+    name: &str,
+    program: Program,
+    available: bool,
+    test: impl FnOnce(&Server) + Send + 'static,
+) -> Trial {
+    let absent = !available || (program != Program::Ours && program.server().is_none());
+    let name = format!("tool::{name}@{}", program.name());
+    Trial::test(name, move || {
+        let shards: &[&str] = if program == Program::Ours { &["--shards", "2"] } else { &[] };
+        let server = Launch::new(program).args(shards).start().map_err(|error| error.to_string())?;
+        test(&server);
+        Ok(())
+    })
+    .with_ignored_flag(absent)
+}
+
+/// What a tool printed, and whether it was content.
+struct Said {
+    out: String,
+    err: String,
+    success: bool,
+}
+
+/// Runs a tool that reads `input`, for at most `seconds`.
+fn run(tool: &Path, seconds: u32, args: &[&str], input: &[u8]) -> Said {
+    let mut child = Command::new("timeout")
+        .arg(seconds.to_string())
+        .arg(tool)
+        .args(args)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("because the trial is ignored where the tool is missing");
+    let mut stdin = child.stdin.take().expect("because it is piped");
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // A tool need not read its input to the end.
+            let _ = stdin.write_all(input);
+        });
+        child.wait_with_output().expect("because the tool was started")
+    });
+    Said {
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        success: output.status.success(),
+    }
+}
