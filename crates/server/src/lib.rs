@@ -1,4 +1,31 @@
 //! Server: threads, sockets, files, clocks and signals around the engine.
+//!
+//!   main ──► serve ──► one executor per shard ──► core_loop ──► engine
+//!                                                  │      │
+//!                                                ring    mesh        sockets · other shards
+//!
+//! Invariant: only this room names glommio, io_uring, the clock, the environment and the file system.
+//! Not here: what requests mean (`engine` and below).
 
+mod acceptor;
+mod clock;
+mod config_file;
+mod connections;
+mod core_loop;
+mod engine;
+mod facts;
+mod limits;
+mod listen;
 mod mesh;
+mod node;
+mod outside;
+mod ring;
+mod serve;
+mod spin;
 mod sync;
+
+pub use engine::Engine;
+pub use listen::{ListenError, Listener, listen};
+pub use node::{Facts, Node};
+pub use outside::Outside;
+pub use serve::{Serving, serve};

@@ -66,6 +66,10 @@ pub(crate) fn ports<T>(count: usize, capacity: usize) -> Vec<Port<T>> {
 }
 
 impl<T> Port<T> {
+    pub(crate) fn own(&self) -> usize {
+        self.own
+    }
+
     /// Writes a message to another shard; hands it back where the ring is full.
     pub(crate) fn send(&mut self, to: usize, message: T) -> Result<(), T> {
         let writer = self.outgoing[to].as_mut().expect("because no shard writes to itself");

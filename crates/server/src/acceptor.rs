@@ -1,0 +1,157 @@
+//! Acceptor: takes clients in and pins each to a shard. It lives on the first shard.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+
+use basalt_commands::config::Config;
+
+use crate::limits::MESH_RESERVED;
+use crate::listen::{Listener, TOO_MANY_CLIENTS, refuse};
+use crate::outside::{Outside, Parcel, SocketKind};
+use crate::ring::Ring;
+
+/// How long to leave accepting alone where the process has no descriptor or memory left.
+const RETRY_US: u64 = 100_000;
+/// How soon to look again for room in a mesh ring.
+const FORWARD_US: u64 = 1_000;
+
+pub(crate) struct Acceptor {
+    listeners: Vec<Listener>,
+    /// Listeners that accept nothing at present.
+    resting: Vec<u32>,
+    retry_at_us: Option<u64>,
+    /// For each shard, sockets for which its mesh ring had no room. Bounded by `maxclients`, for they
+    /// count as connections.
+    waiting: Vec<VecDeque<(OwnedFd, SocketKind)>>,
+    /// Where the search for the shard with the fewest connections begins.
+    next: usize,
+    keepalive_s: u32,
+}
+
+impl Acceptor {
+    pub(crate) fn new(listeners: Vec<Listener>, shard_count: usize, config: &Config) -> Self {
+        Self {
+            listeners,
+            resting: Vec::new(),
+            retry_at_us: None,
+            waiting: (0..shard_count).map(|_| VecDeque::new()).collect(),
+            next: 0,
+            keepalive_s: config.tcp_keepalive,
+        }
+    }
+
+    pub(crate) fn start(&self, ring: &mut Ring) {
+        for (listener, number) in self.listeners.iter().zip(0..) {
+            ring.accept(number, listener.socket());
+        }
+    }
+
+    /// Closes the listeners: new clients are refused by the kernel.
+    pub(crate) fn stop(&mut self, ring: &mut Ring) {
+        for (_, number) in self.listeners.iter().zip(0..) {
+            ring.stop_accepting(number);
+        }
+        self.listeners.clear();
+        self.retry_at_us = None;
+    }
+
+    /// Pins an accepted connection. Returns it where it belongs to this very shard.
+    pub(crate) fn accepted<M>(
+        &mut self,
+        listener: u32,
+        socket: OwnedFd,
+        config: &Config,
+        outside: &mut Outside<M>,
+    ) -> Option<(OwnedFd, SocketKind)> {
+        let kind = self.listeners.get(listener as usize)?.kind.clone();
+        self.follow(config);
+        if outside.node.connection_count() >= config.maxclients {
+            outside.node.refused.fetch_add(1, Ordering::Relaxed);
+            refuse(socket, TOO_MANY_CLIENTS);
+            return None;
+        }
+        let shard = self.choose(outside);
+        outside.node.posts[shard].connections.fetch_add(1, Ordering::Relaxed);
+        if shard == outside.shard() {
+            return Some((socket, kind));
+        }
+        self.waiting[shard].push_back((socket, kind));
+        self.forward(shard, outside);
+        None
+    }
+
+    /// Notes that a listener stopped; it goes on at once or a little later.
+    pub(crate) fn ended(&mut self, listener: u32, error: i32, now_us: u64, ring: &mut Ring) {
+        let Some(socket) = self.listeners.get(listener as usize).map(Listener::socket) else {
+            return;
+        };
+        match error {
+            0 | libc::ECONNABORTED | libc::EINTR | libc::EAGAIN => ring.accept(listener, socket),
+            error => {
+                if self.retry_at_us.is_none() {
+                    let error = std::io::Error::from_raw_os_error(error);
+                    tracing::warn!("Error accepting a client connection: {error}");
+                }
+                self.resting.push(listener);
+                self.retry_at_us = Some(now_us + RETRY_US);
+            }
+        }
+    }
+
+    /// Does what had to wait. Returns the moment when there may be more to do.
+    pub(crate) fn look_after<M>(
+        &mut self,
+        now_us: u64,
+        ring: &mut Ring,
+        outside: &mut Outside<M>,
+    ) -> Option<u64> {
+        for shard in 0..self.waiting.len() {
+            self.forward(shard, outside);
+        }
+        if self.retry_at_us.is_some_and(|at_us| at_us <= now_us) {
+            self.retry_at_us = None;
+            for number in std::mem::take(&mut self.resting) {
+                if let Some(listener) = self.listeners.get(number as usize) {
+                    ring.accept(number, listener.socket());
+                }
+            }
+        }
+        let is_waiting = self.waiting.iter().any(|waiting| !waiting.is_empty());
+        let forward_at_us = is_waiting.then_some(now_us + FORWARD_US);
+        self.retry_at_us.into_iter().chain(forward_at_us).min()
+    }
+
+    fn forward<M>(&mut self, shard: usize, outside: &mut Outside<M>) {
+        let waiting = &mut self.waiting[shard];
+        while !waiting.is_empty() && outside.port.room(shard) > MESH_RESERVED {
+            let Some((socket, kind)) = waiting.pop_front() else { return };
+            if outside.send_parcel(shard, Parcel::Socket { socket, kind }).is_err() {
+                unreachable!("the ring had room, and nobody else writes to it");
+            }
+        }
+    }
+
+    /// The shard with the fewest connections; among equals, each in its turn.
+    fn choose<M>(&mut self, outside: &Outside<M>) -> usize {
+        let posts = &outside.node.posts;
+        let count = posts.len();
+        let in_turn = (0..count).map(|step| (self.next + step) % count);
+        let fewest = in_turn.min_by_key(|&shard| posts[shard].connections.load(Ordering::Relaxed));
+        let shard = fewest.unwrap_or(0);
+        self.next = (shard + 1) % count;
+        shard
+    }
+
+    /// Brings the listeners in line with what CONFIG SET changed.
+    fn follow(&mut self, config: &Config) {
+        if self.keepalive_s != config.tcp_keepalive {
+            self.keepalive_s = config.tcp_keepalive;
+            for listener in &self.listeners {
+                if let Err(error) = listener.keep_alive(self.keepalive_s) {
+                    tracing::warn!("tcp-keepalive can't be set: {error}");
+                }
+            }
+        }
+    }
+}

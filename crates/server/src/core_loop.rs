@@ -1,0 +1,507 @@
+//! Core loop: the one task of a shard's executor. A turn of it:
+//!
+//!   ring and mesh ──what came in──► engine ──outputs──► ring ──one enter: submit and wait──► again
+//!
+//! All that came in is worked together, and all answers go out with one submission. While requests come
+//! the loop waits in its own ring; when none came for a while it parks in glommio's hands, and the
+//! ring's bell wakes it.
+//!
+//! LIMIT: a turn works at most `EVENTS_PER_TURN_MAX` completions and a ring's length from each neighbour.
+//! Not here: what requests mean (`engine`), how memory and kernel are kept apart (`ring`).
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use basalt_engine::{Now, SessionId, Turn};
+use basalt_keyspace::ShardId;
+
+use crate::acceptor::Acceptor;
+use crate::connections::{Closing, Connection, Connections};
+use crate::engine::Engine;
+use crate::limits::{EVENTS_PER_TURN_MAX, SPARE_OUTPUT_BYTES_MAX, SPARE_OUTPUTS_MAX};
+use crate::listen;
+use crate::node::{Node, Post, Stage};
+use crate::outside::{Outside, Parcel, SocketKind};
+use crate::ring::{Chunk, Event, Park, ReceiveEnd, Ring, Token};
+use crate::spin::Spin;
+
+/// The longest park. Were a wake-up ever lost, this is how late it would be noticed.
+const PARK_MAX: Duration = Duration::from_millis(100);
+/// How often a loop that never parks lets glommio look after its own.
+const GIVE_WAY_EVERY_US: u64 = 20_000;
+/// How often to look whether all shards are through with what they had to do before the end.
+const DRAIN_LOOK: Duration = Duration::from_millis(2);
+/// How long the end of the process waits for clients that don't read their last replies.
+const DRAIN_MAX_US: u64 = 2_000_000;
+
+pub(crate) struct CoreLoop<E: Engine> {
+    engine: E,
+    outside: Outside<E::Message>,
+    node: Arc<Node>,
+    ring: Ring,
+    park: Park,
+    spin: Spin,
+    connections: Connections,
+    acceptor: Option<Acceptor>,
+    /// What came in since the last turn, in order.
+    received: Vec<(SessionId, Chunk)>,
+    messages: Vec<(ShardId, E::Message)>,
+    /// Ends of connections, to be told after their last bytes were worked.
+    ends: Vec<(Token, End)>,
+    /// Sessions that had something to say while their last output was being sent.
+    again: Vec<SessionId>,
+    /// Connections that found no buffer to receive into.
+    starved: Vec<Token>,
+    /// Chunks of connections that are being closed.
+    unwanted: Vec<Chunk>,
+    spares: Vec<Vec<u8>>,
+    events: Vec<Event>,
+    slices: Vec<(SessionId, &'static [u8])>,
+    /// When something last came in.
+    active_at_us: u64,
+    gave_way_at_us: u64,
+    /// Since when the process is ending, as this shard saw it.
+    draining_since_us: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    OfInput,
+    Broken,
+}
+
+/// What a loop is made from, on the thread where it will run.
+pub(crate) struct Parts<E: Engine> {
+    pub(crate) engine: E,
+    pub(crate) outside: Outside<E::Message>,
+    pub(crate) ring: Ring,
+    pub(crate) acceptor: Option<Acceptor>,
+}
+
+impl<E: Engine> CoreLoop<E> {
+    pub(crate) fn new(parts: Parts<E>) -> io::Result<Self> {
+        let Parts { engine, outside, mut ring, acceptor } = parts;
+        let node = Arc::clone(&outside.node);
+        node.posts[outside.shard()].ring.store(ring.number(), Ordering::Release);
+        if let Some(acceptor) = &acceptor {
+            acceptor.start(&mut ring);
+            ring.watch(node.doorbell());
+        }
+        Ok(Self {
+            park: ring.park()?,
+            spin: Spin::new(engine.config().spin_us),
+            engine,
+            outside,
+            node,
+            ring,
+            connections: Connections::default(),
+            acceptor,
+            received: Vec::new(),
+            messages: Vec::new(),
+            ends: Vec::new(),
+            again: Vec::new(),
+            starved: Vec::new(),
+            unwanted: Vec::new(),
+            spares: Vec::new(),
+            events: Vec::new(),
+            slices: Vec::new(),
+            active_at_us: 0,
+            gave_way_at_us: 0,
+            draining_since_us: None,
+        })
+    }
+
+    /// Runs until the process ends.
+    pub(crate) async fn run(mut self) -> io::Result<()> {
+        loop {
+            let now = self.outside.clock.now();
+            let something = self.collect(now.monotonic_us);
+            let mut turn = self.work(now);
+            self.answer();
+            self.wake_sleepers();
+            let due_us = self.acceptor.as_mut().and_then(|acceptor| {
+                acceptor.look_after(now.monotonic_us, &mut self.ring, &mut self.outside)
+            });
+            turn.wake_at_us = turn.wake_at_us.into_iter().chain(due_us).min();
+            if something || turn.busy {
+                self.active_at_us = now.monotonic_us;
+            }
+            let end_us = self.outside.clock.monotonic_us();
+            self.note_turn(end_us - now.monotonic_us);
+            match self.node.stage() {
+                Stage::Serving => self.rest(turn, end_us).await?,
+                Stage::Draining => self.drain(turn, end_us)?,
+                Stage::Ended => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes in what the ring and the mesh have. False where that is nothing.
+    fn collect(&mut self, now_us: u64) -> bool {
+        let mut events = std::mem::take(&mut self.events);
+        self.ring.drain(&mut events, EVENTS_PER_TURN_MAX);
+        let mut something = !events.is_empty();
+        for event in events.drain(..) {
+            self.take_in(event, now_us);
+        }
+        self.events = events;
+        if self.outside.port.is_empty() {
+            return something;
+        }
+        let mut sockets = Vec::new();
+        let messages = &mut self.messages;
+        let mut parcels = 0;
+        self.outside.port.drain(|from, parcel| {
+            parcels += 1;
+            match parcel {
+                // A node has at most SHARDS_MAX shards, which fit.
+                Parcel::Engine(message) => messages.push((ShardId(from as u16), message)),
+                Parcel::Socket { socket, kind } => sockets.push((socket, kind)),
+            }
+        });
+        self.outside.received += parcels;
+        something |= parcels > 0;
+        for (socket, kind) in sockets {
+            self.connect(socket, &kind);
+        }
+        something
+    }
+
+    fn take_in(&mut self, event: Event, now_us: u64) {
+        match event {
+            Event::Received { token, chunk } => {
+                let open = self.connections.get(token).filter(|one| one.closing == Closing::No);
+                match open.and_then(|connection| connection.session) {
+                    Some(session) => self.received.push((session, chunk)),
+                    None => self.unwanted.push(chunk),
+                }
+            }
+            Event::ReceiveEnded { token, why } => self.receive_ended(token, why),
+            Event::Sent { token, bytes, error } => self.sent(token, bytes, error),
+            Event::Accepted { listener, socket } => {
+                let config = Arc::clone(self.engine.config());
+                let Some(acceptor) = &mut self.acceptor else { return };
+                let own = acceptor.accepted(listener, socket, &config, &mut self.outside);
+                if let Some((socket, kind)) = own {
+                    self.connect(socket, &kind);
+                }
+            }
+            Event::AcceptEnded { listener, error } => {
+                if let Some(acceptor) = &mut self.acceptor {
+                    acceptor.ended(listener, error, now_us, &mut self.ring);
+                }
+            }
+            Event::Doorbell => {
+                self.node.silence_doorbell();
+                self.ring.watch(self.node.doorbell());
+            }
+            Event::WakeFailed { shard, error } => {
+                // Its ring is gone where the process is ending; else it must hear of it.
+                if error != libc::EBADF && error != libc::EBADFD {
+                    self.wake(shard);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, socket: OwnedFd, kind: &SocketKind) {
+        use std::os::fd::AsFd;
+        let Ok(peer) = listen::peer(socket.as_fd(), kind) else {
+            // It has gone already.
+            self.post().connections.fetch_sub(1, Ordering::Relaxed);
+            return;
+        };
+        let token = self.connections.add(Connection::new(socket));
+        match self.engine.connect(peer) {
+            Ok(session) => {
+                self.connections.bind(token, session);
+                self.want_input(token, true);
+            }
+            Err(words) => {
+                let Some(connection) = self.connections.get(token) else { return };
+                connection.closing = Closing::AfterOutput;
+                if words.is_empty() {
+                    self.close(token);
+                } else {
+                    connection.sending = true;
+                    self.ring.send(token, connection.socket(), words);
+                }
+            }
+        }
+    }
+
+    fn receive_ended(&mut self, token: Token, why: ReceiveEnd) {
+        let Some(connection) = self.connections.get(token) else { return };
+        connection.receiving = false;
+        match why {
+            ReceiveEnd::NoBuffers => self.starved.push(token),
+            ReceiveEnd::Stopped => self.receive(token),
+            ReceiveEnd::EndOfInput => {
+                connection.input_ended = true;
+                self.ends.push((token, End::OfInput));
+            }
+            ReceiveEnd::Failed(_) => self.ends.push((token, End::Broken)),
+        }
+        self.finish_closing(token);
+    }
+
+    fn sent(&mut self, token: Token, bytes: Vec<u8>, error: Option<i32>) {
+        let len = bytes.len();
+        self.keep_spare(bytes);
+        let Some(connection) = self.connections.get(token) else { return };
+        connection.sending = false;
+        match (connection.closing, connection.session) {
+            (Closing::Now, _) => self.finish_closing(token),
+            (_, _) if error.is_some() => self.ends.push((token, End::Broken)),
+            (Closing::AfterOutput, _) => self.close(token),
+            (Closing::No, Some(session)) => {
+                if std::mem::take(&mut connection.dirty) {
+                    self.again.push(session);
+                }
+                self.engine.sent(session, len);
+            }
+            (Closing::No, None) => {}
+        }
+    }
+
+    /// Has the engine work what came in.
+    fn work(&mut self, now: Now) -> Turn {
+        let mut slices = recycle(std::mem::take(&mut self.slices));
+        let received = &self.received;
+        slices.extend(received.iter().map(|(session, chunk)| (*session, self.ring.bytes(chunk))));
+        let turn = self.engine.turn(&mut self.outside, now, &slices, &mut self.messages);
+        self.slices = recycle(slices);
+        let chunks = self.received.drain(..).map(|(_, chunk)| chunk);
+        self.ring.release(chunks.chain(self.unwanted.drain(..)));
+        if !self.ends.is_empty() {
+            for (token, end) in std::mem::take(&mut self.ends) {
+                let Some(connection) = self.connections.get(token) else { continue };
+                match (end, connection.session) {
+                    (End::OfInput, Some(session)) => self.engine.end_of_input(session),
+                    (End::OfInput, None) => {}
+                    (End::Broken, _) => self.close(token),
+                }
+            }
+        }
+        if !self.starved.is_empty() {
+            for token in std::mem::take(&mut self.starved) {
+                self.receive(token);
+            }
+        }
+        turn
+    }
+
+    /// Does what the engine wants of its sessions' sockets.
+    fn answer(&mut self) {
+        if !self.again.is_empty() {
+            for session in std::mem::take(&mut self.again) {
+                self.flush(session);
+            }
+        }
+        while let Some(session) = self.engine.next_dirty() {
+            self.flush(session);
+        }
+    }
+
+    fn flush(&mut self, session: SessionId) {
+        let Some((token, connection)) = self.connections.of_session(session) else { return };
+        if connection.sending {
+            connection.dirty = true;
+            return;
+        }
+        let output = self.engine.take_output(session, self.spares.pop().unwrap_or_default());
+        if output.bytes.is_empty() {
+            self.spares.push(output.bytes);
+        } else {
+            connection.sending = true;
+            self.ring.send(token, connection.socket(), output.bytes);
+        }
+        if !output.close {
+            self.want_input(token, output.read);
+        } else if connection.sending {
+            connection.closing = Closing::AfterOutput;
+        } else {
+            self.close(token);
+        }
+    }
+
+    fn want_input(&mut self, token: Token, wanted: bool) {
+        let Some(connection) = self.connections.get(token) else { return };
+        let before = std::mem::replace(&mut connection.wanted, wanted);
+        if wanted {
+            self.receive(token);
+        } else if before && connection.receiving {
+            self.ring.stop_receiving(token);
+        }
+    }
+
+    /// Receives from a connection, if it should.
+    fn receive(&mut self, token: Token) {
+        let Some(connection) = self.connections.get(token) else { return };
+        if connection.lacks_receive() && self.draining_since_us.is_none() {
+            connection.receiving = true;
+            self.ring.receive(token, connection.socket());
+        }
+    }
+
+    /// Ends a session and its connection.
+    fn close(&mut self, token: Token) {
+        let Some(connection) = self.connections.get(token) else { return };
+        connection.closing = Closing::Now;
+        let session = connection.session.take();
+        if connection.receiving {
+            self.ring.stop_receiving(token);
+        }
+        if connection.sending {
+            self.ring.stop_sending(token);
+        }
+        if let Some(session) = session {
+            self.engine.disconnect(session);
+        }
+        self.finish_closing(token);
+    }
+
+    /// Closes the socket once the kernel does nothing with it any more.
+    fn finish_closing(&mut self, token: Token) {
+        let Some(connection) = self.connections.get(token) else { return };
+        if connection.closing == Closing::Now && connection.is_idle() {
+            let socket = self.connections.remove(token);
+            self.ring.close(socket);
+            self.post().connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn keep_spare(&mut self, mut bytes: Vec<u8>) {
+        if bytes.capacity() <= SPARE_OUTPUT_BYTES_MAX && self.spares.len() < SPARE_OUTPUTS_MAX {
+            bytes.clear();
+            self.spares.push(bytes);
+        }
+    }
+
+    fn wake_sleepers(&mut self) {
+        let Self { outside, ring, node, .. } = self;
+        outside.port.sleepers(|shard| {
+            if let Some(number) = node.ring_of(shard) {
+                ring.wake(shard, number);
+            }
+        });
+    }
+
+    fn wake(&mut self, shard: usize) {
+        if let Some(number) = self.node.ring_of(shard) {
+            self.ring.wake(shard, number);
+        }
+    }
+
+    fn post(&self) -> &Post {
+        &self.node.posts[self.outside.shard()]
+    }
+
+    fn note_turn(&self, turn_us: u64) {
+        let longest = &self.post().turn_max_us;
+        if turn_us > longest.load(Ordering::Relaxed) {
+            longest.store(turn_us, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands over what this turn queued, and waits for what comes next, if nothing has to be done now.
+    async fn rest(&mut self, turn: Turn, now_us: u64) -> io::Result<()> {
+        if now_us - self.gave_way_at_us >= GIVE_WAY_EVERY_US {
+            self.ring.enter(None)?;
+            self.park.give_way().await;
+            self.gave_way_at_us = now_us;
+        }
+        let due = turn.wake_at_us.map(|at_us| at_us.saturating_sub(now_us));
+        if turn.busy || due == Some(0) || !self.again.is_empty() {
+            return self.ring.enter(None);
+        }
+        let bound_us = u64::from(self.engine.config().wait_bound_us);
+        let within = |limit: Duration| {
+            due.map_or(limit, |due_us| limit.min(Duration::from_micros(due_us)))
+        };
+        if now_us - self.active_at_us >= bound_us {
+            self.sleep_parked(within(PARK_MAX), now_us).await
+        } else {
+            self.sleep_in_ring(within(Duration::from_micros(bound_us)))
+        }
+    }
+
+    fn sleep_in_ring(&mut self, limit: Duration) -> io::Result<()> {
+        if self.spin.is_worth_it() {
+            self.ring.enter(None)?;
+            let Self { spin, ring, outside, .. } = self;
+            let clock = &outside.clock;
+            let port = &mut outside.port;
+            if spin.until(clock, || ring.has_news() || !port.is_empty()) {
+                return self.ring.enter(None);
+            }
+        }
+        if !self.outside.port.doze() {
+            return self.ring.enter(None);
+        }
+        let result = self.ring.enter(Some(limit));
+        self.outside.port.rise();
+        result
+    }
+
+    async fn sleep_parked(&mut self, limit: Duration, now_us: u64) -> io::Result<()> {
+        if limit < PARK_MAX {
+            self.ring.set_timer(limit);
+        }
+        self.ring.enter(None)?;
+        if self.ring.arm_bell() && self.outside.port.doze() {
+            if self.node.stage() == Stage::Serving {
+                self.park.wait(PARK_MAX).await;
+            }
+            self.outside.port.rise();
+        }
+        self.ring.disarm_bell();
+        self.ring.clear_timer();
+        self.gave_way_at_us = now_us;
+        self.ring.enter(None)
+    }
+
+    /// The end of the process: finishes what was begun, then goes.
+    fn drain(&mut self, turn: Turn, now_us: u64) -> io::Result<()> {
+        let since_us = match self.draining_since_us {
+            Some(since_us) => since_us,
+            None => {
+                self.begin_draining(now_us);
+                now_us
+            }
+        };
+        let quiet = !turn.busy && self.again.is_empty() && !self.connections.is_sending();
+        let post = self.post();
+        post.parcels_sent.store(self.outside.sent, Ordering::Release);
+        post.parcels_received.store(self.outside.received, Ordering::Release);
+        post.quiet.store(quiet, Ordering::Release);
+        if self.node.is_quiet() || now_us - since_us >= DRAIN_MAX_US {
+            self.node.advance(Stage::Ended);
+        }
+        self.ring.enter((!turn.busy).then_some(DRAIN_LOOK))
+    }
+
+    fn begin_draining(&mut self, now_us: u64) {
+        self.draining_since_us = Some(now_us);
+        if let Some(mut acceptor) = self.acceptor.take() {
+            acceptor.stop(&mut self.ring);
+        }
+        for token in self.connections.tokens() {
+            self.want_input(token, false);
+        }
+        for shard in 0..self.node.posts.len() {
+            if shard != self.outside.shard() {
+                self.wake(shard);
+            }
+        }
+    }
+}
+
+/// An empty vector of another lifetime with the memory of this one.
+fn recycle<'to>(mut slices: Vec<(SessionId, &[u8])>) -> Vec<(SessionId, &'to [u8])> {
+    slices.clear();
+    slices.into_iter().map(|_| unreachable!("it was cleared")).collect()
+}

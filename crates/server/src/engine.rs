@@ -1,0 +1,75 @@
+//! What the loop drives: the engine's core, as the loop sees it.
+//!
+//! The loop is written against this and not against `basalt_engine::Core`, so that it can be tested and
+//! measured with an engine that does next to nothing (`tests/toy`).
+
+use std::sync::Arc;
+
+use basalt_commands::config::Config;
+use basalt_engine::{Core, Message, Now, Output, Peer, SessionId, Turn};
+use basalt_keyspace::ShardId;
+
+use crate::Outside;
+
+pub trait Engine {
+    /// What its cores tell each other.
+    type Message: Send + 'static;
+
+    /// See [`Core::connect`].
+    fn connect(&mut self, peer: Peer) -> Result<SessionId, Vec<u8>>;
+    /// See [`Core::end_of_input`].
+    fn end_of_input(&mut self, session: SessionId);
+    /// See [`Core::disconnect`].
+    fn disconnect(&mut self, session: SessionId);
+    /// See [`Core::turn`].
+    fn turn(
+        &mut self,
+        outside: &mut Outside<Self::Message>,
+        now: Now,
+        received: &[(SessionId, &[u8])],
+        messages: &mut Vec<(ShardId, Self::Message)>,
+    ) -> Turn;
+    /// See [`Core::next_dirty`].
+    fn next_dirty(&mut self) -> Option<SessionId>;
+    /// See [`Core::take_output`].
+    fn take_output(&mut self, session: SessionId, spare: Vec<u8>) -> Output;
+    /// See [`Core::sent`].
+    fn sent(&mut self, session: SessionId, bytes: usize);
+    /// The configuration as it is now.
+    fn config(&self) -> &Arc<Config>;
+}
+
+impl Engine for Core {
+    type Message = Message;
+
+    fn connect(&mut self, peer: Peer) -> Result<SessionId, Vec<u8>> {
+        Core::connect(self, peer)
+    }
+    fn end_of_input(&mut self, session: SessionId) {
+        Core::end_of_input(self, session);
+    }
+    fn disconnect(&mut self, session: SessionId) {
+        Core::disconnect(self, session);
+    }
+    fn turn(
+        &mut self,
+        outside: &mut Outside<Message>,
+        now: Now,
+        received: &[(SessionId, &[u8])],
+        messages: &mut Vec<(ShardId, Message)>,
+    ) -> Turn {
+        Core::turn(self, outside, now, received, messages)
+    }
+    fn next_dirty(&mut self) -> Option<SessionId> {
+        Core::next_dirty(self)
+    }
+    fn take_output(&mut self, session: SessionId, spare: Vec<u8>) -> Output {
+        Core::take_output(self, session, spare)
+    }
+    fn sent(&mut self, session: SessionId, bytes: usize) {
+        Core::sent(self, session, bytes);
+    }
+    fn config(&self) -> &Arc<Config> {
+        Core::config(self)
+    }
+}

@@ -1,0 +1,57 @@
+//! Facts: what the kernel tells about this process and machine.
+
+use std::fs;
+
+use basalt_engine::ProcessFacts;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
+use crate::node::Node;
+
+pub(crate) fn gather(node: &Node, monotonic_us: u64) -> ProcessFacts {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
+    let seconds = |time: Option<nix::sys::time::TimeVal>| {
+        time.map_or(0.0, |time| time.num_microseconds() as f64 / 1e6)
+    };
+    ProcessFacts {
+        pid: std::process::id(),
+        uptime_s: monotonic_us / 1_000_000,
+        rss_bytes: rss_bytes().unwrap_or(0),
+        system_memory_bytes: system_memory_bytes().unwrap_or(0),
+        cpu_user_s: seconds(usage.as_ref().map(|usage| usage.user_time())),
+        cpu_system_s: seconds(usage.as_ref().map(|usage| usage.system_time())),
+        executable: node.facts.executable.display().to_string(),
+        config_file: node
+            .facts
+            .config_file
+            .as_ref()
+            .map_or_else(String::new, |path| path.display().to_string()),
+        os: os(),
+        run_id: node.facts.run_id.clone(),
+        tcp_port: node.facts.tcp_port,
+        loop_turn_max_us: node.turn_max_us(),
+        refused_connections: node.refused.load(std::sync::atomic::Ordering::Relaxed),
+    }
+}
+
+fn rss_bytes() -> Option<u64> {
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    let page_bytes = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
+    Some(pages * u64::try_from(page_bytes).ok()?)
+}
+
+fn system_memory_bytes() -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// As `uname -srm` says it.
+fn os() -> String {
+    let Ok(name) = nix::sys::utsname::uname() else { return String::new() };
+    [name.sysname(), name.release(), name.machine()]
+        .map(|part| part.to_string_lossy().into_owned())
+        .join(" ")
+}

@@ -1,0 +1,38 @@
+//! Limits of the server: every queue, buffer, loop and batch that could grow has its bound here.
+
+use basalt_engine::limits::MESSAGES_IN_FLIGHT_MAX;
+
+/// LIMIT: completions worked in one turn of the loop; the rest waits for the next.
+pub(crate) const EVENTS_PER_TURN_MAX: usize = 1024;
+
+/// LIMIT: entries of a ring's submission queue; a fuller turn submits more than once.
+pub(crate) const SUBMISSIONS: u32 = 1024;
+
+/// LIMIT: entries of a ring's completion queue. What doesn't fit is kept by the kernel, at a cost.
+pub(crate) const COMPLETIONS: u32 = 16 * 1024;
+
+/// LIMIT: receive buffers of a ring (a power of two). Where all are in use, connections wait for the
+/// end of the turn.
+pub(crate) const BUFFER_COUNT: u16 = 64;
+
+/// One receive buffer. Together they stay below the size of a last-level cache's share.
+pub(crate) const BUFFER_BYTES: u32 = 64 * 1024;
+
+/// LIMIT: empty output buffers that a shard keeps for its next replies.
+pub(crate) const SPARE_OUTPUTS_MAX: usize = 1024;
+
+/// LIMIT: an output buffer larger than this is freed rather than kept.
+pub(crate) const SPARE_OUTPUT_BYTES_MAX: usize = 32 * 1024;
+
+/// LIMIT: sockets on their way to one shard; the others wait on the accepting shard.
+const SOCKETS_IN_FLIGHT_MAX: usize = 128;
+
+/// What must stay free in a mesh ring for the engine's messages and replies, which are never refused.
+pub(crate) const MESH_RESERVED: usize = 2 * MESSAGES_IN_FLIGHT_MAX;
+
+/// LIMIT: parcels on their way from one shard to another.
+pub(crate) const MESH_CAPACITY: usize =
+    (MESH_RESERVED + SOCKETS_IN_FLIGHT_MAX).next_power_of_two();
+
+/// LIMIT: shards of a process.
+pub(crate) const SHARDS_MAX: usize = 64;

@@ -1,0 +1,168 @@
+//! Node: what all shards of this process share: facts that don't change, counters, and its end.
+//!
+//! Everything here is written rarely or by one shard alone; nothing is a lock.
+
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::clock::Clock;
+use crate::mesh::Padded;
+
+/// What is known of the process before it serves.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub executable: PathBuf,
+    pub config_file: Option<PathBuf>,
+    pub tcp_port: u16,
+    /// 40 hexadecimal digits that no other run has.
+    pub run_id: String,
+}
+
+/// How far the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    Serving,
+    /// Nothing new is accepted; what runs is finished and sent.
+    Draining,
+    /// The shards end.
+    Ended,
+}
+
+#[derive(Debug)]
+pub struct Node {
+    pub(crate) facts: Facts,
+    pub(crate) started: Instant,
+    stage: AtomicU8,
+    /// A shard could not go on.
+    failed: AtomicBool,
+    /// Rung by threads that are no shards; the first shard listens.
+    doorbell: EventFd,
+    /// Clients that were let go because of `maxclients`.
+    pub(crate) refused: AtomicU64,
+    pub(crate) posts: Box<[Padded<Post>]>,
+}
+
+/// What one shard shows to the others.
+#[derive(Debug)]
+pub(crate) struct Post {
+    /// The number of its ring, by which others wake it; negative while it has none.
+    pub(crate) ring: AtomicI32,
+    /// Connections that are pinned to it, or on their way.
+    pub(crate) connections: AtomicU32,
+    /// Its longest turn since the last reset.
+    pub(crate) turn_max_us: AtomicU64,
+    /// While draining: it has nothing left to do or to send.
+    pub(crate) quiet: AtomicBool,
+    /// While draining: parcels it has sent and received in all.
+    pub(crate) parcels_sent: AtomicU64,
+    pub(crate) parcels_received: AtomicU64,
+}
+
+impl Post {
+    fn new() -> Self {
+        Self {
+            ring: AtomicI32::new(-1),
+            connections: AtomicU32::new(0),
+            turn_max_us: AtomicU64::new(0),
+            quiet: AtomicBool::new(false),
+            parcels_sent: AtomicU64::new(0),
+            parcels_received: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Node {
+    pub(crate) fn new(facts: Facts, shard_count: usize) -> std::io::Result<Self> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Ok(Self {
+            facts,
+            started: Clock::origin_now(),
+            stage: AtomicU8::new(Stage::Serving as u8),
+            failed: AtomicBool::new(false),
+            doorbell: EventFd::from_value_and_flags(0, flags)?,
+            refused: AtomicU64::new(0),
+            posts: (0..shard_count).map(|_| Padded(Post::new())).collect(),
+        })
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            stage if stage == Stage::Serving as u8 => Stage::Serving,
+            stage if stage == Stage::Draining as u8 => Stage::Draining,
+            _ => Stage::Ended,
+        }
+    }
+
+    /// Moves on to a later stage; the caller sees to it that sleeping shards notice.
+    pub(crate) fn advance(&self, stage: Stage) {
+        self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+    }
+
+    /// Ends the process gracefully; may be called from any thread.
+    pub fn stop(&self) {
+        self.advance(Stage::Draining);
+        self.ring_doorbell();
+    }
+
+    /// Ends all shards because one of them can't go on.
+    pub(crate) fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+        self.advance(Stage::Ended);
+        self.ring_doorbell();
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    fn ring_doorbell(&self) {
+        // It can only fail where it was rung 2^64 times without being heard.
+        let _ = self.doorbell.write(1);
+    }
+
+    pub(crate) fn doorbell(&self) -> BorrowedFd<'_> {
+        self.doorbell.as_fd()
+    }
+
+    pub(crate) fn silence_doorbell(&self) {
+        // Nothing to read is as good.
+        let _ = self.doorbell.read();
+    }
+
+    /// The number of another shard's ring, once it has one.
+    pub(crate) fn ring_of(&self, shard: usize) -> Option<RawFd> {
+        let ring = self.posts[shard].ring.load(Ordering::Acquire);
+        (ring >= 0).then_some(ring)
+    }
+
+    pub(crate) fn connection_count(&self) -> u32 {
+        self.posts.iter().map(|post| post.connections.load(Ordering::Relaxed)).sum()
+    }
+
+    pub(crate) fn turn_max_us(&self) -> u64 {
+        let turns = self.posts.iter().map(|post| post.turn_max_us.load(Ordering::Relaxed));
+        turns.max().unwrap_or(0)
+    }
+
+    pub(crate) fn reset_counters(&self) {
+        self.refused.store(0, Ordering::Relaxed);
+        for post in &self.posts {
+            post.turn_max_us.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// While draining: whether no shard has work left and no parcel is on its way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let sum = |count: fn(&Post) -> &AtomicU64| -> u64 {
+            self.posts.iter().map(|post| count(post).load(Ordering::Acquire)).sum()
+        };
+        let received = sum(|post| &post.parcels_received);
+        let all_quiet = self.posts.iter().all(|post| post.quiet.load(Ordering::Acquire));
+        all_quiet && received == sum(|post| &post.parcels_sent)
+    }
+}

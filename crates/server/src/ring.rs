@@ -1,0 +1,461 @@
+//! Ring: the `io_uring` of one shard, on which its sockets live.
+//!
+//! Operations are queued and go to the kernel with the next [`Ring::enter`], which also waits; what has
+//! happened is taken out by [`Ring::drain`]. The ring owns whatever the kernel may still touch: output
+//! from [`Ring::send`] to [`Event::Sent`], and the receive buffers, of which callers see chunks.
+//!
+//! Invariant: memory known to the kernel outlives the ring's operations, also when the ring is dropped.
+//! Not here: what a connection is (`connections`), when to wait and for how long (`core_loop`).
+
+#![expect(unsafe_code, reason = "the kernel reads and writes our memory while we go on")]
+
+mod buffers;
+mod park;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::limits::{COMPLETIONS, SUBMISSIONS};
+use buffers::Buffers;
+pub(crate) use buffers::Chunk;
+pub(crate) use park::Park;
+
+/// How often one `enter` goes back to the kernel for work that it put off: it completes only so many
+/// operations at a time, but a fuller turn is cheaper per request.
+const ENTERS_MAX: usize = 16;
+/// How long the kernel may take to cancel what runs when the ring is dropped.
+const CANCEL_TIMEOUT: Timespec = Timespec::new().sec(1);
+
+/// Names a connection in operations and events. `generation` tells an event for a gone connection from
+/// one for its successor at the same index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) index: u32,
+    /// Modulo 2^24.
+    pub(crate) generation: u32,
+}
+
+impl Token {
+    pub(crate) const GENERATION_MASK: u32 = 0x00ff_ffff;
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Received { token: Token, chunk: Chunk },
+    /// The receiving that was armed is over; nothing more comes before it is armed again.
+    ReceiveEnded { token: Token, why: ReceiveEnd },
+    /// All of it was sent, or an error ended it.
+    Sent { token: Token, bytes: Vec<u8>, error: Option<i32> },
+    Accepted { listener: u32, socket: OwnedFd },
+    /// The accepting that was armed is over, with an error or (0) without.
+    AcceptEnded { listener: u32, error: i32 },
+    /// Another thread rang the doorbell.
+    Doorbell,
+    /// A sleeping shard could not be told to wake.
+    WakeFailed { shard: usize, error: i32 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReceiveEnd {
+    /// The client sends no more.
+    EndOfInput,
+    /// All buffers are in use.
+    NoBuffers,
+    /// The kernel stopped for reasons of its own, or was told to.
+    Stopped,
+    Failed(i32),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Receive = 1,
+    Send,
+    Accept,
+    Doorbell,
+    Wake,
+    Timer,
+    /// Ends a wait and means nothing more: wakes from others, failed cancels and closes.
+    Silent,
+}
+
+fn user_data(kind: Kind, index: u32, generation: u32) -> u64 {
+    (kind as u64) << 56 | u64::from(generation & Token::GENERATION_MASK) << 32 | u64::from(index)
+}
+
+fn token_data(kind: Kind, token: Token) -> u64 {
+    user_data(kind, token.index, token.generation)
+}
+
+pub(crate) struct Ring {
+    uring: IoUring,
+    buffers: Buffers,
+    /// Output that the kernel reads, at the index of its connection.
+    sends: Vec<Option<Sending>>,
+    /// Operations that found no room; they go first.
+    backlog: VecDeque<Entry>,
+    /// Signalled by the kernel at a completion, when armed.
+    eventfd: OwnedFd,
+    timer: Box<Timespec>,
+    timer_armed: bool,
+}
+
+struct Sending {
+    bytes: Vec<u8>,
+    sent: usize,
+    fd: RawFd,
+}
+
+/// What the kernel can do beyond what we demand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Abilities {
+    /// Receive buffers are consumed piece by piece.
+    pub(crate) incremental_buffers: bool,
+}
+
+impl Ring {
+    /// Opens a ring, which belongs to the calling thread from then on.
+    pub(crate) fn open() -> io::Result<Self> {
+        let uring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_coop_taskrun()
+            .setup_taskrun_flag()
+            .setup_submit_all()
+            .setup_cqsize(COMPLETIONS)
+            .build(SUBMISSIONS)?;
+        let eventfd = OwnedFd::from(EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC)?);
+        uring.submitter().register_eventfd(eventfd.as_raw_fd())?;
+        let buffers = Buffers::register(&uring.submitter())?;
+        let mut ring = Self {
+            uring,
+            buffers,
+            sends: Vec::new(),
+            backlog: VecDeque::new(),
+            eventfd,
+            timer: Box::new(Timespec::new()),
+            timer_armed: false,
+        };
+        ring.uring.completion().disable_eventfd();
+        Ok(ring)
+    }
+
+    pub(crate) fn abilities(&self) -> Abilities {
+        Abilities { incremental_buffers: self.buffers.is_incremental() }
+    }
+
+    /// The number by which other shards' rings wake this one.
+    pub(crate) fn number(&self) -> RawFd {
+        self.uring.as_raw_fd()
+    }
+
+    /// Receives from the socket until [`Event::ReceiveEnded`].
+    pub(crate) fn receive(&mut self, token: Token, socket: BorrowedFd<'_>) {
+        let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), buffers::GROUP).build();
+        self.push(entry.user_data(token_data(Kind::Receive, token)));
+    }
+
+    /// Ends the receiving, if it runs.
+    pub(crate) fn stop_receiving(&mut self, token: Token) {
+        self.cancel(token_data(Kind::Receive, token));
+    }
+
+    /// Sends the bytes and gives them back with [`Event::Sent`]. One at a time for each connection.
+    pub(crate) fn send(&mut self, token: Token, socket: BorrowedFd<'_>, bytes: Vec<u8>) {
+        let index = token.index as usize;
+        if self.sends.len() <= index {
+            self.sends.resize_with(index + 1, || None);
+        }
+        assert!(self.sends[index].is_none(), "a connection sends one output after the other");
+        self.sends[index] = Some(Sending { bytes, sent: 0, fd: socket.as_raw_fd() });
+        self.send_rest(token_data(Kind::Send, token));
+    }
+
+    /// Ends the sending, if it runs; [`Event::Sent`] tells with an error.
+    pub(crate) fn stop_sending(&mut self, token: Token) {
+        self.cancel(token_data(Kind::Send, token));
+    }
+
+    pub(crate) fn close(&mut self, socket: OwnedFd) {
+        let entry = opcode::Close::new(Fd(socket.into_raw_fd())).build();
+        self.push_silent(entry);
+    }
+
+    /// Accepts connections until [`Event::AcceptEnded`].
+    pub(crate) fn accept(&mut self, listener: u32, socket: BorrowedFd<'_>) {
+        let entry =
+            opcode::AcceptMulti::new(Fd(socket.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
+        self.push(entry.user_data(user_data(Kind::Accept, listener, 0)));
+    }
+
+    pub(crate) fn stop_accepting(&mut self, listener: u32) {
+        self.cancel(user_data(Kind::Accept, listener, 0));
+    }
+
+    /// Watches a doorbell once.
+    pub(crate) fn watch(&mut self, doorbell: BorrowedFd<'_>) {
+        let events = u32::from(libc::POLLIN.cast_unsigned());
+        let entry = opcode::PollAdd::new(Fd(doorbell.as_raw_fd()), events).build();
+        self.push(entry.user_data(user_data(Kind::Doorbell, 0, 0)));
+    }
+
+    /// Wakes the shard whose ring has this number.
+    pub(crate) fn wake(&mut self, shard: usize, number: RawFd) {
+        let silent = user_data(Kind::Silent, 0, 0);
+        let entry = opcode::MsgRingData::new(Fd(number), 0, silent, None).build();
+        let own = user_data(Kind::Wake, shard as u32, 0);
+        self.push(entry.flags(Flags::SKIP_SUCCESS).user_data(own));
+    }
+
+    /// Ends a park at the latest after `delay`; the last call counts.
+    pub(crate) fn set_timer(&mut self, delay: Duration) {
+        self.clear_timer();
+        *self.timer = Timespec::from(delay);
+        let entry = opcode::Timeout::new(&raw const *self.timer).build();
+        self.push(entry.user_data(user_data(Kind::Timer, 0, 0)));
+        // The kernel copies the time when it takes the entry; that is now, so that it may change after.
+        self.submit();
+        self.timer_armed = true;
+    }
+
+    pub(crate) fn clear_timer(&mut self) {
+        if std::mem::take(&mut self.timer_armed) {
+            let entry = opcode::TimeoutRemove::new(user_data(Kind::Timer, 0, 0)).build();
+            self.push_silent(entry);
+        }
+    }
+
+    fn cancel(&mut self, target: u64) {
+        let entry = opcode::AsyncCancel::new(target).build();
+        self.push_silent(entry);
+    }
+
+    fn push_silent(&mut self, entry: Entry) {
+        self.push(entry.flags(Flags::SKIP_SUCCESS).user_data(user_data(Kind::Silent, 0, 0)));
+    }
+
+    fn push(&mut self, entry: Entry) {
+        if !self.backlog.is_empty() || !self.try_push(&entry) {
+            self.submit();
+            if !self.backlog.is_empty() || !self.try_push(&entry) {
+                self.backlog.push_back(entry);
+            }
+        }
+    }
+
+    fn try_push(&mut self, entry: &Entry) -> bool {
+        // SAFETY: what entries point to is owned by this ring and kept until their completion: `sends`,
+        // `timer`, and the registered buffers. All other operations point to nothing.
+        unsafe { self.uring.submission().push(entry) }.is_ok()
+    }
+
+    fn push_backlog(&mut self) {
+        while let Some(entry) = self.backlog.pop_front() {
+            if !self.try_push(&entry) {
+                self.backlog.push_front(entry);
+                return;
+            }
+        }
+    }
+
+    /// Hands the queued operations to the kernel. What it can't take now stays queued.
+    fn submit(&mut self) {
+        let _ = self.uring.submit();
+        self.push_backlog();
+    }
+
+    /// Hands the queued operations to the kernel, and waits for a completion, at most for `wait`.
+    pub(crate) fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        let mut result = match wait {
+            None if !self.needs_kernel() => return Ok(()),
+            None => self.uring.submit(),
+            Some(wait) => {
+                let time = Timespec::from(wait);
+                self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
+            }
+        };
+        self.push_backlog();
+        for _ in 1..ENTERS_MAX {
+            let again = match &result {
+                Ok(_) => self.needs_kernel(),
+                Err(error) => match error.raw_os_error() {
+                    // Time is up, or a signal came, or the kernel wants us to drain first.
+                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => break,
+                    _ => return Err(result.expect_err("because it was just seen")),
+                },
+            };
+            if !again {
+                break;
+            }
+            result = self.uring.submit();
+            self.push_backlog();
+        }
+        Ok(())
+    }
+
+    /// Whether there is something that only an enter brings about.
+    fn needs_kernel(&mut self) -> bool {
+        let queue = self.uring.submission();
+        !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
+    }
+
+    /// Whether an enter or a drain would find something, told without a system call.
+    pub(crate) fn has_news(&mut self) -> bool {
+        !self.uring.completion().is_empty() || self.uring.submission().taskrun()
+    }
+
+    /// Has the kernel signal the parking place at the next completion. False where there is one already.
+    #[must_use]
+    pub(crate) fn arm_bell(&mut self) -> bool {
+        self.uring.completion().enable_eventfd();
+        // Completions put off before the bell was armed don't ring it: have them run now.
+        // SAFETY: no arguments are passed that could be invalid.
+        let _ = unsafe {
+            let get_events = 1;
+            let queued = self.uring.submission().len() as u32;
+            self.uring.submitter().enter::<libc::sigset_t>(queued, 0, get_events, None)
+        };
+        self.uring.completion().is_empty() && self.backlog.is_empty()
+    }
+
+    pub(crate) fn disarm_bell(&mut self) {
+        self.uring.completion().disable_eventfd();
+    }
+
+    /// Where to wait for the bell.
+    pub(crate) fn park(&self) -> io::Result<Park> {
+        Park::new(self.eventfd.try_clone()?)
+    }
+
+    pub(crate) fn bytes(&self, chunk: &Chunk) -> &[u8] {
+        self.buffers.bytes(chunk)
+    }
+
+    /// Gives back the chunks of worked events.
+    pub(crate) fn release(&mut self, chunks: impl Iterator<Item = Chunk>) {
+        self.buffers.release(chunks);
+    }
+
+    /// Takes out what has happened, about `count_max` events at most.
+    pub(crate) fn drain(&mut self, events: &mut Vec<Event>, count_max: usize) {
+        let mut unfinished = 0;
+        loop {
+            if events.len() + 1 >= count_max {
+                break;
+            }
+            let Some(completion) = self.uring.completion().next() else { break };
+            let data = completion.user_data();
+            let token = Token {
+                index: data as u32,
+                generation: (data >> 32) as u32 & Token::GENERATION_MASK,
+            };
+            let result = completion.result();
+            match (data >> 56) as u8 {
+                kind if kind == Kind::Receive as u8 => {
+                    self.received(token, result, completion.flags(), events);
+                }
+                kind if kind == Kind::Send as u8 => {
+                    if let Some(event) = self.sent(token, result) {
+                        events.push(event);
+                    } else {
+                        unfinished += 1;
+                    }
+                }
+                kind if kind == Kind::Accept as u8 => {
+                    accepted(token.index, result, completion.flags(), events);
+                }
+                kind if kind == Kind::Doorbell as u8 => events.push(Event::Doorbell),
+                kind if kind == Kind::Wake as u8 => {
+                    let shard = token.index as usize;
+                    events.push(Event::WakeFailed { shard, error: -result });
+                }
+                kind if kind == Kind::Timer as u8 => self.timer_armed = false,
+                _ => {}
+            }
+        }
+        if unfinished > 0 {
+            self.push_backlog();
+        }
+    }
+
+    fn received(&mut self, token: Token, result: i32, flags: u32, events: &mut Vec<Event>) {
+        if let Some(buffer) = cqueue::buffer_select(flags) {
+            let len = u32::try_from(result).unwrap_or(0);
+            let chunk = self.buffers.filled(buffer, len, cqueue::buffer_more(flags));
+            if len > 0 {
+                events.push(Event::Received { token, chunk });
+            } else {
+                self.buffers.release(std::iter::once(chunk));
+            }
+        }
+        if !cqueue::more(flags) {
+            let why = match -result {
+                0 => ReceiveEnd::EndOfInput,
+                libc::ENOBUFS => ReceiveEnd::NoBuffers,
+                libc::ECANCELED | libc::EINTR | libc::EAGAIN => ReceiveEnd::Stopped,
+                error if error > 0 => ReceiveEnd::Failed(error),
+                _ => ReceiveEnd::Stopped,
+            };
+            events.push(Event::ReceiveEnded { token, why });
+        }
+    }
+
+    /// Notes a send's completion; the kernel may have sent less than all.
+    fn sent(&mut self, token: Token, result: i32) -> Option<Event> {
+        let cell = &mut self.sends[token.index as usize];
+        let sending = cell.as_mut().expect("because a send ends once");
+        sending.sent += usize::try_from(result).unwrap_or(0);
+        if result > 0 && sending.sent < sending.bytes.len() {
+            self.send_rest(token_data(Kind::Send, token));
+            return None;
+        }
+        let bytes = cell.take().map(|sending| sending.bytes).unwrap_or_default();
+        Some(Event::Sent { token, bytes, error: (result < 0).then_some(-result) })
+    }
+
+    fn send_rest(&mut self, data: u64) {
+        let sending = self.sends[data as u32 as usize].as_ref().expect("because it is being sent");
+        let rest = &sending.bytes[sending.sent..];
+        let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let entry = opcode::Send::new(Fd(sending.fd), rest.as_ptr(), len)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build();
+        self.push(entry.user_data(data));
+    }
+}
+
+fn accepted(listener: u32, result: i32, flags: u32, events: &mut Vec<Event>) {
+    if result >= 0 {
+        // SAFETY: the kernel made this descriptor for this completion; nobody else knows it.
+        let socket = unsafe { OwnedFd::from_raw_fd(result) };
+        events.push(Event::Accepted { listener, socket });
+    }
+    if !cqueue::more(flags) {
+        events.push(Event::AcceptEnded { listener, error: (-result).max(0) });
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // What was never submitted must not be while we wait.
+        let cancelled =
+            self.uring.submitter().register_sync_cancel(Some(CANCEL_TIMEOUT), CancelBuilder::any());
+        let quiet = match cancelled {
+            Ok(()) => true,
+            Err(error) => error.raw_os_error() == Some(libc::ENOENT),
+        };
+        if !quiet {
+            // The kernel may still read or write: rather lose the memory than have it reused.
+            std::mem::forget(std::mem::take(&mut self.sends));
+            self.buffers.forget();
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Serve: starts one executor per shard and waits for their end.
+
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use basalt_commands::config::{Auto, Config};
+use basalt_engine::CoreSetup;
+use basalt_keyspace::ShardId;
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+
+use crate::acceptor::Acceptor;
+use crate::core_loop::{CoreLoop, Parts};
+use crate::engine::Engine;
+use crate::limits::{MESH_CAPACITY, SHARDS_MAX};
+use crate::listen::Listener;
+use crate::mesh::{self, Port};
+use crate::node::{Facts, Node};
+use crate::outside::{Outside, Parcel};
+use crate::ring::Ring;
+
+/// Glommio can go to sleep over a task that may run when this timer fires at an unlucky moment, so it
+/// practically never fires. Nothing relies on it: the loop gives way by itself.
+const PREEMPT_TIMER: Duration = Duration::from_secs(3600);
+/// What glommio locks for its file buffers, of which we need next to none.
+const GLOMMIO_IO_BYTES: usize = 64 * 1024;
+/// Entries of each of glommio's rings.
+const GLOMMIO_RING_DEPTH: usize = 64;
+
+/// A running server.
+pub struct Serving {
+    node: Arc<Node>,
+    shards: Vec<ExecutorJoinHandle<io::Result<()>>>,
+}
+
+impl Serving {
+    /// Something by which any thread can end the server.
+    pub fn node(&self) -> Arc<Node> {
+        Arc::clone(&self.node)
+    }
+
+    /// Waits until all shards have ended. An error is why one of them could not go on.
+    pub fn join(self) -> io::Result<()> {
+        let mut result = Ok(());
+        for shard in self.shards {
+            let ended = shard.join().map_err(glommio_error).flatten();
+            result = result.and(ended);
+        }
+        result
+    }
+}
+
+/// Starts the shards. When this returns they all serve.
+pub fn serve<E: Engine + 'static>(
+    config: &Arc<Config>,
+    facts: Facts,
+    listeners: Vec<Listener>,
+    make_engine: fn(CoreSetup) -> E,
+) -> io::Result<Serving> {
+    let cpus = usable_cpus()?;
+    let shard_count = match usize::from(config.shards) {
+        0 => cpus.len().clamp(1, SHARDS_MAX),
+        count => count,
+    };
+    let pin = match config.pin_threads {
+        Auto::Yes => true,
+        Auto::No => false,
+        Auto::Auto => shard_count <= cpus.len(),
+    };
+    let hash_seed = getrandom()?;
+    let node = Arc::new(Node::new(facts, shard_count)?);
+    let mut acceptor = Some(Acceptor::new(listeners, shard_count, config));
+    let (report, reports) = mpsc::channel();
+    let mut shards = Vec::new();
+    for (index, port) in mesh::ports(shard_count, MESH_CAPACITY).into_iter().enumerate() {
+        let beginning = Beginning {
+            index,
+            config: Arc::clone(config),
+            node: Arc::clone(&node),
+            port,
+            acceptor: acceptor.take(),
+            hash_seed,
+            seed: getrandom()?,
+            make_engine,
+        };
+        let placement =
+            if pin { Placement::Fixed(cpus[index % cpus.len()]) } else { Placement::Unbound };
+        let report = report.clone();
+        let shard = LocalExecutorBuilder::new(placement)
+            .name("shard")
+            .preempt_timer(PREEMPT_TIMER)
+            .io_memory(GLOMMIO_IO_BYTES)
+            .ring_depth(GLOMMIO_RING_DEPTH)
+            .spawn(move || beginning.run(report))
+            .map_err(glommio_error)?;
+        shards.push(shard);
+    }
+    drop(report);
+    let serving = Serving { node, shards };
+    for _ in 0..shard_count {
+        // A shard that says nothing has failed before it could; its own words come with the join.
+        let started = reports.recv().unwrap_or_else(|_| Err(io::Error::other("no executor")));
+        if let Err(error) = started {
+            serving.node.fail();
+            return Err(serving.join().err().unwrap_or(error));
+        }
+    }
+    Ok(serving)
+}
+
+/// What a shard takes along to its thread.
+struct Beginning<E: Engine> {
+    index: usize,
+    config: Arc<Config>,
+    node: Arc<Node>,
+    port: Port<Parcel<E::Message>>,
+    acceptor: Option<Acceptor>,
+    hash_seed: u64,
+    seed: u64,
+    make_engine: fn(CoreSetup) -> E,
+}
+
+impl<E: Engine> Beginning<E> {
+    async fn run(self, report: mpsc::Sender<io::Result<()>>) -> io::Result<()> {
+        let node = Arc::clone(&self.node);
+        let core_loop = match self.core_loop() {
+            Ok(core_loop) => core_loop,
+            Err(error) => {
+                // The one who started us waits for it; where it has gone, the node has failed already.
+                let _ = report.send(Err(io::Error::new(error.kind(), error.to_string())));
+                return Err(error);
+            }
+        };
+        let _ = report.send(Ok(()));
+        drop(report);
+        let result = core_loop.run().await;
+        if let Err(error) = &result {
+            tracing::error!("a shard can't go on: {error}");
+            node.fail();
+        }
+        result
+    }
+
+    fn core_loop(self) -> io::Result<CoreLoop<E>> {
+        let mut outside = Outside::new(Arc::clone(&self.node), self.port, self.seed);
+        let engine = (self.make_engine)(CoreSetup {
+            shard: ShardId(self.index as u16),
+            shard_count: self.node.posts.len(),
+            config: self.config,
+            hash_seed: self.hash_seed,
+            now: outside.clock.now(),
+        });
+        CoreLoop::new(Parts { engine, outside, ring: Ring::open()?, acceptor: self.acceptor })
+    }
+}
+
+/// The CPUs that this process may use.
+pub(crate) fn usable_cpus() -> io::Result<Vec<usize>> {
+    let set = sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect())
+}
+
+fn glommio_error<T>(error: glommio::GlommioError<T>) -> io::Error {
+    io::Error::other(error.to_string())
+}
+
+/// A number from the kernel's source of chance.
+pub(crate) fn getrandom() -> io::Result<u64> {
+    use std::io::Read;
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
+}
