@@ -2,7 +2,8 @@
 //!
 //! Every directive becomes a line of configuration, read behind the file and standard input. A value may begin
 //! with `--`, since what follows a directive's name is always its value; only `--save` before another directive
-//! or at the end means `--save ""`, as it did before Redis 7. `"--port 7000"` in one argument is name and value.
+//! or at the end means `--save ""`, as it did before Redis 7. `"--port 7000"` in one argument is name and value,
+//! and what stands before the first `--` is a line too.
 //!
 //! Not here: what the flags in `FLAGS` do, and reading files (`server::cli`).
 
@@ -24,8 +25,8 @@ impl CommandLine {
     /// Words that take no value and are no directives.
     pub const FLAGS: &[&str] = &["-h", "--help", "-V", "-v", "--version", "--check-config"];
 
-    /// Takes the arguments apart (those behind the program's name), or tells which one has no place.
-    pub fn parse(arguments: &[Vec<u8>]) -> Result<Self, String> {
+    /// Takes the arguments apart, those behind the program's name.
+    pub fn parse(arguments: &[Vec<u8>]) -> Self {
         let mut parsed = Self::default();
         let mut rest = arguments;
         if let [first, others @ ..] = rest
@@ -37,8 +38,8 @@ impl CommandLine {
         let mut is_value_due = false;
         while let [argument, others @ ..] = rest {
             let is_at_an_end = others.is_empty() || rest.len() == arguments.len();
-            if is_value_due || !argument.starts_with(b"-") {
-                parsed.add_value(argument)?;
+            if is_value_due {
+                parsed.add_value(argument);
                 is_value_due = false;
             } else if argument == b"-" && is_at_an_end {
                 parsed.reads_stdin = true;
@@ -47,11 +48,11 @@ impl CommandLine {
             } else if let Some(directive) = argument.strip_prefix(b"--") {
                 is_value_due = parsed.add_directive(directive, others);
             } else {
-                parsed.add_value(argument)?;
+                parsed.add_value(argument);
             }
             rest = others;
         }
-        Ok(parsed)
+        parsed
     }
 
     /// Begins a line; tells whether the next argument is its value, whatever it looks like.
@@ -67,14 +68,12 @@ impl CommandLine {
         !has_value && !is_bare_save
     }
 
-    fn add_value(&mut self, value: &[u8]) -> Result<(), String> {
-        let Some(line) = self.lines.last_mut() else {
-            let value = String::from_utf8_lossy(value);
-            return Err(format!("'{value}' is no directive: those begin with two minus signs"));
-        };
-        line.push(b' ');
-        line.extend(words::quoted(value));
-        Ok(())
+    fn add_value(&mut self, value: &[u8]) {
+        let value = words::quoted(value);
+        match self.lines.last_mut() {
+            Some(line) => line.extend([b" ", value.as_slice()].concat()),
+            None => self.lines.push(value),
+        }
     }
 }
 
@@ -82,14 +81,13 @@ impl CommandLine {
 mod tests {
     use super::*;
 
-    fn parse(arguments: &[&str]) -> Result<CommandLine, String> {
+    fn parse(arguments: &[&str]) -> CommandLine {
         let arguments: Vec<Vec<u8>> = arguments.iter().map(|a| a.as_bytes().to_vec()).collect();
         CommandLine::parse(&arguments)
     }
 
     fn lines(arguments: &[&str]) -> Vec<String> {
-        let parsed = parse(arguments).expect("a command line that is right");
-        parsed.lines.into_iter().map(|line| String::from_utf8(line).unwrap()).collect()
+        parse(arguments).lines.into_iter().map(|line| String::from_utf8(line).unwrap()).collect()
     }
 
     #[test]
@@ -115,19 +113,22 @@ mod tests {
 
     #[test]
     fn files_standard_input_and_flags_are_found() {
-        let parsed = parse(&["a.conf", "--port", "1", "--check-config", "-"]).unwrap();
+        let parsed = parse(&["a.conf", "--port", "1", "--check-config", "-"]);
         assert_eq!(parsed.config_file.as_deref(), Some(&b"a.conf"[..]));
         assert!(parsed.reads_stdin);
         assert_eq!(parsed.flags, ["--check-config"]);
         assert_eq!(parsed.lines, [b"port \"1\"".to_vec()]);
-        assert!(parse(&["-", "--port", "1"]).unwrap().reads_stdin);
-        assert!(parse(&["--bind", "-"]).is_ok_and(|parsed| !parsed.reads_stdin));
-        assert_eq!(parse(&["-v"]).unwrap().flags, ["-v"]);
+        assert!(parse(&["-", "--port", "1"]).reads_stdin);
+        assert!(!parse(&["--bind", "-"]).reads_stdin);
+        assert_eq!(parse(&["-v"]).flags, ["-v"]);
     }
 
     #[test]
-    fn values_need_a_directive() {
-        assert!(parse(&["-x"]).unwrap_err().contains("'-x'"));
-        assert!(parse(&["a.conf", "7000"]).unwrap_err().contains("'7000'"));
+    fn words_before_any_directive_are_a_line() {
+        assert_eq!(
+            lines(&["a.conf", "loglevel", "debug", "--hz", "5"]),
+            ["\"loglevel\" \"debug\"", "hz \"5\""]
+        );
+        assert_eq!(lines(&["-x"]), ["\"-x\""]);
     }
 }

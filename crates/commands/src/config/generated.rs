@@ -2,30 +2,31 @@
 //!
 //! `UPDATE=1 cargo test -p basalt-commands generated` writes the files; without `UPDATE` the test compares.
 
+use super::PARAMETERS;
 use super::parameter::{Parameter, Section, Standing};
-use super::{PARAMETERS, find};
 use std::fmt::Write as _;
 
 /// The width that comments are wrapped to.
 const COLUMNS: usize = 96;
 
-/// The parameters that `--help` tells of.
+/// The parameters that `--help` tells of, under their sections.
 const USUAL: &[&str] = &[
-    "port",
     "bind",
+    "port",
     "unixsocket",
-    "requirepass",
     "maxclients",
-    "maxmemory",
-    "maxmemory-policy",
+    "daemonize",
+    "dir",
+    "databases",
     "shards",
     "pipeline-order",
-    "databases",
-    "dir",
-    "daemonize",
     "loglevel",
     "logfile",
     "log-format",
+    "requirepass",
+    "protected-mode",
+    "maxmemory",
+    "maxmemory-policy",
     "metrics-port",
 ];
 
@@ -192,13 +193,21 @@ fn rows(section: Section, standing: Standing) -> impl Iterator<Item = &'static P
 /// The most used parameters, for `--help`.
 pub fn usage() -> String {
     let mut text = String::new();
-    for name in USUAL {
-        let (row, _) =
-            find(name.as_bytes()).expect("because the usual parameters are in the table");
-        let doc = row.paragraphs().next().unwrap_or_default();
-        let _ = writeln!(text, "  --{:<18} {doc} [{}]", row.name, default_word(row));
+    for &section in Section::ALL {
+        let rows = rows(section, Standing::Used).filter(|row| USUAL.contains(&row.name));
+        let lines: String = rows.map(usage_of).collect();
+        if !lines.is_empty() {
+            let _ = write!(text, "  {}\n{lines}\n", section.title());
+        }
     }
     text
+}
+
+fn usage_of(row: &Parameter) -> String {
+    let doc = row.paragraphs().next().unwrap_or_default();
+    let mut wrapped = String::new();
+    wrap(&mut wrapped, &" ".repeat(25), &format!("{doc} [{}]", default_word(row)));
+    format!("    --{:<19}{}", row.name, wrapped.trim_start())
 }
 
 fn default_word(row: &Parameter) -> &str {

@@ -62,10 +62,7 @@ pub struct ConfigError {
 
 impl Display for ConfigError {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.place, self.message)?;
-        if !self.line.is_empty() {
-            write!(formatter, "\n    {}", self.line)?;
-        }
+        write!(formatter, "{}: '{}'\n  {}", self.place, self.line, self.message)?;
         for place in &self.included_at {
             write!(formatter, "\n  included at {place}")?;
         }
@@ -230,7 +227,9 @@ impl Loading<'_, '_> {
                 true => {
                     format!("'{shown}' would be a module's directive, and there are no modules")
                 }
-                false => format!("unknown directive '{shown}'"),
+                false => {
+                    format!("Bad directive or wrong number of arguments: no '{shown}' is known")
+                }
             };
             return Err(Refusal { message, suggestion: suggestion(name) });
         };
@@ -349,7 +348,8 @@ fn without_secrets(line: &[u8], suggestion: Option<&str>) -> String {
         find(name).is_some_and(|(parameter, _)| parameter.is_secret)
             || name.eq_ignore_ascii_case(b"user")
     };
-    if is_secret(name) || suggestion.is_some_and(|meant| is_secret(meant.as_bytes())) {
+    let hides = end < line.len();
+    if hides && is_secret(name) || suggestion.is_some_and(|meant| is_secret(meant.as_bytes())) {
         return format!("{} (hidden)", String::from_utf8_lossy(name));
     }
     let shown: String = String::from_utf8_lossy(line).chars().filter(|c| !c.is_control()).collect();

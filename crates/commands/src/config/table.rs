@@ -166,9 +166,10 @@ parameters! {
         /// How much memory the data may take. 0: no limit.
         "maxmemory" maxmemory: u64 = "0", memory(0, u64::MAX);
 
-        /// Which keys go to make room at `maxmemory`: those least recently or least often used, any, or
-        /// those that expire first; among all keys, or only among those that expire. `noeviction`: none, writes
-        /// are refused.
+        /// Which keys go to make room at `maxmemory`.
+        ///
+        /// Those least recently used (lru), least often used (lfu), any (random) or next to expire (ttl); among all
+        /// keys, or only among those that expire (volatile). `noeviction`: none, writes are refused.
         "maxmemory-policy" maxmemory_policy: EvictionPolicy = "noeviction", EvictionPolicy::KIND;
 
         /// How many keys are compared to find one that goes: more is more exact and takes longer.
