@@ -3,6 +3,7 @@
 //! A command's own transcript stands in its row of the command table, longer ones in `tests/transcripts/<family>/`.
 
 use crate::pool;
+use basalt_commands::table;
 use basalt_testkit::process::Program;
 use basalt_testkit::socket_target::{SocketPlace, SocketTarget};
 use basalt_testkit::transcript::{Transcript, record};
@@ -66,13 +67,18 @@ fn places() -> Vec<SocketPlace> {
 }
 
 fn sources() -> Vec<Source> {
-    transcript_files()
-        .into_iter()
-        .map(|path| Source {
-            name: name_of(&path),
-            text: fs::read_to_string(&path).expect("because its folder was just listed"),
-        })
-        .collect()
+    let files = transcript_files().into_iter().map(|path| Source {
+        name: name_of(&path),
+        text: fs::read_to_string(&path).expect("because its folder was just listed"),
+    });
+    let rows = table::commands()
+        .flat_map(|command| std::iter::once(command).chain(command.subcommands))
+        .filter(|command| !command.shows.is_empty())
+        .map(|command| Source {
+            name: format!("row/{}", command.name),
+            text: command.shows.to_owned(),
+        });
+    rows.chain(files).collect()
 }
 
 fn root() -> PathBuf {

@@ -3,14 +3,19 @@
 //!
 //! Only these words are wildcards: any other `<…>` stands for itself.
 
-/// Whether the lines that came are those that were written.
+/// Whether the lines that came are those that were written. Blanks at the ends of lines don't count,
+/// since editors take them away, and before an open end not those at their beginnings: they depend on how many follow.
 pub fn matches(written: &[String], came: &[String]) -> bool {
     let (written, open_end) = match written.split_last() {
         Some((last, before)) if last == "<any lines>" => (before, true),
         _ => (written, false),
     };
     let enough = if open_end { came.len() >= written.len() } else { came.len() == written.len() };
-    enough && written.iter().zip(came).all(|(written, came)| line_matches(written, came))
+    enough && written.iter().zip(came).all(|(written, came)| {
+        let blanks_before = |line: &str| line.len() - line.trim_start().len();
+        let skip = |line: &str| if open_end { blanks_before(line) } else { 0 };
+        line_matches(written[skip(written)..].trim_end(), came[skip(came)..].trim_end())
+    })
 }
 
 enum Wildcard {
@@ -72,6 +77,13 @@ mod tests {
         ] {
             assert_eq!(line_matches(written, came), fits, "{written} / {came}");
         }
+    }
+
+    #[test]
+    fn blanks() {
+        let lines = |text: &str| vec![text.to_owned(), "<any lines>".to_owned()];
+        assert!(matches(&lines("1) a "), &[" 1) a".to_owned(), " 2) b".to_owned()]));
+        assert!(!matches(&["1) a".to_owned()], &[" 1) a".to_owned()]));
     }
 
     #[test]
