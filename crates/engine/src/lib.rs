@@ -7,10 +7,18 @@
 //! Not here: how bytes travel (`server`), what commands mean (`commands`), how data lies in memory
 //! (`keyspace`, `structures`).
 
+mod coordinate;
 mod core;
+mod gates;
 pub mod limits;
 mod message;
+mod outbox;
+mod resolve;
+mod routes;
 mod session;
+mod shard;
+mod split;
+mod verbs;
 mod world;
 
 pub use crate::core::{Core, CoreSetup, Output, Turn};

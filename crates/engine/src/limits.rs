@@ -1,6 +1,40 @@
 //! Limits of the engine: every queue, buffer, loop and batch that could grow has its bound here.
 
 /// LIMIT: messages that one shard may have on their way to another before it gathers further work in
-/// the next batch. Replies ride back in the request's place, so a ring of twice this length per
+/// the next one. Answers ride back in the request's place, so a ring of twice this length per
 /// direction can never be full.
 pub const MESSAGES_IN_FLIGHT_MAX: usize = 64;
+
+/// LIMIT: requests gathered for one shard before sessions that want to add to them have to wait.
+pub(crate) const OUTBOX_REQUESTS_MAX: usize = 4096;
+/// LIMIT: the same in bytes; a single larger request is taken when nothing else waits.
+pub(crate) const OUTBOX_BYTES_MAX: usize = 8 << 20;
+
+/// LIMIT: requests parsed and staged together. Large enough that the memory of all of them is on its
+/// way at once, small enough that what was fetched is still near when it is worked.
+pub(crate) const STAGE_REQUESTS_MAX: usize = 64;
+/// LIMIT: keys whose memory is fetched together.
+pub(crate) const STAGE_KEYS_MAX: usize = 256;
+/// LIMIT: requests of one connection in one stage, so that a long pipeline leaves room for others.
+pub(crate) const STAGE_REQUESTS_PER_SESSION: usize = 32;
+/// LIMIT: requests worked in one turn; what is left goes on in the next, after new input was read.
+pub(crate) const TURN_REQUESTS_MAX: usize = 4096;
+/// LIMIT: sessions with a backlog that are worked in one turn.
+pub(crate) const TURN_READY_MAX: usize = 256;
+
+/// LIMIT: replies of other shards that one session may wait for before its next request is worked.
+pub(crate) const HOLES_MAX: usize = 1024;
+/// LIMIT: a session with more unsent output than this has its requests left in its backlog.
+pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1 << 20;
+/// LIMIT: reading from a session pauses while its backlog is longer than this part of
+/// `client-query-buffer-limit` and no single request needs more.
+pub(crate) const BACKLOG_READ_PART: usize = 4;
+/// Buffers of this capacity or less stay with an idle session.
+pub(crate) const BUFFER_KEPT_BYTES: usize = 16 << 10;
+
+/// LIMIT: microseconds of a turn that go to expiry and to dropping what was flushed.
+pub(crate) const MAINTENANCE_TURN_US: u64 = 300;
+/// How often sessions are looked over for idleness and output limits.
+pub(crate) const SESSION_CHECK_US: u64 = 100_000;
+/// LIMIT: sessions looked over at a time.
+pub(crate) const SESSION_CHECK_MAX: usize = 512;

@@ -1,6 +1,17 @@
 //! Sessions: what a client has set up, its input that waits and its output that is not sent.
+//!
+//! Replies leave in the order of the requests. While a reply is awaited from another shard its place
+//! is a *hole*; what is answered meanwhile gathers behind it.
 
+use std::collections::VecDeque;
+use std::mem;
 use std::net::SocketAddr;
+
+use basalt_keyspace::{DatabaseId, ShardId};
+use basalt_resp::{Partial, Protocol};
+
+use crate::gates::Armed;
+use crate::limits;
 
 /// A session of one core. `index` is dense and reused, so that the server can keep its own table by it;
 /// `generation` tells a late completion for a gone session from one for its successor.
@@ -15,4 +26,421 @@ pub struct SessionId {
 pub enum Peer {
     Tcp { remote: SocketAddr, local: SocketAddr },
     Unix { path: String },
+}
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// SKIP was just asked for: the next command's reply is dropped.
+    SkipNext,
+    Skip,
+}
+
+/// What a client has set up, and its buffers.
+pub(crate) struct Session {
+    pub id: SessionId,
+    /// CLIENT ID: unique in the process, growing.
+    pub number: u64,
+    pub peer: Peer,
+    pub name: Vec<u8>,
+    pub library_name: Vec<u8>,
+    pub library_version: Vec<u8>,
+    pub protocol: Protocol,
+    pub database: DatabaseId,
+    /// Which gates look at this session's commands at all.
+    pub armed: Armed,
+    pub reply_mode: ReplyMode,
+    pub no_evict: bool,
+    pub no_touch: bool,
+    /// The last command, for CLIENT LIST.
+    pub last_command: &'static str,
+    pub created_us: u64,
+    pub last_used_us: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub commands: u64,
+
+    pub input: Backlog,
+    pub out: Vec<u8>,
+    pub queue: ReplyQueue,
+    /// Bytes taken by the server and not sent yet.
+    pub unsent: usize,
+    /// A coordination is under way: nothing else of this session is worked.
+    pub is_coordinating: bool,
+    /// Where the last request went, for `pipeline-order strict`.
+    pub last_shard: ShardId,
+    /// Its next request found no room in an outbox.
+    pub waits_for_room: bool,
+    pub input_ended: bool,
+    /// No more requests; close when everything is sent.
+    pub is_closing: bool,
+    /// Since when the output is above its soft limit.
+    pub soft_limit_since_us: Option<u64>,
+    /// What the server was last told of reading.
+    pub was_reading: bool,
+    is_dirty: bool,
+    is_ready: bool,
+    /// Already worked in this turn: further input waits for the next pass.
+    pub pass: u64,
+}
+
+/// Input that could not be worked yet.
+#[derive(Default)]
+pub(crate) struct Backlog {
+    pub bytes: Vec<u8>,
+    /// Where the first request that is not worked starts.
+    pub start: usize,
+    /// How many bytes must be there before it is worth looking again.
+    pub need: usize,
+    pub partial: Option<Box<Partial>>,
+}
+
+impl Backlog {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn append(&mut self, more: &[u8]) {
+        if self.start > 0 && self.start * 2 >= self.bytes.len() {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        self.bytes.extend_from_slice(more);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        if self.bytes.capacity() > limits::BUFFER_KEPT_BYTES {
+            self.bytes = Vec::new();
+        }
+        self.bytes.clear();
+        self.start = 0;
+        self.need = 0;
+        self.partial = None;
+    }
+}
+
+/// Replies that wait for earlier ones.
+#[derive(Default)]
+pub(crate) struct ReplyQueue {
+    holes: VecDeque<Hole>,
+    /// The number of the first hole.
+    first: u32,
+    /// What was answered behind the first hole; each hole knows where in it its reply belongs.
+    tail: Vec<u8>,
+    /// Replies that came before those of earlier holes.
+    early: Vec<u8>,
+}
+
+struct Hole {
+    at: usize,
+    /// Where its reply lies in `early`, once it is there.
+    filled: Option<(usize, usize)>,
+}
+
+impl ReplyQueue {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.holes.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.holes.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.tail.len() + self.early.len()
+    }
+
+    /// Keeps a place for a reply that another shard will give.
+    pub(crate) fn open_hole(&mut self) -> u32 {
+        self.holes.push_back(Hole { at: self.tail.len(), filled: None });
+        self.first.wrapping_add(self.holes.len() as u32 - 1)
+    }
+
+    /// Puts a reply into its place, and into `out` all that is in order now.
+    pub(crate) fn fill(&mut self, hole: u32, reply: &[u8], out: &mut Vec<u8>) {
+        let index = hole.wrapping_sub(self.first) as usize;
+        if index > 0 {
+            let start = self.early.len();
+            self.early.extend_from_slice(reply);
+            self.holes[index].filled = Some((start, self.early.len()));
+            return;
+        }
+        let mut written = 0;
+        let mut reply = Some(reply);
+        while let Some(first) = self.holes.front() {
+            let bytes = match (reply.take(), first.filled) {
+                (Some(reply), _) => reply,
+                (None, Some((start, end))) => &self.early[start..end],
+                (None, None) => break,
+            };
+            out.extend_from_slice(&self.tail[written..first.at]);
+            out.extend_from_slice(bytes);
+            written = first.at;
+            self.holes.pop_front();
+            self.first = self.first.wrapping_add(1);
+        }
+        if self.holes.is_empty() {
+            out.extend_from_slice(&self.tail[written..]);
+            self.tail.clear();
+            self.early.clear();
+        } else if written > 0 {
+            self.tail.drain(..written);
+            for hole in &mut self.holes {
+                hole.at -= written;
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Where the next reply is written.
+    #[inline]
+    pub(crate) fn output(&mut self) -> &mut Vec<u8> {
+        if self.queue.is_empty() { &mut self.out } else { &mut self.queue.tail }
+    }
+
+    /// Whether the client is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        match &self.peer {
+            Peer::Tcp { remote, .. } => remote.ip().to_canonical().is_loopback(),
+            Peer::Unix { .. } => true,
+        }
+    }
+
+    /// All output that is not sent.
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.out.len() + self.unsent + self.queue.bytes()
+    }
+
+    /// Whether its next request may be worked.
+    #[inline]
+    pub(crate) fn may_run(&self) -> bool {
+        !self.is_coordinating && !self.is_closing
+    }
+
+    /// Whether it could end: nothing is under way and nothing waits that could still be worked.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.queue.is_empty() && !self.is_coordinating && (self.is_closing || !self.has_work())
+    }
+
+    /// Whether its backlog may hold a whole request.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.input.is_empty() && self.input.len() >= self.input.need
+    }
+}
+
+/// All sessions of a core.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    places: Vec<Place>,
+    free: Vec<u32>,
+    count: usize,
+    /// Sessions whose output, reading or closing changed.
+    dirty: VecDeque<SessionId>,
+    /// Sessions whose backlog can be worked.
+    ready: VecDeque<SessionId>,
+    /// Sessions to be cut off at once, sent or not.
+    aborted: Vec<SessionId>,
+}
+
+#[derive(Default)]
+struct Place {
+    generation: u32,
+    session: Option<Box<Session>>,
+}
+
+impl Sessions {
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn open(&mut self, number: u64, peer: Peer, now_us: u64) -> &mut Session {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            (self.places.len() - 1) as u32
+        });
+        self.count += 1;
+        let place = &mut self.places[index as usize];
+        let id = SessionId { index, generation: place.generation };
+        place.session.insert(Box::new(Session {
+            id,
+            number,
+            peer,
+            name: Vec::new(),
+            library_name: Vec::new(),
+            library_version: Vec::new(),
+            protocol: Protocol::Resp2,
+            database: DatabaseId(0),
+            armed: Armed::default(),
+            reply_mode: ReplyMode::On,
+            no_evict: false,
+            no_touch: false,
+            last_command: "NULL",
+            created_us: now_us,
+            last_used_us: now_us,
+            bytes_in: 0,
+            bytes_out: 0,
+            commands: 0,
+            input: Backlog::default(),
+            out: Vec::new(),
+            queue: ReplyQueue::default(),
+            unsent: 0,
+            is_coordinating: false,
+            last_shard: ShardId(0),
+            waits_for_room: false,
+            input_ended: false,
+            is_closing: false,
+            soft_limit_since_us: None,
+            was_reading: true,
+            is_dirty: false,
+            is_ready: false,
+            pass: 0,
+        }))
+    }
+
+    pub(crate) fn close(&mut self, id: SessionId) -> Option<Box<Session>> {
+        let place = self.places.get_mut(id.index as usize)?;
+        if place.generation != id.generation {
+            return None;
+        }
+        let session = place.session.take()?;
+        place.generation = place.generation.wrapping_add(1);
+        self.free.push(id.index);
+        self.count -= 1;
+        Some(session)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: SessionId) -> Option<&Session> {
+        let place = self.places.get(id.index as usize)?;
+        if place.generation == id.generation { place.session.as_deref() } else { None }
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        let place = self.places.get_mut(id.index as usize)?;
+        if place.generation == id.generation { place.session.as_deref_mut() } else { None }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.places.iter().filter_map(|place| place.session.as_deref())
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.places.iter_mut().filter_map(|place| place.session.as_deref_mut())
+    }
+
+    /// The session at a place, if there is one, and whether there are further places.
+    pub(crate) fn at(&self, index: usize) -> (Option<SessionId>, bool) {
+        let id = self.places.get(index).and_then(|place| Some(place.session.as_ref()?.id));
+        (id, index + 1 < self.places.len())
+    }
+
+    /// The server should look at the session.
+    #[inline]
+    pub(crate) fn mark_dirty(&mut self, id: SessionId) {
+        if let Some(session) = self.get_mut(id)
+            && !mem::replace(&mut session.is_dirty, true)
+        {
+            self.dirty.push_back(id);
+        }
+    }
+
+    pub(crate) fn next_dirty(&mut self) -> Option<SessionId> {
+        while let Some(id) = self.dirty.pop_front() {
+            if let Some(session) = self.get_mut(id) {
+                session.is_dirty = false;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// The session's backlog should be worked, if there is something in it.
+    pub(crate) fn mark_ready(&mut self, id: SessionId) {
+        if let Some(session) = self.get_mut(id)
+            && session.may_run()
+            && session.has_work()
+            && !mem::replace(&mut session.is_ready, true)
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    pub(crate) fn next_ready(&mut self) -> Option<SessionId> {
+        while let Some(id) = self.ready.pop_front() {
+            if let Some(session) = self.get_mut(id) {
+                session.is_ready = false;
+                if session.may_run() {
+                    return Some(id);
+                }
+            }
+        }
+        None
+    }
+
+    pub(crate) fn ready_count(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// The session is to be cut off, whatever is not sent.
+    pub(crate) fn abort(&mut self, id: SessionId) {
+        if let Some(session) = self.get_mut(id) {
+            session.is_closing = true;
+            self.aborted.push(id);
+        }
+    }
+
+    pub(crate) fn next_aborted(&mut self) -> Option<SessionId> {
+        self.aborted.pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_leave_in_the_order_of_requests() {
+        let mut queue = ReplyQueue::default();
+        let mut out = Vec::new();
+        let first = queue.open_hole();
+        queue.tail.extend_from_slice(b"b");
+        let second = queue.open_hole();
+        let third = queue.open_hole();
+        queue.tail.extend_from_slice(b"e");
+        queue.fill(third, b"d", &mut out);
+        assert!(out.is_empty());
+        queue.fill(first, b"a", &mut out);
+        assert_eq!(out, b"ab");
+        let fourth = queue.open_hole();
+        queue.fill(second, b"c", &mut out);
+        assert_eq!(out, b"abcde"[..4].to_vec());
+        queue.fill(fourth, b"f", &mut out);
+        assert_eq!(out, b"abcdef");
+        assert!(queue.is_empty() && queue.bytes() == 0);
+        let again = queue.open_hole();
+        queue.fill(again, b"g", &mut out);
+        assert_eq!(out, b"abcdefg");
+    }
+
+    #[test]
+    fn a_place_used_again_is_another_session() {
+        let mut sessions = Sessions::default();
+        let peer = Peer::Unix { path: String::new() };
+        let first = sessions.open(1, peer.clone(), 0).id;
+        assert!(sessions.close(first).is_some());
+        let second = sessions.open(2, peer, 0).id;
+        assert_eq!(first.index, second.index);
+        assert!(sessions.get(first).is_none() && sessions.close(first).is_none());
+        assert_eq!(sessions.get(second).expect("it is open").number, 2);
+    }
 }

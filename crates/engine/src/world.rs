@@ -40,6 +40,10 @@ pub struct ProcessFacts {
     pub os: String,
     pub run_id: String,
     pub tcp_port: u16,
+    /// The longest turn of any shard's loop since the start or the last reset.
+    pub loop_turn_max_us: u64,
+    /// Clients that were let go because of `maxclients`.
+    pub refused_connections: u64,
 }
 
 /// All that is not ours.
@@ -52,6 +56,8 @@ pub trait World {
     /// Microseconds that never run backwards, read afresh: for budgets within a turn.
     fn monotonic_us(&mut self) -> u64;
     fn process(&mut self) -> ProcessFacts;
+    /// CONFIG RESETSTAT: forgets the counters among the [`ProcessFacts`].
+    fn reset_process_counters(&mut self);
     /// Ends the process, once this turn's output is on its way.
     fn shutdown(&mut self, request: ShutdownRequest);
     /// SHUTDOWN ABORT: false where no shutdown is under way.

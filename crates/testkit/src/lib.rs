@@ -7,6 +7,8 @@ pub mod client;
 pub mod differential;
 pub mod print;
 pub mod process;
+pub mod simulation;
+pub mod simulation_target;
 pub mod socket_target;
 pub mod transcript;
 pub mod wildcard;

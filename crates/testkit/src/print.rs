@@ -40,7 +40,9 @@ fn is_list(value: &Value) -> bool {
 fn print_at(value: &Value, indent: &str, out: &mut String) {
     match value {
         Value::Simple(text) => line(out, &lossy(text)),
-        Value::Error(text) | Value::BulkError(text) => line(out, &format!("(error) {}", lossy(text))),
+        Value::Error(text) | Value::BulkError(text) => {
+            line(out, &format!("(error) {}", lossy(text)))
+        }
         Value::Integer(number) => line(out, &format!("(integer) {number}")),
         Value::Double(number) => line(out, &format!("(double) {number}")),
         Value::BigNumber(digits) => line(out, &format!("(big number) {digits}")),

@@ -69,7 +69,11 @@ fn our_server() -> Option<PathBuf> {
         return Some(PathBuf::from(path)).filter(|path| path.is_file());
     }
     let test = std::env::current_exe().ok()?;
-    test.ancestors().skip(1).take(2).map(|dir| dir.join("basalt-server")).find(|path| path.is_file())
+    test.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join("basalt-server"))
+        .find(|path| path.is_file())
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {

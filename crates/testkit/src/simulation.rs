@@ -226,11 +226,8 @@ impl Simulation {
         for client in self.clients.iter_mut().filter(|client| client.core == index) {
             let Some(session) = client.session else { continue };
             let waiting = client.to_server.len();
-            let count = if self.fragments {
-                self.outside.chance.below(waiting + 1)
-            } else {
-                waiting
-            };
+            let count =
+                if self.fragments { self.outside.chance.below(waiting + 1) } else { waiting };
             if count > 0 {
                 arrived.push((session, client.to_server.drain(..count).collect()));
             }
@@ -261,9 +258,8 @@ impl Simulation {
         let core = &mut self.cores[index];
         while let Some(session) = core.next_dirty() {
             let output = core.take_output(session, Vec::new());
-            let owner = |client: &&mut Client| {
-                client.core == index && client.session == Some(session)
-            };
+            let owner =
+                |client: &&mut Client| client.core == index && client.session == Some(session);
             let Some(client) = self.clients.iter_mut().find(owner) else { continue };
             moved |= !output.bytes.is_empty();
             client.from_server.extend_from_slice(&output.bytes);

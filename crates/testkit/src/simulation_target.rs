@@ -6,8 +6,8 @@ use std::io;
 use basalt_commands::config::Config;
 use basalt_resp::{Value, decode, encode_request};
 
-use crate::simulation::{ClientId, Simulation};
 use crate::client::Request;
+use crate::simulation::{ClientId, Simulation};
 use crate::transcript::{Profile, Target};
 
 /// A simulated server and its clients by name.

@@ -94,7 +94,10 @@ impl Target for SocketTarget {
         self.connection(client)?.ask(args)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the clock of a server process is the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the clock of a server process is the wall clock"
+    )]
     fn advance_clock(&mut self, ms: u64) {
         std::thread::sleep(Duration::from_millis(ms));
     }

@@ -249,8 +249,7 @@ struct Reader {
 
 impl Default for Reader {
     fn default() -> Self {
-        let transcript =
-            Transcript { shard_count: None, not_for_oracles: None, steps: Vec::new() };
+        let transcript = Transcript { shard_count: None, not_for_oracles: None, steps: Vec::new() };
         Self {
             transcript,
             client: "main".to_owned(),
@@ -359,10 +358,7 @@ pub fn split_args(line: &str) -> Result<Request, String> {
     }
 }
 
-fn quoted(
-    bytes: &mut std::iter::Peekable<impl Iterator<Item = u8>>,
-    quote: u8,
-) -> Option<Vec<u8>> {
+fn quoted(bytes: &mut std::iter::Peekable<impl Iterator<Item = u8>>, quote: u8) -> Option<Vec<u8>> {
     let mut arg = Vec::new();
     loop {
         let byte = bytes.next()?;

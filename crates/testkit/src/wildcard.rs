@@ -11,11 +11,12 @@ pub fn matches(written: &[String], came: &[String]) -> bool {
         _ => (written, false),
     };
     let enough = if open_end { came.len() >= written.len() } else { came.len() == written.len() };
-    enough && written.iter().zip(came).all(|(written, came)| {
-        let blanks_before = |line: &str| line.len() - line.trim_start().len();
-        let skip = |line: &str| if open_end { blanks_before(line) } else { 0 };
-        line_matches(written[skip(written)..].trim_end(), came[skip(came)..].trim_end())
-    })
+    enough
+        && written.iter().zip(came).all(|(written, came)| {
+            let blanks_before = |line: &str| line.len() - line.trim_start().len();
+            let skip = |line: &str| if open_end { blanks_before(line) } else { 0 };
+            line_matches(written[skip(written)..].trim_end(), came[skip(came)..].trim_end())
+        })
 }
 
 enum Wildcard {

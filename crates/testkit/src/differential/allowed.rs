@@ -42,7 +42,9 @@ pub const ALLOWED: &[Allowed] = &[
         program: Program::Redis7,
         command: "client",
         why: "Redis 7 takes the name from a HELLO whose later options are wrong",
-        applies: |request, _, _| request.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"getname")),
+        applies: |request, _, _| {
+            request.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"getname"))
+        },
     },
     Allowed {
         program: Program::Valkey9,
@@ -57,7 +59,8 @@ pub const ALLOWED: &[Allowed] = &[
         command: "scan",
         why: "Valkey 9 takes a cursor with a blank or a sign before it",
         applies: |request, _, other| {
-            is_error(other) && request.get(1).is_some_and(|at| !at.first().is_some_and(u8::is_ascii_digit))
+            is_error(other)
+                && request.get(1).is_some_and(|at| !at.first().is_some_and(u8::is_ascii_digit))
         },
     },
     Allowed {

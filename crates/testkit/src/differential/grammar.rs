@@ -18,7 +18,10 @@ enum Item {
     Word(String),
     Argument(Kind),
     /// One of the arms; may be left out when optional.
-    Choice { optional: bool, arms: Vec<Vec<Item>> },
+    Choice {
+        optional: bool,
+        arms: Vec<Vec<Item>>,
+    },
     Repeated(Box<Item>),
 }
 
@@ -61,7 +64,9 @@ impl Grammar {
         if chance.one_in(3) {
             chance.shuffle(&mut optional);
         }
-        if chance.one_in(40) && let Some(piece) = optional.last().cloned() {
+        if chance.one_in(40)
+            && let Some(piece) = optional.last().cloned()
+        {
             optional.push(piece);
         }
         needed.extend(optional.into_iter().flatten());
@@ -128,7 +133,8 @@ fn any_case(word: &str, chance: &mut Chance) -> Vec<u8> {
     match chance.below(8) {
         0 => word.to_ascii_lowercase().into_bytes(),
         1 => {
-            let mix = |byte: u8| if byte % 2 == 0 { byte.to_ascii_lowercase() } else { byte };
+            let mix =
+                |byte: u8| if byte.is_multiple_of(2) { byte.to_ascii_lowercase() } else { byte };
             word.bytes().map(mix).collect()
         }
         _ => word.as_bytes().to_vec(),
@@ -164,7 +170,10 @@ mod tests {
         let made: BTreeSet<String> = (0..2000)
             .map(|_| {
                 let words = grammar.request(&mut chance);
-                words.iter().map(|word| String::from_utf8_lossy(word).to_uppercase() + " ").collect()
+                words
+                    .iter()
+                    .map(|word| String::from_utf8_lossy(word).to_uppercase() + " ")
+                    .collect()
             })
             .collect();
         for whole in ["CMD A E ", "CMD B X E ", "CMD A E C ", "CMD B X E E D ", "CMD A E E E E "] {

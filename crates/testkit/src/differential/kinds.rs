@@ -50,25 +50,117 @@ const KEYS: &[&[u8]] = &[
 ];
 
 const INTEGERS: &[&str] = &[
-    "0", "1", "-1", "2", "10", "-10", "42", "100", "12345", "9223372036854775807",
-    "-9223372036854775808", "9223372036854775806", "9223372036854775808", "-9223372036854775809",
-    "18446744073709551615", "4294967296", "2147483648", "99999999999999999999999", "007", "+5",
-    "-0", " 1", "1 ", "", "1.0", "1e3", "0x10", "abc", "nan", "inf", "1\0",
+    "0",
+    "1",
+    "-1",
+    "2",
+    "10",
+    "-10",
+    "42",
+    "100",
+    "12345",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775806",
+    "9223372036854775808",
+    "-9223372036854775809",
+    "18446744073709551615",
+    "4294967296",
+    "2147483648",
+    "99999999999999999999999",
+    "007",
+    "+5",
+    "-0",
+    " 1",
+    "1 ",
+    "",
+    "1.0",
+    "1e3",
+    "0x10",
+    "abc",
+    "nan",
+    "inf",
+    "1\0",
 ];
 
 const FLOATS: &[&str] = &[
-    "0", "1", "-1", "0.1", "0.2", "-0.5", "3.14159265358979323846", "1.5", "1e10", "1e-10", "1E5",
-    "5.", ".5", "-.5", "+1.25", "1e17", "1e18", "1e20", "1e-17", "1e-18", "1e300", "1e308", "1e400",
-    "-1e400", "1e4000", "1e5000", "-1e5000", "1e-5000", "inf", "-inf", "+inf", "infinity", "nan",
-    "-nan", "NaN", "Inf", "0x10", "0x1p4", "1e", "e5", "", " 1", "1 ", "1,5", "--1", "abc",
-    "100.0", "0.30000000000000004", "17179869184.5", "9007199254740993", "9223372036854775807",
-    "1.7976931348623157e308", "4.9e-324", "0.1e-1", "123456789.123456789", "00012.50", "-0", "-0.0",
+    "0",
+    "1",
+    "-1",
+    "0.1",
+    "0.2",
+    "-0.5",
+    "3.14159265358979323846",
+    "1.5",
+    "1e10",
+    "1e-10",
+    "1E5",
+    "5.",
+    ".5",
+    "-.5",
+    "+1.25",
+    "1e17",
+    "1e18",
+    "1e20",
+    "1e-17",
+    "1e-18",
+    "1e300",
+    "1e308",
+    "1e400",
+    "-1e400",
+    "1e4000",
+    "1e5000",
+    "-1e5000",
+    "1e-5000",
+    "inf",
+    "-inf",
+    "+inf",
+    "infinity",
+    "nan",
+    "-nan",
+    "NaN",
+    "Inf",
+    "0x10",
+    "0x1p4",
+    "1e",
+    "e5",
+    "",
+    " 1",
+    "1 ",
+    "1,5",
+    "--1",
+    "abc",
+    "100.0",
+    "0.30000000000000004",
+    "17179869184.5",
+    "9007199254740993",
+    "9223372036854775807",
+    "1.7976931348623157e308",
+    "4.9e-324",
+    "0.1e-1",
+    "123456789.123456789",
+    "00012.50",
+    "-0",
+    "-0.0",
 ];
 
 const NO_DURATIONS: &[&str] = &[
-    "0", "-1", "-100", "9223372036854775807", "-9223372036854775808", "9223372036854775",
-    "9223372036854776", "9223370000000000", "9223372036854775808", "", "abc", "1.5", "+100000",
-    "100000 ", "1e9", "0100000",
+    "0",
+    "-1",
+    "-100",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775",
+    "9223372036854776",
+    "9223370000000000",
+    "9223372036854775808",
+    "",
+    "abc",
+    "1.5",
+    "+100000",
+    "100000 ",
+    "1e9",
+    "0100000",
 ];
 
 /// The year 3021, to the second; far beyond every test.
@@ -93,16 +185,27 @@ impl Kind {
             Kind::Offset => offset(chance),
             Kind::Pattern => text(
                 chance,
-                &["*", "a", "key:*", "k?y:1", "[ab]", "[^a]", "[a-c]", "\\a", "*1", "{tag}*", "", "[", "*\\", "**2"],
+                &[
+                    "*", "a", "key:*", "k?y:1", "[ab]", "[^a]", "[a-c]", "\\a", "*1", "{tag}*", "",
+                    "[", "*\\", "**2",
+                ],
             ),
             Kind::Database => {
                 if chance.one_in(5) {
-                    return text(chance, &["15", "16", "-1", "x", "", "99999999999999999999", "1.0", "+1", "01"]);
+                    return text(
+                        chance,
+                        &["15", "16", "-1", "x", "", "99999999999999999999", "1.0", "+1", "01"],
+                    );
                 }
                 text(chance, &["0", "1", "2"])
             }
-            Kind::TypeName => text(chance, &["string", "STRING", "list", "hash", "set", "zset", "stream", "bogus", ""]),
-            Kind::Name => text(chance, &["worker", "worker-2", "", "two words", "new\nline", "caf\u{e9}"]),
+            Kind::TypeName => text(
+                chance,
+                &["string", "STRING", "list", "hash", "set", "zset", "stream", "bogus", ""],
+            ),
+            Kind::Name => {
+                text(chance, &["worker", "worker-2", "", "two words", "new\nline", "caf\u{e9}"])
+            }
             Kind::Count => text(chance, &["100000", "99999"]),
             Kind::Odd => odd(chance),
         }
@@ -120,22 +223,25 @@ fn value(chance: &mut Chance) -> Vec<u8> {
         5 => Vec::new(),
         6 => {
             // Around the borders of short strings: 44 bytes in Redis, others elsewhere.
-            let len = *chance.pick(&[1, 7, 8, 15, 16, 31, 32, 43, 44, 45, 46, 63, 64, 65, 127, 128, 255, 256]);
+            let len = *chance
+                .pick(&[1, 7, 8, 15, 16, 31, 32, 43, 44, 45, 46, 63, 64, 65, 127, 128, 255, 256]);
             vec![b'x'; len]
         }
         7 => {
             let len = *chance.pick(&[100, 1000, 4095, 4096, 10_000, 20_000]);
-            (0..len).map(|_| chance.next().to_le_bytes()[0]).collect()
+            (0..len).map(|_| chance.number().to_le_bytes()[0]).collect()
         }
-        8 => (0..chance.below(20)).map(|_| chance.next().to_le_bytes()[0]).collect(),
-        _ => text(chance, &["hello", "Hello World", "v", "OK", "QUEUED", "*3\r\n", "$-1\r\n", "\0"]),
+        8 => (0..chance.below(20)).map(|_| chance.number().to_le_bytes()[0]).collect(),
+        _ => {
+            text(chance, &["hello", "Hello World", "v", "OK", "QUEUED", "*3\r\n", "$-1\r\n", "\0"])
+        }
     }
 }
 
 fn integer(chance: &mut Chance) -> Vec<u8> {
     match chance.below(4) {
         0 => text(chance, INTEGERS),
-        1 => (chance.next().cast_signed() >> chance.below(64)).to_string().into_bytes(),
+        1 => (chance.number().cast_signed() >> chance.below(64)).to_string().into_bytes(),
         _ => chance.below(1000).to_string().into_bytes(),
     }
 }
@@ -144,7 +250,7 @@ fn float(chance: &mut Chance) -> Vec<u8> {
     match chance.below(4) {
         0 | 1 => text(chance, FLOATS),
         2 => {
-            let digits = chance.next().cast_signed() >> (16 + chance.below(48));
+            let digits = chance.number().cast_signed() >> (16 + chance.below(48));
             let point = chance.below(12);
             format!("{digits}e-{point}").into_bytes()
         }
@@ -157,7 +263,8 @@ fn duration(chance: &mut Chance, units_per_second: i64) -> Vec<u8> {
         0 => text(chance, NO_DURATIONS),
         _ => {
             // Never twice the same, nor nearly: whether GT or LT holds shall not hang on a millisecond.
-            let seconds = 100_000 + 10 * i64::try_from(chance.below(30_000_000)).expect("because it is small");
+            let seconds = 100_000
+                + 10 * i64::try_from(chance.below(30_000_000)).expect("because it is small");
             (seconds * units_per_second).to_string().into_bytes()
         }
     }
@@ -167,14 +274,18 @@ fn moment(chance: &mut Chance, far: i64) -> Vec<u8> {
     match chance.below(6) {
         0 => text(chance, NO_DURATIONS),
         1 => text(chance, &["1", "0", "1000000000"]),
-        _ => (far + i64::try_from(chance.below(100_000)).expect("because it is small")).to_string().into_bytes(),
+        _ => (far + i64::try_from(chance.below(100_000)).expect("because it is small"))
+            .to_string()
+            .into_bytes(),
     }
 }
 
 fn index(chance: &mut Chance) -> Vec<u8> {
     match chance.below(6) {
         0 => integer(chance),
-        _ => (i64::try_from(chance.below(60)).expect("because it is small") - 20).to_string().into_bytes(),
+        _ => (i64::try_from(chance.below(60)).expect("because it is small") - 20)
+            .to_string()
+            .into_bytes(),
     }
 }
 
@@ -183,7 +294,17 @@ fn offset(chance: &mut Chance) -> Vec<u8> {
     match chance.below(8) {
         0 => text(
             chance,
-            &["536870912", "-1", "9223372036854775807", "-9223372036854775808", "9223372036854775808", "abc", "", "1.0", "5000"],
+            &[
+                "536870912",
+                "-1",
+                "9223372036854775807",
+                "-9223372036854775808",
+                "9223372036854775808",
+                "abc",
+                "",
+                "1.0",
+                "5000",
+            ],
         ),
         _ => chance.below(64).to_string().into_bytes(),
     }
@@ -195,7 +316,10 @@ fn odd(chance: &mut Chance) -> Vec<u8> {
         1 => text(chance, INTEGERS),
         2 => text(
             chance,
-            &["NX", "XX", "GET", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "PERSIST", "GT", "LT", "REPLACE", "DB", "MATCH", "COUNT", "TYPE"],
+            &[
+                "NX", "XX", "GET", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "PERSIST", "GT", "LT",
+                "REPLACE", "DB", "MATCH", "COUNT", "TYPE",
+            ],
         ),
         3 => text(chance, &["syntax", "\r\n", "\0\0", "%s%n", "\\x00", "'", "\""]),
         _ => Vec::new(),

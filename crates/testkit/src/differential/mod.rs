@@ -126,7 +126,7 @@ pub fn run(ours: &dyn Peer, oracle: &dyn Peer, plan: Plan) -> Result<Tally, Box<
         let steps = steps(seed, &grammars);
         let asked = steps.len();
         if let Err(difference) = players.play(&steps, &mut tally.allowed) {
-            return Err(Box::new(shrink::shrink(&players, seed, steps, *difference)));
+            return Err(Box::new(shrink::shrink(&players, seed, steps, &difference)));
         }
         tally.requests += asked;
         seed += 1;
@@ -168,11 +168,7 @@ fn steps(seed: u64, grammars: &[(usize, Grammar)]) -> Vec<Step> {
     steps
 }
 
-fn weighted<'a>(
-    rows: &[&'a (usize, Grammar)],
-    weights: usize,
-    chance: &mut Chance,
-) -> &'a Grammar {
+fn weighted<'a>(rows: &[&'a (usize, Grammar)], weights: usize, chance: &mut Chance) -> &'a Grammar {
     let mut at = chance.below(weights);
     for (weight, grammar) in rows {
         if at < *weight {
@@ -182,9 +178,6 @@ fn weighted<'a>(
     }
     unreachable!("because the number is below the sum of the weights")
 }
-
-
-
 
 #[cfg(test)]
 mod tests;

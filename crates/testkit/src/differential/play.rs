@@ -111,7 +111,8 @@ impl Players<'_> {
             let Value::Array(keys) = keys else { continue };
             let keys: BTreeSet<&[u8]> = keys.iter().filter_map(Value::as_bytes).collect();
             for key in keys {
-                for question in [&["TYPE"][..], &["GET"], &["OBJECT", "ENCODING"], &["PEXPIRETIME"]] {
+                for question in [&["TYPE"][..], &["GET"], &["OBJECT", "ENCODING"], &["PEXPIRETIME"]]
+                {
                     let mut question = request(question);
                     question.push(key.to_vec());
                     self.ask_both(pair, &question, allowed)?;

@@ -18,13 +18,13 @@ pub(super) fn shrink(
     players: &Players<'_>,
     seed: u64,
     steps: Vec<Step>,
-    found: Difference,
+    found: &Difference,
 ) -> Finding {
     let mut shrinker = Shrinker { players, trials: 0 };
     let mut steps = steps;
     match shrinker.differs(&steps) {
         Some(again) => {
-            let difference = shrinker.to_fewest(&mut steps, again);
+            let difference = shrinker.cut_down(&mut steps, again);
             let text = describe(players, &steps, &difference);
             let requests = steps.into_iter().map(|step| step.request).collect();
             Finding { seed, requests, text }
@@ -35,7 +35,7 @@ pub(super) fn shrink(
             }
             steps.drain(..steps.len().saturating_sub(20));
             let text = "it did not happen again; these were the last requests:\n".to_owned()
-                + &describe(players, &steps, &found);
+                + &describe(players, &steps, found);
             Finding { seed, requests: steps.into_iter().map(|step| step.request).collect(), text }
         }
     }
@@ -53,7 +53,7 @@ impl Shrinker<'_> {
     }
 
     /// Takes away what is not needed: all after the difference, then ever smaller pieces, then pipelining.
-    fn to_fewest(&mut self, steps: &mut Vec<Step>, mut difference: Difference) -> Difference {
+    fn cut_down(&mut self, steps: &mut Vec<Step>, mut difference: Difference) -> Difference {
         self.cut_after(steps, &difference);
         let mut piece = steps.len().div_ceil(2);
         while piece > 0 && self.trials < TRIALS_MAX {
@@ -130,7 +130,8 @@ fn describe(players: &Players<'_>, steps: &[Step], difference: &Difference) -> S
     if difference.place == Where::State {
         let _ = writeln!(text, "# afterwards:\n> {}", words(&difference.request));
     }
-    let _ = write!(text, "{oracle}: {}{ours}: {}", told(&difference.oracle), told(&difference.ours));
+    let _ =
+        write!(text, "{oracle}: {}{ours}: {}", told(&difference.oracle), told(&difference.ours));
     text
 }
 

@@ -13,7 +13,10 @@ const fn row(weight: usize, grammar: &'static str) -> Row {
 /// Commands that both servers must know.
 pub const ROWS: &[Row] = &[
     // Strings.
-    row(20, "SET key value [NX|XX] [GET] [EX seconds|PX ms|EXAT unix-seconds|PXAT unix-ms|KEEPTTL]"),
+    row(
+        20,
+        "SET key value [NX|XX] [GET] [EX seconds|PX ms|EXAT unix-seconds|PXAT unix-ms|KEEPTTL]",
+    ),
     row(20, "SET key value"),
     row(12, "GET key"),
     row(3, "GETSET key value"),
@@ -96,9 +99,8 @@ pub const ROWS_IF_KNOWN: &[RowIfKnown] = &[
 
 /// Every way to make a reply or a state compare as other than "the same bytes" stands here.
 pub fn comparison(request: &[Vec<u8>]) -> Comparison {
-    let word = |index: usize| {
-        request.get(index).map(|word| word.to_ascii_uppercase()).unwrap_or_default()
-    };
+    let word =
+        |index: usize| request.get(index).map(|word| word.to_ascii_uppercase()).unwrap_or_default();
     match word(0).as_slice() {
         b"TTL" => Comparison::Within(1),
         b"PTTL" => Comparison::Within(2000),

@@ -104,7 +104,8 @@ fn equal_servers_have_no_difference() {
 #[test]
 fn a_wrong_reply_is_found_and_shrunk_to_two_requests() {
     let finding = hunt(Lie::Reply).unwrap_err();
-    let names: Vec<_> = finding.requests.iter().map(|words| words[0].to_ascii_uppercase()).collect();
+    let names: Vec<_> =
+        finding.requests.iter().map(|words| words[0].to_ascii_uppercase()).collect();
     assert_eq!(names.len(), 2, "{finding}");
     assert_eq!(names[1], b"APPEND", "{finding}");
 }
@@ -127,9 +128,8 @@ fn a_hang_up_is_a_difference() {
 fn the_same_seed_gives_the_same_steps() {
     let grammars: Vec<_> =
         table::ROWS.iter().map(|row| (row.weight, Grammar::parse(row.grammar))).collect();
-    let requests = |seed| {
-        steps(seed, &grammars).into_iter().map(|step| step.request).collect::<Vec<_>>()
-    };
+    let requests =
+        |seed| steps(seed, &grammars).into_iter().map(|step| step.request).collect::<Vec<_>>();
     assert_eq!(requests(5), requests(5));
     assert_ne!(requests(5), requests(6));
 }

@@ -1,0 +1,105 @@
+//! Gates: the named checks before a command runs, in one order.
+//!
+//! The order is behaviour: the first refusal is what the client sees. A gate looks at a command only
+//! while it is armed, for the session or for the whole shard; so an open server pays nothing for them.
+
+use basalt_commands::{Command, CommandError, Flags};
+
+use crate::session::Session;
+use crate::shard::Shard;
+
+/// A set of gates, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Armed(pub u8);
+
+impl Armed {
+    pub(crate) const AUTH: Self = Self(1);
+    pub(crate) const MEMORY: Self = Self(1 << 1);
+    pub(crate) const PROTECTED: Self = Self(1 << 2);
+
+    pub(crate) fn set(&mut self, gate: Self, armed: bool) {
+        if armed {
+            self.0 |= gate.0;
+        } else {
+            self.0 &= !gate.0;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn has(self, gate: Self) -> bool {
+        self.0 & gate.0 != 0
+    }
+}
+
+/// One check.
+pub(crate) struct Gate {
+    pub name: &'static str,
+    armed_by: Armed,
+    check: fn(&Shard, &Session, &'static Command) -> Result<(), CommandError>,
+}
+
+/// All checks, in their order.
+pub(crate) const GATES: &[Gate] = &[
+    Gate { name: "protected", armed_by: Armed::PROTECTED, check: allowed_from_here },
+    Gate { name: "auth", armed_by: Armed::AUTH, check: authenticated },
+    Gate { name: "memory", armed_by: Armed::MEMORY, check: room_left },
+];
+
+/// Asks the gates that are armed.
+#[cold]
+pub(crate) fn check(
+    armed: Armed,
+    shard: &Shard,
+    session: &Session,
+    command: &'static Command,
+) -> Result<(), CommandError> {
+    for gate in GATES.iter().filter(|gate| armed.has(gate.armed_by)) {
+        (gate.check)(shard, session, command)?;
+    }
+    Ok(())
+}
+
+fn allowed_from_here(
+    shard: &Shard,
+    session: &Session,
+    command: &'static Command,
+) -> Result<(), CommandError> {
+    if !command.flags.has(Flags::PROTECTED) || shard.debug_is_allowed(session) {
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you \
+         can run it from a local connection, otherwise you need to set this option in the \
+         configuration file, and then restart the server.",
+    ))
+}
+
+fn authenticated(
+    _: &Shard,
+    session: &Session,
+    command: &'static Command,
+) -> Result<(), CommandError> {
+    if !session.armed.has(Armed::AUTH) || command.flags.has(Flags::NO_AUTH) {
+        return Ok(());
+    }
+    Err(CommandError::text("NOAUTH Authentication required."))
+}
+
+fn room_left(shard: &Shard, _: &Session, command: &'static Command) -> Result<(), CommandError> {
+    let maxmemory = shard.config.maxmemory as usize / shard.routes.shard_count();
+    if !command.flags.has(Flags::DENYOOM) || shard.keyspace.used_bytes() <= maxmemory {
+        return Ok(());
+    }
+    Err(CommandError::text("OOM command not allowed when used memory > 'maxmemory'."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_as_in_redis() {
+        let names: Vec<&str> = GATES.iter().map(|gate| gate.name).collect();
+        assert_eq!(names, ["protected", "auth", "memory"]);
+    }
+}

@@ -1,0 +1,63 @@
+//! Resolve: what a parsed request is, and where it goes.
+
+use basalt_commands::{Command, CommandError, Run, table};
+use basalt_keyspace::{KeyHasher, ShardId, SlotId};
+
+use crate::core::KeyHash;
+use crate::routes::Routes;
+
+/// A request that names a command rightly.
+#[derive(Clone, Copy)]
+pub(crate) struct Resolved {
+    pub command: &'static Command,
+    pub run: Run,
+    /// The shard of all its keys, if it has keys and they are on one.
+    pub shard: Option<ShardId>,
+    /// Where its first key stands among the arguments.
+    pub key_at: u16,
+}
+
+/// Finds the row of a request, checks the number of arguments, and works out hash and slot of the keys
+/// by which it is routed.
+#[inline]
+pub(crate) fn resolve(
+    args: &[&[u8]],
+    routes: &Routes,
+    hasher: &KeyHasher,
+    keys: &mut Vec<KeyHash>,
+) -> Result<Resolved, CommandError> {
+    let Some(mut command) = table::find(args[0]) else { return Err(table::unknown(args)) };
+    if matches!(command.run, Run::Container) && args.len() > 1 {
+        match table::find_subcommand(command, args[1]) {
+            Some(subcommand) => command = subcommand,
+            None => return Err(table::unknown_subcommand(command, args[1])),
+        }
+    }
+    if !command.takes(args.len()) {
+        return Err(CommandError::wrong_arity(command.name));
+    }
+    let mut resolved = Resolved { command, run: command.run, shard: None, key_at: 0 };
+    let spec = match (command.run, command.keys.first()) {
+        (Run::Shard(_) | Run::Split(..), Some(spec)) => spec,
+        _ => return Ok(resolved),
+    };
+    resolved.key_at = spec.first as u16;
+    let first = usize::from(resolved.key_at);
+    let mut add = |bytes: &[u8]| {
+        let slot = SlotId::of_key(bytes);
+        keys.push(KeyHash { hash: hasher.hash(bytes), slot });
+        routes.shard(slot)
+    };
+    let mut shard = Some(add(args[first]));
+    if let Run::Split(..) = command.run {
+        let step = spec.step as usize;
+        for key in args[first..].iter().step_by(step).skip(1) {
+            let other = add(key);
+            if shard != Some(other) {
+                shard = None;
+            }
+        }
+    }
+    resolved.shard = shard;
+    Ok(resolved)
+}

@@ -1,0 +1,60 @@
+//! Routes: which shard owns which slot.
+
+use basalt_keyspace::{SLOTS, ShardId, SlotId};
+
+/// The table of slots. It is data: contiguous blocks to begin with, but nothing relies on that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routes {
+    shard_of: Box<[u16; SLOTS]>,
+    shard_count: usize,
+}
+
+impl Routes {
+    /// Equal blocks of neighbouring slots.
+    pub fn in_blocks(shard_count: usize) -> Self {
+        let mut shard_of = Box::new([0; SLOTS]);
+        for (slot, shard) in shard_of.iter_mut().enumerate() {
+            *shard = (slot * shard_count / SLOTS) as u16;
+        }
+        Self { shard_of, shard_count }
+    }
+
+    #[inline]
+    pub fn shard(&self, slot: SlotId) -> ShardId {
+        ShardId(self.shard_of[slot.index()])
+    }
+
+    pub fn shard_count(&self) -> usize {
+        self.shard_count
+    }
+
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.shard_count as u16).map(ShardId)
+    }
+
+    /// The end (not included) of the run of slots from `slot` on that are one shard's.
+    pub fn run_end(&self, slot: usize) -> usize {
+        let owner = self.shard_of[slot];
+        slot + self.shard_of[slot..].iter().take_while(|&&shard| shard == owner).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_all_slots_evenly() {
+        for shards in [1, 2, 3, 4, 7, 64] {
+            let routes = Routes::in_blocks(shards);
+            let mut slot = 0;
+            let mut runs = 0;
+            while slot < SLOTS {
+                let end = routes.run_end(slot);
+                assert!((SLOTS / shards..=SLOTS / shards + 1).contains(&(end - slot)));
+                (slot, runs) = (end, runs + 1);
+            }
+            assert_eq!((slot, runs), (SLOTS, shards));
+        }
+    }
+}
