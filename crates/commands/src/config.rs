@@ -8,10 +8,11 @@
 //!                      └──► generated config/basalt.conf and docs/reference/config.md
 //! ```
 //!
-//! A `Config` is never changed in place: `set` gives a new one or an error, so a failed CONFIG SET changed nothing.
-//! Not here: files, environment, clocks (`server::cli` reads files), and acting on a change (`Config::changed`
-//! tells what to act on).
+//! A `Config` is never changed in place: `set` gives a new one or an error, so a failed CONFIG SET
+//! changed nothing. Not here: files, environment, clocks (`server::cli` reads files), and acting on
+//! a change (`Config::changed` tells what to act on).
 
+mod choices;
 mod command_line;
 mod generated;
 mod inert;
@@ -25,6 +26,7 @@ mod table;
 mod types;
 mod words;
 
+pub use choices::*;
 pub use command_line::CommandLine;
 pub use generated::{configuration_file, reference, usage};
 pub use inert::Inert;
@@ -85,8 +87,8 @@ impl Default for Config {
 impl Config {
     /// CONFIG GET: the names and values of the parameters that match any of the patterns.
     ///
-    /// As in Redis a name without `*`, `?` and `[` is answered in the case in which it was asked for, and only
-    /// such a name finds a hidden parameter.
+    /// As in Redis a name without `*`, `?` and `[` is answered in the case in which it was asked
+    /// for, and only such a name finds a hidden parameter.
     pub fn get(&self, patterns: &[&[u8]]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut add = |name: &[u8], parameter: &Parameter| {
@@ -112,7 +114,8 @@ impl Config {
         found
     }
 
-    /// CONFIG SET: a new configuration with all of the changes, or the error's text (without `ERR`).
+    /// CONFIG SET: a new configuration with all of the changes, or the error's text (without
+    /// `ERR`).
     pub fn set(&self, pairs: &[(&[u8], &[u8])], client_is_local: bool) -> Result<Config, String> {
         let mut changes: Vec<(&Parameter, &'static str, &[u8])> = Vec::new();
         for &(name, value) in pairs {
@@ -150,7 +153,8 @@ impl Config {
     }
 }
 
-/// The text of a CONFIG SET that failed at one parameter, also for those who could not act on a change.
+/// The text of a CONFIG SET that failed at one parameter, also for those who could not act on a
+/// change.
 pub fn set_error(name: &str, why: &str) -> String {
     format!("CONFIG SET failed (possibly related to argument '{name}') - {why}")
 }

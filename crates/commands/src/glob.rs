@@ -1,13 +1,15 @@
 //! Glob patterns as KEYS, SCAN, PSUBSCRIBE and CONFIG GET know them.
 //!
-//! `*` is any run of bytes, `?` one byte, `[a-c\]]` one byte of a class, `[^…]` one not of it, `\x` the byte x.
-//! Redis' oddities are kept, each seen with KEYS on Redis 7.0:
+//! `*` is any run of bytes, `?` one byte, `[a-c\]]` one byte of a class, `[^…]` one not of it, `\x`
+//! the byte x. Redis' oddities are kept, each seen with KEYS on Redis 7.0:
 //!
 //! - nothing but the empty pattern matches the empty string (`**` does not list the empty key);
 //! - a class that is not closed ends with the pattern: `[ab` matches `b`, `[^` any byte;
 //! - the end of a range may be any byte: `[a-]` is a class that is not closed;
-//! - ranges may be backwards, and compare bytes as signed; a backslash in a class escapes, but not in a range;
-//! - without regard to case, an escaped byte of a class still has its case, and the ends of a range are
+//! - ranges may be backwards, and compare bytes as signed; a backslash in a class escapes, but not
+//!   in a range;
+//! - without regard to case, an escaped byte of a class still has its case, and the ends of a range
+//!   are
 //!   lowered after they were put in order.
 //!
 //! Time is at most the product of both lengths: only the last `*` is ever tried again.

@@ -1,8 +1,8 @@
 //! The command line: from arguments and files to a configuration, or to a message and the end.
 //!
-//! Directives go to the parameter table as Redis reads them (`commands::config::CommandLine`); clap sees the
-//! rest: the configuration file, `--help`, `--version` and `--check-config`. This room reads the files, those
-//! that are included too.
+//! Directives go to the parameter table as Redis reads them (`commands::config::CommandLine`); clap
+//! sees the rest: the configuration file, `--help`, `--version` and `--check-config`. This room
+//! reads the files, those that are included too.
 //!
 //! Not here: what a configuration means, and acting on it.
 
@@ -71,8 +71,8 @@ struct Cli {
     version: Option<bool>,
 }
 
-/// Reads the process' arguments. Ends the process after `--help` and `--version`, and when the configuration cannot be
-/// used.
+/// Reads the process' arguments. Ends the process after `--help` and `--version`, and when the
+/// configuration cannot be used.
 pub fn launch() -> Launch {
     let arguments: Vec<Vec<u8>> = std::env::args_os().skip(1).map(OsString::into_vec).collect();
     launch_with(&arguments, &mut io::stdin().lock()).unwrap_or_else(|exit| exit.leave())
@@ -160,7 +160,8 @@ fn has_wildcard(pattern: &[u8]) -> bool {
     pattern.iter().any(|byte| b"*?[".contains(byte))
 }
 
-/// The paths that exist and match, name by name; a directory that cannot be read has none, as for a shell.
+/// The paths that exist and match, name by name; a directory that cannot be read has none, as for a
+/// shell.
 fn matching(pattern: &Path) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     for name in pattern {

@@ -1,9 +1,10 @@
 //! The command line as Redis reads it: `[CONFIG] [-] [--directive value …]…`.
 //!
-//! Every directive becomes a line of configuration, read behind the file and standard input. A value may begin
-//! with `--`, since what follows a directive's name is always its value; only `--save` before another directive
-//! or at the end means `--save ""`, as it did before Redis 7. `"--port 7000"` in one argument is name and value,
-//! and what stands before the first `--` is a line too.
+//! Every directive becomes a line of configuration, read behind the file and standard input. A
+//! value may begin with `--`, since what follows a directive's name is always its value; only
+//! `--save` before another directive or at the end means `--save ""`, as it did before Redis 7.
+//! `"--port 7000"` in one argument is name and value, and what stands before the first `--` is a
+//! line too.
 //!
 //! Not here: what the flags in `FLAGS` do, and reading files (`server::cli`).
 

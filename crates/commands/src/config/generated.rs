@@ -1,6 +1,8 @@
-//! Texts made from the table: `config/basalt.conf`, `docs/reference/config.md` and a part of `--help`.
+//! Texts made from the table: `config/basalt.conf`, `docs/reference/config.md` and a part of
+//! `--help`.
 //!
-//! `UPDATE=1 cargo test -p basalt-commands generated` writes the files; without `UPDATE` the test compares.
+//! `UPDATE=1 cargo test -p basalt-commands generated` writes the files; without `UPDATE` the test
+//! compares.
 
 use super::PARAMETERS;
 use super::parameter::{Parameter, Section, Standing};
@@ -39,11 +41,12 @@ pub fn configuration_file() -> String {
 #   basalt-server basalt.conf --port 7000    what the command line says counts more
 #   basalt-server --check-config basalt.conf says what is wrong with a file, and starts nothing
 #
-# A line is a name and its value. Values with blanks stand in quotes; \"\" is the empty value. Sizes may have a
-# unit: 1k is 1000, 1kb is 1024 bytes, and so on with m, mb, g and gb. `include path` reads another file at its
-# place, and path may have wildcards. What is given twice counts as it was given last; only `save` adds up.
+# A line is a name and its value. Values with blanks stand in quotes; \"\" is the empty value. Sizes
+# may have a unit: 1k is 1000, 1kb is 1024 bytes, and so on with m, mb, g and gb. `include path`
+# reads another file at its place, and path may have wildcards. What is given twice counts as it was
+# given last; only `save` adds up.
 #
-# This file is generated from the parameter table. docs/reference/config.md tells the same, for reading.
+# This file is generated from the parameter table; docs/reference/config.md tells the same.
 ",
     );
     for &section in Section::ALL {
@@ -117,12 +120,15 @@ pub fn reference() -> String {
     let mut text = String::from(
         "# Configuration
 
-Parameters are given in a file (`basalt-server basalt.conf`), on the command line (`--port 7000`) and, unless they
-say \"only at start\", by CONFIG SET while the server runs. The file has the syntax of redis.conf:
-[config/basalt.conf](../../config/basalt.conf) holds every parameter with its default value. All parameters of Redis
-7 and 8 and of Valkey 9 are known: those that Basalt acts on are described below; of the others those that wait for
-a feature that is still to be built are kept and served by CONFIG GET, and so are those that this design has no use
-for. What would change its meaning by being passed over in silence is refused at start, with the reason.
+Parameters are given in a file (`basalt-server basalt.conf`), on the command line (`--port 7000`)
+and, unless they say \"only at start\", by CONFIG SET while the server runs. The file has the syntax
+of redis.conf; [config/basalt.conf](../../config/basalt.conf) holds every parameter with its
+default.
+
+All parameters of Redis 7 and 8 and of Valkey 9 are known. Those that Basalt acts on are described
+first. Those whose feature is still to be built, and those that this design has no use for, are
+checked, kept and served by CONFIG GET. What would change its meaning by being passed over in
+silence is refused at start, with the reason.
 
 This page is generated from the parameter table.
 
@@ -146,14 +152,16 @@ This page is generated from the parameter table.
             entry(&mut text, row);
         }
     }
-    text.push_str("\n## Kept until their feature is built\n\n| parameter | default | meaning |\n|---|---|---|\n");
+    text.push_str("\n## Kept until their feature is built\n\n");
+    text.push_str("| parameter | default | meaning |\n|---|---|---|\n");
     for row in all(Standing::Later) {
         let meaning = row.paragraphs().next().unwrap_or_default();
         let refusal =
             row.refusal.map(|why| format!(" Refused for now: {why}.")).unwrap_or_default();
         let _ = writeln!(text, "| {} | {} | {meaning}{refusal} |", names(row), code(row.default));
     }
-    text.push_str("\n## Without use in Basalt\n\n| parameter | default | why |\n|---|---|---|\n");
+    text.push_str("\n## Without use in Basalt\n\n");
+    text.push_str("| parameter | default | why |\n|---|---|---|\n");
     for row in all(Standing::Inert) {
         let why = row.paragraphs().next().unwrap_or_default();
         let _ = writeln!(text, "| {} | {} | {why} |", names(row), code(row.default));
@@ -228,7 +236,7 @@ mod tests {
         let found = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             found == text,
-            "{} is not what the parameter table says: UPDATE=1 cargo test -p basalt-commands generated",
+            "{} is not what the table says: UPDATE=1 cargo test -p basalt-commands generated",
             path.display()
         );
     }
@@ -237,6 +245,14 @@ mod tests {
     fn generated_files_are_up_to_date() {
         check("config/basalt.conf", &configuration_file());
         check("docs/reference/config.md", &reference());
+    }
+
+    #[test]
+    fn the_usual_parameters_are_told() {
+        let text = usage();
+        for name in USUAL {
+            assert!(text.contains(&format!("--{name} ")), "{name} is no parameter that acts");
+        }
     }
 
     fn load(text: &str) -> (Config, Vec<crate::config::Warning>) {

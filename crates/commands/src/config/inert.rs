@@ -1,7 +1,9 @@
-//! Parameters of Redis and Valkey that this design has no use for: checked, kept and served, so that neither
-//! configuration files nor tools break. The comment of each row is the reason, as users are told it.
+//! Parameters of Redis and Valkey that this design has no use for: checked, kept and served, so
+//! that neither configuration files nor tools break. The comment of each row is the reason, as
+//! users are told it.
 
 use super::Config;
+use super::choices::*;
 use super::kind::Kind::YesNo;
 use super::kind::{ANY_TEXT, INT, LONG, LONG_BYTES, Stored, TCP_PORT, UINT, integer, memory};
 use super::parameter::{Section, Standing, parameters};
@@ -162,13 +164,15 @@ parameters! {
         "activedefrag" activedefrag: bool = "no", YesNo;
 
         /// The allocator gives pages back by itself.
-        "active-defrag-ignore-bytes" active_defrag_ignore_bytes: u64 = "100mb", memory(1, LONG_BYTES);
+        "active-defrag-ignore-bytes" active_defrag_ignore_bytes: u64 = "100mb",
+            memory(1, LONG_BYTES);
 
         /// The allocator gives pages back by itself.
         "active-defrag-threshold-lower" active_defrag_threshold_lower: u32 = "10", integer(0, 1000);
 
         /// The allocator gives pages back by itself.
-        "active-defrag-threshold-upper" active_defrag_threshold_upper: u32 = "100", integer(0, 1000);
+        "active-defrag-threshold-upper" active_defrag_threshold_upper: u32 = "100",
+            integer(0, 1000);
 
         /// The allocator gives pages back by itself.
         "active-defrag-cycle-min" active_defrag_cycle_min: u32 = "1", integer(1, 99);
@@ -180,7 +184,8 @@ parameters! {
         "active-defrag-cycle-us" active_defrag_cycle_us: u32 = "500", integer(0, 100_000);
 
         /// The allocator gives pages back by itself.
-        "active-defrag-max-scan-fields" active_defrag_max_scan_fields: u64 = "1000", integer(1, LONG);
+        "active-defrag-max-scan-fields" active_defrag_max_scan_fields: u64 = "1000",
+            integer(1, LONG);
     }
 
     Persistence {

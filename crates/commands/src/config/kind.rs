@@ -1,8 +1,8 @@
 //! Kinds of parameters: what a user may write, how it is refused, how it is shown.
 //!
-//! A `Kind` is the rule of one row of the table (a range, the allowed words, the form in words); `Stored` is
-//! implemented by the types of `Config`'s fields and turns words into the value and the value into text.
-//! The texts of refusals are Redis', since clients and its own tests read them.
+//! A `Kind` is the rule of one row of the table (a range, the allowed words, the form in words);
+//! `Stored` is implemented by the types of `Config`'s fields and turns words into the value and the
+//! value into text. The texts of refusals are Redis', since clients and its own tests read them.
 //!
 //! Not here: the types made for one parameter (`types`), quoting (`words`).
 
@@ -247,7 +247,8 @@ fn strict_integer(word: &[u8]) -> Result<i64, String> {
 
 /// Digits and an optional unit; no digit at all counts as 0, as in Redis.
 ///
-/// A number that is too big becomes the biggest there is; Redis does so too, but lets the unit wrap it around.
+/// A number that is too big becomes the biggest there is; Redis does so too, but lets the unit wrap
+/// it around.
 pub(super) fn memory_bytes(word: &[u8]) -> Option<u64> {
     let digit_count = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, unit) = word.split_at(digit_count);

@@ -1,9 +1,11 @@
-//! Parameters whose feature is still to be built: they are checked, kept and served, and nothing acts on them.
+//! Parameters whose feature is still to be built: they are checked, kept and served, and nothing
+//! acts on them.
 //!
-//! Where silence would be a lie (a replica that does not replicate) a value other than the default is refused.
-//! Who builds the feature moves the row to `table`, where its field is one of `Config`.
+//! Where silence would be a lie (a replica that does not replicate) a value other than the default
+//! is refused. Who builds the feature moves the row to `table`, where its field is one of `Config`.
 
 use super::Config;
+use super::choices::*;
 use super::kind::Kind::{self, YesNo};
 use super::kind::{ANY_TEXT, INT, LONG, LONG_BYTES, Stored, TCP_PORT, integer, memory};
 use super::parameter::{Section, Standing, parameters};
@@ -36,7 +38,8 @@ parameters! {
         "syslog-ident" syslog_ident: String = "basalt", ANY_TEXT, at_start;
 
         /// The facility in syslog.
-        "syslog-facility" syslog_facility: SyslogFacility = "local0", SyslogFacility::KIND, at_start;
+        "syslog-facility" syslog_facility: SyslogFacility = "local0", SyslogFacility::KIND,
+            at_start;
 
         /// The group of the Unix socket's file.
         "unixsocketgroup" unixsocketgroup: String = "", ANY_TEXT, at_start;
@@ -88,7 +91,8 @@ parameters! {
     }
 
     Scripting {
-        /// Milliseconds after which a script counts as slow: other clients are told BUSY, SCRIPT KILL works.
+        /// Milliseconds after which a script counts as slow: other clients are told BUSY, SCRIPT
+        /// KILL works.
         "busy-reply-threshold" busy_reply_threshold: u64 = "5000", integer(0, LONG),
             also(&["lua-time-limit"]);
 
@@ -146,8 +150,8 @@ parameters! {
         "key-load-delay" key_load_delay: i32 = "0", integer(i32::MIN as i64, INT), hidden;
 
         /// While loading, clients are looked after each so many bytes.
-        "loading-process-events-interval-bytes" loading_process_events_interval_bytes: u32 = "2097152",
-            integer(1024, INT), hidden;
+        "loading-process-events-interval-bytes" loading_process_events_interval_bytes: u32
+            = "2097152", integer(1024, INT), hidden;
     }
 
     Replication {
@@ -176,19 +180,22 @@ parameters! {
         "replica-ignore-disk-write-errors" replica_ignore_disk_write_errors: bool = "no", YesNo;
 
         /// Which replica is promoted first: the lowest number. 0: never this one.
-        "replica-priority" replica_priority: u32 = "100", integer(0, INT), also(&["slave-priority"]);
+        "replica-priority" replica_priority: u32 = "100", integer(0, INT),
+            also(&["slave-priority"]);
 
         /// Whether others are told of this replica.
         "replica-announced" replica_announced: bool = "yes", YesNo;
 
         /// The address that a replica tells its primary.
-        "replica-announce-ip" replica_announce_ip: String = "", ANY_TEXT, also(&["slave-announce-ip"]);
+        "replica-announce-ip" replica_announce_ip: String = "", ANY_TEXT,
+            also(&["slave-announce-ip"]);
 
         /// The port that a replica tells its primary.
         "replica-announce-port" replica_announce_port: u16 = "0", TCP_PORT,
             also(&["slave-announce-port"]);
 
-        /// How much may wait in memory for a replica that is being filled. 0: as `client-output-buffer-limit`.
+        /// How much may wait in memory for a replica that is being filled. 0: as
+        /// `client-output-buffer-limit`.
         "replica-full-sync-buffer-limit" replica_full_sync_buffer_limit: u64 = "0",
             memory(0, LONG_BYTES);
 
@@ -199,7 +206,8 @@ parameters! {
         "repl-diskless-sync-delay" repl_diskless_sync_delay: u32 = "5", integer(0, INT);
 
         /// How many replicas it takes to start filling them at once. 0: always wait.
-        "repl-diskless-sync-max-replicas" repl_diskless_sync_max_replicas: u32 = "0", integer(0, INT);
+        "repl-diskless-sync-max-replicas" repl_diskless_sync_max_replicas: u32 = "0",
+            integer(0, INT);
 
         /// Whether a replica loads its data without a file on its disk.
         "repl-diskless-load" repl_diskless_load: DisklessLoad = "disabled", DisklessLoad::KIND;
@@ -256,10 +264,12 @@ parameters! {
         "cluster-port" cluster_port: u16 = "0", TCP_PORT, at_start;
 
         /// Milliseconds that a manual failover may take.
-        "cluster-manual-failover-timeout" cluster_manual_failover_timeout: u32 = "5000", integer(1, INT);
+        "cluster-manual-failover-timeout" cluster_manual_failover_timeout: u32 = "5000",
+            integer(1, INT);
 
         /// A replica that was away for longer than so many timeouts is not promoted. 0: no matter.
-        "cluster-replica-validity-factor" cluster_replica_validity_factor: u32 = "10", integer(0, INT),
+        "cluster-replica-validity-factor" cluster_replica_validity_factor: u32 = "10",
+            integer(0, INT),
             also(&["cluster-slave-validity-factor"]);
 
         /// Whether a replica is never promoted by itself.
@@ -279,7 +289,8 @@ parameters! {
         "cluster-allow-reads-when-down" cluster_allow_reads_when_down: bool = "no", YesNo;
 
         /// Whether sharded Pub/Sub goes on when the cluster is down.
-        "cluster-allow-pubsubshard-when-down" cluster_allow_pubsubshard_when_down: bool = "yes", YesNo;
+        "cluster-allow-pubsubshard-when-down" cluster_allow_pubsubshard_when_down: bool = "yes",
+            YesNo;
 
         /// How much may wait for another node. 0: no limit.
         "cluster-link-sendbuf-limit" cluster_link_sendbuf_limit: u64 = "0", memory(0, u64::MAX);
@@ -339,12 +350,14 @@ parameters! {
         "cluster-slot-migration-log-max-len" cluster_slot_migration_log_max_len: u64 = "1000",
             integer(0, LONG);
 
-        /// A slot migration ends with a pause when at most so many bytes are missing. -1: whatever is missing.
+        /// A slot migration ends with a pause when at most so many bytes are missing. -1: whatever
+        /// is missing.
         "slot-migration-max-failover-repl-bytes" slot_migration_max_failover_repl_bytes: i64 = "0",
             integer(-1, LONG);
 
         /// How many percent of the known nodes a message tells of.
-        "cluster-message-gossip-perc" cluster_message_gossip_perc: u32 = "10", integer(1, 100), hidden;
+        "cluster-message-gossip-perc" cluster_message_gossip_perc: u32 = "10", integer(1, 100),
+            hidden;
     }
 
     Tls {

@@ -1,8 +1,9 @@
 //! Loading: from the text of files and of the command line to a `Config`.
 //!
-//! The syntax is that of redis.conf: a directive and its words per line, `#` comments, quotes (`words`), units,
-//! `include`. What is given several times counts as it was given last, except `save`, which adds up. An error
-//! tells file, line, the line itself and, for an unknown directive, what may have been meant.
+//! The syntax is that of redis.conf: a directive and its words per line, `#` comments, quotes
+//! (`words`), units, `include`. What is given several times counts as it was given last, except
+//! `save`, which adds up. An error tells file, line, the line itself and, for an unknown directive,
+//! what may have been meant.
 //!
 //! Not here: reading files. Whoever loads gives the text, and a function for what is included.
 
@@ -277,10 +278,12 @@ impl Loading<'_, '_> {
 
     fn warn_of(&mut self, place: &str, parameter: &'static Parameter) {
         let is_default = parameter.has_default(&self.config);
+        let is_idle =
+            parameter.idle.is_some_and(|idle| parameter.show(&self.config) == idle.as_bytes());
         let name = parameter.name;
         let text = match parameter.standing {
             Standing::Used => return,
-            Standing::Later if is_default => return,
+            Standing::Later if is_default || is_idle => return,
             Standing::Later => format!("'{name}' is kept, but nothing acts on it yet"),
             Standing::Inert if is_default => {
                 if !self.inert_defaults.contains(&name) {
@@ -340,7 +343,8 @@ impl Loading<'_, '_> {
     }
 }
 
-/// The line as it may be shown: a directive that holds a secret, or may have been meant to, loses its words.
+/// The line as it may be shown: a directive that holds a secret, or may have been meant to, loses
+/// its words.
 fn without_secrets(line: &[u8], suggestion: Option<&str>) -> String {
     let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
     let name = &line[..end];

@@ -26,6 +26,8 @@ pub struct Parameter {
     pub is_secret: bool,
     /// Why any value but the default is refused.
     pub refusal: Option<&'static str>,
+    /// A value that asks for nothing, so that it may be given while nothing acts on the parameter.
+    pub(super) idle: Option<&'static str>,
     pub(super) value: Access,
 }
 
@@ -137,6 +139,11 @@ impl Parameter {
 
     pub(super) const fn pending(mut self) -> Self {
         self.standing = Standing::Later;
+        self
+    }
+
+    pub(super) const fn idle(mut self, value: &'static str) -> Self {
+        self.idle = Some(value);
         self
     }
 
@@ -267,6 +274,7 @@ macro_rules! parameters {
                 is_hidden: false,
                 is_secret: false,
                 refusal: None,
+                idle: None,
                 value: $crate::config::parameter::Access {
                     assign: |config, kind, words, again| {
                         $Struct::of_mut(config).$field.assign(kind, words, again)

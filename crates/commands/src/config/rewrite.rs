@@ -1,8 +1,9 @@
 //! CONFIG REWRITE: an existing configuration file's text brought up to date.
 //!
-//! Comments and order stay. The lines of a parameter are replaced, one after the other, by what it is now; those
-//! too many go, those that are missing are put at the end unless the value is the default. A line that already
-//! says the right thing stays as it was written. What cannot be understood becomes a comment with `???`.
+//! Comments and order stay. The lines of a parameter are replaced, one after the other, by what it
+//! is now; those too many go, those that are missing are put at the end unless the value is the
+//! default. A line that already says the right thing stays as it was written. What cannot be
+//! understood becomes a comment with `???`.
 //!
 //! Not here: writing the file.
 
@@ -104,7 +105,8 @@ fn wanted_lines(parameter: &Parameter, config: &Config) -> VecDeque<Vec<u8>> {
     parameter.lines(config).iter().map(|value| [name, value].join(&b' ')).collect()
 }
 
-/// Whether the words that stand behind a parameter's name mean no other than the line that is wanted.
+/// Whether the words that stand behind a parameter's name mean no other than the line that is
+/// wanted.
 fn says(parameter: &Parameter, words: &[Vec<u8>], wanted: &[u8]) -> bool {
     if parameter.kind.takes_many() {
         return words::split(wanted).is_some_and(|wanted| wanted[1..] == *words);

@@ -1,11 +1,14 @@
 //! The parameters that Basalt acts on: one row each, which is also a field of `Config`.
 //!
-//! A row reads `"name" field: Type = "default", kind, notes;` and its comment is the text of the reference, of
-//! `config/basalt.conf` and of the field: the first paragraph tells what it is, the rest tells more.
-//! To add a parameter, add a row here, then run `UPDATE=1 cargo test -p basalt-commands generated`.
+//! A row reads `"name" field: Type = "default", kind, notes;` and its comment is the text of the
+//! reference, of `config/basalt.conf` and of the field: the first paragraph tells what it is, the
+//! rest tells more. To add a parameter, add a row here, then run `UPDATE=1 cargo test -p
+//! basalt-commands generated`.
 //!
-//! Not here: parameters whose feature is still to be built (`later`) or that our design has no use for (`inert`).
+//! Not here: parameters whose feature is still to be built (`later`) or that our design has no use
+//! for (`inert`).
 
+use super::choices::*;
 use super::inert::Inert;
 use super::kind::Kind::{Clamped, MemoryOrPercent, Octal, Password, Text, YesNo};
 use super::kind::{ANY_TEXT, INT, LONG, LONG_BYTES, Stored, TCP_PORT, UINT, integer, memory};
@@ -31,8 +34,8 @@ parameters! {
     Network {
         /// The addresses to listen on.
         ///
-        /// A minus sign before an address means that it is no error if this machine does not have it.
-        /// `*` is every IPv4 address, `::*` every IPv6 address, `""` none at all.
+        /// A minus sign before an address means that it is no error if this machine does not have
+        /// it. `*` is every IPv4 address, `::*` every IPv6 address, `""` none at all.
         "bind" bind: BindAddresses = "127.0.0.1 -::1", BindAddresses::KIND;
 
         /// The TCP port. 0 is no TCP at all: then clients need a `unixsocket`.
@@ -44,10 +47,12 @@ parameters! {
         /// The permissions of the Unix socket's file, such as 700. 0 leaves them to the umask.
         "unixsocketperm" unixsocketperm: u32 = "0", Octal { max: 0o777 }, at_start;
 
-        /// How many connections may wait to be accepted. The kernel caps it at `net.core.somaxconn`.
+        /// How many connections may wait to be accepted. The kernel caps it at
+        /// `net.core.somaxconn`.
         "tcp-backlog" tcp_backlog: u32 = "511", integer(0, INT), at_start;
 
-        /// Seconds of silence after which the kernel asks whether a client is still there. 0: never.
+        /// Seconds of silence after which the kernel asks whether a client is still there. 0:
+        /// never.
         "tcp-keepalive" tcp_keepalive: u32 = "300", integer(0, INT);
 
         /// Seconds after which an idle client is disconnected. 0: never.
@@ -66,7 +71,8 @@ parameters! {
         /// Whether to go to the background at start, which writes a `pidfile`.
         "daemonize" daemonize: bool = "no", YesNo, at_start;
 
-        /// The file to write the process id to. Empty: none, or /var/run/basalt.pid when daemonized.
+        /// The file to write the process id to. Empty: none, or /var/run/basalt.pid when
+        /// daemonized.
         "pidfile" pidfile: String = "", ANY_TEXT, at_start;
 
         /// The directory that files are written to and read from.
@@ -93,11 +99,13 @@ parameters! {
         "shutdown-on-sigint" shutdown_on_sigint: ShutdownOptions = "default", ShutdownOptions::KIND;
 
         /// What a SIGTERM adds to SHUTDOWN.
-        "shutdown-on-sigterm" shutdown_on_sigterm: ShutdownOptions = "default", ShutdownOptions::KIND;
+        "shutdown-on-sigterm" shutdown_on_sigterm: ShutdownOptions = "default",
+            ShutdownOptions::KIND;
     }
 
     Cores {
-        /// How many shards hold the data, each with a thread of its own. 0: one per CPU the process may use.
+        /// How many shards hold the data, each with a thread of its own. 0: one per CPU the process
+        /// may use.
         ///
         /// All commands run on all shards. More shards than CPUs only make sense in tests.
         "shards" shards: u8 = "0", integer(0, 64), at_start;
@@ -105,20 +113,23 @@ parameters! {
         /// Whether each shard's thread stays on one CPU. `auto`: if there are CPUs enough for all.
         "pin-threads" pin_threads: Auto = "auto", Auto::KIND, at_start;
 
-        /// In which order the commands of one pipeline may run when their keys are on different shards.
+        /// In which order the commands of one pipeline may run when their keys are on different
+        /// shards.
         ///
-        /// `relaxed`: plain commands on one key may overtake each other if their keys are on different
-        /// shards, as they may through a cluster client; replies keep their order. `strict`: every change
-        /// of shard waits, as on a server with one thread, and pipelines get slower.
+        /// `relaxed`: plain commands on one key may overtake each other if their keys are on
+        /// different shards, as they may through a cluster client; replies keep their order.
+        /// `strict`: every change of shard waits, as on a server with one thread, and pipelines get
+        /// slower.
         "pipeline-order" pipeline_order: PipelineOrder = "relaxed", PipelineOrder::KIND;
 
         /// Microseconds that an idle shard looks for work before it goes to sleep.
         ///
-        /// Going to sleep and waking up costs 20 to 40 µs on a virtual machine: about 20 here makes a single
-        /// client faster, at the price of CPU time. 0: sleep at once.
+        /// Going to sleep and waking up costs 20 to 40 µs on a virtual machine: about 20 here makes
+        /// a single client faster, at the price of CPU time. 0: sleep at once.
         "spin-us" spin_us: u32 = "0", integer(0, 1_000_000);
 
-        /// Microseconds that a shard waits for its sockets alone before it goes to sleep in earnest.
+        /// Microseconds that a shard waits for its sockets alone before it goes to sleep in
+        /// earnest.
         "wait-bound-us" wait_bound_us: u32 = "10000", integer(100, 1_000_000);
     }
 
@@ -129,7 +140,8 @@ parameters! {
         /// The file to log to. Empty: standard output.
         "logfile" logfile: String = "", ANY_TEXT, at_start;
 
-        /// How a log line looks: for people, or a JSON object per line. `legacy` is another word for `human`.
+        /// How a log line looks: for people, or a JSON object per line. `legacy` is another word
+        /// for `human`.
         "log-format" log_format: LogFormat = "human", LogFormat::KIND, at_start;
     }
 
@@ -141,7 +153,8 @@ parameters! {
         "enable-debug-command" enable_debug_command: Allowed = "no", Allowed::KIND, at_start;
 
         /// Who may change `dir` and `dbfilename` with CONFIG SET.
-        "enable-protected-configs" enable_protected_configs: Allowed = "no", Allowed::KIND, at_start;
+        "enable-protected-configs" enable_protected_configs: Allowed = "no", Allowed::KIND,
+            at_start;
 
         /// Who may call MODULE.
         "enable-module-command" enable_module_command: Allowed = "no", Allowed::KIND, at_start;
@@ -152,12 +165,13 @@ parameters! {
         "proto-max-bulk-len" proto_max_bulk_len: u64 = "512mb", memory(1 << 20, LONG_BYTES);
 
         /// How much of a request may be waiting to become complete.
-        "client-query-buffer-limit" client_query_buffer_limit: u64 = "1gb", memory(1 << 20, LONG_BYTES);
+        "client-query-buffer-limit" client_query_buffer_limit: u64 = "1gb",
+            memory(1 << 20, LONG_BYTES);
 
         /// When a client that does not read its replies is disconnected.
         ///
-        /// At once when more than the hard limit waits for it, or when more than the soft limit did for so many
-        /// seconds. 0 is no limit. `slave` is another word for `replica`.
+        /// At once when more than the hard limit waits for it, or when more than the soft limit did
+        /// for so many seconds. 0 is no limit. `slave` is another word for `replica`.
         "client-output-buffer-limit" client_output_buffer_limit: OutputLimits
             = "normal 0 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60", OutputLimits::KIND;
     }
@@ -168,8 +182,9 @@ parameters! {
 
         /// Which keys go to make room at `maxmemory`.
         ///
-        /// Those least recently used (lru), least often used (lfu), any (random) or next to expire (ttl); among all
-        /// keys, or only among those that expire (volatile). `noeviction`: none, writes are refused.
+        /// Those least recently used (lru), least often used (lfu), any (random) or next to expire
+        /// (ttl); among all keys, or only among those that expire (volatile). `noeviction`: none,
+        /// writes are refused.
         "maxmemory-policy" maxmemory_policy: EvictionPolicy = "noeviction", EvictionPolicy::KIND;
 
         /// How many keys are compared to find one that goes: more is more exact and takes longer.
@@ -197,7 +212,8 @@ parameters! {
         "hash-max-listpack-value" hash_max_listpack_value: u64 = "64", memory(0, LONG_BYTES),
             also(&["hash-max-ziplist-value"]);
 
-        /// How big a node of a list may be: so many elements, or -1 to -5 for 4, 8, 16, 32 or 64 kB.
+        /// How big a node of a list may be: so many elements, or -1 to -5 for 4, 8, 16, 32 or 64
+        /// kB.
         "list-max-listpack-size" list_max_listpack_size: i32 = "-2", integer(i32::MIN as i64, INT),
             also(&["list-max-ziplist-size"]);
 
@@ -235,7 +251,7 @@ parameters! {
         /// When to save by itself: after so many seconds, if there were at least so many changes.
         ///
         /// Several pairs, or several lines, mean whichever comes first. `""` saves never.
-        "save" save: SavePoints = "3600 1 300 100 60 10000", SavePoints::KIND, pending;
+        "save" save: SavePoints = "3600 1 300 100 60 10000", SavePoints::KIND, pending, idle("");
 
         /// The name of the snapshot's file in `dir`.
         "dbfilename" dbfilename: String = "dump.rdb", Text(rules::dbfilename), protected, pending;
@@ -277,9 +293,10 @@ parameters! {
 
         /// Which keyspace events are published.
         ///
-        /// K: to `__keyspace@<db>__:<key>`, E: to `__keyevent@<db>__:<event>`; one of them is needed. Then of
-        /// what: g generic, $ strings, l lists, s sets, h hashes, z sorted sets, t streams, x expired, e evicted,
-        /// d modules, A all of these; and n new keys, m keys that were asked for and missed.
+        /// K: to `__keyspace@<db>__:<key>`, E: to `__keyevent@<db>__:<event>`; one of them is
+        /// needed. Then of what: g generic, $ strings, l lists, s sets, h hashes, z sorted sets, t
+        /// streams, x expired, e evicted, d modules, A all of these; and n new keys, m keys that
+        /// were asked for and missed.
         "notify-keyspace-events" notify_keyspace_events: KeyspaceEvents = "", KeyspaceEvents::KIND;
 
         /// The TCP port of the metrics page for Prometheus. 0: none.

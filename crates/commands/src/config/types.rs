@@ -1,188 +1,8 @@
-//! Types made for one parameter each: its words, its refusals, its text.
+//! Types made for one parameter or two: their words, their refusals, their text.
 //!
-//! Not here: numbers, yes/no and plain text (`kind`).
+//! Not here: numbers, yes/no and plain text (`kind`), and one word out of several (`choices`).
 
 use super::kind::{Kind, Stored, memory_bytes, only, with_unit};
-
-/// A type whose values are words; the first word that is written is the one shown.
-macro_rules! choices {
-    ($(
-        $(#[$doc:meta])*
-        $Type:ident { $($(#[$note:meta])* $Value:ident = $word:literal $(or $other:literal)*),+ $(,)? }
-    )*) => { $(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub enum $Type { $($(#[$note])* $Value),+ }
-
-        impl $Type {
-            pub const KIND: Kind = Kind::OneOf(&[$($word $(, $other)*),+]);
-            const VALUES: &[$Type] = &[$($Type::$Value $(, { let _ = $other; $Type::$Value })*),+];
-
-            /// The word users write.
-            pub const fn name(self) -> &'static str {
-                match self { $($Type::$Value => $word),+ }
-            }
-        }
-
-        impl Stored for $Type {
-            fn assign(&mut self, _: Kind, words: &[&[u8]], _: bool) -> Result<(), String> {
-                *self = $Type::VALUES[$Type::KIND.choice(only(words)?)?];
-                Ok(())
-            }
-
-            fn show(&self, _: Kind) -> Vec<u8> {
-                self.name().into()
-            }
-        }
-    )* };
-}
-
-choices! {
-    /// How much is logged; each level contains those behind it.
-    LogLevel {
-        Debug = "debug",
-        Verbose = "verbose",
-        #[default]
-        Notice = "notice",
-        Warning = "warning",
-        Nothing = "nothing",
-    }
-    /// How a log line looks.
-    LogFormat {
-        #[default]
-        Human = "human" or "legacy",
-        Json = "json",
-    }
-    /// Which keys go when `maxmemory` is reached.
-    EvictionPolicy {
-        VolatileLru = "volatile-lru",
-        VolatileLfu = "volatile-lfu",
-        VolatileRandom = "volatile-random",
-        VolatileTtl = "volatile-ttl",
-        AllkeysLru = "allkeys-lru",
-        AllkeysLfu = "allkeys-lfu",
-        AllkeysRandom = "allkeys-random",
-        #[default]
-        NoEviction = "noeviction",
-    }
-    /// When the append-only file is flushed to the disk.
-    AppendFsync {
-        #[default]
-        EverySecond = "everysec",
-        Always = "always",
-        No = "no",
-    }
-    /// In which order the commands of one pipeline may run.
-    PipelineOrder {
-        #[default]
-        Relaxed = "relaxed",
-        Strict = "strict",
-    }
-    /// Whether something is done always, never, or where it makes sense.
-    Auto {
-        #[default]
-        Auto = "auto",
-        Yes = "yes",
-        No = "no",
-    }
-    /// Who may do something dangerous.
-    Allowed {
-        #[default]
-        No = "no",
-        Yes = "yes",
-        Local = "local",
-    }
-    SyslogFacility {
-        User = "user",
-        #[default]
-        Local0 = "local0",
-        Local1 = "local1",
-        Local2 = "local2",
-        Local3 = "local3",
-        Local4 = "local4",
-        Local5 = "local5",
-        Local6 = "local6",
-        Local7 = "local7",
-    }
-    Supervised {
-        Upstart = "upstart",
-        Systemd = "systemd",
-        Auto = "auto",
-        #[default]
-        No = "no",
-    }
-    DisklessLoad {
-        #[default]
-        Disabled = "disabled",
-        OnEmptyDb = "on-empty-db",
-        Swapdb = "swapdb",
-        FlushBeforeLoad = "flush-before-load",
-    }
-    TlsAuthClients {
-        No = "no",
-        #[default]
-        Yes = "yes",
-        Optional = "optional",
-    }
-    TlsAuthClientsUser {
-        CommonName = "CN",
-        Uri = "URI",
-        #[default]
-        Off = "off",
-    }
-    OomScoreAdj {
-        #[default]
-        No = "no",
-        Relative = "yes" or "relative",
-        Absolute = "absolute",
-    }
-    AclPubsubDefault {
-        Allchannels = "allchannels",
-        #[default]
-        Resetchannels = "resetchannels",
-    }
-    SanitizeDump {
-        #[default]
-        No = "no",
-        Yes = "yes",
-        Clients = "clients",
-    }
-    EndpointType {
-        #[default]
-        Ip = "ip",
-        Hostname = "hostname",
-        UnknownEndpoint = "unknown-endpoint",
-    }
-    PropagationErrors {
-        #[default]
-        Ignore = "ignore",
-        Panic = "panic",
-        PanicOnReplicas = "panic-on-replicas",
-    }
-    LogTimestampFormat {
-        #[default]
-        Legacy = "legacy",
-        Iso8601 = "iso8601",
-        Milliseconds = "milliseconds",
-    }
-    RdbVersionCheck {
-        #[default]
-        Strict = "strict",
-        Relaxed = "relaxed",
-    }
-    ClusterConfigSave {
-        #[default]
-        Sync = "sync",
-        BestEffort = "best-effort",
-    }
-}
-
-impl Allowed {
-    /// Whether a client may, given whether it comes from this machine.
-    pub fn permits(self, client_is_local: bool) -> bool {
-        self == Allowed::Yes || self == Allowed::Local && client_is_local
-    }
-}
 
 /// A password: kept as bytes, never printed by `Debug`.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -293,7 +113,8 @@ impl Stored for BindAddresses {
     }
 }
 
-/// An address may be a name or have a zone, but nothing that a configuration file would have to quote.
+/// An address may be a name or have a zone, but nothing that a configuration file would have to
+/// quote.
 fn address(word: &[u8]) -> Option<String> {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-.:_*%/[]".contains(byte);
     let text = str::from_utf8(word).ok().filter(|_| word.iter().all(is_plain))?;
@@ -346,7 +167,8 @@ impl Stored for SavePoints {
     }
 }
 
-/// A number from 0 on as C's `strtoll` reads it: blanks and a plus sign before it, nothing behind it.
+/// A number from 0 on as C's `strtoll` reads it: blanks and a plus sign before it, nothing behind
+/// it.
 fn c_integer(word: &[u8]) -> Option<u64> {
     let text = str::from_utf8(word).ok()?.trim_ascii_start();
     let value: i64 = if word.is_empty() { 0 } else { text.parse().ok()? };
@@ -371,7 +193,8 @@ pub struct OutputLimits {
 
 impl OutputLimits {
     pub const KIND: Kind = Kind::Form {
-        form: "one or more of `<normal | replica | pubsub> <hard bytes> <soft bytes> <soft seconds>`",
+        form: "one or more of `<normal | replica | pubsub> <hard bytes> <soft bytes> \
+               <soft seconds>`",
         many: true,
     };
 
@@ -500,7 +323,8 @@ impl Stored for KeyspaceEvents {
         Ok(())
     }
 
-    /// As Redis does, `n` is left out beside `A` (`CONFIG SET notify-keyspace-events An`, then GET).
+    /// As Redis does, `n` is left out beside `A` (`CONFIG SET notify-keyspace-events An`, then
+    /// GET).
     fn show(&self, _: Kind) -> Vec<u8> {
         if !self.has(Self::ALL_CLASSES) {
             return self.letters().collect();

@@ -1,10 +1,11 @@
 //! Words of a configuration line: splitting with quotes and escapes, and quoting.
 //!
-//! The rules are those of Redis' configuration files: `"…"` knows `\n \r \t \b \a \xHH` and takes any other
-//! escaped byte for itself, `'…'` knows only `\'`, a quote may begin within a word and must end before a
-//! blank, and a NUL ends the line.
+//! The rules are those of Redis' configuration files: `"…"` knows `\n \r \t \b \a \xHH` and takes
+//! any other escaped byte for itself, `'…'` knows only `\'`, a quote may begin within a word and
+//! must end before a blank, and a NUL ends the line.
 
-/// The words of a line, or `None` when a quote is not closed or a closing quote is followed by no blank.
+/// The words of a line, or `None` when a quote is not closed or a closing quote is followed by no
+/// blank.
 pub(super) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let end = line.iter().position(|&byte| byte == 0).unwrap_or(line.len());
     let mut rest = &line[..end];

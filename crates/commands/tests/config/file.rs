@@ -123,6 +123,7 @@ fn what_has_no_effect_is_said() {
         warnings("activerehashing yes\nio-threads 1\nactiverehashing yes"),
         ["accepted but without effect, with their default values: activerehashing, io-threads"]
     );
+    assert!(warnings("save \"\"").is_empty(), "saving never is what it does");
     assert!(warnings("port 7000\nmaxmemory 1gb\nrequirepass x").is_empty());
 }
 

@@ -1,4 +1,5 @@
-//! The configuration through its public door: the table, CONFIG GET and SET, files, REWRITE, random text.
+//! The configuration through its public door: the table, CONFIG GET and SET, files, REWRITE, random
+//! text.
 
 mod file;
 mod get_set;

@@ -1,4 +1,5 @@
-//! Random text: whatever is in a file, loading ends with a configuration or an error, and rewriting it keeps it.
+//! Random text: whatever is in a file, loading ends with a configuration or an error, and rewriting
+//! it keeps it.
 
 use super::*;
 use basalt_commands::config::{PARAMETERS, fuzz_file};

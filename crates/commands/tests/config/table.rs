@@ -25,8 +25,8 @@ fn golden(text: &str) -> BTreeMap<&str, &str> {
     text.lines().map(|line| line.split_once('\t').expect("name, tab, value")).collect()
 }
 
-/// The names and defaults of a server, hidden ones included, as CONFIG GET told them: all are known, and those whose
-/// default is another are exactly these.
+/// The names and defaults of a server, hidden ones included, as CONFIG GET told them: all are
+/// known, and those whose default is another are exactly these.
 fn check_server(text: &str, other_defaults: &[(&str, &str)]) {
     let config = Config::default();
     let differing: BTreeMap<&str, String> = golden(text)
