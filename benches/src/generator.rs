@@ -7,15 +7,18 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+
 use crate::histogram::Histogram;
-use crate::kernel::{Epoll, Interest};
 use crate::reply::ReplyScanner;
 use crate::request::Pipeline;
 use crate::workload::Workload;
 
 const RECEIVE_BYTES: usize = 64 << 10;
 /// A server that says nothing for so long is taken for dead.
-const SILENCE_MAX_MS: i32 = 30_000;
+const SILENCE_MAX_MS: u16 = 30_000;
+/// How many ready connections one wait may report; more are reported by the next.
+const EVENTS_MAX: usize = 1024;
 
 /// What a run found.
 pub(crate) struct Tally {
@@ -29,6 +32,7 @@ pub(crate) struct Tally {
 /// The connections of one workload to one server.
 pub(crate) struct Generator {
     epoll: Epoll,
+    events: Vec<EpollEvent>,
     connections: Vec<Connection>,
     pipeline: Pipeline,
     requests_per_pipeline: u64,
@@ -46,18 +50,19 @@ struct Connection {
 
 impl Generator {
     pub(crate) fn connect(address: SocketAddr, workload: &Workload) -> io::Result<Generator> {
-        let epoll = Epoll::new()?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let mut connections = Vec::with_capacity(workload.connections);
         for token in 0..workload.connections {
             let socket = TcpStream::connect(address)?;
             socket.set_nodelay(true)?;
             socket.set_nonblocking(true)?;
-            epoll.add(&socket, token)?;
+            epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, token as u64))?;
             connections.push(Connection::new(socket));
         }
         let seed = std::process::id().into();
         Ok(Generator {
             epoll,
+            events: vec![EpollEvent::empty(); EVENTS_MAX],
             connections,
             pipeline: Pipeline::new(workload, seed),
             requests_per_pipeline: workload.pipeline as u64,
@@ -85,17 +90,18 @@ impl Generator {
             }
         }
         while under_way > 0 {
-            let ready = self.epoll.wait(SILENCE_MAX_MS)?;
+            let ready = self.epoll.wait(&mut self.events, SILENCE_MAX_MS)?;
             if ready == 0 {
                 return Err(io::Error::other("the server has stopped answering"));
             }
             for index in 0..ready {
-                let Some(now) = self.go_on(index, &mut tally.latency)? else { continue };
+                let event = self.events[index];
+                let Some(now) = self.go_on(event, &mut tally.latency)? else { continue };
                 under_way -= 1;
                 if pipelines_left > 0 {
                     pipelines_left -= 1;
                     under_way += 1;
-                    self.send(self.epoll.ready(index).token, now)?;
+                    self.send(event.data() as usize, now)?;
                 }
             }
         }
@@ -109,13 +115,15 @@ impl Generator {
     }
 
     /// Sends and receives what a ready connection can, and returns the time if that completed its pipeline.
-    fn go_on(&mut self, index: usize, latency: &mut Histogram) -> io::Result<Option<Instant>> {
-        let ready = self.epoll.ready(index);
-        let connection = &mut self.connections[ready.token];
-        if ready.can_write && connection.flush()? {
-            self.epoll.change(&connection.socket, ready.token, Interest::Read)?;
+    fn go_on(&mut self, event: EpollEvent, latency: &mut Histogram) -> io::Result<Option<Instant>> {
+        let connection = &mut self.connections[event.data() as usize];
+        if event.events().contains(EpollFlags::EPOLLOUT) && connection.flush()? {
+            let mut reading = EpollEvent::new(EpollFlags::EPOLLIN, event.data());
+            self.epoll.modify(&connection.socket, &mut reading)?;
         }
-        if !ready.can_read || !connection.receive(&mut self.received)? {
+        // An error or a hang-up shows itself when we read.
+        let only_writable = event.events() == EpollFlags::EPOLLOUT;
+        if only_writable || !connection.receive(&mut self.received)? {
             return Ok(None);
         }
         let now = Instant::now();
@@ -128,7 +136,8 @@ impl Generator {
         connection.replies_due = self.requests_per_pipeline;
         connection.sent_at = now;
         if !connection.send(self.pipeline.refreshed())? {
-            self.epoll.change(&connection.socket, token, Interest::ReadAndWrite)?;
+            let both = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT;
+            self.epoll.modify(&connection.socket, &mut EpollEvent::new(both, token as u64))?;
         }
         Ok(())
     }

@@ -1,0 +1,112 @@
+//! Instructions of the data: keys looked up, read and set in a shard of a hundred thousand, each for a batch of sixteen.
+
+use std::hint::black_box;
+
+use basalt_keyspace::{Content, DatabaseId, Effect, Key, KeyHasher, Keyspace};
+use basalt_resp::{Protocol, Reply};
+use gungraun::{library_benchmark, library_benchmark_group, main};
+
+/// The server's allocator, since a good part of SET is its work.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Keys that each benchmark works on, so that one costs a sixteenth of what is shown.
+const BATCH: u64 = 16;
+const KEYS: u64 = 100_000;
+const DATABASE: DatabaseId = DatabaseId(0);
+
+fn name(index: u64) -> Vec<u8> {
+    format!("key:{index:012}").into_bytes()
+}
+
+/// Keys spread over the whole of what is there, or next to it.
+fn names(first: u64) -> Vec<Vec<u8>> {
+    (0..BATCH).map(|index| name(first + index * (KEYS / BATCH))).collect()
+}
+
+fn filled() -> Keyspace {
+    let mut keyspace = Keyspace::new(1, KeyHasher::new(1), 1_000_000);
+    for name in (0..KEYS).map(name) {
+        set(&mut keyspace, &name, b"xxx", None);
+    }
+    keyspace
+}
+
+/// An output that has its room already, as a busy connection's has.
+fn output() -> Vec<u8> {
+    Vec::with_capacity(1 << 16)
+}
+
+fn present() -> (Keyspace, Vec<Vec<u8>>) {
+    (filled(), names(0))
+}
+
+fn absent() -> (Keyspace, Vec<Vec<u8>>) {
+    (filled(), names(KEYS))
+}
+
+fn set(keyspace: &mut Keyspace, name: &[u8], value: &[u8], expire_at_ms: Option<u64>) {
+    let key = keyspace.key(name);
+    let effect = Effect::SetString { value, expire_at_ms, changed: false };
+    keyspace.edit(DATABASE, &key).commit(effect);
+}
+
+// Hash, slot and search, as far as knowing whether the key is there.
+#[library_benchmark]
+#[bench::present(present())]
+#[bench::absent(absent())]
+fn lookup_16((keyspace, names): (Keyspace, Vec<Vec<u8>>)) -> (Keyspace, usize) {
+    let found = names.iter().filter(|name| {
+        let key = keyspace.key(black_box(name));
+        keyspace.peek(DATABASE, &key).is_some()
+    });
+    let count = found.count();
+    (keyspace, count)
+}
+
+// The same in the stages of a turn: all buckets asked for, then all entries, then read.
+#[library_benchmark]
+#[bench::present(present())]
+fn lookup_staged_16((mut keyspace, names): (Keyspace, Vec<Vec<u8>>)) -> (Keyspace, usize) {
+    let keys: [Key<'_>; BATCH as usize] =
+        std::array::from_fn(|index| keyspace.key(black_box(&names[index])));
+    keys.iter().for_each(|key| keyspace.prefetch_bucket(DATABASE, key.slot, key.hash));
+    keys.iter().for_each(|key| keyspace.prefetch_entry(DATABASE, key.slot, key.hash));
+    let count = keys.iter().filter(|key| keyspace.read(DATABASE, key).is_some()).count();
+    (keyspace, count)
+}
+
+// What GET does below the command: counts, touches, and writes the reply.
+#[library_benchmark]
+#[bench::present(present(), output())]
+fn get_16(
+    (mut keyspace, names): (Keyspace, Vec<Vec<u8>>),
+    mut out: Vec<u8>,
+) -> (Keyspace, Vec<u8>) {
+    for name in &names {
+        let key = keyspace.key(black_box(name));
+        let entry = keyspace.read(DATABASE, &key).expect("because it was set");
+        let mut reply = Reply::new(&mut out, Protocol::Resp2);
+        match entry.content() {
+            Content::Bytes(text) => reply.bulk(text),
+            Content::Integer(value) => reply.bulk_integer(value),
+        }
+    }
+    (keyspace, out)
+}
+
+// What SET does below the command: an edit and its effect, settled in the books.
+#[library_benchmark]
+#[bench::replaces(present(), None)]
+#[bench::adds(absent(), None)]
+#[bench::adds_with_expiry(absent(), Some(2_000_000))]
+fn set_16((mut keyspace, names): (Keyspace, Vec<Vec<u8>>), expire_at_ms: Option<u64>) -> Keyspace {
+    for name in &names {
+        set(&mut keyspace, black_box(name), b"yyy", expire_at_ms);
+    }
+    keyspace
+}
+
+library_benchmark_group!(name = lookups, benchmarks = [lookup_16, lookup_staged_16]);
+library_benchmark_group!(name = strings, benchmarks = [get_16, set_16]);
+main!(library_benchmark_groups = [lookups, strings]);
