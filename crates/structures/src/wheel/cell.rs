@@ -90,7 +90,7 @@ impl Level {
         true
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(miri)))]
     pub(super) fn walk(&self) -> (usize, usize) {
         let blocks = self.blocks.iter().flatten();
         blocks.fold((0, 0), |(len, bytes), block| {
@@ -141,9 +141,6 @@ impl Cell {
     }
 
     pub(super) fn absorb(&mut self, mut other: Self, bytes: &mut usize) {
-        if self.is_empty() {
-            mem::swap(self, &mut other);
-        }
         *bytes -= other.heap_bytes();
         self.keeping_books(bytes, |cell| cell.full.append(&mut other.full));
         for item in other.tail {

@@ -4,9 +4,9 @@
 const LEN_MIN: usize = 64;
 /// Up to this many items have a place each.
 const TABLE_LEN_WHOLE: usize = 1 << 12;
-/// 4 MiB at most. With more distinct items than places many repeats slip through; they meet the
-/// filter again on every level.
-const TABLE_LEN_MAX: usize = 1 << 20;
+/// 1 MiB at most, which is zeroed at a stroke. With more distinct items than places many repeats
+/// slip through; they meet the filter again on every level.
+const TABLE_LEN_MAX: usize = 1 << 18;
 
 /// Each place of the table holds the last item that fell on it. The default remembers nothing.
 #[derive(Default)]
