@@ -22,10 +22,16 @@ const OUTSIDE_WORLD: &[&str] = &[
     "std::time::Instant",
     "std::time::SystemTime",
     "std::fs",
-    "std::net",
     "std::thread",
     "std::env",
     "std::process",
+    // An IpAddr is a number; these are sockets.
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "UnixStream",
+    "UnixListener",
+    "ToSocketAddrs",
 ];
 
 /// Rooms in which nothing can wait, so nothing can come between.

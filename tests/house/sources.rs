@@ -66,7 +66,7 @@ fn blank_comments_and_strings(text: &str) -> String {
             [b'/', b'/', ..] => find(bytes, at, b"\n"),
             [b'/', b'*', ..] => find(bytes, at + 2, b"*/") + 2,
             [b'"', ..] => end_of_string(bytes, at + 1),
-            [b'r', b'#' | b'"', ..] if at == 0 || !is_word(bytes[at - 1]) => end_of_raw(bytes, at),
+            [b'r', b'#' | b'"', ..] if begins_raw(bytes, at) => end_of_raw(bytes, at),
             [b'\'', b'\\', ..] => find(bytes, at + 3, b"'") + 1,
             [b'\'', _, b'\'', ..] => at + 3,
             _ => {
@@ -87,7 +87,9 @@ fn is_word(byte: u8) -> bool {
 
 fn find(bytes: &[u8], from: usize, wanted: &[u8]) -> usize {
     let rest = bytes.get(from..).unwrap_or_default();
-    rest.windows(wanted.len()).position(|window| window == wanted).map_or(bytes.len(), |at| from + at)
+    rest.windows(wanted.len())
+        .position(|window| window == wanted)
+        .map_or(bytes.len(), |at| from + at)
 }
 
 fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
@@ -97,12 +99,18 @@ fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
     at + 1
 }
 
-/// `r"…"` and `r#"…"#`; a raw identifier such as `r#type` is passed over.
+fn hashes(bytes: &[u8], at: usize) -> usize {
+    bytes[at + 1..].iter().take_while(|byte| **byte == b'#').count()
+}
+
+/// Whether `r"…"` or `r#"…"#` begins here; `r#type` is a name.
+fn begins_raw(bytes: &[u8], at: usize) -> bool {
+    let in_a_word = at > 0 && is_word(bytes[at - 1]) && bytes[at - 1] != b'b';
+    !in_a_word && bytes.get(at + 1 + hashes(bytes, at)) == Some(&b'"')
+}
+
 fn end_of_raw(bytes: &[u8], at: usize) -> usize {
-    let hashes = bytes[at + 1..].iter().take_while(|byte| **byte == b'#').count();
-    if bytes.get(at + 1 + hashes) != Some(&b'"') {
-        return at + 1;
-    }
+    let hashes = hashes(bytes, at);
     let mut closing = vec![b'"'];
     closing.resize(1 + hashes, b'#');
     find(bytes, at + 2 + hashes, &closing) + closing.len()

@@ -18,7 +18,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials: Vec<Trial> = [1, 2, 4]
         .map(|shards| {
             let name = format!("differential::{shards}-shards@valkey9");
-            Trial::test(name, move || against_valkey(Program::Ours, &["--shards", &shards.to_string()]))
+            Trial::test(name, move || {
+                against_valkey(Program::Ours, &["--shards", &shards.to_string()])
+            })
         })
         .into();
     // Two servers whose differences are known: proves that the list of them is whole.
@@ -27,7 +29,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             .with_ignored_flag(Program::Redis7.server().is_none()),
     );
     trials.push(Trial::test("differential::a_lie_is_caught", a_lie_is_caught));
-    trials.into_iter().map(|trial| if absent { trial.with_ignored_flag(true) } else { trial }).collect()
+    trials
+        .into_iter()
+        .map(|trial| if absent { trial.with_ignored_flag(true) } else { trial })
+        .collect()
 }
 
 fn against_valkey(program: Program, args: &[&str]) -> Result<(), Failed> {
@@ -61,7 +66,8 @@ fn plan() -> Plan {
 fn a_lie_is_caught() -> Result<(), Failed> {
     let liar = Liar(peer(Program::Valkey9, &[])?);
     let oracle = peer(Program::Valkey9, &[])?;
-    let Err(finding) = differential::run(&liar, &oracle, Plan { seed: 1, requests: REQUESTS }) else {
+    let Err(finding) = differential::run(&liar, &oracle, Plan { seed: 1, requests: REQUESTS })
+    else {
         return Err("the wrong replies were not seen".into());
     };
     if finding.requests.len() > 2 {

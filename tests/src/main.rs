@@ -9,6 +9,8 @@
 //! The server under test is `$BASALT_SERVER`, or the one beside this program. A rival that this machine lacks makes
 //! its trials "ignored", never "passed".
 
+#![expect(clippy::unwrap_used, reason = "all of this is tests: what fails here is a failed test")]
+
 mod differential;
 mod pool;
 mod process;

@@ -66,7 +66,7 @@ impl World for View<'_> {
     }
 
     fn random(&mut self) -> u64 {
-        self.outside.chance.next()
+        self.outside.chance.number()
     }
 
     fn monotonic_us(&mut self) -> u64 {
@@ -78,6 +78,8 @@ impl World for View<'_> {
     fn process(&mut self) -> ProcessFacts {
         ProcessFacts::default()
     }
+
+    fn reset_process_counters(&mut self) {}
 
     fn shutdown(&mut self, request: ShutdownRequest) {
         self.outside.shutdown = Some(request);

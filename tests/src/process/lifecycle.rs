@@ -85,7 +85,12 @@ fn second_signal_ends_it_at_once(program: Program) {
 }
 
 fn shutdown_ends_it(program: Program) {
-    for variant in [&["SHUTDOWN"][..], &["SHUTDOWN", "NOSAVE"], &["shutdown", "now"], &["SHUTDOWN", "NOSAVE", "NOW", "FORCE"]] {
+    for variant in [
+        &["SHUTDOWN"][..],
+        &["SHUTDOWN", "NOSAVE"],
+        &["shutdown", "now"],
+        &["SHUTDOWN", "NOSAVE", "NOW", "FORCE"],
+    ] {
         let server = start(program, &[]);
         let mut connection = server.connect();
         assert_eq!(text(&mut connection, &["SHUTDOWN", "BOGUS"]), "(error) ERR syntax error");
@@ -117,9 +122,12 @@ fn settings_from_file_and_command_line(program: Program) {
     let mut connection = server.connect();
     assert_eq!(text(&mut connection, &["PING"]), "(error) NOAUTH Authentication required.");
     assert_eq!(text(&mut connection, &["AUTH", "other"]), "OK");
-    for (name, value) in
-        [("timeout", "88"), ("tcp-keepalive", "120"), ("maxclients", "50"), ("proto-max-bulk-len", "2097152")]
-    {
+    for (name, value) in [
+        ("timeout", "88"),
+        ("tcp-keepalive", "120"),
+        ("maxclients", "50"),
+        ("proto-max-bulk-len", "2097152"),
+    ] {
         let shown = text(&mut connection, &["CONFIG", "GET", name]);
         assert_eq!(shown, format!("1) \"{name}\"\n2) \"{value}\""));
     }
@@ -138,12 +146,17 @@ fn all_output(output: &Output) -> String {
 fn bad_setting_is_refused(program: Program) {
     let scratch = Scratch::create().unwrap();
     let config = scratch.path().join("bad.conf");
-    for line in ["no-such-directive 1", "maxclients many", "maxclients", "port 70000", "bind \"unbalanced"] {
+    for line in
+        ["no-such-directive 1", "maxclients many", "maxclients", "port 70000", "bind \"unbalanced"]
+    {
         fs::write(&config, format!("# one\ntimeout 1\n{line}\n")).unwrap();
         let output = run(program, &[&config.to_string_lossy()]);
         let said = all_output(&output);
         assert!(!output.status.success(), "{line} was taken");
-        assert!(said.contains('3') && said.contains(line.split(' ').next().unwrap()), "{line}: {said}");
+        assert!(
+            said.contains('3') && said.contains(line.split(' ').next().unwrap()),
+            "{line}: {said}"
+        );
         assert!(!said.contains("panicked"), "{said}");
     }
 }
@@ -167,7 +180,10 @@ fn config_rewrite(program: Program) {
         Err(error) => panic!("{error}"),
     };
     let mut connection = server.connect();
-    assert_eq!(text(&mut connection, &["CONFIG", "SET", "timeout", "6", "maxclients", "123"]), "OK");
+    assert_eq!(
+        text(&mut connection, &["CONFIG", "SET", "timeout", "6", "maxclients", "123"]),
+        "OK"
+    );
     assert_eq!(text(&mut connection, &["CONFIG", "REWRITE"]), "OK");
     let text_now = fs::read_to_string(&config).unwrap();
     for line in ["# kept", "timeout 6", "maxclients 123"] {
@@ -176,7 +192,10 @@ fn config_rewrite(program: Program) {
     let again = launch(program).config_file(&config).start();
     let again = again.expect("because the first one wrote the file itself");
     let mut connection = again.connect();
-    assert_eq!(text(&mut connection, &["CONFIG", "GET", "maxclients"]), "1) \"maxclients\"\n2) \"123\"");
+    assert_eq!(
+        text(&mut connection, &["CONFIG", "GET", "maxclients"]),
+        "1) \"maxclients\"\n2) \"123\""
+    );
 }
 
 fn version(program: Program) {
@@ -216,6 +235,7 @@ fn ready_line(program: Program) {
 fn json_log(program: Program) {
     let server = start(program, &["--log-format", "json"]);
     let log = server.log();
-    let line = log.lines().find(|line| line.contains("Ready to accept connections")).unwrap_or_default();
+    let line =
+        log.lines().find(|line| line.contains("Ready to accept connections")).unwrap_or_default();
     assert!(line.starts_with('{') && line.ends_with('}'), "{log}");
 }

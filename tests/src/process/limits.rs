@@ -68,7 +68,9 @@ fn maxclients(program: Program) {
         for _ in 0..4 {
             clients.push(server.connect());
         }
-        clients.iter_mut().all(|client| client.ask(&["PING"]).is_ok_and(|reply| reply == Value::simple("PONG")))
+        clients
+            .iter_mut()
+            .all(|client| client.ask(&["PING"]).is_ok_and(|reply| reply == Value::simple("PONG")))
     });
     let mut refused = server.connect();
     assert_eq!(

@@ -210,7 +210,9 @@ fn replies_before_a_protocol_error(program: Program) {
 /// A browser that is made to talk to the port must not get its second line executed.
 fn http_is_refused(program: Program) {
     let server = start(program, &[]);
-    for request in ["POST / HTTP/1.1\r\nHost: x\r\nSET k v\r\n", "GET / HTTP/1.1\r\nHost: x\r\nSET k v\r\n"] {
+    for request in
+        ["POST / HTTP/1.1\r\nHost: x\r\nSET k v\r\n", "GET / HTTP/1.1\r\nHost: x\r\nSET k v\r\n"]
+    {
         let mut connection = server.connect();
         connection.send_bytes(request.as_bytes()).unwrap();
         let came = connection.read_to_end().unwrap();

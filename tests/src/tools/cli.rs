@@ -137,7 +137,10 @@ fn formats(cli: &Cli<'_>) {
 fn resp3(cli: &Cli<'_>) {
     cli.expect(&["-3", "SET", "k", "v"], "OK");
     cli.expect(&["-3", "--no-raw", "GET", "absent"], "(nil)");
-    cli.expect(&["-3", "--no-raw", "CONFIG", "GET", "port"], &format!("1# \"port\" => \"{}\"", cli.server.port()));
+    cli.expect(
+        &["-3", "--no-raw", "CONFIG", "GET", "port"],
+        &format!("1# \"port\" => \"{}\"", cli.server.port()),
+    );
     let info = cli.run(&["-3", "--no-raw", "INFO", "keyspace"], "");
     assert!(info.out.starts_with("# Keyspace\r\n"), "{}", info.out);
 }
@@ -195,7 +198,8 @@ fn command_count(cli: &Cli<'_>) {
 }
 
 fn prints_as_we_do(cli: &Cli<'_>) {
-    let types = ["string", "integer", "double", "null", "array", "set", "map", "verbatim", "true", "false"];
+    let types =
+        ["string", "integer", "double", "null", "array", "set", "map", "verbatim", "true", "false"];
     for resp in ["2", "3"] {
         let mut connection = cli.server.connect();
         connection.execute(&["HELLO", resp]);

@@ -30,7 +30,8 @@ fn trial(
     let name = format!("tool::{name}@{}", program.name());
     Trial::test(name, move || {
         let shards: &[&str] = if program == Program::Ours { &["--shards", "2"] } else { &[] };
-        let server = Launch::new(program).args(shards).start().map_err(|error| error.to_string())?;
+        let server =
+            Launch::new(program).args(shards).start().map_err(|error| error.to_string())?;
         test(&server);
         Ok(())
     })

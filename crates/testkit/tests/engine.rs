@@ -1,0 +1,186 @@
+//! The engine in simulation: what comes back is what a plain map would say, in order, whatever the
+//! delivery, the cutting of the input and the number of shards.
+
+use std::collections::HashMap;
+
+use basalt_commands::config::Config;
+use basalt_resp::{Value, decode, encode_request};
+use basalt_testkit::chance::Chance;
+use basalt_testkit::simulation::{ClientId, Simulation};
+
+fn replies(mut bytes: &[u8]) -> Vec<Value> {
+    let mut values = Vec::new();
+    while !bytes.is_empty() {
+        let (value, len) =
+            decode(bytes).expect("replies are well-formed").expect("replies are whole");
+        values.push(value);
+        bytes = &bytes[len..];
+    }
+    values
+}
+
+/// Clients that use keys of their own, so that a model can tell each reply.
+fn one_history(seed: u64, shards: usize) {
+    let mut chance = Chance::from_seed(seed);
+    let mut simulation = Simulation::new(shards, Config::default(), seed);
+    simulation.fragments = chance.one_in(2);
+    let clients: Vec<ClientId> = (0..5).map(|core| simulation.connect(core)).collect();
+    let mut models: Vec<HashMap<String, String>> = vec![HashMap::new(); clients.len()];
+    let mut expected: Vec<Vec<Value>> = vec![Vec::new(); clients.len()];
+    for _ in 0..20 {
+        for (index, &client) in clients.iter().enumerate() {
+            let mut bytes = Vec::new();
+            for _ in 0..chance.below(40) {
+                let (args, value) = request(&mut chance, index, &mut models[index]);
+                encode_request(&args, &mut bytes);
+                expected[index].push(value);
+            }
+            simulation.send(client, &bytes);
+        }
+        for _ in 0..chance.below(30) {
+            simulation.step();
+        }
+    }
+    simulation.settle();
+    for (index, &client) in clients.iter().enumerate() {
+        let got = replies(&simulation.take_received(client));
+        assert_eq!(got, expected[index], "client {index}, seed {seed}, {shards} shards");
+    }
+    let keys: usize = models.iter().map(HashMap::len).sum();
+    let asker = simulation.connect(0);
+    simulation.send(asker, b"DBSIZE\r\n");
+    simulation.settle();
+    assert_eq!(replies(&simulation.take_received(asker)), [Value::Integer(keys as i64)]);
+    for shard in 0..shards {
+        simulation.core(shard).keyspace().verify();
+    }
+}
+
+fn request(
+    chance: &mut Chance,
+    client: usize,
+    model: &mut HashMap<String, String>,
+) -> (Vec<String>, Value) {
+    let mut key = || format!("c{client}:k{}", chance.below(12));
+    let (key, other) = (key(), key());
+    let text = |value: Option<&String>| match value {
+        Some(text) => Value::bulk(text),
+        None => Value::Null,
+    };
+    let number = chance.number() % 1000;
+    let args = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<String>>();
+    match chance.below(9) {
+        0 | 1 => {
+            let value = format!("v{number}");
+            model.insert(key.clone(), value.clone());
+            (args(&["SET", &key, &value]), Value::simple("OK"))
+        }
+        2 | 3 => (args(&["GET", &key]), text(model.get(&key))),
+        4 => {
+            let gone = usize::from(model.remove(&key).is_some())
+                + usize::from(model.remove(&other).is_some());
+            (args(&["DEL", &key, &other]), Value::Integer(gone as i64))
+        }
+        5 => {
+            let got = [&key, &other, &key].map(|key| text(model.get(key)));
+            (args(&["MGET", &key, &other, &key]), Value::Array(got.into()))
+        }
+        6 => {
+            model.insert(key.clone(), "a".into());
+            model.insert(other.clone(), "b".into());
+            (args(&["MSET", &key, "a", &other, "b"]), Value::simple("OK"))
+        }
+        7 => {
+            let reply = match model.get(&key).cloned() {
+                None => Value::error("ERR no such key"),
+                Some(value) => {
+                    model.remove(&key);
+                    model.insert(other.clone(), value);
+                    Value::simple("OK")
+                }
+            };
+            (args(&["RENAME", &key, &other]), reply)
+        }
+        _ => (args(&["PING", &key]), Value::bulk(&key)),
+    }
+}
+
+#[test]
+fn replies_are_a_maps_in_every_order_of_delivery() {
+    for seed in 0..300 {
+        one_history(seed, 1 + (seed % 8) as usize);
+    }
+}
+
+#[test]
+fn a_scan_over_shards_meets_every_key() {
+    for shards in [1, 3, 4] {
+        let mut simulation = Simulation::new(shards, Config::default(), 5);
+        let client = simulation.connect(1);
+        for number in 0..5000 {
+            simulation.send(client, format!("SET key:{number} x\r\n").as_bytes());
+        }
+        simulation.settle();
+        simulation.take_received(client);
+        let mut seen = std::collections::BTreeSet::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            simulation.send(client, format!("SCAN {cursor} COUNT 100\r\n").as_bytes());
+            simulation.settle();
+            let reply = replies(&simulation.take_received(client)).remove(0);
+            let Value::Array(parts) = reply else { panic!("SCAN gives an array") };
+            let Value::Array(keys) = &parts[1] else { panic!("SCAN gives keys") };
+            assert!(keys.len() < 200, "{} keys in one go", keys.len());
+            seen.extend(keys.iter().map(|key| key.as_bytes().expect("a key").to_vec()));
+            cursor = String::from_utf8(parts[0].as_bytes().expect("a cursor").to_vec()).unwrap();
+            if cursor == "0" {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 5000, "on {shards} shards");
+    }
+}
+
+#[test]
+fn a_long_pipeline_is_answered_whole() {
+    for shards in [1, 4] {
+        let mut simulation = Simulation::new(shards, Config::default(), 9);
+        let client = simulation.connect(0);
+        let count = 50_000;
+        let mut bytes = Vec::new();
+        for number in 0..count {
+            encode_request(&["INCR", &format!("n{}", number % 7)], &mut bytes);
+        }
+        simulation.send(client, &bytes);
+        simulation.settle();
+        let replies = replies(&simulation.take_received(client));
+        assert_eq!(replies.len(), count);
+        for (number, reply) in replies.into_iter().enumerate() {
+            assert_eq!(reply, Value::Integer((number / 7 + 1) as i64));
+        }
+    }
+}
+
+#[test]
+fn keys_go_at_their_moment() {
+    let mut simulation = Simulation::new(4, Config::default(), 11);
+    let client = simulation.connect(2);
+    for number in 0..2000 {
+        simulation.send(client, format!("SET k{number} x PX {}\r\n", 1000 + number).as_bytes());
+    }
+    simulation.settle();
+    simulation.take_received(client);
+    for step in 1..=30_u64 {
+        simulation.advance_ms(100);
+        simulation.settle();
+        simulation.send(client, b"DBSIZE\r\n");
+        simulation.settle();
+        let left = 2000_u64.saturating_sub((step * 100).saturating_sub(999)).min(2000);
+        assert_eq!(
+            replies(&simulation.take_received(client)),
+            [Value::Integer(left as i64)],
+            "after {} ms",
+            step * 100
+        );
+    }
+}
