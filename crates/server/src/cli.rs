@@ -17,15 +17,15 @@ use std::path::{Path, PathBuf};
 
 /// What the server was told at start.
 #[derive(Debug)]
-pub struct Launch {
+pub(crate) struct Launch {
     /// `dir` is absolute, and was there.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The configuration file, absolute: where CONFIG REWRITE writes.
-    pub config_path: Option<PathBuf>,
+    pub(crate) config_path: Option<PathBuf>,
     /// What was accepted and may surprise, for the log.
-    pub warnings: Vec<String>,
-    /// Only the configuration was to be checked, and it is right.
-    pub check_only: bool,
+    pub(crate) warnings: Vec<String>,
+    /// Only the configuration was to be checked; `launch` ends the process then.
+    pub(crate) check_only: bool,
 }
 
 /// Why there is nothing to launch.
@@ -71,11 +71,24 @@ struct Cli {
     version: Option<bool>,
 }
 
-/// Reads the process' arguments. Ends the process after `--help` and `--version`, and when the
+/// Reads the process' arguments. Ends the process after `--check-config`, `--help` and `--version`, and when the
 /// configuration cannot be used.
-pub fn launch() -> Launch {
+pub(crate) fn launch() -> Launch {
     let arguments: Vec<Vec<u8>> = std::env::args_os().skip(1).map(OsString::into_vec).collect();
-    launch_with(&arguments, &mut io::stdin().lock()).unwrap_or_else(|exit| exit.leave())
+    let launch =
+        launch_with(&arguments, &mut io::stdin().lock()).unwrap_or_else(|exit| exit.leave());
+    if launch.check_only {
+        Exit { code: 0, text: launch.check_result() }.leave();
+    }
+    launch
+}
+
+impl Launch {
+    /// What `--check-config` says of a configuration that can be used.
+    fn check_result(&self) -> String {
+        let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+        warnings.chain(["The configuration can be used.\n".into()]).collect()
+    }
 }
 
 fn launch_with(arguments: &[Vec<u8>], stdin: &mut dyn Read) -> Result<Launch, Exit> {
@@ -248,6 +261,8 @@ mod tests {
         assert_eq!(launch.config_path, Some(PathBuf::from(&path)));
         assert!(launch.warnings[0].starts_with(&format!("{path}:4: 'io-threads'")));
         assert!(launch.check_only);
+        let result = launch.check_result();
+        assert!(result.starts_with("warning: ") && result.ends_with("can be used.\n"), "{result}");
     }
 
     #[test]
