@@ -242,7 +242,7 @@ mod tests {
             }
         }
         // The edges of each power of two.
-        for exponent in 0..2047u64 {
+        for exponent in (0..2047u64).step_by(if cfg!(miri) { 50 } else { 1 }) {
             for bits in [exponent << 52, exponent << 52 | 1, ((exponent + 1) << 52) - 1] {
                 let text = Text::from(f64::from_bits(bits));
                 assert_eq!(parse_f64(text.as_bytes()).map(f64::to_bits), Some(bits));

@@ -258,9 +258,13 @@ mod tests {
         for (protocol, expected) in [(Protocol::Resp2, resp2), (Protocol::Resp3, resp3)] {
             let mut out = b"before".to_vec();
             write(&mut Reply::new(&mut out, protocol));
-            assert_eq!(out.escape_ascii().to_string(), {
-                format!("before{expected}").as_bytes().escape_ascii().to_string()
-            });
+            let expected = format!("before{expected}").into_bytes();
+            assert!(
+                out == expected,
+                "{} instead of {}",
+                out.escape_ascii(),
+                expected.escape_ascii()
+            );
         }
     }
 
@@ -307,7 +311,7 @@ mod tests {
 
     #[test]
     fn headers_that_come_last() {
-        for len in [0, 1, 9, 10, 99, 100, 12345] {
+        for len in [0, 1, 9, 10, 99, 100, if cfg!(miri) { 1000 } else { 12345 }] {
             let elements = ":7\r\n".repeat(len);
             let header_then_elements = |kind, count| format!("{kind}{count}\r\n{elements}");
             let write = |reply: &mut Reply<'_>| {

@@ -283,7 +283,8 @@ mod tests {
 
     #[test]
     fn powers_are_rounded_right() {
-        for (index, &significand) in POWERS.iter().enumerate() {
+        let step = if cfg!(miri) { 20 } else { 1 };
+        for (index, &significand) in POWERS.iter().enumerate().step_by(step) {
             let power_of_ten = FIRST_POWER + POWER_STEP * index as i32;
             let mut ten_pow = Wide::from_digits(&[1]);
             ten_pow.multiply_ten_pow(power_of_ten.unsigned_abs());
@@ -307,7 +308,7 @@ mod tests {
 
     #[test]
     fn every_exponent_has_its_power() {
-        for exponent in -1137..=960 {
+        for exponent in (-1137..=960).step_by(if cfg!(miri) { 30 } else { 1 }) {
             let (power, _) = power_for(exponent);
             assert!((-60..=-32).contains(&(exponent + power.exponent + 64)), "{exponent}");
         }
