@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use basalt_commands::config::Config;
 use basalt_engine::{Now, SessionId, Turn};
 use basalt_keyspace::ShardId;
 
@@ -22,11 +23,11 @@ use crate::acceptor::Acceptor;
 use crate::connections::{Closing, Connection, Connections};
 use crate::engine::Engine;
 use crate::limits::{EVENTS_PER_TURN_MAX, SPARE_OUTPUT_BYTES_MAX, SPARE_OUTPUTS_MAX};
-use crate::listen;
 use crate::node::{Node, Post, Stage};
 use crate::outside::{Outside, Parcel, SocketKind};
 use crate::ring::{Chunk, Event, Park, ReceiveEnd, Ring, Token};
 use crate::spin::Spin;
+use crate::{listen, logging};
 
 /// The longest park. Were a wake-up ever lost, this is how late it would be noticed.
 const PARK_MAX: Duration = Duration::from_millis(100);
@@ -41,6 +42,8 @@ pub(crate) struct CoreLoop<E: Engine> {
     engine: E,
     outside: Outside<E::Message>,
     node: Arc<Node>,
+    /// The configuration as this loop knows it.
+    config: Arc<Config>,
     ring: Ring,
     park: Park,
     spin: Spin,
@@ -93,6 +96,7 @@ impl<E: Engine> CoreLoop<E> {
         Ok(Self {
             park: ring.park()?,
             spin: Spin::new(engine.config().spin_us),
+            config: Arc::clone(engine.config()),
             engine,
             outside,
             node,
@@ -410,6 +414,7 @@ impl<E: Engine> CoreLoop<E> {
     /// Hands over what this turn queued, and waits for what comes next, if nothing has to be done now.
     async fn rest(&mut self, turn: Turn, now_us: u64) -> io::Result<()> {
         if now_us - self.gave_way_at_us >= GIVE_WAY_EVERY_US {
+            self.follow_config();
             self.ring.enter(None)?;
             self.park.give_way().await;
             self.gave_way_at_us = now_us;
@@ -419,13 +424,24 @@ impl<E: Engine> CoreLoop<E> {
             return self.ring.enter(None);
         }
         let bound_us = u64::from(self.engine.config().wait_bound_us);
-        let within = |limit: Duration| {
-            due.map_or(limit, |due_us| limit.min(Duration::from_micros(due_us)))
-        };
+        let within =
+            |limit: Duration| due.map_or(limit, |due_us| limit.min(Duration::from_micros(due_us)));
         if now_us - self.active_at_us >= bound_us {
             self.sleep_parked(within(PARK_MAX), now_us).await
         } else {
             self.sleep_in_ring(within(Duration::from_micros(bound_us)))
+        }
+    }
+
+    /// Takes note of what CONFIG SET changed.
+    fn follow_config(&mut self) {
+        let config = self.engine.config();
+        if !Arc::ptr_eq(config, &self.config) {
+            self.config = Arc::clone(config);
+            self.spin = Spin::new(config.spin_us);
+            if self.outside.shard() == 0 {
+                logging::follow(config);
+            }
         }
     }
 
@@ -461,6 +477,7 @@ impl<E: Engine> CoreLoop<E> {
         self.ring.disarm_bell();
         self.ring.clear_timer();
         self.gave_way_at_us = now_us;
+        self.follow_config();
         self.ring.enter(None)
     }
 

@@ -8,6 +8,8 @@
 //! Not here: what requests mean (`engine` and below).
 
 mod acceptor;
+mod background;
+pub mod checks;
 mod clock;
 mod config_file;
 mod connections;
@@ -16,16 +18,20 @@ mod engine;
 mod facts;
 mod limits;
 mod listen;
+pub mod logging;
 mod mesh;
 mod node;
 mod outside;
 mod ring;
 mod serve;
+mod signals;
 mod spin;
 mod sync;
 
+pub use background::{Pidfile, detach};
 pub use engine::Engine;
 pub use listen::{ListenError, Listener, listen};
 pub use node::{Facts, Node};
 pub use outside::Outside;
-pub use serve::{Serving, serve};
+pub use serve::{Serving, run_id, serve};
+pub use signals::Signals;

@@ -31,8 +31,7 @@ const SOCKETS_IN_FLIGHT_MAX: usize = 128;
 pub(crate) const MESH_RESERVED: usize = 2 * MESSAGES_IN_FLIGHT_MAX;
 
 /// LIMIT: parcels on their way from one shard to another.
-pub(crate) const MESH_CAPACITY: usize =
-    (MESH_RESERVED + SOCKETS_IN_FLIGHT_MAX).next_power_of_two();
+pub(crate) const MESH_CAPACITY: usize = (MESH_RESERVED + SOCKETS_IN_FLIGHT_MAX).next_power_of_two();
 
 /// LIMIT: shards of a process.
 pub(crate) const SHARDS_MAX: usize = 64;

@@ -97,8 +97,9 @@ pub fn listen(config: &Config) -> Result<Vec<Listener>, ListenError> {
 fn listen_tcp(config: &Config, listeners: &mut Vec<Listener>) -> Result<(), ListenError> {
     let port = config.port;
     for (name, must) in config.bind.iter() {
-        let opened = addresses(name, port)
-            .and_then(|all| all.iter().map(|&one| tcp(one, config)).collect::<io::Result<Vec<_>>>());
+        let opened = addresses(name, port).and_then(|all| {
+            all.iter().map(|&one| tcp(one, config)).collect::<io::Result<Vec<_>>>()
+        });
         match opened {
             Ok(sockets) => listeners.extend(sockets),
             Err(error) if is_lacking(&error, must) => {}

@@ -38,8 +38,6 @@ pub struct Node {
     pub(crate) facts: Facts,
     pub(crate) started: Instant,
     stage: AtomicU8,
-    /// A shard could not go on.
-    failed: AtomicBool,
     /// Rung by threads that are no shards; the first shard listens.
     doorbell: EventFd,
     /// Clients that were let go because of `maxclients`.
@@ -83,7 +81,6 @@ impl Node {
             facts,
             started: Clock::origin_now(),
             stage: AtomicU8::new(Stage::Serving as u8),
-            failed: AtomicBool::new(false),
             doorbell: EventFd::from_value_and_flags(0, flags)?,
             refused: AtomicU64::new(0),
             posts: (0..shard_count).map(|_| Padded(Post::new())).collect(),
@@ -111,13 +108,8 @@ impl Node {
 
     /// Ends all shards because one of them can't go on.
     pub(crate) fn fail(&self) {
-        self.failed.store(true, Ordering::Relaxed);
         self.advance(Stage::Ended);
         self.ring_doorbell();
-    }
-
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
     }
 
     fn ring_doorbell(&self) {

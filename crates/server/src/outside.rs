@@ -17,7 +17,10 @@ use crate::{config_file, facts};
 pub(crate) enum Parcel<M> {
     Engine(M),
     /// A connection that the accepting shard pins to the receiving one.
-    Socket { socket: OwnedFd, kind: SocketKind },
+    Socket {
+        socket: OwnedFd,
+        kind: SocketKind,
+    },
 }
 
 /// By which listener a connection came.
@@ -50,8 +53,9 @@ impl<M> Outside<M> {
     /// Hands a message to another shard's engine. The engine bounds what it has under way, so there is
     /// always room.
     pub fn send(&mut self, to: ShardId, message: M) {
-        self.send_parcel(usize::from(to.0), Parcel::Engine(message))
-            .unwrap_or_else(|_| panic!("more messages under way than MESSAGES_IN_FLIGHT_MAX allows"));
+        self.send_parcel(usize::from(to.0), Parcel::Engine(message)).unwrap_or_else(|_| {
+            panic!("more messages under way than MESSAGES_IN_FLIGHT_MAX allows")
+        });
     }
 
     pub(crate) fn send_parcel(&mut self, to: usize, parcel: Parcel<M>) -> Result<(), Parcel<M>> {

@@ -49,18 +49,37 @@ impl Token {
 /// What has happened.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Received { token: Token, chunk: Chunk },
+    Received {
+        token: Token,
+        chunk: Chunk,
+    },
     /// The receiving that was armed is over; nothing more comes before it is armed again.
-    ReceiveEnded { token: Token, why: ReceiveEnd },
+    ReceiveEnded {
+        token: Token,
+        why: ReceiveEnd,
+    },
     /// All of it was sent, or an error ended it.
-    Sent { token: Token, bytes: Vec<u8>, error: Option<i32> },
-    Accepted { listener: u32, socket: OwnedFd },
+    Sent {
+        token: Token,
+        bytes: Vec<u8>,
+        error: Option<i32>,
+    },
+    Accepted {
+        listener: u32,
+        socket: OwnedFd,
+    },
     /// The accepting that was armed is over, with an error or (0) without.
-    AcceptEnded { listener: u32, error: i32 },
+    AcceptEnded {
+        listener: u32,
+        error: i32,
+    },
     /// Another thread rang the doorbell.
     Doorbell,
     /// A sleeping shard could not be told to wake.
-    WakeFailed { shard: usize, error: i32 },
+    WakeFailed {
+        shard: usize,
+        error: i32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,13 +133,6 @@ struct Sending {
     fd: RawFd,
 }
 
-/// What the kernel can do beyond what we demand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Abilities {
-    /// Receive buffers are consumed piece by piece.
-    pub(crate) incremental_buffers: bool,
-}
-
 impl Ring {
     /// Opens a ring, which belongs to the calling thread from then on.
     pub(crate) fn open() -> io::Result<Self> {
@@ -148,8 +160,9 @@ impl Ring {
         Ok(ring)
     }
 
-    pub(crate) fn abilities(&self) -> Abilities {
-        Abilities { incremental_buffers: self.buffers.is_incremental() }
+    /// Whether receive buffers are consumed piece by piece, which newer kernels can.
+    pub(crate) fn is_incremental(&self) -> bool {
+        self.buffers.is_incremental()
     }
 
     /// The number by which other shards' rings wake this one.

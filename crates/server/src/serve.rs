@@ -1,6 +1,7 @@
 //! Serve: starts one executor per shard and waits for their end.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -41,6 +42,10 @@ impl Serving {
         Arc::clone(&self.node)
     }
 
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
     /// Waits until all shards have ended. An error is why one of them could not go on.
     pub fn join(self) -> io::Result<()> {
         let mut result = Ok(());
@@ -60,16 +65,13 @@ pub fn serve<E: Engine + 'static>(
     make_engine: fn(CoreSetup) -> E,
 ) -> io::Result<Serving> {
     let cpus = usable_cpus()?;
-    let shard_count = match usize::from(config.shards) {
-        0 => cpus.len().clamp(1, SHARDS_MAX),
-        count => count,
-    };
+    let shard_count = shard_count(config)?;
     let pin = match config.pin_threads {
         Auto::Yes => true,
         Auto::No => false,
         Auto::Auto => shard_count <= cpus.len(),
     };
-    let hash_seed = getrandom()?;
+    let hash_seed = chance()?;
     let node = Arc::new(Node::new(facts, shard_count)?);
     let mut acceptor = Some(Acceptor::new(listeners, shard_count, config));
     let (report, reports) = mpsc::channel();
@@ -82,7 +84,7 @@ pub fn serve<E: Engine + 'static>(
             port,
             acceptor: acceptor.take(),
             hash_seed,
-            seed: getrandom()?,
+            seed: chance()?,
             make_engine,
         };
         let placement =
@@ -152,12 +154,22 @@ impl<E: Engine> Beginning<E> {
             hash_seed: self.hash_seed,
             now: outside.clock.now(),
         });
-        CoreLoop::new(Parts { engine, outside, ring: Ring::open()?, acceptor: self.acceptor })
+        let ring = Ring::open()?;
+        tracing::debug!(shard = self.index, incremental_buffers = ring.is_incremental(), "ring");
+        CoreLoop::new(Parts { engine, outside, ring, acceptor: self.acceptor })
+    }
+}
+
+/// How many shards the configuration asks for.
+pub(crate) fn shard_count(config: &Config) -> io::Result<usize> {
+    match usize::from(config.shards) {
+        0 => Ok(usable_cpus()?.len().clamp(1, SHARDS_MAX)),
+        count => Ok(count),
     }
 }
 
 /// The CPUs that this process may use.
-pub(crate) fn usable_cpus() -> io::Result<Vec<usize>> {
+fn usable_cpus() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(Pid::from_raw(0))?;
     Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect())
 }
@@ -167,9 +179,15 @@ fn glommio_error<T>(error: glommio::GlommioError<T>) -> io::Error {
 }
 
 /// A number from the kernel's source of chance.
-pub(crate) fn getrandom() -> io::Result<u64> {
-    use std::io::Read;
+fn chance() -> io::Result<u64> {
     let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_le_bytes(bytes))
+}
+
+/// 40 hexadecimal digits that tell this run from all others.
+pub fn run_id() -> io::Result<String> {
+    let mut bytes = [0; 20];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

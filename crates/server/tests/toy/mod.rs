@@ -1,7 +1,10 @@
 //! Toy: an engine that does next to nothing, to test and to measure the loop that drives it.
 //!
-//! It knows PING [text], BIG <bytes>, QUIT and SHUTDOWN, inline or as RESP arrays. With `shards` above
-//! one, every PING of a session is answered by the next shard, so that each crosses the mesh twice.
+//! It knows PING [text], BIG <bytes>, WHERE, QUIT and SHUTDOWN, inline or as RESP arrays. With `shards`
+//! above one, every PING of a session is answered by the next shard, so that each crosses the mesh twice.
+
+#[expect(dead_code, reason = "each test uses a part of it")]
+pub(crate) mod client;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -89,7 +92,8 @@ impl Toy {
     }
 
     fn run(&mut self, outside: &mut Outside<Message>, id: SessionId, request: Request<'_>) {
-        let next = (usize::from(self.setup.shard.0) + 1) % self.setup.shard_count;
+        let this = usize::from(self.setup.shard.0);
+        let next = (this + 1) % self.setup.shard_count;
         let alone = self.setup.shard_count == 1;
         let Some(session) = self.session(id) else { return };
         match request {
@@ -103,6 +107,10 @@ impl Toy {
                 session.output.extend_from_slice(format!("${bytes}\r\n").as_bytes());
                 session.output.resize(session.output.len() + bytes, b'x');
                 session.output.extend_from_slice(b"\r\n");
+            }
+            Request::Where => {
+                let shard = this.to_string();
+                pong(&mut session.output, shard.as_bytes());
             }
             Request::Quit => {
                 session.output.extend_from_slice(b"+OK\r\n");
@@ -222,6 +230,7 @@ fn pong(output: &mut Vec<u8>, text: &[u8]) {
 enum Request<'a> {
     Ping(&'a [u8]),
     Big(usize),
+    Where,
     Quit,
     Shutdown,
     Other,
@@ -249,6 +258,7 @@ fn parse(input: &[u8]) -> Option<(Request<'_>, usize)> {
     let request = match words.first()?.to_ascii_uppercase().as_slice() {
         b"PING" => Request::Ping(words.get(1).copied().unwrap_or_default()),
         b"BIG" => Request::Big(number(words.get(1)?)),
+        b"WHERE" => Request::Where,
         b"QUIT" => Request::Quit,
         b"SHUTDOWN" => Request::Shutdown,
         _ => Request::Other,

@@ -1,0 +1,51 @@
+//! Signals: what a user says to the process from outside, heard by a thread of its own.
+//!
+//! SIGTERM and SIGINT end the server gracefully, a second one at once. SIGHUP means nothing: a server
+//! outlives the terminal that it was started from.
+
+use std::io;
+use std::sync::Arc;
+
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::node::Node;
+
+/// The exit code of one who could not wait for the graceful end.
+const INSISTED: i32 = 1;
+
+/// Signals kept from all threads that are started after.
+pub struct Signals {
+    set: SigSet,
+}
+
+impl Signals {
+    /// Must be called before any thread is started.
+    pub fn hold() -> io::Result<Self> {
+        let set: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+        set.thread_block()?;
+        Ok(Self { set })
+    }
+
+    /// Acts on signals from now on.
+    pub fn obey(self, node: Arc<Node>) -> io::Result<()> {
+        let listen = move || {
+            let mut asked = false;
+            while let Ok(signal) = self.set.wait() {
+                match signal {
+                    Signal::SIGHUP => {}
+                    _ if asked => {
+                        tracing::warn!("You insist... exiting now.");
+                        std::process::exit(INSISTED);
+                    }
+                    signal => {
+                        tracing::warn!("Received {signal} scheduling shutdown...");
+                        asked = true;
+                        node.stop();
+                    }
+                }
+            }
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(listen)?;
+        Ok(())
+    }
+}
