@@ -4,14 +4,14 @@ use basalt_keyspace::{SLOTS, ShardId, SlotId};
 
 /// The table of slots. It is data: contiguous blocks to begin with, but nothing relies on that.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Routes {
+pub(crate) struct Routes {
     shard_of: Box<[u16; SLOTS]>,
     shard_count: usize,
 }
 
 impl Routes {
     /// Equal blocks of neighbouring slots.
-    pub fn in_blocks(shard_count: usize) -> Self {
+    pub(crate) fn in_blocks(shard_count: usize) -> Self {
         let mut shard_of = Box::new([0; SLOTS]);
         for (slot, shard) in shard_of.iter_mut().enumerate() {
             *shard = (slot * shard_count / SLOTS) as u16;
@@ -20,20 +20,20 @@ impl Routes {
     }
 
     #[inline]
-    pub fn shard(&self, slot: SlotId) -> ShardId {
+    pub(crate) fn shard(&self, slot: SlotId) -> ShardId {
         ShardId(self.shard_of[slot.index()])
     }
 
-    pub fn shard_count(&self) -> usize {
+    pub(crate) fn shard_count(&self) -> usize {
         self.shard_count
     }
 
-    pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+    pub(crate) fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
         (0..self.shard_count as u16).map(ShardId)
     }
 
     /// The end (not included) of the run of slots from `slot` on that are one shard's.
-    pub fn run_end(&self, slot: usize) -> usize {
+    pub(crate) fn run_end(&self, slot: usize) -> usize {
         let owner = self.shard_of[slot];
         slot + self.shard_of[slot..].iter().take_while(|&&shard| shard == owner).count()
     }

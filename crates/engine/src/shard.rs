@@ -15,7 +15,7 @@ use crate::world::Now;
 
 /// Counters of a shard since start or CONFIG RESETSTAT.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShardStats {
+pub(crate) struct ShardStats {
     pub connections: u64,
     pub commands: u64,
     /// Commands that other shards' sessions sent here.
