@@ -2,8 +2,8 @@
 //!
 //! A row reads `"name" field: Type = "default", kind, notes;` and its comment is the text of the
 //! reference, of `config/basalt.conf` and of the field: the first paragraph tells what it is, the
-//! rest tells more. To add a parameter, add a row here, then run `UPDATE=1 cargo test -p
-//! basalt-commands generated`.
+//! rest tells more. While nothing acts on a row it carries `pending`. To add a parameter, add a row
+//! here, then run `UPDATE=1 cargo test -p basalt-commands generated`.
 //!
 //! Not here: parameters whose feature is still to be built (`later`) or that our design has no use
 //! for (`inert`).
@@ -157,7 +157,8 @@ parameters! {
             at_start;
 
         /// Who may call MODULE.
-        "enable-module-command" enable_module_command: Allowed = "no", Allowed::KIND, at_start;
+        "enable-module-command" enable_module_command: Allowed = "no", Allowed::KIND, at_start,
+            pending;
     }
 
     Clients {
@@ -200,51 +201,51 @@ parameters! {
         "lfu-decay-time" lfu_decay_time: u32 = "1", integer(0, INT);
 
         /// How much memory all client connections together may take. 0: no limit.
-        "maxmemory-clients" maxmemory_clients: MemoryShare = "0", MemoryOrPercent;
+        "maxmemory-clients" maxmemory_clients: MemoryShare = "0", MemoryOrPercent, pending;
     }
 
     Encodings {
         /// A hash with more fields leaves its compact encoding.
         "hash-max-listpack-entries" hash_max_listpack_entries: u64 = "512", integer(0, LONG),
-            also(&["hash-max-ziplist-entries"]);
+            also(&["hash-max-ziplist-entries"]), pending;
 
         /// A hash with a longer field or value leaves its compact encoding.
         "hash-max-listpack-value" hash_max_listpack_value: u64 = "64", memory(0, LONG_BYTES),
-            also(&["hash-max-ziplist-value"]);
+            also(&["hash-max-ziplist-value"]), pending;
 
         /// How big a node of a list may be: so many elements, or -1 to -5 for 4, 8, 16, 32 or 64
         /// kB.
         "list-max-listpack-size" list_max_listpack_size: i32 = "-2", integer(i32::MIN as i64, INT),
-            also(&["list-max-ziplist-size"]);
+            also(&["list-max-ziplist-size"]), pending;
 
         /// How many nodes at each end of a list are never compressed. 0: none is.
-        "list-compress-depth" list_compress_depth: u32 = "0", integer(0, INT);
+        "list-compress-depth" list_compress_depth: u32 = "0", integer(0, INT), pending;
 
         /// A set of integers with more of them leaves its compact encoding.
-        "set-max-intset-entries" set_max_intset_entries: u64 = "512", integer(0, LONG);
+        "set-max-intset-entries" set_max_intset_entries: u64 = "512", integer(0, LONG), pending;
 
         /// A set with more members leaves its compact encoding.
-        "set-max-listpack-entries" set_max_listpack_entries: u64 = "128", integer(0, LONG);
+        "set-max-listpack-entries" set_max_listpack_entries: u64 = "128", integer(0, LONG), pending;
 
         /// A set with a longer member leaves its compact encoding.
-        "set-max-listpack-value" set_max_listpack_value: u64 = "64", integer(0, LONG);
+        "set-max-listpack-value" set_max_listpack_value: u64 = "64", integer(0, LONG), pending;
 
         /// A sorted set with more members leaves its compact encoding.
         "zset-max-listpack-entries" zset_max_listpack_entries: u64 = "128", integer(0, LONG),
-            also(&["zset-max-ziplist-entries"]);
+            also(&["zset-max-ziplist-entries"]), pending;
 
         /// A sorted set with a longer member leaves its compact encoding.
         "zset-max-listpack-value" zset_max_listpack_value: u64 = "64", memory(0, LONG_BYTES),
-            also(&["zset-max-ziplist-value"]);
+            also(&["zset-max-ziplist-value"]), pending;
 
         /// How big a HyperLogLog may grow before it becomes a dense one.
-        "hll-sparse-max-bytes" hll_sparse_max_bytes: u64 = "3000", memory(0, LONG_BYTES);
+        "hll-sparse-max-bytes" hll_sparse_max_bytes: u64 = "3000", memory(0, LONG_BYTES), pending;
 
         /// How many bytes a node of a stream may have. 0: no limit.
-        "stream-node-max-bytes" stream_node_max_bytes: u64 = "4096", memory(0, LONG_BYTES);
+        "stream-node-max-bytes" stream_node_max_bytes: u64 = "4096", memory(0, LONG_BYTES), pending;
 
         /// How many entries a node of a stream may have. 0: no limit.
-        "stream-node-max-entries" stream_node_max_entries: u64 = "100", integer(0, LONG);
+        "stream-node-max-entries" stream_node_max_entries: u64 = "100", integer(0, LONG), pending;
     }
 
     Persistence {
