@@ -13,10 +13,12 @@ use basalt_server::{Facts, listen, serve};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |index: usize| arguments.get(index).and_then(|text| text.parse::<u32>().ok());
-    let mut config = Config::default();
-    config.port = number(0).unwrap_or(17500).try_into()?;
-    config.shards = number(1).unwrap_or(1).try_into()?;
-    config.spin_us = number(2).unwrap_or(0);
+    let config = Config {
+        port: number(0).unwrap_or(17500).try_into()?,
+        shards: number(1).unwrap_or(1).try_into()?,
+        spin_us: number(2).unwrap_or(0),
+        ..Config::default()
+    };
     let listeners = listen(&config)?;
     serve(&Arc::new(config), Facts::default(), listeners, toy::Toy::new)?.join()?;
     Ok(())

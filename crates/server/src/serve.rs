@@ -50,7 +50,7 @@ impl Serving {
     pub fn join(self) -> io::Result<()> {
         let mut result = Ok(());
         for shard in self.shards {
-            let ended = shard.join().map_err(glommio_error).flatten();
+            let ended = shard.join().map_err(|error| io::Error::other(error.to_string())).flatten();
             result = result.and(ended);
         }
         result
@@ -96,7 +96,7 @@ pub fn serve<E: Engine + 'static>(
             .io_memory(GLOMMIO_IO_BYTES)
             .ring_depth(GLOMMIO_RING_DEPTH)
             .spawn(move || beginning.run(report))
-            .map_err(glommio_error)?;
+            .map_err(|error| io::Error::other(error.to_string()))?;
         shards.push(shard);
     }
     drop(report);
@@ -172,10 +172,6 @@ pub(crate) fn shard_count(config: &Config) -> io::Result<usize> {
 fn usable_cpus() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(Pid::from_raw(0))?;
     Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect())
-}
-
-fn glommio_error<T>(error: glommio::GlommioError<T>) -> io::Error {
-    io::Error::other(error.to_string())
 }
 
 /// A number from the kernel's source of chance.

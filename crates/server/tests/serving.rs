@@ -1,12 +1,15 @@
 //! The server's loop with the toy engine: sockets of all kinds and clients of all manners.
 
+#[path = "toy/client.rs"]
+mod client;
 mod toy;
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::thread;
 
-use toy::client::Served;
+use basalt_commands::config::{BindAddresses, Config};
+use client::{Client, Served};
 
 #[test]
 fn it_answers_on_one_and_on_many_shards() {
@@ -35,9 +38,8 @@ fn it_listens_on_several_addresses() {
 
 #[test]
 fn an_address_that_is_not_there_is_named() {
-    let mut config = basalt_commands::config::Config::default();
-    config.bind = basalt_commands::config::BindAddresses(vec!["192.0.2.1".into()]);
-    config.port = 17599;
+    let bind = BindAddresses(vec!["192.0.2.1".into()]);
+    let config = Config { bind, port: 17599, ..Config::default() };
     let words = basalt_server::listen(&config).expect_err("nobody has it").to_string();
     assert!(words.contains("192.0.2.1:17599"), "{words}");
     assert!(words.contains("Failed listening on port 17599"), "{words}");
@@ -145,7 +147,7 @@ fn clients_beyond_the_limit_are_told_so() {
 fn connections_are_spread_evenly() {
     let served = Served::with_shards(4);
     let mut clients: Vec<_> = (0..10).map(|_| served.client()).collect();
-    let places = |clients: &mut Vec<toy::client::Client>| {
+    let places = |clients: &mut Vec<Client>| {
         let mut counts = [0; 4];
         for client in clients {
             counts[client.ask("WHERE").parse::<usize>().expect("a number")] += 1;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use basalt_commands::config::{BindAddresses, Config};
 use basalt_server::{Facts, Serving, listen, serve};
 
-use super::Toy;
+use crate::toy::Toy;
 
 /// Longer than any answer takes, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -117,9 +117,8 @@ impl Served {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("toy-{}-{number}", std::process::id()));
-        let mut config = Config::default();
-        config.port = 0;
-        config.unixsocket = path.display().to_string();
+        let unixsocket = path.display().to_string();
+        let mut config = Config { port: 0, unixsocket, ..Config::default() };
         change(&mut config);
         let listeners = listen(&config).expect("it can listen");
         let serving = serve(&Arc::new(config.clone()), Facts::default(), listeners, Toy::new);

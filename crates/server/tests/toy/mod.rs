@@ -3,9 +3,6 @@
 //! It knows PING [text], BIG <bytes>, WHERE, QUIT and SHUTDOWN, inline or as RESP arrays. With `shards`
 //! above one, every PING of a session is answered by the next shard, so that each crosses the mesh twice.
 
-#[expect(dead_code, reason = "each test uses a part of it")]
-pub(crate) mod client;
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -227,6 +224,7 @@ fn pong(output: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Request<'a> {
     Ping(&'a [u8]),
     Big(usize),

@@ -1,0 +1,81 @@
+//! The server's loop between rest and work, over and over: nothing may hang.
+//!
+//! Clients are silent for a while around the loop's bounds, so that shards wait in their rings, park and
+//! are woken in every order; every answer must come. A few seconds by default; with
+//! `BASALT_STRESS_SECONDS=900` for so long.
+
+#[path = "toy/client.rs"]
+#[expect(dead_code, reason = "the stress uses a part of it")]
+mod client;
+mod toy;
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use client::Served;
+
+const CLIENTS: u64 = 6;
+/// Silences are shorter than this: longer than the loop waits in its ring, and than a park's timer.
+const SILENCE_MAX_US: u64 = 25_000;
+/// An answer that takes longer than this is counted and shown, though only its absence fails: the
+/// machine may be busy with other things.
+const SLOW: Duration = Duration::from_millis(50);
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "rests of random length are what is tested")]
+fn nothing_hangs_between_rest_and_work() {
+    let seconds = std::env::var("BASALT_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
+    let each = Duration::from_secs(seconds.unwrap_or(4)) / 4;
+    for shards in 1..=4 {
+        let served = Served::with_shards(shards);
+        let end = Instant::now() + each;
+        let (answers, slow, slowest_us) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        thread::scope(|scope| {
+            for number in 0..CLIENTS {
+                let (served, answers, slow, slowest_us) = (&served, &answers, &slow, &slowest_us);
+                scope.spawn(move || {
+                    let mut chance = number + 1;
+                    let mut client = served.client();
+                    while Instant::now() < end {
+                        let count = next(&mut chance) % 40 + 1;
+                        let begin = Instant::now();
+                        let words: String =
+                            (0..count).map(|one| format!("PING {one}\r\n")).collect();
+                        client.say(&words);
+                        for one in 0..count {
+                            assert_eq!(client.text(), one.to_string());
+                        }
+                        let took = begin.elapsed();
+                        answers.fetch_add(count, Ordering::Relaxed);
+                        slow.fetch_add((took > SLOW).into(), Ordering::Relaxed);
+                        slowest_us.fetch_max(took.as_micros() as u64, Ordering::Relaxed);
+                        match next(&mut chance) % 8 {
+                            0 => client = served.client(),
+                            1..=3 => {}
+                            _ => thread::sleep(Duration::from_micros(
+                                next(&mut chance) % SILENCE_MAX_US,
+                            )),
+                        }
+                    }
+                });
+            }
+        });
+        let line = format!(
+            "{shards} shards: {} answers, {} slower than {} ms, the slowest {} ms\n",
+            answers.into_inner(),
+            slow.into_inner(),
+            SLOW.as_millis(),
+            slowest_us.into_inner() / 1000,
+        );
+        std::io::stderr().write_all(line.as_bytes()).expect("the test may speak");
+    }
+}
+
+fn next(chance: &mut u64) -> u64 {
+    *chance ^= *chance << 13;
+    *chance ^= *chance >> 7;
+    *chance ^= *chance << 17;
+    *chance >> 16
+}
