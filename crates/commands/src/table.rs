@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::command::Command;
+use crate::error::CommandError;
 use crate::families;
 
 /// Every command, family by family; subcommands hang below their containers.
@@ -74,4 +75,27 @@ pub fn find_subcommand(container: &'static Command, name: &[u8]) -> Option<&'sta
         let (_, own) = sub.name.split_once('|').expect("a subcommand is named container|name");
         own.as_bytes().eq_ignore_ascii_case(name)
     })
+}
+
+/// What Redis says to a request that names no command: the name and the first arguments, cut short.
+pub fn unknown(args: &[&[u8]]) -> CommandError {
+    const SHOWN_BYTES_MAX: usize = 128;
+    let mut shown = String::new();
+    for arg in &args[1..] {
+        if shown.len() >= SHOWN_BYTES_MAX {
+            break;
+        }
+        let room = SHOWN_BYTES_MAX - shown.len();
+        let text = String::from_utf8_lossy(&arg[..arg.len().min(room)]);
+        shown.push_str(&format!("'{text}' "));
+    }
+    let name = String::from_utf8_lossy(&args[0][..args[0].len().min(SHOWN_BYTES_MAX)]);
+    CommandError::new(format!("ERR unknown command '{name}', with args beginning with: {shown}"))
+}
+
+/// What Redis says to a container's unknown subcommand.
+pub fn unknown_subcommand(container: &Command, name: &[u8]) -> CommandError {
+    let name = String::from_utf8_lossy(&name[..name.len().min(128)]);
+    let container = container.name.to_uppercase();
+    CommandError::new(format!("ERR unknown subcommand '{name}'. Try {container} HELP."))
 }
