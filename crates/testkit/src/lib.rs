@@ -8,6 +8,7 @@ pub mod differential;
 pub mod print;
 pub mod process;
 pub mod simulation;
+pub mod simulation_peer;
 pub mod simulation_target;
 pub mod socket_target;
 pub mod transcript;

@@ -184,6 +184,11 @@ impl Simulation {
         self.cores.len()
     }
 
+    /// The simulated moment, in milliseconds since 1970.
+    pub fn now_ms(&self) -> u64 {
+        self.outside.now.unix_ms
+    }
+
     /// Lets time pass.
     pub fn advance_ms(&mut self, ms: u64) {
         self.outside.now.unix_ms += ms;

@@ -20,15 +20,15 @@ pub struct SimulationTarget {
 impl SimulationTarget {
     pub fn new(shard_count: usize, resp: u8, config: Config, seed: u64) -> Self {
         Self {
-            profile: Profile {
-                program: "ours",
-                resp,
-                shard_count: Some(shard_count),
-                wait_ms_max: u64::MAX,
-            },
+            profile: Self::profile_of(shard_count, resp),
             simulation: Simulation::new(shard_count, config, seed),
             clients: HashMap::new(),
         }
+    }
+
+    /// What such a target can do.
+    pub fn profile_of(shard_count: usize, resp: u8) -> Profile {
+        Profile { program: "ours", resp, shard_count: Some(shard_count), wait_ms_max: u64::MAX }
     }
 
     fn client(&mut self, name: &str) -> io::Result<ClientId> {
@@ -49,6 +49,9 @@ impl SimulationTarget {
         self.simulation.send(client, &request);
         self.simulation.settle();
         let reply = self.simulation.take_received(client);
+        if reply.is_empty() && !self.simulation.is_connected(client) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         match decode(&reply) {
             Ok(Some((value, len))) if len == reply.len() => Ok(value),
             other => Err(io::Error::other(format!(

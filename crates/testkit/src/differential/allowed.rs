@@ -9,7 +9,7 @@ use basalt_resp::Value;
 pub struct Allowed {
     /// One of the two servers must be this one.
     pub program: Program,
-    /// The command's name.
+    /// The command's name; `*` is any.
     pub command: &'static str,
     pub why: &'static str,
     /// Looks closer: request, the reply of `program`, the other reply.
@@ -57,10 +57,9 @@ pub const ALLOWED: &[Allowed] = &[
     Allowed {
         program: Program::Valkey9,
         command: "scan",
-        why: "Valkey 9 takes a cursor with a blank or a sign before it",
+        why: "Valkey 9 takes a cursor with a blank or a sign before it or a zero byte after it",
         applies: |request, _, other| {
-            is_error(other)
-                && request.get(1).is_some_and(|at| !at.first().is_some_and(u8::is_ascii_digit))
+            is_error(other) && request.get(1).is_some_and(|at| !at.iter().all(u8::is_ascii_digit))
         },
     },
     Allowed {
@@ -79,6 +78,14 @@ pub const ALLOWED: &[Allowed] = &[
             !is_error(valkey) && is_error(other) && request.iter().any(|word| word.contains(&0))
         },
     },
+    Allowed {
+        program: Program::Valkey9,
+        command: "*",
+        why: "Valkey's error texts quote an argument only up to its first zero byte",
+        applies: |request, valkey, other| {
+            is_error(valkey) && is_error(other) && request.iter().any(|word| word.contains(&0))
+        },
+    },
 ];
 
 fn is_error(value: &Value) -> bool {
@@ -91,7 +98,8 @@ fn is_bulk(value: &Value, text: &str) -> bool {
 
 impl Allowed {
     pub fn covers(&self, request: &[Vec<u8>], of_program: &Value, other: &Value) -> bool {
-        request.first().is_some_and(|name| name.eq_ignore_ascii_case(self.command.as_bytes()))
+        let name = request.first().map_or(&b""[..], Vec::as_slice);
+        (self.command == "*" || name.eq_ignore_ascii_case(self.command.as_bytes()))
             && (self.applies)(request, of_program, other)
     }
 }

@@ -72,12 +72,14 @@ impl Peer for ServerPeer {
 }
 
 /// How much to try.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// The first run's seed; the next one's is one more.
     pub seed: u64,
     /// At least so many requests in all.
     pub requests: usize,
+    /// Names of commands to leave out, to look past a difference that is known.
+    pub without: Vec<String>,
 }
 
 /// LIMIT: requests of one run. Few enough to be shrunk quickly, enough for states to grow.
@@ -119,7 +121,7 @@ impl fmt::Debug for Finding {
 /// Runs until the plan is fulfilled or a difference is found. `ours` is the one under suspicion.
 pub fn run(ours: &dyn Peer, oracle: &dyn Peer, plan: Plan) -> Result<Tally, Box<Finding>> {
     let players = Players { ours, oracle };
-    let grammars = grammars(&players);
+    let grammars = grammars(&players, &plan.without);
     let mut tally = Tally::default();
     let mut seed = plan.seed;
     while tally.requests < plan.requests {
@@ -134,13 +136,17 @@ pub fn run(ours: &dyn Peer, oracle: &dyn Peer, plan: Plan) -> Result<Tally, Box<
     Ok(tally)
 }
 
-fn grammars(players: &Players<'_>) -> Vec<(usize, Grammar)> {
+fn grammars(players: &Players<'_>, without: &[String]) -> Vec<(usize, Grammar)> {
     let known = table::ROWS_IF_KNOWN.iter().filter(|row| {
         let probe = split_args(row.probe).expect("because the table is part of the program");
         players.both_know(&probe)
     });
     let rows = table::ROWS.iter().chain(known.map(|known| &known.row));
-    rows.map(|row| (row.weight, Grammar::parse(row.grammar))).collect()
+    let wanted = |row: &&table::Row| {
+        let name = row.grammar.split(' ').next().unwrap_or_default();
+        !without.iter().any(|without| without.eq_ignore_ascii_case(name))
+    };
+    rows.filter(wanted).map(|row| (row.weight, Grammar::parse(row.grammar))).collect()
 }
 
 /// All requests of a run, each with its connection and the pipeline it belongs to.

@@ -3,6 +3,7 @@
 use super::Finding;
 use super::play::{AllowedCounts, Answer, CLIENTS, Difference, Players, Step, Where};
 use crate::print::{print, quoted};
+use basalt_resp::Value;
 use std::fmt::Write as _;
 
 /// LIMIT: how often a run is played again while shrinking.
@@ -137,6 +138,7 @@ fn describe(players: &Players<'_>, steps: &[Step], difference: &Difference) -> S
 
 fn told(answer: &Answer) -> String {
     match answer {
+        Ok(Value::Error(text)) if !text.is_ascii() => format!("(error) {}\n", quoted(text)),
         Ok(value) => print(value),
         Err(why) => format!("(no reply: {why})\n"),
     }
