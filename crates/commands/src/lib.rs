@@ -13,8 +13,9 @@ mod command;
 pub mod config;
 pub mod docs;
 mod error;
-pub mod families;
+mod families;
 pub mod glob;
+pub mod requests;
 pub mod table;
 
 pub use argument::{Argument, ArgumentKind};

@@ -1,9 +1,20 @@
 //! Connections: what concerns the session that asks.
 
 mod client;
+mod filter;
 mod session;
+mod tracking;
 
 use crate::command::{Categories, Command, Flags, Group};
+
+pub use client::{
+    KillRequest, LibraryFact, PauseRequest, ReplyMode, UnblockRequest, parse_client_caching,
+    parse_client_kill, parse_client_list, parse_client_pause, parse_client_reply,
+    parse_client_setinfo, parse_client_setname, parse_client_switch, parse_client_unblock,
+};
+pub use filter::{ClientCondition, ClientFilter, ClientProperty, ClientType};
+pub use session::{AuthRequest, HelloRequest, parse_auth, parse_hello, parse_ping, parse_select};
+pub use tracking::{TrackingRequest, parse_client_tracking};
 
 pub(crate) const COMMANDS: &[Command] = &[
     session::AUTH,

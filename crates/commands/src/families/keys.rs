@@ -8,8 +8,8 @@ mod scan;
 
 use crate::command::{Categories, Command, Group};
 
-pub use copy::{CopyArgs, parse_copy};
-pub use scan::{ScanArgs, parse_scan, wants_every_key};
+pub use copy::{CopyRequest, parse_copy};
+pub use scan::{ScanRequest, parse_scan, wants_every_key};
 
 pub(crate) const COMMANDS: &[Command] = &[
     copy::COPY,

@@ -1,8 +1,8 @@
 //! Families: the rows and handlers, a file for each group of commands.
 
-pub mod connection;
-pub mod keys;
-pub mod server;
+pub(crate) mod connection;
+pub(crate) mod keys;
+pub(crate) mod server;
 mod string;
 
 use crate::command::Command;

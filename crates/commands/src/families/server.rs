@@ -8,6 +8,11 @@ mod process;
 
 use crate::command::{Command, Flags, Group};
 
+pub use config::parse_config_set;
+pub use data::{FlushRequest, parse_flush, parse_swapdb};
+pub use debug::{DebugRequest, parse_debug, write_debug_help, write_debug_protocol};
+pub use process::{InfoRequest, ShutdownRequest, lolwut, parse_info, parse_shutdown};
+
 pub(crate) const COMMANDS: &[Command] = &[
     command::COMMAND,
     config::CONFIG,
@@ -27,5 +32,3 @@ const ROW: Command = Command { group: Group::Server, ..Command::ROW };
 
 /// Works while data is being loaded or stale.
 const ALWAYS: Flags = Flags::LOADING.or(Flags::STALE);
-
-pub use data::{FlushMode, parse_flush, parse_swapdb};

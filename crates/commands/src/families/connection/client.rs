@@ -1,8 +1,11 @@
 //! CLIENT: what is known of connections, and what can be done to them.
 
+use super::filter::{self, ClientFilter};
 use super::{ALWAYS, ROW};
+use crate::args::integer;
 use crate::argument::Argument;
 use crate::command::{Categories, Command, Flags, Run, Verb};
+use crate::error::CommandError;
 
 pub(super) const CLIENT: Command = Command {
     name: "client",
@@ -147,7 +150,7 @@ const KILL: Command = Command {
 (integer) 0
 > CLIENT KILL 192.0.2.1:1
 (error) ERR No such client
-> CLIENT KILL ID zero
+> CLIENT KILL ID 0
 (error) ERR client-id should be greater than 0
 > CLIENT KILL ID
 (error) ERR No such client
@@ -211,8 +214,8 @@ id=<any text> addr=<any text> laddr=<any text>
 (empty text)
 > CLIENT LIST TYPE nonsense
 (error) ERR Unknown client type 'nonsense'
-> CLIENT LIST ID zero
-(error) ERR Invalid client ID
+> CLIENT LIST TYPE
+(error) ERR syntax error
 "#,
     ..ADMIN_ROW
 };
@@ -427,3 +430,206 @@ OK
 "#,
     ..ADMIN_ROW
 };
+
+/// Reads ON or OFF, for CLIENT NO-EVICT, NO-TOUCH and the like.
+pub(super) fn on_or_off(text: &[u8]) -> Result<bool, CommandError> {
+    match text {
+        on if on.eq_ignore_ascii_case(b"on") => Ok(true),
+        off if off.eq_ignore_ascii_case(b"off") => Ok(false),
+        _ => Err(CommandError::SYNTAX),
+    }
+}
+
+/// Reads the argument of CLIENT NO-EVICT and CLIENT NO-TOUCH: whether it is on.
+pub fn parse_client_switch(args: &[&[u8]]) -> Result<bool, CommandError> {
+    on_or_off(args[2])
+}
+
+/// Reads CLIENT CACHING's argument: whether it is YES. The engine looks first whether it may be said.
+pub fn parse_client_caching(args: &[&[u8]]) -> Result<bool, CommandError> {
+    match args[2] {
+        yes if yes.eq_ignore_ascii_case(b"yes") => Ok(true),
+        no if no.eq_ignore_ascii_case(b"no") => Ok(false),
+        _ => Err(CommandError::SYNTAX),
+    }
+}
+
+/// Which replies a client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    On,
+    Off,
+    /// All but the one to the next command.
+    Skip,
+}
+
+/// Reads CLIENT REPLY's argument.
+pub fn parse_client_reply(args: &[&[u8]]) -> Result<ReplyMode, CommandError> {
+    if args[2].eq_ignore_ascii_case(b"skip") {
+        return Ok(ReplyMode::Skip);
+    }
+    Ok(if on_or_off(args[2])? { ReplyMode::On } else { ReplyMode::Off })
+}
+
+/// What a client tells about its library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LibraryFact<'a> {
+    Name(&'a [u8]),
+    Version(&'a [u8]),
+}
+
+/// Reads CLIENT SETINFO's arguments.
+pub fn parse_client_setinfo<'a>(args: &[&'a [u8]]) -> Result<LibraryFact<'a>, CommandError> {
+    let (what, text) = (args[2], args[3]);
+    let fact = match what {
+        name if name.eq_ignore_ascii_case(b"lib-name") => LibraryFact::Name(text),
+        version if version.eq_ignore_ascii_case(b"lib-ver") => LibraryFact::Version(text),
+        _ => return Err(CommandError::quoting("ERR Unrecognized option '", what, "'")),
+    };
+    if !is_plain(text) {
+        let after = " cannot contain spaces, newlines or special characters.";
+        return Err(CommandError::quoting("ERR ", what, after));
+    }
+    Ok(fact)
+}
+
+/// Reads CLIENT SETNAME's argument; the empty name is none.
+pub fn parse_client_setname<'a>(args: &[&'a [u8]]) -> Result<Option<&'a [u8]>, CommandError> {
+    client_name(args[2])
+}
+
+pub(super) fn client_name(name: &[u8]) -> Result<Option<&[u8]>, CommandError> {
+    if !is_plain(name) {
+        return Err(CommandError::text(
+            "ERR Client names cannot contain spaces, newlines or special characters.",
+        ));
+    }
+    Ok(Some(name).filter(|name| !name.is_empty()))
+}
+
+/// Whether a text can stand in a line of CLIENT LIST.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_graphic)
+}
+
+/// What CLIENT PAUSE asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PauseRequest {
+    pub duration_ms: u64,
+    pub writes_only: bool,
+}
+
+/// Reads CLIENT PAUSE's arguments; what stands behind the mode is not looked at, as in Valkey.
+pub fn parse_client_pause(args: &[&[u8]]) -> Result<PauseRequest, CommandError> {
+    let writes_only = match args.get(3) {
+        None => false,
+        Some(all) if all.eq_ignore_ascii_case(b"all") => false,
+        Some(write) if write.eq_ignore_ascii_case(b"write") => true,
+        _ => return Err(CommandError::text("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+    };
+    let duration_ms = integer(args[2])
+        .map_err(|_| CommandError::text("ERR timeout is not an integer or out of range"))?;
+    let duration_ms =
+        u64::try_from(duration_ms).map_err(|_| CommandError::text("ERR timeout is negative"))?;
+    Ok(PauseRequest { duration_ms, writes_only })
+}
+
+/// What CLIENT UNBLOCK asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnblockRequest {
+    pub id: i64,
+    /// Whether the one that waits gets an error, rather than what it gets when its time is over.
+    pub with_error: bool,
+}
+
+/// Reads CLIENT UNBLOCK's arguments.
+pub fn parse_client_unblock(args: &[&[u8]]) -> Result<UnblockRequest, CommandError> {
+    let with_error = match args.get(3) {
+        None => false,
+        Some(timeout) if timeout.eq_ignore_ascii_case(b"timeout") => false,
+        Some(error) if error.eq_ignore_ascii_case(b"error") => true,
+        _ => {
+            return Err(CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+        }
+    };
+    Ok(UnblockRequest { id: integer(args[2])?, with_error })
+}
+
+/// Which connections CLIENT KILL ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KillRequest<'a> {
+    /// The one at this address, which is an error if there is none.
+    Address(&'a [u8]),
+    /// All that pass, of which their number is told.
+    All(ClientFilter<'a>),
+}
+
+/// Reads CLIENT KILL's arguments.
+pub fn parse_client_kill<'a>(
+    args: &'a [&'a [u8]],
+    database_count: usize,
+) -> Result<KillRequest<'a>, CommandError> {
+    match args {
+        [_, _, address] => Ok(KillRequest::Address(address)),
+        [_, _, filters @ ..] => Ok(KillRequest::All(filter::parse(filters, database_count)?)),
+        _ => Err(CommandError::wrong_arity(KILL.name)),
+    }
+}
+
+/// Reads CLIENT LIST's arguments.
+pub fn parse_client_list<'a>(
+    args: &'a [&'a [u8]],
+    database_count: usize,
+) -> Result<ClientFilter<'a>, CommandError> {
+    filter::parse(&args[2..], database_count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(line: &str) -> Vec<&[u8]> {
+        line.split_whitespace().map(str::as_bytes).collect()
+    }
+
+    fn refusal<T>(result: Result<T, CommandError>) -> String {
+        result.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_mode_of_a_pause_is_judged_first() {
+        let parse = |line: &str| parse_client_pause(&args(line));
+        let pause = |duration_ms, writes_only| Ok(PauseRequest { duration_ms, writes_only });
+        assert_eq!(parse("client pause 5"), pause(5, false));
+        assert_eq!(parse("client pause 0 write"), pause(0, true));
+        assert!(refusal(parse("client pause x some")).contains("mode must be"));
+        assert!(refusal(parse("client pause x all")).contains("timeout is not"));
+        assert!(refusal(parse("client pause -1")).contains("negative"));
+    }
+
+    #[test]
+    fn small_arguments_are_read() {
+        assert_eq!(parse_client_reply(&args("client reply Skip")), Ok(ReplyMode::Skip));
+        assert_eq!(parse_client_reply(&args("client reply off")), Ok(ReplyMode::Off));
+        assert_eq!(parse_client_reply(&args("client reply no")), Err(CommandError::SYNTAX));
+        assert_eq!(parse_client_switch(&args("client no-evict ON")), Ok(true));
+        assert_eq!(parse_client_caching(&args("client caching no")), Ok(false));
+        assert_eq!(parse_client_setname(&[b"client", b"setname", b""]), Ok(None));
+        assert!(parse_client_setname(&[b"client", b"setname", b"a\xff"]).is_err());
+        assert_eq!(
+            parse_client_setinfo(&args("client setinfo LIB-Ver 1")),
+            Ok(LibraryFact::Version(b"1"))
+        );
+        assert!(refusal(parse_client_unblock(&args("client unblock x y"))).contains("reason"));
+    }
+
+    #[test]
+    fn kill_has_two_forms() {
+        let line = args("client kill ID");
+        assert_eq!(parse_client_kill(&line, 16), Ok(KillRequest::Address(b"ID")));
+        let line = args("client kill ID 5");
+        assert!(matches!(parse_client_kill(&line, 16), Ok(KillRequest::All(_))));
+        let line = args("client kill ID 5 name");
+        assert_eq!(parse_client_kill(&line, 16), Err(CommandError::SYNTAX));
+    }
+}

@@ -1,8 +1,14 @@
 //! What a session says first, and what it says last.
 
+use basalt_keyspace::DatabaseId;
+use basalt_resp::Protocol;
+
+use super::client::client_name;
 use super::{ALWAYS, ROW};
+use crate::args::{self, Grammar, integer, two_values, value};
 use crate::argument::Argument;
-use crate::command::{Command, Flags, Run, Verb};
+use crate::command::{Command, Deprecated, Flags, Run, Verb};
+use crate::error::CommandError;
 
 const EARLY: Flags =
     ALWAYS.or(Flags::NOSCRIPT).or(Flags::FAST).or(Flags::NO_AUTH).or(Flags::ALLOW_BUSY);
@@ -25,6 +31,15 @@ PONG
 "#,
     ..ROW
 };
+
+/// Reads PING's argument. More than one is refused here: the row can't say "at most".
+pub fn parse_ping<'a>(args: &[&'a [u8]]) -> Result<Option<&'a [u8]>, CommandError> {
+    match args {
+        [_] => Ok(None),
+        [_, message] => Ok(Some(message)),
+        _ => Err(CommandError::wrong_arity(PING.name)),
+    }
+}
 
 pub(super) const ECHO: Command = Command {
     name: "echo",
@@ -70,6 +85,55 @@ pub(super) const HELLO: Command = Command {
     ..ROW
 };
 
+/// What the arguments of HELLO say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HelloRequest<'a> {
+    pub protocol: Option<Protocol>,
+    pub auth: Option<AuthRequest<'a>>,
+    /// The connection's new name, if one was given; the empty one is none.
+    pub name: Option<Option<&'a [u8]>>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum HelloOption {
+    Auth,
+    SetName,
+}
+
+pub(super) const HELLO_OPTIONS: Grammar<HelloOption> =
+    Grammar(&[two_values("auth", HelloOption::Auth), value("setname", HelloOption::SetName)]);
+
+/// Reads HELLO's arguments.
+pub fn parse_hello<'a>(args: &'a [&'a [u8]]) -> Result<HelloRequest<'a>, CommandError> {
+    let mut hello = HelloRequest::default();
+    let Some(version) = args.get(1) else { return Ok(hello) };
+    hello.protocol = Some(match integer(version) {
+        Ok(2) => Protocol::Resp2,
+        Ok(3) => Protocol::Resp3,
+        Ok(_) => return Err(CommandError::text("NOPROTO unsupported protocol version")),
+        Err(_) => {
+            return Err(CommandError::text(
+                "ERR Protocol version is not an integer or out of range",
+            ));
+        }
+    });
+    let mut rest = &args[2..];
+    while let Some(word) = rest.first() {
+        let (option, values) =
+            HELLO_OPTIONS.parse(rest).next().expect("because something is left").map_err(|_| {
+                CommandError::quoting("ERR Syntax error in HELLO option '", word, "'")
+            })?;
+        match option {
+            HelloOption::Auth => {
+                hello.auth = Some(AuthRequest { user: Some(values[0]), password: values[1] });
+            }
+            HelloOption::SetName => hello.name = Some(client_name(values[0])?),
+        }
+        rest = &rest[1 + values.len()..];
+    }
+    Ok(hello)
+}
+
 pub(super) const AUTH: Command = Command {
     name: "auth",
     since: "1.0.0",
@@ -84,6 +148,23 @@ pub(super) const AUTH: Command = Command {
 "#,
     ..ROW
 };
+
+/// Who wants to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthRequest<'a> {
+    /// `None` is the default user, by the old form that names no user.
+    pub user: Option<&'a [u8]>,
+    pub password: &'a [u8],
+}
+
+/// Reads AUTH's arguments.
+pub fn parse_auth<'a>(args: &[&'a [u8]]) -> Result<AuthRequest<'a>, CommandError> {
+    match args {
+        [_, password] => Ok(AuthRequest { user: None, password }),
+        [_, user, password] => Ok(AuthRequest { user: Some(user), password }),
+        _ => Err(CommandError::SYNTAX),
+    }
+}
 
 pub(super) const SELECT: Command = Command {
     name: "select",
@@ -111,16 +192,18 @@ OK
     ..ROW
 };
 
+/// Reads SELECT's argument.
+pub fn parse_select(args: &[&[u8]], database_count: usize) -> Result<DatabaseId, CommandError> {
+    args::database(args[1], database_count)
+}
+
 pub(super) const QUIT: Command = Command {
     name: "quit",
     since: "1.0.0",
     summary: "Ends the session, once everything is answered.",
     arity: -1,
     flags: EARLY,
-    deprecated: Some(crate::command::Deprecated {
-        since: "7.2.0",
-        replaced_by: "just closing the connection",
-    }),
+    deprecated: Some(Deprecated { since: "7.2.0", replaced_by: "just closing the connection" }),
     run: Run::Engine(Verb::Quit),
     shows: r#"> QUIT
 OK
@@ -146,3 +229,36 @@ RESET
 "#,
     ..ROW
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(line: &str) -> Result<String, String> {
+        let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+        let hello = parse_hello(&args).map_err(|error| error.to_string())?;
+        let name =
+            hello.name.map(|name| String::from_utf8_lossy(name.unwrap_or(b"-")).into_owned());
+        let user = hello.auth.map(|auth| String::from_utf8_lossy(auth.user.unwrap()).into_owned());
+        Ok(format!("{:?} {user:?} {name:?}", hello.protocol))
+    }
+
+    #[test]
+    fn hello_is_read_in_redis_order() {
+        assert_eq!(hello("hello"), Ok("None None None".into()));
+        assert_eq!(
+            hello("hello 3 setname x AUTH me secret"),
+            Ok(r#"Some(Resp3) Some("me") Some("x")"#.into())
+        );
+        assert_eq!(hello("hello 4 what"), Err("NOPROTO unsupported protocol version".into()));
+        assert_eq!(
+            hello("hello x what"),
+            Err("ERR Protocol version is not an integer or out of range".into())
+        );
+        assert_eq!(hello("hello 2 auth me"), Err("ERR Syntax error in HELLO option 'auth'".into()));
+        assert_eq!(
+            hello("hello 2 setname x what"),
+            Err("ERR Syntax error in HELLO option 'what'".into())
+        );
+    }
+}

@@ -96,7 +96,7 @@ OK
 
 /// What the arguments of COPY say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CopyArgs {
+pub struct CopyRequest {
     pub to: DatabaseId,
     pub replace: bool,
 }
@@ -115,8 +115,8 @@ pub fn parse_copy(
     args: &[&[u8]],
     from: DatabaseId,
     database_count: usize,
-) -> Result<CopyArgs, CommandError> {
-    let mut copy = CopyArgs { to: from, replace: false };
+) -> Result<CopyRequest, CommandError> {
+    let mut copy = CopyRequest { to: from, replace: false };
     for option in COPY_OPTIONS.parse(&args[3..]) {
         match option? {
             (CopyOption::Database, values) => copy.to = database(values[0], database_count)?,
@@ -187,7 +187,7 @@ mod tests {
             let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
             parse_copy(&args, DatabaseId(1), 16)
         };
-        let to = |index, replace| Ok(CopyArgs { to: DatabaseId(index), replace });
+        let to = |index, replace| Ok(CopyRequest { to: DatabaseId(index), replace });
         assert_eq!(parse("copy a b"), to(1, false));
         assert_eq!(parse("copy a a db 3 REPLACE"), to(3, true));
         assert_eq!(parse("copy a a replace"), Err(CommandError::SAME_OBJECT));

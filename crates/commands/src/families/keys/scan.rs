@@ -47,7 +47,7 @@ OK
 
 /// What the arguments of SCAN say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScanArgs<'a> {
+pub struct ScanRequest<'a> {
     pub cursor: u64,
     pub pattern: Option<&'a [u8]>,
     /// About how many keys are to be looked at, at least 1.
@@ -73,8 +73,8 @@ const TYPES: [&str; 7] = ["string", "list", "set", "zset", "hash", "module", "st
 const COUNT_DEFAULT: usize = 10;
 
 /// Reads SCAN's arguments.
-pub fn parse_scan<'a>(args: &'a [&'a [u8]]) -> Result<ScanArgs<'a>, CommandError> {
-    let mut scan = ScanArgs {
+pub fn parse_scan<'a>(args: &'a [&'a [u8]]) -> Result<ScanRequest<'a>, CommandError> {
+    let mut scan = ScanRequest {
         cursor: parse_cursor(args[1])?,
         pattern: None,
         count: COUNT_DEFAULT,

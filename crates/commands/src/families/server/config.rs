@@ -3,6 +3,7 @@
 use super::{ALWAYS, ROW};
 use crate::argument::Argument;
 use crate::command::{Command, Flags, Run, Verb};
+use crate::error::CommandError;
 
 const CONFIG_ROW: Command = Command { flags: ALWAYS.or(Flags::ADMIN).or(Flags::NOSCRIPT), ..ROW };
 
@@ -108,3 +109,14 @@ OK
 "#,
     ..CONFIG_ROW
 };
+
+/// Reads CONFIG SET's arguments: names and values.
+pub fn parse_config_set<'a>(
+    args: &'a [&'a [u8]],
+) -> Result<Vec<(&'a [u8], &'a [u8])>, CommandError> {
+    let (pairs, rest) = args[2..].as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(CommandError::SYNTAX);
+    }
+    Ok(pairs.iter().map(|&[name, value]| (name, value)).collect())
+}

@@ -83,23 +83,23 @@ OK
 
 /// When the memory of what is flushed is freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlushMode {
+pub enum FlushRequest {
     /// As `lazyfree-lazy-user-flush` says.
     Default,
     Sync,
     Async,
 }
 
-pub(super) const FLUSH_OPTIONS: Grammar<FlushMode> =
-    Grammar(&[flag("sync", FlushMode::Sync), flag("async", FlushMode::Async)]);
+pub(super) const FLUSH_OPTIONS: Grammar<FlushRequest> =
+    Grammar(&[flag("sync", FlushRequest::Sync), flag("async", FlushRequest::Async)]);
 
 /// Reads the arguments of FLUSHALL and FLUSHDB.
-pub fn parse_flush(args: &[&[u8]]) -> Result<FlushMode, CommandError> {
+pub fn parse_flush(args: &[&[u8]]) -> Result<FlushRequest, CommandError> {
     if args.len() > 2 {
         return Err(CommandError::SYNTAX);
     }
     let mode = FLUSH_OPTIONS.parse(&args[1..]).next().transpose()?;
-    Ok(mode.map_or(FlushMode::Default, |(mode, _)| mode))
+    Ok(mode.map_or(FlushRequest::Default, |(mode, _)| mode))
 }
 
 pub(super) const SWAPDB: Command = Command {

@@ -1,8 +1,11 @@
 //! DEBUG: for tests and for those who look for errors.
 
+use basalt_resp::{Protocol, Reply};
+
 use super::{ALWAYS, ROW};
-use crate::argument::Argument;
+use crate::args::integer;
 use crate::command::{Command, Flags, Run, Verb};
+use crate::error::CommandError;
 
 pub(super) const DEBUG: Command = Command {
     name: "debug",
@@ -11,7 +14,6 @@ pub(super) const DEBUG: Command = Command {
     complexity: "",
     arity: -2,
     flags: ALWAYS.or(Flags::ADMIN).or(Flags::NOSCRIPT),
-    arguments: &[Argument::string("subcommand"), Argument::string("arg").multiple().optional()],
     run: Run::Engine(Verb::Debug),
     shows: r#"> DEBUG DIGEST
 0000000000000000000000000000000000000000
@@ -28,3 +30,241 @@ OK
 "#,
     ..ROW
 };
+
+/// What DEBUG asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DebugRequest<'a> {
+    Help,
+    /// The digest of everything.
+    Digest,
+    /// The digests of the values of some keys.
+    DigestValue(&'a [&'a [u8]]),
+    /// Reply with this error, as it is.
+    Error(&'a [u8]),
+    Log(&'a [u8]),
+    Object(&'a [u8]),
+    /// Keys `<prefix>:<number>` with values `value:<number>`, cut or filled with zeros to a size; keys
+    /// that are there stay.
+    Populate {
+        count: u64,
+        prefix: &'a [u8],
+        value_bytes: Option<usize>,
+    },
+    /// A reply of the type of this name; see [`write_debug_protocol`].
+    Protocol(&'a [u8]),
+    SetActiveExpire(bool),
+    Sleep {
+        duration_us: u64,
+    },
+    /// Known to Redis' tests, and without a meaning here: answered OK.
+    Nothing,
+}
+
+/// The subcommands with their numbers of arguments and their help.
+const SUBCOMMANDS: &[(&str, std::ops::RangeInclusive<usize>, &str, &str)] = &[
+    (
+        "digest",
+        0..=0,
+        "DIGEST",
+        "Tells a digest of all data, which is that of Redis for the same data.",
+    ),
+    (
+        "digest-value",
+        0..=usize::MAX,
+        "DIGEST-VALUE [<key> ...]",
+        "Tells digests of some keys' values.",
+    ),
+    ("error", 1..=1, "ERROR <text>", "Answers with this error."),
+    ("log", 1..=1, "LOG <text>", "Writes a line into the server's log."),
+    ("object", 1..=2, "OBJECT <key> [fast]", "Tells how a key is kept in memory."),
+    (
+        "populate",
+        1..=3,
+        "POPULATE <count> [<prefix>] [<size>]",
+        "Makes so many keys, `key:<number>` or with another prefix, with values of a size.",
+    ),
+    (
+        "protocol",
+        1..=1,
+        "PROTOCOL <type>",
+        "Answers with a value of a type: string, integer, double, bignum, null, array, set, map, \
+         attrib, push, verbatim, true or false.",
+    ),
+    (
+        "set-active-expire",
+        1..=1,
+        "SET-ACTIVE-EXPIRE <0|1>",
+        "Says whether keys that are past their expiry go when nobody asks for them.",
+    ),
+    ("sleep", 1..=1, "SLEEP <seconds>", "Stalls the server; fractions of seconds are allowed."),
+    ("jmap", 0..=0, "", ""),
+    ("change-repl-id", 0..=0, "", ""),
+    ("quicklist-packed-threshold", 1..=1, "", ""),
+    ("set-disable-deny-scripts", 1..=1, "", ""),
+    ("dict-resizing", 1..=1, "", ""),
+    ("pause-cron", 1..=1, "", ""),
+    ("replybuffer", 2..=2, "", ""),
+];
+
+/// Reads DEBUG's arguments.
+pub fn parse_debug<'a>(args: &'a [&'a [u8]]) -> Result<DebugRequest<'a>, CommandError> {
+    let (name, rest) = (args[1].to_ascii_lowercase(), &args[2..]);
+    if name == b"help" && rest.is_empty() {
+        return Ok(DebugRequest::Help);
+    }
+    let fits = |(known, counts, ..): &&(&str, std::ops::RangeInclusive<usize>, &str, &str)| {
+        known.as_bytes() == name && counts.contains(&rest.len())
+    };
+    let Some((known, ..)) = SUBCOMMANDS.iter().find(fits) else {
+        let before = "ERR unknown subcommand or wrong number of arguments for '";
+        return Err(CommandError::quoting(before, args[1], "'. Try DEBUG HELP."));
+    };
+    Ok(match (*known, rest) {
+        ("digest", _) => DebugRequest::Digest,
+        ("digest-value", keys) => DebugRequest::DigestValue(keys),
+        ("error", [text]) => DebugRequest::Error(text),
+        ("log", [text]) => DebugRequest::Log(text),
+        ("object", [key, ..]) => DebugRequest::Object(key),
+        ("populate", [count, rest @ ..]) => {
+            let value_bytes = rest.get(1).map(|size| positive(size)).transpose()?;
+            DebugRequest::Populate {
+                count: positive(count)?,
+                prefix: rest.first().copied().unwrap_or(b"key"),
+                value_bytes: value_bytes.map(|bytes| bytes as usize).filter(|bytes| *bytes > 0),
+            }
+        }
+        ("protocol", [kind]) => DebugRequest::Protocol(kind),
+        ("set-active-expire", [switch]) => {
+            DebugRequest::SetActiveExpire(leading_integer(switch) != 0)
+        }
+        ("sleep", [seconds]) => DebugRequest::Sleep { duration_us: leading_seconds(seconds) },
+        _ => DebugRequest::Nothing,
+    })
+}
+
+fn positive(text: &[u8]) -> Result<u64, CommandError> {
+    let value = integer(text).ok().and_then(|value| u64::try_from(value).ok());
+    value.ok_or(CommandError::text("ERR value is out of range, must be positive"))
+}
+
+/// As C's atoi: what is no number is 0.
+fn leading_integer(text: &[u8]) -> i64 {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    integer(&text[..digits]).unwrap_or(0)
+}
+
+/// As C's strtod, in microseconds: what is no number, or below zero, is 0.
+fn leading_seconds(text: &[u8]) -> u64 {
+    let len = text.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count();
+    let seconds = basalt_resp::parse_f64(&text[..len]).unwrap_or(0.0);
+    (seconds * 1_000_000.0) as u64
+}
+
+/// Answers DEBUG HELP.
+pub fn write_debug_help(reply: &mut Reply<'_>) {
+    let shown = || SUBCOMMANDS.iter().filter(|(_, _, usage, _)| !usage.is_empty());
+    reply.array(3 + 2 * shown().count());
+    reply.simple("DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+    for (_, _, usage, help) in shown() {
+        reply.simple(usage);
+        reply.simple(&format!("    {help}"));
+    }
+    reply.simple("HELP");
+    reply.simple("    Lists the subcommands.");
+}
+
+/// Answers DEBUG PROTOCOL with a value of the type of this name.
+pub fn write_debug_protocol(kind: &[u8], reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    match kind.to_ascii_lowercase().as_slice() {
+        b"string" => reply.bulk(b"Hello World"),
+        b"integer" => reply.integer(12345),
+        b"double" => reply.double(3.141),
+        b"null" => reply.null(),
+        b"array" => {
+            reply.array(3);
+            (0..3).for_each(|value| reply.integer(value));
+        }
+        b"set" => {
+            reply.set(3);
+            (0..3).for_each(|value| reply.integer(value));
+        }
+        b"map" => {
+            reply.map(3);
+            for value in 0..3 {
+                reply.integer(value);
+                reply.boolean(value == 1);
+            }
+        }
+        b"attrib" => {
+            if reply.protocol() == Protocol::Resp3 {
+                reply.attribute(1);
+                reply.bulk(b"key-popularity");
+                reply.array(2);
+                reply.bulk(b"key:123");
+                reply.integer(90);
+            }
+            reply.bulk(b"Some real reply following the attribute");
+        }
+        b"push" if reply.protocol() == Protocol::Resp2 => {
+            return Err(CommandError::text("ERR RESP2 is not supported by this command"));
+        }
+        b"push" => {
+            reply.push(2);
+            reply.bulk(b"server-cpu-usage");
+            reply.integer(42);
+        }
+        b"true" => reply.boolean(true),
+        b"false" => reply.boolean(false),
+        b"verbatim" => reply.verbatim("txt", b"This is a verbatim\nstring"),
+        b"bignum" => reply.big_number("1234567999999999999999999999999999999"),
+        _ => {
+            return Err(CommandError::text(
+                "ERR Wrong protocol type name. Please use one of the following: string|integer|\
+                 double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, expected: Result<DebugRequest<'_>, &str>) {
+        let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+        let parsed = parse_debug(&args).map_err(|error| error.to_string());
+        assert_eq!(parsed, expected.map_err(str::to_owned), "{line}");
+    }
+
+    #[test]
+    fn subcommands_are_read() {
+        check("debug DIGEST", Ok(DebugRequest::Digest));
+        check("debug digest-value", Ok(DebugRequest::DigestValue(&[])));
+        let populate = |count, prefix: &'static [u8], value_bytes| {
+            Ok(DebugRequest::Populate { count, prefix, value_bytes })
+        };
+        check("debug populate 3", populate(3, b"key", None));
+        check("debug populate 3 pre 10", populate(3, b"pre", Some(10)));
+        check("debug sleep 0.25", Ok(DebugRequest::Sleep { duration_us: 250_000 }));
+        check("debug sleep x", Ok(DebugRequest::Sleep { duration_us: 0 }));
+        check("debug set-active-expire 1", Ok(DebugRequest::SetActiveExpire(true)));
+        check("debug set-active-expire no", Ok(DebugRequest::SetActiveExpire(false)));
+        check("debug jmap", Ok(DebugRequest::Nothing));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let refusal = |name: &str| {
+            format!(
+                "ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP."
+            )
+        };
+        for line in ["debug Nonsense", "debug Digest x", "debug SLEEP", "debug populate 1 a b c"] {
+            let name = line.split(' ').nth(1).expect("because each has two words");
+            check(line, Err(&refusal(name)));
+        }
+        check("debug populate -1", Err("ERR value is out of range, must be positive"));
+        check("debug populate 1 p x", Err("ERR value is out of range, must be positive"));
+    }
+}

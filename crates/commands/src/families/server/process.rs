@@ -1,8 +1,10 @@
 //! The server as a process.
 
 use super::{ALWAYS, ROW};
+use crate::args::{Grammar, flag, integer};
 use crate::argument::Argument;
 use crate::command::{Categories, Command, Flags, Run, Verb};
+use crate::error::CommandError;
 
 pub(super) const INFO: Command = Command {
     name: "info",
@@ -27,6 +29,31 @@ OK
     ..ROW
 };
 
+/// Which sections INFO is to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InfoRequest {
+    names: Vec<String>,
+}
+
+/// Reads INFO's arguments.
+pub fn parse_info(args: &[&[u8]]) -> InfoRequest {
+    let lower = |name: &&[u8]| String::from_utf8_lossy(name).to_lowercase();
+    let names: Vec<String> = args[1..].iter().map(lower).collect();
+    InfoRequest { names: if names.is_empty() { vec!["default".to_owned()] } else { names } }
+}
+
+impl InfoRequest {
+    /// Whether a section of this name, in lower case, is wanted. Those of no default are told by name,
+    /// or when everything is asked for.
+    pub fn wants(&self, section: &str, is_default: bool) -> bool {
+        self.names.iter().any(|name| match name.as_str() {
+            "all" | "everything" => true,
+            "default" => is_default,
+            name => name == section,
+        })
+    }
+}
+
 pub(super) const LOLWUT: Command = Command {
     name: "lolwut",
     since: "5.0.0",
@@ -42,6 +69,41 @@ pub(super) const LOLWUT: Command = Command {
 "#,
     ..ROW
 };
+
+/// How many columns LOLWUT draws.
+const COLUMNS: usize = 11;
+const ROWS: usize = 8;
+
+/// Reads LOLWUT's arguments, which choose what is drawn in others' versions and nothing in ours, and
+/// draws: basalt columns, of heights that `random` gives.
+pub fn lolwut(
+    args: &[&[u8]],
+    version: &str,
+    random: &mut dyn FnMut() -> u64,
+) -> Result<String, CommandError> {
+    if let [_, word, number, ..] = args
+        && word.eq_ignore_ascii_case(b"version")
+    {
+        integer(number)?;
+    }
+    let heights: [usize; COLUMNS] =
+        std::array::from_fn(|_| 2 + (random() % (ROWS as u64 - 1)) as usize);
+    let mut drawing = String::new();
+    for level in (0..=ROWS).rev() {
+        let column = |height: &usize| match level.cmp(height) {
+            std::cmp::Ordering::Greater => "    ",
+            std::cmp::Ordering::Equal => " __ ",
+            std::cmp::Ordering::Less => "|  |",
+        };
+        let line: String = heights.iter().map(column).collect();
+        drawing.push_str(line.trim_end());
+        drawing.push('\n');
+    }
+    drawing.push_str(&format!(
+        "\nColumns, one per core, each standing alone. Basalt ver. {version}\n"
+    ));
+    Ok(drawing)
+}
 
 pub(super) const SHUTDOWN: Command = Command {
     name: "shutdown",
@@ -82,6 +144,60 @@ pub(super) const SHUTDOWN: Command = Command {
     ..ROW
 };
 
+/// What SHUTDOWN asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShutdownRequest {
+    /// Take back one that is under way.
+    Abort,
+    End {
+        /// Whether to save; `None` where the configuration says it.
+        save: Option<bool>,
+        /// Don't wait for replicas.
+        now: bool,
+        /// End even where a save fails.
+        force: bool,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ShutdownOption {
+    NoSave,
+    Save,
+    Now,
+    Force,
+    /// Those of Valkey 9 that only matter with slots and replicas of a cluster.
+    OfCluster,
+    Abort,
+}
+
+pub(super) const SHUTDOWN_OPTIONS: Grammar<ShutdownOption> = Grammar(&[
+    flag("nosave", ShutdownOption::NoSave).of_choice(1),
+    flag("save", ShutdownOption::Save).of_choice(1),
+    flag("now", ShutdownOption::Now),
+    flag("force", ShutdownOption::Force),
+    flag("safe", ShutdownOption::OfCluster),
+    flag("failover", ShutdownOption::OfCluster),
+    flag("abort", ShutdownOption::Abort),
+]);
+
+/// Reads SHUTDOWN's arguments.
+pub fn parse_shutdown(args: &[&[u8]]) -> Result<ShutdownRequest, CommandError> {
+    let options: Result<Vec<_>, _> = SHUTDOWN_OPTIONS.parse(&args[1..]).collect();
+    let options: Vec<_> = options?.into_iter().map(|(option, _)| option).collect();
+    let given = |option| options.contains(&option);
+    if given(ShutdownOption::Abort) {
+        let is_alone = options.iter().all(|option| *option == ShutdownOption::Abort);
+        return if is_alone { Ok(ShutdownRequest::Abort) } else { Err(CommandError::SYNTAX) };
+    }
+    let save = match (given(ShutdownOption::Save), given(ShutdownOption::NoSave)) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    };
+    let (now, force) = (given(ShutdownOption::Now), given(ShutdownOption::Force));
+    Ok(ShutdownRequest::End { save, now, force })
+}
+
 pub(super) const TIME: Command = Command {
     name: "time",
     since: "2.6.0",
@@ -96,3 +212,50 @@ pub(super) const TIME: Command = Command {
 "#,
     ..ROW
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shutdown(line: &str) -> Result<ShutdownRequest, CommandError> {
+        let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+        parse_shutdown(&args)
+    }
+
+    #[test]
+    fn shutdown_options_exclude_each_other() {
+        let end = |save, now, force| Ok(ShutdownRequest::End { save, now, force });
+        assert_eq!(shutdown("shutdown"), end(None, false, false));
+        assert_eq!(shutdown("shutdown NOSAVE now force"), end(Some(false), true, true));
+        assert_eq!(shutdown("shutdown save safe"), end(Some(true), false, false));
+        assert_eq!(shutdown("shutdown abort ABORT"), Ok(ShutdownRequest::Abort));
+        for line in
+            ["shutdown save nosave", "shutdown now abort", "shutdown safe abort", "shutdown x"]
+        {
+            assert_eq!(shutdown(line), Err(CommandError::SYNTAX), "{line}");
+        }
+    }
+
+    #[test]
+    fn sections_are_chosen_by_name_or_in_sets() {
+        let plain = parse_info(&[b"info"]);
+        assert!(plain.wants("server", true) && !plain.wants("commandstats", false));
+        let named = parse_info(&[b"info", b"CommandStats", b"cpu"]);
+        assert!(named.wants("commandstats", false) && named.wants("cpu", true));
+        assert!(!named.wants("server", true));
+        assert!(parse_info(&[b"info", b"everything"]).wants("commandstats", false));
+        assert!(!parse_info(&[b"info", b"nonsense"]).wants("server", true));
+    }
+
+    #[test]
+    fn columns_stand() {
+        let mut seed = 0;
+        let drawing = lolwut(&[b"lolwut"], "1.2.3", &mut || {
+            seed += 1;
+            seed
+        });
+        let drawing = drawing.expect("because there are no arguments to be refused");
+        assert!(drawing.contains("|  |") && drawing.ends_with("Basalt ver. 1.2.3\n"), "{drawing}");
+        assert!(lolwut(&[b"lolwut", b"version", b"x"], "", &mut || 0).is_err());
+    }
+}

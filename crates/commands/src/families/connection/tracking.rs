@@ -1,0 +1,132 @@
+//! Tracking: what CLIENT TRACKING asks for.
+
+use crate::args::{Grammar, flag, integer, value};
+use crate::error::CommandError;
+
+/// What the arguments of CLIENT TRACKING say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrackingRequest<'a> {
+    pub on: bool,
+    /// The connection that is to hear of changes; whether there is one, the engine knows.
+    pub redirect: Option<i64>,
+    pub prefixes: Vec<&'a [u8]>,
+    pub broadcast: bool,
+    pub opt_in: bool,
+    pub opt_out: bool,
+    pub no_loop: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum TrackingOption {
+    Redirect,
+    Prefix,
+    Broadcast,
+    OptIn,
+    OptOut,
+    NoLoop,
+}
+
+pub(super) const TRACKING_OPTIONS: Grammar<TrackingOption> = Grammar(&[
+    value("redirect", TrackingOption::Redirect),
+    value("prefix", TrackingOption::Prefix),
+    flag("bcast", TrackingOption::Broadcast),
+    flag("optin", TrackingOption::OptIn),
+    flag("optout", TrackingOption::OptOut),
+    flag("noloop", TrackingOption::NoLoop),
+]);
+
+/// Reads CLIENT TRACKING's arguments, as far as they can be judged without the session.
+pub fn parse_client_tracking<'a>(
+    args: &'a [&'a [u8]],
+) -> Result<TrackingRequest<'a>, CommandError> {
+    let mut asked = TrackingRequest::default();
+    for option in TRACKING_OPTIONS.parse(&args[3..]) {
+        match option? {
+            (TrackingOption::Redirect, _) if asked.redirect.is_some() => {
+                return Err(CommandError::text(
+                    "ERR A client can only redirect to a single other client",
+                ));
+            }
+            (TrackingOption::Redirect, values) => asked.redirect = Some(integer(values[0])?),
+            (TrackingOption::Prefix, values) => asked.prefixes.push(values[0]),
+            (TrackingOption::Broadcast, _) => asked.broadcast = true,
+            (TrackingOption::OptIn, _) => asked.opt_in = true,
+            (TrackingOption::OptOut, _) => asked.opt_out = true,
+            (TrackingOption::NoLoop, _) => asked.no_loop = true,
+        }
+    }
+    asked.on = super::client::on_or_off(args[2])?;
+    if asked.on {
+        asked.refuse_conflicts()?;
+    }
+    Ok(asked)
+}
+
+impl TrackingRequest<'_> {
+    fn refuse_conflicts(&self) -> Result<(), CommandError> {
+        if !self.broadcast && !self.prefixes.is_empty() {
+            return Err(CommandError::text("ERR PREFIX option requires BCAST mode to be enabled"));
+        }
+        if self.broadcast && (self.opt_in || self.opt_out) {
+            return Err(CommandError::text("ERR OPTIN and OPTOUT are not compatible with BCAST"));
+        }
+        if self.opt_in && self.opt_out {
+            return Err(CommandError::text(
+                "ERR You can't specify both OPTIN mode and OPTOUT mode",
+            ));
+        }
+        for (index, prefix) in self.prefixes.iter().enumerate() {
+            for other in &self.prefixes[index + 1..] {
+                if prefix.starts_with(other) || other.starts_with(prefix) {
+                    let before =
+                        [b"ERR Prefix '", *prefix, b"' overlaps with another provided prefix '"];
+                    let after = b"'. Prefixes for a single client must not overlap.";
+                    return Err(CommandError::new([&before.concat(), *other, after].concat()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_and_conflicts() {
+        let refusal = |line: &str| {
+            let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+            parse_client_tracking(&args).map(|_| ()).map_err(|error| error.to_string())
+        };
+        let refused = |text: &str| Err(format!("ERR {text}"));
+        assert_eq!(refusal("client tracking on optin noloop redirect 5"), Ok(()));
+        assert_eq!(refusal("client tracking off optin optout"), Ok(()));
+        assert_eq!(refusal("client tracking on bcast prefix a prefix b"), Ok(()));
+        assert_eq!(refusal("client tracking maybe"), refused("syntax error"));
+        assert_eq!(refusal("client tracking on redirect"), refused("syntax error"));
+        assert_eq!(
+            refusal("client tracking on redirect x"),
+            refused("value is not an integer or out of range")
+        );
+        assert_eq!(
+            refusal("client tracking on redirect 1 redirect 2"),
+            refused("A client can only redirect to a single other client")
+        );
+        assert_eq!(
+            refusal("client tracking on prefix a"),
+            refused("PREFIX option requires BCAST mode to be enabled")
+        );
+        assert_eq!(
+            refusal("client tracking on bcast optin"),
+            refused("OPTIN and OPTOUT are not compatible with BCAST")
+        );
+        assert_eq!(
+            refusal("client tracking on bcast prefix a prefix ab"),
+            refused(
+                "Prefix 'a' overlaps with another provided prefix 'ab'. Prefixes for a single client \
+                 must not overlap."
+            )
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! Requests: what the arguments of the commands that the engine runs say.
+//!
+//! Each is a pure function of the arguments, name first, and of the few settings that they are judged by:
+//! it reads all of them or refuses with Redis' words, so that the engine only acts.
+//!
+//! Not here: the rows and the words themselves, which stand side by side in `families`.
+
+pub use crate::families::connection::*;
+pub use crate::families::keys::*;
+pub use crate::families::server::*;
