@@ -1,6 +1,6 @@
 //! Start and end: where a server listens, what it makes of its settings, signals, SHUTDOWN.
 
-use super::{Test, launch, start, text};
+use super::{Test, eventually, launch, start, text};
 use basalt_testkit::client::{Address, Connection};
 use basalt_testkit::process::{Program, Scratch, Server, free_port};
 use std::fs;
@@ -31,6 +31,9 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
 
 /// LIMIT: how long a server may take to end when nothing holds it.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+/// The line that scripts and foreign test suites wait for.
+const READY: &str = "Ready to accept connections";
 
 fn unix_socket(program: Program) {
     let scratch = Scratch::create().unwrap();
@@ -227,15 +230,15 @@ fn shipped_config_is_valid(program: Program) {
 
 fn ready_line(program: Program) {
     let server = start(program, &[]);
+    eventually("it says that it is ready", || server.log().contains(READY));
     let log = server.log();
-    assert!(log.contains("Ready to accept connections"), "{log}");
     assert!(log.contains(&server.pid().to_string()), "the log does not tell the process id: {log}");
 }
 
 fn json_log(program: Program) {
     let server = start(program, &["--log-format", "json"]);
+    eventually("it says that it is ready", || server.log().contains(READY));
     let log = server.log();
-    let line =
-        log.lines().find(|line| line.contains("Ready to accept connections")).unwrap_or_default();
+    let line = log.lines().find(|line| line.contains(READY)).unwrap_or_default();
     assert!(line.starts_with('{') && line.ends_with('}'), "{log}");
 }

@@ -1,6 +1,6 @@
 //! Many clients, slow clients, no clients: what a server does at its limits and when nothing is to be done.
 
-use super::{Test, start, text};
+use super::{Test, eventually, start, text};
 use basalt_resp::Value;
 use basalt_testkit::client::Connection;
 use basalt_testkit::process::{Program, Server};
@@ -19,17 +19,6 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("sleeps_with_1000_idle_clients", sleeps_with_1000_idle_clients),
     ("memory_stays_bounded_when_nobody_reads", memory_stays_bounded_when_nobody_reads),
 ];
-
-/// Waits until the condition holds; panics after ten seconds.
-#[expect(clippy::disallowed_methods, reason = "waiting for a process is about real time")]
-#[track_caller]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < deadline, "it did not happen within ten seconds: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 fn client_count(connection: &mut Connection) -> usize {
     info_field(connection, "clients", "connected_clients").parse().unwrap()

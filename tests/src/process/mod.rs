@@ -10,6 +10,7 @@ mod wire;
 use basalt_testkit::client::Connection;
 use basalt_testkit::process::{Launch, Program, Server};
 use libtest_mimic::Trial;
+use std::time::{Duration, Instant};
 
 /// A test gets the program to start and panics when it is not content.
 type Test = fn(Program);
@@ -47,4 +48,15 @@ fn launch(program: Program) -> Launch {
 
 fn text(connection: &mut Connection, args: &[&str]) -> String {
     basalt_testkit::print::print(&connection.execute(args)).trim_end().to_owned()
+}
+
+/// Waits until the condition holds; panics after ten seconds.
+#[expect(clippy::disallowed_methods, reason = "waiting for a process is about real time")]
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "it did not happen within ten seconds: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
