@@ -67,17 +67,28 @@ impl Command {
         if self.flags.has(Flags::FAST) { all } else { all.or(Categories::SLOW) }
     }
 
-    /// Whether so many arguments may be given, the name included; with pairs of keys and values also
+    /// The name of a subcommand without its container's; of others, the name.
+    pub fn own_name(&self) -> &'static str {
+        self.name.split_once('|').map_or(self.name, |(_, own)| own)
+    }
+
+    /// Whether the arity allows so many arguments, the name included.
+    #[inline]
+    pub fn arity_fits(&self, count: usize) -> bool {
+        let wanted = usize::from(self.arity.unsigned_abs());
+        if self.arity < 0 { count >= wanted } else { count == wanted }
+    }
+
+    /// Whether so many arguments may be given: as the arity says, and with groups of keys and values so
     /// that none is left over.
     #[inline]
     pub fn takes(&self, count: usize) -> bool {
-        let wanted = usize::from(self.arity.unsigned_abs());
-        let fits = if self.arity < 0 { count >= wanted } else { count == wanted };
-        fits && self.keys.first().is_none_or(|keys| {
-            keys.last >= 0
-                || keys.step == 1
-                || (count - keys.first as usize).is_multiple_of(keys.step as usize)
-        })
+        self.arity_fits(count)
+            && self.keys.first().is_none_or(|keys| {
+                keys.last >= 0
+                    || keys.step == 1
+                    || (count - keys.first as usize).is_multiple_of(keys.step as usize)
+            })
     }
 }
 
@@ -108,6 +119,30 @@ pub enum Group {
     Transactions,
     Scripting,
     Cluster,
+}
+
+impl Group {
+    /// Its name in COMMAND DOCS.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::String => "string",
+            Self::Connection => "connection",
+            Self::Server => "server",
+            Self::Bitmap => "bitmap",
+            Self::HyperLogLog => "hyperloglog",
+            Self::List => "list",
+            Self::Hash => "hash",
+            Self::Set => "set",
+            Self::SortedSet => "sorted-set",
+            Self::Stream => "stream",
+            Self::Geo => "geo",
+            Self::PubSub => "pubsub",
+            Self::Transactions => "transactions",
+            Self::Scripting => "scripting",
+            Self::Cluster => "cluster",
+        }
+    }
 }
 
 /// A set of [`Flags`] constants.
@@ -227,7 +262,7 @@ impl Categories {
 }
 
 /// Where keys stand among the arguments, as COMMAND's key specifications say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
     /// The position of the first key (the name has 0).
     pub first: i16,
@@ -238,21 +273,32 @@ pub struct KeySpec {
     pub access: &'static [&'static str],
     /// Why the access is as it is, where that surprises.
     pub notes: &'static str,
+    /// Where the access depends on the arguments: what it is with these.
+    pub varies: Option<fn(&[&[u8]]) -> &'static [&'static str]>,
 }
 
 impl KeySpec {
     /// One key at a position.
     pub(crate) const fn at(position: i16, access: &'static [&'static str]) -> Self {
-        Self { first: position, last: position, step: 1, access, notes: "" }
+        Self { first: position, last: position, step: 1, access, notes: "", varies: None }
     }
 
     /// Keys from the first argument to the last, with a step of `step`.
     pub(crate) const fn all(step: i16, access: &'static [&'static str]) -> Self {
-        Self { first: 1, last: -1, step, access, notes: "" }
+        Self { first: 1, last: -1, step, access, notes: "", varies: None }
     }
 
     pub(crate) const fn because(self, notes: &'static str) -> Self {
         Self { notes, ..self }
+    }
+
+    pub(crate) const fn varying(self, varies: fn(&[&[u8]]) -> &'static [&'static str]) -> Self {
+        Self { varies: Some(varies), ..self }
+    }
+
+    /// How the keys are used with these arguments.
+    pub fn access_with(&self, args: &[&[u8]]) -> &'static [&'static str] {
+        self.varies.map_or(self.access, |varies| varies(args))
     }
 
     /// The positions of the keys among so many arguments.

@@ -1,17 +1,361 @@
-//! Docs: the command table, told to clients.
+//! Docs: the command table, told to clients: COMMAND and its subcommands, HELP.
+//!
+//! Everything is written from the rows, in the shapes of Valkey 9, where RESP3 has maps and sets.
+//! Not here: what the reference pages look like.
 
 use basalt_resp::Reply;
 
-use crate::command::Command;
+use crate::argument::{Argument, ArgumentKind};
+use crate::call::Outcome;
+use crate::command::{Categories, Command, Flags, KeySpec};
+use crate::error::CommandError;
+use crate::{glob, table};
 
-/// Answers a container's HELP: each subcommand with its summary.
+/// The flags that COMMAND INFO tells, in its order.
+const FLAGS: [(Flags, &str); 21] = [
+    (Flags::WRITE, "write"),
+    (Flags::READONLY, "readonly"),
+    (Flags::DENYOOM, "denyoom"),
+    (Flags::ADMIN, "admin"),
+    (Flags::PUBSUB, "pubsub"),
+    (Flags::NOSCRIPT, "noscript"),
+    (Flags::BLOCKING, "blocking"),
+    (Flags::LOADING, "loading"),
+    (Flags::STALE, "stale"),
+    (Flags::SKIP_MONITOR, "skip_monitor"),
+    (Flags::SKIP_SLOWLOG, "skip_slowlog"),
+    (Flags::ASKING, "asking"),
+    (Flags::FAST, "fast"),
+    (Flags::NO_AUTH, "no_auth"),
+    (Flags::MAY_REPLICATE, "may_replicate"),
+    (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
+    (Flags::PROTECTED, "protected"),
+    (Flags::NO_ASYNC_LOADING, "no_async_loading"),
+    (Flags::NO_MULTI, "no_multi"),
+    (Flags::MOVABLE_KEYS, "movablekeys"),
+    (Flags::ALLOW_BUSY, "allow_busy"),
+];
+
+/// Answers COMMAND COUNT.
+pub fn write_count(reply: &mut Reply<'_>) {
+    reply.integer(table::commands().count() as i64);
+}
+
+/// Answers COMMAND, and COMMAND INFO with its arguments: the facts of the commands that are named, or of
+/// all.
+pub fn write_infos(names: &[&[u8]], reply: &mut Reply<'_>) {
+    if names.is_empty() {
+        reply.array(table::commands().count());
+        table::commands().for_each(|command| write_info(command, reply));
+        return;
+    }
+    reply.array(names.len());
+    for name in names {
+        match table::find_full(name) {
+            Some(command) => write_info(command, reply),
+            None => reply.null(),
+        }
+    }
+}
+
+fn write_info(command: &Command, reply: &mut Reply<'_>) {
+    reply.array(10);
+    reply.bulk(command.name.as_bytes());
+    reply.integer(i64::from(command.arity));
+    let flags = || FLAGS.iter().filter(|(flag, _)| command.flags.has(*flag));
+    reply.set(flags().count());
+    flags().for_each(|(_, name)| reply.simple(name));
+    let (first, last, step) = key_range(command.keys);
+    [first, last, step].into_iter().for_each(|number| reply.integer(i64::from(number)));
+    let categories = || command.categories().names();
+    reply.set(categories().count());
+    categories().for_each(|name| reply.simple(&format!("@{name}")));
+    reply.set(command.tips.len());
+    command.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
+    reply.set(command.keys.len());
+    command.keys.iter().for_each(|spec| write_key_spec(spec, reply));
+    reply.array(command.subcommands.len());
+    command.subcommands.iter().for_each(|sub| write_info(sub, reply));
+}
+
+/// First key, last key and step over all specifications; zeros where there is no key.
+fn key_range(keys: &[KeySpec]) -> (i16, i16, i16) {
+    let Some(first) = keys.iter().map(|spec| spec.first).min() else { return (0, 0, 0) };
+    let open_end = keys.iter().map(|spec| spec.last).find(|last| *last < 0);
+    let last = open_end.or(keys.iter().map(|spec| spec.last).max()).unwrap_or(first);
+    (first, last, keys[0].step)
+}
+
+fn write_key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
+    let text = |reply: &mut Reply<'_>, text: &str| reply.bulk(text.as_bytes());
+    reply.map(if spec.notes.is_empty() { 3 } else { 4 });
+    if !spec.notes.is_empty() {
+        text(reply, "notes");
+        text(reply, spec.notes);
+    }
+    text(reply, "flags");
+    write_access(spec.access, reply);
+    text(reply, "begin_search");
+    reply.map(2);
+    text(reply, "type");
+    text(reply, "index");
+    text(reply, "spec");
+    reply.map(1);
+    text(reply, "index");
+    reply.integer(i64::from(spec.first));
+    text(reply, "find_keys");
+    reply.map(2);
+    text(reply, "type");
+    text(reply, "range");
+    text(reply, "spec");
+    reply.map(3);
+    text(reply, "lastkey");
+    // Told relative to the first key, unless it is counted from the end.
+    reply.integer(i64::from(if spec.last < 0 { spec.last } else { spec.last - spec.first }));
+    text(reply, "keystep");
+    reply.integer(i64::from(spec.step));
+    text(reply, "limit");
+    reply.integer(0);
+}
+
+fn write_access(access: &[&str], reply: &mut Reply<'_>) {
+    reply.set(access.len());
+    access.iter().for_each(|word| reply.simple(word));
+}
+
+/// Answers COMMAND DOCS with its arguments: what the commands that are named, or all, do and take.
+pub fn write_docs(names: &[&[u8]], reply: &mut Reply<'_>) {
+    let commands: Vec<&Command> = match names {
+        [] => table::commands().collect(),
+        names => names.iter().filter_map(|name| table::find_full(name)).collect(),
+    };
+    reply.map(commands.len());
+    for command in commands {
+        write_doc(command, reply);
+    }
+}
+
+fn write_doc(command: &Command, reply: &mut Reply<'_>) {
+    reply.bulk(command.name.as_bytes());
+    let deprecated = command.deprecated.as_ref();
+    let facts = [
+        ("summary", command.summary),
+        ("since", command.since),
+        ("group", command.group.name()),
+        ("complexity", command.complexity),
+    ];
+    let facts = || facts.iter().filter(|(_, fact)| !fact.is_empty());
+    reply.map(
+        facts().count()
+            + deprecated.map_or(0, |_| 3)
+            + usize::from(!command.arguments.is_empty())
+            + usize::from(!command.subcommands.is_empty()),
+    );
+    facts().for_each(|(name, fact)| write_pair(name, fact, reply));
+    if let Some(deprecated) = deprecated {
+        reply.bulk(b"doc_flags");
+        reply.set(1);
+        reply.simple("deprecated");
+        write_pair("deprecated_since", deprecated.since, reply);
+        write_pair("replaced_by", deprecated.replaced_by, reply);
+    }
+    if !command.arguments.is_empty() {
+        reply.bulk(b"arguments");
+        write_arguments(command.arguments, reply);
+    }
+    if !command.subcommands.is_empty() {
+        reply.bulk(b"subcommands");
+        reply.map(command.subcommands.len());
+        command.subcommands.iter().for_each(|sub| write_doc(sub, reply));
+    }
+}
+
+fn write_pair(name: &str, value: &str, reply: &mut Reply<'_>) {
+    reply.bulk(name.as_bytes());
+    reply.bulk(value.as_bytes());
+}
+
+fn write_arguments(arguments: &[Argument], reply: &mut Reply<'_>) {
+    reply.array(arguments.len());
+    for argument in arguments {
+        let flags = [
+            (argument.is_optional, "optional"),
+            (argument.is_multiple, "multiple"),
+            (argument.repeats_token, "multiple_token"),
+        ];
+        let flags = || flags.iter().filter(|(is_set, _)| *is_set);
+        let is_single = argument.arguments.is_empty();
+        let is_key = matches!(argument.kind, ArgumentKind::Key(_));
+        reply.map(
+            2 + usize::from(is_single)
+                + usize::from(is_key)
+                + usize::from(!argument.token.is_empty())
+                + usize::from(flags().count() > 0)
+                + usize::from(!is_single),
+        );
+        write_pair("name", argument.name, reply);
+        write_pair("type", argument.kind.name(), reply);
+        if is_single {
+            write_pair("display_text", argument.display, reply);
+        }
+        if let ArgumentKind::Key(spec) = argument.kind {
+            reply.bulk(b"key_spec_index");
+            reply.integer(i64::from(spec));
+        }
+        if !argument.token.is_empty() {
+            write_pair("token", argument.token, reply);
+        }
+        if flags().count() > 0 {
+            reply.bulk(b"flags");
+            reply.set(flags().count());
+            flags().for_each(|(_, name)| reply.simple(name));
+        }
+        if !is_single {
+            reply.bulk(b"arguments");
+            write_arguments(argument.arguments, reply);
+        }
+    }
+}
+
+/// Which names COMMAND LIST tells.
+#[derive(Clone, Copy, Debug)]
+enum ListFilter<'a> {
+    All,
+    Module,
+    Category(Option<Categories>),
+    Pattern(&'a [u8]),
+}
+
+impl ListFilter<'_> {
+    fn passes(self, command: &Command) -> bool {
+        match self {
+            Self::All => true,
+            // There are no modules.
+            Self::Module => false,
+            Self::Category(category) => {
+                category.is_some_and(|category| command.categories().has(category))
+            }
+            Self::Pattern(pattern) => glob::matches_nocase(pattern, command.name.as_bytes()),
+        }
+    }
+}
+
+/// Answers COMMAND LIST with its arguments.
+pub fn write_list(args: &[&[u8]], reply: &mut Reply<'_>) -> Outcome {
+    let filter = match args {
+        [] => ListFilter::All,
+        [by, kind, value] if by.eq_ignore_ascii_case(b"filterby") => match *kind {
+            kind if kind.eq_ignore_ascii_case(b"module") => ListFilter::Module,
+            kind if kind.eq_ignore_ascii_case(b"aclcat") => {
+                ListFilter::Category(Categories::named(value))
+            }
+            kind if kind.eq_ignore_ascii_case(b"pattern") => ListFilter::Pattern(value),
+            _ => return Err(CommandError::SYNTAX),
+        },
+        _ => return Err(CommandError::SYNTAX),
+    };
+    let all =
+        table::commands().flat_map(|command| std::iter::once(command).chain(command.subcommands));
+    let passing: Vec<&Command> = all.filter(|command| filter.passes(command)).collect();
+    reply.array(passing.len());
+    passing.iter().for_each(|command| reply.bulk(command.name.as_bytes()));
+    Ok(())
+}
+
+/// Which of a command's arguments are its keys, with what is done to each.
+///
+/// The command is taken to have the right number of arguments.
+pub fn keys_of<'a>(
+    command: &'static Command,
+    args: &'a [&'a [u8]],
+) -> impl Iterator<Item = (usize, &'static [&'static str])> + 'a {
+    command.keys.iter().flat_map(move |spec| {
+        let access = spec.access_with(args);
+        spec.positions(args.len()).map(move |position| (position, access))
+    })
+}
+
+/// Answers COMMAND GETKEYS for a whole request.
+pub fn write_keys(request: &[&[u8]], reply: &mut Reply<'_>) -> Outcome {
+    let keys = asked_keys(request)?;
+    reply.array(keys.len());
+    keys.iter().for_each(|(position, _)| reply.bulk(request[*position]));
+    Ok(())
+}
+
+/// Answers COMMAND GETKEYSANDFLAGS for a whole request.
+pub fn write_keys_and_flags(request: &[&[u8]], reply: &mut Reply<'_>) -> Outcome {
+    let keys = asked_keys(request)?;
+    reply.array(keys.len());
+    for (position, access) in keys {
+        reply.array(2);
+        reply.bulk(request[position]);
+        write_access(access, reply);
+    }
+    Ok(())
+}
+
+fn asked_keys(request: &[&[u8]]) -> Result<Vec<(usize, &'static [&'static str])>, CommandError> {
+    let mut command =
+        table::find(request[0]).ok_or(CommandError::text("ERR Invalid command specified"))?;
+    if let (Some(name), false) = (request.get(1), command.subcommands.is_empty()) {
+        command = table::find_subcommand(command, name)
+            .ok_or(CommandError::text("ERR Invalid command specified"))?;
+    }
+    if command.keys.is_empty() {
+        return Err(CommandError::text("ERR The command has no key arguments"));
+    }
+    if !command.arity_fits(request.len()) {
+        return Err(CommandError::text("ERR Invalid number of arguments specified for command"));
+    }
+    Ok(keys_of(command, request).collect())
+}
+
+/// Answers a container's HELP: what each subcommand takes, and its summary.
 pub fn write_help(container: &Command, reply: &mut Reply<'_>) {
     let name = container.name.to_uppercase();
     reply.array(1 + 2 * container.subcommands.len());
     reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for sub in container.subcommands {
-        let (_, own) = sub.name.split_once('|').expect("a subcommand is named container|name");
-        reply.simple(&own.to_uppercase());
+        let mut usage = sub.own_name().to_uppercase();
+        for argument in sub.arguments {
+            usage.push(' ');
+            push_usage(argument, &mut usage);
+        }
+        reply.simple(&usage);
         reply.simple(&format!("    {}", sub.summary));
     }
+}
+
+/// Writes an argument as people read it: `[PREFIX <prefix> ...]`.
+fn push_usage(argument: &Argument, usage: &mut String) {
+    let (open, close) = if argument.is_optional { ("[", "]") } else { ("", "") };
+    usage.push_str(open);
+    usage.push_str(argument.token);
+    let push_all = |usage: &mut String, between: &str| {
+        for (index, inner) in argument.arguments.iter().enumerate() {
+            if index > 0 {
+                usage.push_str(between);
+            }
+            push_usage(inner, usage);
+        }
+    };
+    if argument.kind != ArgumentKind::PureToken && !argument.token.is_empty() {
+        usage.push(' ');
+    }
+    match argument.kind {
+        ArgumentKind::PureToken => {}
+        ArgumentKind::Block => push_all(usage, " "),
+        ArgumentKind::OneOf if argument.is_optional => push_all(usage, "|"),
+        ArgumentKind::OneOf => {
+            usage.push('<');
+            push_all(usage, "|");
+            usage.push('>');
+        }
+        _ => usage.push_str(&format!("<{}>", argument.display)),
+    }
+    if argument.is_multiple {
+        usage.push_str(" ...");
+    }
+    usage.push_str(close);
 }

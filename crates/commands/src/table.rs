@@ -43,9 +43,8 @@ impl Index {
 /// case.
 #[inline]
 fn cell(name: &[u8]) -> usize {
-    let word = |bytes: &[u8]| {
-        bytes.iter().fold(0_u64, |word, &byte| (word << 8) | u64::from(byte | 0x20))
-    };
+    let word =
+        |bytes: &[u8]| bytes.iter().fold(0_u64, |word, &byte| (word << 8) | u64::from(byte | 0x20));
     let head = word(&name[..name.len().min(8)]);
     let tail = word(&name[name.len().saturating_sub(4)..]);
     let mixed = (head ^ (tail << 29) ^ name.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -71,31 +70,49 @@ pub fn find(name: &[u8]) -> Option<&'static Command> {
 
 /// The row of a container's subcommand.
 pub fn find_subcommand(container: &'static Command, name: &[u8]) -> Option<&'static Command> {
-    container.subcommands.iter().find(|sub| {
-        let (_, own) = sub.name.split_once('|').expect("a subcommand is named container|name");
-        own.as_bytes().eq_ignore_ascii_case(name)
-    })
+    let mut subcommands = container.subcommands.iter();
+    subcommands.find(|sub| sub.own_name().as_bytes().eq_ignore_ascii_case(name))
 }
 
+/// The row of a name as COMMAND INFO takes it: `client|id` is a subcommand.
+pub fn find_full(name: &[u8]) -> Option<&'static Command> {
+    match name.iter().position(|&byte| byte == b'|') {
+        None => find(name),
+        Some(bar) => find_subcommand(find(&name[..bar])?, &name[bar + 1..]),
+    }
+}
+
+/// LIMIT: bytes of a request that are quoted to tell that it names no command.
+const QUOTED_BYTES_MAX: usize = 128;
+
 /// What Redis says to a request that names no command: the name and the first arguments, cut short.
+#[cold]
 pub fn unknown(args: &[&[u8]]) -> CommandError {
-    const SHOWN_BYTES_MAX: usize = 128;
-    let mut shown = String::new();
+    let mut shown = Vec::new();
     for arg in &args[1..] {
-        if shown.len() >= SHOWN_BYTES_MAX {
+        if shown.len() >= QUOTED_BYTES_MAX {
             break;
         }
-        let room = SHOWN_BYTES_MAX - shown.len();
-        let text = String::from_utf8_lossy(&arg[..arg.len().min(room)]);
-        shown.push_str(&format!("'{text}' "));
+        let room = QUOTED_BYTES_MAX - shown.len();
+        shown.push(b'\'');
+        shown.extend_from_slice(quotable(arg, room));
+        shown.extend_from_slice(b"' ");
     }
-    let name = String::from_utf8_lossy(&args[0][..args[0].len().min(SHOWN_BYTES_MAX)]);
-    CommandError::new(format!("ERR unknown command '{name}', with args beginning with: {shown}"))
+    let name = quotable(args[0], QUOTED_BYTES_MAX);
+    let text = [b"ERR unknown command '", name, b"', with args beginning with: ", &shown];
+    CommandError::new(text.concat())
 }
 
 /// What Redis says to a container's unknown subcommand.
+#[cold]
 pub fn unknown_subcommand(container: &Command, name: &[u8]) -> CommandError {
-    let name = String::from_utf8_lossy(&name[..name.len().min(128)]);
-    let container = container.name.to_uppercase();
-    CommandError::new(format!("ERR unknown subcommand '{name}'. Try {container} HELP."))
+    let name = quotable(name, QUOTED_BYTES_MAX);
+    let after = format!("'. Try {} HELP.", container.name.to_uppercase());
+    CommandError::quoting("ERR unknown subcommand '", name, &after)
+}
+
+/// As C prints bytes: up to a NUL, and no more than `len_max`.
+fn quotable(bytes: &[u8], len_max: usize) -> &[u8] {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    &bytes[..end.min(len_max)]
 }

@@ -11,7 +11,7 @@ pub(super) const CLIENT: Command = Command {
     name: "client",
     since: "2.4.0",
     summary: "Tells of connections, and does something to them.",
-    complexity: "",
+    complexity: "That of the subcommand",
     arity: -2,
     also: Categories::NONE,
     subcommands: &[

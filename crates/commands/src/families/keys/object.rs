@@ -14,7 +14,7 @@ pub(super) const OBJECT: Command = Command {
     name: "object",
     since: "2.2.3",
     summary: "Tells what lies behind a key's value.",
-    complexity: "",
+    complexity: "That of the subcommand",
     arity: -2,
     also: Categories::NONE,
     run: Run::Container,

@@ -11,7 +11,7 @@ pub(super) const CONFIG: Command = Command {
     name: "config",
     since: "2.0.0",
     summary: "Tells and changes parameters.",
-    complexity: "",
+    complexity: "That of the subcommand",
     arity: -2,
     subcommands: &[GET, HELP, RESETSTAT, REWRITE, SET],
     shows: r#"> CONFIG NONSENSE

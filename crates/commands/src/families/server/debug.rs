@@ -11,7 +11,7 @@ pub(super) const DEBUG: Command = Command {
     name: "debug",
     since: "1.0.0",
     summary: "Does and tells what only tests and searches for errors need.",
-    complexity: "",
+    complexity: "That of the subcommand",
     arity: -2,
     flags: ALWAYS.or(Flags::ADMIN).or(Flags::NOSCRIPT),
     run: Run::Engine(Verb::Debug),
@@ -209,6 +209,8 @@ pub fn write_debug_protocol(kind: &[u8], reply: &mut Reply<'_>) -> Result<(), Co
             return Err(CommandError::text("ERR RESP2 is not supported by this command"));
         }
         b"push" => {
+            // Valkey sends the push behind the reply.
+            reply.bulk(b"Some real reply following the push reply");
             reply.push(2);
             reply.bulk(b"server-cpu-usage");
             reply.integer(42);

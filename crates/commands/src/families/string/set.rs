@@ -16,7 +16,8 @@ pub(super) const SET: Command = Command {
     arity: -3,
     flags: Flags::WRITE.or(Flags::DENYOOM),
     keys: &[KeySpec::at(1, &["RW", "access", "update", "variable_flags"])
-        .because("RW and ACCESS due to the optional `GET` argument")],
+        .because("RW and ACCESS due to the optional `GET` argument")
+        .varying(set_access)],
     arguments: &[
         Argument::KEY,
         Argument::string("value"),
@@ -79,6 +80,12 @@ OK
 "#,
     ..ROW
 };
+
+/// As in Valkey, any argument that reads GET counts, be it a value.
+fn set_access(args: &[&[u8]]) -> &'static [&'static str] {
+    let gets = args.iter().skip(3).any(|arg| arg.eq_ignore_ascii_case(b"get"));
+    if gets { &["RW", "access", "update"] } else { &["OW", "update"] }
+}
 
 #[derive(Clone, Copy)]
 pub(super) enum SetOption {
