@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use basalt_commands::config::Config;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -17,7 +18,12 @@ const KERNEL_MIN: (u32, u32) = (6, 1);
 /// What glommio demands of the limit, whether or not it counts.
 const LOCKED_BYTES_MIN: u64 = 512 * 1024;
 /// Locked memory of one shard: its own ring and those of its executor, measured and rounded up.
-const LOCKED_BYTES_PER_SHARD: u64 = 2 << 20;
+const LOCKED_BYTES_PER_SHARD: u64 = 512 * 1024;
+/// Locked memory of the ring that is opened to see whether one can be, which the kernel frees late.
+const LOCKED_BYTES_OF_PROBE: u64 = 256 * 1024;
+/// The rings of a server that was just killed count until the kernel has torn them down.
+const MEMORY_ATTEMPTS: u32 = 40;
+const MEMORY_RETRY: Duration = Duration::from_millis(50);
 /// The capability to lock memory without limit, as a bit of the kernel's set.
 const CAP_IPC_LOCK: u64 = 1 << 14;
 /// Descriptors beside those of clients: files, listeners, and whatever libraries open.
@@ -41,7 +47,7 @@ impl std::error::Error for Unfit {}
 pub fn prepare(config: &mut Config) -> Result<(), Unfit> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     kernel(release.trim())?;
-    let shards = serve::shard_count(config).map_err(|error| Unfit(error.to_string()))? as u64;
+    let shards = shard_count(config);
     locked_memory(shards)?;
     io_uring(shards)?;
     descriptors(shards, config);
@@ -61,16 +67,16 @@ fn kernel(release: &str) -> Result<(), Unfit> {
 }
 
 fn locked_memory(shards: u64) -> Result<(), Unfit> {
-    let need = if has_capability(CAP_IPC_LOCK) {
-        LOCKED_BYTES_MIN
-    } else {
-        LOCKED_BYTES_MIN.max(shards * LOCKED_BYTES_PER_SHARD)
-    };
+    let need = if has_capability(CAP_IPC_LOCK) { LOCKED_BYTES_MIN } else { locked_bytes(shards) };
     if raise(Resource::RLIMIT_MEMLOCK, need) >= need {
         Ok(())
     } else {
         Err(too_little(shards, need))
     }
+}
+
+fn locked_bytes(shards: u64) -> u64 {
+    LOCKED_BYTES_OF_PROBE + shards * LOCKED_BYTES_PER_SHARD
 }
 
 fn too_little(shards: u64, need: u64) -> Unfit {
@@ -86,9 +92,32 @@ fn too_little(shards: u64, need: u64) -> Unfit {
 
 /// Opens a ring as the shards will.
 fn io_uring(shards: u64) -> Result<(), Unfit> {
-    let Err(error) = Ring::open() else { return Ok(()) };
-    let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
-    Err(refusal(&error, disabled.trim(), shards))
+    let mut outcome = Ring::open().map(drop);
+    for _ in 1..MEMORY_ATTEMPTS {
+        if !outcome.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ENOMEM)) {
+            break;
+        }
+        #[expect(clippy::disallowed_methods, reason = "no shard runs yet")]
+        std::thread::sleep(MEMORY_RETRY);
+        outcome = Ring::open().map(drop);
+    }
+    outcome.map_err(|error| refusal(&error, &disabled(), shards))
+}
+
+/// What to do about an error with which the shards could not start.
+pub fn explain(error: &io::Error, config: &Config) -> Unfit {
+    refusal(error, &disabled(), shard_count(config))
+}
+
+fn shard_count(config: &Config) -> u64 {
+    // Where the count can't be told, neither can anything be started.
+    serve::shard_count(config).unwrap_or(1) as u64
+}
+
+/// Whether `io_uring` is switched off by the sysctl of that name.
+fn disabled() -> String {
+    let setting = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+    setting.trim().to_owned()
 }
 
 fn refusal(error: &io::Error, disabled: &str, shards: u64) -> Unfit {
@@ -107,9 +136,9 @@ fn refusal(error: &io::Error, disabled: &str, shards: u64) -> Unfit {
              (docker run --security-opt seccomp=unconfined, or a profile that lists them)."
         )),
         (Some(libc::ENOMEM), _) => {
-            too_little(shards, LOCKED_BYTES_MIN.max(shards * LOCKED_BYTES_PER_SHARD))
+            too_little(shards, locked_bytes(shards))
         }
-        _ => Unfit(format!("io_uring does not work here: {error}")),
+        _ => Unfit(format!("the shards can't start: {error}")),
     }
 }
 
@@ -171,7 +200,7 @@ mod tests {
             (libc::EPERM, "1", "kernel.io_uring_group"),
             (libc::EPERM, "0", "--security-opt seccomp"),
             (libc::ENOSYS, "", "--security-opt seccomp"),
-            (libc::ENOMEM, "0", "ulimit -l 8192"),
+            (libc::ENOMEM, "0", "ulimit -l 2304"),
         ];
         for (errno, disabled, advice) in cases {
             let error = io::Error::from_raw_os_error(errno);

@@ -32,6 +32,10 @@ impl Clock {
         Instant::now()
     }
 
+    pub(crate) fn seconds_since(moment: Instant) -> f64 {
+        moment.elapsed().as_secs_f64()
+    }
+
     pub(crate) fn monotonic_us(&self) -> u64 {
         // Half a million years from now this would wrap.
         self.origin.elapsed().as_micros() as u64

@@ -308,6 +308,11 @@ impl<E: Engine> CoreLoop<E> {
         while let Some(session) = self.engine.next_dirty() {
             self.flush(session);
         }
+        while let Some(session) = self.engine.next_aborted() {
+            if let Some((token, _)) = self.connections.of_session(session) {
+                self.close(token);
+            }
+        }
     }
 
     fn flush(&mut self, session: SessionId) {

@@ -31,6 +31,8 @@ pub trait Engine {
     ) -> Turn;
     /// See [`Core::next_dirty`].
     fn next_dirty(&mut self) -> Option<SessionId>;
+    /// See [`Core::next_aborted`].
+    fn next_aborted(&mut self) -> Option<SessionId>;
     /// See [`Core::take_output`].
     fn take_output(&mut self, session: SessionId, spare: Vec<u8>) -> Output;
     /// See [`Core::sent`].
@@ -62,6 +64,9 @@ impl Engine for Core {
     }
     fn next_dirty(&mut self) -> Option<SessionId> {
         Core::next_dirty(self)
+    }
+    fn next_aborted(&mut self) -> Option<SessionId> {
+        Core::next_aborted(self)
     }
     fn take_output(&mut self, session: SessionId, spare: Vec<u8>) -> Output {
         Core::take_output(self, session, spare)

@@ -9,7 +9,7 @@ pub(crate) const EVENTS_PER_TURN_MAX: usize = 1024;
 pub(crate) const SUBMISSIONS: u32 = 1024;
 
 /// LIMIT: entries of a ring's completion queue. What doesn't fit is kept by the kernel, at a cost.
-pub(crate) const COMPLETIONS: u32 = 16 * 1024;
+pub(crate) const COMPLETIONS: u32 = 8 * 1024;
 
 /// LIMIT: receive buffers of a ring (a power of two). Where all are in use, connections wait for the
 /// end of the turn.

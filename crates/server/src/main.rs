@@ -45,7 +45,8 @@ fn run(launch: Launch) -> Result<(), Box<dyn std::error::Error>> {
         run_id: run_id()?,
     };
     let config = Arc::new(config);
-    let serving = serve(&config, facts, listeners, Core::new)?;
+    let serving = serve(&config, facts, listeners, Core::new)
+        .map_err(|error| checks::explain(&error, &config))?;
     signals.obey(serving.node())?;
     tracing::info!("{} shards serve.", serving.shard_count());
     tracing::info!("Ready to accept connections");

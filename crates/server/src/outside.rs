@@ -96,6 +96,7 @@ impl World for Outside<Message> {
     fn rewrite_config(&mut self, config: &Config) -> Result<(), String> {
         config_file::rewrite(self.node.facts.config_file.as_deref(), config)
     }
+    fn config_changed(&mut self, _: &Arc<Config>) {}
     fn stall(&mut self, duration_us: u64) {
         #[expect(clippy::disallowed_methods, reason = "DEBUG SLEEP asks for exactly this")]
         std::thread::sleep(Duration::from_micros(duration_us));

@@ -50,7 +50,7 @@ impl Serving {
     pub fn join(self) -> io::Result<()> {
         let mut result = Ok(());
         for shard in self.shards {
-            let ended = shard.join().map_err(|error| io::Error::other(error.to_string())).flatten();
+            let ended = shard.join().map_err(io::Error::from).flatten();
             result = result.and(ended);
         }
         result
@@ -96,7 +96,7 @@ pub fn serve<E: Engine + 'static>(
             .io_memory(GLOMMIO_IO_BYTES)
             .ring_depth(GLOMMIO_RING_DEPTH)
             .spawn(move || beginning.run(report))
-            .map_err(|error| io::Error::other(error.to_string()))?;
+            .map_err(io::Error::from)?;
         shards.push(shard);
     }
     drop(report);

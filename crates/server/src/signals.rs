@@ -8,10 +8,14 @@ use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, Signal};
 
+use crate::clock::Clock;
 use crate::node::Node;
 
 /// The exit code of one who could not wait for the graceful end.
 const INSISTED: i32 = 1;
+
+/// Some send the same signal to the process and to its group: that is one wish.
+const SAME_WISH_S: f64 = 0.1;
 
 /// Signals kept from all threads that are started after.
 pub struct Signals {
@@ -29,17 +33,18 @@ impl Signals {
     /// Acts on signals from now on.
     pub fn obey(self, node: Arc<Node>) -> io::Result<()> {
         let listen = move || {
-            let mut asked = false;
+            let mut asked_at = None;
             while let Ok(signal) = self.set.wait() {
                 match signal {
                     Signal::SIGHUP => {}
-                    _ if asked => {
+                    _ if asked_at.is_some_and(|at| Clock::seconds_since(at) < SAME_WISH_S) => {}
+                    _ if asked_at.is_some() => {
                         tracing::warn!("You insist... exiting now.");
                         std::process::exit(INSISTED);
                     }
                     signal => {
                         tracing::warn!("Received {signal} scheduling shutdown...");
-                        asked = true;
+                        asked_at = Some(Clock::origin_now());
                         node.stop();
                     }
                 }

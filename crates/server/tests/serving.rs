@@ -120,6 +120,16 @@ fn a_client_that_leaves_with_output_unread_is_forgotten() {
 }
 
 #[test]
+fn an_aborted_session_is_cut_off_with_output_unread() {
+    let served = Served::with_shards(1);
+    let mut client = served.client();
+    client.say("BIG 50000000\r\n");
+    assert_eq!(client.line(), "$50000000");
+    client.say("ABORT\r\n");
+    assert!(client.len_of_rest() < 50_000_000);
+}
+
+#[test]
 fn quitting_closes_after_the_answer() {
     let served = Served::with_shards(1);
     let mut client = served.client();

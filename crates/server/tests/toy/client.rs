@@ -93,6 +93,16 @@ impl Client {
         self.output.end_output();
     }
 
+    /// How much comes until the server closes or resets the connection.
+    pub(crate) fn len_of_rest(&mut self) -> usize {
+        let mut rest = Vec::new();
+        match self.input.read_to_end(&mut rest) {
+            Ok(len) => len,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => rest.len(),
+            Err(error) => panic!("the end in time: {error}"),
+        }
+    }
+
     /// Everything until the server closes.
     pub(crate) fn rest(&mut self) -> String {
         let mut rest = String::new();

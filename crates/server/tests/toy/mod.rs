@@ -1,6 +1,6 @@
 //! Toy: an engine that does next to nothing, to test and to measure the loop that drives it.
 //!
-//! It knows PING [text], BIG <bytes>, WHERE, QUIT and SHUTDOWN, inline or as RESP arrays. With `shards`
+//! It knows PING [text], BIG <bytes>, WHERE, ABORT, QUIT and SHUTDOWN, inline or as RESP arrays. With `shards`
 //! above one, every PING of a session is answered by the next shard, so that each crosses the mesh twice.
 
 use std::collections::VecDeque;
@@ -26,6 +26,7 @@ pub(crate) struct Toy {
     sessions: Vec<Session>,
     free: Vec<u32>,
     dirty: VecDeque<SessionId>,
+    aborted: Vec<SessionId>,
     asks: Vec<Asks>,
 }
 
@@ -51,7 +52,14 @@ struct Asks {
 impl Toy {
     pub(crate) fn new(setup: CoreSetup) -> Self {
         let asks = (0..setup.shard_count).map(|_| Asks::default()).collect();
-        Self { setup, sessions: Vec::new(), free: Vec::new(), dirty: VecDeque::new(), asks }
+        Self {
+            setup,
+            sessions: Vec::new(),
+            free: Vec::new(),
+            dirty: VecDeque::new(),
+            aborted: Vec::new(),
+            asks,
+        }
     }
 
     fn session(&mut self, id: SessionId) -> Option<&mut Session> {
@@ -109,6 +117,7 @@ impl Toy {
                 let shard = this.to_string();
                 pong(&mut session.output, shard.as_bytes());
             }
+            Request::Abort => self.aborted.push(id),
             Request::Quit => {
                 session.output.extend_from_slice(b"+OK\r\n");
                 session.quit = true;
@@ -198,6 +207,10 @@ impl Engine for Toy {
         None
     }
 
+    fn next_aborted(&mut self) -> Option<SessionId> {
+        self.aborted.pop()
+    }
+
     fn take_output(&mut self, id: SessionId, spare: Vec<u8>) -> Output {
         let session = self.session(id).expect("a dirty session lives");
         let bytes = std::mem::replace(&mut session.output, spare);
@@ -229,6 +242,7 @@ enum Request<'a> {
     Ping(&'a [u8]),
     Big(usize),
     Where,
+    Abort,
     Quit,
     Shutdown,
     Other,
@@ -257,6 +271,7 @@ fn parse(input: &[u8]) -> Option<(Request<'_>, usize)> {
         b"PING" => Request::Ping(words.get(1).copied().unwrap_or_default()),
         b"BIG" => Request::Big(number(words.get(1)?)),
         b"WHERE" => Request::Where,
+        b"ABORT" => Request::Abort,
         b"QUIT" => Request::Quit,
         b"SHUTDOWN" => Request::Shutdown,
         _ => Request::Other,
