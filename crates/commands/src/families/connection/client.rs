@@ -100,7 +100,7 @@ const HELP: Command = Command {
     flags: ALWAYS,
     run: Run::Engine(Verb::ClientHelp),
     shows: r#"> CLIENT HELP
-1) CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+<any text>1) CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
 "#,
     ..ROW
@@ -126,8 +126,10 @@ const INFO: Command = Command {
     flags: OWN,
     tips: &["nondeterministic_output"],
     run: Run::Engine(Verb::ClientInfo),
-    shows: r#"> CLIENT INFO
-id=<any text> addr=<any text> laddr=<any text>
+    shows: r#"> CLIENT SETNAME worker
+OK
+> CLIENT INFO
+<any text>id=<any text> addr=<any text> laddr=<any text> name=worker <any text> db=0 <any text> resp=<any text>
 "#,
     ..ROW
 };
@@ -208,10 +210,15 @@ const LIST: Command = Command {
     arguments: FILTERS,
     run: Run::Engine(Verb::ClientList),
     shows: r#"> CLIENT LIST
-id=<any text> addr=<any text> laddr=<any text>
+<any text>id=<any text> addr=<any text> laddr=<any text>
 <any lines>
+@resp 2
+> CLIENT LIST TYPE pubsub
+""
+@resp 3
 > CLIENT LIST TYPE pubsub
 (empty text)
+@resp any
 > CLIENT LIST TYPE nonsense
 (error) ERR Unknown client type 'nonsense'
 > CLIENT LIST TYPE
@@ -319,7 +326,7 @@ OK
 > CLIENT SETINFO LIB-AGE 7
 (error) ERR Unrecognized option 'LIB-AGE'
 > CLIENT SETINFO LIB-NAME "my lib"
-(error) ERR lib-name cannot contain spaces, newlines or special characters.
+(error) ERR LIB-NAME cannot contain spaces, newlines or special characters.
 "#,
     ..OWN_ROW
 };

@@ -163,7 +163,7 @@ const HELP: Command = Command {
     flags: Flags::LOADING.or(Flags::STALE),
     run: Run::Shard(help),
     shows: r#"> OBJECT HELP
-1) OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+<any text>1) OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
 "#,
     ..ROW

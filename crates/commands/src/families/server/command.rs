@@ -47,12 +47,15 @@ const DOCS: Command = Command {
 (empty array)
 > COMMAND DOCS ping
 1) "ping"
-2) 1) "summary"
-   2) "<any text>"
-   3) "since"
-   4) "1.0.0"
-   5) "group"
-   6) "connection"
+2)  1) "summary"
+    2) "<any text>"
+    3) "since"
+    4) "1.0.0"
+    5) "group"
+    6) "connection"
+    7) "complexity"
+    8) "O(1)"
+    9) "arguments"
 <any lines>
 "#,
     ..COMMAND_ROW
@@ -108,7 +111,7 @@ const HELP: Command = Command {
     arity: 2,
     run: Run::Engine(Verb::CommandHelp),
     shows: r#"> COMMAND HELP
- 1) COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+<any text>1) COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
 "#,
     ..COMMAND_ROW

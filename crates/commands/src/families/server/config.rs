@@ -29,11 +29,12 @@ const GET: Command = Command {
     arguments: &[Argument::string("parameter").multiple()],
     run: Run::Engine(Verb::ConfigGet),
     shows: r#"@resp 2
-> CONFIG GET maxclients hash-max-listpack-e*
+> CONFIG GET maxclients
 1) "maxclients"
 2) "10000"
-3) "hash-max-listpack-entries"
-4) "512"
+> CONFIG GET hash-max-listpack-e*
+1) "hash-max-listpack-entries"
+2) "512"
 > CONFIG GET nonsense
 (empty array)
 "#,
@@ -48,7 +49,7 @@ const HELP: Command = Command {
     flags: ALWAYS,
     run: Run::Engine(Verb::ConfigHelp),
     shows: r#"> CONFIG HELP
- 1) CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+<any text>1) CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
 "#,
     ..ROW
