@@ -2,7 +2,8 @@
 //!
 //! Words are parted by blanks. Within "..." `\n \r \t \b \a \xHH` mean what they do in C and a backslash
 //! makes any other byte ordinary; within '...' only `\'` does. A closing quote ends its word and must
-//! be followed by a blank. A quote may open within a word: `a"b c"` is `ab c`.
+//! be followed by a blank (so says Redis; Valkey 9 reads `PING "a"b` as `ab`). A quote may open within a
+//! word: `a"b c"` is `ab c`.
 //!
 //! A zero byte is like any other here; Redis waits for ever when it meets one.
 

@@ -57,12 +57,18 @@ impl Default for ParseLimits {
 pub struct Partial {
     /// The arguments that have arrived whole: start and end.
     args: Vec<(usize, usize)>,
-    /// How many are still to come; 0 while the first line has not ended.
-    args_left: usize,
+    pause: Pause,
+}
+
+/// Where reading stopped.
+#[derive(Debug)]
+struct Pause {
     /// Where the first thing not understood begins: a line, or the header of the next argument.
     position: usize,
     /// Up to here that line has no end.
     searched: usize,
+    /// How many arguments are still to come; 0 while the first line has not ended.
+    args_left: usize,
 }
 
 /// What `parse` found at the beginning of the input.
@@ -126,26 +132,25 @@ fn resume<'a>(
     limits: &ParseLimits,
 ) -> Result<Parsed, ProtocolError> {
     let mut partial = slot.take().expect("because parse looked");
-    if partial.args_left == 0 {
+    let Pause { position, searched, args_left } = partial.pause;
+    if args_left == 0 {
         return match input.first() {
-            Some(b'*') => multibulk(input, partial.searched, slot, args, limits),
-            _ => inline(input, partial.searched, slot, args, limits),
+            Some(b'*') => multibulk(input, searched, slot, args, limits),
+            _ => inline(input, searched, slot, args, limits),
         };
     }
     let args_before = args.len();
-    let mut cursor = Cursor { input, position: partial.position, searched: partial.searched };
-    match cursor.bulks(&mut partial.args_left, args, limits) {
-        Ok(Step::Done(())) => {
+    match bulks(input, position, searched, args_left, args, limits) {
+        Ok(Step::Done(bytes)) => {
             let last = args.split_off(args_before);
             args.reserve(partial.args.len() + last.len());
             args.extend(partial.args.iter().map(|&(start, end)| &input[start..end]));
             args.extend(last);
-            Ok(Parsed::Request { bytes: cursor.position })
+            Ok(Parsed::Request { bytes })
         }
-        Ok(Step::Need(need)) => {
+        Ok(Step::Paused(pause, need)) => {
             partial.keep(input, args, args_before);
-            partial.position = cursor.position;
-            partial.searched = cursor.searched;
+            partial.pause = pause;
             *slot = Some(partial);
             Ok(Parsed::Incomplete { need })
         }
@@ -156,6 +161,7 @@ fn resume<'a>(
     }
 }
 
+#[inline]
 fn multibulk<'a>(
     input: &'a [u8],
     searched: usize,
@@ -163,25 +169,25 @@ fn multibulk<'a>(
     args: &mut Vec<&'a [u8]>,
     limits: &ParseLimits,
 ) -> Result<Parsed, ProtocolError> {
-    let mut cursor = Cursor { input, position: 0, searched };
-    let mut args_left = match cursor.multibulk_length(limits)? {
-        Step::Done(0) => return Ok(Parsed::Nothing { bytes: cursor.position }),
-        Step::Done(count) => count,
-        Step::Need(need) => return Ok(cursor.incomplete_line(need, slot)),
+    let (count, first) = match short_number(input, 0, b'*') {
+        Some((count, first)) if count <= limits.short_count_max() => (count, first),
+        _ => match multibulk_count(input, searched, limits)? {
+            Step::Done(found) => found,
+            Step::Paused(pause, need) => return Ok(incomplete_line(pause, need, slot)),
+        },
     };
+    if count == 0 {
+        return Ok(Parsed::Nothing { bytes: first });
+    }
     let args_before = args.len();
-    match cursor.bulks(&mut args_left, args, limits) {
-        Ok(Step::Done(())) => Ok(Parsed::Request { bytes: cursor.position }),
-        Ok(Step::Need(need)) => {
+    match bulks(input, first, 0, count, args, limits) {
+        Ok(Step::Done(bytes)) => Ok(Parsed::Request { bytes }),
+        Ok(Step::Paused(pause, need)) => {
+            let line_bytes = pause.searched.saturating_sub(pause.position);
             if args.len() - args_before >= ARGS_WORTH_KEEPING
-                || cursor.searched.saturating_sub(cursor.position) >= LINE_BYTES_WORTH_KEEPING
+                || line_bytes >= LINE_BYTES_WORTH_KEEPING
             {
-                let mut partial = Box::new(Partial {
-                    args: Vec::new(),
-                    args_left,
-                    position: cursor.position,
-                    searched: cursor.searched,
-                });
+                let mut partial = Box::new(Partial { args: Vec::new(), pause });
                 partial.keep(input, args, args_before);
                 *slot = Some(partial);
             } else {
@@ -196,6 +202,138 @@ fn multibulk<'a>(
     }
 }
 
+/// Reads bulks from `position` on until none is left, and returns where they end, or until one is not
+/// whole. Those read are in `args` in either case.
+#[inline]
+fn bulks<'a>(
+    input: &'a [u8],
+    mut position: usize,
+    searched: usize,
+    mut args_left: usize,
+    args: &mut Vec<&'a [u8]>,
+    limits: &ParseLimits,
+) -> Result<Step<usize>, ProtocolError> {
+    let short_len_max = limits.short_len_max();
+    while args_left > 0 {
+        let (len, start) = match short_number(input, position, b'$') {
+            Some((len, start)) if len <= short_len_max => (len, start),
+            _ => match bulk_len(input, position, searched, limits)? {
+                Step::Done(found) => found,
+                Step::Paused(pause, need) => {
+                    return Ok(Step::Paused(Pause { args_left, ..pause }, need));
+                }
+            },
+        };
+        // No overflow: a length has at most 63 bits, and a position is one in memory.
+        let end = start + len;
+        match input.get(end..end + 2) {
+            Some(crlf) if crlf == b"\r\n" => {}
+            Some(_) => return Err(ProtocolError::InvalidCrlf),
+            None => return Ok(Step::Paused(Pause { position, searched, args_left }, end + 2)),
+        }
+        args.push(&input[start..end]);
+        position = end + 2;
+        args_left -= 1;
+    }
+    Ok(Step::Done(position))
+}
+
+/// The fast road: `kind`, one to five digits, CR LF, all within eight bytes that are looked at together.
+/// Returns the number and where the line ends. Anything else is left to `number_line`.
+#[inline(always)]
+fn short_number(input: &[u8], position: usize, kind: u8) -> Option<(usize, usize)> {
+    let rest = input.get(position..)?;
+    let last;
+    let bytes: &[u8; 8] = match rest.first_chunk() {
+        Some(bytes) => bytes,
+        None => {
+            last = padded(rest);
+            &last
+        }
+    };
+    if bytes[0] != kind {
+        return None;
+    }
+    let mut number = 0;
+    for end in 1..7 {
+        let digit = bytes[end].wrapping_sub(b'0');
+        if digit > 9 {
+            let strict = end == 2 || (end > 2 && bytes[1] != b'0');
+            let whole = bytes[end..end + 2] == *b"\r\n";
+            return (strict && whole).then_some((number, position + end + 2));
+        }
+        number = number * 10 + usize::from(digit);
+    }
+    None
+}
+
+#[cold]
+fn multibulk_count(
+    input: &[u8],
+    searched: usize,
+    limits: &ParseLimits,
+) -> Result<Step<(usize, usize)>, ProtocolError> {
+    let invalid = ProtocolError::InvalidMultibulkLength;
+    let too_big = ProtocolError::MultibulkCountTooBig;
+    let (count, end) = match number_line(input, 0, searched, limits, b'*', too_big)? {
+        // Any negative count is as good as none.
+        Step::Done((count, end)) => (count.ok_or(invalid)?.max(0) as u64, end),
+        Step::Paused(pause, need) => return Ok(Step::Paused(pause, need)),
+    };
+    if count > limits.args_max as u64 {
+        return Err(invalid);
+    }
+    if limits.unauthenticated && count > UNAUTHENTICATED_ARGS_MAX as u64 {
+        return Err(ProtocolError::UnauthenticatedMultibulkLength);
+    }
+    Ok(Step::Done((count as usize, end)))
+}
+
+#[cold]
+fn bulk_len(
+    input: &[u8],
+    position: usize,
+    searched: usize,
+    limits: &ParseLimits,
+) -> Result<Step<(usize, usize)>, ProtocolError> {
+    let invalid = ProtocolError::InvalidBulkLength;
+    let too_big = ProtocolError::BulkCountTooBig;
+    let (len, end) = match number_line(input, position, searched, limits, b'$', too_big)? {
+        Step::Done((len, end)) => (len.and_then(|len| u64::try_from(len).ok()), end),
+        Step::Paused(pause, need) => return Ok(Step::Paused(pause, need)),
+    };
+    let len = len.filter(|&len| len <= limits.bulk_bytes_max as u64).ok_or(invalid)?;
+    if limits.unauthenticated && len > UNAUTHENTICATED_BULK_BYTES_MAX as u64 {
+        return Err(ProtocolError::UnauthenticatedBulkLength);
+    }
+    Ok(Step::Done((len as usize, end)))
+}
+
+/// A type byte, a number, CR LF: any number that Redis takes, or None, and where the line ends.
+fn number_line(
+    input: &[u8],
+    position: usize,
+    searched: usize,
+    limits: &ParseLimits,
+    kind: u8,
+    too_big: ProtocolError,
+) -> Result<Step<(Option<i64>, usize)>, ProtocolError> {
+    let end = match find_in_line(input, position, searched, b'\r', limits) {
+        Search::At(end) => end,
+        Search::NotYet(pause) => return Ok(Step::Paused(pause, input.len() + 1)),
+        Search::TooBig => return Err(too_big),
+    };
+    let Some(&after) = input.get(end + 1) else {
+        let pause = Pause { position, searched: end, args_left: 0 };
+        return Ok(Step::Paused(pause, end + 2));
+    };
+    match (input[position], after) {
+        (got, _) if got != kind => Err(ProtocolError::ExpectedBulk(got)),
+        (_, b'\n') => Ok(Step::Done((parse_i64(&input[position + 1..end]), end + 2))),
+        _ => Err(ProtocolError::InvalidCrlf),
+    }
+}
+
 #[cold]
 fn inline<'a>(
     input: &'a [u8],
@@ -204,10 +342,9 @@ fn inline<'a>(
     args: &mut Vec<&'a [u8]>,
     limits: &ParseLimits,
 ) -> Result<Parsed, ProtocolError> {
-    let mut cursor = Cursor { input, position: 0, searched };
-    let end = match cursor.find_in_line(b'\n', limits.inline_bytes_max) {
+    let end = match find_in_line(input, 0, searched, b'\n', limits) {
         Search::At(end) => end,
-        Search::NotYet => return Ok(cursor.incomplete_line(input.len() + 1, slot)),
+        Search::NotYet(pause) => return Ok(incomplete_line(pause, input.len() + 1, slot)),
         Search::TooBig => return Err(ProtocolError::InlineTooBig),
     };
     let line = &input[..end];
@@ -225,6 +362,63 @@ fn inline<'a>(
     }
 }
 
+/// Looks for the byte that ends the line at `position`, from where the last search stopped.
+fn find_in_line(
+    input: &[u8],
+    position: usize,
+    searched: usize,
+    end: u8,
+    limits: &ParseLimits,
+) -> Search {
+    let from = searched.max(position);
+    let line_bytes_max = limits.inline_bytes_max;
+    let window_end = input.len().min(position.saturating_add(line_bytes_max).saturating_add(1));
+    match memchr::memchr(end, &input[from..window_end]) {
+        Some(index) => Search::At(from + index),
+        None if window_end - position > line_bytes_max => Search::TooBig,
+        None => Search::NotYet(Pause { position, searched: window_end, args_left: 0 }),
+    }
+}
+
+/// The first line has not ended.
+fn incomplete_line(pause: Pause, need: usize, slot: &mut Option<Box<Partial>>) -> Parsed {
+    if pause.searched >= LINE_BYTES_WORTH_KEEPING {
+        *slot = Some(Box::new(Partial { args: Vec::new(), pause }));
+    }
+    Parsed::Incomplete { need }
+}
+
+/// What a step of reading came to, unless the bytes are wrong.
+enum Step<T> {
+    Done(T),
+    /// The input must first have so many bytes.
+    Paused(Pause, usize),
+}
+
+/// Where the end of a line is.
+enum Search {
+    At(usize),
+    NotYet(Pause),
+    TooBig,
+}
+
+impl ParseLimits {
+    /// The greatest count that needs no further look.
+    fn short_count_max(&self) -> usize {
+        if self.unauthenticated {
+            UNAUTHENTICATED_ARGS_MAX.min(self.args_max)
+        } else {
+            self.args_max
+        }
+    }
+
+    /// The greatest length that needs no further look.
+    fn short_len_max(&self) -> usize {
+        let max = self.bulk_bytes_max;
+        if self.unauthenticated { UNAUTHENTICATED_BULK_BYTES_MAX.min(max) } else { max }
+    }
+}
+
 impl Partial {
     /// Moves the arguments found since `args_before` here, where they outlive the input's address.
     fn keep(&mut self, input: &[u8], args: &mut Vec<&[u8]>, args_before: usize) {
@@ -236,186 +430,10 @@ impl Partial {
     }
 }
 
-/// What a step of reading came to, unless the bytes are wrong.
-enum Step<T> {
-    Done(T),
-    /// The input must first have so many bytes.
-    Need(usize),
-}
-
-/// Where the end of a line is.
-enum Search {
-    At(usize),
-    NotYet,
-    TooBig,
-}
-
-struct Cursor<'a> {
-    input: &'a [u8],
-    position: usize,
-    /// Between `position` and here no end of line was found.
-    searched: usize,
-}
-
-impl<'a> Cursor<'a> {
-    /// Reads bulks until none is left or one is not whole; then `position` is at its `$`.
-    #[inline]
-    fn bulks(
-        &mut self,
-        args_left: &mut usize,
-        args: &mut Vec<&'a [u8]>,
-        limits: &ParseLimits,
-    ) -> Result<Step<()>, ProtocolError> {
-        while *args_left > 0 {
-            let header = self.position;
-            let len = match self.bulk_length(limits)? {
-                Step::Done(len) => len,
-                Step::Need(need) => return Ok(Step::Need(need)),
-            };
-            // No overflow: both are lengths of things that fit an i64, far from usize's end.
-            let end = self.position + len;
-            let Some([cr, lf]) = self.input.get(end..end + 2) else {
-                self.position = header;
-                return Ok(Step::Need(end + 2));
-            };
-            if (*cr, *lf) != (b'\r', b'\n') {
-                return Err(ProtocolError::InvalidCrlf);
-            }
-            args.push(&self.input[self.position..end]);
-            self.position = end + 2;
-            *args_left -= 1;
-        }
-        Ok(Step::Done(()))
-    }
-
-    #[inline]
-    fn multibulk_length(&mut self, limits: &ParseLimits) -> Result<Step<usize>, ProtocolError> {
-        let count = match self.short_number(b'*') {
-            Some(count) => count,
-            None => match self.number_line(
-                limits,
-                ProtocolError::MultibulkCountTooBig,
-                ProtocolError::InvalidMultibulkLength,
-            )? {
-                // Any negative count is as good as none.
-                Step::Done(count) => usize::try_from(count).unwrap_or(0),
-                Step::Need(need) => return Ok(Step::Need(need)),
-            },
-        };
-        if count > limits.args_max {
-            return Err(ProtocolError::InvalidMultibulkLength);
-        }
-        if limits.unauthenticated && count > UNAUTHENTICATED_ARGS_MAX {
-            return Err(ProtocolError::UnauthenticatedMultibulkLength);
-        }
-        Ok(Step::Done(count))
-    }
-
-    #[inline]
-    fn bulk_length(&mut self, limits: &ParseLimits) -> Result<Step<usize>, ProtocolError> {
-        let len = match self.short_number(b'$') {
-            Some(len) => len,
-            None => match self.number_line(
-                limits,
-                ProtocolError::BulkCountTooBig,
-                ProtocolError::InvalidBulkLength,
-            )? {
-                Step::Done(len) => {
-                    usize::try_from(len).map_err(|_| ProtocolError::InvalidBulkLength)?
-                }
-                Step::Need(need) => return Ok(Step::Need(need)),
-            },
-        };
-        if len > limits.bulk_bytes_max {
-            return Err(ProtocolError::InvalidBulkLength);
-        }
-        if limits.unauthenticated && len > UNAUTHENTICATED_BULK_BYTES_MAX {
-            return Err(ProtocolError::UnauthenticatedBulkLength);
-        }
-        Ok(Step::Done(len))
-    }
-
-    /// The fast road: `kind`, one to three digits, CR LF, and at least so many bytes more that eight can
-    /// be looked at together. Anything else is left to `number_line`.
-    #[inline(always)]
-    fn short_number(&mut self, kind: u8) -> Option<usize> {
-        let bytes: &[u8; 8] = self.input.get(self.position..)?.first_chunk()?;
-        let digit = |index: usize| u32::from(bytes[index].wrapping_sub(b'0'));
-        if bytes[0] != kind {
-            return None;
-        }
-        let (first, second, third) = (digit(1), digit(2), digit(3));
-        let (number, line_bytes) = match (&bytes[2..4], &bytes[3..5], &bytes[4..6]) {
-            (b"\r\n", _, _) if first <= 9 => (first, 4),
-            (_, b"\r\n", _) if (1..=9).contains(&first) && second <= 9 => (first * 10 + second, 5),
-            (_, _, b"\r\n") if (1..=9).contains(&first) && second <= 9 && third <= 9 => {
-                (first * 100 + second * 10 + third, 6)
-            }
-            _ => return None,
-        };
-        self.position += line_bytes;
-        Some(number as usize)
-    }
-
-    /// A type byte, a number, CR LF: any that Redis takes. Leaves `position` behind it.
-    #[cold]
-    fn number_line(
-        &mut self,
-        limits: &ParseLimits,
-        too_big: ProtocolError,
-        invalid: ProtocolError,
-    ) -> Result<Step<i64>, ProtocolError> {
-        let end = match self.find_in_line(b'\r', limits.inline_bytes_max) {
-            Search::At(end) => end,
-            Search::NotYet => return Ok(Step::Need(self.input.len() + 1)),
-            Search::TooBig => return Err(too_big),
-        };
-        let Some(&after) = self.input.get(end + 1) else {
-            return Ok(Step::Need(end + 2));
-        };
-        // The first byte of a request chose its form, so only a bulk's can be wrong.
-        if invalid == ProtocolError::InvalidBulkLength && self.input[self.position] != b'$' {
-            return Err(ProtocolError::ExpectedBulk(self.input[self.position]));
-        }
-        if after != b'\n' {
-            return Err(ProtocolError::InvalidCrlf);
-        }
-        let number = parse_i64(&self.input[self.position + 1..end]).ok_or(invalid)?;
-        self.position = end + 2;
-        Ok(Step::Done(number))
-    }
-
-    /// Looks for the byte that ends the line at `position`, from where the last search stopped.
-    fn find_in_line(&mut self, end: u8, line_bytes_max: usize) -> Search {
-        let from = self.searched.max(self.position);
-        let window_end =
-            self.input.len().min(self.position.saturating_add(line_bytes_max).saturating_add(1));
-        match memchr::memchr(end, &self.input[from..window_end]) {
-            Some(index) => {
-                // The byte after CR may be missing: then it must be found again.
-                self.searched = from + index;
-                Search::At(from + index)
-            }
-            None if window_end - self.position > line_bytes_max => Search::TooBig,
-            None => {
-                self.searched = window_end;
-                Search::NotYet
-            }
-        }
-    }
-
-    /// The first line has not ended.
-    fn incomplete_line(&self, need: usize, slot: &mut Option<Box<Partial>>) -> Parsed {
-        if self.searched >= LINE_BYTES_WORTH_KEEPING {
-            *slot = Some(Box::new(Partial {
-                args: Vec::new(),
-                args_left: 0,
-                position: 0,
-                searched: self.searched,
-            }));
-        }
-        Parsed::Incomplete { need }
-    }
+/// The last bytes of an input as eight.
+#[inline(never)]
+fn padded(rest: &[u8]) -> [u8; 8] {
+    std::array::from_fn(|index| rest.get(index).copied().unwrap_or(0))
 }
 
 impl ProtocolError {
