@@ -144,18 +144,26 @@ fn refusal(error: &io::Error, disabled: &str, shards: u64) -> Unfit {
 
 /// Makes room for `maxclients`, or lowers it to the room there is.
 fn descriptors(shards: u64, config: &mut Config) {
-    let reserved = DESCRIPTORS_RESERVED + shards * DESCRIPTORS_PER_SHARD;
-    let need = u64::from(config.maxclients) + reserved;
-    let limit = raise(Resource::RLIMIT_NOFILE, need);
-    if limit < need {
-        let possible = u32::try_from(limit.saturating_sub(reserved).max(1)).unwrap_or(u32::MAX);
+    if let Err(possible) = make_room(config, shards as usize) {
         tracing::warn!(
-            "maxclients is {possible} and not {}, because this process may open only {limit} files; \
-             raise it with ulimit -n {need}",
+            "maxclients is {possible} and not {}, because this process may not open more files; \
+             raise the limit with ulimit -n",
             config.maxclients
         );
         config.maxclients = possible;
     }
+}
+
+/// Raises the limit of open files to what `maxclients` needs. Returns how many clients there may be
+/// where it can't be raised so far.
+pub(crate) fn make_room(config: &Config, shard_count: usize) -> Result<(), u32> {
+    let reserved = DESCRIPTORS_RESERVED + shard_count as u64 * DESCRIPTORS_PER_SHARD;
+    let need = u64::from(config.maxclients) + reserved;
+    let limit = raise(Resource::RLIMIT_NOFILE, need);
+    if limit >= need {
+        return Ok(());
+    }
+    Err(u32::try_from(limit.saturating_sub(reserved).max(1)).unwrap_or(u32::MAX))
 }
 
 /// Raises a limit to `need` if it is lower. Returns what it is then.

@@ -27,7 +27,7 @@ use crate::node::{Node, Post, Stage};
 use crate::outside::{Outside, Parcel, SocketKind};
 use crate::ring::{Chunk, Event, Park, ReceiveEnd, Ring, Token};
 use crate::spin::Spin;
-use crate::{listen, logging};
+use crate::{checks, listen, logging};
 
 /// The longest park. Were a wake-up ever lost, this is how late it would be noticed.
 const PARK_MAX: Duration = Duration::from_millis(100);
@@ -42,8 +42,8 @@ pub(crate) struct CoreLoop<E: Engine> {
     engine: E,
     outside: Outside<E::Message>,
     node: Arc<Node>,
-    /// The configuration as this loop knows it.
-    config: Arc<Config>,
+    /// How long to wait in the ring, from the last work on, before parking.
+    wait_bound_us: u64,
     ring: Ring,
     park: Park,
     spin: Spin,
@@ -96,7 +96,7 @@ impl<E: Engine> CoreLoop<E> {
         Ok(Self {
             park: ring.park()?,
             spin: Spin::new(engine.config().spin_us),
-            config: Arc::clone(engine.config()),
+            wait_bound_us: engine.config().wait_bound_us.into(),
             engine,
             outside,
             node,
@@ -126,6 +126,9 @@ impl<E: Engine> CoreLoop<E> {
             let mut turn = self.work(now);
             self.answer();
             self.wake_sleepers();
+            if let Some(config) = self.outside.new_config.take() {
+                self.follow(&config, now.monotonic_us);
+            }
             let due_us = self.acceptor.as_mut().and_then(|acceptor| {
                 acceptor.look_after(now.monotonic_us, &mut self.ring, &mut self.outside)
             });
@@ -186,9 +189,8 @@ impl<E: Engine> CoreLoop<E> {
             Event::ReceiveEnded { token, why } => self.receive_ended(token, why),
             Event::Sent { token, bytes, error } => self.sent(token, bytes, error),
             Event::Accepted { listener, socket } => {
-                let config = Arc::clone(self.engine.config());
                 let Some(acceptor) = &mut self.acceptor else { return };
-                let own = acceptor.accepted(listener, socket, &config, &mut self.outside);
+                let own = acceptor.accepted(listener, socket, &mut self.outside);
                 if let Some((socket, kind)) = own {
                     self.connect(socket, &kind);
                 }
@@ -419,7 +421,6 @@ impl<E: Engine> CoreLoop<E> {
     /// Hands over what this turn queued, and waits for what comes next, if nothing has to be done now.
     async fn rest(&mut self, turn: Turn, now_us: u64) -> io::Result<()> {
         if now_us - self.gave_way_at_us >= GIVE_WAY_EVERY_US {
-            self.follow_config();
             self.ring.enter(None)?;
             self.park.give_way().await;
             self.gave_way_at_us = now_us;
@@ -428,7 +429,7 @@ impl<E: Engine> CoreLoop<E> {
         if turn.busy || due == Some(0) || !self.again.is_empty() {
             return self.ring.enter(None);
         }
-        let bound_us = u64::from(self.engine.config().wait_bound_us);
+        let bound_us = self.wait_bound_us;
         let within =
             |limit: Duration| due.map_or(limit, |due_us| limit.min(Duration::from_micros(due_us)));
         if now_us - self.active_at_us >= bound_us {
@@ -438,15 +439,16 @@ impl<E: Engine> CoreLoop<E> {
         }
     }
 
-    /// Takes note of what CONFIG SET changed.
-    fn follow_config(&mut self) {
-        let config = self.engine.config();
-        if !Arc::ptr_eq(config, &self.config) {
-            self.config = Arc::clone(config);
-            self.spin = Spin::new(config.spin_us);
-            if self.outside.shard() == 0 {
-                logging::follow(config);
+    /// Acts on settings that CONFIG SET changed.
+    fn follow(&mut self, config: &Arc<Config>, now_us: u64) {
+        self.spin = Spin::new(config.spin_us);
+        self.wait_bound_us = config.wait_bound_us.into();
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.follow(config, now_us, &mut self.ring);
+            if let Err(possible) = checks::make_room(config, self.node.posts.len()) {
+                tracing::warn!("this process may open files for {possible} clients only");
             }
+            logging::follow(config);
         }
     }
 
@@ -482,7 +484,6 @@ impl<E: Engine> CoreLoop<E> {
         self.ring.disarm_bell();
         self.ring.clear_timer();
         self.gave_way_at_us = now_us;
-        self.follow_config();
         self.ring.enter(None)
     }
 

@@ -47,9 +47,13 @@ impl Listener {
         self.socket.as_fd()
     }
 
+    pub(crate) fn is_tcp(&self) -> bool {
+        matches!(self.kind, SocketKind::Tcp)
+    }
+
     /// Has the kernel probe silent clients; accepted sockets inherit it.
     pub(crate) fn keep_alive(&self, idle_s: u32) -> io::Result<()> {
-        if !matches!(self.kind, SocketKind::Tcp) {
+        if !self.is_tcp() {
             return Ok(());
         }
         if idle_s == 0 {
@@ -78,7 +82,7 @@ impl Drop for Listener {
 pub fn listen(config: &Config) -> Result<Vec<Listener>, ListenError> {
     let mut listeners = Vec::new();
     if config.port != 0 {
-        listen_tcp(config, &mut listeners)?;
+        listen_tcp(config, BIND_ATTEMPTS, &mut listeners)?;
     }
     if !config.unixsocket.is_empty() {
         let path = PathBuf::from(&config.unixsocket);
@@ -94,11 +98,24 @@ pub fn listen(config: &Config) -> Result<Vec<Listener>, ListenError> {
     Ok(listeners)
 }
 
-fn listen_tcp(config: &Config, listeners: &mut Vec<Listener>) -> Result<(), ListenError> {
+/// Opens the TCP sockets that the configuration names, and doesn't wait for an address in use.
+pub(crate) fn tcp_once(config: &Config) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::new();
+    if config.port != 0 {
+        listen_tcp(config, 1, &mut listeners)?;
+    }
+    Ok(listeners)
+}
+
+fn listen_tcp(
+    config: &Config,
+    attempts: u32,
+    listeners: &mut Vec<Listener>,
+) -> Result<(), ListenError> {
     let port = config.port;
     for (name, must) in config.bind.iter() {
         let opened = addresses(name, port).and_then(|all| {
-            all.iter().map(|&one| tcp(one, config)).collect::<io::Result<Vec<_>>>()
+            all.iter().map(|&one| tcp(one, attempts, config)).collect::<io::Result<Vec<_>>>()
         });
         match opened {
             Ok(sockets) => listeners.extend(sockets),
@@ -146,7 +163,7 @@ fn addresses(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     })
 }
 
-fn tcp(address: SocketAddr, config: &Config) -> io::Result<Listener> {
+fn tcp(address: SocketAddr, attempts: u32, config: &Config) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -154,7 +171,7 @@ fn tcp(address: SocketAddr, config: &Config) -> io::Result<Listener> {
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit it.
     socket.set_tcp_nodelay(true)?;
-    bind(&socket, &address.into())?;
+    bind(&socket, &address.into(), attempts)?;
     socket.listen(backlog(config))?;
     let listener = Listener { socket, kind: SocketKind::Tcp };
     listener.keep_alive(config.tcp_keepalive)?;
@@ -164,7 +181,7 @@ fn tcp(address: SocketAddr, config: &Config) -> io::Result<Listener> {
 fn unix(path: &Path, config: &Config) -> io::Result<Socket> {
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    bind(&socket, &SockAddr::unix(path)?)?;
+    bind(&socket, &SockAddr::unix(path)?, BIND_ATTEMPTS)?;
     if config.unixsocketperm != 0 {
         fs::set_permissions(path, Permissions::from_mode(config.unixsocketperm))?;
     }
@@ -181,8 +198,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn bind(socket: &Socket, address: &SockAddr) -> io::Result<()> {
-    for _ in 1..BIND_ATTEMPTS {
+fn bind(socket: &Socket, address: &SockAddr, attempts: u32) -> io::Result<()> {
+    for _ in 1..attempts {
         match socket.bind(address) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 #[expect(clippy::disallowed_methods, reason = "no shard runs yet")]

@@ -35,6 +35,8 @@ pub struct Outside<M> {
     pub(crate) port: Port<Parcel<M>>,
     pub(crate) clock: Clock,
     chance: Chance,
+    /// Settings that changed in this turn.
+    pub(crate) new_config: Option<Arc<Config>>,
     /// Parcels written and read so far.
     pub(crate) sent: u64,
     pub(crate) received: u64,
@@ -43,7 +45,15 @@ pub struct Outside<M> {
 impl<M> Outside<M> {
     pub(crate) fn new(node: Arc<Node>, port: Port<Parcel<M>>, seed: u64) -> Self {
         let clock = Clock::since(node.started);
-        Self { node, port, clock, chance: Chance::from_seed(seed), sent: 0, received: 0 }
+        Self {
+            node,
+            port,
+            clock,
+            chance: Chance::from_seed(seed),
+            new_config: None,
+            sent: 0,
+            received: 0,
+        }
     }
 
     pub(crate) fn shard(&self) -> usize {
@@ -96,7 +106,9 @@ impl World for Outside<Message> {
     fn rewrite_config(&mut self, config: &Config) -> Result<(), String> {
         config_file::rewrite(self.node.facts.config_file.as_deref(), config)
     }
-    fn config_changed(&mut self, _: &Arc<Config>) {}
+    fn config_changed(&mut self, config: &Arc<Config>) {
+        self.new_config = Some(Arc::clone(config));
+    }
     fn stall(&mut self, duration_us: u64) {
         #[expect(clippy::disallowed_methods, reason = "DEBUG SLEEP asks for exactly this")]
         std::thread::sleep(Duration::from_micros(duration_us));

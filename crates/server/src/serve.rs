@@ -73,7 +73,7 @@ pub fn serve<E: Engine + 'static>(
     };
     let hash_seed = chance()?;
     let node = Arc::new(Node::new(facts, shard_count)?);
-    let mut acceptor = Some(Acceptor::new(listeners, shard_count, config));
+    let mut acceptor = Some(Acceptor::new(listeners, shard_count, Arc::clone(config)));
     let (report, reports) = mpsc::channel();
     let mut shards = Vec::new();
     for (index, port) in mesh::ports(shard_count, MESH_CAPACITY).into_iter().enumerate() {

@@ -125,7 +125,9 @@ fn an_aborted_session_is_cut_off_with_output_unread() {
     let mut client = served.client();
     client.say("BIG 50000000\r\n");
     assert_eq!(client.line(), "$50000000");
-    client.say("ABORT\r\n");
+    let mut other = served.client();
+    other.say("ABORT\r\n");
+    assert_eq!(other.ask("PING after"), "after");
     assert!(client.len_of_rest() < 50_000_000);
 }
 

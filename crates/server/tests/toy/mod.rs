@@ -117,7 +117,8 @@ impl Toy {
                 let shard = this.to_string();
                 pong(&mut session.output, shard.as_bytes());
             }
-            Request::Abort => self.aborted.push(id),
+            // Of the first client, which may be in no state to ask.
+            Request::Abort => self.aborted.push(SessionId { index: 0, generation: 0 }),
             Request::Quit => {
                 session.output.extend_from_slice(b"+OK\r\n");
                 session.quit = true;
