@@ -456,6 +456,9 @@ mod tests {
         let deep = |depth: usize| format!("{}:1\r\n", "*1\r\n".repeat(depth));
         assert!(decode(deep(DEPTH_MAX - 1).as_bytes()).unwrap().is_some());
         assert_eq!(decode(deep(DEPTH_MAX).as_bytes()), Err(DecodeError::TooDeep));
+        for greatest in ["$536870912\r\n", "*2147483647\r\n", "%2147483647\r\n"] {
+            assert_eq!(decode(greatest.as_bytes()), Ok(None), "{greatest}");
+        }
         assert_eq!(decode("|0\r\n".repeat(DEPTH_MAX).as_bytes()), Err(DecodeError::TooDeep));
         if cfg!(miri) {
             return; // A long line takes minutes.
