@@ -131,6 +131,9 @@ struct Sending {
     bytes: Vec<u8>,
     sent: usize,
     fd: RawFd,
+    /// What is not sent shall not be: the kernel shows a cancelled send that got somewhere as a short
+    /// one.
+    stopped: bool,
 }
 
 impl Ring {
@@ -188,12 +191,16 @@ impl Ring {
             self.sends.resize_with(index + 1, || None);
         }
         assert!(self.sends[index].is_none(), "a connection sends one output after the other");
-        self.sends[index] = Some(Sending { bytes, sent: 0, fd: socket.as_raw_fd() });
+        self.sends[index] =
+            Some(Sending { bytes, sent: 0, fd: socket.as_raw_fd(), stopped: false });
         self.send_rest(token_data(Kind::Send, token));
     }
 
-    /// Ends the sending, if it runs; [`Event::Sent`] tells with an error.
+    /// Ends the sending, if it runs; [`Event::Sent`] tells, with an error unless all was sent.
     pub(crate) fn stop_sending(&mut self, token: Token) {
+        if let Some(Some(sending)) = self.sends.get_mut(token.index as usize) {
+            sending.stopped = true;
+        }
         self.cancel(token_data(Kind::Send, token));
     }
 
@@ -426,12 +433,14 @@ impl Ring {
         let cell = &mut self.sends[token.index as usize];
         let sending = cell.as_mut().expect("because a send ends once");
         sending.sent += usize::try_from(result).unwrap_or(0);
-        if result > 0 && sending.sent < sending.bytes.len() {
+        let is_short = result >= 0 && sending.sent < sending.bytes.len();
+        if result > 0 && is_short && !sending.stopped {
             self.send_rest(token_data(Kind::Send, token));
             return None;
         }
+        let error = if is_short { Some(libc::ECANCELED) } else { (result < 0).then_some(-result) };
         let bytes = cell.take().map(|sending| sending.bytes).unwrap_or_default();
-        Some(Event::Sent { token, bytes, error: (result < 0).then_some(-result) })
+        Some(Event::Sent { token, bytes, error })
     }
 
     fn send_rest(&mut self, data: u64) {
