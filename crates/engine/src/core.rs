@@ -16,7 +16,7 @@ use std::task::Poll;
 
 use basalt_commands::config::{Config, PipelineOrder};
 use basalt_commands::{Call, Command, CommandError, Flags, Run, ShardFn, Verb};
-use basalt_keyspace::{Key, KeyHasher, Keyspace, ShardId, SlotId};
+use basalt_keyspace::{DatabaseId, Key, KeyHasher, Keyspace, ShardId, SlotId};
 use basalt_resp::{Parsed, Partial, ProtocolError, Reply, parse};
 
 use crate::coordinate::{Answer, Coordination, Hops};
@@ -138,6 +138,8 @@ struct Staged {
     args: (usize, usize),
     keys: (usize, usize),
     resolved: Result<Resolved, Broken>,
+    /// The session's database when the request was parsed: where its memory is likely needed.
+    database: DatabaseId,
 }
 
 /// Why a request is none.
@@ -276,10 +278,16 @@ impl Core {
         self.work_ready(world);
         let left = self.maintain(world);
         self.send_messages(world);
-        let wake_at_us =
-            self.shard.keyspace.next_expiry_ms().map(|at_ms| {
-                now.monotonic_us + at_ms.saturating_sub(now.unix_ms).saturating_mul(1000)
-            });
+        if let Some(config) = self.shard.take_new_config() {
+            world.config_changed(&config);
+        }
+        let expiry_at_us =
+            |at_ms: u64| now.monotonic_us + at_ms.saturating_sub(now.unix_ms).saturating_mul(1000);
+        // Nothing expires before the end of a pause.
+        let wake_at_us = match self.shard.pause() {
+            Some(pause) => Some(pause.until_us),
+            None => self.shard.keyspace.next_expiry_ms().map(expiry_at_us),
+        };
         Turn { busy: left || self.shard.sessions.ready_count() > 0, wake_at_us }
     }
 
@@ -352,7 +360,7 @@ impl Core {
             if staged.is_empty() {
                 break;
             }
-            self.prefetch(&sources, &staged);
+            self.prefetch(&staged);
             for request in staged.drain(..) {
                 let state = &mut progress[request.source];
                 if state.end == End::Stopped {
@@ -433,6 +441,7 @@ impl Core {
                             args: (first_arg, args.len()),
                             keys,
                             resolved: resolved.map_err(Broken::Command),
+                            database: session.database,
                         });
                         continue;
                     }
@@ -462,6 +471,7 @@ impl Core {
                         args: at,
                         keys: (0, 0),
                         resolved,
+                        database: session.database,
                     });
                 }
                 break;
@@ -470,17 +480,21 @@ impl Core {
     }
 
     /// Asks for the memory of all staged keys, stage by stage, so that they are fetched at once.
-    fn prefetch(&self, sources: &[Source<'_>], staged: &[Staged]) {
+    fn prefetch(&self, staged: &[Staged]) {
         if self.keys.len() < 2 {
             return;
         }
         let here = |request: &Staged| match &request.resolved {
             Ok(resolved) if resolved.shard == Some(self.shard.id) => {
-                let session = self.shard.sessions.get(sources[request.source].id)?;
-                Some((session.database, &self.keys[request.keys.0..request.keys.1]))
+                Some((request.database, &self.keys[request.keys.0..request.keys.1]))
             }
             _ => None,
         };
+        for (database, keys) in staged.iter().filter_map(here) {
+            for key in keys {
+                self.shard.keyspace.prefetch_table(database, key.slot);
+            }
+        }
         for (database, keys) in staged.iter().filter_map(here) {
             for key in keys {
                 self.shard.keyspace.prefetch_bucket(database, key.slot, key.hash);
@@ -582,7 +596,7 @@ impl Core {
                 let session = self.shard.sessions.get_mut(id).expect("it was just there");
                 error.reply(session.output());
                 session.is_closing = true;
-                self.shard.stats.error_replies += 1;
+                self.shard.stats.count_error(b"ERR");
                 return Flow::LastOne;
             }
         };
@@ -594,7 +608,16 @@ impl Core {
             self.refuse(id, &error);
             return Flow::On;
         }
+        if armed.has(gates::Armed::PAUSE) && self.shard.holds_back(command) {
+            self.shard.sessions.hold(id);
+            return Flow::Held;
+        }
         match (run, shard) {
+            (Run::Shard(run) | Run::Split(run, _), Some(shard))
+                if armed.has(gates::Armed::NO_TOUCH) =>
+            {
+                self.work_apart(id, (command, run), args, key_at, shard)
+            }
             (Run::Shard(run) | Run::Split(run, _), Some(shard)) => {
                 let key = Key {
                     bytes: args[usize::from(key_at)],
@@ -676,7 +699,7 @@ impl Core {
         };
         if let Err(error) = run(&mut call) {
             call.reply.error_bytes(error.as_bytes());
-            shard.stats.error_replies += 1;
+            shard.stats.count_error(error.as_bytes());
         }
         if mode != ReplyMode::On {
             self.settle_reply_mode(id, Some(start));
@@ -695,13 +718,7 @@ impl Core {
         let session = self.shard.sessions.get_mut(id).expect("it was just there");
         if session.reply_mode != ReplyMode::On {
             // Its reply is dropped, so it keeps no place among the others.
-            if !session.queue.is_empty() {
-                return Flow::Held;
-            }
-            let split = Split::whole(run, args, (usize::from(key_at), to), &self.shard, id);
-            self.count(id, command);
-            self.coordinate(id, |hops| split.run(hops));
-            return self.flow_after(id);
+            return self.work_apart(id, (command, run), args, key_at, to);
         }
         let is_strict = self.shard.config.pipeline_order == PipelineOrder::Strict;
         if session.queue.len() >= limits::HOLES_MAX
@@ -734,6 +751,25 @@ impl Core {
         Flow::On
     }
 
+    /// Works a request on one shard with nothing else of its session under way.
+    fn work_apart(
+        &mut self,
+        id: SessionId,
+        (command, run): (&'static Command, ShardFn),
+        args: &[&[u8]],
+        key_at: u16,
+        to: ShardId,
+    ) -> Flow {
+        if !self.is_drained(id) {
+            return Flow::Held;
+        }
+        let at = (usize::from(key_at), to);
+        let split = Split::whole((command, run), args, at, &self.shard, id);
+        self.count(id, command);
+        self.coordinate(id, |hops| split.run(hops));
+        self.flow_after(id)
+    }
+
     /// Whether no reply of another shard is awaited: what concerns more than one key on one shard
     /// waits for that.
     fn is_drained(&self, id: SessionId) -> bool {
@@ -750,7 +786,7 @@ impl Core {
 
     /// Writes an error reply.
     pub(crate) fn refuse(&mut self, id: SessionId, error: &CommandError) {
-        self.shard.stats.error_replies += 1;
+        self.shard.stats.count_error(error.as_bytes());
         if let Some(session) = self.shard.sessions.get_mut(id) {
             let (protocol, start) = (session.protocol, session.output().len());
             Reply::new(session.output(), protocol).error_bytes(error.as_bytes());
@@ -835,6 +871,9 @@ impl Core {
     fn end_coordination(&mut self, id: SessionId, answer: &[u8]) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.is_coordinating = false;
+        if let Some(text) = answer.strip_prefix(b"-") {
+            self.shard.stats.count_error(text.trim_ascii_end());
+        }
         let start = session.output().len();
         session.output().extend_from_slice(answer);
         self.settle_reply_mode(id, Some(start));
@@ -873,6 +912,9 @@ impl Core {
         let (mut arg_at, mut arg_start) = (0, 0);
         for group in batch.requests.chunks(limits::STAGE_REQUESTS_MAX) {
             for request in group {
+                shard.keyspace.prefetch_table(request.database, request.slot);
+            }
+            for request in group {
                 shard.keyspace.prefetch_bucket(request.database, request.slot, request.hash);
             }
             for request in group {
@@ -900,7 +942,7 @@ impl Core {
                 };
                 if let Err(error) = (request.run)(&mut call) {
                     call.reply.error_bytes(error.as_bytes());
-                    shard.stats.error_replies += 1;
+                    shard.stats.count_error(error.as_bytes());
                 }
                 batch.reply_ends.push(reply_bytes.len());
             }
@@ -957,16 +999,24 @@ impl Core {
     fn maintain(&mut self, world: &mut dyn World) -> bool {
         let mut left = false;
         let due = self.shard.keyspace.next_expiry_ms();
-        let expires = due.is_some_and(|at_ms| at_ms <= self.shard.now.unix_ms);
-        if expires || self.shard.keyspace.has_graves() {
+        let now_ms = self.shard.now.unix_ms;
+        let due = due.filter(|at_ms| *at_ms <= now_ms && self.shard.pause().is_none());
+        if let Some(at_ms) = due {
+            let stats = &mut self.shard.stats;
+            stats.expiry_lag_max_ms = stats.expiry_lag_max_ms.max(now_ms - at_ms);
+        }
+        if due.is_some() || self.shard.keyspace.has_graves() {
             let end_us = world.monotonic_us() + limits::MAINTENANCE_TURN_US;
             let mut more = || world.monotonic_us() < end_us;
-            left |= self.shard.keyspace.expire_due(&mut more);
+            if due.is_some() {
+                left |= self.shard.keyspace.expire_due(&mut more);
+            }
             left |= self.shard.keyspace.bury_some(&mut more);
         }
         let now_us = self.shard.now.monotonic_us;
         if now_us >= self.sessions_checked_us + limits::SESSION_CHECK_US {
             self.sessions_checked_us = now_us;
+            self.shard.rates.mark(&self.shard.stats, now_us);
             self.check_sessions();
         }
         left
@@ -999,6 +1049,7 @@ impl Core {
             } else if config.timeout > 0
                 && idle_us > u64::from(config.timeout) * 1_000_000
                 && !session.is_coordinating
+                && !session.is_held
             {
                 self.shard.sessions.abort(id);
             }

@@ -15,7 +15,10 @@ pub(crate) struct Armed(pub u8);
 impl Armed {
     pub(crate) const AUTH: Self = Self(1);
     pub(crate) const MEMORY: Self = Self(1 << 1);
-    pub(crate) const PROTECTED: Self = Self(1 << 2);
+    /// CLIENT PAUSE: not a check but a wait; see [`Shard::holds_back`].
+    pub(crate) const PAUSE: Self = Self(1 << 2);
+    /// CLIENT NO-TOUCH: commands are let through, but run without a trace of use on their keys.
+    pub(crate) const NO_TOUCH: Self = Self(1 << 3);
 
     pub(crate) fn set(&mut self, gate: Self, armed: bool) {
         if armed {
@@ -34,18 +37,19 @@ impl Armed {
 /// One check.
 pub(crate) struct Gate {
     pub name: &'static str,
-    armed_by: Armed,
+    /// `None`: it looks at every command that comes here.
+    armed_by: Option<Armed>,
     check: fn(&Shard, &Session, &'static Command) -> Result<(), CommandError>,
 }
 
 /// All checks, in their order.
 pub(crate) const GATES: &[Gate] = &[
-    Gate { name: "protected", armed_by: Armed::PROTECTED, check: allowed_from_here },
-    Gate { name: "auth", armed_by: Armed::AUTH, check: authenticated },
-    Gate { name: "memory", armed_by: Armed::MEMORY, check: room_left },
+    Gate { name: "protected", armed_by: None, check: allowed_from_here },
+    Gate { name: "auth", armed_by: Some(Armed::AUTH), check: authenticated },
+    Gate { name: "memory", armed_by: Some(Armed::MEMORY), check: room_left },
 ];
 
-/// Asks the gates that are armed.
+/// Asks the gates that are armed. Commands that are [`Flags::PROTECTED`] always come here.
 #[cold]
 pub(crate) fn check(
     armed: Armed,
@@ -53,7 +57,8 @@ pub(crate) fn check(
     session: &Session,
     command: &'static Command,
 ) -> Result<(), CommandError> {
-    for gate in GATES.iter().filter(|gate| armed.has(gate.armed_by)) {
+    let is_armed = |gate: &&Gate| gate.armed_by.is_none_or(|by| armed.has(by));
+    for gate in GATES.iter().filter(is_armed) {
         (gate.check)(shard, session, command)?;
     }
     Ok(())

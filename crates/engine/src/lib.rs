@@ -13,11 +13,13 @@ mod gates;
 pub mod limits;
 mod message;
 mod outbox;
+mod rates;
 mod resolve;
 mod routes;
 mod session;
 mod shard;
 mod split;
+mod stats;
 mod verbs;
 mod world;
 

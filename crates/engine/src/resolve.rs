@@ -27,7 +27,7 @@ pub(crate) fn resolve(
     keys: &mut Vec<KeyHash>,
 ) -> Result<Resolved, CommandError> {
     let Some(mut command) = table::find(args[0]) else { return Err(table::unknown(args)) };
-    if matches!(command.run, Run::Container) && args.len() > 1 {
+    if !command.subcommands.is_empty() && args.len() > 1 {
         match table::find_subcommand(command, args[1]) {
             Some(subcommand) => command = subcommand,
             None => return Err(table::unknown_subcommand(command, args[1])),

@@ -70,6 +70,8 @@ pub(crate) struct Session {
     pub unsent: usize,
     /// A coordination is under way: nothing else of this session is worked.
     pub is_coordinating: bool,
+    /// Its next request waits for the end of a CLIENT PAUSE.
+    pub is_held: bool,
     /// Where the last request went, for `pipeline-order strict`.
     pub last_shard: ShardId,
     /// Its next request found no room in an outbox.
@@ -220,10 +222,19 @@ impl Session {
         self.out.len() + self.unsent + self.queue.bytes()
     }
 
+    /// The bytes of itself and its buffers.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.input.bytes.capacity()
+            + self.out.capacity()
+            + self.queue.bytes()
+            + self.unsent
+    }
+
     /// Whether its next request may be worked.
     #[inline]
     pub(crate) fn may_run(&self) -> bool {
-        !self.is_coordinating && !self.is_closing
+        !self.is_coordinating && !self.is_closing && !self.is_held
     }
 
     /// Whether it could end: nothing is under way and nothing waits that could still be worked.
@@ -294,6 +305,7 @@ impl Sessions {
             queue: ReplyQueue::default(),
             unsent: 0,
             is_coordinating: false,
+            is_held: false,
             last_shard: ShardId(0),
             waits_for_room: false,
             input_ended: false,
@@ -389,6 +401,25 @@ impl Sessions {
 
     pub(crate) fn ready_count(&self) -> usize {
         self.ready.len()
+    }
+
+    /// A pause holds the session back.
+    pub(crate) fn hold(&mut self, id: SessionId) {
+        if let Some(session) = self.get_mut(id) {
+            session.is_held = true;
+        }
+    }
+
+    /// Lets all sessions go on that a pause held back.
+    pub(crate) fn release_held(&mut self) {
+        for index in 0..self.places.len() {
+            let held = self.places[index].session.as_mut().filter(|session| session.is_held);
+            if let Some(session) = held {
+                session.is_held = false;
+                let id = session.id;
+                self.mark_ready(id);
+            }
+        }
     }
 
     /// The session is to be cut off, whatever is not sent.

@@ -5,30 +5,16 @@
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
+use basalt_commands::{Command, Flags};
 use basalt_keyspace::{Keyspace, ShardId};
 use basalt_resp::ParseLimits;
 
 use crate::gates::Armed;
+use crate::rates::Rates;
 use crate::routes::Routes;
 use crate::session::{Peer, Session, Sessions};
+use crate::stats::ShardStats;
 use crate::world::Now;
-
-/// Counters of a shard since start or CONFIG RESETSTAT.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ShardStats {
-    pub connections: u64,
-    pub commands: u64,
-    /// Commands that other shards' sessions sent here.
-    pub commands_from_others: u64,
-    pub error_replies: u64,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    pub messages_out: u64,
-    /// The longest that a key outlived its expiry before it was removed, in ms.
-    pub expiry_lag_max_ms: u64,
-    pub output_limit_disconnections: u64,
-    pub query_limit_disconnections: u64,
-}
 
 /// The part of all data that one core owns alone, with the sessions pinned beside it.
 pub(crate) struct Shard {
@@ -43,7 +29,31 @@ pub(crate) struct Shard {
     pub armed: Armed,
     pub limits: ParseLimits,
     pub limits_before_auth: ParseLimits,
+    /// How fast the counters grow.
+    pub rates: Rates,
+    /// The most bytes that data and sessions took at a time, as far as it was seen.
+    pub used_bytes_peak: usize,
+    /// CLIENT PAUSE.
+    pause: Option<Pause>,
+    /// The number of the last change of settings; the first shard counts them.
+    config_version: u64,
+    /// The settings changed, and [`World`](crate::World) was not told yet.
+    config_is_new: bool,
     sessions_opened: u64,
+}
+
+/// A CLIENT PAUSE under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pause {
+    pub until_us: u64,
+    pub writes_only: bool,
+}
+
+/// Settings on their way to every shard.
+#[derive(Clone)]
+pub(crate) struct ConfigChange {
+    version: u64,
+    config: Arc<Config>,
 }
 
 impl Shard {
@@ -65,24 +75,103 @@ impl Shard {
             armed: Armed::default(),
             limits: ParseLimits::default(),
             limits_before_auth: ParseLimits { unauthenticated: true, ..ParseLimits::default() },
+            rates: Rates::default(),
+            used_bytes_peak: 0,
+            pause: None,
+            config_version: 0,
+            config_is_new: false,
             sessions_opened: 0,
         };
         shard.set_config(config);
+        shard.config_is_new = false;
         shard
     }
 
     /// Takes over new settings.
-    pub(crate) fn set_config(&mut self, config: Arc<Config>) {
+    fn set_config(&mut self, config: Arc<Config>) {
         self.armed.set(Armed::MEMORY, config.maxmemory > 0);
         let bulk_bytes_max = usize::try_from(config.proto_max_bulk_len).unwrap_or(usize::MAX);
         self.limits.bulk_bytes_max = bulk_bytes_max;
         self.limits_before_auth.bulk_bytes_max = bulk_bytes_max;
+        if self.config.requirepass.is_set() && !config.requirepass.is_set() {
+            for session in self.sessions.iter_mut() {
+                session.armed.set(Armed::AUTH, false);
+            }
+        }
         self.config = config;
+        self.config_is_new = true;
+    }
+
+    /// CONFIG SET on the first shard, through which all changes go, so that none is lost to another one
+    /// at the same time. `Err` holds the error's text.
+    pub(crate) fn change_config(
+        &mut self,
+        pairs: &[(Vec<u8>, Vec<u8>)],
+        client_is_local: bool,
+    ) -> Result<ConfigChange, String> {
+        let pairs: Vec<(&[u8], &[u8])> =
+            pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
+        let config = Arc::new(self.config.set(&pairs, client_is_local)?);
+        let change = ConfigChange { version: self.config_version + 1, config };
+        self.take_config(change.clone());
+        Ok(change)
+    }
+
+    /// Takes over a change, unless it was overtaken by a later one.
+    pub(crate) fn take_config(&mut self, change: ConfigChange) {
+        if change.version > self.config_version {
+            self.config_version = change.version;
+            self.set_config(change.config);
+        }
+    }
+
+    /// The settings, if they changed since this was last asked.
+    pub(crate) fn take_new_config(&mut self) -> Option<Arc<Config>> {
+        std::mem::take(&mut self.config_is_new).then(|| Arc::clone(&self.config))
+    }
+
+    /// Begins a pause; where one is under way, the longer time and the stricter mode hold.
+    pub(crate) fn begin_pause(&mut self, pause: Pause) {
+        let merged = self.pause.map_or(pause, |other| Pause {
+            until_us: other.until_us.max(pause.until_us),
+            writes_only: other.writes_only && pause.writes_only,
+        });
+        self.pause = Some(merged);
+        self.armed.set(Armed::PAUSE, true);
+    }
+
+    /// Ends the pause: what was held back goes on.
+    pub(crate) fn end_pause(&mut self) {
+        if self.pause.take().is_some() {
+            self.armed.set(Armed::PAUSE, false);
+            self.sessions.release_held();
+        }
+    }
+
+    pub(crate) fn pause(&self) -> Option<Pause> {
+        self.pause
+    }
+
+    /// Whether the pause keeps a command from running now.
+    pub(crate) fn holds_back(&self, command: &Command) -> bool {
+        let writes = Flags::WRITE.or(Flags::MAY_REPLICATE);
+        self.pause.is_some_and(|pause| !pause.writes_only || command.flags.has(writes))
+    }
+
+    /// The bytes of data and sessions.
+    pub(crate) fn used_bytes(&mut self) -> usize {
+        let sessions: usize = self.sessions.iter().map(Session::heap_bytes).sum();
+        let used = self.keyspace.used_bytes() + sessions;
+        self.used_bytes_peak = self.used_bytes_peak.max(used);
+        used
     }
 
     pub(crate) fn set_now(&mut self, now: Now) {
         self.now = now;
         self.keyspace.set_now(now.unix_ms);
+        if self.pause.is_some_and(|pause| pause.until_us <= now.monotonic_us) {
+            self.end_pause();
+        }
     }
 
     pub(crate) fn open_session(&mut self, peer: Peer) -> &mut Session {

@@ -17,8 +17,16 @@ pub(crate) struct Split {
     merge: Option<Merge>,
     parts: Vec<Part>,
     key_count: usize,
-    database: DatabaseId,
-    protocol: Protocol,
+    manner: Manner,
+}
+
+/// How a session's commands run, on whichever shard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub database: DatabaseId,
+    pub protocol: Protocol,
+    /// Whether reads count as uses.
+    pub touches: bool,
 }
 
 /// What one shard gets.
@@ -54,34 +62,33 @@ impl Split {
             parts[at].args.extend(group.iter().map(|arg| arg.to_vec()));
             parts[at].keys.push(index);
         }
-        let (database, protocol) = settings(shard, session);
-        Self { run, merge: Some(merge), parts, key_count, database, protocol }
+        let manner = Manner::of(shard, session, command);
+        Self { run, merge: Some(merge), parts, key_count, manner }
     }
 
     /// The whole command on one shard.
     pub(crate) fn whole(
-        run: ShardFn,
+        (command, run): (&'static Command, ShardFn),
         args: &[&[u8]],
         (key_at, to): (usize, ShardId),
         shard: &Shard,
         session: SessionId,
     ) -> Self {
         let args = args.iter().map(|arg| arg.to_vec()).collect();
-        let (database, protocol) = settings(shard, session);
+        let manner = Manner::of(shard, session, command);
         let parts = vec![Part { shard: to, args, key_at, keys: vec![0] }];
-        Self { run, merge: None, parts, key_count: 1, database, protocol }
+        Self { run, merge: None, parts, key_count: 1, manner }
     }
 
     pub(crate) async fn run(self, hops: Hops) -> Answer {
-        let Self { run, merge, parts, key_count, database, protocol } = self;
+        let Self { run, merge, parts, key_count, manner } = self;
+        let protocol = manner.protocol;
         let mut keys = Vec::with_capacity(parts.len());
         let asked: Vec<_> = parts
             .into_iter()
             .map(|Part { shard, args, key_at, keys: own }| {
                 keys.push(own);
-                let hop = move |shard: &mut Shard| {
-                    run_owned(shard, run, &args, key_at, (database, protocol))
-                };
+                let hop = move |shard: &mut Shard| run_owned(shard, run, &args, key_at, manner);
                 (shard, hop)
             })
             .collect();
@@ -101,9 +108,16 @@ impl Split {
     }
 }
 
-fn settings(shard: &Shard, session: SessionId) -> (DatabaseId, Protocol) {
-    let session = shard.sessions.get(session).expect("the session asked just now");
-    (session.database, session.protocol)
+impl Manner {
+    /// TOUCH touches, whatever CLIENT NO-TOUCH says.
+    pub(crate) fn of(shard: &Shard, session: SessionId, command: &Command) -> Self {
+        let session = shard.sessions.get(session).expect("the session asked just now");
+        Self {
+            database: session.database,
+            protocol: session.protocol,
+            touches: !session.no_touch || command.name == "touch",
+        }
+    }
 }
 
 /// Runs a handler on arguments that travelled here; its encoded reply.
@@ -112,8 +126,10 @@ pub(crate) fn run_owned(
     run: ShardFn,
     args: &[Vec<u8>],
     key_at: usize,
-    (database, protocol): (DatabaseId, Protocol),
+    manner: Manner,
 ) -> Vec<u8> {
+    let Manner { database, protocol, touches } = manner;
+    shard.keyspace.set_touching(touches);
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
     let key = shard.keyspace.key(args[key_at]);
     let mut reply = Vec::new();
@@ -127,8 +143,8 @@ pub(crate) fn run_owned(
     };
     if let Err(error) = run(&mut call) {
         call.reply.error_bytes(error.as_bytes());
-        shard.stats.error_replies += 1;
     }
+    shard.keyspace.set_touching(true);
     shard.stats.commands_from_others += 1;
     reply
 }

@@ -1,5 +1,7 @@
 //! World: all that is not ours. The server has one, the simulator another.
 
+use std::sync::Arc;
+
 use basalt_commands::config::Config;
 use basalt_keyspace::ShardId;
 
@@ -64,6 +66,9 @@ pub trait World {
     fn abort_shutdown(&mut self) -> bool;
     /// CONFIG REWRITE: writes the settings into the file that the server was started with.
     fn rewrite_config(&mut self, config: &Config) -> Result<(), String>;
+    /// The settings changed. Every core's world is told, in the turn in which its shard took them over;
+    /// what they say of sockets, log and the like is the world's to act on.
+    fn config_changed(&mut self, config: &Arc<Config>);
     /// DEBUG SLEEP: stalls the whole core.
     fn stall(&mut self, duration_us: u64);
     /// A line for the log.

@@ -54,6 +54,8 @@ pub struct Keyspace {
     pub(crate) access_now: u32,
     pub stats: KeyspaceStats,
     pub(crate) active_expiry: bool,
+    /// Whether reads count as uses.
+    touches: bool,
     graves: Graves,
     journal: Option<Vec<u8>>,
 }
@@ -67,6 +69,7 @@ impl Keyspace {
             access_now: 0,
             stats: KeyspaceStats::default(),
             active_expiry: true,
+            touches: true,
             graves: Graves::default(),
             journal: None,
         };
@@ -127,7 +130,9 @@ impl Keyspace {
         let access = self.access_now;
         let database = &mut self.databases[database.index()];
         let table = database.table_mut(key.slot).expect("a place lies in a table");
-        table.touch(place, access);
+        if self.touches {
+            table.touch(place, access);
+        }
         Some(table.entry(place))
     }
 
@@ -292,6 +297,11 @@ impl Keyspace {
             });
         }
         self.peek(id, &self.key(&found?))
+    }
+
+    /// Says whether what follows counts as a use of what it reads: CLIENT NO-TOUCH.
+    pub fn set_touching(&mut self, touches: bool) {
+        self.touches = touches;
     }
 
     /// DEBUG SET-ACTIVE-EXPIRE.

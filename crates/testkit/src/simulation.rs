@@ -90,8 +90,10 @@ impl World for View<'_> {
     }
 
     fn rewrite_config(&mut self, _: &Config) -> Result<(), String> {
-        Err("the simulation has no configuration file".into())
+        Err("The server is running without a config file".into())
     }
+
+    fn config_changed(&mut self, _: &Arc<Config>) {}
 
     fn stall(&mut self, duration_us: u64) {
         self.outside.now.monotonic_us += duration_us;

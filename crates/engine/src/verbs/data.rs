@@ -1,7 +1,7 @@
 //! Verbs over all data: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB.
 
 use basalt_commands::Outcome;
-use basalt_commands::families::server::{parse_flush, parse_swapdb};
+use basalt_commands::requests::{parse_flush, parse_swapdb};
 use basalt_keyspace::DatabaseId;
 
 use super::{encode, everywhere, settings};

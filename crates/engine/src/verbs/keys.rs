@@ -2,7 +2,7 @@
 //!
 //! A value travels from shard to shard as the effect that makes it: see [`Carried`].
 
-use basalt_commands::families::keys::{ScanArgs, parse_copy, parse_scan, wants_every_key};
+use basalt_commands::requests::{ScanRequest, parse_copy, parse_scan, wants_every_key};
 use basalt_commands::{CommandError, Outcome, Run, ShardFn, glob, table};
 use basalt_keyspace::{
     Cause, DatabaseId, Effect, Entry, Record, SLOTS, ScanPosition, ShardId, SlotId,
@@ -15,7 +15,7 @@ use crate::core::Core;
 use crate::routes::Routes;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::split::run_owned;
+use crate::split::{Manner, run_owned};
 
 /// A value on its way: the record that makes a key hold it.
 type Carried = Vec<u8>;
@@ -153,6 +153,7 @@ pub(super) fn msetnx(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome 
         parts[at].1.extend(pair.iter().map(|arg| arg.to_vec()));
     }
     let set = split_handler("mset");
+    let manner = Manner { database, protocol, touches: true };
     core.coordinate(id, |hops| async move {
         let looks: Vec<_> = parts
             .iter()
@@ -170,7 +171,7 @@ pub(super) fn msetnx(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome 
         if !is_taken {
             let sets = parts.into_iter().map(|(shard, args)| {
                 (shard, move |shard: &mut Shard| {
-                    run_owned(shard, set, &args, 1, (database, protocol));
+                    run_owned(shard, set, &args, 1, manner);
                 })
             });
             hops.on_each(sets.collect::<Vec<_>>()).await;
@@ -185,7 +186,7 @@ const TAG_BITS: u32 = 16;
 
 pub(super) fn scan(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let (database, protocol) = settings(core, id);
-    let ScanArgs { cursor, pattern, count, type_name } = parse_scan(args)?;
+    let ScanRequest { cursor, pattern, count, type_name } = parse_scan(args)?;
     let pattern = pattern.map(<[u8]>::to_vec);
     let routes = core.shard.routes.clone();
     let wants_strings = type_name.is_none_or(|name| name == "string");

@@ -3,27 +3,48 @@
 //!
 //! Arguments are read by `commands`; what is done with them is here, a file for each concern.
 
+mod client;
+mod client_line;
+mod command;
+mod config;
 mod data;
+mod debug;
+mod info;
 mod keys;
+mod process;
 mod session;
 
 use std::any::Any;
 
-use basalt_commands::{Outcome, Verb};
+use basalt_commands::{Outcome, Verb, docs};
 use basalt_keyspace::DatabaseId;
 use basalt_resp::{Protocol, Reply};
 
 use crate::coordinate::{Answer, Hops};
 use crate::core::Core;
 use crate::routes::Routes;
-use crate::session::SessionId;
+use crate::session::{Session, SessionId};
 use crate::shard::Shard;
 use crate::world::World;
+
+/// The version of Redis whose behaviour this follows, as clients ask for it.
+const REDIS_VERSION: &str = "7.2.4";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Whether a verb concerns nothing but the session itself, so that it need not wait for replies of
 /// other shards to requests before it.
 pub(crate) fn is_immediate(verb: Verb) -> bool {
-    matches!(verb, Verb::Ping | Verb::Echo | Verb::Select)
+    matches!(
+        verb,
+        Verb::Ping
+            | Verb::Echo
+            | Verb::Select
+            | Verb::ClientId
+            | Verb::ClientGetName
+            | Verb::ClientSetName
+            | Verb::ClientSetInfo
+            | Verb::Time
+    )
 }
 
 /// Runs a verb: it answers at once, or begins a coordination that will.
@@ -35,22 +56,75 @@ pub(crate) fn run(
     args: &[&[u8]],
 ) -> Outcome {
     match verb {
+        Verb::Auth => session::auth(core, id, args),
+        Verb::ClientCaching => client::caching(),
+        Verb::ClientGetName => client::getname(core, id),
+        Verb::ClientGetRedir => client::getredir(core, id),
+        Verb::ClientHelp => command::help(core, id, "client"),
+        Verb::ClientId => client::client_id(core, id),
+        Verb::ClientInfo => client::info(core, id),
+        Verb::ClientKill => client::kill(core, id, args),
+        Verb::ClientList => client::list(core, id, args),
+        Verb::ClientNoEvict => client::no_evict(core, id, args),
+        Verb::ClientNoTouch => client::no_touch(core, id, args),
+        Verb::ClientPause => client::pause(core, id, args),
+        Verb::ClientReply => client::reply(core, id, args),
+        Verb::ClientSetInfo => client::setinfo(core, id, args),
+        Verb::ClientSetName => client::setname(core, id, args),
+        Verb::ClientTracking => client::tracking(core, id, args),
+        Verb::ClientTrackingInfo => client::trackinginfo(core, id),
+        Verb::ClientUnblock => client::unblock(core, id, args),
+        Verb::ClientUnpause => client::unpause(core, id),
+        Verb::Command => command::show(core, id, |reply| docs::write_infos(&[], reply)),
+        Verb::CommandCount => command::show(core, id, docs::write_count),
+        Verb::CommandDocs => command::show(core, id, |reply| docs::write_docs(&args[2..], reply)),
+        Verb::CommandGetKeys => {
+            command::tell(core, id, |reply| docs::write_keys(&args[2..], reply))
+        }
+        Verb::CommandGetKeysAndFlags => {
+            command::tell(core, id, |reply| docs::write_keys_and_flags(&args[2..], reply))
+        }
+        Verb::CommandHelp => command::help(core, id, "command"),
+        Verb::CommandInfo => command::show(core, id, |reply| docs::write_infos(&args[2..], reply)),
+        Verb::CommandList => command::tell(core, id, |reply| docs::write_list(&args[2..], reply)),
+        Verb::ConfigGet => config::get(core, id, &args[2..]),
+        Verb::ConfigHelp => command::help(core, id, "config"),
+        Verb::ConfigResetStat => config::resetstat(core, world, id),
+        Verb::ConfigRewrite => config::rewrite(core, world, id),
+        Verb::ConfigSet => config::set(core, id, args),
         Verb::Copy => keys::copy(core, id, args),
         Verb::Dbsize => data::dbsize(core, id),
+        Verb::Debug => debug::debug(core, world, id, args),
         Verb::Echo => session::echo(core, id, args),
         Verb::FlushAll => data::flush(core, id, args, true),
         Verb::FlushDb => data::flush(core, id, args, false),
+        Verb::Hello => session::hello(core, id, args),
+        Verb::Info => info::info(core, world, id, args),
         Verb::Keys => keys::keys(core, id, args),
+        Verb::Lolwut => process::lolwut(core, world, id, args),
         Verb::MsetNx => keys::msetnx(core, id, args),
         Verb::Ping => session::ping(core, id, args),
+        Verb::Quit => session::quit(core, id),
         Verb::RandomKey => keys::randomkey(core, world.random(), id),
         Verb::Rename => keys::rename(core, id, args, false),
         Verb::RenameNx => keys::rename(core, id, args, true),
+        Verb::Reset => session::reset(core, id),
         Verb::Scan => keys::scan(core, id, args),
         Verb::Select => session::select(core, id, args),
+        Verb::Shutdown => process::shutdown(core, world, id, args),
         Verb::SwapDb => data::swapdb(core, id, args),
-        _ => Err(basalt_commands::CommandError::SYNTAX),
+        Verb::Time => process::time(core, world, id),
     }
+}
+
+/// The session that asks; it is there while its verb runs.
+fn session(core: &mut Core, id: SessionId) -> &mut Session {
+    core.shard.sessions.get_mut(id).expect("the session asks just now")
+}
+
+/// Arguments that travel.
+fn owned(args: &[&[u8]]) -> Vec<Vec<u8>> {
+    args.iter().map(|arg| arg.to_vec()).collect()
 }
 
 /// The session's database and protocol.

@@ -1,0 +1,86 @@
+//! Rates: how fast a shard's counters grow, over the last second or two.
+
+use std::collections::VecDeque;
+
+use crate::stats::ShardStats;
+
+/// LIMIT: marks that are kept; at one per session check they reach back 1.6 seconds.
+const MARKS_MAX: usize = 16;
+/// Older marks say nothing of now, unless there is no younger one.
+const MARK_AGE_MAX_US: u64 = 2_000_000;
+
+/// Counters at some moments.
+#[derive(Debug, Default)]
+pub(crate) struct Rates(VecDeque<Mark>);
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    at_us: u64,
+    commands: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+/// Growth per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Rate {
+    pub commands: f64,
+    pub bytes_in: f64,
+    pub bytes_out: f64,
+}
+
+impl Mark {
+    fn of(stats: &ShardStats, at_us: u64) -> Self {
+        let ShardStats { commands, bytes_in, bytes_out, .. } = *stats;
+        Self { at_us, commands, bytes_in, bytes_out }
+    }
+}
+
+impl Rates {
+    pub(crate) fn mark(&mut self, stats: &ShardStats, now_us: u64) {
+        if self.0.len() == MARKS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(Mark::of(stats, now_us));
+    }
+
+    /// The growth since the oldest mark that is not too old; an idle shard makes no marks, so its last
+    /// one has to do.
+    pub(crate) fn now(&self, stats: &ShardStats, now_us: u64) -> Rate {
+        let is_young = |mark: &&Mark| now_us.saturating_sub(mark.at_us) <= MARK_AGE_MAX_US;
+        let Some(from) = self.0.iter().find(is_young).or(self.0.back()) else {
+            return Rate::default();
+        };
+        let to = Mark::of(stats, now_us);
+        let seconds = to.at_us.saturating_sub(from.at_us) as f64 / 1e6;
+        if seconds == 0.0 {
+            return Rate::default();
+        }
+        Rate {
+            commands: to.commands.saturating_sub(from.commands) as f64 / seconds,
+            bytes_in: to.bytes_in.saturating_sub(from.bytes_in) as f64 / seconds,
+            bytes_out: to.bytes_out.saturating_sub(from.bytes_out) as f64 / seconds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_looks_back_a_second_or_two() {
+        let mut rates = Rates::default();
+        let mut stats = ShardStats::default();
+        assert_eq!(rates.now(&stats, 5), Rate::default());
+        for tick in 0..40 {
+            stats.commands += 10;
+            rates.mark(&stats, tick * 100_000);
+        }
+        assert_eq!(rates.now(&stats, 3_900_000).commands, 100.0);
+        // Ten idle seconds later nothing happened since the last mark.
+        assert_eq!(rates.now(&stats, 13_900_000).commands, 0.0);
+        stats.commands += 100;
+        assert_eq!(rates.now(&stats, 13_900_000).commands, 10.0);
+    }
+}

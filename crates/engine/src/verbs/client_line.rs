@@ -1,0 +1,117 @@
+//! A connection as CLIENT LIST shows it, and whether a filter chooses it.
+
+use std::fmt::Write as _;
+
+use basalt_commands::requests::{ClientFilter, ClientProperty, ClientType};
+use basalt_resp::Protocol;
+
+use crate::session::{Peer, Session};
+
+/// Both ends as texts.
+fn addresses(peer: &Peer) -> (String, String) {
+    match peer {
+        Peer::Tcp { remote, local } => (remote.to_string(), local.to_string()),
+        Peer::Unix { path } => (format!("{path}:0"), format!("{path}:0")),
+    }
+}
+
+/// Redis' letters for a connection's state.
+fn flags(session: &Session) -> String {
+    let letters = [
+        (session.is_held, 'b'),
+        (session.is_closing, 'c'),
+        (matches!(session.peer, Peer::Unix { .. }), 'U'),
+        (session.no_evict, 'e'),
+        (session.no_touch, 'T'),
+    ];
+    let set: String = letters.iter().filter(|(is_set, _)| *is_set).map(|(_, it)| *it).collect();
+    if set.is_empty() { "N".into() } else { set }
+}
+
+fn seconds_since(then_us: u64, now_us: u64) -> u64 {
+    now_us.saturating_sub(then_us) / 1_000_000
+}
+
+fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+/// The line of one connection, with its end of line. The kernel's number of its socket is not known
+/// here: `fd` is the place that the core keeps for it.
+pub(super) fn line(session: &Session, now_us: u64) -> String {
+    let (address, local_address) = addresses(&session.peer);
+    let output = session.output_bytes();
+    let mut line = String::new();
+    let _ = write!(
+        line,
+        "id={} addr={address} laddr={local_address} fd={} name={} age={} idle={} flags={} capa= \
+         db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf={} qbuf-free={} argv-mem=0 multi-mem=0 ",
+        session.number,
+        session.id.index,
+        text(&session.name),
+        seconds_since(session.created_us, now_us),
+        seconds_since(session.last_used_us, now_us),
+        flags(session),
+        session.database.0,
+        session.input.len(),
+        session.input.bytes.capacity() - session.input.bytes.len(),
+    );
+    let _ = writeln!(
+        line,
+        "rbs={} rbp={} obl={output} oll=0 omem=0 tot-mem={} events={} cmd={} user=default redir=-1 \
+         resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
+        session.out.capacity(),
+        session.out.capacity(),
+        session.heap_bytes(),
+        if output > 0 { "rw" } else { "r" },
+        session.last_command,
+        if session.protocol == Protocol::Resp3 { 3 } else { 2 },
+        text(&session.library_name),
+        text(&session.library_version),
+        session.bytes_in,
+        session.bytes_out,
+        session.commands,
+    );
+    line
+}
+
+/// Whether a connection passes every condition; whether it may be the one that asks is not looked at.
+pub(super) fn passes(session: &Session, filter: &ClientFilter<'_>, now_us: u64) -> bool {
+    filter
+        .conditions
+        .iter()
+        .all(|condition| has(session, &condition.property, now_us) != condition.is_negated)
+}
+
+fn has(session: &Session, property: &ClientProperty<'_>, now_us: u64) -> bool {
+    let is_at = |address: String, wanted: &[u8]| address.as_bytes() == wanted;
+    let (address, local_address) = addresses(&session.peer);
+    match property {
+        ClientProperty::Ids(ids) => ids.contains(&session.number),
+        ClientProperty::Type(kind) => *kind == ClientType::Normal,
+        // There is no other.
+        ClientProperty::User(user) => *user == b"default",
+        ClientProperty::Address(wanted) => is_at(address, wanted),
+        ClientProperty::LocalAddress(wanted) => is_at(local_address, wanted),
+        ClientProperty::AgeSeconds(least) => seconds_since(session.created_us, now_us) >= *least,
+        ClientProperty::IdleSeconds(least) => seconds_since(session.last_used_us, now_us) >= *least,
+        // As in Valkey, those without a name are not found by the empty one.
+        ClientProperty::Name(name) => !session.name.is_empty() && session.name == *name,
+        ClientProperty::Flags(letters) => {
+            let own = flags(session);
+            letters.iter().all(|letter| own.as_bytes().contains(letter))
+        }
+        ClientProperty::LibraryName(name) => {
+            !session.library_name.is_empty() && session.library_name == *name
+        }
+        ClientProperty::LibraryVersion(version) => {
+            !session.library_version.is_empty() && session.library_version == *version
+        }
+        ClientProperty::Database(database) => session.database == *database,
+        ClientProperty::Capabilities(letters) => letters.is_empty(),
+        ClientProperty::Ip(ip) => match &session.peer {
+            Peer::Tcp { remote, .. } => is_at(remote.ip().to_string(), ip),
+            Peer::Unix { path } => path.as_bytes() == *ip,
+        },
+    }
+}

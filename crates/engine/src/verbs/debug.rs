@@ -1,0 +1,180 @@
+//! DEBUG: for tests and for those who look for errors.
+
+use basalt_commands::requests::{
+    DebugRequest, parse_debug, write_debug_help, write_debug_protocol,
+};
+use basalt_commands::{CommandError, Outcome};
+use basalt_keyspace::{
+    Content, DatabaseId, Digest, Effect, Key, SlotId, combine_digests, idle_seconds,
+};
+
+use super::command::{show, tell};
+use super::data::everywhere_ok;
+use super::{encode, everywhere, owned, settings};
+use crate::core::Core;
+use crate::session::SessionId;
+use crate::shard::Shard;
+use crate::world::World;
+
+pub(super) fn debug(
+    core: &mut Core,
+    world: &mut dyn World,
+    id: SessionId,
+    args: &[&[u8]],
+) -> Outcome {
+    if args[1].eq_ignore_ascii_case(b"reload") || args[1].eq_ignore_ascii_case(b"loadaof") {
+        return Err(CommandError::text("ERR this server keeps nothing on disk to load again"));
+    }
+    let (database, _) = settings(core, id);
+    match parse_debug(args)? {
+        DebugRequest::Help => show(core, id, write_debug_help),
+        DebugRequest::Digest => {
+            digest(core, id);
+            Ok(())
+        }
+        DebugRequest::DigestValue(keys) => {
+            digest_values(core, id, keys);
+            Ok(())
+        }
+        DebugRequest::Error(text) => Err(CommandError::new(text)),
+        DebugRequest::Log(text) => {
+            world.log(&format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
+            show(core, id, |reply| reply.ok())
+        }
+        DebugRequest::Object(key) => {
+            object(core, id, key);
+            Ok(())
+        }
+        DebugRequest::Populate { count, prefix, value_bytes } => {
+            let prefix = prefix.to_vec();
+            everywhere_ok(core, id, move |shard| {
+                populate(shard, database, count, &prefix, value_bytes);
+            });
+            Ok(())
+        }
+        DebugRequest::Protocol(kind) => tell(core, id, |reply| write_debug_protocol(kind, reply)),
+        DebugRequest::SetActiveExpire(active) => {
+            everywhere_ok(core, id, move |shard| shard.keyspace.set_active_expiry(active));
+            Ok(())
+        }
+        DebugRequest::Sleep { duration_us } => {
+            world.stall(duration_us);
+            show(core, id, |reply| reply.ok())
+        }
+        DebugRequest::Nothing => show(core, id, |reply| reply.ok()),
+    }
+}
+
+fn digest(core: &mut Core, id: SessionId) {
+    let (_, protocol) = settings(core, id);
+    let routes = core.shard.routes.clone();
+    core.coordinate(id, |hops| async move {
+        let shards = everywhere(&hops, &routes, |shard| {
+            let digests = shard.keyspace.digests().into_iter().enumerate();
+            digests
+                .map(|(index, digest)| (digest, shard.keyspace.len(DatabaseId(index as u16))))
+                .collect::<Vec<_>>()
+        })
+        .await;
+        let mut databases = vec![(Digest::default(), 0); shards[0].len()];
+        for shard in &shards {
+            for ((digest, keys), (own, own_keys)) in databases.iter_mut().zip(shard) {
+                digest.absorb(own);
+                *keys += own_keys;
+            }
+        }
+        let digest = combine_digests(&databases);
+        encode(protocol, |reply| reply.simple(&digest.to_string()))
+    });
+}
+
+fn digest_values(core: &mut Core, id: SessionId, keys: &[&[u8]]) {
+    let (database, protocol) = settings(core, id);
+    let routes = core.shard.routes.clone();
+    let looks: Vec<_> = owned(keys)
+        .into_iter()
+        .map(|key| {
+            let look = move |shard: &mut Shard| {
+                let entry = shard.keyspace.peek(database, &shard.keyspace.key(&key));
+                entry.map_or(Digest::default(), |entry| Digest::of_entry(&entry, false))
+            };
+            look
+        })
+        .zip(keys.iter().map(|key| routes.shard(SlotId::of_key(key))))
+        .map(|(look, owner)| (owner, look))
+        .collect();
+    core.coordinate(id, |hops| async move {
+        let digests = hops.on_each(looks).await;
+        encode(protocol, |reply| {
+            reply.array(digests.len());
+            digests.iter().for_each(|digest| reply.simple(&digest.to_string()));
+        })
+    });
+}
+
+fn object(core: &mut Core, id: SessionId, key: &[u8]) {
+    let (database, protocol) = settings(core, id);
+    let owner = core.shard.routes.shard(SlotId::of_key(key));
+    let key = key.to_vec();
+    core.coordinate(id, |hops| async move {
+        let line = hops.on(owner, move |shard| describe(shard, database, &key)).await;
+        encode(protocol, |reply| match line {
+            Some(line) => reply.simple(&line),
+            None => reply.error_bytes(CommandError::NO_SUCH_KEY.as_bytes()),
+        })
+    });
+}
+
+/// What DEBUG OBJECT tells, in the form that Redis' tests read.
+fn describe(shard: &Shard, database: DatabaseId, key: &[u8]) -> Option<String> {
+    let entry = shard.keyspace.peek(database, &shard.keyspace.key(key))?;
+    let idle_s = idle_seconds(entry.access(), shard.keyspace.now_ms());
+    Some(format!(
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle_s}",
+        std::ptr::from_ref(&*entry),
+        entry.encoding().name(),
+        serialized_bytes(&entry.content()),
+        entry.access(),
+    ))
+}
+
+/// How long a string is in an RDB file that is not compressed.
+fn serialized_bytes(content: &Content<'_>) -> usize {
+    match content {
+        Content::Integer(value) if i8::try_from(*value).is_ok() => 2,
+        Content::Integer(value) if i16::try_from(*value).is_ok() => 3,
+        Content::Integer(value) if i32::try_from(*value).is_ok() => 5,
+        Content::Integer(value) => 1 + value.to_string().len(),
+        Content::Bytes(bytes) => match bytes.len() {
+            len @ 0..64 => 1 + len,
+            len @ 64..16_384 => 2 + len,
+            len => 5 + len,
+        },
+    }
+}
+
+/// Makes those of the keys that are this shard's and not there yet.
+fn populate(
+    shard: &mut Shard,
+    database: DatabaseId,
+    count: u64,
+    prefix: &[u8],
+    value_bytes: Option<usize>,
+) {
+    for number in 0..count {
+        let key = [prefix, b":", number.to_string().as_bytes()].concat();
+        if shard.routes.shard(SlotId::of_key(&key)) != shard.id {
+            continue;
+        }
+        let key: Key<'_> = shard.keyspace.key(&key);
+        if shard.keyspace.peek(database, &key).is_some() {
+            continue;
+        }
+        let mut value = format!("value:{number}").into_bytes();
+        if let Some(bytes) = value_bytes {
+            value.resize(bytes, 0);
+        }
+        let effect = Effect::SetString { value: &value, expire_at_ms: None, changed: false };
+        shard.keyspace.edit(database, &key).commit(effect);
+    }
+}

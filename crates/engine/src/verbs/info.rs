@@ -1,0 +1,406 @@
+//! INFO: how the server is, section by section, gathered from all shards.
+//!
+//! A section is a row of [`SECTIONS`]; what it tells are lines `field:value` in Redis' names.
+
+use std::fmt::{Display, Write as _};
+
+use basalt_commands::Outcome;
+use basalt_commands::config::Config;
+use basalt_commands::requests::parse_info;
+use basalt_keyspace::{DatabaseFacts, DatabaseId, KeyspaceStats};
+
+use super::{REDIS_VERSION, VERSION, encode, everywhere, settings};
+use crate::core::Core;
+use crate::rates::Rate;
+use crate::session::SessionId;
+use crate::shard::{Pause, Shard};
+use crate::stats::ShardStats;
+use crate::world::{Now, ProcessFacts, World};
+
+/// What one shard tells.
+struct ShardFacts {
+    stats: ShardStats,
+    keyspace: KeyspaceStats,
+    databases: Vec<DatabaseFacts>,
+    rate: Rate,
+    sessions: usize,
+    held_sessions: usize,
+    longest_input: usize,
+    longest_output: usize,
+    /// Of all data.
+    data_bytes: usize,
+    /// Of data and sessions.
+    used_bytes: usize,
+    used_bytes_peak: usize,
+    waits_for_free: bool,
+}
+
+impl ShardFacts {
+    fn of(shard: &mut Shard) -> Self {
+        let used_bytes = shard.used_bytes();
+        let databases = (0..shard.keyspace.database_count() as u16)
+            .map(|index| shard.keyspace.facts(DatabaseId(index)))
+            .collect();
+        let sessions = || shard.sessions.iter();
+        Self {
+            stats: shard.stats.clone(),
+            keyspace: shard.keyspace.stats,
+            databases,
+            rate: shard.rates.now(&shard.stats, shard.now.monotonic_us),
+            sessions: shard.sessions.len(),
+            held_sessions: sessions().filter(|session| session.is_held).count(),
+            longest_input: sessions().map(|session| session.input.len()).max().unwrap_or(0),
+            longest_output: sessions().map(|session| session.output_bytes()).max().unwrap_or(0),
+            data_bytes: shard.keyspace.used_bytes(),
+            used_bytes,
+            used_bytes_peak: shard.used_bytes_peak,
+            waits_for_free: shard.keyspace.has_graves(),
+        }
+    }
+}
+
+/// What all sections are written from.
+struct Facts {
+    shards: Vec<ShardFacts>,
+    /// Counters of all shards together.
+    stats: ShardStats,
+    process: ProcessFacts,
+    config: std::sync::Arc<Config>,
+    pause: Option<Pause>,
+    now: Now,
+}
+
+impl Facts {
+    fn sum(&self, of: impl Fn(&ShardFacts) -> usize) -> usize {
+        self.shards.iter().map(of).sum()
+    }
+
+    fn max(&self, of: impl Fn(&ShardFacts) -> usize) -> usize {
+        self.shards.iter().map(of).max().unwrap_or(0)
+    }
+
+    fn keyspace(&self, of: impl Fn(&KeyspaceStats) -> u64) -> u64 {
+        self.shards.iter().map(|shard| of(&shard.keyspace)).sum()
+    }
+
+    fn rate(&self, of: impl Fn(&Rate) -> f64) -> f64 {
+        self.shards.iter().map(|shard| of(&shard.rate)).sum()
+    }
+
+    fn database(&self, index: usize) -> DatabaseFacts {
+        self.shards.iter().fold(DatabaseFacts::default(), |all, shard| DatabaseFacts {
+            keys: all.keys + shard.databases[index].keys,
+            expiring: all.expiring + shard.databases[index].expiring,
+        })
+    }
+}
+
+/// Lines under a title.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, field: &str, value: impl Display) {
+        let _ = write!(self.0, "{field}:{value}\r\n");
+    }
+
+    /// Bytes, and the same for people.
+    fn add_bytes(&mut self, field: &str, bytes: u64) {
+        self.add(field, bytes);
+        self.add(&format!("{field}_human"), human(bytes));
+    }
+}
+
+/// Bytes as Redis writes them for people.
+fn human(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["K", "M", "G", "T", "P"];
+    if bytes < 1024 {
+        return format!("{bytes}B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.2}{}", UNITS[unit])
+}
+
+fn percent(part: usize, whole: usize) -> String {
+    format!("{:.2}%", if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 })
+}
+
+struct Section {
+    title: &'static str,
+    write: fn(&Facts, &mut Lines),
+}
+
+/// All sections, in their order.
+const SECTIONS: &[Section] = &[
+    Section { title: "Server", write: server },
+    Section { title: "Clients", write: clients },
+    Section { title: "Memory", write: memory },
+    Section { title: "Persistence", write: persistence },
+    Section { title: "Stats", write: stats },
+    Section { title: "Replication", write: replication },
+    Section { title: "CPU", write: cpu },
+    Section { title: "Modules", write: |_, _| {} },
+    Section { title: "Errorstats", write: errorstats },
+    Section { title: "Cluster", write: |_, lines| lines.add("cluster_enabled", 0) },
+    Section { title: "Keyspace", write: keyspace },
+];
+
+pub(super) fn info(
+    core: &mut Core,
+    world: &mut dyn World,
+    id: SessionId,
+    args: &[&[u8]],
+) -> Outcome {
+    let request = parse_info(args);
+    let (_, protocol) = settings(core, id);
+    let shard = &core.shard;
+    let mut facts = Facts {
+        shards: Vec::new(),
+        stats: ShardStats::default(),
+        process: world.process(),
+        config: shard.config.clone(),
+        pause: shard.pause(),
+        now: shard.now,
+    };
+    let routes = shard.routes.clone();
+    core.coordinate(id, |hops| async move {
+        facts.shards = everywhere(&hops, &routes, ShardFacts::of).await;
+        facts.shards.iter().for_each(|shard| facts.stats.absorb(&shard.stats));
+        let wanted = |section: &&Section| request.wants(&section.title.to_lowercase(), true);
+        let texts: Vec<String> = SECTIONS
+            .iter()
+            .filter(wanted)
+            .map(|section| {
+                let mut lines = Lines(format!("# {}\r\n", section.title));
+                (section.write)(&facts, &mut lines);
+                lines.0
+            })
+            .collect();
+        let text = texts.join("\r\n");
+        encode(protocol, |reply| reply.verbatim("txt", text.as_bytes()))
+    });
+    Ok(())
+}
+
+fn server(facts: &Facts, lines: &mut Lines) {
+    let process = &facts.process;
+    lines.add("redis_version", REDIS_VERSION);
+    lines.add("server_name", "basalt");
+    lines.add("basalt_version", VERSION);
+    lines.add("redis_git_sha1", "00000000");
+    lines.add("redis_git_dirty", 0);
+    lines.add("redis_build_id", 0);
+    lines.add("redis_mode", "standalone");
+    lines.add("os", &process.os);
+    lines.add("arch_bits", usize::BITS);
+    lines.add("multiplexing_api", "io_uring");
+    lines.add("process_id", process.pid);
+    lines.add("process_supervised", "no");
+    lines.add("run_id", &process.run_id);
+    lines.add("tcp_port", process.tcp_port);
+    lines.add("server_time_usec", facts.now.unix_ms * 1000);
+    lines.add("uptime_in_seconds", process.uptime_s);
+    lines.add("uptime_in_days", process.uptime_s / 86_400);
+    lines.add("hz", facts.config.hz);
+    lines.add("configured_hz", facts.config.hz);
+    lines.add("lru_clock", facts.now.unix_ms / 1000 & 0x00FF_FFFF);
+    lines.add("executable", &process.executable);
+    lines.add("config_file", &process.config_file);
+    lines.add("io_threads_active", 0);
+    lines.add("shards", facts.shards.len());
+}
+
+fn clients(facts: &Facts, lines: &mut Lines) {
+    let held = facts.sum(|shard| shard.held_sessions);
+    lines.add("connected_clients", facts.sum(|shard| shard.sessions));
+    lines.add("cluster_connections", 0);
+    lines.add("maxclients", facts.config.maxclients);
+    lines.add("client_recent_max_input_buffer", facts.max(|shard| shard.longest_input));
+    lines.add("client_recent_max_output_buffer", facts.max(|shard| shard.longest_output));
+    lines.add("blocked_clients", held);
+    lines.add("tracking_clients", 0);
+    lines.add("pubsub_clients", 0);
+    lines.add("watching_clients", 0);
+    lines.add("clients_in_timeout_table", 0);
+    lines.add("total_watched_keys", 0);
+    lines.add("total_blocking_keys", 0);
+    lines.add("total_blocking_keys_on_nokey", 0);
+    let (reason, actions, left_us) = match facts.pause {
+        None => ("none", "none", 0),
+        Some(pause) => (
+            "client_pause",
+            if pause.writes_only { "write" } else { "all" },
+            pause.until_us.saturating_sub(facts.now.monotonic_us),
+        ),
+    };
+    lines.add("paused_reason", reason);
+    lines.add("paused_actions", actions);
+    lines.add("paused_timeout_milliseconds", left_us / 1000);
+}
+
+fn memory(facts: &Facts, lines: &mut Lines) {
+    let process = &facts.process;
+    let used = facts.sum(|shard| shard.used_bytes);
+    let data = facts.sum(|shard| shard.data_bytes);
+    let peak = facts.sum(|shard| shard.used_bytes_peak);
+    let overhead = used - data;
+    lines.add_bytes("used_memory", used as u64);
+    lines.add_bytes("used_memory_rss", process.rss_bytes);
+    lines.add_bytes("used_memory_peak", peak as u64);
+    lines.add("used_memory_peak_perc", percent(used, peak));
+    lines.add("used_memory_overhead", overhead);
+    lines.add("used_memory_startup", 0);
+    lines.add("used_memory_dataset", data);
+    lines.add("used_memory_dataset_perc", percent(data, used));
+    lines.add_bytes("total_system_memory", process.system_memory_bytes);
+    lines.add_bytes("used_memory_lua", 0);
+    lines.add_bytes("used_memory_scripts", 0);
+    lines.add("number_of_cached_scripts", 0);
+    lines.add_bytes("maxmemory", facts.config.maxmemory);
+    let policy = facts.config.get(&[b"maxmemory-policy"]);
+    let policy = policy.first().map(|(_, value)| String::from_utf8_lossy(value));
+    lines.add("maxmemory_policy", policy.unwrap_or_default());
+    let rss = process.rss_bytes;
+    let ratio = if used == 0 { 0.0 } else { rss as f64 / used as f64 };
+    lines.add("mem_fragmentation_ratio", format_args!("{ratio:.2}"));
+    lines.add("mem_fragmentation_bytes", rss as i64 - used as i64);
+    lines.add("mem_not_counted_for_evict", 0);
+    lines.add("mem_replication_backlog", 0);
+    lines.add("mem_total_replication_buffers", 0);
+    lines.add("mem_clients_slaves", 0);
+    lines.add("mem_clients_normal", overhead);
+    lines.add("mem_cluster_links", 0);
+    lines.add("mem_aof_buffer", 0);
+    lines.add("mem_allocator", "mimalloc");
+    lines.add("active_defrag_running", 0);
+    let waiting = facts.shards.iter().filter(|shard| shard.waits_for_free).count();
+    lines.add("lazyfree_pending_objects", waiting);
+    lines.add("lazyfreed_objects", 0);
+}
+
+fn persistence(facts: &Facts, lines: &mut Lines) {
+    lines.add("loading", 0);
+    lines.add("async_loading", 0);
+    lines.add("rdb_changes_since_last_save", facts.keyspace(|stats| stats.changes));
+    lines.add("rdb_bgsave_in_progress", 0);
+    lines.add("rdb_last_save_time", facts.now.unix_ms / 1000 - facts.process.uptime_s);
+    lines.add("rdb_last_bgsave_status", "ok");
+    lines.add("rdb_last_bgsave_time_sec", -1);
+    lines.add("rdb_current_bgsave_time_sec", -1);
+    lines.add("rdb_saves", 0);
+    lines.add("aof_enabled", 0);
+    lines.add("aof_rewrite_in_progress", 0);
+    lines.add("aof_rewrite_scheduled", 0);
+    lines.add("aof_last_rewrite_time_sec", -1);
+    lines.add("aof_current_rewrite_time_sec", -1);
+    lines.add("aof_last_bgrewrite_status", "ok");
+    lines.add("aof_last_write_status", "ok");
+}
+
+fn stats(facts: &Facts, lines: &mut Lines) {
+    let stats = &facts.stats;
+    let kilobytes = |bytes: f64| format!("{:.2}", bytes / 1024.0);
+    lines.add("total_connections_received", stats.connections);
+    lines.add("total_commands_processed", stats.commands);
+    let commands_per_s = facts.rate(|rate| rate.commands).round();
+    lines.add("instantaneous_ops_per_sec", commands_per_s as u64);
+    lines.add("total_net_input_bytes", stats.bytes_in);
+    lines.add("total_net_output_bytes", stats.bytes_out);
+    lines.add("total_net_repl_input_bytes", 0);
+    lines.add("total_net_repl_output_bytes", 0);
+    lines.add("instantaneous_input_kbps", kilobytes(facts.rate(|rate| rate.bytes_in)));
+    lines.add("instantaneous_output_kbps", kilobytes(facts.rate(|rate| rate.bytes_out)));
+    lines.add("rejected_connections", facts.process.refused_connections);
+    lines.add("sync_full", 0);
+    lines.add("sync_partial_ok", 0);
+    lines.add("sync_partial_err", 0);
+    lines.add("expired_keys", facts.keyspace(|stats| stats.expired));
+    lines.add("expired_stale_perc", "0.00");
+    lines.add("expired_time_cap_reached_count", 0);
+    lines.add("evicted_keys", facts.keyspace(|stats| stats.evicted));
+    lines.add("evicted_clients", 0);
+    lines.add("keyspace_hits", facts.keyspace(|stats| stats.hits));
+    lines.add("keyspace_misses", facts.keyspace(|stats| stats.misses));
+    lines.add("pubsub_channels", 0);
+    lines.add("pubsub_patterns", 0);
+    lines.add("pubsubshard_channels", 0);
+    lines.add("latest_fork_usec", 0);
+    lines.add("total_forks", 0);
+    lines.add("migrate_cached_sockets", 0);
+    lines.add("tracking_total_keys", 0);
+    lines.add("tracking_total_items", 0);
+    lines.add("tracking_total_prefixes", 0);
+    lines.add("unexpected_error_replies", 0);
+    lines.add("total_error_replies", stats.error_replies);
+    let over_query = stats.query_limit_disconnections;
+    lines.add("client_query_buffer_limit_disconnections", over_query);
+    let over_output = stats.output_limit_disconnections;
+    lines.add("client_output_buffer_limit_disconnections", over_output);
+    lines.add("loop_turn_max_us", facts.process.loop_turn_max_us);
+    lines.add("expiry_lag_max_ms", stats.expiry_lag_max_ms);
+    lines.add("shard_messages", stats.messages_out);
+    lines.add("commands_from_other_shards", stats.commands_from_others);
+}
+
+/// Nothing is replicated yet, so the history of the data is the process'.
+fn replication(facts: &Facts, lines: &mut Lines) {
+    lines.add("role", "master");
+    lines.add("connected_slaves", 0);
+    lines.add("master_failover_state", "no-failover");
+    lines.add("master_replid", &facts.process.run_id);
+    lines.add("master_replid2", "0".repeat(40));
+    lines.add("master_repl_offset", 0);
+    lines.add("second_repl_offset", -1);
+    lines.add("repl_backlog_active", 0);
+    lines.add("repl_backlog_size", 0);
+    lines.add("repl_backlog_first_byte_offset", 0);
+    lines.add("repl_backlog_histlen", 0);
+}
+
+fn cpu(facts: &Facts, lines: &mut Lines) {
+    lines.add("used_cpu_sys", format_args!("{:.6}", facts.process.cpu_system_s));
+    lines.add("used_cpu_user", format_args!("{:.6}", facts.process.cpu_user_s));
+    lines.add("used_cpu_sys_children", "0.000000");
+    lines.add("used_cpu_user_children", "0.000000");
+}
+
+fn errorstats(facts: &Facts, lines: &mut Lines) {
+    for (kind, count) in &facts.stats.errors {
+        lines.add(&format!("errorstat_{kind}"), format_args!("count={count}"));
+    }
+}
+
+fn keyspace(facts: &Facts, lines: &mut Lines) {
+    let count = facts.shards.first().map_or(0, |shard| shard.databases.len());
+    for index in 0..count {
+        let DatabaseFacts { keys, expiring } = facts.database(index);
+        if keys > 0 {
+            let value = format!("keys={keys},expires={expiring},avg_ttl=0");
+            lines.add(&format!("db{index}"), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_for_people() {
+        for (bytes, shown) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1.00K"),
+            (1_016_168, "992.35K"),
+            (25_276_510_208, "23.54G"),
+            (u64::MAX, "16384.00P"),
+        ] {
+            assert_eq!(human(bytes), shown);
+        }
+    }
+}
