@@ -1,65 +1,189 @@
-//! Blocks: the memory that entries live in.
+//! Blocks: the memory that entries and tables' cells live in.
 //!
-//! One door to the allocator, so that the books know each block's true size (the allocator's class, not
-//! the wish) and so that the allocator can be changed in one place.
+//! ```text
+//! up to 512 bytes    a block of its class in a span of 64 KiB     steps of 8, 16, 32 bytes
+//! up to 64 KiB       a run of lines                               steps of 64 bytes
+//! larger             the system's allocator                       steps of 4 KiB
+//! ```
 //!
-//! Not here: what the bytes of a block mean (`entry`).
+//! Spans and lines are cut from chunks of 2 MiB that belong to the pool of one thread (`pool`). A block
+//! has no header: whoever gives it back says how large it is. It may be given back on any thread.
+//!
+//! The books count a block by [`block_bytes`], which is the memory it takes to the byte.
+//!
+//! Not here: what the bytes of a block mean (`entry`, `table`).
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error, realloc};
 use std::ptr::NonNull;
 
-/// Blocks start at multiples of this, which leaves their address' low bits zero.
-const BLOCK_ALIGN: usize = 8;
+mod chunk;
+mod lines;
+mod pool;
+#[cfg(test)]
+mod tests;
 
-/// The bytes that a block of `bytes` really takes: steps of 8 up to 64, then four steps to a doubling,
-/// which are the classes of the allocator that the server is built with.
+pub(crate) use chunk::LINE_BYTES;
+use chunk::UNIT_BYTES;
+pub use pool::{PoolFacts, pool_facts};
+
+/// The largest block of a class; beyond, a line is as fine a step as a class would be.
+const SMALL_BYTES_MAX: usize = 512;
+
+/// The largest block of the pool.
+const POOLED_BYTES_MAX: usize = UNIT_BYTES;
+
+/// What blocks beyond that are rounded up to: the system hands out pages.
+const PAGE_BYTES: usize = 4096;
+
+const CLASSES: usize = 32;
+
+/// The block sizes of the classes: steps of 8 up to 128, then eight steps to a doubling.
+const CLASS_BYTES: [usize; CLASSES] = {
+    let mut sizes = [0; CLASSES];
+    let (mut class, mut bytes) = (0, 0);
+    while class < CLASSES {
+        bytes += match bytes {
+            0..128 => 8,
+            128..256 => 16,
+            _ => 32,
+        };
+        sizes[class] = bytes;
+        class += 1;
+    }
+    assert!(bytes == SMALL_BYTES_MAX, "the last class is the largest");
+    sizes
+};
+
+/// The class of a size, by its number of 8-byte words.
+const CLASS_OF_WORDS: [u8; SMALL_BYTES_MAX / 8 + 1] = {
+    let mut classes = [0; SMALL_BYTES_MAX / 8 + 1];
+    let (mut class, mut words) = (0, 0);
+    while words < classes.len() {
+        if words * 8 > CLASS_BYTES[class] {
+            class += 1;
+        }
+        classes[words] = class as u8;
+        words += 1;
+    }
+    classes
+};
+
+/// The smallest class for a size of at most [`SMALL_BYTES_MAX`].
+#[inline]
+const fn class_of(bytes: usize) -> usize {
+    CLASS_OF_WORDS[bytes.div_ceil(8)] as usize
+}
+
+/// The bytes that a block of `bytes` really takes.
 #[inline]
 pub const fn block_bytes(bytes: usize) -> usize {
-    if bytes <= 64 {
-        return (bytes + 7) & !7;
-    }
-    let step = 1 << ((usize::BITS - 1 - (bytes - 1).leading_zeros()) - 2);
+    let step = match bytes {
+        0..=128 => 8,
+        129..=256 => 16,
+        257..=SMALL_BYTES_MAX => 32,
+        _ if bytes <= POOLED_BYTES_MAX => LINE_BYTES,
+        _ => PAGE_BYTES,
+    };
     (bytes + step - 1) & !(step - 1)
 }
 
-/// A new block of at least `bytes` bytes (more than none), its content undefined.
+/// A new block of at least `bytes` bytes (more than none), its content undefined, its address a multiple
+/// of 8.
 #[inline]
 pub(crate) fn allocate(bytes: usize) -> NonNull<u8> {
     debug_assert!(bytes > 0, "a block holds something");
-    let layout = layout(bytes);
-    // SAFETY: the layout has a size above zero.
-    let pointer = unsafe { alloc(layout) };
-    NonNull::new(pointer).unwrap_or_else(|| handle_alloc_error(layout))
+    if bytes <= SMALL_BYTES_MAX {
+        pool::take_small(class_of(bytes))
+    } else if bytes <= POOLED_BYTES_MAX {
+        pool::take_lines(bytes.div_ceil(LINE_BYTES))
+    } else {
+        // SAFETY: the layout has a size above zero.
+        unsafe { or_end(alloc(system_layout(bytes)), bytes) }
+    }
 }
 
 /// Gives a block back.
 ///
 /// # Safety
-/// `block` came from [`allocate`] with a size of the same class as `bytes`, and nobody uses it any more.
+/// `block` came from [`allocate`] with a size of which [`block_bytes`] makes the same as of `bytes`, and
+/// nobody uses it any more.
 #[inline]
 pub(crate) unsafe fn release(block: NonNull<u8>, bytes: usize) {
-    // SAFETY: the caller vouches for the block; the class makes the layouts equal.
-    unsafe { dealloc(block.as_ptr(), layout(bytes)) };
-}
-
-#[inline]
-fn layout(bytes: usize) -> Layout {
-    Layout::from_size_align(block_bytes(bytes), BLOCK_ALIGN).expect("a block is below isize::MAX")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn classes_step_as_described() {
-        let classes: Vec<usize> = [1, 8, 9, 40, 57, 64, 65, 81, 122, 128, 129, 161, 640, 641, 4097]
-            .map(block_bytes)
-            .into();
-        assert_eq!(classes, [8, 8, 16, 40, 64, 64, 80, 96, 128, 128, 160, 192, 640, 768, 5120]);
-        for bytes in 1..100_000 {
-            let class = block_bytes(bytes);
-            assert!(class >= bytes && block_bytes(class) == class);
+    // SAFETY: the caller vouches for the block, and equal sizes take the same way as in `allocate`.
+    unsafe {
+        if bytes <= SMALL_BYTES_MAX {
+            pool::give_small(block);
+        } else if bytes <= POOLED_BYTES_MAX {
+            pool::give_lines(block, bytes.div_ceil(LINE_BYTES));
+        } else {
+            dealloc(block.as_ptr(), system_layout(bytes));
         }
     }
+}
+
+/// New zeroed lines of 64 bytes, at least one, at an address that is a multiple of that.
+pub(crate) fn allocate_zeroed_lines(count: usize) -> NonNull<u8> {
+    debug_assert!(count > 0, "an array holds something");
+    let bytes = count * LINE_BYTES;
+    if bytes <= POOLED_BYTES_MAX {
+        let lines = pool::take_lines(count);
+        // SAFETY: the run is this long and nobody else's.
+        unsafe { lines.write_bytes(0, bytes) };
+        lines
+    } else {
+        // SAFETY: the layout has a size above zero.
+        unsafe { or_end(alloc_zeroed(system_layout(bytes)), bytes) }
+    }
+}
+
+/// Gives lines back.
+///
+/// # Safety
+/// `lines` came from [`allocate_zeroed_lines`] or [`shrink_lines`] with this count, and nobody uses them
+/// any more.
+pub(crate) unsafe fn release_lines(lines: NonNull<u8>, count: usize) {
+    let bytes = count * LINE_BYTES;
+    // SAFETY: the caller vouches for the lines; their count decides the way as it did before.
+    unsafe {
+        if bytes <= POOLED_BYTES_MAX {
+            pool::give_lines(lines, count);
+        } else {
+            dealloc(lines.as_ptr(), system_layout(bytes));
+        }
+    }
+}
+
+/// Gives all but the first `kept` lines back, of which there is at least one; returns where they are now.
+///
+/// # Safety
+/// As for [`release_lines`]; `kept` is not above `count`.
+pub(crate) unsafe fn shrink_lines(lines: NonNull<u8>, count: usize, kept: usize) -> NonNull<u8> {
+    debug_assert!(kept > 0 && kept <= count, "some lines are kept");
+    let (bytes, kept_bytes) = (count * LINE_BYTES, kept * LINE_BYTES);
+    // SAFETY: the caller vouches for the lines. Part of a run may be given back; of what the system gave,
+    // either the block is made shorter or a run takes its place.
+    unsafe {
+        if bytes <= POOLED_BYTES_MAX {
+            if kept < count {
+                pool::give_lines(lines.add(kept_bytes), count - kept);
+            }
+            return lines;
+        }
+        if kept_bytes > POOLED_BYTES_MAX {
+            let size = block_bytes(kept_bytes);
+            return or_end(realloc(lines.as_ptr(), system_layout(bytes), size), size);
+        }
+        let moved = pool::take_lines(kept);
+        moved.copy_from_nonoverlapping(lines, kept_bytes);
+        dealloc(lines.as_ptr(), system_layout(bytes));
+        moved
+    }
+}
+
+fn system_layout(bytes: usize) -> Layout {
+    Layout::from_size_align(block_bytes(bytes), LINE_BYTES).expect("a block is below isize::MAX")
+}
+
+fn or_end(block: *mut u8, bytes: usize) -> NonNull<u8> {
+    NonNull::new(block).unwrap_or_else(|| handle_alloc_error(system_layout(bytes)))
 }

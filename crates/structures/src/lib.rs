@@ -15,8 +15,9 @@ mod prefetch;
 mod table;
 mod wheel;
 
-pub use block::block_bytes;
+pub use block::{PoolFacts, block_bytes, pool_facts};
 pub use entry::{Content, ENTRY_PART_BYTES_MAX, Encoding, Entry};
 pub use hash::KeyHasher;
+pub use prefetch::prefetch_ref;
 pub use table::{EntryMut, EntryRef, Place, TAGS, Table};
 pub use wheel::{Backlog, Fate, Resolve, Wheel};

@@ -16,17 +16,19 @@
 //!
 //! Not here: the block's content (`entry`), which slot a key belongs to (`keyspace`).
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
+use crate::block;
 use crate::entry::Entry;
 use crate::hash::KeyHasher;
 use crate::prefetch::prefetch;
 
 const BUCKET_CELLS: usize = 8;
-const BUCKET_BYTES: usize = 64;
+const BUCKET_BYTES: usize = size_of::<Bucket>();
+
+const _: () = assert!(BUCKET_BYTES == block::LINE_BYTES, "a bucket is a line");
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
 const TAG_SHIFT: u32 = 48;
 
@@ -119,13 +121,28 @@ const fn capacity(bucket_count: usize) -> usize {
     cells - cells * 3 / 32
 }
 
-/// The next larger table: single steps while small, then four steps to a doubling, so that cells are
-/// never far from full; these are also the allocator's classes.
+/// The next larger table: eight steps to a doubling, so that cells are never far from full.
 const fn larger(bucket_count: usize) -> usize {
-    if bucket_count < 8 {
+    if bucket_count < 16 {
         return bucket_count + 1;
     }
-    bucket_count + (1 << (bucket_count.ilog2() - 2))
+    bucket_count + (1 << (bucket_count.ilog2() - 3))
+}
+
+/// Whether two keys are equal; short ones without a call.
+#[inline]
+fn same_bytes(one: &[u8], other: &[u8]) -> bool {
+    const SHORT: usize = 32;
+    if one.len() != other.len() {
+        return false;
+    }
+    if one.len() > SHORT {
+        return one == other;
+    }
+    let (words, rest) = one.as_chunks::<8>();
+    let (other_words, other_rest) = other.as_chunks::<8>();
+    words.iter().zip(other_words).all(|(a, b)| a == b)
+        && rest.iter().zip(other_rest).all(|(a, b)| a == b)
 }
 
 #[inline]
@@ -228,7 +245,7 @@ impl Table {
                 let cell = hits.trailing_zeros() as usize;
                 hits &= hits - 1;
                 let place = Place((index * BUCKET_CELLS + cell) as u32);
-                if bucket[cell] != 0 && self.entry(place).key() == key {
+                if bucket[cell] != 0 && same_bytes(self.entry(place).key(), key) {
                     return Some(place);
                 }
             }
@@ -377,11 +394,8 @@ impl Table {
         let next = Self { bucket_count: bucket_count as u32, ..Self::new() };
         let mut next = ManuallyDrop::new(next);
         if bucket_count > 0 {
-            let layout = cells_layout(bucket_count);
-            // SAFETY: the layout's size is above zero. Zeroed cells are empty cells.
-            let pointer = unsafe { alloc_zeroed(layout) };
-            next.buckets =
-                NonNull::new(pointer.cast()).unwrap_or_else(|| handle_alloc_error(layout));
+            // Zeroed cells are empty cells.
+            next.buckets = block::allocate_zeroed_lines(bucket_count).cast();
         }
         for bucket in self.buckets() {
             for &word in bucket.iter().filter(|&&word| word != 0) {
@@ -395,9 +409,8 @@ impl Table {
 
     fn release_cells(&mut self) {
         if self.bucket_count > 0 {
-            let layout = cells_layout(self.bucket_count as usize);
-            // SAFETY: the cells were allocated with this layout; the count says they are still ours.
-            unsafe { dealloc(self.buckets.as_ptr().cast(), layout) };
+            // SAFETY: the buckets are lines that were allocated; the count says they are still ours.
+            unsafe { block::release_lines(self.buckets.cast(), self.bucket_count as usize) };
             self.bucket_count = 0;
             self.buckets = NonNull::dangling();
         }
@@ -537,13 +550,11 @@ impl Table {
 
     /// Gives back all buckets but the first `live`; the others are empty.
     fn keep_first_buckets(&mut self, live: usize) {
-        let layout = cells_layout(self.bucket_count as usize);
-        // SAFETY: the cells were allocated with `layout`; the new size is above zero, because entries
-        // are left and lie in the live buckets.
-        let pointer = unsafe {
-            std::alloc::realloc(self.buckets.as_ptr().cast(), layout, live * BUCKET_BYTES)
-        };
-        self.buckets = NonNull::new(pointer.cast()).unwrap_or_else(|| handle_alloc_error(layout));
+        let buckets = self.buckets.cast();
+        // SAFETY: the buckets are lines that were allocated. Some are kept, because entries are left,
+        // which lie in the live ones.
+        let kept = unsafe { block::shrink_lines(buckets, self.bucket_count as usize, live) };
+        self.buckets = kept.cast();
         self.bucket_count = live as u32;
     }
 
@@ -594,11 +605,6 @@ fn put(buckets: &mut [Bucket], hash: u64, word: u64) -> Place {
             index = 0;
         }
     }
-}
-
-fn cells_layout(bucket_count: usize) -> Layout {
-    Layout::from_size_align(bucket_count * BUCKET_BYTES, BUCKET_BYTES)
-        .expect("a table is below isize::MAX")
 }
 
 impl Drop for Table {

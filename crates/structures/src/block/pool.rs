@@ -1,0 +1,396 @@
+//! Pool: one thread's chunks, and who gets which part of them.
+//!
+//! Every thread has a pool of its own, so taking and giving back is plain code without a lock. A block
+//! that is given back on another thread goes on a stack of its owner's pool (`strays`), which the owner
+//! works through when it next runs out of something. When a thread ends, its pool waits for the next
+//! thread that needs one.
+//!
+//! Chunks of which nothing is in use go back to the system, but for one.
+//!
+//! Not here: runs of lines (`lines`), what lies where in a chunk (`chunk`).
+
+use std::cell::{Cell, UnsafeCell};
+use std::ptr::{NonNull, null, null_mut};
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::chunk::{CHUNK_BYTES, Chunk, FreeBlock, LINE_BYTES, Span, UNIT_BYTES, UNIT_LINES};
+use super::lines::Lines;
+use super::{CLASS_BYTES, CLASSES};
+
+/// Pools that have so much ask for huge pages: what is in use of the newest chunk hardly matters then,
+/// while a small pool would take 2 MiB for a few bytes.
+const HUGE_PAGES_FROM_BYTES: usize = 16 << 20;
+
+/// How much memory a thread's pool has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolFacts {
+    /// What it has from the system.
+    pub mapped_bytes: usize,
+    /// What its blocks take that are in use, as [`block_bytes`](super::block_bytes) counts them.
+    pub in_use_bytes: usize,
+}
+
+/// One thread's memory. Only `strays` may be touched by other threads.
+pub(super) struct Pool {
+    strays: AtomicPtr<Stray>,
+    /// Per class, the spans that may have room; the first one serves.
+    spans: [Cell<*mut Span>; CLASSES],
+    lines: UnsafeCell<Lines>,
+    mapped_bytes: Cell<usize>,
+    in_use_bytes: Cell<usize>,
+}
+
+/// A block that was given back on another thread than its owner's. In a span its first 8 bytes are all
+/// there is.
+#[repr(C)]
+struct Stray {
+    next: *mut Self,
+    line_count: usize,
+}
+
+thread_local! {
+    static OWN: Cell<*const Pool> = const { Cell::new(null()) };
+    static TENANCY: Tenancy = const { Tenancy };
+}
+
+/// A pool between two threads.
+struct Vacant(NonNull<Pool>);
+
+// SAFETY: a vacant pool belongs to whoever takes it out of the list.
+unsafe impl Send for Vacant {}
+
+static VACANT: Mutex<Vec<Vacant>> = Mutex::new(Vec::new());
+
+/// Leaves the thread's pool to others when the thread ends.
+struct Tenancy;
+
+impl Drop for Tenancy {
+    fn drop(&mut self) {
+        if let Some(pool) = NonNull::new(OWN.replace(null()).cast_mut()) {
+            VACANT.lock().unwrap_or_else(PoisonError::into_inner).push(Vacant(pool));
+        }
+    }
+}
+
+/// This thread's pool.
+#[inline]
+fn own() -> &'static Pool {
+    let pool = OWN.get();
+    // SAFETY: pools are never freed, and this one is this thread's until it ends.
+    unsafe { if pool.is_null() { move_in() } else { &*pool } }
+}
+
+#[cold]
+fn move_in() -> &'static Pool {
+    let vacant = VACANT.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let pool = match vacant {
+        Some(Vacant(pool)) => pool.as_ptr().cast_const(),
+        None => Box::into_raw(Box::new(Pool::new())).cast_const(),
+    };
+    OWN.set(pool);
+    // While a thread's other destructors run this can fail: the pool then stays without a tenant.
+    let _ = TENANCY.try_with(|_| ());
+    // SAFETY: pools are never freed; nobody else has this one.
+    unsafe { &*pool }
+}
+
+/// Memory of this thread's pool.
+pub fn pool_facts() -> PoolFacts {
+    let pool = own();
+    pool.take_in_strays();
+    PoolFacts { mapped_bytes: pool.mapped_bytes.get(), in_use_bytes: pool.in_use_bytes.get() }
+}
+
+/// A block of a class.
+#[inline]
+pub(super) fn take_small(class: usize) -> NonNull<u8> {
+    own().take_small(class)
+}
+
+/// Gives a block of a class back.
+///
+/// # Safety
+/// The block came from [`take_small`], on any thread, and nobody uses it any more.
+#[inline]
+pub(super) unsafe fn give_small(block: NonNull<u8>) {
+    let chunk = Chunk::of(block.as_ptr());
+    // SAFETY: the block is in use, so its chunk is there; where the owner is this thread's, the pool is
+    // this thread's alone.
+    unsafe {
+        let owner = Chunk::owner(chunk);
+        if owner == OWN.get() {
+            (*owner).give_small(chunk, block);
+        } else {
+            block.cast::<Stray>().as_ptr().cast::<*mut Stray>().write(null_mut());
+            send_home(owner, block);
+        }
+    }
+}
+
+/// A run of at least one line.
+pub(super) fn take_lines(count: usize) -> NonNull<u8> {
+    let pool = own();
+    pool.in_use_bytes.set(pool.in_use_bytes.get() + count * LINE_BYTES);
+    pool.take(|lines| lines.take(count))
+}
+
+/// Gives lines back.
+///
+/// # Safety
+/// The lines are a part of what came from [`take_lines`], on any thread, and nobody uses them any more.
+pub(super) unsafe fn give_lines(lines: NonNull<u8>, count: usize) {
+    let chunk = Chunk::of(lines.as_ptr());
+    // SAFETY: as in `give_small`; a run has room for a stray's two words.
+    unsafe {
+        let owner = Chunk::owner(chunk);
+        if owner == OWN.get() {
+            (*owner).give_lines(lines, count);
+        } else {
+            let stray = Stray { next: null_mut(), line_count: count };
+            lines.cast::<Stray>().write(stray);
+            send_home(owner, lines);
+        }
+    }
+}
+
+/// Puts a block on its owner's stack.
+///
+/// # Safety
+/// The block is in use by nobody but the caller, and `owner` is its pool.
+#[cold]
+unsafe fn send_home(owner: *const Pool, block: NonNull<u8>) {
+    let stray = block.cast::<Stray>().as_ptr();
+    // SAFETY: pools are never freed, and this field is for all threads. The block is the caller's until
+    // the exchange succeeds, which makes what was written to it visible to the owner.
+    unsafe {
+        let strays = &(*owner).strays;
+        let mut first = strays.load(Ordering::Relaxed);
+        loop {
+            (&raw mut (*stray).next).write(first);
+            match strays.compare_exchange_weak(first, stray, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => first = now,
+            }
+        }
+    }
+}
+
+impl Pool {
+    const fn new() -> Self {
+        Self {
+            strays: AtomicPtr::new(null_mut()),
+            spans: [const { Cell::new(null_mut()) }; CLASSES],
+            lines: UnsafeCell::new(Lines::new()),
+            mapped_bytes: Cell::new(0),
+            in_use_bytes: Cell::new(0),
+        }
+    }
+
+    #[inline]
+    fn take_small(&self, class: usize) -> NonNull<u8> {
+        self.in_use_bytes.set(self.in_use_bytes.get() + CLASS_BYTES[class]);
+        let span = self.spans[class].get();
+        if !span.is_null() {
+            // SAFETY: listed spans are there, and blocks in their list are free.
+            unsafe {
+                if let Some(block) = NonNull::new((*span).free) {
+                    (*span).free = (*block.as_ptr()).next;
+                    (*span).used += 1;
+                    return block.cast();
+                }
+            }
+        }
+        self.take_fresh(class)
+    }
+
+    /// A block of a class whose serving span has no block that was given back.
+    #[inline(never)]
+    fn take_fresh(&self, class: usize) -> NonNull<u8> {
+        let bytes = CLASS_BYTES[class];
+        loop {
+            let span = self.spans[class].get();
+            if span.is_null() {
+                if !self.take_in_strays() {
+                    self.open_span(class);
+                }
+                continue;
+            }
+            // SAFETY: listed spans are there; fresh blocks lie within the unit and are nobody's.
+            unsafe {
+                if let Some(block) = NonNull::new((*span).free) {
+                    (*span).free = (*block.as_ptr()).next;
+                    (*span).used += 1;
+                    return block.cast();
+                }
+                let at = (*span).fresh as usize;
+                if at + bytes <= UNIT_BYTES {
+                    (*span).fresh = (at + bytes) as u32;
+                    (*span).used += 1;
+                    return NonNull::new_unchecked((*span).start.add(at));
+                }
+                self.unlist(span);
+            }
+        }
+    }
+
+    /// # Safety
+    /// The pool is this thread's, and owns the block, which nobody uses.
+    #[inline]
+    unsafe fn give_small(&self, chunk: *mut Chunk, block: NonNull<u8>) {
+        // SAFETY: a block of a class lies in an open span.
+        unsafe {
+            let span = Chunk::span_of(chunk, block.as_ptr());
+            debug_assert!((*span).is_open && (*span).used > 0, "the block is in use");
+            let block = block.cast::<FreeBlock>().as_ptr();
+            (*block).next = (*span).free;
+            (*span).free = block;
+            (*span).used -= 1;
+            let bytes = CLASS_BYTES[usize::from((*span).class)];
+            self.in_use_bytes.set(self.in_use_bytes.get() - bytes);
+            if (*span).used == 0 || !(*span).is_listed {
+                self.settle(span);
+            }
+        }
+    }
+
+    /// Lists a span that has room again, gives the unit of an empty one back.
+    ///
+    /// # Safety
+    /// The span is open, and this pool's.
+    #[cold]
+    unsafe fn settle(&self, span: *mut Span) {
+        // SAFETY: the caller vouches for the span; without blocks in use its unit is free lines.
+        unsafe {
+            if (*span).used > 0 {
+                self.list(span);
+                return;
+            }
+            if (*span).is_listed {
+                self.unlist(span);
+            }
+            (*span).is_open = false;
+            self.give(NonNull::new_unchecked((*span).start), UNIT_LINES);
+        }
+    }
+
+    fn open_span(&self, class: usize) {
+        let unit = self.take(Lines::take_unit);
+        let chunk = Chunk::of(unit.as_ptr());
+        // SAFETY: the unit is in use now, and its span describes nothing else.
+        unsafe {
+            let span = Chunk::span_of(chunk, unit.as_ptr());
+            span.write(Span {
+                free: null_mut(),
+                fresh: 0,
+                used: 0,
+                start: unit.as_ptr(),
+                next: null_mut(),
+                previous: null_mut(),
+                class: class as u8,
+                is_open: true,
+                is_listed: false,
+            });
+            self.list(span);
+        }
+    }
+
+    /// # Safety
+    /// The span is open, this pool's, and not listed.
+    unsafe fn list(&self, span: *mut Span) {
+        // SAFETY: the caller vouches for the span; listed ones are open.
+        unsafe {
+            let first = &self.spans[usize::from((*span).class)];
+            let next = first.get();
+            (*span).next = next;
+            (*span).previous = null_mut();
+            if !next.is_null() {
+                (*next).previous = span;
+            }
+            (*span).is_listed = true;
+            first.set(span);
+        }
+    }
+
+    /// # Safety
+    /// The span is open, this pool's, and listed.
+    unsafe fn unlist(&self, span: *mut Span) {
+        // SAFETY: the caller vouches for the span; its neighbours in the list are open.
+        unsafe {
+            let (next, previous) = ((*span).next, (*span).previous);
+            if !next.is_null() {
+                (*next).previous = previous;
+            }
+            if previous.is_null() {
+                self.spans[usize::from((*span).class)].set(next);
+            } else {
+                (*previous).next = next;
+            }
+            (*span).is_listed = false;
+        }
+    }
+
+    /// Lines that `find` takes, if need be from a new chunk.
+    fn take(&self, find: impl Fn(&mut Lines) -> Option<NonNull<u8>>) -> NonNull<u8> {
+        loop {
+            // SAFETY: the pool is this thread's, and `find` calls nothing that leads back here.
+            if let Some(lines) = find(unsafe { &mut *self.lines.get() }) {
+                return lines;
+            }
+            if self.take_in_strays() {
+                continue;
+            }
+            let chunk = Chunk::map(self, self.mapped_bytes.get() >= HUGE_PAGES_FROM_BYTES);
+            self.mapped_bytes.set(self.mapped_bytes.get() + CHUNK_BYTES);
+            // SAFETY: the chunk is new, and this pool's.
+            unsafe { (*self.lines.get()).add_chunk(chunk) };
+        }
+    }
+
+    /// # Safety
+    /// The pool is this thread's, and owns the lines, which nobody uses.
+    unsafe fn give_lines(&self, lines: NonNull<u8>, count: usize) {
+        self.in_use_bytes.set(self.in_use_bytes.get() - count * LINE_BYTES);
+        // SAFETY: the caller vouches for the lines.
+        unsafe { self.give(lines, count) };
+    }
+
+    /// # Safety
+    /// As for [`Pool::give_lines`], which keeps the books.
+    unsafe fn give(&self, lines: NonNull<u8>, count: usize) {
+        // SAFETY: the caller vouches for the lines; a whole chunk is in use by nobody.
+        unsafe {
+            let free = &mut *self.lines.get();
+            if let Some(chunk) = free.give(lines, count)
+                && free.whole_chunks > 1
+            {
+                free.remove_chunk(chunk);
+                Chunk::unmap(chunk);
+                self.mapped_bytes.set(self.mapped_bytes.get() - CHUNK_BYTES);
+            }
+        }
+    }
+
+    /// Takes in what other threads gave back. Returns whether that was anything.
+    fn take_in_strays(&self) -> bool {
+        if self.strays.load(Ordering::Relaxed).is_null() {
+            return false;
+        }
+        let mut stray = self.strays.swap(null_mut(), Ordering::Acquire);
+        while let Some(block) = NonNull::new(stray) {
+            let block = block.cast::<u8>();
+            let chunk = Chunk::of(block.as_ptr());
+            // SAFETY: strays are blocks of this pool that nobody uses; units with lines have no span.
+            unsafe {
+                stray = (&raw const (*stray).next).read();
+                if (*Chunk::span_of(chunk, block.as_ptr())).is_open {
+                    self.give_small(chunk, block);
+                } else {
+                    let count = block.cast::<Stray>().read().line_count;
+                    self.give_lines(block, count);
+                }
+            }
+        }
+        true
+    }
+}

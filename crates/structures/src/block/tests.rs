@@ -1,0 +1,247 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn classes_step_as_described() {
+    let classes: Vec<usize> =
+        [1, 8, 9, 57, 65, 122, 129, 161, 257, 480, 512, 513, 640, 641, 4097, 65_536, 65_537]
+            .map(block_bytes)
+            .into();
+    let expected =
+        [8, 8, 16, 64, 72, 128, 144, 176, 288, 480, 512, 576, 640, 704, 4160, 65_536, 69_632];
+    assert_eq!(classes, expected);
+    for bytes in 1..100_000 {
+        let size = block_bytes(bytes);
+        assert!(size >= bytes && block_bytes(size) == size);
+        assert!(bytes > SMALL_BYTES_MAX || CLASS_BYTES[class_of(bytes)] == size);
+    }
+}
+
+/// A block that the tests hold: filled with one byte all over, to see whether somebody else writes there.
+struct Held {
+    start: NonNull<u8>,
+    bytes: usize,
+    fill: u8,
+    is_lines: bool,
+}
+
+// SAFETY: a block is tied to no thread.
+unsafe impl Send for Held {}
+
+impl Held {
+    fn new(bytes: usize, fill: u8) -> Self {
+        let start = allocate(bytes);
+        assert_eq!(start.addr().get() % 8, 0);
+        Self { start, bytes, fill, is_lines: false }.filled()
+    }
+
+    fn lines(count: usize, fill: u8) -> Self {
+        let start = allocate_zeroed_lines(count);
+        assert_eq!(start.addr().get() % LINE_BYTES, 0);
+        let held = Self { start, bytes: count * LINE_BYTES, fill: 0, is_lines: true };
+        held.check();
+        Self { fill, ..held }.filled()
+    }
+
+    fn filled(self) -> Self {
+        // SAFETY: the block has that many bytes.
+        unsafe { self.start.write_bytes(self.fill, self.bytes) };
+        self
+    }
+
+    fn check(&self) {
+        // SAFETY: the block has that many bytes, all written.
+        let content = unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) };
+        assert!(
+            content.iter().all(|&byte| byte == self.fill),
+            "somebody wrote into a block in use"
+        );
+    }
+
+    fn release(self) {
+        self.check();
+        // SAFETY: the block came from the function that belongs to its kind, with this size.
+        unsafe {
+            if self.is_lines {
+                release_lines(self.start, self.bytes / LINE_BYTES);
+            } else {
+                release(self.start, self.bytes);
+            }
+        }
+    }
+
+    fn shrink(mut self, kept: usize) -> Self {
+        let count = self.bytes / LINE_BYTES;
+        // SAFETY: these are lines, and `kept` is 1 to `count`.
+        self.start = unsafe { shrink_lines(self.start, count, kept) };
+        self.bytes = kept * LINE_BYTES;
+        self.check();
+        self
+    }
+
+    fn pooled_bytes(&self) -> usize {
+        if self.bytes > POOLED_BYTES_MAX { 0 } else { block_bytes(self.bytes) }
+    }
+}
+
+/// Runs on a thread, and so with a pool, of its own, and checks that nothing stays in use.
+fn on_a_pool(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(|| {
+        work();
+        let facts = pool_facts();
+        assert_eq!(facts.in_use_bytes, 0);
+        assert!(facts.mapped_bytes <= chunk::CHUNK_BYTES, "one chunk is kept at most: {facts:?}");
+    });
+    thread.join().expect("the checks hold");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Allocate(usize),
+    Lines(usize),
+    Release(usize),
+    Shrink(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let bytes = prop_oneof![
+        8 => 1..600_usize,
+        2 => Just(32_usize),
+        2 => 1..6_000_usize,
+        1 => 1..100_000_usize,
+    ];
+    let count = prop_oneof![8 => 1..30_usize, 1 => 1..1_100_usize];
+    let step = prop_oneof![
+        5 => bytes.prop_map(Step::Allocate),
+        2 => count.prop_map(Step::Lines),
+        5 => any::<usize>().prop_map(Step::Release),
+        1 => any::<usize>().prop_map(Step::Shrink),
+    ];
+    prop::collection::vec(step, 0..if cfg!(miri) { 40 } else { 3_000 })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 100 }))]
+    #[test]
+    fn blocks_keep_apart_and_all_come_back(steps in steps()) {
+        on_a_pool(move || {
+            let before = pool_facts().in_use_bytes;
+            let mut held: Vec<Held> = Vec::new();
+            for (number, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Allocate(bytes) => held.push(Held::new(bytes, number as u8)),
+                    Step::Lines(count) => held.push(Held::lines(count, number as u8)),
+                    Step::Release(index) if !held.is_empty() => {
+                        let index = index % held.len();
+                        held.swap_remove(index).release();
+                    }
+                    Step::Shrink(index) if !held.is_empty() => {
+                        let index = index % held.len();
+                        let block = held.swap_remove(index);
+                        let count = block.bytes / LINE_BYTES;
+                        let kept = if block.is_lines { block.shrink(count.div_ceil(3)) } else { block };
+                        held.push(kept);
+                    }
+                    Step::Release(_) | Step::Shrink(_) => {}
+                }
+                let pooled: usize = held.iter().map(Held::pooled_bytes).sum();
+                assert_eq!(pool_facts().in_use_bytes - before, pooled);
+            }
+            for block in held {
+                block.release();
+            }
+        });
+    }
+}
+
+#[test]
+fn chunks_go_back_when_nothing_is_in_use() {
+    on_a_pool(|| {
+        let count = if cfg!(miri) { 150 } else { 4_000 };
+        let held: Vec<Held> = (0..count).map(|number| Held::new(20_000, number as u8)).collect();
+        assert!(pool_facts().mapped_bytes >= count * 20_000);
+        held.into_iter().for_each(Held::release);
+    });
+}
+
+#[test]
+fn a_full_span_serves_again_when_a_block_comes_back() {
+    on_a_pool(|| {
+        let count = UNIT_BYTES / 512;
+        let mut held: Vec<Held> = (0..count).map(|number| Held::new(512, number as u8)).collect();
+        let (place, mapped) = (held[7].start, pool_facts().mapped_bytes);
+        held.swap_remove(7).release();
+        held.push(Held::new(500, 1));
+        assert_eq!(held[count - 1].start, place);
+        assert_eq!(pool_facts().mapped_bytes, mapped);
+        held.into_iter().for_each(Held::release);
+    });
+}
+
+#[test]
+fn neighbours_merge_into_longer_runs() {
+    on_a_pool(|| {
+        let mut held: BTreeMap<usize, Held> =
+            (0..9).map(|at| (at, Held::lines(10, at as u8))).collect();
+        let first = held[&3].start;
+        for at in [3, 5, 4] {
+            held.remove(&at).expect("it is held").release();
+        }
+        let merged = Held::lines(30, 77);
+        assert_eq!(merged.start, first, "the shortest run that does");
+        merged.release();
+        held.into_values().for_each(Held::release);
+    });
+}
+
+#[test]
+fn blocks_come_home_from_other_threads() {
+    const THREADS: usize = 4;
+    let (rounds, count) = if cfg!(miri) { (3, 12) } else { (200, 500) };
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        (0..THREADS).map(|_| std::sync::mpsc::sync_channel::<Vec<Held>>(2)).unzip();
+    let finished = std::sync::Arc::new(std::sync::Barrier::new(THREADS));
+    let threads: Vec<_> = receivers
+        .into_iter()
+        .enumerate()
+        .map(|(thread, receiver)| {
+            let next = senders[(thread + 1) % THREADS].clone();
+            let finished = finished.clone();
+            std::thread::spawn(move || {
+                let before = pool_facts().in_use_bytes;
+                for round in 0..rounds {
+                    let mut held: Vec<Held> = (0..count)
+                        .map(|number| {
+                            let bytes = [1, 32, 32, 40, 500, 3_000][(number * 7 + round) % 6];
+                            Held::new(bytes, (number + round + thread) as u8)
+                        })
+                        .collect();
+                    held.push(Held::lines(9 + round % 9, round as u8));
+                    // Half goes to the neighbour, who gives it back while this thread goes on.
+                    let others = held.split_off(held.len() / 2);
+                    next.send(others).expect("the neighbour listens");
+                    held.into_iter().for_each(Held::release);
+                    let foreign = receiver.recv().expect("the neighbour sends");
+                    foreign.into_iter().for_each(Held::release);
+                }
+                finished.wait();
+                let facts = pool_facts();
+                assert_eq!(facts.in_use_bytes, before);
+                assert!(facts.mapped_bytes <= chunk::CHUNK_BYTES, "{facts:?}");
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("the checks hold");
+    }
+}
+
+#[test]
+fn a_pool_outlives_its_thread() {
+    let held = std::thread::spawn(|| [Held::new(32, 1), Held::new(5_000, 2), Held::lines(9, 3)]);
+    let held = held.join().expect("nothing fails");
+    held.into_iter().for_each(Held::release);
+}
