@@ -5,7 +5,9 @@
 //!
 //! Not here: what a change means (`edit`), expiry (`expiry`).
 
-use basalt_structures::{Entry, EntryMut, EntryRef, KeyHasher, Place, TAGS, Table, Wheel};
+use basalt_structures::{
+    Entry, EntryMut, EntryRef, KeyHasher, Place, TAGS, Table, Wheel, prefetch_ref,
+};
 
 use crate::key::Key;
 use crate::slot::{SLOTS, SlotId};
@@ -68,6 +70,14 @@ impl Database {
     pub(crate) fn table_mut(&mut self, slot: SlotId) -> Option<&mut Table> {
         let page = self.pages[slot.index() / PAGE_SLOTS].as_deref_mut()?;
         Some(&mut page.tables[slot.index() % PAGE_SLOTS])
+    }
+
+    /// Asks for the memory of the slot's table head, which holds the address of its buckets.
+    #[inline]
+    pub(crate) fn prefetch_table(&self, slot: SlotId) {
+        if let Some(table) = self.table(slot) {
+            prefetch_ref(table);
+        }
     }
 
     #[inline]

@@ -21,11 +21,6 @@ use crate::{DatabaseId, Keyspace};
 
 const ITEM_HASH_BITS: u32 = 18;
 
-/// Items per key with an expiry beyond which the stale ones are swept out.
-const ITEMS_PER_KEY_MAX: usize = 2;
-/// Stale items that are not worth a sweep.
-const STALE_ITEMS_MIN: usize = 1024;
-
 /// What the wheel knows of a key.
 #[inline]
 pub(crate) fn item(key: &Key<'_>) -> u32 {
@@ -111,7 +106,7 @@ impl Keyspace {
                 go_on_if(more())
             });
             left |= backlog != Backlog::None;
-            if wheel.len() > ITEMS_PER_KEY_MAX * self.databases[index].expiring + STALE_ITEMS_MIN {
+            if wheel.needs_sweep(self.databases[index].expiring) {
                 let database = &self.databases[index];
                 left |= wheel.sweep(&mut |items, fates| {
                     database.prefetch_items(items);
@@ -152,6 +147,8 @@ impl Keyspace {
             });
             let Some(place) = due else { return earliest.map_or(Fate::Gone, Fate::At) };
             let entry = self.databases[id.index()].remove(slot, place, &self.hasher);
+            let lag_ms = now_ms - entry.expire_at_ms().expect("it was found by its expiry");
+            self.stats.expiry_lag_max_ms = self.stats.expiry_lag_max_ms.max(lag_ms);
             self.stats.expired += 1;
             let effect = Effect::Remove { cause: Cause::Expired };
             self.record(&Record::Key { database: id, key: entry.key(), effect });

@@ -16,6 +16,8 @@ pub struct KeyspaceStats {
     pub misses: u64,
     pub expired: u64,
     pub evicted: u64,
+    /// The longest that active expiry came after a key's moment.
+    pub expiry_lag_max_ms: u64,
     /// Effects committed.
     pub changes: u64,
 }
@@ -105,7 +107,13 @@ impl Keyspace {
         self.databases.len()
     }
 
-    /// Asks for the memory of the key's bucket: the first stage of a look-up.
+    /// Asks for the memory of the slot's table head: the first stage of a look-up.
+    #[inline]
+    pub fn prefetch_table(&self, database: DatabaseId, slot: SlotId) {
+        self.databases[database.index()].prefetch_table(slot);
+    }
+
+    /// Asks for the memory of the key's bucket: the second stage.
     #[inline]
     pub fn prefetch_bucket(&self, database: DatabaseId, slot: SlotId, hash: u64) {
         if let Some(table) = self.databases[database.index()].table(slot) {
@@ -113,7 +121,7 @@ impl Keyspace {
         }
     }
 
-    /// Asks for the memory of the key's entry: the second stage.
+    /// Asks for the memory of the key's entry: the third stage.
     #[inline]
     pub fn prefetch_entry(&self, database: DatabaseId, slot: SlotId, hash: u64) {
         if let Some(table) = self.databases[database.index()].table(slot) {
