@@ -61,12 +61,6 @@ impl<T: Copy> Grammar<T> {
     pub(crate) fn parse<'a>(&self, args: &'a [&'a [u8]]) -> Options<'a, T> {
         Options { words: self.0, args, seen: [None; CHOICES] }
     }
-
-    /// The words, for the test that COMMAND DOCS knows them.
-    #[cfg(test)]
-    pub(crate) fn words(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().map(|word| word.text)
-    }
 }
 
 /// The options that were given, in their order.
@@ -165,6 +159,30 @@ impl Expiry {
 
 pub(crate) fn invalid_expire_time(command: &str) -> CommandError {
     CommandError::new(format!("ERR invalid expire time in '{command}' command"))
+}
+
+/// For tests: that COMMAND DOCS knows a grammar's words, and no others.
+#[cfg(test)]
+pub(crate) fn assert_documented<T: Copy>(grammar: &Grammar<T>, row: &crate::Command) {
+    fn tokens(arguments: &[crate::Argument], found: &mut Vec<String>) {
+        for argument in arguments {
+            if !argument.token.is_empty() {
+                found.push(argument.token.to_lowercase());
+            }
+            // What is chosen behind a word is a value of it.
+            if argument.token.is_empty() {
+                tokens(argument.arguments, found);
+            }
+        }
+    }
+    let mut documented = Vec::new();
+    for option in row.arguments.iter().filter(|argument| argument.is_optional) {
+        tokens(std::slice::from_ref(option), &mut documented);
+    }
+    let mut read: Vec<String> = grammar.0.iter().map(|word| word.text.to_owned()).collect();
+    documented.sort();
+    read.sort();
+    assert_eq!(read, documented, "{}", row.name);
 }
 
 #[cfg(test)]

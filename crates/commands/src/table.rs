@@ -116,3 +116,123 @@ fn quotable(bytes: &[u8], len_max: usize) -> &[u8] {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     &bytes[..end.min(len_max)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Flags, Run, Verb};
+    use std::collections::BTreeSet;
+
+    fn rows() -> impl Iterator<Item = &'static Command> {
+        commands().flat_map(|command| std::iter::once(command).chain(command.subcommands))
+    }
+
+    #[test]
+    fn every_name_is_found_once_and_in_any_case() {
+        let mut names = BTreeSet::new();
+        for row in rows() {
+            assert!(names.insert(row.name), "{} has two rows", row.name);
+            assert_eq!(row.name, row.name.to_lowercase());
+            let found = find_full(row.name.to_uppercase().as_bytes()).map(|found| found.name);
+            assert_eq!(found, Some(row.name));
+        }
+        assert!(find(b"").is_none() && find(b"gett").is_none() && find(&[b'x'; 100]).is_none());
+        assert!(find(b"client|id").is_none(), "a subcommand is no command");
+    }
+
+    #[test]
+    fn subcommands_carry_their_containers_name() {
+        for command in commands() {
+            assert!(!command.name.contains('|'), "{}", command.name);
+            for sub in command.subcommands {
+                let prefix = format!("{}|", command.name);
+                assert!(sub.name.starts_with(&prefix), "{} in {}", sub.name, command.name);
+                assert!(sub.subcommands.is_empty(), "{} in {}", sub.name, command.name);
+            }
+            let is_container = matches!(command.run, Run::Container);
+            assert!(!is_container || !command.subcommands.is_empty(), "{}", command.name);
+        }
+    }
+
+    #[test]
+    fn every_row_is_whole() {
+        for row in rows() {
+            let name = row.name;
+            assert!(row.arity != 0 && !row.since.is_empty(), "{name}");
+            assert!(row.summary.ends_with('.'), "{name}: say in a sentence what it does");
+            assert!(row.shows.contains("> "), "{name}: show what it does");
+            let own = row.own_name().to_uppercase();
+            let shown = row.shows.lines().filter_map(|line| line.strip_prefix("> "));
+            let mut shown = shown.filter(|line| line.to_uppercase().contains(&own));
+            assert!(shown.next().is_some(), "{name}: its transcript never calls it");
+        }
+    }
+
+    #[test]
+    fn flags_agree_with_keys() {
+        let writes_keys = |row: &Command| {
+            row.keys.iter().any(|spec| ["RW", "OW", "RM"].contains(&spec.access[0]))
+        };
+        for row in rows() {
+            let name = row.name;
+            let both = row.flags.has(Flags::WRITE) && row.flags.has(Flags::READONLY);
+            assert!(!both, "{name} can't write and only read");
+            if !row.keys.is_empty() {
+                assert_eq!(row.flags.has(Flags::WRITE), writes_keys(row), "{name}");
+                assert!(
+                    matches!(row.run, Run::Shard(_) | Run::Split(..) | Run::Engine(_)),
+                    "{name}"
+                );
+            }
+            for spec in row.keys {
+                assert!(["RO", "RW", "OW", "RM"].contains(&spec.access[0]), "{name}");
+                assert!(spec.first > 0 && spec.step > 0, "{name}");
+                let least = usize::from(row.arity.unsigned_abs());
+                assert!((spec.first as usize) < least, "{name}: its first key may be missing");
+            }
+            if let Run::Split(..) = row.run {
+                assert!(row.keys.len() == 1 && row.keys[0].last == -1, "{name} can't be split");
+            }
+            assert!(!row.flags.has(Flags::DENYOOM) || row.flags.has(Flags::WRITE), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_verb_has_one_row() {
+        let verb = |row: &Command| match row.run {
+            Run::Engine(verb) => Some(verb),
+            _ => None,
+        };
+        let mut verbs: Vec<Verb> = rows().filter_map(verb).collect();
+        verbs.sort_by_key(|verb| *verb as usize);
+        for pair in verbs.windows(2) {
+            assert_eq!(pair[0] as usize + 1, pair[1] as usize, "two rows or none near {pair:?}");
+        }
+        assert_eq!((verbs[0], verbs[verbs.len() - 1]), (Verb::Auth, Verb::Time), "first and last");
+    }
+
+    #[test]
+    fn groups_of_keys_and_values_are_whole() {
+        let mset = find(b"mset").expect("because it has a row");
+        let counts: Vec<usize> = (0..8).filter(|count| mset.takes(*count)).collect();
+        assert_eq!(counts, [3, 5, 7]);
+        let get = find(b"get").expect("because it has a row");
+        assert!(get.takes(2) && !get.takes(1) && !get.takes(3));
+        let del = find(b"del").expect("because it has a row");
+        assert!(!del.takes(1) && del.takes(2) && del.takes(3));
+    }
+
+    #[test]
+    fn short_names_do_not_crowd() {
+        let index = &*INDEX;
+        let longest = commands().map(|command| {
+            let start = cell(command.name.as_bytes());
+            let probes = (0..INDEX_CELLS).find(|step| {
+                let found = index.cells[(start + step) % INDEX_CELLS];
+                found.is_some_and(|found| found.name == command.name)
+            });
+            probes.expect("because the index holds every command")
+        });
+        assert!(longest.max().expect("because there are commands") <= 3, "spread the index better");
+    }
+}

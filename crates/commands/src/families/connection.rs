@@ -33,3 +33,16 @@ const ROW: Command =
 
 /// Works while data is being loaded or stale.
 const ALWAYS: Flags = Flags::LOADING.or(Flags::STALE);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::assert_documented;
+
+    #[test]
+    fn options_are_documented() {
+        assert_documented(&session::HELLO_OPTIONS, &session::HELLO);
+        assert_documented(&filter::FILTER_OPTIONS, &client::LIST);
+        assert_documented(&tracking::TRACKING_OPTIONS, &client::TRACKING);
+    }
+}

@@ -38,3 +38,15 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 /// What the rows of this family have in common.
 const ROW: Command = Command { group: Group::Generic, also: Categories::KEYSPACE, ..Command::ROW };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::assert_documented;
+
+    #[test]
+    fn options_are_documented() {
+        assert_documented(&copy::COPY_OPTIONS, &copy::COPY);
+        assert_documented(&scan::SCAN_OPTIONS, &scan::SCAN);
+    }
+}

@@ -32,3 +32,15 @@ const ROW: Command = Command { group: Group::Server, ..Command::ROW };
 
 /// Works while data is being loaded or stale.
 const ALWAYS: Flags = Flags::LOADING.or(Flags::STALE);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::assert_documented;
+
+    #[test]
+    fn options_are_documented() {
+        assert_documented(&process::SHUTDOWN_OPTIONS, &process::SHUTDOWN);
+        assert_documented(&data::FLUSH_OPTIONS, &data::FLUSHALL);
+    }
+}

@@ -71,3 +71,15 @@ fn answer_content(reply: &mut Reply<'_>, entry: Option<EntryRef<'_>>) {
         None => reply.null(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::assert_documented;
+
+    #[test]
+    fn options_are_documented() {
+        assert_documented(&set::SET_OPTIONS, &set::SET);
+        assert_documented(&get::GETEX_OPTIONS, &get::GETEX);
+    }
+}

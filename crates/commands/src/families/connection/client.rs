@@ -200,7 +200,7 @@ const FILTERS: &[Argument] = &[
     Argument::string("not-ip").after("NOT-IP").optional(),
 ];
 
-const LIST: Command = Command {
+pub(super) const LIST: Command = Command {
     name: "client|list",
     since: "2.4.0",
     summary: "Tells all there is to know of connections, a line for each that passes every filter.",
@@ -353,7 +353,7 @@ OK
     ..OWN_ROW
 };
 
-const TRACKING: Command = Command {
+pub(super) const TRACKING: Command = Command {
     name: "client|tracking",
     since: "6.0.0",
     summary: "Says whether this connection hears when keys that it read were changed.",

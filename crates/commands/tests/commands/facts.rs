@@ -1,0 +1,154 @@
+//! The facts of the rows against those of Valkey 9.1, which are kept as a golden file.
+//!
+//! `golden/commands-valkey-9.1.tsv` is what COMMAND and COMMAND DOCS said there, for the commands that we
+//! have or are to have next; words are left out, because ours are our own.
+
+use std::collections::BTreeMap;
+
+use basalt_commands::{docs, table};
+use basalt_resp::{Protocol, Reply, Value, decode};
+
+const GOLDEN: &str = include_str!("../golden/commands-valkey-9.1.tsv");
+
+/// Rows of the golden file that we do not have yet.
+const ABSENT: &[&str] = &["client|capa", "client|import-source", "delifeq", "msetex"];
+
+/// Rows of ours that take more than Valkey's do, or are told better.
+const OTHER_ARGUMENTS: &[(&str, &str)] =
+    &[("client|list", "its filters are those of CLIENT KILL"), ("set", "IFNE, as in Redis 8.4")];
+
+fn texts(value: &Value) -> Vec<String> {
+    let (Value::Array(elements) | Value::Set(elements)) = value else { panic!("{value:?}") };
+    elements.iter().map(text).collect()
+}
+
+fn text(value: &Value) -> String {
+    String::from_utf8_lossy(value.as_bytes().expect("a text")).into_owned()
+}
+
+fn sorted(value: &Value) -> String {
+    let mut all = texts(value);
+    all.sort();
+    all.join(" ")
+}
+
+fn field<'a>(map: &'a Value, name: &str) -> Option<&'a Value> {
+    let Value::Map(pairs) = map else { panic!("{map:?} is no map") };
+    pairs.iter().find(|(key, _)| text(key) == name).map(|(_, value)| value)
+}
+
+fn integer(value: Option<&Value>) -> i64 {
+    let Some(Value::Integer(value)) = value else { panic!("{value:?} is no integer") };
+    *value
+}
+
+fn key_spec(spec: &Value) -> String {
+    let part = |name| field(field(spec, name).unwrap(), "spec").unwrap();
+    let (begin, find) = (part("begin_search"), part("find_keys"));
+    let flags = texts(field(spec, "flags").unwrap()).join("+");
+    let (first, last) = (integer(field(begin, "index")), integer(field(find, "lastkey")));
+    format!("{flags}@{first}:{last}:{}", integer(field(find, "keystep")))
+}
+
+fn arguments(list: Option<&Value>) -> String {
+    let Some(Value::Array(list)) = list else { return String::new() };
+    let shown: Vec<String> = list.iter().map(argument).collect();
+    shown.join(" ")
+}
+
+fn argument(argument: &Value) -> String {
+    let own = |name| text(field(argument, name).unwrap());
+    let mut shown = format!("{}:{}", own("name"), own("type"));
+    if field(argument, "token").is_some() {
+        shown.push_str(&format!("={}", own("token")));
+    }
+    for flag in field(argument, "flags").map(texts).unwrap_or_default() {
+        shown.push(match flag.as_str() {
+            "optional" => '?',
+            "multiple" => '*',
+            _ => '!',
+        });
+    }
+    if let inner @ Some(_) = field(argument, "arguments") {
+        shown.push_str(&format!("({})", arguments(inner)));
+    }
+    shown
+}
+
+fn add_row(info: &Value, told: &Value, rows: &mut BTreeMap<String, Vec<String>>) {
+    let Value::Array(facts) = info else { panic!("{info:?} is no array") };
+    let name = text(&facts[0]);
+    let range: Vec<String> =
+        facts[3..6].iter().map(|fact| integer(Some(fact)).to_string()).collect();
+    let categories = sorted(&facts[6]).replace('@', "");
+    let Value::Set(specs) = &facts[8] else { panic!("{:?} is no set", facts[8]) };
+    let specs: Vec<String> = specs.iter().map(key_spec).collect();
+    let of_docs = |fact| text(field(told, fact).unwrap());
+    let row = vec![
+        integer(Some(&facts[1])).to_string(),
+        sorted(&facts[2]),
+        range.join(" "),
+        categories,
+        sorted(&facts[7]),
+        specs.join(" "),
+        of_docs("since"),
+        of_docs("group"),
+        arguments(field(told, "arguments")),
+    ];
+    let Value::Array(subcommands) = &facts[9] else { panic!("{:?} is no array", facts[9]) };
+    for sub in subcommands {
+        let Value::Array(facts) = sub else { panic!("{sub:?} is no array") };
+        let told = field(field(told, "subcommands").unwrap(), &text(&facts[0])).unwrap();
+        add_row(sub, told, rows);
+    }
+    rows.insert(name, row);
+}
+
+/// What COMMAND and COMMAND DOCS tell of our rows, in the columns of the golden file.
+fn our_rows() -> BTreeMap<String, Vec<String>> {
+    let mut out = Vec::new();
+    let mut reply = Reply::new(&mut out, Protocol::Resp3);
+    docs::write_infos(&[], &mut reply);
+    docs::write_docs(&[], &mut reply);
+    let (infos, len) = decode(&out).unwrap().unwrap();
+    let (told, rest) = decode(&out[len..]).unwrap().unwrap();
+    assert_eq!(len + rest, out.len());
+    let Value::Array(infos) = infos else { panic!("{infos:?} is no array") };
+    let mut rows = BTreeMap::new();
+    for (info, row) in infos.iter().zip(table::commands()) {
+        add_row(info, field(&told, row.name).unwrap(), &mut rows);
+    }
+    rows
+}
+
+#[test]
+fn rows_are_valkeys() {
+    let ours = our_rows();
+    let mut lines = GOLDEN.lines();
+    let columns: Vec<&str> = lines.next().unwrap().split('\t').skip(1).collect();
+    let mut differences = String::new();
+    let mut known = 0;
+    for line in lines {
+        let (name, facts) = line.split_once('\t').unwrap();
+        let Some(row) = ours.get(name) else {
+            assert!(ABSENT.contains(&name), "{name} has no row");
+            continue;
+        };
+        known += 1;
+        assert!(!ABSENT.contains(&name), "{name} has a row: strike it out");
+        let differs = OTHER_ARGUMENTS.iter().any(|(other, _)| *other == name);
+        for ((column, theirs), own) in columns.iter().zip(facts.split('\t')).zip(row) {
+            if own == theirs {
+                assert!(
+                    *column != "arguments" || !differs,
+                    "{name} differs no more: strike it out"
+                );
+            } else if *column != "arguments" || !differs {
+                differences
+                    .push_str(&format!("{name} {column}\n  ours   {own}\n  theirs {theirs}\n"));
+            }
+        }
+    }
+    assert!(differences.is_empty(), "\n{differences}");
+    assert_eq!(known, ours.len(), "rows that Valkey does not have");
+}
