@@ -1,4 +1,5 @@
-//! Instructions of the data: keys looked up, read and set in a shard of a hundred thousand, each for a batch of sixteen.
+//! Instructions of the data: keys looked up, read and set in a shard of a hundred thousand, each
+//! for a batch of sixteen.
 
 use std::hint::black_box;
 

@@ -5,7 +5,8 @@ use std::hint::black_box;
 use basalt_resp::{ParseLimits, Parsed, Protocol, Reply, encode_request, parse};
 use gungraun::{library_benchmark, library_benchmark_group, main};
 
-/// Requests or replies that each benchmark works on, so that one costs a sixteenth of what is shown.
+/// Requests or replies that each benchmark works on, so that one costs a sixteenth of what is
+/// shown.
 const BATCH: usize = 16;
 
 fn gets() -> Vec<u8> {

@@ -1,4 +1,5 @@
-//! redis-benchmark and its descendants as load generators: how they are called, and what their report says.
+//! redis-benchmark and its descendants as load generators: how they are called, and what their
+//! report says.
 
 use std::io;
 use std::net::SocketAddr;

@@ -67,7 +67,8 @@ impl Client {
         Ok(value.and_then(|value| value.trim().parse().ok()))
     }
 
-    /// Sends `count` pipelined requests, the `index`th as `encode` appends it, and fails on the first error.
+    /// Sends `count` pipelined requests, the `index`th as `encode` appends it, and fails on the
+    /// first error.
     pub(crate) fn load(
         &mut self,
         count: u64,

@@ -1,8 +1,10 @@
-//! Expiry: a million keys that all end in the same second. How long does the server stall, and when are they gone?
+//! Expiry: a million keys that all end in the same second. How long does the server stall, and when
+//! are they gone?
 //!
-//! One connection asks for a key that stays, every 200 µs, and what it waits longest is the stall as a client feels it;
-//! the same probe over the quiet second before shows what the machine itself contributes. A second connection watches
-//! DBSIZE. Where the server offers `loop_turn_max_us` in INFO stats, the stall as the loop itself saw it is shown too.
+//! One connection asks for a key that stays, every 200 µs, and what it waits longest is the stall
+//! as a client feels it; the same probe over the quiet second before shows what the machine itself
+//! contributes. A second connection watches DBSIZE. Where the server offers `loop_turn_max_us` in
+//! INFO stats, the stall as the loop itself saw it is shown too.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

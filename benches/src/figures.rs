@@ -1,6 +1,7 @@
 //! Figures: what the engine has to reach, as rows of data, measured and shown beside the target.
 //!
-//! Each row has a name that patterns choose from: `saturated/get-c50-p16`, `plain/…`, `shards/…`, `memory/string-10`, `expiry`.
+//! Each row has a name that patterns choose from: `saturated/get-c50-p16`, `plain/…`, `shards/…`,
+//! `memory/string-10`, `expiry`.
 
 use std::io;
 
@@ -61,31 +62,64 @@ const TWO_SHARDS: &[TwoShards] = &[
     TwoShards { workload: "get-c50-p1", dragonfly: 1.67, to_reach: 1.4 },
 ];
 
+/// All names of rows.
+fn names() -> impl Iterator<Item = String> {
+    let ratios = AGAINST_VALKEY.iter().map(AgainstValkey::name);
+    let shards = TWO_SHARDS.iter().map(TwoShards::name);
+    ratios.chain(shards).chain(bounded_shapes().map(shape_name)).chain([EXPIRY.to_owned()])
+}
+
+impl AgainstValkey {
+    fn name(&self) -> String {
+        format!("{}/{}", self.mode.name(), self.workload)
+    }
+}
+
+impl TwoShards {
+    fn name(&self) -> String {
+        format!("shards/{}", self.workload)
+    }
+}
+
+/// The shapes of data that have a target.
+fn bounded_shapes() -> impl Iterator<Item = &'static memory::Shape> {
+    memory::SHAPES.iter().filter(|shape| shape.to_reach.is_some())
+}
+
+fn shape_name(shape: &memory::Shape) -> String {
+    format!("memory/{}", shape.name)
+}
+
+const EXPIRY: &str = "expiry";
+
 /// Measures the rows whose names fit a pattern and prints each table when it is complete.
-pub(crate) fn run(lab: &Lab, patterns: &[String], mut print: impl FnMut(&str)) -> io::Result<()> {
+pub(crate) fn run(
+    lab: &Lab,
+    patterns: &[String],
+    mut print: impl FnMut(&str) -> io::Result<()>,
+) -> io::Result<()> {
     let is_chosen = |name: &str| patterns.iter().any(|pattern| workload::matches(pattern, name));
+    if !names().any(|name| is_chosen(&name)) {
+        let all: Vec<String> = names().collect();
+        return Err(io::Error::other(format!("the figures' rows are {}", all.join(", "))));
+    }
     for mode in [Mode::Saturated, Mode::Plain] {
-        let name = |row: &AgainstValkey| format!("{}/{}", mode.name(), row.workload);
         let in_mode = AGAINST_VALKEY.iter().filter(|row| row.mode == mode);
-        let rows: Vec<_> = in_mode.filter(|row| is_chosen(&name(row))).collect();
+        let rows: Vec<_> = in_mode.filter(|row| is_chosen(&row.name())).collect();
         if !rows.is_empty() {
-            print(&one_shard(lab, mode, &rows)?);
+            print(&one_shard(lab, mode, &rows)?)?;
         }
     }
-    let name = |row: &TwoShards| format!("shards/{}", row.workload);
-    let rows: Vec<_> = TWO_SHARDS.iter().filter(|row| is_chosen(&name(row))).collect();
+    let rows: Vec<_> = TWO_SHARDS.iter().filter(|row| is_chosen(&row.name())).collect();
     if !rows.is_empty() {
-        print(&two_shards(lab, &rows)?);
+        print(&two_shards(lab, &rows)?)?;
     }
-    let shapes: Vec<_> = memory::SHAPES
-        .iter()
-        .filter(|shape| shape.to_reach.is_some() && is_chosen(&format!("memory/{}", shape.name)))
-        .collect();
+    let shapes: Vec<_> = bounded_shapes().filter(|shape| is_chosen(&shape_name(shape))).collect();
     if !shapes.is_empty() {
-        print(&bytes_per_item(lab, &shapes)?);
+        print(&bytes_per_item(lab, &shapes)?)?;
     }
-    if is_chosen("expiry") {
-        print(&expiry(lab)?);
+    if is_chosen(EXPIRY) {
+        print(&expiry(lab)?)?;
     }
     Ok(())
 }
@@ -189,25 +223,30 @@ fn expiry(lab: &Lab) -> io::Result<String> {
     let runs: Vec<expiry::Outcome> = runs.collect::<io::Result<_>>()?;
     let mut table =
         Table::new(&["1 million keys expire in one second", "quiet", "to reach", "reached", ""]);
-    let mut add = |what: &str, quiet: String, to_reach: f64, unit: &str, reached: Vec<f64>| {
-        let reached = Spread::of(reached);
-        table.add(vec![
-            what.to_owned(),
-            quiet,
-            format!("≤ {to_reach} {unit}"),
-            reached.text(2),
-            verdict(Some(reached.middle), to_reach),
-        ]);
+    let quiet = Spread::of(runs.iter().map(|run| run.quiet_max_us));
+    let stall = Spread::of(runs.iter().map(|run| run.stall_max_us));
+    let seen = match quiet.middle > expiry::STALL_MAX_US {
+        true => "the machine itself stalls".to_owned(),
+        false => verdict(Some(stall.middle), expiry::STALL_MAX_US),
     };
-    let quiet = Spread::of(runs.iter().map(|run| run.quiet_max_us)).text(0);
-    let stalls = runs.iter().map(|run| run.stall_max_us).collect();
-    add("longest stall, as a client sees it", quiet, expiry::STALL_MAX_US, "µs", stalls);
+    let stall_max = format!("≤ {} µs", expiry::STALL_MAX_US);
+    let mut add = |what: &str, rest: [String; 4]| {
+        table.add([what.to_owned()].into_iter().chain(rest).collect());
+    };
+    add(
+        "longest stall, as a client sees it",
+        [quiet.text(0), stall_max.clone(), stall.text(0), seen],
+    );
     let turns: Vec<f64> = runs.iter().filter_map(|run| run.turn_max_us).collect();
     if !turns.is_empty() {
-        add("longest turn of the loop", "-".to_owned(), expiry::STALL_MAX_US, "µs", turns);
+        let turn = Spread::of(turns);
+        let verdict = verdict(Some(turn.middle), expiry::STALL_MAX_US);
+        add("longest turn of the loop", ["-".to_owned(), stall_max, turn.text(0), verdict]);
     }
-    let gone = runs.iter().map(|run| run.gone_s).collect();
-    add("all gone within", "-".to_owned(), expiry::GONE_MAX_S, "s", gone);
+    let gone = Spread::of(runs.iter().map(|run| run.gone_s));
+    let gone_max = format!("≤ {} s", expiry::GONE_MAX_S);
+    let in_time = verdict(Some(gone.middle), expiry::GONE_MAX_S);
+    add("all gone within", ["-".to_owned(), gone_max, gone.text(2), in_time]);
     Ok(table.to_string())
 }
 

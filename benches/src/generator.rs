@@ -1,7 +1,8 @@
 //! Load generator: keeps many connections busy from one thread, as cheaply as the kernel allows.
 //!
-//! Each connection sends a pipeline, waits for all its replies and sends the next, as redis-benchmark does. The clock is
-//! read once per pipeline; all requests of one pipeline share its latency.
+//! Each connection sends a pipeline, waits for all its replies and sends the next, as
+//! redis-benchmark does. The clock is read once per pipeline; all requests of one pipeline share
+//! its latency.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -114,7 +115,8 @@ impl Generator {
         Ok(tally)
     }
 
-    /// Sends and receives what a ready connection can, and returns the time if that completed its pipeline.
+    /// Sends and receives what a ready connection can, and returns the time if that completed its
+    /// pipeline.
     fn go_on(&mut self, event: EpollEvent, latency: &mut Histogram) -> io::Result<Option<Instant>> {
         let connection = &mut self.connections[event.data() as usize];
         if event.events().contains(EpollFlags::EPOLLOUT) && connection.flush()? {
@@ -212,7 +214,8 @@ mod tests {
 
     use super::*;
 
-    /// A server that answers every complete request of `request_bytes` with `reply`, in a thread per connection.
+    /// A server that answers every complete request of `request_bytes` with `reply`, in a thread
+    /// per connection.
     fn answering(request_bytes: usize, reply: &'static [u8]) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,4 +1,5 @@
-//! Histogram: latencies in buckets whose width grows with them, so that every percentile is known to 1.6 %.
+//! Histogram: latencies in buckets whose width grows with them, so that every percentile is known
+//! to 1.6 %.
 
 use std::time::Duration;
 

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::{Pid, gettid};
 
-/// Keeps the calling thread, and programs that it starts, on one core. As a `batch` thread it wakes up without pushing
-/// others aside.
+/// Keeps the calling thread, and programs that it starts, on one core. As a `batch` thread it wakes
+/// up without pushing others aside.
 pub(crate) fn run_here(core: usize, batch: bool) -> io::Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core)?;

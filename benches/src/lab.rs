@@ -1,4 +1,5 @@
-//! The lab: which programs are measured, with what, where, and how often. Settled once from the command line.
+//! The lab: which programs are measured, with what, where, and how often. Settled once from the
+//! command line.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +11,8 @@ use crate::server::{Placement, Ports, Program, Server};
 /// How server and load generator share the machine.
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
 pub(crate) enum Mode {
-    /// Both on one core as batch processes: the server always finds a full batch, as under more clients than cores.
+    /// Both on one core as batch processes: the server always finds a full batch, as under more
+    /// clients than cores.
     Saturated,
     /// The server on its own core, the generator on another, which is then the bottleneck.
     Plain,
@@ -60,7 +62,8 @@ impl Lab {
         program.start(&self.ports, &Placement { cores, is_batch: mode == Mode::Saturated })
     }
 
-    /// Does something where the generator runs; programs started from there inherit its core and policy.
+    /// Does something where the generator runs; programs started from there inherit its core and
+    /// policy.
     pub(crate) fn at_generator<T: Send>(
         &self,
         mode: Mode,

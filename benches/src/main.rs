@@ -1,13 +1,10 @@
 //! basalt-bench: measures our server beside its rivals and prints Markdown tables.
 //!
-//! `docs/BENCHMARKS.md` says what the modes and columns mean; `scripts/bench` builds everything and calls this.
+//! `docs/BENCHMARKS.md` says what the modes and columns mean; `scripts/bench` builds everything and
+//! calls this.
 
 #![expect(clippy::disallowed_methods, reason = "a measuring program reads clocks and waits")]
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "tables and progress go to the user"
-)]
+#![expect(clippy::print_stderr, reason = "progress and failures go to the user")]
 
 mod benchmark_tool;
 mod client;
@@ -29,7 +26,7 @@ mod table;
 mod workload;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -113,27 +110,30 @@ fn run(options: &Options) -> io::Result<()> {
         None => ("overview", [].as_slice()),
     };
     if word == "list" {
-        workload::table().iter().for_each(|workload| println!("{workload}"));
-        return Ok(());
+        return workload::table().iter().try_for_each(print);
     }
     let everything = ["*".to_owned()];
     let patterns = if rest.is_empty() { everything.as_slice() } else { rest };
     let mut lab = lab(options, word)?;
-    println!("{}", machine());
+    print(&machine())?;
     match word {
-        "figures" => figures::run(&lab, patterns, |table| println!("{table}"))?,
+        "figures" => figures::run(&lab, patterns, |table| print(&table))?,
         "memory" => {
+            let shapes = memory::chosen(patterns);
+            if shapes.is_empty() {
+                return Err(io::Error::other(format!("no shape is named {}", patterns.join(" "))));
+            }
             lab.add_peer(options, "redis8-server")?;
-            println!("{}", memory::report(&lab, &memory::chosen(patterns))?);
+            print(&memory::report(&lab, &shapes)?)?;
         }
         "expiry" => {
             lab.add_peer(options, "redis8-server")?;
-            println!("{}", expiry::report(&lab, lab.rounds.min(3))?);
+            print(&expiry::report(&lab, lab.rounds.min(3))?)?;
         }
         "profile" => {
             let name = rest.first().map_or("get-c50-p16", String::as_str);
             let workload = Workload::named(name).map_err(io::Error::other)?;
-            println!("{}", profile::report(&lab, &lab.ours, &workload)?);
+            print(&profile::report(&lab, &lab.ours, &workload)?)?;
         }
         "quick" => {
             (lab.rounds, lab.seconds) = (lab.rounds.min(3), lab.seconds.min(0.2));
@@ -146,6 +146,11 @@ fn run(options: &Options) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Prints for the user; a reader that went away ends the program.
+fn print(text: &impl std::fmt::Display) -> io::Result<()> {
+    writeln!(io::stdout(), "{text}")
 }
 
 fn lab(options: &Options, word: &str) -> io::Result<Lab> {
@@ -217,7 +222,7 @@ fn compare(lab: &Lab, options: &Options, patterns: &[&str]) -> io::Result<()> {
         rounds::compare(lab, mode, &programs, &workloads, |comparison| {
             add_rows(&mut table, &comparison, base);
         })?;
-        println!("{table}");
+        print(&table)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Memory: how much a server's resident memory grows per item, for shapes of data in a table.
 //!
-//! Every point is a fresh server, filled through pipelined requests as a client would send them and left alone until its
-//! memory stands still. Keys and members are distinct and look random.
+//! Every point is a fresh server, filled through pipelined requests as a client would send them and
+//! left alone until its memory stands still. Keys and members are distinct and look random.
 
 use std::io;
 
@@ -12,6 +12,10 @@ use crate::server::Program;
 use crate::statistics::Spread;
 use crate::table::Table;
 use crate::workload;
+
+/// Requests before the data, so that a server's buffers are touched before counting starts: they
+/// are no part of an item.
+const WARM_UP_REQUESTS: u64 = 150_000;
 
 /// One kind of data, and what an item of it may cost.
 pub(crate) struct Shape {
@@ -140,6 +144,9 @@ impl Shape {
                 return Ok(Err(error));
             }
             client.ask(&["DEL", "needs"])?;
+            client.load(WARM_UP_REQUESTS, |out, _| {
+                request::encode(out, &["GET", "absent"]);
+            })?;
             let before = meter::resident_bytes(server.pid())?;
             client.load(items, |out, index| request::encode(out, &(self.store)(index)))?;
             let grown = meter::settled_bytes(server.pid())?.saturating_sub(before);

@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long memory must stand still to count as settled (jemalloc hands freed pages back in steps some 5 s apart), and
-/// how long we wait for that at most.
+/// How long memory must stand still to count as settled (jemalloc hands freed pages back in steps
+/// some 5 s apart), and how long we wait for that at most.
 const STILL: Duration = Duration::from_millis(5500);
 const SETTLE_MAX: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -16,7 +16,8 @@ const TICKS_PER_S: u64 = 100;
 
 /// CPU time that all threads of a program have used so far.
 ///
-/// The scheduler's own count is in nanoseconds; where the kernel was built without it, ticks must do.
+/// The scheduler's own count is in nanoseconds; where the kernel was built without it, ticks must
+/// do.
 pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
     match scheduled_time(pid) {
         Ok(time) => Ok(time),

@@ -11,6 +11,8 @@ use crate::workload::Workload;
 /// How many symbols are shown at most, and from which share on.
 const SYMBOLS: usize = 40;
 const PERCENT_MIN: &str = "0.5";
+/// Fewer samples show the same function now here, now there.
+const SECONDS_MIN: f64 = 3.0;
 
 /// Samples one server under one workload and returns its heaviest symbols.
 pub(crate) fn report(lab: &Lab, program: &Program, workload: &Workload) -> io::Result<String> {
@@ -34,7 +36,7 @@ pub(crate) fn report(lab: &Lab, program: &Program, workload: &Workload) -> io::R
             &server.pid().to_string(),
             "--",
             "sleep",
-            &lab.seconds.max(2.0).to_string(),
+            &lab.seconds.max(SECONDS_MIN).to_string(),
         ])
     });
     let said = recorded.and_then(|_| {
@@ -54,6 +56,8 @@ pub(crate) fn report(lab: &Lab, program: &Program, workload: &Workload) -> io::R
     drop(std::fs::remove_file(samples));
     let symbols = said?;
     let symbols = symbols.lines().filter(|line| line.contains('%')).take(SYMBOLS);
+    // Behind the symbol perf leaves columns that it has nothing for.
+    let symbols = symbols.map(|line| line.trim_end_matches([' ', '-']));
     let symbols: Vec<&str> = symbols.collect();
     Ok(format!(
         "{} under {workload}, {}\n\n{}\n",

@@ -1,8 +1,9 @@
 //! Reply scanner: counts complete RESP2 and RESP3 replies in a stream that may be cut anywhere.
 //!
-//! It looks at no more than it must: headers byte by byte, payloads are skipped. Errors are counted and the first one
-//! kept, so that a load that the server refuses isn't mistaken for a fast one. Attributes (`|`) and streamed
-//! aggregates are not expected from a server under load and count as broken.
+//! It looks at no more than it must: headers byte by byte, payloads are skipped. Errors are counted
+//! and the first one kept, so that a load that the server refuses isn't mistaken for a fast one.
+//! Attributes (`|`) and streamed aggregates are not expected from a server under load and count as
+//! broken.
 
 use std::mem;
 

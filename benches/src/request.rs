@@ -1,4 +1,5 @@
-//! Requests: encoding them, and pipelines of them that are encoded once and sent many times with other keys.
+//! Requests: encoding them, and pipelines of them that are encoded once and sent many times with
+//! other keys.
 
 use crate::workload::{Command, KEY_DIGITS, Workload};
 

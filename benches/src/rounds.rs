@@ -1,7 +1,9 @@
-//! Rounds: the same load on several servers in turn, so that what disturbs the machine disturbs all of them.
+//! Rounds: the same load on several servers in turn, so that what disturbs the machine disturbs all
+//! of them.
 //!
-//! In each round every server gets the same number of requests, sized so that the fastest needs the wanted time; the
-//! order turns around from round to round. Connecting and warming up are not counted.
+//! In each round every server gets the same number of requests, sized so that the fastest needs the
+//! wanted time; the order turns around from round to round. Connecting and warming up are not
+//! counted.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,7 @@
 //! Servers under measurement: how each kind is started, on which cores, and how it ends.
 //!
-//! A server lives as long as its `Server`. Every one gets a port of its own and is started without files.
+//! A server lives as long as its `Server`. Every one gets a port of its own and is started without
+//! files.
 
 use std::fs;
 use std::io::{self, Read, Seek};
@@ -85,7 +86,8 @@ impl Program {
     pub(crate) fn start(&self, ports: &Ports, placement: &Placement) -> io::Result<Server> {
         let port = ports.free()?;
         let cores: Vec<String> = placement.cores.iter().map(usize::to_string).collect();
-        // These wrappers become the server, so that its process is our child; it ends with us even when we are killed.
+        // These wrappers become the server, so that its process is our child; it ends with us even
+        // when we are killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "taskset", "-c", &cores.join(",")]);
         if placement.is_batch {

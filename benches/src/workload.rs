@@ -1,7 +1,8 @@
 //! Workloads: what can be asked of a server under load, each under a name.
 //!
-//! A name is the load's shape as the options of redis-benchmark spell it: `get-c50-p16`, then `-d512` and `-r10000000`
-//! where they differ from the defaults. Names are chosen by pattern from the table, and any other shape can be named too.
+//! A name is the load's shape as the options of redis-benchmark spell it: `get-c50-p16`, then
+//! `-d512` and `-r10000000` where they differ from the defaults. Names are chosen by pattern from
+//! the table, and any other shape can be named too.
 
 use std::fmt;
 
@@ -12,9 +13,11 @@ const PIPELINES: &[usize] = &[1, 16, 64];
 const VALUE_BYTES: &[usize] = &[VALUE_BYTES_DEFAULT, 512, 16384];
 const VALUE_BYTES_DEFAULT: usize = 3;
 const KEYS_DEFAULT: u64 = 1_000_000;
-/// LIMIT: data that a workload draws its keys from; a million values of 16 KiB would not fit a small machine.
+/// LIMIT: data that a workload draws its keys from; a million values of 16 KiB would not fit a
+/// small machine.
 const DATA_BYTES_MAX: u64 = 1 << 30;
-/// LIMIT: bytes that may be under way at once; beyond it a workload would measure how memory is swapped.
+/// LIMIT: bytes that may be under way at once; beyond it a workload would measure how memory is
+/// swapped.
 const IN_FLIGHT_BYTES_MAX: usize = 1 << 30;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,7 +67,8 @@ pub(crate) struct Workload {
     pub(crate) keys: u64,
 }
 
-/// What a server must hold before a workload starts, so that GET finds its keys and SET replaces them.
+/// What a server must hold before a workload starts, so that GET finds its keys and SET replaces
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Dataset {
     Nothing,
