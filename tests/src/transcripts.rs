@@ -3,7 +3,7 @@
 //! A command's own transcript stands in its row of the command table, longer ones in `tests/transcripts/<family>/`.
 
 use crate::pool;
-use basalt_commands::config::Config;
+use basalt_commands::config::{Allowed, Config};
 use basalt_commands::table;
 use basalt_testkit::process::Program;
 use basalt_testkit::simulation_target::SimulationTarget;
@@ -131,7 +131,7 @@ fn replay(transcript: &Transcript, place: &Place) -> Result<(), Failed> {
 }
 
 fn config() -> Config {
-    Config::default()
+    Config { enable_debug_command: Allowed::Yes, ..Config::default() }
 }
 
 /// Transcripts that ours does not fulfil yet, with the reason. The list only shrinks: one that passes must leave it.

@@ -57,7 +57,7 @@ impl Program {
 
     fn default_args(self) -> &'static [&'static str] {
         match self {
-            Program::Ours => &[],
+            Program::Ours => &["--enable-debug-command", "yes"],
             _ => &["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"],
         }
     }

@@ -77,14 +77,19 @@ fn sigint_ends_it(program: Program) {
     assert_ends_well(server);
 }
 
-/// While one core is stalled the first signal can't be answered there; the second one doesn't ask.
+/// While one core is stalled the first signal can't be obeyed there; the next one doesn't ask.
 fn second_signal_ends_it_at_once(program: Program) {
     let mut server = start(program, &[]);
     let mut connection = server.connect();
     connection.send(&["DEBUG", "SLEEP", "30"]).unwrap();
     server.signal("TERM");
-    server.signal("TERM");
-    assert!(server.wait(Duration::from_secs(3)).is_some(), "two signals did not end it");
+    eventually("it has seen the first signal", || server.log().contains("SIGTERM"));
+    // Signals that come together may count as one, so more are sent until it ends.
+    let ended = (0..30).any(|_| {
+        server.signal("TERM");
+        server.wait(Duration::from_millis(100)).is_some()
+    });
+    assert!(ended, "signal after signal did not end it: {}", server.log());
 }
 
 fn shutdown_ends_it(program: Program) {
