@@ -169,6 +169,7 @@ impl Flags {
     pub const SENTINEL: Self = Self(1 << 15);
     pub const ONLY_SENTINEL: Self = Self(1 << 16);
     pub const NO_MANDATORY_KEYS: Self = Self(1 << 17);
+    /// Only for those whom `enable-debug-command` lets.
     pub const PROTECTED: Self = Self(1 << 18);
     pub const NO_ASYNC_LOADING: Self = Self(1 << 19);
     pub const NO_MULTI: Self = Self(1 << 20);
@@ -384,6 +385,7 @@ pub enum Verb {
     Keys,
     Lolwut,
     MsetNx,
+    ObjectHelp,
     Ping,
     Quit,
     RandomKey,

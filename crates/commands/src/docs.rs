@@ -12,7 +12,7 @@ use crate::error::CommandError;
 use crate::{glob, table};
 
 /// The flags that COMMAND INFO tells, in its order.
-const FLAGS: [(Flags, &str); 21] = [
+const FLAGS: [(Flags, &str); 20] = [
     (Flags::WRITE, "write"),
     (Flags::READONLY, "readonly"),
     (Flags::DENYOOM, "denyoom"),
@@ -29,7 +29,6 @@ const FLAGS: [(Flags, &str); 21] = [
     (Flags::NO_AUTH, "no_auth"),
     (Flags::MAY_REPLICATE, "may_replicate"),
     (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
-    (Flags::PROTECTED, "protected"),
     (Flags::NO_ASYNC_LOADING, "no_async_loading"),
     (Flags::NO_MULTI, "no_multi"),
     (Flags::MOVABLE_KEYS, "movablekeys"),

@@ -272,7 +272,9 @@ impl Simulation {
             let Some(client) = self.clients.iter_mut().find(owner) else { continue };
             moved |= !output.bytes.is_empty();
             client.from_server.extend_from_slice(&output.bytes);
-            core.sent(session, output.bytes.len());
+            if !output.bytes.is_empty() {
+                core.sent(session, output.bytes.len());
+            }
             if output.close {
                 core.disconnect(session);
                 client.session = None;

@@ -103,6 +103,7 @@ pub(crate) fn run(
         Verb::Keys => keys::keys(core, id, args),
         Verb::Lolwut => process::lolwut(core, world, id, args),
         Verb::MsetNx => keys::msetnx(core, id, args),
+        Verb::ObjectHelp => command::help(core, id, "object"),
         Verb::Ping => session::ping(core, id, args),
         Verb::Quit => session::quit(core, id),
         Verb::RandomKey => keys::randomkey(core, world.random(), id),

@@ -5,9 +5,8 @@ use basalt_keyspace::idle_seconds;
 use super::ROW;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Categories, Command, Flags, KeySpec, Run};
+use crate::command::{Categories, Command, Flags, KeySpec, Run, Verb};
 use crate::config::{Config, EvictionPolicy};
-use crate::docs;
 use crate::error::CommandError;
 
 pub(super) const OBJECT: Command = Command {
@@ -161,15 +160,10 @@ const HELP: Command = Command {
     summary: "Lists the subcommands.",
     arity: 2,
     flags: Flags::LOADING.or(Flags::STALE),
-    run: Run::Shard(help),
+    run: Run::Engine(Verb::ObjectHelp),
     shows: r#"> OBJECT HELP
 <any text>1) OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
 "#,
     ..ROW
 };
-
-fn help(call: &mut Call<'_>) -> Outcome {
-    docs::write_help(&OBJECT, &mut call.reply);
-    Ok(())
-}

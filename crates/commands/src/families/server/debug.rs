@@ -13,7 +13,7 @@ pub(super) const DEBUG: Command = Command {
     summary: "Does and tells what only tests and searches for errors need.",
     complexity: "That of the subcommand",
     arity: -2,
-    flags: ALWAYS.or(Flags::ADMIN).or(Flags::NOSCRIPT),
+    flags: ALWAYS.or(Flags::ADMIN).or(Flags::NOSCRIPT).or(Flags::PROTECTED),
     run: Run::Engine(Verb::Debug),
     shows: r#"> DEBUG DIGEST
 0000000000000000000000000000000000000000
