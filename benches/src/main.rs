@@ -43,7 +43,7 @@ WORDS are one of
   PATTERN…             workloads by name, such as get-c50-p16, 'set-*', 'get-c50-p1-d*'
   list                 all names
   quick                a few seconds: is everything in order?
-  figures [PATTERN…]   the figures to reach, beside what is reached (rows: 'saturated/*', 'shards/*', 'memory/*', expiry …)
+  figures [PATTERN…]   the figures to reach, beside what is reached (rows: 'saturated/*', expiry …)
   memory [PATTERN…]    bytes per item for shapes of data
   expiry               a million keys that end in the same second
   profile WORKLOAD     where our server spends its time (perf)
@@ -51,12 +51,12 @@ Without words: PING, SET, GET, INCR and MSET from 50 connections, unpiped and 16
 
 /// Measures basalt-server beside its rivals.
 #[derive(Parser)]
-#[command(name = "scripts/bench", after_help = USAGE)]
+#[command(name = "bench", bin_name = "scripts/bench", after_help = USAGE)]
 struct Options {
     words: Vec<String>,
     /// Our server, or what stands in for it
     #[arg(long)]
-    ours: PathBuf,
+    ours: Option<PathBuf>,
     /// Valkey's server; valkey9-server among the peers unless given
     #[arg(long)]
     valkey: Option<PathBuf>,
@@ -157,6 +157,7 @@ fn lab(options: &Options, word: &str) -> io::Result<Lab> {
     if options.cores.len() < 2 || options.rounds == 0 {
         return Err(io::Error::other("at least two cores and one round are needed"));
     }
+    let ours = options.ours.as_ref().ok_or_else(|| io::Error::other("wants --ours PATH"))?;
     let valkey = match &options.valkey {
         Some(path) => path.clone(),
         None => peer(options, "valkey9-server")?,
@@ -171,7 +172,7 @@ fn lab(options: &Options, word: &str) -> io::Result<Lab> {
     };
     let rivals = options.rival.iter().map(|(name, path)| Program::at(Some(name), path));
     Ok(Lab {
-        ours: Program::at(None, &options.ours)?,
+        ours: Program::at(None, ours)?,
         valkey: Program::at(None, &valkey)?,
         rivals: rivals.collect::<io::Result<_>>()?,
         rounds: options.rounds,

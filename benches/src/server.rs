@@ -94,7 +94,7 @@ impl Program {
             command.args(["chrt", "--batch", "0"]);
         }
         let log = tempfile()?;
-        command.arg(&self.path).args(self.args(port)).current_dir("/tmp");
+        command.arg(&self.path).args(self.args(port)).current_dir(std::env::temp_dir());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
         let child = command.spawn().map_err(|error| {
             io::Error::other(format!("setpriv, taskset and chrt of util-linux are needed: {error}"))
