@@ -1,7 +1,8 @@
 //! Digest: a hash of all data, the same however it came to be there and however it is spread.
 //!
 //! The construction is that of Redis' DEBUG DIGEST, so that the two can be compared: entries are hashed
-//! each on its own and combined by XOR, which knows no order; databases are mixed in by their numbers.
+//! each on its own, and the hashes of these combined by XOR, which knows no order; databases are mixed in
+//! by their numbers.
 
 use basalt_structures::{Content, Entry};
 use sha1::{Digest as _, Sha1};
@@ -61,7 +62,7 @@ impl Keyspace {
         let digest_of = |index| {
             let mut digest = Digest::default();
             self.visit_all(DatabaseId(index), &mut |entry| {
-                digest.absorb(&Digest::of_entry(entry, true));
+                digest.xor(&Digest::of_entry(entry, true).0);
             });
             digest
         };
