@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A word that is not in the grammar, one without its values, and two words of one choice are a syntax
-//! error. The same word twice is none: as in Redis, the last one counts.
+//! error. The same word twice is none, unless the grammar says so: as in Redis, the last one counts.
 //!
 //! Not here: what options mean, and the few commands whose refusals are worded otherwise.
 
@@ -24,21 +24,22 @@ pub(crate) struct Word<T> {
     option: T,
     value_count: usize,
     choice: usize,
+    is_once: bool,
 }
 
 /// A word alone.
 pub(crate) const fn flag<T>(text: &'static str, option: T) -> Word<T> {
-    Word { text, option, value_count: 0, choice: 0 }
+    Word { text, option, value_count: 0, choice: 0, is_once: false }
 }
 
 /// A word with a value behind it.
 pub(crate) const fn value<T>(text: &'static str, option: T) -> Word<T> {
-    Word { text, option, value_count: 1, choice: 0 }
+    Word { text, option, value_count: 1, choice: 0, is_once: false }
 }
 
 /// A word with two values behind it.
 pub(crate) const fn two_values<T>(text: &'static str, option: T) -> Word<T> {
-    Word { text, option, value_count: 2, choice: 0 }
+    Word { text, option, value_count: 2, choice: 0, is_once: false }
 }
 
 impl<T: Copy> Word<T> {
@@ -46,6 +47,12 @@ impl<T: Copy> Word<T> {
     pub(crate) const fn of_choice(self, choice: usize) -> Self {
         assert!(choice > 0 && choice < CHOICES, "few choices are told apart");
         Self { choice, ..self }
+    }
+
+    /// Makes it a syntax error to give it, or another of its choice, twice.
+    pub(crate) const fn once(self) -> Self {
+        assert!(self.choice > 0, "only what is of a choice is remembered");
+        Self { is_once: true, ..self }
     }
 }
 
@@ -86,7 +93,7 @@ impl<'a, T: Copy> Iterator for Options<'a, T> {
         self.args = rest;
         if word.choice > 0 {
             let earlier = self.seen[word.choice].replace(word.text);
-            if earlier.is_some_and(|earlier| earlier != word.text) {
+            if earlier.is_some_and(|earlier| earlier != word.text || word.is_once) {
                 self.args = &[];
                 return Some(Err(CommandError::SYNTAX));
             }
@@ -199,7 +206,7 @@ mod tests {
 
     const FRUIT: Grammar<Fruit> = Grammar(&[
         flag("red", Fruit::Red).of_choice(1),
-        flag("green", Fruit::Green).of_choice(1),
+        flag("green", Fruit::Green).of_choice(1).once(),
         value("weight", Fruit::Weight),
         two_values("pair", Fruit::Pair),
     ]);
@@ -230,7 +237,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_a_syntax_error() {
-        for line in ["blue", "red green", "weight", "red weight", "pair one", "re", "reds"] {
+        for line in
+            ["blue", "red green", "green green", "weight", "red weight", "pair one", "re", "reds"]
+        {
             assert_eq!(parse(line), Err(CommandError::SYNTAX), "{line}");
         }
     }

@@ -18,6 +18,14 @@ pub struct Call<'a> {
     pub reply: Reply<'a>,
 }
 
+impl<'a> Call<'a> {
+    /// A key among the arguments; the first is known already.
+    #[inline]
+    pub(crate) fn key_of(&self, name: &'a [u8]) -> Key<'a> {
+        if std::ptr::eq(name, self.key.bytes) { self.key } else { self.keyspace.key(name) }
+    }
+}
+
 /// What a handler leaves: its reply is written, or it refuses with an error (and wrote nothing).
 pub type Outcome = Result<(), CommandError>;
 

@@ -262,6 +262,12 @@ impl Categories {
     }
 }
 
+/// How keys are used, in Redis' words: `RO`, `RW`, `OW` or `RM`; then `access`, `update` …
+pub type Access = &'static [&'static str];
+
+/// Tells the access by the arguments.
+pub type VaryingAccess = fn(&[&[u8]]) -> Access;
+
 /// Where keys stand among the arguments, as COMMAND's key specifications say it.
 #[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
@@ -270,22 +276,21 @@ pub struct KeySpec {
     /// The position of the last key, counted from the end where negative, relative to nothing.
     pub last: i16,
     pub step: i16,
-    /// How the keys are used, in Redis' words: `RO`, `RW`, `OW` or `RM`; then `access`, `update` …
-    pub access: &'static [&'static str],
+    pub access: Access,
     /// Why the access is as it is, where that surprises.
     pub notes: &'static str,
     /// Where the access depends on the arguments: what it is with these.
-    pub varies: Option<fn(&[&[u8]]) -> &'static [&'static str]>,
+    pub varies: Option<VaryingAccess>,
 }
 
 impl KeySpec {
     /// One key at a position.
-    pub(crate) const fn at(position: i16, access: &'static [&'static str]) -> Self {
+    pub(crate) const fn at(position: i16, access: Access) -> Self {
         Self { first: position, last: position, step: 1, access, notes: "", varies: None }
     }
 
     /// Keys from the first argument to the last, with a step of `step`.
-    pub(crate) const fn all(step: i16, access: &'static [&'static str]) -> Self {
+    pub(crate) const fn all(step: i16, access: Access) -> Self {
         Self { first: 1, last: -1, step, access, notes: "", varies: None }
     }
 
@@ -293,12 +298,12 @@ impl KeySpec {
         Self { notes, ..self }
     }
 
-    pub(crate) const fn varying(self, varies: fn(&[&[u8]]) -> &'static [&'static str]) -> Self {
+    pub(crate) const fn varying(self, varies: VaryingAccess) -> Self {
         Self { varies: Some(varies), ..self }
     }
 
     /// How the keys are used with these arguments.
-    pub fn access_with(&self, args: &[&[u8]]) -> &'static [&'static str] {
+    pub fn access_with(&self, args: &[&[u8]]) -> Access {
         self.varies.map_or(self.access, |varies| varies(args))
     }
 

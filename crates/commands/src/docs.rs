@@ -7,7 +7,7 @@ use basalt_resp::Reply;
 
 use crate::argument::{Argument, ArgumentKind};
 use crate::call::Outcome;
-use crate::command::{Categories, Command, Flags, KeySpec};
+use crate::command::{Access, Categories, Command, Flags, KeySpec};
 use crate::error::CommandError;
 use crate::{glob, table};
 
@@ -267,7 +267,7 @@ pub fn write_list(args: &[&[u8]], reply: &mut Reply<'_>) -> Outcome {
 pub fn keys_of<'a>(
     command: &'static Command,
     args: &'a [&'a [u8]],
-) -> impl Iterator<Item = (usize, &'static [&'static str])> + 'a {
+) -> impl Iterator<Item = (usize, Access)> + 'a {
     command.keys.iter().flat_map(move |spec| {
         let access = spec.access_with(args);
         spec.positions(args.len()).map(move |position| (position, access))
@@ -294,7 +294,7 @@ pub fn write_keys_and_flags(request: &[&[u8]], reply: &mut Reply<'_>) -> Outcome
     Ok(())
 }
 
-fn asked_keys(request: &[&[u8]]) -> Result<Vec<(usize, &'static [&'static str])>, CommandError> {
+fn asked_keys(request: &[&[u8]]) -> Result<Vec<(usize, Access)>, CommandError> {
     let mut command =
         table::find(request[0]).ok_or(CommandError::text("ERR Invalid command specified"))?;
     if let (Some(name), false) = (request.get(1), command.subcommands.is_empty()) {

@@ -20,5 +20,7 @@ pub mod table;
 
 pub use argument::{Argument, ArgumentKind};
 pub use call::{Call, Outcome, ShardFn};
-pub use command::{Categories, Command, Deprecated, Flags, Group, KeySpec, Merge, Run, Verb};
+pub use command::{
+    Access, Categories, Command, Deprecated, Flags, Group, KeySpec, Merge, Run, VaryingAccess, Verb,
+};
 pub use error::CommandError;

@@ -8,7 +8,7 @@ mod process;
 
 use crate::command::{Command, Flags, Group};
 
-pub use config::parse_config_set;
+pub use config::{Setting, parse_config_set};
 pub use data::{FlushRequest, parse_flush, parse_swapdb};
 pub use debug::{DebugRequest, parse_debug, write_debug_help, write_debug_protocol};
 pub use process::{InfoRequest, ShutdownRequest, lolwut, parse_info, parse_shutdown};

@@ -6,7 +6,7 @@ mod number;
 mod range;
 mod set;
 
-use basalt_keyspace::{Content, Edit, Effect, EntryRef};
+use basalt_keyspace::{Cause, Content, Edit, Effect, Entry};
 use basalt_resp::{Reply, parse_i64};
 
 use crate::command::{Categories, Command, Group};
@@ -15,6 +15,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     range::APPEND,
     number::DECR,
     number::DECRBY,
+    get::DELIFEQ,
     get::GET,
     get::GETDEL,
     get::GETEX,
@@ -58,14 +59,22 @@ fn put(edit: Edit<'_>, value: &[u8], expire_at_ms: Option<u64>, now_ms: u64) {
 
 fn remove(edit: Edit<'_>) {
     if edit.entry().is_some() {
-        edit.commit(Effect::Remove { cause: basalt_keyspace::Cause::Deleted });
+        edit.commit(Effect::Remove { cause: Cause::Deleted });
+    }
+}
+
+/// Whether an entry's string is this one.
+fn holds(entry: &Entry, text: &[u8]) -> bool {
+    match entry.content() {
+        Content::Bytes(bytes) => bytes == text,
+        Content::Integer(value) => itoa::Buffer::new().format(value).as_bytes() == text,
     }
 }
 
 /// Answers with a key's string, or with null where there is none.
 #[inline]
-fn answer_content(reply: &mut Reply<'_>, entry: Option<EntryRef<'_>>) {
-    match entry.as_ref().map(|entry| entry.content()) {
+fn answer_content(reply: &mut Reply<'_>, entry: Option<&Entry>) {
+    match entry.map(Entry::content) {
         Some(Content::Bytes(bytes)) => reply.bulk(bytes),
         Some(Content::Integer(value)) => reply.bulk_integer(value),
         None => reply.null(),

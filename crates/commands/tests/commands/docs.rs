@@ -17,7 +17,8 @@ fn words(line: &str) -> Vec<&[u8]> {
 
 fn names(value: &Value) -> Vec<String> {
     let Value::Array(elements) = value else { panic!("{value:?} is no array") };
-    let text = |element: &Value| String::from_utf8_lossy(element.as_bytes().unwrap()).into_owned();
+    let text =
+        |element: &Value| String::from_utf8_lossy(element.as_bytes().expect("a text")).into_owned();
     elements.iter().map(text).collect()
 }
 

@@ -13,6 +13,10 @@ fn set_reads_its_options_as_redis_does() {
         SET k v NX XX -> !ERR syntax error
         SET k v NX NX -> OK
         SET k v IFEQ v XX -> !ERR syntax error
+        SET k v IFEQ v IFEQ v -> !ERR syntax error
+        GETEX none EX 0 -> !ERR invalid expire time in 'getex' command
+        GETEX none EX x -> !ERR value is not an integer or out of range
+        GETEX none EX 5 -> (nil)
         SET k v EX 10 EX 20 -> OK
         TTL k -> 20
         SET k v KEEPTTL EX 5 -> !ERR syntax error

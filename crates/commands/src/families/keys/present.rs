@@ -37,7 +37,7 @@ OK
 fn del(call: &mut Call<'_>) -> Outcome {
     let mut count = 0;
     for name in &call.args[1..] {
-        let key = call.keyspace.key(name);
+        let key = call.key_of(name);
         let edit = call.keyspace.edit(call.database, &key);
         if edit.entry().is_some() {
             edit.commit(Effect::Remove { cause: Cause::Deleted });
@@ -83,7 +83,7 @@ OK
 fn exists(call: &mut Call<'_>) -> Outcome {
     let mut count = 0;
     for name in &call.args[1..] {
-        let key = call.keyspace.key(name);
+        let key = call.key_of(name);
         count += i64::from(call.keyspace.inspect(call.database, &key).is_some());
     }
     call.reply.integer(count);
@@ -108,7 +108,7 @@ OK
 fn touch(call: &mut Call<'_>) -> Outcome {
     let mut count = 0;
     for name in &call.args[1..] {
-        let key = call.keyspace.key(name);
+        let key = call.key_of(name);
         count += i64::from(call.keyspace.read(call.database, &key).is_some());
     }
     call.reply.integer(count);

@@ -101,11 +101,10 @@ pub fn parse_scan<'a>(args: &'a [&'a [u8]]) -> Result<ScanRequest<'a>, CommandEr
     Ok(scan)
 }
 
-/// Digits, maybe after a plus sign; nothing at all counts as 0, as it does for C's strtoul.
+/// Digits, maybe after a plus sign, as C's strtoul takes them.
 fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
     let digits = text.strip_prefix(b"+").unwrap_or(text);
     let value = match digits {
-        [] if text.is_empty() => Some(0),
         [] => None,
         digits => digits.iter().try_fold(0_u64, |value, byte| {
             let digit = char::from(*byte).to_digit(10)?;
@@ -170,27 +169,27 @@ OK
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<(u64, Option<String>, usize, Option<&'static str>), String> {
+    fn check(line: &str, expected: Result<ScanRequest<'_>, &str>) {
         let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let scan = parse_scan(&args).map_err(|error| error.to_string())?;
-        let pattern = scan.pattern.map(|pattern| String::from_utf8_lossy(pattern).into_owned());
-        Ok((scan.cursor, pattern, scan.count, scan.type_name))
+        let parsed = parse_scan(&args).map_err(|error| error.to_string());
+        assert_eq!(parsed, expected.map_err(str::to_owned), "{line}");
     }
 
     #[test]
     fn options_are_read() {
-        assert_eq!(parse("scan 0"), Ok((0, None, 10, None)));
-        assert_eq!(
-            parse("scan 18446744073709551615 type STRING match a* count 7"),
-            Ok((u64::MAX, Some("a*".into()), 7, Some("string")))
+        let plain = ScanRequest { cursor: 0, pattern: None, count: 10, type_name: None };
+        check("scan 0", Ok(plain));
+        let (pattern, type_name) = (Some(&b"a*"[..]), Some("string"));
+        check(
+            "scan 18446744073709551615 type STRING match a* count 7",
+            Ok(ScanRequest { cursor: u64::MAX, pattern, count: 7, type_name }),
         );
-        assert_eq!(parse("scan +7 match *"), Ok((7, None, 10, None)));
-        assert_eq!(parse("scan "), Ok((0, None, 10, None)));
+        check("scan +7 match *", Ok(ScanRequest { cursor: 7, ..plain }));
     }
 
     #[test]
     fn what_is_wrong_is_refused() {
-        for cursor in ["-1", "18446744073709551616", " 0", "0x", "+", "1 "] {
+        for cursor in ["", "-1", "18446744073709551616", " 0", "0x", "+", "1 "] {
             let args: [&[u8]; 2] = [b"scan", cursor.as_bytes()];
             assert_eq!(
                 parse_scan(&args),
@@ -199,9 +198,9 @@ mod tests {
             );
         }
         for options in ["count 0", "count -5", "count", "what", "match"] {
-            assert_eq!(parse(&format!("scan 0 {options}")), Err("ERR syntax error".into()));
+            check(&format!("scan 0 {options}"), Err("ERR syntax error"));
         }
-        assert!(parse("scan 0 count x").unwrap_err().contains("not an integer"));
-        assert_eq!(parse("scan 0 type tree"), Err("ERR unknown type name 'tree'".into()));
+        check("scan 0 count x", Err("ERR value is not an integer or out of range"));
+        check("scan 0 type tree", Err("ERR unknown type name 'tree'"));
     }
 }

@@ -111,10 +111,11 @@ OK
     ..CONFIG_ROW
 };
 
+/// A parameter's name, and its value to be.
+pub type Setting<'a> = (&'a [u8], &'a [u8]);
+
 /// Reads CONFIG SET's arguments: names and values.
-pub fn parse_config_set<'a>(
-    args: &'a [&'a [u8]],
-) -> Result<Vec<(&'a [u8], &'a [u8])>, CommandError> {
+pub fn parse_config_set<'a>(args: &'a [&'a [u8]]) -> Result<Vec<Setting<'a>>, CommandError> {
     let (pairs, rest) = args[2..].as_chunks::<2>();
     if !rest.is_empty() {
         return Err(CommandError::SYNTAX);

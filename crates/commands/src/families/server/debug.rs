@@ -173,12 +173,15 @@ pub fn write_debug_help(reply: &mut Reply<'_>) {
     reply.simple("    Lists the subcommands.");
 }
 
+#[expect(clippy::approx_constant, reason = "it is what Redis answers")]
+const PROTOCOL_DOUBLE: f64 = 3.141;
+
 /// Answers DEBUG PROTOCOL with a value of the type of this name.
 pub fn write_debug_protocol(kind: &[u8], reply: &mut Reply<'_>) -> Result<(), CommandError> {
     match kind.to_ascii_lowercase().as_slice() {
         b"string" => reply.bulk(b"Hello World"),
         b"integer" => reply.integer(12345),
-        b"double" => reply.double(3.141),
+        b"double" => reply.double(PROTOCOL_DOUBLE),
         b"null" => reply.null(),
         b"array" => {
             reply.array(3);

@@ -1,8 +1,8 @@
 //! Reading a string: alone, or with a change of its key.
 
-use basalt_keyspace::Effect;
+use basalt_keyspace::{Cause, Effect};
 
-use super::{ROW, answer_content, effect_of, remove};
+use super::{ROW, answer_content, effect_of, holds, remove};
 use crate::args::{Expiry, Grammar, flag, value};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
@@ -35,7 +35,7 @@ OK
 
 fn get(call: &mut Call<'_>) -> Outcome {
     let entry = call.keyspace.read(call.database, &call.key);
-    answer_content(&mut call.reply, entry);
+    answer_content(&mut call.reply, entry.as_deref());
     Ok(())
 }
 
@@ -67,7 +67,7 @@ pub(super) const GETSET: Command = Command {
 
 fn getset(call: &mut Call<'_>) -> Outcome {
     let edit = call.keyspace.read_and_edit(call.database, &call.key);
-    answer_content(&mut call.reply, edit.entry());
+    answer_content(&mut call.reply, edit.entry().as_deref());
     edit.commit(effect_of(call.args[2], None));
     Ok(())
 }
@@ -95,7 +95,7 @@ OK
 
 fn getdel(call: &mut Call<'_>) -> Outcome {
     let edit = call.keyspace.read_and_edit(call.database, &call.key);
-    answer_content(&mut call.reply, edit.entry());
+    answer_content(&mut call.reply, edit.entry().as_deref());
     remove(edit);
     Ok(())
 }
@@ -164,31 +164,60 @@ pub(super) const GETEX_OPTIONS: Grammar<GetexOption> = Grammar(&[
 ]);
 
 fn getex(call: &mut Call<'_>) -> Outcome {
+    let now_ms = call.keyspace.now_ms();
     let mut change = None;
     for option in GETEX_OPTIONS.parse(&call.args[2..]) {
         change = Some(option?);
     }
-    let now_ms = call.keyspace.now_ms();
-    let edit = call.keyspace.read_and_edit(call.database, &call.key);
-    let Some(entry) = edit.entry() else {
-        call.reply.null();
-        return Ok(());
-    };
     let effect = match change {
         None => None,
-        Some((GetexOption::Persist, _)) => {
-            entry.expire_at_ms().is_some().then_some(Effect::Persist)
-        }
+        Some((GetexOption::Persist, _)) => Some(Effect::Persist),
         Some((GetexOption::Expire(expiry), values)) => {
-            Some(match expiry.positive_moment(values[0], now_ms, "getex")? {
-                past if past <= now_ms => Effect::Remove { cause: basalt_keyspace::Cause::Deleted },
+            Some(match expiry.positive_moment(values[0], now_ms, GETEX.name)? {
+                past if past <= now_ms => Effect::Remove { cause: Cause::Deleted },
                 at_ms => Effect::ExpireAt { at_ms },
             })
         }
     };
-    answer_content(&mut call.reply, Some(entry));
-    if let Some(effect) = effect {
-        edit.commit(effect);
+    let edit = call.keyspace.read_and_edit(call.database, &call.key);
+    let there = edit.entry();
+    let expires = there.as_ref().map(|entry| entry.expire_at_ms().is_some());
+    answer_content(&mut call.reply, there.as_deref());
+    match (effect, expires) {
+        (None, _) | (_, None) | (Some(Effect::Persist), Some(false)) => {}
+        (Some(effect), Some(_)) => edit.commit(effect),
     }
+    Ok(())
+}
+
+pub(super) const DELIFEQ: Command = Command {
+    name: "delifeq",
+    since: "9.0.0",
+    summary: "Removes a key if it holds this string.",
+    arity: 3,
+    flags: Flags::WRITE.or(Flags::FAST),
+    keys: &[KeySpec::at(1, &["RM", "delete"])],
+    arguments: &[Argument::KEY, Argument::string("value")],
+    run: Run::Shard(delifeq),
+    shows: r#"@only ours valkey9
+> SET lock mine
+OK
+> DELIFEQ lock yours
+(integer) 0
+> DELIFEQ lock mine
+(integer) 1
+> DELIFEQ lock mine
+(integer) 0
+"#,
+    ..ROW
+};
+
+fn delifeq(call: &mut Call<'_>) -> Outcome {
+    let edit = call.keyspace.edit(call.database, &call.key);
+    let is_equal = edit.entry().is_some_and(|entry| holds(&entry, call.args[2]));
+    if is_equal {
+        remove(edit);
+    }
+    call.reply.integer(i64::from(is_equal));
     Ok(())
 }

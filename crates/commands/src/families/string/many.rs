@@ -31,9 +31,9 @@ fn mget(call: &mut Call<'_>) -> Outcome {
     let names = &call.args[1..];
     call.reply.array(names.len());
     for name in names {
-        let key = call.keyspace.key(name);
+        let key = call.key_of(name);
         let entry = call.keyspace.read(call.database, &key);
-        answer_content(&mut call.reply, entry);
+        answer_content(&mut call.reply, entry.as_deref());
     }
     Ok(())
 }
@@ -68,7 +68,7 @@ OK
 fn mset(call: &mut Call<'_>) -> Outcome {
     let (pairs, _) = call.args[1..].as_chunks::<2>();
     for &[name, value] in pairs {
-        let key = call.keyspace.key(name);
+        let key = call.key_of(name);
         call.keyspace.edit(call.database, &key).commit(effect_of(value, None));
     }
     call.reply.ok();

@@ -1,12 +1,12 @@
 //! Setting a string.
 
-use basalt_keyspace::{Content, Entry};
+use basalt_keyspace::Entry;
 
-use super::{ROW, answer_content, effect_of, put};
+use super::{ROW, answer_content, effect_of, holds, put};
 use crate::args::{Expiry, Grammar, flag, value};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Command, Deprecated, Flags, KeySpec, Run};
+use crate::command::{Access, Command, Deprecated, Flags, KeySpec, Run};
 use crate::error::CommandError;
 
 pub(super) const SET: Command = Command {
@@ -82,7 +82,7 @@ OK
 };
 
 /// As in Valkey, any argument that reads GET counts, be it a value.
-fn set_access(args: &[&[u8]]) -> &'static [&'static str] {
+fn set_access(args: &[&[u8]]) -> Access {
     let gets = args.iter().skip(3).any(|arg| arg.eq_ignore_ascii_case(b"get"));
     if gets { &["RW", "access", "update"] } else { &["OW", "update"] }
 }
@@ -108,8 +108,8 @@ pub(super) enum When {
 pub(super) const SET_OPTIONS: Grammar<SetOption> = Grammar(&[
     flag("nx", SetOption::When(When::Absent)).of_choice(1),
     flag("xx", SetOption::When(When::Present)).of_choice(1),
-    value("ifeq", SetOption::When(When::Equal)).of_choice(1),
-    value("ifne", SetOption::When(When::NotEqual)).of_choice(1),
+    value("ifeq", SetOption::When(When::Equal)).of_choice(1).once(),
+    value("ifne", SetOption::When(When::NotEqual)).of_choice(1).once(),
     flag("get", SetOption::Get),
     value("ex", SetOption::Expire(Expiry::Seconds)).of_choice(2),
     value("px", SetOption::Expire(Expiry::Milliseconds)).of_choice(2),
@@ -176,14 +176,6 @@ impl<'a> SetOptions<'a> {
     }
 }
 
-/// Whether an entry's string is this one.
-fn holds(entry: &Entry, text: &[u8]) -> bool {
-    match entry.content() {
-        Content::Bytes(bytes) => bytes == text,
-        Content::Integer(value) => itoa::Buffer::new().format(value).as_bytes() == text,
-    }
-}
-
 fn set_with_options(call: &mut Call<'_>) -> Outcome {
     let now_ms = call.keyspace.now_ms();
     let options = SetOptions::parse(&call.args[3..], now_ms)?;
@@ -195,7 +187,7 @@ fn set_with_options(call: &mut Call<'_>) -> Outcome {
     let is_permitted = options.permits(there.as_deref());
     let kept = there.as_ref().and_then(|entry| entry.expire_at_ms()).filter(|_| options.keep_ttl);
     match (options.get, is_permitted) {
-        (true, _) => answer_content(&mut call.reply, there),
+        (true, _) => answer_content(&mut call.reply, there.as_deref()),
         (false, true) => call.reply.ok(),
         (false, false) => call.reply.null(),
     }
