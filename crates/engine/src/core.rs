@@ -1001,10 +1001,6 @@ impl Core {
         let due = self.shard.keyspace.next_expiry_ms();
         let now_ms = self.shard.now.unix_ms;
         let due = due.filter(|at_ms| *at_ms <= now_ms && self.shard.pause().is_none());
-        if let Some(at_ms) = due {
-            let stats = &mut self.shard.stats;
-            stats.expiry_lag_max_ms = stats.expiry_lag_max_ms.max(now_ms - at_ms);
-        }
         if due.is_some() || self.shard.keyspace.has_graves() {
             let end_us = world.monotonic_us() + limits::MAINTENANCE_TURN_US;
             let mut more = || world.monotonic_us() < end_us;

@@ -18,8 +18,6 @@ pub(crate) struct ShardStats {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub messages_out: u64,
-    /// The longest that a key outlived its expiry before it was removed, in ms.
-    pub expiry_lag_max_ms: u64,
     pub output_limit_disconnections: u64,
     pub query_limit_disconnections: u64,
 }
@@ -38,7 +36,7 @@ impl ShardStats {
         }
     }
 
-    /// Adds another shard's counters; of maxima the greater one holds.
+    /// Adds another shard's counters.
     pub(crate) fn absorb(&mut self, other: &Self) {
         self.connections += other.connections;
         self.commands += other.commands;
@@ -50,7 +48,6 @@ impl ShardStats {
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         self.messages_out += other.messages_out;
-        self.expiry_lag_max_ms = self.expiry_lag_max_ms.max(other.expiry_lag_max_ms);
         self.output_limit_disconnections += other.output_limit_disconnections;
         self.query_limit_disconnections += other.query_limit_disconnections;
     }

@@ -91,18 +91,15 @@ fn digest(core: &mut Core, id: SessionId) {
 fn digest_values(core: &mut Core, id: SessionId, keys: &[&[u8]]) {
     let (database, protocol) = settings(core, id);
     let routes = core.shard.routes.clone();
-    let looks: Vec<_> = owned(keys)
-        .into_iter()
-        .map(|key| {
-            let look = move |shard: &mut Shard| {
-                let entry = shard.keyspace.peek(database, &shard.keyspace.key(&key));
-                entry.map_or(Digest::default(), |entry| Digest::of_entry(&entry, false))
-            };
-            look
-        })
-        .zip(keys.iter().map(|key| routes.shard(SlotId::of_key(key))))
-        .map(|(look, owner)| (owner, look))
-        .collect();
+    let look_at = |key: Vec<u8>| {
+        let owner = routes.shard(SlotId::of_key(&key));
+        let look = move |shard: &mut Shard| {
+            let entry = shard.keyspace.peek(database, &shard.keyspace.key(&key));
+            entry.map_or(Digest::default(), |entry| Digest::of_entry(&entry, false))
+        };
+        (owner, look)
+    };
+    let looks: Vec<_> = owned(keys).into_iter().map(look_at).collect();
     core.coordinate(id, |hops| async move {
         let digests = hops.on_each(looks).await;
         encode(protocol, |reply| {

@@ -208,7 +208,7 @@ fn server(facts: &Facts, lines: &mut Lines) {
     lines.add("uptime_in_days", process.uptime_s / 86_400);
     lines.add("hz", facts.config.hz);
     lines.add("configured_hz", facts.config.hz);
-    lines.add("lru_clock", facts.now.unix_ms / 1000 & 0x00FF_FFFF);
+    lines.add("lru_clock", (facts.now.unix_ms / 1000) & 0x00FF_FFFF);
     lines.add("executable", &process.executable);
     lines.add("config_file", &process.config_file);
     lines.add("io_threads_active", 0);
@@ -342,7 +342,8 @@ fn stats(facts: &Facts, lines: &mut Lines) {
     let over_output = stats.output_limit_disconnections;
     lines.add("client_output_buffer_limit_disconnections", over_output);
     lines.add("loop_turn_max_us", facts.process.loop_turn_max_us);
-    lines.add("expiry_lag_max_ms", stats.expiry_lag_max_ms);
+    let lags = facts.shards.iter().map(|shard| shard.keyspace.expiry_lag_max_ms);
+    lines.add("expiry_lag_max_ms", lags.max().unwrap_or(0));
     lines.add("shard_messages", stats.messages_out);
     lines.add("commands_from_other_shards", stats.commands_from_others);
 }
