@@ -2,7 +2,7 @@
 
 use crate::sources;
 
-/// LIMIT: lines of a file; 600 is the aim.
+/// LIMIT: lines of a file before its tests; 600 is the aim.
 const LINES_MAX: usize = 1000;
 
 /// Words that may not be merged.
@@ -29,7 +29,7 @@ fn every_rust_file_introduces_itself() {
 fn files_stay_short() {
     let long: Vec<_> = sources::rust()
         .into_iter()
-        .map(|source| (source.text.lines().count(), source.path))
+        .map(|source| (source.code_lines().len(), source.path))
         .filter(|(lines, _)| *lines > LINES_MAX)
         .collect();
     assert!(long.is_empty(), "more than {LINES_MAX} lines, split them: {long:#?}");

@@ -44,7 +44,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn against_valkey(program: Program, args: &[&str]) -> Result<(), Failed> {
     let ours = peer(program, args)?;
     let oracle = peer(Program::Valkey9, &[])?;
-    let tally = differential::run(&ours, &oracle, plan())
+    let tally = differential::run(&ours, &oracle, &plan())
         .map_err(|finding| format!("{finding}\n--- our log:\n{}", ours.server.log()))?;
     if tally.requests < REQUESTS {
         return Err(format!("only {} requests were made", tally.requests).into());
@@ -55,11 +55,10 @@ fn against_valkey(program: Program, args: &[&str]) -> Result<(), Failed> {
 /// The engine in this process: what differs here is no fault of sockets or threads, and its order is chance.
 fn simulation_against_valkey(shards: usize) -> Result<(), Failed> {
     let plan = plan();
-    let wanted = plan.requests;
     let ours = SimulationPeer::new(shards, Config::default(), plan.seed);
     let oracle = peer(Program::Valkey9, &[])?;
-    let tally = differential::run(&ours, &oracle, plan).map_err(|finding| finding.to_string())?;
-    assert!(tally.requests >= wanted);
+    let tally = differential::run(&ours, &oracle, &plan).map_err(|finding| finding.to_string())?;
+    assert!(tally.requests >= plan.requests);
     Ok(())
 }
 
@@ -83,13 +82,10 @@ fn plan() -> Plan {
 
 /// Valkey beside a Valkey whose negative DECRBY replies are off by one: if this isn't found, nothing is.
 fn a_lie_is_caught() -> Result<(), Failed> {
+    let plan = Plan { seed: 1, requests: REQUESTS, without: Vec::new() };
     let liar = Liar(peer(Program::Valkey9, &[])?);
     let oracle = peer(Program::Valkey9, &[])?;
-    let Err(finding) = differential::run(
-        &liar,
-        &oracle,
-        Plan { seed: 1, requests: REQUESTS, without: Vec::new() },
-    ) else {
+    let Err(finding) = differential::run(&liar, &oracle, &plan) else {
         return Err("the wrong replies were not seen".into());
     };
     if finding.requests.len() > 2 {

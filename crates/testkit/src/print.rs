@@ -41,7 +41,7 @@ fn print_at(value: &Value, indent: &str, out: &mut String) {
     match value {
         Value::Simple(text) => line(out, &lossy(text)),
         Value::Error(text) | Value::BulkError(text) => {
-            line(out, &format!("(error) {}", lossy(text)))
+            line(out, &format!("(error) {}", lossy(text)));
         }
         Value::Integer(number) => line(out, &format!("(integer) {number}")),
         Value::Double(number) => line(out, &format!("(double) {number}")),

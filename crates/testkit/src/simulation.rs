@@ -47,6 +47,12 @@ struct Client {
     to_server: VecDeque<u8>,
     input_ends: bool,
     from_server: Vec<u8>,
+    /// Reads nothing: what is sent to it stays on its way.
+    is_deaf: bool,
+    /// The bytes that are on their way.
+    sending: usize,
+    /// Whether the server takes more from it.
+    is_reading: bool,
 }
 
 /// One core's view of what lies outside.
@@ -143,6 +149,9 @@ impl Simulation {
             to_server: VecDeque::new(),
             input_ends: false,
             from_server: Vec::new(),
+            is_deaf: false,
+            sending: 0,
+            is_reading: true,
         });
         ClientId(self.clients.len() - 1)
     }
@@ -155,6 +164,18 @@ impl Simulation {
     /// The client will send no more but still reads.
     pub fn end_input(&mut self, client: ClientId) {
         self.clients[client.0].input_ends = true;
+    }
+
+    /// From now on the client reads nothing, or reads again.
+    pub fn set_deaf(&mut self, client: ClientId, is_deaf: bool) {
+        let client = &mut self.clients[client.0];
+        client.is_deaf = is_deaf;
+        if let (false, Some(session)) = (is_deaf, client.session) {
+            let sent = std::mem::take(&mut client.sending);
+            if sent > 0 {
+                self.cores[client.core].sent(session, sent);
+            }
+        }
     }
 
     /// The client is gone, whatever is under way.
@@ -219,9 +240,11 @@ impl Simulation {
 
     fn has_more(&self) -> bool {
         let mail = self.outside.channels.iter().flatten().any(|channel| !channel.is_empty());
-        mail || self.clients.iter().any(|client| {
-            client.session.is_some() && (!client.to_server.is_empty() || client.input_ends)
-        })
+        let has_input = |client: &Client| {
+            let sends = client.is_reading && !client.to_server.is_empty();
+            client.session.is_some() && (sends || client.input_ends)
+        };
+        mail || self.clients.iter().any(has_input)
     }
 
     fn turn(&mut self, index: usize) -> bool {
@@ -234,7 +257,7 @@ impl Simulation {
         let mut arrived: Vec<(SessionId, Vec<u8>)> = Vec::new();
         for client in self.clients.iter_mut().filter(|client| client.core == index) {
             let Some(session) = client.session else { continue };
-            let waiting = client.to_server.len();
+            let waiting = if client.is_reading { client.to_server.len() } else { 0 };
             let count =
                 if self.fragments { self.outside.chance.below(waiting + 1) } else { waiting };
             if count > 0 {
@@ -266,15 +289,22 @@ impl Simulation {
         let mut moved = false;
         let core = &mut self.cores[index];
         while let Some(session) = core.next_dirty() {
-            let output = core.take_output(session, Vec::new());
             let owner =
                 |client: &&mut Client| client.core == index && client.session == Some(session);
             let Some(client) = self.clients.iter_mut().find(owner) else { continue };
+            if client.sending > 0 {
+                // One send at a time: the session is dirty again when it is sent.
+                continue;
+            }
+            let output = core.take_output(session, Vec::new());
             moved |= !output.bytes.is_empty();
             client.from_server.extend_from_slice(&output.bytes);
-            if !output.bytes.is_empty() {
-                core.sent(session, output.bytes.len());
+            client.is_reading = output.read;
+            if client.is_deaf {
+                client.sending = output.bytes.len();
+                continue;
             }
+            core.sent(session, output.bytes.len());
             if output.close {
                 core.disconnect(session);
                 client.session = None;

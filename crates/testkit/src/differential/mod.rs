@@ -119,7 +119,7 @@ impl fmt::Debug for Finding {
 }
 
 /// Runs until the plan is fulfilled or a difference is found. `ours` is the one under suspicion.
-pub fn run(ours: &dyn Peer, oracle: &dyn Peer, plan: Plan) -> Result<Tally, Box<Finding>> {
+pub fn run(ours: &dyn Peer, oracle: &dyn Peer, plan: &Plan) -> Result<Tally, Box<Finding>> {
     let players = Players { ours, oracle };
     let grammars = grammars(&players, &plan.without);
     let mut tally = Tally::default();

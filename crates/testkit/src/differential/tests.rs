@@ -92,7 +92,7 @@ fn answer(keys: &mut Keys, lie: Lie, request: &Request) -> Option<Value> {
 
 fn hunt(lie: Lie) -> Result<Tally, Box<Finding>> {
     let ours = MadeUp { lie, ..MadeUp::default() };
-    run(&ours, &MadeUp::default(), Plan { seed: 1, requests: 20_000, without: Vec::new() })
+    run(&ours, &MadeUp::default(), &Plan { seed: 1, requests: 20_000, without: Vec::new() })
 }
 
 #[test]
