@@ -43,6 +43,6 @@ mod tests {
     fn options_are_documented() {
         assert_documented(&session::HELLO_OPTIONS, &session::HELLO);
         assert_documented(&filter::FILTER_OPTIONS, &client::LIST);
-        assert_documented(&tracking::TRACKING_OPTIONS, &client::TRACKING);
+        assert_documented(&tracking::TRACKING_OPTIONS, &tracking::TRACKING);
     }
 }

@@ -4,6 +4,7 @@
 mod docs;
 mod facts;
 mod keys;
+mod random;
 mod replay;
 mod shard;
 mod strings;

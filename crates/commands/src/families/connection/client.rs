@@ -1,6 +1,7 @@
 //! CLIENT: what is known of connections, and what can be done to them.
 
-use super::filter::{self, ClientFilter};
+use super::filter::{self, ClientFilter, FILTERS};
+use super::tracking::TRACKING;
 use super::{ALWAYS, ROW};
 use crate::args::integer;
 use crate::argument::Argument;
@@ -42,14 +43,14 @@ pub(super) const CLIENT: Command = Command {
     ..ROW
 };
 
-const OWN: Flags = ALWAYS.or(Flags::NOSCRIPT);
+pub(super) const OWN: Flags = ALWAYS.or(Flags::NOSCRIPT);
 const OWN_ROW: Command = Command { flags: OWN.or(Flags::ALLOW_BUSY), ..ROW };
 const ADMIN_ROW: Command = Command { flags: OWN.or(Flags::ADMIN), ..ROW };
 
-const ON: Argument = Argument::word("on", "ON");
-const OFF: Argument = Argument::word("off", "OFF");
-const YES: Argument = Argument::word("yes", "YES");
-const NO: Argument = Argument::word("no", "NO");
+pub(super) const ON: Argument = Argument::word("on", "ON");
+pub(super) const OFF: Argument = Argument::word("off", "OFF");
+pub(super) const YES: Argument = Argument::word("yes", "YES");
+pub(super) const NO: Argument = Argument::word("no", "NO");
 
 const CACHING: Command = Command {
     name: "client|caching",
@@ -159,46 +160,6 @@ const KILL: Command = Command {
 "#,
     ..ADMIN_ROW
 };
-
-const TYPES: &[Argument] = &[
-    Argument::word("normal", "NORMAL"),
-    Argument::word("master", "MASTER"),
-    Argument::word("primary", "PRIMARY"),
-    Argument::word("slave", "SLAVE"),
-    Argument::word("replica", "REPLICA"),
-    Argument::word("pubsub", "PUBSUB"),
-];
-
-/// What CLIENT KILL and CLIENT LIST choose connections by.
-const FILTERS: &[Argument] = &[
-    Argument::integer("client-id").after("ID").multiple().optional(),
-    Argument::one_of("client-type", TYPES).after("TYPE").optional(),
-    Argument::string("username").after("USER").optional(),
-    Argument::string("addr").after("ADDR").shown_as("ip:port").optional(),
-    Argument::string("laddr").after("LADDR").shown_as("ip:port").optional(),
-    Argument::one_of("skipme", &[YES, NO]).after("SKIPME").optional(),
-    Argument::integer("maxage").after("MAXAGE").optional(),
-    Argument::string("name").after("NAME").optional(),
-    Argument::integer("idle").after("IDLE").optional(),
-    Argument::string("flags").after("FLAGS").optional(),
-    Argument::string("lib-name").after("LIB-NAME").optional(),
-    Argument::string("lib-ver").after("LIB-VER").optional(),
-    Argument::integer("db").after("DB").optional(),
-    Argument::string("capa").after("CAPA").optional(),
-    Argument::string("ip").after("IP").optional(),
-    Argument::one_of("not-client-type", TYPES).after("NOT-TYPE").optional(),
-    Argument::integer("not-client-id").after("NOT-ID").multiple().optional(),
-    Argument::string("not-username").after("NOT-USER").optional(),
-    Argument::string("not-addr").after("NOT-ADDR").shown_as("ip:port").optional(),
-    Argument::string("not-laddr").after("NOT-LADDR").shown_as("ip:port").optional(),
-    Argument::string("not-name").after("NOT-NAME").optional(),
-    Argument::string("not-flags").after("NOT-FLAGS").optional(),
-    Argument::string("not-lib-name").after("NOT-LIB-NAME").optional(),
-    Argument::string("not-lib-ver").after("NOT-LIB-VER").optional(),
-    Argument::integer("not-db").after("NOT-DB").optional(),
-    Argument::string("not-capa").after("NOT-CAPA").optional(),
-    Argument::string("not-ip").after("NOT-IP").optional(),
-];
 
 pub(super) const LIST: Command = Command {
     name: "client|list",
@@ -351,34 +312,6 @@ OK
 (nil)
 "#,
     ..OWN_ROW
-};
-
-pub(super) const TRACKING: Command = Command {
-    name: "client|tracking",
-    since: "6.0.0",
-    summary: "Says whether this connection hears when keys that it read were changed.",
-    arity: -3,
-    flags: OWN,
-    arguments: &[
-        Argument::one_of("status", &[ON, OFF]),
-        Argument::integer("client-id").after("REDIRECT").optional(),
-        Argument::string("prefix").after("PREFIX").repeating_token().optional(),
-        Argument::word("bcast", "BCAST").optional(),
-        Argument::word("optin", "OPTIN").optional(),
-        Argument::word("optout", "OPTOUT").optional(),
-        Argument::word("noloop", "NOLOOP").optional(),
-    ],
-    run: Run::Engine(Verb::ClientTracking),
-    shows: r#"> CLIENT TRACKING OFF
-OK
-> CLIENT TRACKING maybe
-(error) ERR syntax error
-> CLIENT TRACKING ON PREFIX user:
-(error) ERR PREFIX option requires BCAST mode to be enabled
-> CLIENT TRACKING ON OPTIN OPTOUT
-(error) ERR You can't specify both OPTIN mode and OPTOUT mode
-"#,
-    ..ROW
 };
 
 const TRACKINGINFO: Command = Command {

@@ -2,7 +2,9 @@
 
 use basalt_keyspace::DatabaseId;
 
+use super::client::{NO, YES};
 use crate::args::{Grammar, Word, integer, value};
+use crate::argument::Argument;
 use crate::error::CommandError;
 
 /// What connections must be, or must not be, to be told of or ended.
@@ -121,6 +123,46 @@ const WORDS: &[Word<(bool, FilterWord)>] = &[
 ];
 
 pub(super) const FILTER_OPTIONS: Grammar<(bool, FilterWord)> = Grammar(WORDS);
+
+const TYPES: &[Argument] = &[
+    Argument::word("normal", "NORMAL"),
+    Argument::word("master", "MASTER"),
+    Argument::word("primary", "PRIMARY"),
+    Argument::word("slave", "SLAVE"),
+    Argument::word("replica", "REPLICA"),
+    Argument::word("pubsub", "PUBSUB"),
+];
+
+/// The filters as COMMAND DOCS tells them.
+pub(super) const FILTERS: &[Argument] = &[
+    Argument::integer("client-id").after("ID").multiple().optional(),
+    Argument::one_of("client-type", TYPES).after("TYPE").optional(),
+    Argument::string("username").after("USER").optional(),
+    Argument::string("addr").after("ADDR").shown_as("ip:port").optional(),
+    Argument::string("laddr").after("LADDR").shown_as("ip:port").optional(),
+    Argument::one_of("skipme", &[YES, NO]).after("SKIPME").optional(),
+    Argument::integer("maxage").after("MAXAGE").optional(),
+    Argument::string("name").after("NAME").optional(),
+    Argument::integer("idle").after("IDLE").optional(),
+    Argument::string("flags").after("FLAGS").optional(),
+    Argument::string("lib-name").after("LIB-NAME").optional(),
+    Argument::string("lib-ver").after("LIB-VER").optional(),
+    Argument::integer("db").after("DB").optional(),
+    Argument::string("capa").after("CAPA").optional(),
+    Argument::string("ip").after("IP").optional(),
+    Argument::one_of("not-client-type", TYPES).after("NOT-TYPE").optional(),
+    Argument::integer("not-client-id").after("NOT-ID").multiple().optional(),
+    Argument::string("not-username").after("NOT-USER").optional(),
+    Argument::string("not-addr").after("NOT-ADDR").shown_as("ip:port").optional(),
+    Argument::string("not-laddr").after("NOT-LADDR").shown_as("ip:port").optional(),
+    Argument::string("not-name").after("NOT-NAME").optional(),
+    Argument::string("not-flags").after("NOT-FLAGS").optional(),
+    Argument::string("not-lib-name").after("NOT-LIB-NAME").optional(),
+    Argument::string("not-lib-ver").after("NOT-LIB-VER").optional(),
+    Argument::integer("not-db").after("NOT-DB").optional(),
+    Argument::string("not-capa").after("NOT-CAPA").optional(),
+    Argument::string("not-ip").after("NOT-IP").optional(),
+];
 
 /// The letters of CLIENT LIST's `flags=`.
 const FLAGS: &[u8] = b"ABEIMNOPRSTUbcdeirtux";

@@ -1,7 +1,39 @@
 //! Tracking: what CLIENT TRACKING asks for.
 
+use super::ROW;
+use super::client::{OFF, ON, OWN, on_or_off};
 use crate::args::{Grammar, flag, integer, value};
+use crate::argument::Argument;
+use crate::command::{Command, Run, Verb};
 use crate::error::CommandError;
+
+pub(super) const TRACKING: Command = Command {
+    name: "client|tracking",
+    since: "6.0.0",
+    summary: "Says whether this connection hears when keys that it read were changed.",
+    arity: -3,
+    flags: OWN,
+    arguments: &[
+        Argument::one_of("status", &[ON, OFF]),
+        Argument::integer("client-id").after("REDIRECT").optional(),
+        Argument::string("prefix").after("PREFIX").repeating_token().optional(),
+        Argument::word("bcast", "BCAST").optional(),
+        Argument::word("optin", "OPTIN").optional(),
+        Argument::word("optout", "OPTOUT").optional(),
+        Argument::word("noloop", "NOLOOP").optional(),
+    ],
+    run: Run::Engine(Verb::ClientTracking),
+    shows: r#"> CLIENT TRACKING OFF
+OK
+> CLIENT TRACKING maybe
+(error) ERR syntax error
+> CLIENT TRACKING ON PREFIX user:
+(error) ERR PREFIX option requires BCAST mode to be enabled
+> CLIENT TRACKING ON OPTIN OPTOUT
+(error) ERR You can't specify both OPTIN mode and OPTOUT mode
+"#,
+    ..ROW
+};
 
 /// What the arguments of CLIENT TRACKING say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +87,7 @@ pub fn parse_client_tracking<'a>(
             (TrackingOption::NoLoop, _) => asked.no_loop = true,
         }
     }
-    asked.on = super::client::on_or_off(args[2])?;
+    asked.on = on_or_off(args[2])?;
     if asked.on {
         asked.refuse_conflicts()?;
     }
