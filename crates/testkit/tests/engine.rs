@@ -184,3 +184,132 @@ fn keys_go_at_their_moment() {
         );
     }
 }
+
+#[test]
+fn who_never_reads_holds_up_nobody_and_loses_nothing() {
+    for shards in [1, 4] {
+        let mut simulation = Simulation::new(shards, Config::default(), 21);
+        let deaf = simulation.connect(0);
+        let other = simulation.connect(0);
+        simulation.set_deaf(deaf, true);
+        let value = "x".repeat(10_000);
+        simulation.send(other, format!("SET big {value}\r\n").as_bytes());
+        simulation.settle();
+        assert_eq!(replies(&simulation.take_received(other)), [Value::simple("OK")]);
+        let count = 3000;
+        for _ in 0..count {
+            simulation.send(deaf, b"GET big\r\n");
+        }
+        simulation.settle();
+        let received = simulation.take_received(deaf);
+        let first = received.len();
+        assert!(first < 4 << 20, "its replies wait as requests, not as {first} bytes of output");
+        simulation.send(other, b"PING\r\n");
+        simulation.settle();
+        assert_eq!(replies(&simulation.take_received(other)), [Value::simple("PONG")]);
+        simulation.set_deaf(deaf, false);
+        simulation.settle();
+        let mut all = received;
+        all.extend(simulation.take_received(deaf));
+        let replies = replies(&all);
+        assert_eq!(replies.len(), count);
+        assert!(replies.iter().all(|reply| *reply == Value::bulk(&value)));
+    }
+}
+
+#[test]
+fn who_is_over_the_output_limit_is_cut_off() {
+    let config = Config::default()
+        .set(&[(b"client-output-buffer-limit", b"normal 100000 0 0")], true)
+        .expect("the limit can be set");
+    let mut simulation = Simulation::new(2, config, 22);
+    let deaf = simulation.connect(0);
+    simulation.set_deaf(deaf, true);
+    simulation.send(deaf, format!("SET big {}\r\n", "x".repeat(60_000)).as_bytes());
+    for _ in 0..5 {
+        simulation.send(deaf, b"GET big\r\n");
+    }
+    simulation.settle();
+    simulation.advance_ms(200);
+    simulation.settle();
+    assert!(!simulation.is_connected(deaf));
+}
+
+#[test]
+fn a_session_ends_when_its_input_ends_and_all_is_answered() {
+    for shards in [1, 4] {
+        let mut simulation = Simulation::new(shards, Config::default(), 23);
+        let client = simulation.connect(0);
+        for number in 0..500 {
+            simulation.send(client, format!("SET k{number} x\r\nMGET k1 k2 k3\r\n").as_bytes());
+        }
+        simulation.send(client, b"*2\r\n$3\r\nGET\r\n$100\r\ncut");
+        simulation.end_input(client);
+        simulation.settle();
+        assert_eq!(replies(&simulation.take_received(client)).len(), 1000);
+        assert!(!simulation.is_connected(client));
+    }
+}
+
+#[test]
+fn a_protocol_error_is_answered_after_what_came_before_it_and_ends_the_session() {
+    for shards in [1, 4] {
+        let mut simulation = Simulation::new(shards, Config::default(), 24);
+        let client = simulation.connect(1);
+        simulation.send(client, b"SET a 1\r\nGET a\r\n*1\r\n!oops\r\nGET a\r\n");
+        simulation.settle();
+        let got = replies(&simulation.take_received(client));
+        let error = Value::error("ERR Protocol error: expected '$', got '!'");
+        assert_eq!(got, [Value::simple("OK"), Value::bulk("1"), error]);
+        assert!(!simulation.is_connected(client));
+    }
+}
+
+#[test]
+fn idle_sessions_end_after_the_timeout() {
+    let config = Config::default().set(&[(b"timeout", b"10")], true).expect("it can be set");
+    let mut simulation = Simulation::new(1, config, 25);
+    let (idle, busy) = (simulation.connect(0), simulation.connect(0));
+    for _ in 0..12 {
+        simulation.advance_ms(1000);
+        simulation.send(busy, b"PING\r\n");
+        simulation.settle();
+    }
+    assert!(!simulation.is_connected(idle) && simulation.is_connected(busy));
+}
+
+/// With `pipeline-order strict` no later command of a pipeline takes effect before an earlier one: the
+/// key written last is never there without those written before it.
+#[test]
+fn a_strict_pipeline_runs_in_its_order() {
+    let config =
+        Config::default().set(&[(b"pipeline-order", b"strict")], true).expect("it can be set");
+    for seed in 0..40 {
+        let mut simulation = Simulation::new(4, config.clone(), seed);
+        let writer = simulation.connect(0);
+        let count = 40;
+        for number in 0..count {
+            simulation.send(writer, format!("SET k{number} x\r\n").as_bytes());
+        }
+        for _ in 0..2000 {
+            simulation.step();
+            let there: Vec<bool> = (0..count)
+                .map(|number| {
+                    let name = format!("k{number}");
+                    (0..4).any(|shard| {
+                        let keyspace = simulation.core(shard).keyspace();
+                        let key = keyspace.key(name.as_bytes());
+                        keyspace.peek(basalt_keyspace::DatabaseId(0), &key).is_some()
+                    })
+                })
+                .collect();
+            let done = there.iter().take_while(|&&there| there).count();
+            assert!(!there[done..].contains(&true), "seed {seed}: {there:?}");
+            if done == count {
+                break;
+            }
+        }
+        simulation.settle();
+        assert_eq!(replies(&simulation.take_received(writer)).len(), count);
+    }
+}

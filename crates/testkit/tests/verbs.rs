@@ -481,6 +481,23 @@ fn info_tells_of_all_shards() {
 }
 
 #[test]
+fn the_peak_of_memory_is_remembered() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let client = server.client(0);
+        server.text(client, "DEBUG POPULATE 1000 k 1000");
+        for _ in 0..shards {
+            server.simulation.advance_ms(200);
+            server.simulation.settle();
+        }
+        server.text(client, "FLUSHALL");
+        let peak: u64 = server.info(client, "memory", "used_memory_peak").parse().unwrap();
+        let used: u64 = server.info(client, "memory", "used_memory").parse().unwrap();
+        assert!(peak > 1_000_000 && used < 500_000, "{used} of {peak} bytes");
+    }
+}
+
+#[test]
 fn a_rate_is_told() {
     let mut server = Server::new(4);
     let client = server.client(0);
