@@ -327,7 +327,7 @@ pub fn write_help(container: &Command, reply: &mut Reply<'_>) {
 }
 
 /// Writes an argument as people read it: `[PREFIX <prefix> ...]`.
-fn push_usage(argument: &Argument, usage: &mut String) {
+pub(crate) fn push_usage(argument: &Argument, usage: &mut String) {
     let (open, close) = if argument.is_optional { ("[", "]") } else { ("", "") };
     usage.push_str(open);
     usage.push_str(argument.token);

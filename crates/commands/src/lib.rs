@@ -15,6 +15,7 @@ pub mod docs;
 mod error;
 mod families;
 pub mod glob;
+mod reference;
 pub mod requests;
 pub mod table;
 
@@ -24,3 +25,4 @@ pub use command::{
     Access, Categories, Command, Deprecated, Flags, Group, KeySpec, Merge, Run, VaryingAccess, Verb,
 };
 pub use error::CommandError;
+pub use reference::reference;
