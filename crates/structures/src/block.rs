@@ -6,8 +6,9 @@
 //! larger             the system's allocator                       steps of 4 KiB
 //! ```
 //!
-//! Spans and lines are cut from chunks of 2 MiB that belong to the pool of one thread (`pool`). A block
-//! has no header: whoever gives it back says how large it is. It may be given back on any thread.
+//! Spans and lines are cut from chunks of 2 MiB that belong to the pool of one thread (`pool`). A
+//! block has no header: whoever gives it back says how large it is. It may be given back on any
+//! thread.
 //!
 //! The books count a block by [`block_bytes`], which is the memory it takes to the byte.
 //!
@@ -87,8 +88,8 @@ pub const fn block_bytes(bytes: usize) -> usize {
     (bytes + step - 1) & !(step - 1)
 }
 
-/// A new block of at least `bytes` bytes (more than none), its content undefined, its address a multiple
-/// of 8.
+/// A new block of at least `bytes` bytes (more than none), its content undefined, its address a
+/// multiple of 8.
 #[inline]
 pub(crate) fn allocate(bytes: usize) -> NonNull<u8> {
     debug_assert!(bytes > 0, "a block holds something");
@@ -105,8 +106,8 @@ pub(crate) fn allocate(bytes: usize) -> NonNull<u8> {
 /// Gives a block back.
 ///
 /// # Safety
-/// `block` came from [`allocate`] with a size of which [`block_bytes`] makes the same as of `bytes`, and
-/// nobody uses it any more.
+/// `block` came from [`allocate`] with a size of which [`block_bytes`] makes the same as of
+/// `bytes`, and nobody uses it any more.
 #[inline]
 pub(crate) unsafe fn release(block: NonNull<u8>, bytes: usize) {
     // SAFETY: the caller vouches for the block, and equal sizes take the same way as in `allocate`.
@@ -139,8 +140,8 @@ pub(crate) fn allocate_zeroed_lines(count: usize) -> NonNull<u8> {
 /// Gives lines back.
 ///
 /// # Safety
-/// `lines` came from [`allocate_zeroed_lines`] or [`shrink_lines`] with this count, and nobody uses them
-/// any more.
+/// `lines` came from [`allocate_zeroed_lines`] or [`shrink_lines`] with this count, and nobody uses
+/// them any more.
 pub(crate) unsafe fn release_lines(lines: NonNull<u8>, count: usize) {
     let bytes = count * LINE_BYTES;
     // SAFETY: the caller vouches for the lines; their count decides the way as it did before.
@@ -153,15 +154,16 @@ pub(crate) unsafe fn release_lines(lines: NonNull<u8>, count: usize) {
     }
 }
 
-/// Gives all but the first `kept` lines back, of which there is at least one; returns where they are now.
+/// Gives all but the first `kept` lines back, of which there is at least one; returns where they
+/// are now.
 ///
 /// # Safety
 /// As for [`release_lines`]; `kept` is not above `count`.
 pub(crate) unsafe fn shrink_lines(lines: NonNull<u8>, count: usize, kept: usize) -> NonNull<u8> {
     debug_assert!(kept > 0 && kept <= count, "some lines are kept");
     let (bytes, kept_bytes) = (count * LINE_BYTES, kept * LINE_BYTES);
-    // SAFETY: the caller vouches for the lines. Part of a run may be given back; of what the system gave,
-    // either the block is made shorter or a run takes its place.
+    // SAFETY: the caller vouches for the lines. Part of a run may be given back; of what the system
+    // gave, either the block is made shorter or a run takes its place.
     unsafe {
         if bytes <= POOLED_BYTES_MAX {
             if kept < count {

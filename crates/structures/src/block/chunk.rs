@@ -4,8 +4,8 @@
 //! │ Chunk: owner, spans, ends │ lines … │ unit 1 │ unit 2 │ … │ unit 31 │
 //! ```
 //!
-//! A unit (64 KiB) is either a span, cut into blocks of one class, or part of the chunk's lines. Chunks
-//! start at multiples of their size, so a block's address leads to its chunk.
+//! A unit (64 KiB) is either a span, cut into blocks of one class, or part of the chunk's lines.
+//! Chunks start at multiples of their size, so a block's address leads to its chunk.
 //!
 //! Not here: who gets which lines (`lines`), which span serves next (`pool`).
 
@@ -61,7 +61,8 @@ pub(super) struct FreeBlock {
 }
 
 impl Chunk {
-    /// A chunk of all zeros but its owner. With `huge` the system is asked to back it by a huge page.
+    /// A chunk of all zeros but its owner. With `huge` the system is asked to back it by a huge
+    /// page.
     pub(super) fn map(owner: *const Pool, huge: bool) -> NonNull<Self> {
         let Some(chunk) = system::map(huge) else {
             handle_alloc_error(
@@ -144,7 +145,7 @@ mod system {
         };
         #[cfg(target_os = "linux")]
         if huge {
-            // Where the system has no huge pages, small ones serve as well: the answer doesn't matter.
+            // Where the system has no huge pages, small ones serve: the answer doesn't matter.
             // SAFETY: the advice is about the chunk alone and changes no content.
             unsafe { libc::madvise(chunk.as_ptr().cast(), CHUNK_BYTES, libc::MADV_HUGEPAGE) };
         }

@@ -1,8 +1,9 @@
-//! Lines: runs of 64-byte lines, of any length, that merge with their neighbours when they come back.
+//! Lines: runs of 64-byte lines, of any length, that merge with their neighbours when they come
+//! back.
 //!
-//! A free run describes itself: its first line has its length and its neighbours in a list of runs of
-//! like length, its last line has its length again, and the chunk's bits mark both lines. So a run that
-//! comes back finds out at once whether what lies before and behind it is free.
+//! A free run describes itself: its first line has its length and its neighbours in a list of runs
+//! of like length, its last line has its length again, and the chunk's bits mark both lines. So a
+//! run that comes back finds out at once whether what lies before and behind it is free.
 //!
 //! Invariant: no two free runs touch.
 //! Not here: where chunks come from and go (`pool`).
@@ -115,14 +116,15 @@ impl Lines {
     /// Takes lines back. Returns their chunk if nothing of it is in use any more.
     ///
     /// # Safety
-    /// The lines are part of what was taken and nobody uses them; this is their chunk's owner's thread.
+    /// The lines are part of what was taken and nobody uses them; this is their chunk's owner's
+    /// thread.
     pub(super) unsafe fn give(&mut self, lines: NonNull<u8>, count: usize) -> Option<*mut Chunk> {
         let chunk = Chunk::of(lines.as_ptr());
         let base = chunk.cast::<u8>();
         let mut first = line_of(lines.as_ptr());
         let mut end = first + count;
-        // SAFETY: lines of the chunk whose bit is set are ends of free runs. In front of the first given
-        // line that is a run's last line, behind the last one a run's first.
+        // SAFETY: lines of the chunk whose bit is set are ends of free runs. In front of the first
+        // given line that is a run's last line, behind the last one a run's first.
         unsafe {
             if first > FIRST_LINE && Chunk::is_end(chunk, first - 1) {
                 first -= base.add((first - 1) * LINE_BYTES + LAST_LEN_AT).cast::<usize>().read();
@@ -138,8 +140,8 @@ impl Lines {
         (end - first == WHOLE_LEN).then_some(chunk)
     }
 
-    /// A run of about `count` lines or more that is accepted by its length and address. A few of each
-    /// list are asked about, the shortest first.
+    /// A run of about `count` lines or more that is accepted by its length and address. A few of
+    /// each list are asked about, the shortest first.
     fn find(&self, count: usize, accept: impl Fn(usize, usize) -> bool) -> Option<*mut Run> {
         let mut list = list_of(count);
         loop {

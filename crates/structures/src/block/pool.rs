@@ -1,9 +1,9 @@
 //! Pool: one thread's chunks, and who gets which part of them.
 //!
-//! Every thread has a pool of its own, so taking and giving back is plain code without a lock. A block
-//! that is given back on another thread goes on a stack of its owner's pool (`strays`), which the owner
-//! works through when it next runs out of something. When a thread ends, its pool waits for the next
-//! thread that needs one.
+//! Every thread has a pool of its own, so taking and giving back is plain code without a lock. A
+//! block that is given back on another thread goes on a stack of its owner's pool (`strays`), which
+//! the owner works through when it next runs out of something. When a thread ends, its pool waits
+//! for the next thread that needs one.
 //!
 //! Chunks of which nothing is in use go back to the system, but for one.
 //!
@@ -18,9 +18,10 @@ use super::chunk::{CHUNK_BYTES, Chunk, FreeBlock, LINE_BYTES, Span, UNIT_BYTES, 
 use super::lines::Lines;
 use super::{CLASS_BYTES, CLASSES};
 
-/// Pools that have so much ask for huge pages: what is in use of the newest chunk hardly matters then,
-/// while a small pool would take 2 MiB for a few bytes.
-const HUGE_PAGES_FROM_BYTES: usize = 16 << 20;
+/// Pools that have so much ask for huge pages for what they map from then on. A huge page is taken
+/// whole at its first touch: the newest chunk's unused part may be 2 MiB, here little more than a
+/// hundredth.
+const HUGE_PAGES_FROM_BYTES: usize = 160 << 20;
 
 /// How much memory a thread's pool has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,8 +42,8 @@ pub(super) struct Pool {
     in_use_bytes: Cell<usize>,
 }
 
-/// A block that was given back on another thread than its owner's. In a span its first 8 bytes are all
-/// there is.
+/// A block that was given back on another thread than its owner's. In a span its first 8 bytes are
+/// all there is.
 #[repr(C)]
 struct Stray {
     next: *mut Self,
@@ -95,7 +96,8 @@ fn move_in() -> &'static Pool {
     unsafe { &*pool }
 }
 
-/// Memory of this thread's pool.
+/// Memory of this thread's pool. What other threads gave back is taken in before, which otherwise
+/// waits until the pool next runs out of something.
 pub fn pool_facts() -> PoolFacts {
     let pool = own();
     pool.take_in_strays();
@@ -115,14 +117,13 @@ pub(super) fn take_small(class: usize) -> NonNull<u8> {
 #[inline]
 pub(super) unsafe fn give_small(block: NonNull<u8>) {
     let chunk = Chunk::of(block.as_ptr());
-    // SAFETY: the block is in use, so its chunk is there; where the owner is this thread's, the pool is
-    // this thread's alone.
+    // SAFETY: the block is in use, so its chunk is there; where the owner is this thread's, the
+    // pool is this thread's alone.
     unsafe {
         let owner = Chunk::owner(chunk);
         if owner == OWN.get() {
             (*owner).give_small(chunk, block);
         } else {
-            block.cast::<Stray>().as_ptr().cast::<*mut Stray>().write(null_mut());
             send_home(owner, block);
         }
     }
@@ -138,7 +139,8 @@ pub(super) fn take_lines(count: usize) -> NonNull<u8> {
 /// Gives lines back.
 ///
 /// # Safety
-/// The lines are a part of what came from [`take_lines`], on any thread, and nobody uses them any more.
+/// The lines are a part of what came from [`take_lines`], on any thread, and nobody uses them any
+/// more.
 pub(super) unsafe fn give_lines(lines: NonNull<u8>, count: usize) {
     let chunk = Chunk::of(lines.as_ptr());
     // SAFETY: as in `give_small`; a run has room for a stray's two words.
@@ -147,8 +149,7 @@ pub(super) unsafe fn give_lines(lines: NonNull<u8>, count: usize) {
         if owner == OWN.get() {
             (*owner).give_lines(lines, count);
         } else {
-            let stray = Stray { next: null_mut(), line_count: count };
-            lines.cast::<Stray>().write(stray);
+            lines.cast::<Stray>().write(Stray { next: null_mut(), line_count: count });
             send_home(owner, lines);
         }
     }
@@ -161,8 +162,8 @@ pub(super) unsafe fn give_lines(lines: NonNull<u8>, count: usize) {
 #[cold]
 unsafe fn send_home(owner: *const Pool, block: NonNull<u8>) {
     let stray = block.cast::<Stray>().as_ptr();
-    // SAFETY: pools are never freed, and this field is for all threads. The block is the caller's until
-    // the exchange succeeds, which makes what was written to it visible to the owner.
+    // SAFETY: pools are never freed, and this field is for all threads. The block is the caller's
+    // until the exchange succeeds, which makes what was written to it visible to the owner.
     unsafe {
         let strays = &(*owner).strays;
         let mut first = strays.load(Ordering::Relaxed);
@@ -380,7 +381,8 @@ impl Pool {
         while let Some(block) = NonNull::new(stray) {
             let block = block.cast::<u8>();
             let chunk = Chunk::of(block.as_ptr());
-            // SAFETY: strays are blocks of this pool that nobody uses; units with lines have no span.
+            // SAFETY: strays are blocks of this pool that nobody uses; units with lines have no
+            // span.
             unsafe {
                 stray = (&raw const (*stray).next).read();
                 if (*Chunk::span_of(chunk, block.as_ptr())).is_open {
