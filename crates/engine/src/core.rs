@@ -250,8 +250,8 @@ impl Core {
     pub fn sent(&mut self, id: SessionId, bytes: usize) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.unsent -= bytes;
-        let (has_more, has_input) =
-            (!session.out.is_empty() || session.input_ended, !session.input.is_empty());
+        let is_over = session.input_ended && session.is_answered();
+        let (has_more, has_input) = (!session.out.is_empty() || is_over, !session.input.is_empty());
         if has_more {
             self.shard.sessions.mark_dirty(id);
         }
@@ -1012,7 +1012,7 @@ impl Core {
         let now_us = self.shard.now.monotonic_us;
         if now_us >= self.sessions_checked_us + limits::SESSION_CHECK_US {
             self.sessions_checked_us = now_us;
-            self.shard.rates.mark(&self.shard.stats, now_us);
+            self.shard.sample();
             self.check_sessions();
         }
         left

@@ -158,6 +158,12 @@ impl Shard {
         self.pause.is_some_and(|pause| !pause.writes_only || command.flags.has(writes))
     }
 
+    /// Keeps what INFO tells of a course of time.
+    pub(crate) fn sample(&mut self) {
+        self.rates.mark(&self.stats, self.now.monotonic_us);
+        self.used_bytes_peak = self.used_bytes_peak.max(self.keyspace.used_bytes());
+    }
+
     /// The bytes of data and sessions.
     pub(crate) fn used_bytes(&mut self) -> usize {
         let sessions: usize = self.sessions.iter().map(Session::heap_bytes).sum();
