@@ -721,7 +721,7 @@ impl Core {
             return self.work_apart(id, (command, run), args, key_at, to);
         }
         let is_strict = self.shard.config.pipeline_order == PipelineOrder::Strict;
-        if session.queue.len() >= limits::HOLES_MAX
+        if session.queue.len() >= session.hole_limit
             || (is_strict && session.last_shard != to && !session.queue.is_empty())
         {
             return Flow::Held;
@@ -961,6 +961,7 @@ impl Core {
             start = end;
             let Some(session) = self.shard.sessions.get_mut(request.session) else { continue };
             session.queue.fill(request.hole, reply, &mut session.out);
+            session.adjust_hole_limit(reply.len());
             let is_drained = session.queue.is_empty();
             self.shard.sessions.mark_dirty(request.session);
             if is_drained {

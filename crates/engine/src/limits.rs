@@ -22,8 +22,11 @@ pub(crate) const TURN_REQUESTS_MAX: usize = 4096;
 /// LIMIT: sessions with a backlog that are worked in one turn.
 pub(crate) const TURN_READY_MAX: usize = 256;
 
-/// LIMIT: replies of other shards that one session may wait for before its next request is worked.
+/// LIMIT: replies of other shards that one session may wait for before its next request is worked; less
+/// where replies are so large that they would be more than [`OUTPUT_PAUSE_BYTES`].
 pub(crate) const HOLES_MAX: usize = 1024;
+/// As many holes a session may have whatever the size of its replies, and before it is known.
+pub(crate) const HOLES_MIN: usize = 64;
 /// LIMIT: a session with more unsent output than this has its requests left in its backlog.
 pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1 << 20;
 /// LIMIT: reading from a session pauses while its backlog is longer than this part of

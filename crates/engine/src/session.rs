@@ -66,6 +66,8 @@ pub(crate) struct Session {
     pub input: Backlog,
     pub out: Vec<u8>,
     pub queue: ReplyQueue,
+    /// How many holes it may have, by the size of the replies that it gets from others.
+    pub hole_limit: usize,
     /// Bytes taken by the server and not sent yet.
     pub unsent: usize,
     /// A coordination is under way: nothing else of this session is worked.
@@ -231,6 +233,14 @@ impl Session {
             + self.unsent
     }
 
+    /// Lets it have more holes while replies from others are small, and fewer as soon as one is large.
+    #[inline]
+    pub(crate) fn adjust_hole_limit(&mut self, reply_bytes: usize) {
+        let fitting = limits::OUTPUT_PAUSE_BYTES / reply_bytes.max(1);
+        let next = fitting.min(self.hole_limit + 1);
+        self.hole_limit = next.clamp(limits::HOLES_MIN, limits::HOLES_MAX);
+    }
+
     /// Whether its next request may be worked.
     #[inline]
     pub(crate) fn may_run(&self) -> bool {
@@ -303,6 +313,7 @@ impl Sessions {
             input: Backlog::default(),
             out: Vec::new(),
             queue: ReplyQueue::default(),
+            hole_limit: limits::HOLES_MIN,
             unsent: 0,
             is_coordinating: false,
             is_held: false,

@@ -226,8 +226,8 @@ impl Simulation {
 
     /// Steps until nothing moves any more.
     pub fn settle(&mut self) {
-        const TURNS_MAX: usize = 10_000_000;
-        for _ in 0..TURNS_MAX {
+        const ROUNDS_MAX: usize = 100_000;
+        for _ in 0..ROUNDS_MAX {
             let first = self.outside.chance.below(self.cores.len());
             let count = self.cores.len();
             let moved = (0..count).filter(|turn| self.turn((first + turn) % count)).count();
@@ -235,7 +235,16 @@ impl Simulation {
                 return;
             }
         }
-        panic!("the simulation does not come to rest");
+        let waiting: Vec<String> = self
+            .clients
+            .iter()
+            .filter(|client| client.session.is_some())
+            .map(|client| {
+                let (bytes, ends) = (client.to_server.len(), client.input_ends);
+                format!("core {}: {bytes} bytes to send, input ends: {ends}", client.core)
+            })
+            .collect();
+        panic!("the simulation does not come to rest: {waiting:#?}");
     }
 
     fn has_more(&self) -> bool {
