@@ -1,5 +1,6 @@
 //! Strings: the commands on the plainest of values.
 
+mod digest;
 mod get;
 mod many;
 mod number;
@@ -15,7 +16,9 @@ pub(crate) const COMMANDS: &[Command] = &[
     range::APPEND,
     number::DECR,
     number::DECRBY,
+    digest::DELEX,
     get::DELIFEQ,
+    digest::DIGEST,
     get::GET,
     get::GETDEL,
     get::GETEX,

@@ -35,6 +35,13 @@ fn set_reads_its_options_as_redis_does() {
         SET none x IFEQ x -> (nil)
         SET none x IFNE x GET -> (nil)
         GET none -> x
+        DIGEST none -> eaf06c6480b2cd11
+        SET none y IFDNE EAF06C6480B2CD11 -> (nil)
+        SET none y IFDEQ EAF06C6480B2CD11 GET -> x
+        SET absent y IFDEQ EAF06C6480B2CD11 -> (nil)
+        SET absent y IFDNE EAF06C6480B2CD11 -> OK
+        SET absent y IFDNE 3C2B -> !ERR must be exactly 16 hexadecimal characters
+        SET absent y IFDNE EAF06C6480B2CD11 NX -> !ERR syntax error
         ",
     );
 }

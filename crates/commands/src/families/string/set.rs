@@ -2,7 +2,8 @@
 
 use basalt_keyspace::Entry;
 
-use super::{ROW, answer_content, effect_of, holds, put};
+use super::digest::{Comparison, parse_digest};
+use super::{ROW, answer_content, effect_of, put};
 use crate::args::{Expiry, Grammar, flag, value};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
@@ -28,6 +29,8 @@ pub(super) const SET: Command = Command {
                 Argument::word("xx", "XX"),
                 Argument::string("comparison-value").after("IFEQ"),
                 Argument::string("other-value").after("IFNE"),
+                Argument::string("comparison-digest").after("IFDEQ"),
+                Argument::string("other-digest").after("IFDNE"),
             ],
         )
         .optional(),
@@ -98,11 +101,12 @@ pub(super) enum SetOption {
 /// Whether a value is set.
 #[derive(Clone, Copy)]
 pub(super) enum When {
-    Always,
     Absent,
     Present,
     Equal,
     NotEqual,
+    DigestEqual,
+    DigestNotEqual,
 }
 
 pub(super) const SET_OPTIONS: Grammar<SetOption> = Grammar(&[
@@ -110,6 +114,8 @@ pub(super) const SET_OPTIONS: Grammar<SetOption> = Grammar(&[
     flag("xx", SetOption::When(When::Present)).of_choice(1),
     value("ifeq", SetOption::When(When::Equal)).of_choice(1).once(),
     value("ifne", SetOption::When(When::NotEqual)).of_choice(1).once(),
+    value("ifdeq", SetOption::When(When::DigestEqual)).of_choice(1).once(),
+    value("ifdne", SetOption::When(When::DigestNotEqual)).of_choice(1).once(),
     flag("get", SetOption::Get),
     value("ex", SetOption::Expire(Expiry::Seconds)).of_choice(2),
     value("px", SetOption::Expire(Expiry::Milliseconds)).of_choice(2),
@@ -131,8 +137,7 @@ fn set(call: &mut Call<'_>) -> Outcome {
 
 /// What the options of a SET say, wholly read.
 struct SetOptions<'a> {
-    when: When,
-    compared_to: &'a [u8],
+    condition: Condition<'a>,
     get: bool,
     keep_ttl: bool,
     expire_at_ms: Option<u64>,
@@ -140,19 +145,13 @@ struct SetOptions<'a> {
 
 impl<'a> SetOptions<'a> {
     fn parse(args: &'a [&'a [u8]], now_ms: u64) -> Result<Self, CommandError> {
-        let mut options = Self {
-            when: When::Always,
-            compared_to: b"",
-            get: false,
-            keep_ttl: false,
-            expire_at_ms: None,
-        };
+        let mut options =
+            Self { condition: Condition::None, get: false, keep_ttl: false, expire_at_ms: None };
         let mut expiry = None;
         for option in SET_OPTIONS.parse(args) {
             match option? {
                 (SetOption::When(when), values) => {
-                    options.when = when;
-                    options.compared_to = values.first().copied().unwrap_or_default();
+                    options.condition = Condition::new(when, values)?;
                 }
                 (SetOption::Get, _) => options.get = true,
                 (SetOption::KeepTtl, _) => options.keep_ttl = true,
@@ -164,14 +163,40 @@ impl<'a> SetOptions<'a> {
         }
         Ok(options)
     }
+}
 
-    fn permits(&self, there: Option<&Entry>) -> bool {
-        match self.when {
-            When::Always => true,
-            When::Absent => there.is_none(),
-            When::Present => there.is_some(),
-            When::Equal => there.is_some_and(|entry| holds(entry, self.compared_to)),
-            When::NotEqual => there.is_none_or(|entry| !holds(entry, self.compared_to)),
+/// Under which condition a value is set. A key that is not there differs from every string.
+#[derive(Clone, Copy)]
+enum Condition<'a> {
+    None,
+    Absent,
+    Present,
+    Compares(Comparison<'a>),
+}
+
+impl<'a> Condition<'a> {
+    fn new(when: When, values: &[&'a [u8]]) -> Result<Self, CommandError> {
+        Ok(match when {
+            When::Absent => Self::Absent,
+            When::Present => Self::Present,
+            When::Equal => Self::Compares(Comparison::Equal(values[0])),
+            When::NotEqual => Self::Compares(Comparison::NotEqual(values[0])),
+            When::DigestEqual => Self::Compares(Comparison::DigestEqual(parse_digest(values[0])?)),
+            When::DigestNotEqual => {
+                Self::Compares(Comparison::DigestNotEqual(parse_digest(values[0])?))
+            }
+        })
+    }
+
+    fn permits(self, there: Option<&Entry>) -> bool {
+        match (self, there) {
+            (Self::None, _) => true,
+            (Self::Absent, there) => there.is_none(),
+            (Self::Present, there) => there.is_some(),
+            (Self::Compares(comparison), Some(entry)) => comparison.is_met_by(entry),
+            (Self::Compares(comparison), None) => {
+                matches!(comparison, Comparison::NotEqual(_) | Comparison::DigestNotEqual(_))
+            }
         }
     }
 }
@@ -184,7 +209,7 @@ fn set_with_options(call: &mut Call<'_>) -> Outcome {
         false => call.keyspace.edit(call.database, &call.key),
     };
     let there = edit.entry();
-    let is_permitted = options.permits(there.as_deref());
+    let is_permitted = options.condition.permits(there.as_deref());
     let kept = there.as_ref().and_then(|entry| entry.expire_at_ms()).filter(|_| options.keep_ttl);
     match (options.get, is_permitted) {
         (true, _) => answer_content(&mut call.reply, there.as_deref()),
