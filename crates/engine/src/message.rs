@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::mem;
 
-use basalt_commands::{Command, ShardFn};
+use basalt_commands::ShardFn;
 use basalt_keyspace::{DatabaseId, SlotId};
 use basalt_resp::Protocol;
 
@@ -58,7 +58,6 @@ pub(crate) struct Request {
     pub session: SessionId,
     /// The place that its session keeps for the reply.
     pub hole: u32,
-    pub command: &'static Command,
     pub run: ShardFn,
     pub arg_count: u32,
     pub hash: u64,

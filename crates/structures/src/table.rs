@@ -173,8 +173,8 @@ fn matches(bucket: &Bucket, tag: u64) -> (u32, bool) {
 #[inline]
 fn matches_sse2(bucket: &Bucket, tag: u64) -> (u32, bool) {
     use core::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi32, _mm_load_si128, _mm_movemask_epi8, _mm_packs_epi32,
-        _mm_packs_epi16, _mm_set1_epi64x, _mm_setzero_si128, _mm_srli_epi64,
+        __m128i, _mm_cmpeq_epi32, _mm_load_si128, _mm_movemask_epi8, _mm_packs_epi16,
+        _mm_packs_epi32, _mm_set1_epi64x, _mm_setzero_si128, _mm_srli_epi64,
     };
     let lanes: *const __m128i = bucket.as_ptr().cast();
     // SAFETY: a bucket is 64 bytes and lies at a multiple of 64, so it is four aligned vectors.

@@ -1,0 +1,349 @@
+//! Input: requests of every session parsed, staged and worked, round by round, until all is dry.
+
+use basalt_keyspace::DatabaseId;
+use basalt_resp::{Parsed, Partial, parse};
+
+use super::Core;
+use super::request::{Broken, Flow};
+use crate::gates;
+use crate::limits;
+use crate::resolve::{self, Resolved};
+use crate::session::SessionId;
+use crate::world::World;
+
+/// Input to be worked, of one session.
+pub(super) struct Source<'a> {
+    id: SessionId,
+    input: Input<'a>,
+}
+
+pub(super) enum Input<'a> {
+    Lent(&'a [u8]),
+    /// A session's backlog, and where in it to start.
+    Own(Vec<u8>, usize),
+}
+
+impl Input<'_> {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Lent(bytes) => bytes,
+            Self::Own(bytes, start) => &bytes[*start..],
+        }
+    }
+}
+
+/// How far a source has come.
+#[derive(Default)]
+pub(super) struct Progress {
+    parsed: usize,
+    done: usize,
+    end: End,
+    partial: Option<Box<Partial>>,
+    /// How much of what is left is needed to go on.
+    need: usize,
+    /// An inline request with escapes, in the form in which it goes on: how many bytes it stands for.
+    rewritten: Option<(usize, Vec<u8>)>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum End {
+    #[default]
+    Open,
+    /// All whole requests are parsed.
+    Dry,
+    /// The session has to wait.
+    Stopped,
+}
+
+/// A parsed request, before it is worked.
+pub(super) struct Staged {
+    source: usize,
+    /// Where in the source the request ends.
+    end: usize,
+    args: (usize, usize),
+    keys: (usize, usize),
+    resolved: Result<Resolved, Broken>,
+    /// The session's database when the request was parsed: where its memory is likely needed.
+    database: DatabaseId,
+}
+
+impl Core {
+    pub(super) fn work_received(&mut self, world: &mut dyn World, received: &[(SessionId, &[u8])]) {
+        let mut rest = received.iter().peekable();
+        while rest.peek().is_some() {
+            self.pass += 1;
+            let mut sources = Vec::new();
+            while let Some(&&(id, bytes)) = rest.peek() {
+                let now_us = self.shard.now.monotonic_us;
+                let Some(session) = self.shard.sessions.get_mut(id) else {
+                    rest.next();
+                    continue;
+                };
+                if session.pass == self.pass {
+                    // Its earlier input is worked first; then this, in the next pass.
+                    break;
+                }
+                rest.next();
+                session.last_used_us = now_us;
+                session.bytes_in += bytes.len() as u64;
+                self.shard.stats.bytes_in += bytes.len() as u64;
+                if session.input.is_empty() && session.may_run() {
+                    session.pass = self.pass;
+                    sources.push(Source { id, input: Input::Lent(bytes) });
+                } else if !session.is_closing {
+                    session.input.append(bytes);
+                    self.check_input_limit(id);
+                    self.shard.sessions.mark_ready(id);
+                }
+            }
+            self.work(world, sources, Vec::new());
+        }
+    }
+
+    pub(super) fn work_ready(&mut self, world: &mut dyn World) {
+        let (mut sources, mut progress) = (Vec::new(), Vec::new());
+        for _ in 0..self.shard.sessions.ready_count().min(limits::TURN_READY_MAX) {
+            let Some(id) = self.shard.sessions.next_ready() else { break };
+            let session = self.shard.sessions.get_mut(id).expect("a ready session is open");
+            let input = &mut session.input;
+            let partial = input.partial.take();
+            let (bytes, start) = (std::mem::take(&mut input.bytes), input.start);
+            (input.start, input.need) = (0, 0);
+            sources.push(Source { id, input: Input::Own(bytes, start) });
+            progress.push(Progress { partial, ..Progress::default() });
+        }
+        self.work(world, sources, progress);
+    }
+
+    /// Works the sources until they are dry, have to wait or the turn has done enough.
+    pub(super) fn work(
+        &mut self,
+        world: &mut dyn World,
+        sources: Vec<Source<'_>>,
+        mut progress: Vec<Progress>,
+    ) {
+        if sources.is_empty() {
+            return;
+        }
+        progress.resize_with(sources.len(), Progress::default);
+        let mut staged = std::mem::take(&mut self.staged);
+        let mut args: Vec<&[u8]> = Vec::new();
+        loop {
+            args.clear();
+            self.keys.clear();
+            self.parse_some(&sources, &mut progress, &mut args, &mut staged);
+            if staged.is_empty() {
+                break;
+            }
+            self.prefetch(&staged);
+            for request in staged.drain(..) {
+                let state = &mut progress[request.source];
+                if state.end == End::Stopped {
+                    continue;
+                }
+                let args = &args[request.args.0..request.args.1];
+                let keys = request.keys;
+                let flow =
+                    self.work_one(world, sources[request.source].id, args, keys, request.resolved);
+                if flow != Flow::Held {
+                    state.done = request.end;
+                }
+                if flow != Flow::On {
+                    state.end = End::Stopped;
+                }
+            }
+        }
+        self.staged = staged;
+        for (source, state) in sources.into_iter().zip(progress) {
+            self.keep_rest(source, state);
+        }
+    }
+
+    /// Parses requests of every source in turn, as many as are staged together.
+    pub(super) fn parse_some<'a>(
+        &mut self,
+        sources: &'a [Source<'_>],
+        progress: &mut [Progress],
+        args: &mut Vec<&'a [u8]>,
+        staged: &mut Vec<Staged>,
+    ) {
+        for (index, (source, state)) in sources.iter().zip(progress).enumerate() {
+            if state.end != End::Open {
+                continue;
+            }
+            let Some(session) = self.shard.sessions.get(source.id) else {
+                state.end = End::Stopped;
+                continue;
+            };
+            let limits = if session.armed.has(gates::Armed::AUTH) {
+                &self.shard.limits_before_auth
+            } else {
+                &self.shard.limits
+            };
+            let input = source.input.bytes();
+            let staged_max = staged.len() + limits::STAGE_REQUESTS_PER_SESSION;
+            while staged.len() < staged_max {
+                if staged.len() >= limits::STAGE_REQUESTS_MAX
+                    || self.keys.len() >= limits::STAGE_KEYS_MAX
+                    || self.turn_requests_left == 0
+                {
+                    if self.turn_requests_left == 0 {
+                        state.end = End::Stopped;
+                    }
+                    break;
+                }
+                if state.parsed == input.len() {
+                    state.end = End::Dry;
+                    break;
+                }
+                let first_arg = args.len();
+                let parsed = parse(&input[state.parsed..], &mut state.partial, args, limits);
+                let resolved = match parsed {
+                    Ok(Parsed::Request { bytes }) => {
+                        state.parsed += bytes;
+                        self.turn_requests_left -= 1;
+                        let first_key = self.keys.len();
+                        let resolved = resolve::resolve(
+                            &args[first_arg..],
+                            &self.shard.routes,
+                            self.shard.keyspace.hasher(),
+                            &mut self.keys,
+                        );
+                        let keys = (first_key, self.keys.len());
+                        staged.push(Staged {
+                            source: index,
+                            end: state.parsed,
+                            args: (first_arg, args.len()),
+                            keys,
+                            resolved: resolved.map_err(Broken::Command),
+                            database: session.database,
+                        });
+                        continue;
+                    }
+                    Ok(Parsed::Nothing { bytes }) => {
+                        state.parsed += bytes;
+                        if state.done + bytes == state.parsed {
+                            state.done = state.parsed;
+                        }
+                        continue;
+                    }
+                    Ok(Parsed::Rewritten { bytes, request }) => {
+                        state.rewritten = Some((bytes, request));
+                        None
+                    }
+                    Ok(Parsed::Incomplete { need }) => {
+                        state.need = need;
+                        None
+                    }
+                    Err(error) => Some(Err(Broken::Protocol(error))),
+                };
+                state.end = End::Dry;
+                if let Some(resolved) = resolved {
+                    let at = (first_arg, first_arg);
+                    staged.push(Staged {
+                        source: index,
+                        end: state.parsed,
+                        args: at,
+                        keys: (0, 0),
+                        resolved,
+                        database: session.database,
+                    });
+                }
+                break;
+            }
+        }
+    }
+
+    /// Asks for the memory of all staged keys, stage by stage, so that they are fetched at once.
+    pub(super) fn prefetch(&self, staged: &[Staged]) {
+        if self.keys.len() < 2 {
+            return;
+        }
+        let here = |request: &Staged| match &request.resolved {
+            Ok(resolved) if resolved.shard == Some(self.shard.id) => {
+                Some((request.database, &self.keys[request.keys.0..request.keys.1]))
+            }
+            _ => None,
+        };
+        for (database, keys) in staged.iter().filter_map(here) {
+            for key in keys {
+                self.shard.keyspace.prefetch_table(database, key.slot);
+            }
+        }
+        for (database, keys) in staged.iter().filter_map(here) {
+            for key in keys {
+                self.shard.keyspace.prefetch_bucket(database, key.slot, key.hash);
+            }
+        }
+        for (database, keys) in staged.iter().filter_map(here) {
+            for key in keys {
+                self.shard.keyspace.prefetch_entry(database, key.slot, key.hash);
+            }
+        }
+    }
+
+    /// Puts what is left of a source into its session's backlog.
+    pub(super) fn keep_rest(&mut self, source: Source<'_>, state: Progress) {
+        let Source { id, input } = source;
+        let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        if session.is_closing {
+            session.input.clear();
+            self.shard.sessions.mark_dirty(id);
+            return;
+        }
+        let backlog = &mut session.input;
+        let is_whole = state.done == state.parsed;
+        if let (Some((bytes, request)), true) = (state.rewritten, is_whole) {
+            let rest = &input.bytes()[state.done + bytes..];
+            backlog.bytes = [request.as_slice(), rest].concat();
+            backlog.start = 0;
+        } else {
+            match input {
+                Input::Lent(bytes) if state.done < bytes.len() => {
+                    let rest = &bytes[state.done..];
+                    backlog.bytes.reserve(rest.len());
+                    backlog.append(rest);
+                }
+                Input::Lent(_) => {}
+                Input::Own(bytes, start) => {
+                    backlog.bytes = bytes;
+                    backlog.start = start + state.done;
+                }
+            }
+            if is_whole {
+                backlog.partial = state.partial;
+                backlog.need = state.need;
+            }
+        }
+        if backlog.is_empty() {
+            backlog.clear();
+        }
+        self.check_input_limit(id);
+        self.shard.sessions.mark_dirty(id);
+        if state.end != End::Stopped || self.turn_requests_left == 0 {
+            self.shard.sessions.mark_ready(id);
+        } else {
+            self.resume_if_free(id);
+        }
+    }
+
+    /// Marks a stopped session ready unless something is under way that will do so when it is over.
+    pub(super) fn resume_if_free(&mut self, id: SessionId) {
+        let Some(session) = self.shard.sessions.get(id) else { return };
+        let waits = !session.queue.is_empty()
+            || session.is_coordinating
+            || session.output_bytes() > limits::OUTPUT_PAUSE_BYTES
+            || session.waits_for_room;
+        if !waits {
+            self.shard.sessions.mark_ready(id);
+        }
+    }
+
+    pub(super) fn check_input_limit(&mut self, id: SessionId) {
+        let Some(session) = self.shard.sessions.get(id) else { return };
+        if session.input.len() as u64 > self.shard.config.client_query_buffer_limit {
+            self.shard.stats.query_limit_disconnections += 1;
+            self.shard.sessions.abort(id);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Maintenance: what is done by time, in slices.
+
+use std::sync::Arc;
+
+use super::Core;
+use crate::limits;
+use crate::world::World;
+
+impl Core {
+    /// Work by time, in slices. Says whether some is left.
+    pub(super) fn maintain(&mut self, world: &mut dyn World) -> bool {
+        let mut left = false;
+        let due = self.shard.keyspace.next_expiry_ms();
+        let now_ms = self.shard.now.unix_ms;
+        let due = due.filter(|at_ms| *at_ms <= now_ms && self.shard.pause().is_none());
+        if due.is_some() || self.shard.keyspace.has_graves() {
+            let end_us = world.monotonic_us() + limits::MAINTENANCE_TURN_US;
+            let mut more = || world.monotonic_us() < end_us;
+            if due.is_some() {
+                left |= self.shard.keyspace.expire_due(&mut more);
+            }
+            left |= self.shard.keyspace.bury_some(&mut more);
+        }
+        let now_us = self.shard.now.monotonic_us;
+        if now_us >= self.sessions_checked_us + limits::SESSION_CHECK_US {
+            self.sessions_checked_us = now_us;
+            self.shard.sample();
+            self.check_sessions();
+        }
+        left
+    }
+
+    /// Looks over some of the sessions: idle ones and those that don't read their replies.
+    pub(super) fn check_sessions(&mut self) {
+        let now_us = self.shard.now.monotonic_us;
+        let config = Arc::clone(&self.shard.config);
+        let limit = &config.client_output_buffer_limit.normal;
+        for _ in 0..limits::SESSION_CHECK_MAX.min(self.shard.sessions.len() + 1) {
+            let (id, has_next) = self.shard.sessions.at(self.session_check_at);
+            self.session_check_at = if has_next { self.session_check_at + 1 } else { 0 };
+            let Some(id) = id else { continue };
+            let session = self.shard.sessions.get_mut(id).expect("it is open");
+            let idle_us = now_us.saturating_sub(session.last_used_us);
+            let output = session.output_bytes() as u64;
+            if output <= limit.soft_bytes || limit.soft_bytes == 0 {
+                session.soft_limit_since_us = None;
+            }
+            let soft_since = session.soft_limit_since_us;
+            let is_over = (limit.hard_bytes > 0 && output > limit.hard_bytes)
+                || soft_since.is_some_and(|since| now_us - since > limit.soft_seconds * 1_000_000);
+            if limit.soft_bytes > 0 && output > limit.soft_bytes && soft_since.is_none() {
+                session.soft_limit_since_us = Some(now_us);
+            }
+            if is_over {
+                self.shard.stats.output_limit_disconnections += 1;
+                self.shard.sessions.abort(id);
+            } else if config.timeout > 0
+                && idle_us > u64::from(config.timeout) * 1_000_000
+                && !session.is_coordinating
+                && !session.is_held
+            {
+                self.shard.sessions.abort(id);
+            }
+        }
+    }
+}

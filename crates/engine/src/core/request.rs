@@ -1,0 +1,277 @@
+//! Request: one request at its place: refused, worked here, sent to another shard, or begun as more.
+
+use basalt_commands::config::PipelineOrder;
+use basalt_commands::{Call, Command, CommandError, Flags, Run, ShardFn, Verb};
+use basalt_keyspace::{Key, ShardId};
+use basalt_resp::{ProtocolError, Reply};
+
+use super::Core;
+use crate::gates;
+use crate::limits;
+use crate::message::Request;
+use crate::resolve::Resolved;
+use crate::session::{ReplyMode, SessionId};
+use crate::split::Split;
+use crate::verbs;
+use crate::world::World;
+
+/// Why a request is none.
+pub(super) enum Broken {
+    Protocol(ProtocolError),
+    Command(CommandError),
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Worked, or on its way.
+    On,
+    /// Worked, and nothing of the session after it for now.
+    LastOne,
+    /// Not worked: it has to wait.
+    Held,
+}
+
+impl Core {
+    pub(super) fn work_one(
+        &mut self,
+        world: &mut dyn World,
+        id: SessionId,
+        args: &[&[u8]],
+        keys: (usize, usize),
+        resolved: Result<Resolved, Broken>,
+    ) -> Flow {
+        let Some(session) = self.shard.sessions.get(id) else { return Flow::Held };
+        if !session.may_run() || session.output_bytes() > limits::OUTPUT_PAUSE_BYTES {
+            return Flow::Held;
+        }
+        let resolved = match resolved {
+            Ok(resolved) => resolved,
+            Err(Broken::Command(error)) => {
+                self.refuse(id, &error);
+                return Flow::On;
+            }
+            Err(Broken::Protocol(error)) => {
+                let session = self.shard.sessions.get_mut(id).expect("it was just there");
+                error.reply(session.output());
+                session.is_closing = true;
+                self.shard.stats.count_error(b"ERR");
+                return Flow::LastOne;
+            }
+        };
+        let Resolved { command, shard, run, key_at } = resolved;
+        let armed = gates::Armed(session.armed.0 | self.shard.armed.0);
+        if (armed.0 != 0 || command.flags.has(Flags::PROTECTED))
+            && let Err(error) = gates::check(armed, &self.shard, session, command)
+        {
+            self.refuse(id, &error);
+            return Flow::On;
+        }
+        if armed.has(gates::Armed::PAUSE) && self.shard.holds_back(command) {
+            self.shard.sessions.hold(id);
+            return Flow::Held;
+        }
+        match (run, shard) {
+            (Run::Shard(run) | Run::Split(run, _), Some(shard))
+                if armed.has(gates::Armed::NO_TOUCH) =>
+            {
+                self.work_apart(id, (command, run), args, key_at, shard)
+            }
+            (Run::Shard(run) | Run::Split(run, _), Some(shard)) => {
+                let key = Key {
+                    bytes: args[usize::from(key_at)],
+                    hash: self.keys[keys.0].hash,
+                    slot: self.keys[keys.0].slot,
+                };
+                if shard == self.shard.id {
+                    self.work_here(id, command, run, args, key)
+                } else {
+                    self.work_there(id, (command, run), args, (key, key_at), shard)
+                }
+            }
+            (Run::Split(run, merge), None) => {
+                if !self.is_drained(id) {
+                    return Flow::Held;
+                }
+                let split = Split::new(command, run, merge, args, &self.shard, id);
+                self.count(id, command);
+                self.coordinate(id, |hops| split.run(hops));
+                self.flow_after(id)
+            }
+            (Run::Engine(verb), _) => self.work_verb(world, id, command, verb, args),
+            (Run::Shard(_) | Run::Container, _) => {
+                self.refuse(id, &CommandError::SYNTAX);
+                Flow::On
+            }
+        }
+    }
+
+    pub(super) fn work_verb(
+        &mut self,
+        world: &mut dyn World,
+        id: SessionId,
+        command: &'static Command,
+        verb: Verb,
+        args: &[&[u8]],
+    ) -> Flow {
+        if !verbs::is_immediate(verb) && !self.is_drained(id) {
+            return Flow::Held;
+        }
+        self.count(id, command);
+        if let Err(error) = verbs::run(self, world, id, verb, args) {
+            self.refuse(id, &error);
+        }
+        self.settle_reply_mode(id, None);
+        self.flow_after(id)
+    }
+
+    #[inline]
+    pub(super) fn work_here(
+        &mut self,
+        id: SessionId,
+        command: &'static Command,
+        run: ShardFn,
+        args: &[&[u8]],
+        key: Key<'_>,
+    ) -> Flow {
+        let shard = &mut self.shard;
+        let session = shard.sessions.get_mut(id).expect("it was just there");
+        if session.last_shard != shard.id {
+            if shard.config.pipeline_order == PipelineOrder::Strict && !session.queue.is_empty() {
+                return Flow::Held;
+            }
+            session.last_shard = shard.id;
+        }
+        session.commands += 1;
+        session.last_command = command.name;
+        shard.stats.commands += 1;
+        let (database, protocol, mode) = (session.database, session.protocol, session.reply_mode);
+        let out = session.output();
+        let start = out.len();
+        let mut call = Call {
+            keyspace: &mut shard.keyspace,
+            database,
+            args,
+            key,
+            config: &shard.config,
+            reply: Reply::new(out, protocol),
+        };
+        if let Err(error) = run(&mut call) {
+            call.reply.error_bytes(error.as_bytes());
+            shard.stats.count_error(error.as_bytes());
+        }
+        if mode != ReplyMode::On {
+            self.settle_reply_mode(id, Some(start));
+        }
+        Flow::On
+    }
+
+    pub(super) fn work_there(
+        &mut self,
+        id: SessionId,
+        (command, run): (&'static Command, ShardFn),
+        args: &[&[u8]],
+        (key, key_at): (Key<'_>, u16),
+        to: ShardId,
+    ) -> Flow {
+        let session = self.shard.sessions.get_mut(id).expect("it was just there");
+        if session.reply_mode != ReplyMode::On {
+            // Its reply is dropped, so it keeps no place among the others.
+            return self.work_apart(id, (command, run), args, key_at, to);
+        }
+        let is_strict = self.shard.config.pipeline_order == PipelineOrder::Strict;
+        if session.queue.len() >= session.hole_limit
+            || (is_strict && session.last_shard != to && !session.queue.is_empty())
+        {
+            return Flow::Held;
+        }
+        let outbox = &mut self.outboxes[to.index()];
+        if !outbox.has_room(args.iter().map(|arg| arg.len()).sum()) {
+            outbox.wait_for_room(id);
+            session.waits_for_room = true;
+            return Flow::Held;
+        }
+        session.last_shard = to;
+        session.commands += 1;
+        session.last_command = command.name;
+        let request = Request {
+            session: id,
+            hole: session.queue.open_hole(),
+            run,
+            arg_count: args.len() as u32,
+            hash: key.hash,
+            slot: key.slot,
+            database: session.database,
+            protocol: session.protocol,
+            key_at,
+        };
+        outbox.gathering.batch.push(request, args);
+        Flow::On
+    }
+
+    /// Works a request on one shard with nothing else of its session under way.
+    pub(super) fn work_apart(
+        &mut self,
+        id: SessionId,
+        (command, run): (&'static Command, ShardFn),
+        args: &[&[u8]],
+        key_at: u16,
+        to: ShardId,
+    ) -> Flow {
+        if !self.is_drained(id) {
+            return Flow::Held;
+        }
+        let at = (usize::from(key_at), to);
+        let split = Split::whole((command, run), args, at, &self.shard, id);
+        self.count(id, command);
+        self.coordinate(id, |hops| split.run(hops));
+        self.flow_after(id)
+    }
+
+    /// Whether no reply of another shard is awaited: what concerns more than one key on one shard
+    /// waits for that.
+    pub(super) fn is_drained(&self, id: SessionId) -> bool {
+        self.shard.sessions.get(id).is_some_and(|session| session.queue.is_empty())
+    }
+
+    pub(super) fn count(&mut self, id: SessionId, command: &'static Command) {
+        self.shard.stats.commands += 1;
+        if let Some(session) = self.shard.sessions.get_mut(id) {
+            session.commands += 1;
+            session.last_command = command.name;
+        }
+    }
+
+    /// Writes an error reply.
+    pub(crate) fn refuse(&mut self, id: SessionId, error: &CommandError) {
+        self.shard.stats.count_error(error.as_bytes());
+        if let Some(session) = self.shard.sessions.get_mut(id) {
+            let (protocol, start) = (session.protocol, session.output().len());
+            Reply::new(session.output(), protocol).error_bytes(error.as_bytes());
+            self.settle_reply_mode(id, Some(start));
+        }
+    }
+
+    /// Drops the reply that starts at `start` if the client wants none, and counts a skipped one.
+    pub(super) fn settle_reply_mode(&mut self, id: SessionId, start: Option<usize>) {
+        let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        match (session.reply_mode, start) {
+            (ReplyMode::Off, Some(start)) => session.output().truncate(start),
+            (ReplyMode::Skip, Some(start)) => {
+                session.output().truncate(start);
+                session.reply_mode = ReplyMode::On;
+            }
+            (ReplyMode::SkipNext, None) => session.reply_mode = ReplyMode::Skip,
+            _ => {}
+        }
+    }
+
+    /// Writes a reply at once, unless the client wants none.
+    pub(crate) fn answer(&mut self, id: SessionId, write: impl FnOnce(&mut Reply<'_>)) {
+        let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        let (protocol, start) = (session.protocol, session.output().len());
+        write(&mut Reply::new(session.output(), protocol));
+        self.settle_reply_mode(id, Some(start));
+        self.shard.sessions.mark_dirty(id);
+    }
+}
