@@ -5,6 +5,7 @@
 use basalt_commands::config::Config;
 use basalt_resp::Value;
 use basalt_testkit::client::Request;
+use basalt_testkit::differential::table as differential_table;
 use basalt_testkit::differential::{self, Link, Peer, Plan, ServerPeer};
 use basalt_testkit::process::{Launch, Program};
 use basalt_testkit::simulation_peer::SimulationPeer;
@@ -34,11 +35,32 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("differential::redis7@valkey9", || against_valkey(Program::Redis7, &[]))
             .with_ignored_flag(Program::Redis7.server().is_none()),
     );
+    trials.push(Trial::test("differential::every_command_is_tried", every_command_is_tried));
     trials.push(Trial::test("differential::a_lie_is_caught", a_lie_is_caught));
     trials
         .into_iter()
         .map(|trial| if absent { trial.with_ignored_flag(true) } else { trial })
         .collect()
+}
+
+/// A new command must be tried with random arguments, or it must be said why not.
+fn every_command_is_tried() -> Result<(), Failed> {
+    let newer = differential_table::ROWS_IF_KNOWN.iter().map(|known| known.row.grammar);
+    let tried: Vec<String> = differential_table::ROWS
+        .iter()
+        .map(|row| row.grammar)
+        .chain(newer)
+        .filter_map(|grammar| Some(grammar.split(' ').next()?.to_ascii_lowercase()))
+        .collect();
+    let excused = |name: &str| differential_table::NOT_RANDOM.iter().any(|(of, _)| *of == name);
+    let forgotten: Vec<&str> = basalt_commands::table::commands()
+        .map(|command| command.name)
+        .filter(|name| !excused(name) && !tried.iter().any(|tried| tried == name))
+        .collect();
+    match forgotten.as_slice() {
+        [] => Ok(()),
+        names => Err(format!("no line in differential/table.rs: {names:?}").into()),
+    }
 }
 
 fn against_valkey(program: Program, args: &[&str]) -> Result<(), Failed> {

@@ -47,6 +47,12 @@ pub const ALLOWED: &[Allowed] = &[
         },
     },
     Allowed {
+        program: Program::Redis7,
+        command: "command",
+        why: "Redis 7 counts the arguments of COMMAND GETKEYS before it looks at the command in them",
+        applies: |_, redis, other| is_error(redis) && is_error(other),
+    },
+    Allowed {
         program: Program::Valkey9,
         command: "object",
         why: "Valkey 9 embeds a string by the size of key and value together, Redis up to 44 bytes",
