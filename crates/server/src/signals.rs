@@ -1,7 +1,7 @@
 //! Signals: what a user says to the process from outside, heard by a thread of its own.
 //!
-//! SIGTERM and SIGINT end the server gracefully, a second one at once. SIGHUP means nothing: a server
-//! outlives the terminal that it was started from.
+//! SIGTERM and SIGINT end the server gracefully, a second one at once. SIGHUP and SIGUSR1 mean nothing:
+//! a server outlives the terminal that it was started from, and is not ended by mistake.
 
 use std::io;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ pub struct Signals {
 impl Signals {
     /// Must be called before any thread is started.
     pub fn hold() -> io::Result<Self> {
-        let set: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+        let held = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
+        let set: SigSet = held.into_iter().collect();
         set.thread_block()?;
         Ok(Self { set })
     }
@@ -36,7 +37,7 @@ impl Signals {
             let mut asked_at = None;
             while let Ok(signal) = self.set.wait() {
                 match signal {
-                    Signal::SIGHUP => {}
+                    Signal::SIGHUP | Signal::SIGUSR1 => {}
                     _ if asked_at.is_some_and(|at| Clock::seconds_since(at) < SAME_WISH_S) => {}
                     _ if asked_at.is_some() => {
                         tracing::warn!("You insist... exiting now.");
