@@ -3,7 +3,7 @@
 //! The order is behaviour: the first refusal is what the client sees. A gate looks at a command only
 //! while it is armed, for the session or for the whole shard; so an open server pays nothing for them.
 
-use basalt_commands::{Command, CommandError, Flags};
+use basalt_commands::{Command, CommandError, Flags, table};
 
 use crate::session::Session;
 use crate::shard::Shard;
@@ -86,7 +86,17 @@ fn authenticated(
     if !session.armed.has(Armed::AUTH) || command.flags.has(Flags::NO_AUTH) {
         return Ok(());
     }
-    Err(CommandError::text("NOAUTH Authentication required."))
+    Err(NO_AUTH)
+}
+
+const NO_AUTH: CommandError = CommandError::text("NOAUTH Authentication required.");
+
+/// What a session is told in place of what is wrong with its request: who has not logged in does not
+/// learn which commands there are, as in Valkey.
+#[cold]
+pub(crate) fn hides_what_is_wrong(session: &Session, name: &[u8]) -> Option<CommandError> {
+    let is_for_login = || table::find(name).is_some_and(|row| row.flags.has(Flags::NO_AUTH));
+    (session.armed.has(Armed::AUTH) && !is_for_login()).then_some(NO_AUTH)
 }
 
 fn room_left(shard: &Shard, _: &Session, command: &'static Command) -> Result<(), CommandError> {

@@ -48,7 +48,8 @@ impl Core {
         let resolved = match resolved {
             Ok(resolved) => resolved,
             Err(Broken::Command(error)) => {
-                self.refuse(id, &error);
+                let hidden = gates::hides_what_is_wrong(session, args[0]);
+                self.refuse(id, &hidden.unwrap_or(error));
                 return Flow::On;
             }
             Err(Broken::Protocol(error)) => {
