@@ -47,6 +47,7 @@ mod tests {
     #[test]
     fn options_are_documented() {
         assert_documented(&copy::COPY_OPTIONS, &copy::COPY);
+        assert_documented(&expire::CONDITIONS, &expire::EXPIRE);
         assert_documented(&scan::SCAN_OPTIONS, &scan::SCAN);
     }
 }

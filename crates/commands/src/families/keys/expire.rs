@@ -3,7 +3,7 @@
 use basalt_keyspace::{Cause, Effect};
 
 use super::ROW;
-use crate::args::{Expiry, integer, invalid_expire_time};
+use crate::args::{Expiry, Grammar, flag, integer, invalid_expire_time};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
@@ -137,7 +137,23 @@ fn pexpireat(call: &mut Call<'_>) -> Outcome {
     set_expiry(call, Expiry::AtMilliseconds, "pexpireat")
 }
 
-/// Under which condition an expiry is set.
+#[derive(Clone, Copy)]
+pub(super) enum Condition {
+    Nx,
+    Xx,
+    Gt,
+    Lt,
+}
+
+/// XX may stand beside GT or LT, and what may not is refused in words of its own: no choice says that.
+pub(super) const CONDITIONS: Grammar<Condition> = Grammar(&[
+    flag("nx", Condition::Nx),
+    flag("xx", Condition::Xx),
+    flag("gt", Condition::Gt),
+    flag("lt", Condition::Lt),
+]);
+
+/// Under which conditions an expiry is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Conditions {
     nx: bool,
@@ -147,16 +163,15 @@ struct Conditions {
 }
 
 impl Conditions {
-    /// XX may stand beside GT or LT, and the refusals have words of their own: no `Grammar` says that.
     fn parse(args: &[&[u8]]) -> Result<Self, CommandError> {
         let mut given = Self::default();
-        for arg in args {
-            match arg.to_ascii_lowercase().as_slice() {
-                b"nx" => given.nx = true,
-                b"xx" => given.xx = true,
-                b"gt" => given.gt = true,
-                b"lt" => given.lt = true,
-                _ => return Err(CommandError::quoting("ERR Unsupported option ", arg, "")),
+        for (option, arg) in CONDITIONS.parse(args).zip(args) {
+            let unsupported = |_| CommandError::quoting("ERR Unsupported option ", arg, "");
+            match option.map_err(unsupported)?.0 {
+                Condition::Nx => given.nx = true,
+                Condition::Xx => given.xx = true,
+                Condition::Gt => given.gt = true,
+                Condition::Lt => given.lt = true,
             }
         }
         if given.nx && (given.xx || given.gt || given.lt) {
