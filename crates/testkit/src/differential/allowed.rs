@@ -70,22 +70,6 @@ pub const ALLOWED: &[Allowed] = &[
     },
     Allowed {
         program: Program::Valkey9,
-        command: "client",
-        why: "Valkey 9 reads a name only up to its first zero byte when it looks for forbidden ones",
-        applies: |request, valkey, other| {
-            !is_error(valkey) && is_error(other) && request.iter().any(|word| word.contains(&0))
-        },
-    },
-    Allowed {
-        program: Program::Valkey9,
-        command: "hello",
-        why: "Valkey 9 reads a name only up to its first zero byte when it looks for forbidden ones",
-        applies: |request, valkey, other| {
-            !is_error(valkey) && is_error(other) && request.iter().any(|word| word.contains(&0))
-        },
-    },
-    Allowed {
-        program: Program::Valkey9,
         command: "*",
         why: "Valkey's error texts quote an argument only up to its first zero byte",
         applies: |request, valkey, other| {

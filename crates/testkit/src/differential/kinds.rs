@@ -163,6 +163,9 @@ const NO_DURATIONS: &[&str] = &[
     "0100000",
 ];
 
+/// No number that could be taken for a time in milliseconds is smaller, unless it is none.
+const SHORTEST_MS: i64 = 100_000_000;
+
 /// The year 3021, to the second; far beyond every test.
 const FAR_UNIX_SECONDS: i64 = 33_177_117_420;
 
@@ -311,6 +314,17 @@ fn offset(chance: &mut Chance) -> Vec<u8> {
 }
 
 fn odd(chance: &mut Chance) -> Vec<u8> {
+    let word = any_word(chance);
+    // Put where a time belongs, a small number would end within the run, at each server in another moment.
+    let number = std::str::from_utf8(&word).ok().and_then(|word| word.parse::<i64>().ok());
+    if number.is_some_and(|number| (1..SHORTEST_MS).contains(&number)) {
+        b"abc".to_vec()
+    } else {
+        word
+    }
+}
+
+fn any_word(chance: &mut Chance) -> Vec<u8> {
     match chance.below(5) {
         0 => value(chance),
         1 => text(chance, INTEGERS),

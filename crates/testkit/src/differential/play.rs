@@ -86,10 +86,12 @@ impl Players<'_> {
             let requests: Vec<&Request> = batch.iter().map(|step| &step.request).collect();
             let broken = [pair.ours.send(&requests), pair.oracle.send(&requests)];
             let mut lost = broken.iter().any(Result::is_err);
-            for request in requests {
-                let (ours, oracle) = pair.receive();
-                lost |= ours.is_err() || oracle.is_err();
-                self.judge(Where::Reply(at), request, (ours, oracle), allowed)?;
+            // All replies are taken, also after a difference: what a server has not worked yet would else be worked
+            // after the next run has begun.
+            let answers: Vec<(Answer, Answer)> = requests.iter().map(|_| pair.receive()).collect();
+            for (request, answers) in requests.iter().zip(answers) {
+                lost |= answers.0.is_err() || answers.1.is_err();
+                self.judge(Where::Reply(at), request, answers, allowed)?;
                 at += 1;
             }
             if lost {

@@ -12,8 +12,9 @@ const TRIALS_MAX: usize = 2000;
 /// LIMIT: how much of an argument is printed.
 const SHOWN_BYTES: usize = 200;
 
-/// Lengths that a long argument is cut to, if the difference stays.
-const SHORT_LENS: [usize; 3] = [1, 16, 100];
+/// Lengths that a long argument is cut to, if the difference stays. No number is so long: a shorter one would mean
+/// something else.
+const SHORT_LENS: [usize; 2] = [30, 100];
 
 pub(super) fn shrink(
     players: &Players<'_>,
