@@ -276,6 +276,8 @@ pub struct KeySpec {
     /// The position of the last key, counted from the end where negative, relative to nothing.
     pub last: i16,
     pub step: i16,
+    /// The keys are counted: at `first` stands their number, and they begin behind it.
+    pub is_counted: bool,
     pub access: Access,
     /// Why the access is as it is, where that surprises.
     pub notes: &'static str,
@@ -286,12 +288,25 @@ pub struct KeySpec {
 impl KeySpec {
     /// One key at a position.
     pub(crate) const fn at(position: i16, access: Access) -> Self {
-        Self { first: position, last: position, step: 1, access, notes: "", varies: None }
+        Self {
+            first: position,
+            last: position,
+            step: 1,
+            is_counted: false,
+            access,
+            notes: "",
+            varies: None,
+        }
     }
 
     /// Keys from the first argument to the last, with a step of `step`.
     pub(crate) const fn all(step: i16, access: Access) -> Self {
-        Self { first: 1, last: -1, step, access, notes: "", varies: None }
+        Self { first: 1, last: -1, step, ..Self::at(1, access) }
+    }
+
+    /// As many keys as the argument at a position says, behind it, with a step of `step`.
+    pub(crate) const fn counted(position: i16, step: i16, access: Access) -> Self {
+        Self { step, is_counted: true, ..Self::at(position, access) }
     }
 
     pub(crate) const fn because(self, notes: &'static str) -> Self {
@@ -307,15 +322,22 @@ impl KeySpec {
         self.varies.map_or(self.access, |varies| varies(args))
     }
 
-    /// The positions of the keys among so many arguments.
+    /// The positions of the keys among the arguments; none where their number is not that of keys.
     #[inline]
-    pub fn positions(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
-        let last = if self.last < 0 {
-            count.saturating_sub(usize::from(self.last.unsigned_abs()))
+    pub fn positions(&self, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
+        let (first, step) = (self.first as usize, self.step as usize);
+        let range = if self.is_counted {
+            let room = args.len().saturating_sub(first + 1) / step;
+            let number = args.get(first).and_then(|number| basalt_resp::parse_i64(number));
+            let number = number.and_then(|number| usize::try_from(number).ok());
+            let number = number.filter(|number| *number <= room).unwrap_or(0);
+            first + 1..first + 1 + number * step
+        } else if self.last < 0 {
+            first..(args.len() + 1).saturating_sub(usize::from(self.last.unsigned_abs()))
         } else {
-            (self.last as usize).min(count.saturating_sub(1))
+            first..(self.last as usize + 1).min(args.len())
         };
-        (self.first as usize..last + 1).step_by(self.step as usize)
+        range.step_by(step)
     }
 }
 
@@ -389,6 +411,7 @@ pub enum Verb {
     Info,
     Keys,
     Lolwut,
+    MsetEx,
     MsetNx,
     ObjectHelp,
     Ping,

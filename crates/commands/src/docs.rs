@@ -79,6 +79,7 @@ fn write_info(command: &Command, reply: &mut Reply<'_>) {
 
 /// First key, last key and step over all specifications; zeros where there is no key.
 fn key_range(keys: &[KeySpec]) -> (i16, i16, i16) {
+    let keys: Vec<_> = keys.iter().filter(|spec| !spec.is_counted).collect();
     let Some(first) = keys.iter().map(|spec| spec.first).min() else { return (0, 0, 0) };
     let open_end = keys.iter().map(|spec| spec.last).find(|last| *last < 0);
     let last = open_end.or(keys.iter().map(|spec| spec.last).max()).unwrap_or(first);
@@ -105,6 +106,16 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
     text(reply, "find_keys");
     reply.map(2);
     text(reply, "type");
+    if spec.is_counted {
+        text(reply, "keynum");
+        text(reply, "spec");
+        reply.map(3);
+        for (name, value) in [("keynumidx", 0), ("firstkey", 1), ("keystep", spec.step)] {
+            text(reply, name);
+            reply.integer(i64::from(value));
+        }
+        return;
+    }
     text(reply, "range");
     text(reply, "spec");
     reply.map(3);
@@ -270,7 +281,7 @@ pub fn keys_of<'a>(
 ) -> impl Iterator<Item = (usize, Access)> + 'a {
     command.keys.iter().flat_map(move |spec| {
         let access = spec.access_with(args);
-        spec.positions(args.len()).map(move |position| (position, access))
+        spec.positions(args).map(move |position| (position, access))
     })
 }
 
@@ -307,7 +318,11 @@ fn asked_keys(request: &[&[u8]]) -> Result<Vec<(usize, Access)>, CommandError> {
     if !command.arity_fits(request.len()) {
         return Err(CommandError::text("ERR Invalid number of arguments specified for command"));
     }
-    Ok(keys_of(command, request).collect())
+    let keys: Vec<_> = keys_of(command, request).collect();
+    if keys.is_empty() {
+        return Err(CommandError::text("ERR Invalid arguments specified for command"));
+    }
+    Ok(keys)
 }
 
 /// Answers a container's HELP: what each subcommand takes, and its summary.

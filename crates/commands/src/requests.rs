@@ -8,3 +8,4 @@
 pub use crate::families::connection::*;
 pub use crate::families::keys::*;
 pub use crate::families::server::*;
+pub use crate::families::string::*;

@@ -3,7 +3,7 @@
 pub(crate) mod connection;
 pub(crate) mod keys;
 pub(crate) mod server;
-mod string;
+pub(crate) mod string;
 
 use crate::command::Command;
 

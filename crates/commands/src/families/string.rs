@@ -12,6 +12,8 @@ use basalt_resp::{Reply, parse_i64};
 
 use crate::command::{Categories, Command, Group};
 
+pub use many::{Lifetime, MsetexRequest, PutWhen, parse_msetex};
+
 pub(crate) const COMMANDS: &[Command] = &[
     range::APPEND,
     number::DECR,
@@ -29,6 +31,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     number::INCRBYFLOAT,
     many::MGET,
     many::MSET,
+    many::MSETEX,
     many::MSETNX,
     set::PSETEX,
     set::SET,
@@ -93,5 +96,6 @@ mod tests {
     fn options_are_documented() {
         assert_documented(&set::SET_OPTIONS, &set::SET);
         assert_documented(&get::GETEX_OPTIONS, &get::GETEX);
+        assert_documented(&many::MSETEX_OPTIONS, &many::MSETEX);
     }
 }

@@ -55,6 +55,13 @@ fn keys_are_found() {
     assert_eq!(keys("mset a 1 b"), Ok("a b".into()));
     assert_eq!(keys("rename a b"), Ok("a b".into()));
     assert_eq!(keys("object encoding k"), Ok("k".into()));
+    assert_eq!(keys("msetex 2 a 1 b 2 EX 5"), Ok("a b".into()));
+    for number in ["0", "-1", "3", "x", "9223372036854775807"] {
+        assert_eq!(
+            keys(&format!("msetex {number} a 1 b 2")),
+            Err("ERR Invalid arguments specified for command".into())
+        );
+    }
     assert_eq!(keys("del a b c"), Ok("a b c".into()));
     assert_eq!(keys("nonsense a"), Err("ERR Invalid command specified".into()));
     assert_eq!(keys("client nonsense"), Err("ERR Invalid command specified".into()));

@@ -11,7 +11,7 @@ use basalt_resp::{Protocol, Reply, Value, decode};
 const GOLDEN: &str = include_str!("../golden/commands-valkey-9.1.tsv");
 
 /// Rows of the golden file that we do not have yet.
-const ABSENT: &[&str] = &["client|capa", "client|import-source", "msetex"];
+const ABSENT: &[&str] = &["client|capa", "client|import-source"];
 
 /// Rows of ours that Valkey does not have.
 const ALONE: &[(&str, &str)] = &[("delex", "of Redis 8.4"), ("digest", "of Redis 8.4")];
@@ -59,7 +59,12 @@ fn key_spec(spec: &Value) -> String {
     let part = |name| field(field(spec, name), "spec");
     let (begin, rest) = (part("begin_search"), part("find_keys"));
     let flags = texts(field(spec, "flags")).join("+");
-    let (first, last) = (integer(field(begin, "index")), integer(field(rest, "lastkey")));
+    let first = integer(field(begin, "index"));
+    let kind = text(field(field(spec, "find_keys"), "type"));
+    if kind != "range" {
+        return format!("{flags}@{first}:{kind}");
+    }
+    let last = integer(field(rest, "lastkey"));
     format!("{flags}@{first}:{last}:{}", integer(field(rest, "keystep")))
 }
 

@@ -136,6 +136,7 @@ fn read(row: &Command, args: &[&[u8]]) -> Result<(), CommandError> {
         "client|setname" => requests::parse_client_setname(args).map(drop),
         "client|tracking" => requests::parse_client_tracking(args).map(drop),
         "client|unblock" => requests::parse_client_unblock(args).map(drop),
+        "msetex" => requests::parse_msetex(args, 1).map(drop),
         "copy" => requests::parse_copy(args, DatabaseId(0), 16).map(drop),
         "scan" => requests::parse_scan(args).map(drop),
         "flushall" | "flushdb" => requests::parse_flush(args).map(drop),

@@ -1,9 +1,12 @@
-//! Verbs over keys on several shards: RENAME, COPY, MSETNX, SCAN, KEYS, RANDOMKEY.
+//! Verbs over keys on several shards: RENAME, COPY, MSETNX, MSETEX, SCAN, KEYS, RANDOMKEY.
 //!
 //! A value travels from shard to shard as the effect that makes it: see [`Carried`].
 
-use basalt_commands::requests::{ScanRequest, parse_copy, parse_scan, wants_every_key};
-use basalt_commands::{CommandError, Outcome, Run, ShardFn, glob, table};
+use basalt_commands::requests::{
+    Lifetime, MsetexRequest, PutWhen, ScanRequest, parse_copy, parse_msetex, parse_scan,
+    wants_every_key,
+};
+use basalt_commands::{CommandError, Outcome, Run, glob, table};
 use basalt_keyspace::{
     Cause, DatabaseId, Effect, Entry, Record, SLOTS, ScanPosition, ShardId, SlotId,
 };
@@ -133,50 +136,73 @@ pub(super) fn copy(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     Ok(())
 }
 
-/// The handler of a command that is split over shards.
-fn split_handler(name: &str) -> ShardFn {
-    match table::find(name.as_bytes()).map(|command| command.run) {
-        Some(Run::Split(run, _)) => run,
-        _ => unreachable!("{name} is in the table as a command that is split"),
-    }
+pub(super) fn msetnx(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
+    set_many(core, id, &args[1..], PutWhen::AllAbsent, Lifetime::Forever)
 }
 
-pub(super) fn msetnx(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
+pub(super) fn msetex(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
+    let MsetexRequest { pairs, when, lifetime } = parse_msetex(args, core.shard.keyspace.now_ms())?;
+    set_many(core, id, pairs, when, lifetime)
+}
+
+/// Sets keys on several shards, if all or none of them are there; answers whether.
+fn set_many(
+    core: &mut Core,
+    id: SessionId,
+    pairs: &[&[u8]],
+    when: PutWhen,
+    lifetime: Lifetime,
+) -> Outcome {
+    let Some(Run::Shard(set)) = table::find(b"set").map(|command| command.run) else {
+        unreachable!("SET is in the table as a command of one shard")
+    };
     let (database, protocol) = settings(core, id);
-    let mut parts: Vec<(ShardId, Vec<Vec<u8>>)> = Vec::new();
-    for pair in args[1..].chunks_exact(2) {
+    let mut parts: Vec<(ShardId, Vec<Vec<Vec<u8>>>)> = Vec::new();
+    for pair in pairs.chunks_exact(2) {
         let owner = core.shard.routes.shard(SlotId::of_key(pair[0]));
         let at = parts.iter().position(|(shard, _)| *shard == owner).unwrap_or_else(|| {
-            parts.push((owner, vec![b"mset".to_vec()]));
+            parts.push((owner, Vec::new()));
             parts.len() - 1
         });
-        parts[at].1.extend(pair.iter().map(|arg| arg.to_vec()));
+        let mut request = vec![b"set".to_vec(), pair[0].to_vec(), pair[1].to_vec()];
+        match lifetime {
+            Lifetime::Forever => {}
+            Lifetime::Kept => request.push(b"keepttl".to_vec()),
+            Lifetime::Until(at_ms) => {
+                request.extend([b"pxat".to_vec(), at_ms.to_string().into_bytes()]);
+            }
+        }
+        parts[at].1.push(request);
     }
-    let set = split_handler("mset");
     let manner = Manner { database, protocol, touches: true };
     core.coordinate(id, |hops| async move {
         let looks: Vec<_> = parts
             .iter()
-            .map(|(shard, args)| {
-                let keys: Vec<Vec<u8>> = args[1..].iter().step_by(2).cloned().collect();
+            .filter(|_| when != PutWhen::Always)
+            .map(|(shard, requests)| {
+                let keys: Vec<Vec<u8>> =
+                    requests.iter().map(|request| request[1].clone()).collect();
                 let look = move |shard: &mut Shard| {
-                    keys.iter().any(|key| {
-                        shard.keyspace.peek(database, &shard.keyspace.key(key)).is_some()
+                    keys.iter().all(|key| {
+                        let there = shard.keyspace.peek(database, &shard.keyspace.key(key));
+                        there.is_some() == (when == PutWhen::AllPresent)
                     })
                 };
                 (*shard, look)
             })
             .collect();
-        let is_taken = hops.on_each(looks).await.into_iter().any(|taken| taken);
-        if !is_taken {
-            let sets = parts.into_iter().map(|(shard, args)| {
+        let may = hops.on_each(looks).await.into_iter().all(|fits| fits);
+        if may {
+            let sets = parts.into_iter().map(|(shard, requests)| {
                 (shard, move |shard: &mut Shard| {
-                    run_owned(shard, set, &args, 1, manner);
+                    for request in &requests {
+                        run_owned(shard, set, request, 1, manner);
+                    }
                 })
             });
             hops.on_each(sets.collect::<Vec<_>>()).await;
         }
-        encode(protocol, |reply| reply.integer(i64::from(!is_taken)))
+        encode(protocol, |reply| reply.integer(i64::from(may)))
     });
     Ok(())
 }

@@ -102,6 +102,7 @@ pub(crate) fn run(
         Verb::Info => info::info(core, world, id, args),
         Verb::Keys => keys::keys(core, id, args),
         Verb::Lolwut => process::lolwut(core, world, id, args),
+        Verb::MsetEx => keys::msetex(core, id, args),
         Verb::MsetNx => keys::msetnx(core, id, args),
         Verb::ObjectHelp => command::help(core, id, "object"),
         Verb::Ping => session::ping(core, id, args),

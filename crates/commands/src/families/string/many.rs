@@ -1,9 +1,11 @@
 //! Several strings at once.
 
 use super::{ROW, answer_content, effect_of};
+use crate::args::{Expiry, Grammar, flag, small_integer, value};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Merge, Run, Verb};
+use crate::error::CommandError;
 
 pub(super) const MGET: Command = Command {
     name: "mget",
@@ -98,3 +100,122 @@ pub(super) const MSETNX: Command = Command {
 "#,
     ..ROW
 };
+
+pub(super) const MSETEX: Command = Command {
+    name: "msetex",
+    since: "9.1.0",
+    summary: "Sets several keys to strings that expire together, if all or none of them are there.",
+    complexity: "O(N) for N keys",
+    arity: -4,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::MOVABLE_KEYS),
+    tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
+    keys: &[KeySpec::counted(1, 2, &["OW", "update"])],
+    arguments: &[
+        Argument::integer("numkeys"),
+        PAIRS[0],
+        Argument::one_of("condition", &[Argument::word("nx", "NX"), Argument::word("xx", "XX")])
+            .optional(),
+        Argument::one_of(
+            "expiration",
+            &[
+                Argument::integer("seconds").after("EX"),
+                Argument::integer("milliseconds").after("PX"),
+                Argument::unix_time("unix-time-seconds").after("EXAT"),
+                Argument::unix_time("unix-time-milliseconds").after("PXAT"),
+                Argument::word("keepttl", "KEEPTTL"),
+            ],
+        )
+        .optional(),
+    ],
+    run: Run::Engine(Verb::MsetEx),
+    shows: r#"@only ours valkey9
+> MSETEX 2 one 1 two 2 EX 100
+(integer) 1
+> TTL two
+(integer) 100
+> MSETEX 2 two zwei three drei NX
+(integer) 0
+> MSETEX 2 two zwei three drei XX
+(integer) 0
+> MSETEX 1 two zwei XX KEEPTTL
+(integer) 1
+> MGET one two three
+1) "1"
+2) "zwei"
+3) (nil)
+> MSETEX 3 one 1
+(error) ERR syntax error
+> MSETEX 0 one 1
+(error) ERR invalid numkeys value or out of range
+"#,
+    ..ROW
+};
+
+/// Which of the keys must be there for any to be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutWhen {
+    Always,
+    AllAbsent,
+    AllPresent,
+}
+
+/// How long a value lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    Forever,
+    /// As long as the value before it.
+    Kept,
+    Until(u64),
+}
+
+/// What the arguments of MSETEX say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MsetexRequest<'a> {
+    /// A key and a value, a key and a value …
+    pub pairs: &'a [&'a [u8]],
+    pub when: PutWhen,
+    pub lifetime: Lifetime,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum MsetexOption {
+    When(PutWhen),
+    Expire(Expiry),
+    KeepTtl,
+}
+
+pub(super) const MSETEX_OPTIONS: Grammar<MsetexOption> = Grammar(&[
+    flag("nx", MsetexOption::When(PutWhen::AllAbsent)).of_choice(1),
+    flag("xx", MsetexOption::When(PutWhen::AllPresent)).of_choice(1),
+    value("ex", MsetexOption::Expire(Expiry::Seconds)).of_choice(2),
+    value("px", MsetexOption::Expire(Expiry::Milliseconds)).of_choice(2),
+    value("exat", MsetexOption::Expire(Expiry::AtSeconds)).of_choice(2),
+    value("pxat", MsetexOption::Expire(Expiry::AtMilliseconds)).of_choice(2),
+    flag("keepttl", MsetexOption::KeepTtl).of_choice(2),
+]);
+
+/// Reads MSETEX's arguments.
+pub fn parse_msetex<'a>(
+    args: &'a [&'a [u8]],
+    now_ms: u64,
+) -> Result<MsetexRequest<'a>, CommandError> {
+    let number = small_integer(args[1]).ok().and_then(|number| usize::try_from(number).ok());
+    let number = number
+        .filter(|number| *number > 0)
+        .ok_or(CommandError::text("ERR invalid numkeys value or out of range"))?;
+    let (pairs, options) =
+        args[2..].split_at_checked(number.saturating_mul(2)).ok_or(CommandError::SYNTAX)?;
+    let mut request = MsetexRequest { pairs, when: PutWhen::Always, lifetime: Lifetime::Forever };
+    let mut expiry = None;
+    for option in MSETEX_OPTIONS.parse(options) {
+        match option? {
+            (MsetexOption::When(when), _) => request.when = when,
+            (MsetexOption::KeepTtl, _) => request.lifetime = Lifetime::Kept,
+            (MsetexOption::Expire(kind), values) => expiry = Some((kind, values[0])),
+        }
+    }
+    if let Some((kind, text)) = expiry {
+        request.lifetime = Lifetime::Until(kind.positive_moment(text, now_ms, MSETEX.name)?);
+    }
+    Ok(request)
+}
