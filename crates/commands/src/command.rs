@@ -327,7 +327,7 @@ impl KeySpec {
     pub fn positions(&self, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
         let (first, step) = (self.first as usize, self.step as usize);
         let range = if self.is_counted {
-            let room = args.len().saturating_sub(first + 1) / step;
+            let room = args.len().saturating_sub(first + 1).div_ceil(step);
             let number = args.get(first).and_then(|number| basalt_resp::parse_i64(number));
             let number = number.and_then(|number| usize::try_from(number).ok());
             let number = number.filter(|number| *number <= room).unwrap_or(0);

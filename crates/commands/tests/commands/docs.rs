@@ -56,6 +56,7 @@ fn keys_are_found() {
     assert_eq!(keys("rename a b"), Ok("a b".into()));
     assert_eq!(keys("object encoding k"), Ok("k".into()));
     assert_eq!(keys("msetex 2 a 1 b 2 EX 5"), Ok("a b".into()));
+    assert_eq!(keys("msetex 2 a 1 b"), Ok("a b".into()), "values are not looked for");
     for number in ["0", "-1", "3", "x", "9223372036854775807"] {
         assert_eq!(
             keys(&format!("msetex {number} a 1 b 2")),
