@@ -39,6 +39,15 @@ pub const ALLOWED: &[Allowed] = &[
         },
     },
     Allowed {
+        program: Program::Valkey9,
+        command: "dbsize",
+        why: "Valkey 9's MSETEX stores values whose time is already over, and counts them until it meets them",
+        applies: |_, valkey, other| match (valkey, other) {
+            (Value::Integer(valkey), Value::Integer(other)) => valkey > other,
+            _ => false,
+        },
+    },
+    Allowed {
         program: Program::Redis7,
         command: "client",
         why: "Redis 7 takes the name from a HELLO whose later options are wrong",
