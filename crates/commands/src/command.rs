@@ -369,6 +369,7 @@ pub enum Merge {
 /// What the engine runs itself; it matches this exhaustively.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
+    Asking,
     Auth,
     ClientCaching,
     ClientGetName,
@@ -417,6 +418,8 @@ pub enum Verb {
     Ping,
     Quit,
     RandomKey,
+    ReadOnly,
+    ReadWrite,
     Rename,
     RenameNx,
     Reset,

@@ -25,10 +25,13 @@ impl CommandError {
         Self(Cow::Owned(text.into()))
     }
 
-    /// A text that quotes what the client sent; as in Redis, up to the first NUL.
+    /// A text that quotes what the client sent; as in Redis, up to the first NUL and without newlines at
+    /// the text's end.
     pub fn quoting(before: &str, quoted: &[u8], after: &str) -> Self {
         let quoted = quoted.split(|&byte| byte == 0).next().unwrap_or_default();
-        Self::new([before.as_bytes(), quoted, after.as_bytes()].concat())
+        let mut text = [before.as_bytes(), quoted, after.as_bytes()].concat();
+        while text.pop_if(|last| matches!(last, b'\r' | b'\n')).is_some() {}
+        Self::new(text)
     }
 
     /// What Redis says when a command gets the wrong number of arguments. `name` is the row's: a
@@ -52,5 +55,20 @@ impl std::fmt::Display for CommandError {
 impl std::fmt::Debug for CommandError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "CommandError({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `EXPIRE key 1 "what\r\n"` on Valkey 9 shows the newlines' fate.
+    #[test]
+    fn quoted_bytes_end_where_redis_ends_them() {
+        let text =
+            |quoted: &[u8], after| CommandError::quoting("ERR no ", quoted, after).to_string();
+        assert_eq!(text(b"a\0b", "!"), "ERR no a!");
+        assert_eq!(text(b"a\r\n\n", ""), "ERR no a");
+        assert_eq!(text(b"\n", "!"), "ERR no \n!");
     }
 }

@@ -61,3 +61,9 @@ pub(crate) fn resolve(
     resolved.shard = shard;
     Ok(resolved)
 }
+
+/// Whether a request is a line of HTTP: what a browser sends that was made to talk to this port. Nothing of
+/// what follows may be run.
+pub(crate) fn is_from_a_browser(args: &[&[u8]]) -> bool {
+    args[0].eq_ignore_ascii_case(b"post") || args[0].eq_ignore_ascii_case(b"host:")
+}

@@ -1,5 +1,6 @@
 //! Families: the rows and handlers, a file for each group of commands.
 
+pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod keys;
 pub(crate) mod server;
@@ -9,4 +10,4 @@ use crate::command::Command;
 
 /// Every family's rows.
 pub(crate) const FAMILIES: &[&[Command]] =
-    &[string::COMMANDS, keys::COMMANDS, connection::COMMANDS, server::COMMANDS];
+    &[string::COMMANDS, keys::COMMANDS, connection::COMMANDS, server::COMMANDS, cluster::COMMANDS];

@@ -215,7 +215,13 @@ impl Core {
                             end: state.parsed,
                             args: (first_arg, args.len()),
                             keys,
-                            resolved: resolved.map_err(Broken::Command),
+                            resolved: resolved.map_err(|error| {
+                                if resolve::is_from_a_browser(&args[first_arg..]) {
+                                    Broken::Browser
+                                } else {
+                                    Broken::Command(error)
+                                }
+                            }),
                             database: session.database,
                         });
                         continue;

@@ -19,6 +19,8 @@ use crate::world::World;
 pub(super) enum Broken {
     Protocol(ProtocolError),
     Command(CommandError),
+    /// HTTP, of which no further line may be taken for a command.
+    Browser,
 }
 
 /// What became of a request.
@@ -51,6 +53,15 @@ impl Core {
                 let hidden = gates::hides_what_is_wrong(session, args[0]);
                 self.refuse(id, &hidden.unwrap_or(error));
                 return Flow::On;
+            }
+            Err(Broken::Browser) => {
+                let session = self.shard.sessions.get_mut(id).expect("it was just there");
+                session.is_closing = true;
+                world.log(
+                    "Possible attack: a client speaks HTTP (POST or Host:), likely a browser that was \
+                     made to send commands here. Its connection is closed.",
+                );
+                return Flow::LastOne;
             }
             Err(Broken::Protocol(error)) => {
                 let session = self.shard.sessions.get_mut(id).expect("it was just there");

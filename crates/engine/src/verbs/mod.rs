@@ -16,7 +16,7 @@ mod session;
 
 use std::any::Any;
 
-use basalt_commands::{Outcome, Verb, docs};
+use basalt_commands::{CommandError, Outcome, Verb, docs};
 use basalt_keyspace::DatabaseId;
 use basalt_resp::{Protocol, Reply};
 
@@ -30,6 +30,10 @@ use crate::world::World;
 /// The version of Redis whose behaviour this follows, as clients ask for it.
 const REDIS_VERSION: &str = "7.2.4";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What clients of a cluster are told that ask a server outside of one.
+const CLUSTER_IS_OFF: CommandError =
+    CommandError::text("ERR This instance has cluster support disabled");
 
 /// Whether a verb concerns nothing but the session itself, so that it need not wait for replies of
 /// other shards to requests before it.
@@ -92,6 +96,7 @@ pub(crate) fn run(
         Verb::ConfigResetStat => config::resetstat(core, world, id),
         Verb::ConfigRewrite => config::rewrite(core, world, id),
         Verb::ConfigSet => config::set(core, id, args),
+        Verb::Asking | Verb::ReadOnly | Verb::ReadWrite => Err(CLUSTER_IS_OFF),
         Verb::Copy => keys::copy(core, id, args),
         Verb::Dbsize => data::dbsize(core, id),
         Verb::Debug => debug::debug(core, world, id, args),

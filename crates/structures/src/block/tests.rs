@@ -1,3 +1,5 @@
+//! Tests of the pool: random steps against what was put in, on one thread and on several.
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

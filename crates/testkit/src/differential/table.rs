@@ -78,6 +78,7 @@ pub const ROWS: &[Row] = &[
     row(1, "NOSUCHCOMMAND [value] [value]"),
     row(1, "CONFIG GET (MAXCLIENTS|TIMEOUT|odd)"),
     row(1, "CONFIG (SET odd odd|RESETSTAT odd|odd)"),
+    row(1, "(READONLY|READWRITE|ASKING)"),
 ];
 
 /// Commands that no row asks for, and why.

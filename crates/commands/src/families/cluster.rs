@@ -1,0 +1,46 @@
+//! Cluster: what its clients say to a node. Outside of a cluster all of it is refused, as Redis does.
+
+use crate::command::{Categories, Command, Flags, Group, Run, Verb};
+
+pub(crate) const COMMANDS: &[Command] = &[ASKING, READONLY, READWRITE];
+
+const ROW: Command = Command {
+    group: Group::Cluster,
+    since: "3.0.0",
+    also: Categories::CONNECTION,
+    arity: 1,
+    flags: Flags::FAST,
+    ..Command::ROW
+};
+
+const ASKING: Command = Command {
+    name: "asking",
+    summary: "Lets the next command reach a slot that is being moved to this node.",
+    run: Run::Engine(Verb::Asking),
+    shows: r#"> ASKING
+(error) ERR This instance has cluster support disabled
+"#,
+    ..ROW
+};
+
+const READONLY: Command = Command {
+    name: "readonly",
+    summary: "Lets this connection read from a replica in a cluster.",
+    flags: Flags::FAST.or(Flags::LOADING).or(Flags::STALE),
+    run: Run::Engine(Verb::ReadOnly),
+    shows: r#"> READONLY
+(error) ERR This instance has cluster support disabled
+"#,
+    ..ROW
+};
+
+const READWRITE: Command = Command {
+    name: "readwrite",
+    summary: "Takes READONLY back.",
+    flags: Flags::FAST.or(Flags::LOADING).or(Flags::STALE),
+    run: Run::Engine(Verb::ReadWrite),
+    shows: r#"> READWRITE
+(error) ERR This instance has cluster support disabled
+"#,
+    ..ROW
+};
