@@ -108,7 +108,7 @@ impl Shard {
         &mut self,
         pairs: &[(Vec<u8>, Vec<u8>)],
         client_is_local: bool,
-    ) -> Result<ConfigChange, String> {
+    ) -> Result<ConfigChange, CommandError> {
         let pairs: Vec<(&[u8], &[u8])> =
             pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
         let config = Arc::new(self.config.set(&pairs, client_is_local)?);
