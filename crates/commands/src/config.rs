@@ -38,6 +38,7 @@ pub use rewrite::rewrite;
 pub use table::Config;
 pub use types::*;
 
+use crate::error::CommandError;
 use crate::glob;
 use std::sync::LazyLock;
 
@@ -114,15 +115,18 @@ impl Config {
         found
     }
 
-    /// CONFIG SET: a new configuration with all of the changes, or the error's text (without
-    /// `ERR`).
-    pub fn set(&self, pairs: &[(&[u8], &[u8])], client_is_local: bool) -> Result<Config, String> {
+    /// CONFIG SET: a new configuration with all of the changes.
+    pub fn set(
+        &self,
+        pairs: &[(&[u8], &[u8])],
+        client_is_local: bool,
+    ) -> Result<Config, CommandError> {
         let mut changes: Vec<(&Parameter, &'static str, &[u8])> = Vec::new();
         for &(name, value) in pairs {
-            let refused = |why: &str| set_error(&String::from_utf8_lossy(name), why);
+            let refused = |why: &str| set_error(name, why);
             let (parameter, known) = find(name).ok_or_else(|| {
-                let name = String::from_utf8_lossy(name);
-                format!("Unknown option or number of arguments for CONFIG SET - '{name}'")
+                let before = "ERR Unknown option or number of arguments for CONFIG SET - '";
+                CommandError::quoting(before, name, "'")
             })?;
             if !parameter.is_mutable {
                 return Err(refused("can't set immutable config"));
@@ -142,7 +146,9 @@ impl Config {
                 true => value.split(|&byte| byte == b' ').collect(),
                 false => vec![value],
             };
-            parameter.assign(&mut config, &words, false).map_err(|why| set_error(name, &why))?;
+            parameter
+                .assign(&mut config, &words, false)
+                .map_err(|why| set_error(name.as_bytes(), &why))?;
         }
         Ok(config)
     }
@@ -153,8 +159,9 @@ impl Config {
     }
 }
 
-/// The text of a CONFIG SET that failed at one parameter, also for those who could not act on a
+/// The error of a CONFIG SET that failed at one parameter, also for those who could not act on a
 /// change.
-pub fn set_error(name: &str, why: &str) -> String {
-    format!("CONFIG SET failed (possibly related to argument '{name}') - {why}")
+pub fn set_error(name: &[u8], why: &str) -> CommandError {
+    let before = "ERR CONFIG SET failed (possibly related to argument '";
+    CommandError::quoting(before, name, &format!("') - {why}"))
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
-use basalt_commands::{Command, Flags};
+use basalt_commands::{Command, CommandError, Flags};
 use basalt_keyspace::{Keyspace, ShardId};
 use basalt_resp::ParseLimits;
 
@@ -103,7 +103,7 @@ impl Shard {
     }
 
     /// CONFIG SET on the first shard, through which all changes go, so that none is lost to another one
-    /// at the same time. `Err` holds the error's text.
+    /// at the same time.
     pub(crate) fn change_config(
         &mut self,
         pairs: &[(Vec<u8>, Vec<u8>)],

@@ -21,7 +21,7 @@ fn loaded(text: &str) -> Config {
 fn set(config: &Config, pairs: &[(&str, &str)]) -> Result<Config, String> {
     let pairs: Vec<(&[u8], &[u8])> =
         pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-    config.set(&pairs, false)
+    config.set(&pairs, false).map_err(|error| error.to_string().replacen("ERR ", "", 1))
 }
 
 /// CONFIG GET of one name.

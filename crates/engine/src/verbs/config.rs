@@ -4,7 +4,7 @@
 //! the same time leave every shard with both.
 
 use basalt_commands::requests::parse_config_set;
-use basalt_commands::{CommandError, Outcome, config};
+use basalt_commands::{CommandError, Outcome};
 use basalt_keyspace::{KeyspaceStats, ShardId};
 
 use super::data::everywhere_ok;
@@ -33,8 +33,6 @@ pub(super) fn set(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
         .map(|(name, value)| (name.to_vec(), value.to_vec()))
         .collect();
     let is_local = session(core, id).is_local();
-    let unknown = pairs.iter().map(|(name, _)| name).find(|name| config::find(name).is_none());
-    let unknown = unknown.cloned();
     let (_, protocol) = settings(core, id);
     let routes = core.shard.routes.clone();
     core.coordinate(id, |hops| async move {
@@ -49,17 +47,6 @@ pub(super) fn set(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
         }
     });
     Ok(())
-}
-
-/// The error's text; an unknown name is quoted byte by byte, whatever its bytes are.
-fn refusal(why: &str, unknown: Option<&[u8]>) -> CommandError {
-    const UNKNOWN: &str = "Unknown option or number of arguments for CONFIG SET - '";
-    match unknown {
-        Some(name) if why.starts_with(UNKNOWN) => {
-            CommandError::quoting(&format!("ERR {UNKNOWN}"), name, "'")
-        }
-        _ => CommandError::new(format!("ERR {why}")),
-    }
 }
 
 pub(super) fn resetstat(core: &mut Core, world: &mut dyn World, id: SessionId) -> Outcome {
