@@ -34,7 +34,7 @@ const PARK_MAX: Duration = Duration::from_millis(100);
 /// How often a loop that never parks lets glommio look after its own.
 const GIVE_WAY_EVERY_US: u64 = 20_000;
 /// How often to look whether all shards are through with what they had to do before the end.
-const DRAIN_LOOK: Duration = Duration::from_millis(2);
+const DRAIN_LOOK_US: u64 = 2_000;
 /// How long the end of the process waits for clients that don't read their last replies.
 const DRAIN_MAX_US: u64 = 2_000_000;
 
@@ -421,21 +421,18 @@ impl<E: Engine> CoreLoop<E> {
     /// Hands over what this turn queued, and waits for what comes next, if nothing has to be done now.
     async fn rest(&mut self, turn: Turn, now_us: u64) -> io::Result<()> {
         if now_us - self.gave_way_at_us >= GIVE_WAY_EVERY_US {
-            self.ring.enter(None)?;
+            self.ring.enter()?;
             self.park.give_way().await;
             self.gave_way_at_us = now_us;
         }
-        let due = turn.wake_at_us.map(|at_us| at_us.saturating_sub(now_us));
-        if turn.busy || due == Some(0) || !self.again.is_empty() {
-            return self.ring.enter(None);
+        let due_us = turn.wake_at_us.unwrap_or(u64::MAX);
+        if turn.busy || due_us <= now_us || !self.again.is_empty() {
+            return self.ring.enter();
         }
-        let bound_us = self.wait_bound_us;
-        let within =
-            |limit: Duration| due.map_or(limit, |due_us| limit.min(Duration::from_micros(due_us)));
-        if now_us - self.active_at_us >= bound_us {
-            self.sleep_parked(within(PARK_MAX), now_us).await
+        if now_us - self.active_at_us >= self.wait_bound_us {
+            self.sleep_parked(due_us, now_us).await
         } else {
-            self.sleep_in_ring(within(Duration::from_micros(bound_us)))
+            self.sleep_in_ring(due_us.min(now_us + self.wait_bound_us), now_us)
         }
     }
 
@@ -452,29 +449,30 @@ impl<E: Engine> CoreLoop<E> {
         }
     }
 
-    fn sleep_in_ring(&mut self, limit: Duration) -> io::Result<()> {
+    fn sleep_in_ring(&mut self, until_us: u64, now_us: u64) -> io::Result<()> {
         if self.spin.is_worth_it() {
-            self.ring.enter(None)?;
+            self.ring.enter()?;
             let Self { spin, ring, outside, .. } = self;
             let clock = &outside.clock;
             let port = &mut outside.port;
             if spin.until(clock, || ring.has_news() || !port.is_empty()) {
-                return self.ring.enter(None);
+                return self.ring.enter();
             }
         }
         if !self.outside.port.doze() {
-            return self.ring.enter(None);
+            return self.ring.enter();
         }
-        let result = self.ring.enter(Some(limit));
+        let result = self.ring.enter_until(until_us, now_us);
         self.outside.port.rise();
         result
     }
 
-    async fn sleep_parked(&mut self, limit: Duration, now_us: u64) -> io::Result<()> {
-        if limit < PARK_MAX {
-            self.ring.set_timer(limit);
+    async fn sleep_parked(&mut self, due_us: u64, now_us: u64) -> io::Result<()> {
+        self.ring.clear_timer();
+        if due_us - now_us < PARK_MAX.as_micros() as u64 {
+            self.ring.set_timer(due_us, now_us);
         }
-        self.ring.enter(None)?;
+        self.ring.enter()?;
         if self.ring.arm_bell() && self.outside.port.doze() {
             if self.node.stage() == Stage::Serving {
                 self.park.wait(PARK_MAX).await;
@@ -482,9 +480,8 @@ impl<E: Engine> CoreLoop<E> {
             self.outside.port.rise();
         }
         self.ring.disarm_bell();
-        self.ring.clear_timer();
         self.gave_way_at_us = now_us;
-        self.ring.enter(None)
+        self.ring.enter()
     }
 
     /// The end of the process: finishes what was begun, then goes.
@@ -504,7 +501,11 @@ impl<E: Engine> CoreLoop<E> {
         if self.node.is_quiet() || now_us - since_us >= DRAIN_MAX_US {
             self.node.advance(Stage::Ended);
         }
-        self.ring.enter((!turn.busy).then_some(DRAIN_LOOK))
+        if turn.busy {
+            self.ring.enter()
+        } else {
+            self.ring.enter_until(now_us + DRAIN_LOOK_US, now_us)
+        }
     }
 
     fn begin_draining(&mut self, now_us: u64) {

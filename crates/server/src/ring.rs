@@ -1,6 +1,6 @@
 //! Ring: the `io_uring` of one shard, on which its sockets live.
 //!
-//! Operations are queued and go to the kernel with the next [`Ring::enter`], which also waits; what has
+//! Operations are queued and go to the kernel with the next [`Ring::enter`] or [`Ring::enter_until`]; what has
 //! happened is taken out by [`Ring::drain`]. The ring owns whatever the kernel may still touch: output
 //! from [`Ring::send`] to [`Event::Sent`], and the receive buffers, of which callers see chunks.
 //!
@@ -124,7 +124,10 @@ pub(crate) struct Ring {
     /// Signalled by the kernel at a completion, when armed.
     eventfd: OwnedFd,
     timer: Box<Timespec>,
-    timer_armed: bool,
+    /// When the timer that is armed will fire.
+    timer_at_us: Option<u64>,
+    /// Tells the timer that is armed from those before it.
+    timer_generation: u32,
 }
 
 struct Sending {
@@ -157,7 +160,8 @@ impl Ring {
             backlog: VecDeque::new(),
             eventfd,
             timer: Box::new(Timespec::new()),
-            timer_armed: false,
+            timer_at_us: None,
+            timer_generation: 0,
         };
         ring.uring.completion().disable_eventfd();
         Ok(ring)
@@ -235,21 +239,23 @@ impl Ring {
         self.push(entry.flags(Flags::SKIP_SUCCESS).user_data(own));
     }
 
-    /// Ends a park at the latest after `delay`; the last call counts.
-    pub(crate) fn set_timer(&mut self, delay: Duration) {
+    /// Has a completion come at a moment on the monotonic clock; the last call counts.
+    pub(crate) fn set_timer(&mut self, at_us: u64, now_us: u64) {
         self.clear_timer();
-        *self.timer = Timespec::from(delay);
+        *self.timer = Timespec::from(Duration::from_micros(at_us.saturating_sub(now_us)));
         let entry = opcode::Timeout::new(&raw const *self.timer).build();
-        self.push(entry.user_data(user_data(Kind::Timer, 0, 0)));
-        // The kernel copies the time when it takes the entry; that is now, so that it may change after.
-        self.submit();
-        self.timer_armed = true;
+        self.timer_generation = (self.timer_generation + 1) & Token::GENERATION_MASK;
+        self.push(entry.user_data(user_data(Kind::Timer, 0, self.timer_generation)));
+        self.timer_at_us = Some(at_us);
     }
 
     pub(crate) fn clear_timer(&mut self) {
-        if std::mem::take(&mut self.timer_armed) {
-            let entry = opcode::TimeoutRemove::new(user_data(Kind::Timer, 0, 0)).build();
+        if self.timer_at_us.take().is_some() {
+            let timer = user_data(Kind::Timer, 0, self.timer_generation);
+            let entry = opcode::TimeoutRemove::new(timer).build();
             self.push_silent(entry);
+            // The kernel reads the time of a timer when it takes the entry: before it is set again.
+            self.submit();
         }
     }
 
@@ -292,28 +298,46 @@ impl Ring {
         self.push_backlog();
     }
 
-    /// Hands the queued operations to the kernel, and waits for a completion, at most for `wait`.
-    pub(crate) fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
-        let mut result = match wait {
-            None if !self.needs_kernel() => return Ok(()),
-            None => self.uring.submit(),
-            Some(wait) => {
-                let time = Timespec::from(wait);
+    /// Hands the queued operations to the kernel, without waiting.
+    pub(crate) fn enter(&mut self) -> io::Result<()> {
+        if !self.needs_kernel() {
+            return Ok(());
+        }
+        let result = self.uring.submit();
+        self.entered(result)
+    }
+
+    /// Hands the queued operations to the kernel and waits for a completion, about until a moment.
+    ///
+    /// A timeout of the wait itself would have the kernel program its timer for every single wait, at
+    /// 1 to 2 µs on a virtual machine. So one timer stays armed over many waits, as long as it does not
+    /// fire too late for this one; it ends a wait for nothing now and then.
+    pub(crate) fn enter_until(&mut self, at_us: u64, now_us: u64) -> io::Result<()> {
+        let result = match self.timer_at_us {
+            Some(timer_at_us) if timer_at_us > at_us => {
+                let time = Timespec::from(Duration::from_micros(at_us.saturating_sub(now_us)));
                 self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
             }
+            Some(_) => self.uring.submit_and_wait(1),
+            None => {
+                self.set_timer(at_us, now_us);
+                self.uring.submit_and_wait(1)
+            }
         };
+        self.entered(result)
+    }
+
+    fn entered(&mut self, mut result: io::Result<usize>) -> io::Result<()> {
         self.push_backlog();
         for _ in 1..ENTERS_MAX {
-            let again = match &result {
-                Ok(_) => self.needs_kernel(),
+            match result {
+                Ok(_) if self.needs_kernel() => {}
+                Ok(_) => break,
                 Err(error) => match error.raw_os_error() {
                     // Time is up, or a signal came, or the kernel wants us to drain first.
                     Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => break,
-                    _ => return Err(result.expect_err("because it was just seen")),
+                    _ => return Err(error),
                 },
-            };
-            if !again {
-                break;
             }
             result = self.uring.submit();
             self.push_backlog();
@@ -397,7 +421,9 @@ impl Ring {
                     let shard = token.index as usize;
                     events.push(Event::WakeFailed { shard, error: -result });
                 }
-                kind if kind == Kind::Timer as u8 => self.timer_armed = false,
+                kind if kind == Kind::Timer as u8 && token.generation == self.timer_generation => {
+                    self.timer_at_us = None;
+                }
                 _ => {}
             }
         }

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use client::Served;
 
-const CLIENTS: u64 = 6;
+/// One, so that nothing but its own answer can wake a shard that missed a wake-up, and several.
+const CLIENT_COUNTS: [u64; 2] = [1, 6];
 /// Silences are shorter than this: longer than the loop waits in its ring, and than a park's timer.
 const SILENCE_MAX_US: u64 = 25_000;
 /// An answer that takes longer than this is counted and shown, though only its absence fails: the
@@ -27,13 +28,13 @@ const SLOW: Duration = Duration::from_millis(50);
 #[expect(clippy::disallowed_methods, reason = "rests of random length are what is tested")]
 fn nothing_hangs_between_rest_and_work() {
     let seconds = std::env::var("BASALT_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
-    let each = Duration::from_secs(seconds.unwrap_or(4)) / 4;
-    for shards in 1..=4 {
+    let each = Duration::from_secs(seconds.unwrap_or(4)) / 8;
+    for (shards, clients) in (1..=4).flat_map(|shards| CLIENT_COUNTS.map(|count| (shards, count))) {
         let served = Served::with_shards(shards);
         let end = Instant::now() + each;
         let (answers, slow, slowest_us) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
         thread::scope(|scope| {
-            for number in 0..CLIENTS {
+            for number in 0..clients {
                 let (served, answers, slow, slowest_us) = (&served, &answers, &slow, &slowest_us);
                 scope.spawn(move || {
                     let mut chance = number + 1;
@@ -63,7 +64,7 @@ fn nothing_hangs_between_rest_and_work() {
             }
         });
         let line = format!(
-            "{shards} shards: {} answers, {} slower than {} ms, the slowest {} ms\n",
+            "{shards} shards, {clients} clients: {} answers, {} slower than {} ms, the slowest {} ms\n",
             answers.into_inner(),
             slow.into_inner(),
             SLOW.as_millis(),
