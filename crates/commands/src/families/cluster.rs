@@ -28,7 +28,9 @@ const READONLY: Command = Command {
     summary: "Lets this connection read from a replica in a cluster.",
     flags: Flags::FAST.or(Flags::LOADING).or(Flags::STALE),
     run: Run::Engine(Verb::ReadOnly),
-    shows: r#"> READONLY
+    shows: r#"# Valkey 9 says OK to it without a cluster, too.
+@only ours redis7 redis8
+> READONLY
 (error) ERR This instance has cluster support disabled
 "#,
     ..ROW
@@ -39,7 +41,8 @@ const READWRITE: Command = Command {
     summary: "Takes READONLY back.",
     flags: Flags::FAST.or(Flags::LOADING).or(Flags::STALE),
     run: Run::Engine(Verb::ReadWrite),
-    shows: r#"> READWRITE
+    shows: r#"@only ours redis7 redis8
+> READWRITE
 (error) ERR This instance has cluster support disabled
 "#,
     ..ROW
