@@ -1,6 +1,7 @@
 //! Facts: what the kernel tells about this process and machine.
 
 use std::fs;
+use std::sync::atomic::Ordering;
 
 use basalt_engine::ProcessFacts;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -28,9 +29,9 @@ pub(crate) fn gather(node: &Node, monotonic_us: u64) -> ProcessFacts {
             .map_or_else(String::new, |path| path.display().to_string()),
         os: os(),
         run_id: node.facts.run_id.clone(),
-        tcp_port: node.facts.tcp_port,
+        tcp_port: node.tcp_port.load(Ordering::Relaxed),
         loop_turn_max_us: node.turn_max_us(),
-        refused_connections: node.refused.load(std::sync::atomic::Ordering::Relaxed),
+        refused_connections: node.refused.load(Ordering::Relaxed),
     }
 }
 

@@ -4,7 +4,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering,
+};
 use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -40,6 +42,8 @@ pub struct Node {
     stage: AtomicU8,
     /// Rung by threads that are no shards; the first shard listens.
     doorbell: EventFd,
+    /// The TCP port, which CONFIG SET may change.
+    pub(crate) tcp_port: AtomicU16,
     /// Clients that were let go because of `maxclients`.
     pub(crate) refused: AtomicU64,
     pub(crate) posts: Box<[Padded<Post>]>,
@@ -78,6 +82,7 @@ impl Node {
     pub(crate) fn new(facts: Facts, shard_count: usize) -> std::io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         Ok(Self {
+            tcp_port: AtomicU16::new(facts.tcp_port),
             facts,
             started: Clock::origin_now(),
             stage: AtomicU8::new(Stage::Serving as u8),

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use basalt_commands::config::Config;
@@ -107,6 +108,7 @@ impl World for Outside<Message> {
         config_file::rewrite(self.node.facts.config_file.as_deref(), config)
     }
     fn config_changed(&mut self, config: &Arc<Config>) {
+        self.node.tcp_port.store(config.port, Ordering::Relaxed);
         self.new_config = Some(Arc::clone(config));
     }
     fn stall(&mut self, duration_us: u64) {
