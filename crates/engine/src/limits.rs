@@ -27,6 +27,8 @@ pub(crate) const TURN_READY_MAX: usize = 256;
 pub(crate) const HOLES_MAX: usize = 1024;
 /// As many holes a session may have whatever the size of its replies, and before it is known.
 pub(crate) const HOLES_MIN: usize = 64;
+/// LIMIT: output of this length is sent even while replies of other shards are awaited.
+pub(crate) const SEND_EARLY_BYTES: usize = 16 << 10;
 /// LIMIT: a session with more unsent output than this has its requests left in its backlog.
 pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1 << 20;
 /// LIMIT: reading from a session pauses while its backlog is longer than this part of

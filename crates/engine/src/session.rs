@@ -367,10 +367,12 @@ impl Sessions {
         (id, index + 1 < self.places.len())
     }
 
-    /// The server should look at the session.
+    /// The server should look at the session. While replies of other shards are awaited it need not yet:
+    /// one send with all of them costs half of two, and their coming marks the session again.
     #[inline]
     pub(crate) fn mark_dirty(&mut self, id: SessionId) {
         if let Some(session) = self.get_mut(id)
+            && (session.queue.is_empty() || session.out.len() >= limits::SEND_EARLY_BYTES)
             && !mem::replace(&mut session.is_dirty, true)
         {
             self.dirty.push_back(id);
