@@ -208,7 +208,11 @@ mod tests {
         for pair in verbs.windows(2) {
             assert_eq!(pair[0] as usize + 1, pair[1] as usize, "two rows or none near {pair:?}");
         }
-        assert_eq!((verbs[0], verbs[verbs.len() - 1]), (Verb::Asking, Verb::Time), "first and last");
+        assert_eq!(
+            (verbs[0], verbs[verbs.len() - 1]),
+            (Verb::Asking, Verb::Time),
+            "first and last"
+        );
     }
 
     #[test]
