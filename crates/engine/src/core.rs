@@ -15,7 +15,7 @@ mod input;
 mod maintenance;
 mod request;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
@@ -66,7 +66,7 @@ pub struct Output {
 pub struct Core {
     pub(crate) shard: Shard,
     outboxes: Vec<Outbox>,
-    coordinations: HashMap<u64, Coordination>,
+    coordinations: BTreeMap<u64, Coordination>,
     coordinations_begun: u64,
     /// Empty envelopes to be used again.
     #[expect(clippy::vec_box, reason = "they travel in their boxes")]
@@ -95,7 +95,7 @@ impl Core {
         Self {
             shard: Shard::new(shard, keyspace, config, routes, now),
             outboxes: (0..shard_count).map(|_| Outbox::default()).collect(),
-            coordinations: HashMap::new(),
+            coordinations: BTreeMap::new(),
             coordinations_begun: 0,
             spare_envelopes: Vec::new(),
             staged: Vec::new(),
@@ -169,7 +169,6 @@ impl Core {
         let read = !session.is_closing
             && !session.input_ended
             && session.input.len() <= read_limit.max(session.input.need);
-        session.was_reading = read;
         Output { bytes, close, read }
     }
 

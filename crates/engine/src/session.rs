@@ -83,8 +83,6 @@ pub(crate) struct Session {
     pub is_closing: bool,
     /// Since when the output is above its soft limit.
     pub soft_limit_since_us: Option<u64>,
-    /// What the server was last told of reading.
-    pub was_reading: bool,
     is_dirty: bool,
     is_ready: bool,
     /// Already worked in this turn: further input waits for the next pass.
@@ -322,7 +320,6 @@ impl Sessions {
             input_ended: false,
             is_closing: false,
             soft_limit_since_us: None,
-            was_reading: true,
             is_dirty: false,
             is_ready: false,
             pass: 0,
