@@ -20,6 +20,7 @@ mod session;
 mod shard;
 mod split;
 mod stats;
+mod transaction;
 mod verbs;
 mod world;
 

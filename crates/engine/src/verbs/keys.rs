@@ -19,17 +19,21 @@ use crate::routes::Routes;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::split::{Manner, run_owned};
+use crate::transaction::{Decision, DeclaredKey};
 
 /// A value on its way: the record that makes a key hold it.
 type Carried = Vec<u8>;
 
-/// What the key holds, as a record for another key.
-fn copy_for(shard: &Shard, from: &Place, to: &Place) -> Option<Carried> {
-    let key = shard.keyspace.key(&from.key);
-    let entry = shard.keyspace.peek(from.database, &key)?;
+/// What a key holds, as a record for another key.
+fn copy_for(
+    shard: &Shard,
+    from: &DeclaredKey,
+    (database, to): (DatabaseId, &[u8]),
+) -> Option<Carried> {
+    let entry = from.peek(shard)?;
     let (mut value, mut record) = (Vec::new(), Vec::new());
     let effect = Effect::copy_of(&entry, &mut value);
-    Record::Key { database: to.database, key: &to.key, effect }.encode(&mut record);
+    Record::Key { database, key: to, effect }.encode(&mut record);
     Some(record)
 }
 
@@ -37,31 +41,18 @@ fn put(shard: &mut Shard, carried: &Carried) {
     shard.keyspace.replay(carried).expect("the record was made by this process");
 }
 
-fn holds(shard: &Shard, place: &Place) -> bool {
-    shard.keyspace.peek(place.database, &shard.keyspace.key(&place.key)).is_some()
-}
-
-fn remove(shard: &mut Shard, place: &Place) {
-    let key = shard.keyspace.key(&place.key);
-    let edit = shard.keyspace.edit(place.database, &key);
+fn remove(shard: &mut Shard, key: &DeclaredKey) {
+    let edit = shard.keyspace.edit(key.database, &key.key());
     if edit.entry().is_some() {
         edit.commit(Effect::Remove { cause: Cause::Deleted });
     }
 }
 
-/// A key and its database.
-#[derive(Clone)]
-struct Place {
-    shard: ShardId,
-    database: DatabaseId,
-    key: Vec<u8>,
-}
-
-impl Place {
-    fn new(core: &Core, database: DatabaseId, key: &[u8]) -> Self {
-        let shard = core.shard.routes.shard(SlotId::of_key(key));
-        Self { shard, database, key: key.to_vec() }
-    }
+/// What a look at one of two keys finds.
+enum Found {
+    Source(Option<Carried>),
+    /// Whether it holds something.
+    Target(bool),
 }
 
 /// RENAME, and RENAMENX with `only_if_free`.
@@ -71,99 +62,96 @@ pub(super) fn rename(
     args: &[&[u8]],
     only_if_free: bool,
 ) -> Outcome {
-    let (database, protocol) = settings(core, id);
-    let from = Place::new(core, database, args[1]);
-    let to = Place::new(core, database, args[2]);
-    core.coordinate(id, |hops| async move {
-        let moved = move_value(&hops, &from, &to, only_if_free).await;
-        encode(protocol, |reply| match moved {
-            None => reply.error_bytes(CommandError::NO_SUCH_KEY.as_bytes()),
-            Some(moved) if only_if_free => reply.integer(i64::from(moved)),
-            Some(_) => reply.ok(),
-        })
+    let (database, _) = settings(core, id);
+    let is_same = args[1] == args[2];
+    transfer(core, id, args, database, move |carried, is_taken, decision| {
+        let Some(carried) = carried else { return Err(CommandError::NO_SUCH_KEY) };
+        let may = !(only_if_free && (is_taken || is_same));
+        if may && !is_same {
+            decision.write(TARGET, move |shard, _| put(shard, &carried));
+            decision.write(SOURCE, remove);
+        }
+        if only_if_free {
+            decision.reply.integer(i64::from(may));
+        } else {
+            decision.reply.ok();
+        }
+        Ok(())
     });
     Ok(())
-}
-
-/// Moves a value to another key; None where there is none, false where the other key is taken.
-async fn move_value(hops: &Hops, from: &Place, to: &Place, only_if_free: bool) -> Option<bool> {
-    let (source, target) = (from.clone(), to.clone());
-    let is_same = source.key == target.key;
-    let carried = hops.on(from.shard, move |shard| copy_for(shard, &source, &target)).await?;
-    if is_same {
-        return Some(!only_if_free);
-    }
-    let target = to.clone();
-    let is_put = hops
-        .on(to.shard, move |shard| {
-            let may = !only_if_free || !holds(shard, &target);
-            if may {
-                put(shard, &carried);
-            }
-            may
-        })
-        .await;
-    if is_put {
-        let source = from.clone();
-        hops.on(from.shard, move |shard| remove(shard, &source)).await;
-    }
-    Some(is_put)
 }
 
 pub(super) fn copy(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
-    let (database, protocol) = settings(core, id);
+    let (database, _) = settings(core, id);
     let options = parse_copy(args, database, core.shard.keyspace.database_count())?;
-    let from = Place::new(core, database, args[1]);
-    let to = Place::new(core, options.to, args[2]);
-    core.coordinate(id, |hops| async move {
-        let (from_shard, to_shard, target) = (from.shard, to.shard, to.clone());
-        let carried = hops.on(from_shard, move |shard| copy_for(shard, &from, &target)).await;
-        let is_put = match carried {
-            None => false,
-            Some(carried) => {
-                hops.on(to_shard, move |shard| {
-                    let may = options.replace || !holds(shard, &to);
-                    if may {
-                        put(shard, &carried);
-                    }
-                    may
-                })
-                .await
-            }
-        };
-        encode(protocol, |reply| reply.integer(i64::from(is_put)))
+    transfer(core, id, args, options.to, move |carried, is_taken, decision| {
+        let carried = carried.filter(|_| options.replace || !is_taken);
+        decision.reply.integer(i64::from(carried.is_some()));
+        if let Some(carried) = carried {
+            decision.write(TARGET, move |shard, _| put(shard, &carried));
+        }
+        Ok(())
     });
     Ok(())
 }
 
+const SOURCE: usize = 0;
+const TARGET: usize = 1;
+
+/// Takes what the first key holds to the second, in database `to`, as `decide` will have it: it is told
+/// what is carried and whether the second key holds something.
+fn transfer(
+    core: &mut Core,
+    id: SessionId,
+    args: &[&[u8]],
+    to: DatabaseId,
+    decide: impl FnOnce(Option<Carried>, bool, &mut Decision<'_>) -> Outcome + Send + 'static,
+) {
+    let (database, _) = settings(core, id);
+    let target = args[2].to_vec();
+    let keys = vec![
+        core.declare(SOURCE, database, args[1], true),
+        core.declare(TARGET, to, args[2], true),
+    ];
+    core.transact(
+        id,
+        keys,
+        move |shard, key| match key.index {
+            SOURCE => Found::Source(copy_for(shard, key, (to, &target))),
+            _ => Found::Target(key.peek(shard).is_some()),
+        },
+        |found, decision| {
+            let Ok([Found::Source(carried), Found::Target(is_taken)]) =
+                <[Found; 2]>::try_from(found)
+            else {
+                unreachable!("two keys were declared, the source first")
+            };
+            decide(carried, is_taken, decision)
+        },
+    );
+}
+
 pub(super) fn msetnx(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
-    set_many(core, id, &args[1..], PutWhen::AllAbsent, Lifetime::Forever)
+    set_many(core, id, &args[1..], PutWhen::AllAbsent, Lifetime::Forever);
+    Ok(())
 }
 
 pub(super) fn msetex(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let MsetexRequest { pairs, when, lifetime } = parse_msetex(args, core.shard.keyspace.now_ms())?;
-    set_many(core, id, pairs, when, lifetime)
+    set_many(core, id, pairs, when, lifetime);
+    Ok(())
 }
 
 /// Sets keys on several shards, if all or none of them are there; answers whether.
-fn set_many(
-    core: &mut Core,
-    id: SessionId,
-    pairs: &[&[u8]],
-    when: PutWhen,
-    lifetime: Lifetime,
-) -> Outcome {
+fn set_many(core: &mut Core, id: SessionId, pairs: &[&[u8]], when: PutWhen, lifetime: Lifetime) {
     let Some(Run::Shard(set)) = table::find(b"set").map(|command| command.run) else {
         unreachable!("SET is in the table as a command of one shard")
     };
     let (database, protocol) = settings(core, id);
-    let mut parts: Vec<(ShardId, Vec<Vec<Vec<u8>>>)> = Vec::new();
-    for pair in pairs.chunks_exact(2) {
-        let owner = core.shard.routes.shard(SlotId::of_key(pair[0]));
-        let at = parts.iter().position(|(shard, _)| *shard == owner).unwrap_or_else(|| {
-            parts.push((owner, Vec::new()));
-            parts.len() - 1
-        });
+    let manner = Manner { database, protocol, touches: true };
+    let (mut keys, mut requests) = (Vec::new(), Vec::new());
+    for (index, pair) in pairs.chunks_exact(2).enumerate() {
+        keys.push(core.declare(index, database, pair[0], true));
         let mut request = vec![b"set".to_vec(), pair[0].to_vec(), pair[1].to_vec()];
         match lifetime {
             Lifetime::Forever => {}
@@ -172,39 +160,27 @@ fn set_many(
                 request.extend([b"pxat".to_vec(), at_ms.to_string().into_bytes()]);
             }
         }
-        parts[at].1.push(request);
+        requests.push(request);
     }
-    let manner = Manner { database, protocol, touches: true };
-    core.coordinate(id, |hops| async move {
-        let looks: Vec<_> = parts
-            .iter()
-            .filter(|_| when != PutWhen::Always)
-            .map(|(shard, requests)| {
-                let keys: Vec<Vec<u8>> =
-                    requests.iter().map(|request| request[1].clone()).collect();
-                let look = move |shard: &mut Shard| {
-                    keys.iter().all(|key| {
-                        let there = shard.keyspace.peek(database, &shard.keyspace.key(key));
-                        there.is_some() == (when == PutWhen::AllPresent)
-                    })
-                };
-                (*shard, look)
-            })
-            .collect();
-        let may = hops.on_each(looks).await.into_iter().all(|fits| fits);
-        if may {
-            let sets = parts.into_iter().map(|(shard, requests)| {
-                (shard, move |shard: &mut Shard| {
-                    for request in &requests {
-                        run_owned(shard, set, request, 1, manner);
-                    }
-                })
-            });
-            hops.on_each(sets.collect::<Vec<_>>()).await;
-        }
-        encode(protocol, |reply| reply.integer(i64::from(may)))
-    });
-    Ok(())
+    core.transact(
+        id,
+        keys,
+        |shard, key| key.peek(shard).is_some(),
+        move |is_there, decision| {
+            let may = match when {
+                PutWhen::Always => true,
+                PutWhen::AllPresent => is_there.iter().all(|there| *there),
+                PutWhen::AllAbsent => !is_there.contains(&true),
+            };
+            decision.reply.integer(i64::from(may));
+            for (index, request) in requests.into_iter().enumerate().filter(|_| may) {
+                decision.write(index, move |shard, _| {
+                    run_owned(shard, set, &request, 1, manner);
+                });
+            }
+            Ok(())
+        },
+    );
 }
 
 /// SCAN's cursor is a position: the slot, and the tag within it in the lower 16 bits. 0 is both ends.

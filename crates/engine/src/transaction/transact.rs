@@ -1,0 +1,159 @@
+//! Transact: a command that declares its keys, looks at them, decides, and writes.
+
+use std::sync::Arc;
+
+use basalt_commands::Outcome;
+use basalt_keyspace::{DatabaseId, EntryRef, Key, ShardId, SlotId};
+use basalt_resp::{Protocol, Reply};
+
+use crate::coordinate::Answer;
+use crate::core::Core;
+use crate::session::SessionId;
+use crate::shard::Shard;
+
+/// A key that a command says it will read or write.
+#[derive(Clone, Debug)]
+pub(crate) struct DeclaredKey {
+    /// Which of the command's keys it is.
+    pub index: usize,
+    pub database: DatabaseId,
+    pub bytes: Vec<u8>,
+    pub shard: ShardId,
+    hash: u64,
+    slot: SlotId,
+    #[expect(dead_code, reason = "intents are taken by it once coordinators are isolated")]
+    pub is_written: bool,
+}
+
+impl DeclaredKey {
+    pub(crate) fn key(&self) -> Key<'_> {
+        Key { bytes: &self.bytes, hash: self.hash, slot: self.slot }
+    }
+
+    /// What it holds, without a trace of the look; only on its shard.
+    pub(crate) fn peek<'a>(&self, shard: &'a Shard) -> Option<EntryRef<'a>> {
+        shard.keyspace.peek(self.database, &self.key())
+    }
+}
+
+/// What a command decides once all its keys were looked at: a reply, and what is to be written.
+pub(crate) struct Decision<'a> {
+    #[expect(dead_code, reason = "for commands that name their keys in the reply")]
+    pub keys: &'a [DeclaredKey],
+    pub reply: Reply<'a>,
+    writes: Vec<Write>,
+}
+
+/// A change of one key, on its way to the key's shard.
+struct Write {
+    index: usize,
+    run: WriteFn,
+}
+
+type WriteFn = Box<dyn FnOnce(&mut Shard, &DeclaredKey) + Send>;
+
+impl Decision<'_> {
+    /// Has a key written. The writes of one shard run in the order in which they were decided.
+    pub(crate) fn write(
+        &mut self,
+        index: usize,
+        run: impl FnOnce(&mut Shard, &DeclaredKey) + Send + 'static,
+    ) {
+        self.writes.push(Write { index, run: Box::new(run) });
+    }
+}
+
+/// The reply and the writes of a decision.
+fn decided<T>(
+    keys: &[DeclaredKey],
+    found: Vec<T>,
+    protocol: Protocol,
+    decide: impl FnOnce(Vec<T>, &mut Decision<'_>) -> Outcome,
+) -> (Answer, Vec<Write>) {
+    let mut answer = Vec::new();
+    let mut decision =
+        Decision { keys, reply: Reply::new(&mut answer, protocol), writes: Vec::new() };
+    if let Err(error) = decide(found, &mut decision) {
+        decision.reply.error_bytes(error.as_bytes());
+    }
+    let writes = decision.writes;
+    (answer, writes)
+}
+
+impl Core {
+    /// A key to declare, in the order of the command's keys.
+    pub(crate) fn declare(
+        &self,
+        index: usize,
+        database: DatabaseId,
+        bytes: &[u8],
+        is_written: bool,
+    ) -> DeclaredKey {
+        let Key { hash, slot, .. } = self.shard.keyspace.key(bytes);
+        let shard = self.shard.routes.shard(slot);
+        DeclaredKey { index, database, bytes: bytes.to_vec(), shard, hash, slot, is_written }
+    }
+
+    /// Runs a command over keys, wherever they are, as if nothing else happened meanwhile.
+    ///
+    /// `look` runs on every key's shard and changes nothing, for it may run more than once. `decide` gets
+    /// what was found, in the order of `keys`, writes the reply and says what is to be written.
+    pub(crate) fn transact<T, L, D>(
+        &mut self,
+        id: SessionId,
+        keys: Vec<DeclaredKey>,
+        look: L,
+        decide: D,
+    ) where
+        T: Send + 'static,
+        L: Fn(&mut Shard, &DeclaredKey) -> T + Clone + Send + 'static,
+        D: FnOnce(Vec<T>, &mut Decision<'_>) -> Outcome + Send + 'static,
+    {
+        let protocol =
+            self.shard.sessions.get(id).map_or(Protocol::Resp2, |session| session.protocol);
+        let keys: Arc<[DeclaredKey]> = keys.into();
+        let mut shards: Vec<ShardId> = keys.iter().map(|key| key.shard).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        if let [only] = shards[..] {
+            let whole = move |shard: &mut Shard| {
+                let found = keys.iter().map(|key| look(shard, key)).collect();
+                let (answer, writes) = decided(&keys, found, protocol, decide);
+                for Write { index, run } in writes {
+                    run(shard, &keys[index]);
+                }
+                answer
+            };
+            self.coordinate(id, |hops| async move { hops.on(only, whole).await });
+            return;
+        }
+        self.coordinate(id, |hops| async move {
+            let looks = shards.iter().map(|&owner| {
+                let (keys, look) = (Arc::clone(&keys), look.clone());
+                let hop = move |shard: &mut Shard| -> Vec<(usize, T)> {
+                    let own = keys.iter().enumerate().filter(|(_, key)| key.shard == owner);
+                    own.map(|(index, key)| (index, look(shard, key))).collect()
+                };
+                (owner, hop)
+            });
+            let mut found: Vec<(usize, T)> =
+                hops.on_each(looks.collect::<Vec<_>>()).await.into_iter().flatten().collect();
+            found.sort_unstable_by_key(|(index, _)| *index);
+            let found = found.into_iter().map(|(_, found)| found).collect();
+            let (answer, mut writes) = decided(&keys, found, protocol, decide);
+            let hops_of_writes = shards.iter().map(|&owner| {
+                let own = writes.extract_if(.., |write| keys[write.index].shard == owner);
+                let own: Vec<Write> = own.collect();
+                let keys = Arc::clone(&keys);
+                let hop = move |shard: &mut Shard| {
+                    for Write { index, run } in own {
+                        run(shard, &keys[index]);
+                    }
+                };
+                (owner, hop)
+            });
+            hops.on_each(hops_of_writes.collect::<Vec<_>>()).await;
+            answer
+        });
+    }
+}
