@@ -17,16 +17,36 @@ pub(crate) struct Resolved {
     pub key_at: u16,
 }
 
+/// The name that was found last, and its row: most requests of a stage name the same command.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct LastFound<'a>(Option<(&'a [u8], &'static Command)>);
+
+impl<'a> LastFound<'a> {
+    #[inline]
+    fn find(&mut self, name: &'a [u8]) -> Option<&'static Command> {
+        if let Some((last, command)) = self.0
+            && last.len() == name.len()
+            && last.iter().zip(name).all(|(a, b)| a == b)
+        {
+            return Some(command);
+        }
+        let command = table::find(name)?;
+        self.0 = Some((name, command));
+        Some(command)
+    }
+}
+
 /// Finds the row of a request, checks the number of arguments, and works out hash and slot of the keys
 /// by which it is routed.
 #[inline]
-pub(crate) fn resolve(
-    args: &[&[u8]],
+pub(crate) fn resolve<'a>(
+    args: &[&'a [u8]],
+    last_found: &mut LastFound<'a>,
     routes: &Routes,
     hasher: &KeyHasher,
     keys: &mut Vec<KeyHash>,
 ) -> Result<Resolved, CommandError> {
-    let Some(mut command) = table::find(args[0]) else { return Err(table::unknown(args)) };
+    let Some(mut command) = last_found.find(args[0]) else { return Err(table::unknown(args)) };
     if !command.subcommands.is_empty() && args.len() > 1 {
         match table::find_subcommand(command, args[1]) {
             Some(subcommand) => command = subcommand,

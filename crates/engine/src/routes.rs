@@ -5,7 +5,8 @@ use basalt_keyspace::{SLOTS, ShardId, SlotId};
 /// The table of slots. It is data: contiguous blocks to begin with, but nothing relies on that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Routes {
-    shard_of: Box<[u16; SLOTS]>,
+    /// LIMIT: up to 256 shards. A byte each, since look-ups for random keys go all over it.
+    shard_of: Box<[u8; SLOTS]>,
     shard_count: usize,
 }
 
@@ -14,14 +15,18 @@ impl Routes {
     pub(crate) fn in_blocks(shard_count: usize) -> Self {
         let mut shard_of = Box::new([0; SLOTS]);
         for (slot, shard) in shard_of.iter_mut().enumerate() {
-            *shard = (slot * shard_count / SLOTS) as u16;
+            *shard = (slot * shard_count / SLOTS) as u8;
         }
         Self { shard_of, shard_count }
     }
 
     #[inline]
     pub(crate) fn shard(&self, slot: SlotId) -> ShardId {
-        ShardId(self.shard_of[slot.index()])
+        // One shard owns all: its core is spared the look-up.
+        if self.shard_count == 1 {
+            return ShardId(0);
+        }
+        ShardId(self.shard_of[slot.index()].into())
     }
 
     pub(crate) fn shard_count(&self) -> usize {

@@ -19,6 +19,7 @@ mod facts;
 mod limits;
 mod listen;
 pub mod logging;
+mod memory;
 mod mesh;
 mod node;
 mod outside;

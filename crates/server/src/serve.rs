@@ -17,6 +17,7 @@ use crate::core_loop::{CoreLoop, Parts};
 use crate::engine::Engine;
 use crate::limits::{MESH_CAPACITY, SHARDS_MAX};
 use crate::listen::Listener;
+use crate::memory;
 use crate::mesh::{self, Port};
 use crate::node::{Facts, Node};
 use crate::outside::{Outside, Parcel};
@@ -72,6 +73,7 @@ pub fn serve<E: Engine + 'static>(
         Auto::Auto => shard_count <= cpus.len(),
     };
     let hash_seed = chance()?;
+    memory::look_ahead()?;
     let node = Arc::new(Node::new(facts, shard_count)?);
     let mut acceptor = Some(Acceptor::new(listeners, shard_count, Arc::clone(config)));
     let (report, reports) = mpsc::channel();

@@ -1,7 +1,7 @@
 //! Blocks: the memory that entries and tables' cells live in.
 //!
 //! ```text
-//! up to 512 bytes    a block of its class in a span of 64 KiB     steps of 8, 16, 32 bytes
+//! up to 512 bytes    a block of its class in a span of 64 KiB     steps of 4, 8, 16 bytes
 //! up to 64 KiB       a run of lines                               steps of 64 bytes
 //! larger             the system's allocator                       steps of 4 KiB
 //! ```
@@ -17,12 +17,14 @@
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error, realloc};
 use std::ptr::NonNull;
 
+mod ahead;
 mod chunk;
 mod lines;
 mod pool;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::{promise_chunks, supply_chunks};
 pub(crate) use chunk::LINE_BYTES;
 use chunk::UNIT_BYTES;
 pub use pool::{PoolFacts, pool_facts};
@@ -36,31 +38,39 @@ const POOLED_BYTES_MAX: usize = UNIT_BYTES;
 /// What blocks beyond that are rounded up to: the system hands out pages.
 const PAGE_BYTES: usize = 4096;
 
-const CLASSES: usize = 32;
+const CLASSES: usize = 63;
 
-/// The block sizes of the classes: steps of 8 up to 128, then eight steps to a doubling.
+/// The smallest block: when it is free it holds a pointer.
+const SMALLEST_BYTES: usize = 8;
+
+/// What the sizes of classes, and the addresses of their blocks, are multiples of.
+const WORD_BYTES: usize = 4;
+
+/// The block sizes of the classes: steps of 4 up to 128, then sixteen steps to a doubling.
 const CLASS_BYTES: [usize; CLASSES] = {
     let mut sizes = [0; CLASSES];
-    let (mut class, mut bytes) = (0, 0);
+    let (mut class, mut bytes) = (0, SMALLEST_BYTES);
     while class < CLASSES {
-        bytes += match bytes {
-            0..128 => 8,
-            128..256 => 16,
-            _ => 32,
-        };
         sizes[class] = bytes;
         class += 1;
+        if class < CLASSES {
+            bytes += match bytes {
+                0..128 => 4,
+                128..256 => 8,
+                _ => 16,
+            };
+        }
     }
     assert!(bytes == SMALL_BYTES_MAX, "the last class is the largest");
     sizes
 };
 
-/// The class of a size, by its number of 8-byte words.
-const CLASS_OF_WORDS: [u8; SMALL_BYTES_MAX / 8 + 1] = {
-    let mut classes = [0; SMALL_BYTES_MAX / 8 + 1];
+/// The class of a size, by its number of words.
+const CLASS_OF_WORDS: [u8; SMALL_BYTES_MAX / WORD_BYTES + 1] = {
+    let mut classes = [0; SMALL_BYTES_MAX / WORD_BYTES + 1];
     let (mut class, mut words) = (0, 0);
     while words < classes.len() {
-        if words * 8 > CLASS_BYTES[class] {
+        if words * WORD_BYTES > CLASS_BYTES[class] {
             class += 1;
         }
         classes[words] = class as u8;
@@ -72,24 +82,25 @@ const CLASS_OF_WORDS: [u8; SMALL_BYTES_MAX / 8 + 1] = {
 /// The smallest class for a size of at most [`SMALL_BYTES_MAX`].
 #[inline]
 const fn class_of(bytes: usize) -> usize {
-    CLASS_OF_WORDS[bytes.div_ceil(8)] as usize
+    CLASS_OF_WORDS[bytes.div_ceil(WORD_BYTES)] as usize
 }
 
 /// The bytes that a block of `bytes` really takes.
 #[inline]
 pub const fn block_bytes(bytes: usize) -> usize {
     let step = match bytes {
-        0..=128 => 8,
-        129..=256 => 16,
-        257..=SMALL_BYTES_MAX => 32,
+        0..=SMALLEST_BYTES => SMALLEST_BYTES,
+        _ if bytes <= 128 => WORD_BYTES,
+        129..=256 => 8,
+        257..=SMALL_BYTES_MAX => 16,
         _ if bytes <= POOLED_BYTES_MAX => LINE_BYTES,
         _ => PAGE_BYTES,
     };
     (bytes + step - 1) & !(step - 1)
 }
 
-/// A new block of at least `bytes` bytes (more than none), its content undefined, its address a
-/// multiple of 8.
+/// A new block of at least `bytes` bytes (more than none), its content undefined. Its address is a
+/// multiple of 4, and of 8 where its [`block_bytes`] are.
 #[inline]
 pub(crate) fn allocate(bytes: usize) -> NonNull<u8> {
     debug_assert!(bytes > 0, "a block holds something");

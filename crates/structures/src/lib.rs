@@ -15,7 +15,7 @@ mod prefetch;
 mod table;
 mod wheel;
 
-pub use block::{PoolFacts, block_bytes, pool_facts};
+pub use block::{PoolFacts, block_bytes, pool_facts, promise_chunks, supply_chunks};
 pub use entry::{Content, ENTRY_PART_BYTES_MAX, Encoding, Entry};
 pub use hash::KeyHasher;
 pub use prefetch::prefetch_ref;

@@ -7,7 +7,7 @@ use super::Core;
 use super::request::{Broken, Flow};
 use crate::gates;
 use crate::limits;
-use crate::resolve::{self, Resolved};
+use crate::resolve::{self, LastFound, Resolved};
 use crate::session::SessionId;
 use crate::world::World;
 
@@ -167,6 +167,7 @@ impl Core {
         args: &mut Vec<&'a [u8]>,
         staged: &mut Vec<Staged>,
     ) {
+        let mut last_found = LastFound::default();
         for (index, (source, state)) in sources.iter().zip(progress).enumerate() {
             if state.end != End::Open {
                 continue;
@@ -205,6 +206,7 @@ impl Core {
                         let first_key = self.keys.len();
                         let resolved = resolve::resolve(
                             &args[first_arg..],
+                            &mut last_found,
                             &self.shard.routes,
                             self.shard.keyspace.hasher(),
                             &mut self.keys,

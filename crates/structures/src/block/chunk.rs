@@ -36,6 +36,15 @@ pub(super) struct Chunk {
     ends: [u64; CHUNK_LINES / 64],
 }
 
+/// What a new chunk is backed by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Page {
+    Small,
+    /// A huge page, where the system has one, at the first touch.
+    Huge,
+    HugeTouched,
+}
+
 /// A unit cut into blocks of one class.
 #[repr(C, align(64))]
 pub(super) struct Span {
@@ -55,24 +64,35 @@ pub(super) struct Span {
     pub(super) is_listed: bool,
 }
 
-/// A block that nobody uses.
+/// A block that nobody uses. It may start at any word, so its pointer is read and written unaligned.
 pub(super) struct FreeBlock {
     pub(super) next: *mut Self,
 }
 
 impl Chunk {
-    /// A chunk of all zeros but its owner. With `huge` the system is asked to back it by a huge
-    /// page.
-    pub(super) fn map(owner: *const Pool, huge: bool) -> NonNull<Self> {
-        let Some(chunk) = system::map(huge) else {
-            handle_alloc_error(
-                Layout::from_size_align(CHUNK_BYTES, CHUNK_BYTES).expect("a constant layout"),
-            );
-        };
-        let chunk = chunk.cast::<Self>();
-        // SAFETY: the chunk is new, zeroed, aligned and larger than its header.
+    /// A chunk of all zeros, if the system has the memory. It needs an owner before it is used.
+    pub(super) fn map(page: Page) -> Option<NonNull<Self>> {
+        let chunk = system::map(page != Page::Small)?;
+        if page == Page::HugeTouched {
+            // SAFETY: the chunk is new; zero is what it holds.
+            unsafe { chunk.write_volatile(0) };
+        }
+        Some(chunk.cast())
+    }
+
+    /// Ends the program: there is no memory for a chunk.
+    #[cold]
+    pub(super) fn out_of_memory() -> ! {
+        handle_alloc_error(
+            Layout::from_size_align(CHUNK_BYTES, CHUNK_BYTES).expect("a constant layout"),
+        )
+    }
+
+    /// # Safety
+    /// The chunk came from [`Chunk::map`] and nothing of it was used yet.
+    pub(super) unsafe fn set_owner(chunk: NonNull<Self>, owner: *const Pool) {
+        // SAFETY: the caller vouches for the chunk, which is aligned and larger than its header.
         unsafe { (*chunk.as_ptr()).owner = owner };
-        chunk
     }
 
     /// # Safety

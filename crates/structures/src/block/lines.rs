@@ -95,6 +95,11 @@ impl Lines {
         }
     }
 
+    /// Whether there is a free run that is clearly longer than so many lines.
+    pub(super) fn has_run(&self, count: usize) -> bool {
+        self.first_from(list_of(count) + 1).is_some()
+    }
+
     /// Adds the lines of a new chunk.
     ///
     /// # Safety

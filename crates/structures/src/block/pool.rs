@@ -14,14 +14,18 @@ use std::ptr::{NonNull, null, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::chunk::{CHUNK_BYTES, Chunk, FreeBlock, LINE_BYTES, Span, UNIT_BYTES, UNIT_LINES};
+use super::ahead::{self, Ahead};
+use super::chunk::{CHUNK_BYTES, Chunk, FreeBlock, LINE_BYTES, Page, Span, UNIT_BYTES, UNIT_LINES};
 use super::lines::Lines;
 use super::{CLASS_BYTES, CLASSES};
 
-/// Pools that have so much ask for huge pages for what they map from then on. A huge page is taken
-/// whole at its first touch: the newest chunk's unused part may be 2 MiB, here little more than a
-/// hundredth.
-const HUGE_PAGES_FROM_BYTES: usize = 160 << 20;
+/// Pools that have so much get huge pages for what they map from then on. A huge page is resident as
+/// a whole: the newest chunk's unused part and the next chunk, made ready ahead, may be 4 MiB.
+const HUGE_PAGES_FROM_BYTES: usize = 4 << 20;
+
+/// The next chunk is ordered when no free run is longer than that: an eighth of a chunk, which lasts
+/// for thousands of entries.
+const ORDER_BELOW_LINES: usize = CHUNK_BYTES / LINE_BYTES / 8;
 
 /// How much memory a thread's pool has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +42,7 @@ pub(super) struct Pool {
     /// Per class, the spans that may have room; the first one serves.
     spans: [Cell<*mut Span>; CLASSES],
     lines: UnsafeCell<Lines>,
+    ahead: Ahead,
     mapped_bytes: Cell<usize>,
     in_use_bytes: Cell<usize>,
 }
@@ -53,6 +58,16 @@ struct Stray {
 thread_local! {
     static OWN: Cell<*const Pool> = const { Cell::new(null()) };
     static TENANCY: Tenancy = const { Tenancy };
+}
+
+/// What follows a free block in its span's list.
+///
+/// # Safety
+/// The block is free, and in a span's list.
+#[inline]
+unsafe fn next_free(block: NonNull<FreeBlock>) -> *mut FreeBlock {
+    // SAFETY: a free block holds the next one's address, wherever the block starts.
+    unsafe { (&raw const (*block.as_ptr()).next).read_unaligned() }
 }
 
 /// A pool between two threads.
@@ -168,7 +183,7 @@ unsafe fn send_home(owner: *const Pool, block: NonNull<u8>) {
         let strays = &(*owner).strays;
         let mut first = strays.load(Ordering::Relaxed);
         loop {
-            (&raw mut (*stray).next).write(first);
+            (&raw mut (*stray).next).write_unaligned(first);
             match strays.compare_exchange_weak(first, stray, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => first = now,
@@ -178,11 +193,12 @@ unsafe fn send_home(owner: *const Pool, block: NonNull<u8>) {
 }
 
 impl Pool {
-    const fn new() -> Self {
+    fn new() -> Self {
         Self {
             strays: AtomicPtr::new(null_mut()),
             spans: [const { Cell::new(null_mut()) }; CLASSES],
             lines: UnsafeCell::new(Lines::new()),
+            ahead: Ahead::new(),
             mapped_bytes: Cell::new(0),
             in_use_bytes: Cell::new(0),
         }
@@ -196,7 +212,7 @@ impl Pool {
             // SAFETY: listed spans are there, and blocks in their list are free.
             unsafe {
                 if let Some(block) = NonNull::new((*span).free) {
-                    (*span).free = (*block.as_ptr()).next;
+                    (*span).free = next_free(block);
                     (*span).used += 1;
                     return block.cast();
                 }
@@ -220,7 +236,7 @@ impl Pool {
             // SAFETY: listed spans are there; fresh blocks lie within the unit and are nobody's.
             unsafe {
                 if let Some(block) = NonNull::new((*span).free) {
-                    (*span).free = (*block.as_ptr()).next;
+                    (*span).free = next_free(block);
                     (*span).used += 1;
                     return block.cast();
                 }
@@ -244,7 +260,7 @@ impl Pool {
             let span = Chunk::span_of(chunk, block.as_ptr());
             debug_assert!((*span).is_open && (*span).used > 0, "the block is in use");
             let block = block.cast::<FreeBlock>().as_ptr();
-            (*block).next = (*span).free;
+            (&raw mut (*block).next).write_unaligned((*span).free);
             (*span).free = block;
             (*span).used -= 1;
             let bytes = CLASS_BYTES[usize::from((*span).class)];
@@ -336,15 +352,40 @@ impl Pool {
         loop {
             // SAFETY: the pool is this thread's, and `find` calls nothing that leads back here.
             if let Some(lines) = find(unsafe { &mut *self.lines.get() }) {
+                self.order_ahead();
                 return lines;
             }
             if self.take_in_strays() {
                 continue;
             }
-            let chunk = Chunk::map(self, self.mapped_bytes.get() >= HUGE_PAGES_FROM_BYTES);
+            let chunk = self.new_chunk();
             self.mapped_bytes.set(self.mapped_bytes.get() + CHUNK_BYTES);
             // SAFETY: the chunk is new, and this pool's.
-            unsafe { (*self.lines.get()).add_chunk(chunk) };
+            unsafe {
+                Chunk::set_owner(chunk, self);
+                (*self.lines.get()).add_chunk(chunk);
+            }
+        }
+    }
+
+    fn new_chunk(&self) -> NonNull<Chunk> {
+        let is_small = self.mapped_bytes.get() < HUGE_PAGES_FROM_BYTES;
+        self.ahead.take().unwrap_or_else(|| {
+            // Where huge pages are made ready ahead, none is waited for here.
+            let page = if is_small || ahead::is_promised() { Page::Small } else { Page::Huge };
+            Chunk::map(page).unwrap_or_else(|| Chunk::out_of_memory())
+        })
+    }
+
+    /// Orders the next chunk when little is left.
+    #[inline]
+    fn order_ahead(&self) {
+        if self.mapped_bytes.get() < HUGE_PAGES_FROM_BYTES || self.ahead.is_coming() {
+            return;
+        }
+        // SAFETY: the pool is this thread's, and nothing else has its lines now.
+        if !unsafe { (*self.lines.get()).has_run(ORDER_BELOW_LINES) } {
+            self.ahead.order();
         }
     }
 
@@ -384,7 +425,7 @@ impl Pool {
             // SAFETY: strays are blocks of this pool that nobody uses; units with lines have no
             // span.
             unsafe {
-                stray = (&raw const (*stray).next).read();
+                stray = (&raw const (*stray).next).read_unaligned();
                 if (*Chunk::span_of(chunk, block.as_ptr())).is_open {
                     self.give_small(chunk, block);
                 } else {

@@ -14,7 +14,7 @@ fn classes_step_as_described() {
             .map(block_bytes)
             .into();
     let expected =
-        [8, 8, 16, 64, 72, 128, 144, 176, 288, 480, 512, 576, 640, 704, 4160, 65_536, 69_632];
+        [8, 8, 12, 60, 68, 124, 136, 168, 272, 480, 512, 576, 640, 704, 4160, 65_536, 69_632];
     assert_eq!(classes, expected);
     for bytes in 1..100_000 {
         let size = block_bytes(bytes);
@@ -38,7 +38,8 @@ unsafe impl Send for Held {}
 impl Held {
     fn new(bytes: usize, fill: u8) -> Self {
         let start = allocate(bytes);
-        assert_eq!(start.addr().get() % 8, 0);
+        assert_eq!(start.addr().get() % 4, 0);
+        assert!(start.addr().get().is_multiple_of(8) || !block_bytes(bytes).is_multiple_of(8));
         Self { start, bytes, fill, is_lines: false }.filled()
     }
 
@@ -263,4 +264,31 @@ fn a_pool_outlives_its_thread() {
     let held = std::thread::spawn(|| [Held::new(32, 1), Held::new(5_000, 2), Held::lines(9, 3)]);
     let held = held.join().expect("nothing fails");
     held.into_iter().for_each(Held::release);
+}
+
+#[test]
+fn chunks_come_ahead_of_need() {
+    static ORDERS: Mutex<usize> = Mutex::new(0);
+    promise_chunks(|| *ORDERS.lock().unwrap_or_else(PoisonError::into_inner) += 1);
+    on_a_pool(|| {
+        let orders = || *ORDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        // The pool may have ordered before, for another thread.
+        supply_chunks();
+        let before = orders();
+        let mut held = Vec::new();
+        while orders() == before {
+            held.push(Held::lines(256, 1));
+            assert!(
+                pool_facts().mapped_bytes < 64 << 20,
+                "an order comes with the last of a chunk"
+            );
+        }
+        supply_chunks();
+        let mapped_bytes = pool_facts().mapped_bytes;
+        // What was made ready is used next, and is zeroed as any other.
+        while pool_facts().mapped_bytes == mapped_bytes {
+            held.push(Held::lines(256, 2));
+        }
+        held.into_iter().for_each(Held::release);
+    });
 }
