@@ -485,7 +485,7 @@ impl Drop for Entry {
     }
 }
 
-fn decimal_len(value: i64) -> usize {
+pub(crate) fn decimal_len(value: i64) -> usize {
     let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
     digits + usize::from(value < 0)
 }

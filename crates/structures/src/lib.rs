@@ -11,6 +11,7 @@
 mod block;
 mod entry;
 mod hash;
+mod packed;
 mod prefetch;
 mod table;
 mod wheel;
@@ -18,6 +19,10 @@ mod wheel;
 pub use block::{PoolFacts, block_bytes, pool_facts, promise_chunks, supply_chunks};
 pub use entry::{Content, ENTRY_PART_BYTES_MAX, Encoding, Entry};
 pub use hash::KeyHasher;
+pub use packed::{
+    BothWays, Digits, Forwards, Iter as PackedIter, Packed, PackedVec, Run, Span, Splice, Walk,
+    element_bytes, write_element,
+};
 pub use prefetch::prefetch_ref;
 pub use table::{EntryMut, EntryRef, Place, TAGS, Table};
 pub use wheel::{Backlog, Fate, Resolve, Wheel};

@@ -1,0 +1,531 @@
+//! Packed: a few elements in plain bytes, as small collections are kept.
+//!
+//! ```text
+//! Packed  ┌───────┬─────────┬─────────┬─────────┐      Run   the same without the count
+//!         │ count │ element │ element │    …    │
+//!         └───────┴─────────┴─────────┴─────────┘
+//! ```
+//!
+//! An element is a string, or an integer kept small (`element` draws its bytes). A short string has one
+//! byte of overhead where elements are walked [`Forwards`] only, two where they are walked [`BothWays`].
+//! A walk is linear: this is for collections whose bytes fit a few cache lines.
+//!
+//! Changes are a [`Splice`]: it says how many bytes the result has, then writes it to where there is
+//! exactly that room. A [`PackedVec`] grows in place.
+//!
+//! Not here: which element is a field and which its value; when a collection is too large for this.
+
+use std::marker::PhantomData;
+
+mod element;
+#[cfg(test)]
+mod tests;
+
+use element::{Head, Shape};
+
+use crate::Content;
+
+/// Which ways the elements of a run can be walked: costs a byte per short string for both.
+pub trait Walk: Copy + 'static {
+    const TAILS: bool;
+}
+
+/// Elements that are walked from first to last only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwards {}
+
+/// Elements that are walked from either end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BothWays {}
+
+impl Walk for Forwards {
+    const TAILS: bool = false;
+}
+
+impl Walk for BothWays {
+    const TAILS: bool = true;
+}
+
+/// Counts up to here stand in the first byte; beyond, elements are counted by a walk.
+const COUNT_MAX: usize = 254;
+const COUNT_BY_WALK: u8 = 255;
+
+impl<'a> Content<'a> {
+    /// What a text is kept as: an integer, if the integer prints as just this text.
+    #[inline]
+    pub fn of(text: &'a [u8]) -> Self {
+        match canonical_integer(text) {
+            Some(value) => Self::Integer(value),
+            None => Self::Bytes(text),
+        }
+    }
+
+    /// The bytes of the text that it is; an integer's are written to `digits`.
+    #[inline]
+    pub fn as_text<'b>(&self, digits: &'b mut Digits) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match *self {
+            Self::Bytes(text) => text,
+            Self::Integer(value) => digits.write(value),
+        }
+    }
+
+    /// Appends the text that it is.
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_text(&mut Digits::default()));
+    }
+
+    /// How many bytes its text has.
+    pub fn text_len(&self) -> usize {
+        match *self {
+            Self::Bytes(text) => text.len(),
+            Self::Integer(value) => crate::entry::decimal_len(value),
+        }
+    }
+}
+
+/// Room for the digits of an integer.
+#[derive(Default)]
+pub struct Digits([u8; 20]);
+
+impl Digits {
+    fn write(&mut self, value: i64) -> &[u8] {
+        let (mut left, mut at) = (value.unsigned_abs(), self.0.len());
+        loop {
+            at -= 1;
+            self.0[at] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        if value < 0 {
+            at -= 1;
+            self.0[at] = b'-';
+        }
+        &self.0[at..]
+    }
+}
+
+#[inline]
+fn canonical_integer(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        b"0" => return Some(0),
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    // So many digits can't overflow 64 bits without a sign.
+    if digits.len() > 19 || !matches!(digits.first(), Some(b'1'..=b'9')) {
+        return None;
+    }
+    let mut magnitude = 0u64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        magnitude = magnitude * 10 + u64::from(digit);
+    }
+    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
+}
+
+/// Some elements side by side: where their bytes are in the run, and how many they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub from: usize,
+    pub to: usize,
+    pub count: usize,
+}
+
+/// Elements one after the other. The bytes are our own or have passed [`Run::is_valid`].
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a, W> {
+    bytes: &'a [u8],
+    walk: PhantomData<W>,
+}
+
+const CUT: &str = "because a run's elements are whole: foreign bytes are validated first";
+
+impl<'a, W: Walk> Run<'a, W> {
+    #[inline]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, walk: PhantomData }
+    }
+
+    #[inline]
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Whether foreign bytes are a run that could have been made here; if so, how many elements it has.
+    pub fn is_valid(bytes: &[u8]) -> Option<usize> {
+        let (mut at, mut count) = (0, 0);
+        while at < bytes.len() {
+            at += element::checked(&bytes[at..], W::TAILS)?;
+            count += 1;
+        }
+        Some(count)
+    }
+
+    #[inline]
+    fn shape_at(&self, at: usize) -> Shape {
+        Shape::read(&self.bytes[at..], W::TAILS).expect(CUT)
+    }
+
+    /// The element that begins at this byte, and where the next one does.
+    #[inline]
+    pub fn at(&self, at: usize) -> Option<(Content<'a>, usize)> {
+        if at >= self.bytes.len() {
+            return None;
+        }
+        let shape = self.shape_at(at);
+        Some((element::content(&self.bytes[at..], &shape), at + shape.bytes()))
+    }
+
+    /// How many elements there are, by a walk.
+    pub fn count(&self) -> usize {
+        let (mut at, mut count) = (0, 0);
+        while at < self.bytes.len() {
+            at += self.shape_at(at).bytes();
+            count += 1;
+        }
+        count
+    }
+
+    #[inline]
+    pub fn iter(&self) -> Iter<'a, W> {
+        Iter { run: *self, front: 0, back: self.bytes.len() }
+    }
+
+    /// The elements from the one that begins at this byte.
+    #[inline]
+    pub fn iter_from(&self, at: usize) -> Iter<'a, W> {
+        Iter { run: *self, front: at, back: self.bytes.len() }
+    }
+
+    /// Where the element of an index begins; the end of the bytes for the index behind the last.
+    pub fn seek(&self, index: usize) -> Option<usize> {
+        let mut at = 0;
+        for _ in 0..index {
+            if at == self.bytes.len() {
+                return None;
+            }
+            at += self.shape_at(at).bytes();
+        }
+        Some(at)
+    }
+
+    /// `count` elements from the one that begins at this byte, or fewer where fewer follow.
+    pub fn span_at(&self, from: usize, count: usize) -> Span {
+        let (mut to, mut found) = (from, 0);
+        while found < count && to < self.bytes.len() {
+            to += self.shape_at(to).bytes();
+            found += 1;
+        }
+        Span { from, to, count: found }
+    }
+
+    /// The place before the first element.
+    pub fn front(&self) -> Span {
+        Span { from: 0, to: 0, count: 0 }
+    }
+
+    /// The place behind the last element.
+    pub fn back(&self) -> Span {
+        Span { from: self.bytes.len(), to: self.bytes.len(), count: 0 }
+    }
+
+    /// The first element that equals `wanted`, from the one that begins at byte `from` on, looking at
+    /// every `step`th only; with its index counted from there.
+    pub fn find_from(
+        &self,
+        from: usize,
+        wanted: Content<'_>,
+        step: usize,
+    ) -> Option<(usize, Span)> {
+        let head = Head::of(wanted);
+        let body = match wanted {
+            Content::Bytes(text) => text,
+            Content::Integer(_) => &[],
+        };
+        let (mut at, mut index, mut until) = (from, 0, 0);
+        while at < self.bytes.len() {
+            let rest = &self.bytes[at..];
+            let bytes = Shape::read(rest, W::TAILS).expect(CUT).bytes();
+            if until == 0 {
+                until = step;
+                if rest[0] == head.as_bytes()[0]
+                    && let Some(rest) = rest.strip_prefix(head.as_bytes())
+                    && rest.starts_with(body)
+                {
+                    return Some((index, Span { from: at, to: at + bytes, count: 1 }));
+                }
+            }
+            until -= 1;
+            at += bytes;
+            index += 1;
+        }
+        None
+    }
+}
+
+impl<'a> Run<'a, BothWays> {
+    /// Where the element that ends before this byte begins.
+    #[inline]
+    pub fn before(&self, end: usize) -> Option<usize> {
+        if end == 0 {
+            return None;
+        }
+        Some(element::start_of_last(&self.bytes[..end]).expect(CUT))
+    }
+
+    /// Where the element of an index begins that is counted from the last, which is 0.
+    pub fn seek_back(&self, index: usize) -> Option<usize> {
+        let mut at = self.bytes.len();
+        for _ in 0..=index {
+            at = self.before(at)?;
+        }
+        Some(at)
+    }
+}
+
+/// The bytes that an element takes in a run.
+#[inline]
+pub fn element_bytes<W: Walk>(content: Content<'_>) -> usize {
+    Shape::of(content, W::TAILS).bytes()
+}
+
+/// Writes an element to the start of `out`, which has room for it; says how many bytes it took.
+#[inline]
+pub fn write_element<W: Walk>(content: Content<'_>, out: &mut [u8]) -> usize {
+    element::write(content, W::TAILS, out)
+}
+
+/// The elements of a run, from either end where it is walked so.
+#[derive(Clone, Debug)]
+pub struct Iter<'a, W> {
+    run: Run<'a, W>,
+    front: usize,
+    back: usize,
+}
+
+impl<W> Iter<'_, W> {
+    /// Where the next element begins.
+    pub fn offset(&self) -> usize {
+        self.front
+    }
+}
+
+impl<'a, W: Walk> Iterator for Iter<'a, W> {
+    type Item = Content<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Content<'a>> {
+        if self.front >= self.back {
+            return None;
+        }
+        let (content, next) = self.run.at(self.front)?;
+        self.front = next;
+        Some(content)
+    }
+}
+
+impl DoubleEndedIterator for Iter<'_, BothWays> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.front >= self.back {
+            return None;
+        }
+        self.back = self.run.before(self.back)?;
+        let (content, _) = self.run.at(self.back)?;
+        Some(content)
+    }
+}
+
+/// A run behind the count of its elements, as an entry keeps a small collection. The bytes are our own
+/// or have passed [`Packed::validate`].
+#[derive(Clone, Copy, Debug)]
+pub struct Packed<'a, W> {
+    count: u8,
+    run: Run<'a, W>,
+}
+
+impl<'a, W: Walk> Packed<'a, W> {
+    /// The bytes of no elements.
+    pub const EMPTY: &'static [u8] = &[0];
+
+    /// Reads bytes that were made here.
+    #[inline]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let (&count, elements) = bytes.split_first().expect(CUT);
+        Self { count, run: Run::new(elements) }
+    }
+
+    /// Reads foreign bytes: none if they could not have been made here.
+    pub fn validate(bytes: &'a [u8]) -> Option<Self> {
+        let (&said, elements) = bytes.split_first()?;
+        let count = Run::<W>::is_valid(elements)?;
+        (said == count_byte(count)).then(|| Self::new(bytes))
+    }
+
+    #[inline]
+    pub fn run(&self) -> Run<'a, W> {
+        self.run
+    }
+
+    /// How many elements; beyond 254 they are counted.
+    #[inline]
+    pub fn len(&self) -> usize {
+        if self.count == COUNT_BY_WALK { self.run.count() } else { usize::from(self.count) }
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    #[inline]
+    pub fn iter(&self) -> Iter<'a, W> {
+        self.run.iter()
+    }
+
+    pub fn get(&self, index: usize) -> Option<Content<'a>> {
+        Some(self.run.at(self.run.seek(index)?)?.0)
+    }
+
+    /// The first element that equals `wanted` among every `step`th, with its index.
+    #[inline]
+    pub fn find(&self, wanted: Content<'_>, step: usize) -> Option<(usize, Span)> {
+        self.run.find_from(0, wanted, step)
+    }
+
+    /// `count` elements from an index on, or fewer where fewer follow.
+    pub fn span(&self, index: usize, count: usize) -> Option<Span> {
+        Some(self.run.span_at(self.run.seek(index)?, count))
+    }
+
+    /// What becomes of these elements with others in the place of some.
+    pub fn splice<'b>(&self, removed: Span, inserted: &'b [Content<'b>]) -> Splice<'b, W>
+    where
+        'a: 'b,
+    {
+        let count = self.len() - removed.count + inserted.len();
+        Splice { old: self.run, count, removed, inserted }
+    }
+}
+
+fn count_byte(count: usize) -> u8 {
+    if count > COUNT_MAX { COUNT_BY_WALK } else { count as u8 }
+}
+
+/// A change of a [`Packed`] that is not written yet.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a splice changes nothing: write it"]
+pub struct Splice<'a, W> {
+    old: Run<'a, W>,
+    count: usize,
+    removed: Span,
+    inserted: &'a [Content<'a>],
+}
+
+impl<W: Walk> Splice<'_, W> {
+    /// How many elements there will be.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How many bytes the result has.
+    pub fn bytes(&self) -> usize {
+        1 + self.old.bytes.len() - (self.removed.to - self.removed.from) + self.inserted_bytes()
+    }
+
+    fn inserted_bytes(&self) -> usize {
+        self.inserted.iter().map(|&content| element_bytes::<W>(content)).sum()
+    }
+
+    /// Writes the result to `out`, which is [`bytes`](Self::bytes) long.
+    pub fn write(&self, out: &mut [u8]) {
+        let (before, after) =
+            (&self.old.bytes[..self.removed.from], &self.old.bytes[self.removed.to..]);
+        out[0] = count_byte(self.count);
+        let mut at = 1 + before.len();
+        out[1..at].copy_from_slice(before);
+        for &content in self.inserted {
+            at += write_element::<W>(content, &mut out[at..]);
+        }
+        out[at..].copy_from_slice(after);
+    }
+}
+
+/// A [`Packed`] of its own that grows in place.
+#[derive(Clone, Debug)]
+pub struct PackedVec<W> {
+    bytes: Vec<u8>,
+    walk: PhantomData<W>,
+}
+
+impl<W: Walk> Default for PackedVec<W> {
+    fn default() -> Self {
+        Self { bytes: Packed::<W>::EMPTY.to_vec(), walk: PhantomData }
+    }
+}
+
+impl<W: Walk> PackedVec<W> {
+    /// A copy with room for so many bytes more.
+    pub fn copy_of(packed: Packed<'_, W>, more: usize) -> Self {
+        let mut bytes = Vec::with_capacity(1 + packed.run.bytes.len() + more);
+        bytes.push(packed.count);
+        bytes.extend_from_slice(packed.run.bytes);
+        Self { bytes, walk: PhantomData }
+    }
+
+    #[inline]
+    pub fn view(&self) -> Packed<'_, W> {
+        Packed::new(&self.bytes)
+    }
+
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Puts an element behind the last.
+    pub fn push(&mut self, content: Content<'_>) {
+        let count = if self.bytes[0] == COUNT_BY_WALK {
+            COUNT_BY_WALK
+        } else {
+            count_byte(usize::from(self.bytes[0]) + 1)
+        };
+        let end = self.bytes.len();
+        self.bytes.resize(end + element_bytes::<W>(content), 0);
+        write_element::<W>(content, &mut self.bytes[end..]);
+        self.bytes[0] = count;
+    }
+
+    /// Puts elements in the place of others.
+    pub fn splice(&mut self, removed: Span, inserted: &[Content<'_>]) {
+        let count = self.view().len() - removed.count + inserted.len();
+        let more: usize = inserted.iter().map(|&content| element_bytes::<W>(content)).sum();
+        let (from, to, end) = (1 + removed.from, 1 + removed.to, self.bytes.len());
+        let len = end - (to - from) + more;
+        self.bytes.resize(len.max(end), 0);
+        self.bytes.copy_within(to..end, from + more);
+        self.bytes.truncate(len);
+        let mut at = from;
+        for &content in inserted {
+            at += write_element::<W>(content, &mut self.bytes[at..]);
+        }
+        self.bytes[0] = count_byte(count);
+    }
+}
