@@ -19,6 +19,7 @@ use std::ptr::NonNull;
 
 mod ahead;
 mod chunk;
+mod extent;
 mod lines;
 mod pool;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod tests;
 pub use ahead::{promise_chunks, supply_chunks};
 pub(crate) use chunk::LINE_BYTES;
 use chunk::UNIT_BYTES;
+pub(crate) use extent::Extent;
 pub use pool::{PoolFacts, pool_facts};
 
 /// The largest block of a class; beyond, a line is as fine a step as a class would be.

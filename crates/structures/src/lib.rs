@@ -11,6 +11,7 @@
 mod block;
 mod entry;
 mod hash;
+mod list;
 mod packed;
 mod prefetch;
 mod table;
@@ -19,8 +20,9 @@ mod wheel;
 pub use block::{PoolFacts, block_bytes, pool_facts, promise_chunks, supply_chunks};
 pub use entry::{Content, ENTRY_PART_BYTES_MAX, Encoding, Entry};
 pub use hash::KeyHasher;
+pub use list::{Back as ListBack, Forth as ListForth, List, NodeLimit, Side};
 pub use packed::{
-    BothWays, Digits, Forwards, Iter as PackedIter, Packed, PackedVec, Run, Span, Splice, Walk,
+    BothWays, Digits, Forwards, Packed, PackedIter, PackedVec, Run, Span, Splice, Walk,
     element_bytes, write_element,
 };
 pub use prefetch::prefetch_ref;

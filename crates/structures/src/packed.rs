@@ -200,14 +200,14 @@ impl<'a, W: Walk> Run<'a, W> {
     }
 
     #[inline]
-    pub fn iter(&self) -> Iter<'a, W> {
-        Iter { run: *self, front: 0, back: self.bytes.len() }
+    pub fn iter(&self) -> PackedIter<'a, W> {
+        PackedIter { run: *self, front: 0, back: self.bytes.len() }
     }
 
     /// The elements from the one that begins at this byte.
     #[inline]
-    pub fn iter_from(&self, at: usize) -> Iter<'a, W> {
-        Iter { run: *self, front: at, back: self.bytes.len() }
+    pub fn iter_from(&self, at: usize) -> PackedIter<'a, W> {
+        PackedIter { run: *self, front: at, back: self.bytes.len() }
     }
 
     /// Where the element of an index begins; the end of the bytes for the index behind the last.
@@ -310,20 +310,20 @@ pub fn write_element<W: Walk>(content: Content<'_>, out: &mut [u8]) -> usize {
 
 /// The elements of a run, from either end where it is walked so.
 #[derive(Clone, Debug)]
-pub struct Iter<'a, W> {
+pub struct PackedIter<'a, W> {
     run: Run<'a, W>,
     front: usize,
     back: usize,
 }
 
-impl<W> Iter<'_, W> {
+impl<W> PackedIter<'_, W> {
     /// Where the next element begins.
     pub fn offset(&self) -> usize {
         self.front
     }
 }
 
-impl<'a, W: Walk> Iterator for Iter<'a, W> {
+impl<'a, W: Walk> Iterator for PackedIter<'a, W> {
     type Item = Content<'a>;
 
     #[inline]
@@ -337,7 +337,7 @@ impl<'a, W: Walk> Iterator for Iter<'a, W> {
     }
 }
 
-impl DoubleEndedIterator for Iter<'_, BothWays> {
+impl DoubleEndedIterator for PackedIter<'_, BothWays> {
     #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
         if self.front >= self.back {
@@ -392,7 +392,7 @@ impl<'a, W: Walk> Packed<'a, W> {
     }
 
     #[inline]
-    pub fn iter(&self) -> Iter<'a, W> {
+    pub fn iter(&self) -> PackedIter<'a, W> {
         self.run.iter()
     }
 
