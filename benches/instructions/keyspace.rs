@@ -89,8 +89,9 @@ fn get_16(
         let entry = keyspace.read(DATABASE, &key).expect("because it was set");
         let mut reply = Reply::new(&mut out, Protocol::Resp2);
         match entry.content() {
-            Content::Bytes(text) => reply.bulk(text),
-            Content::Integer(value) => reply.bulk_integer(value),
+            Some(Content::Bytes(text)) => reply.bulk(text),
+            Some(Content::Integer(value)) => reply.bulk_integer(value),
+            None => reply.null(),
         }
     }
     (keyspace, out)

@@ -40,6 +40,7 @@ pub use types::*;
 
 use crate::error::CommandError;
 use crate::glob;
+use basalt_keyspace::Thresholds;
 use std::sync::LazyLock;
 
 const COUNT: usize = table::USED.len() + later::LATER.len() + inert::INERT.len();
@@ -86,6 +87,22 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Up to which sizes collections are kept packed.
+    pub fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            hash_max_listpack_entries: self.hash_max_listpack_entries,
+            hash_max_listpack_value: self.hash_max_listpack_value,
+            list_max_listpack_size: self.list_max_listpack_size,
+            set_max_intset_entries: self.set_max_intset_entries,
+            set_max_listpack_entries: self.set_max_listpack_entries,
+            set_max_listpack_value: self.set_max_listpack_value,
+            zset_max_listpack_entries: self.zset_max_listpack_entries,
+            zset_max_listpack_value: self.zset_max_listpack_value,
+            stream_node_max_bytes: self.stream_node_max_bytes,
+            stream_node_max_entries: self.stream_node_max_entries,
+        }
+    }
+
     /// CONFIG GET: the names and values of the parameters that match any of the patterns.
     ///
     /// As in Redis a name without `*`, `?` and `[` is answered in the case in which it was asked

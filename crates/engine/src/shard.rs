@@ -90,6 +90,7 @@ impl Shard {
     /// Takes over new settings.
     fn set_config(&mut self, config: Arc<Config>) {
         self.armed.set(Armed::MEMORY, config.maxmemory > 0);
+        self.keyspace.thresholds = config.thresholds();
         let bulk_bytes_max = usize::try_from(config.proto_max_bulk_len).unwrap_or(usize::MAX);
         self.limits.bulk_bytes_max = bulk_bytes_max;
         self.limits_before_auth.bulk_bytes_max = bulk_bytes_max;

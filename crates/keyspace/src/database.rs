@@ -9,6 +9,7 @@ use basalt_structures::{
     Entry, EntryMut, EntryRef, KeyHasher, Place, TAGS, Table, Wheel, prefetch_ref,
 };
 
+use crate::expiry::Moments;
 use crate::key::Key;
 use crate::slot::{SLOTS, SlotId};
 
@@ -34,6 +35,8 @@ pub(crate) struct Database {
     len: usize,
     /// Entries that have an expiry.
     pub(crate) expiring: usize,
+    /// Entries with elements that have one.
+    pub(crate) with_expiring_elements: usize,
     /// Heap bytes of entries and of tables, kept at each change.
     pub(crate) entry_bytes: usize,
     pub(crate) table_bytes: usize,
@@ -46,6 +49,7 @@ impl Database {
             pages: [const { None }; PAGES],
             len: 0,
             expiring: 0,
+            with_expiring_elements: 0,
             entry_bytes: 0,
             table_bytes: 0,
             wheel: Wheel::new(now_ms),
@@ -54,6 +58,11 @@ impl Database {
 
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many keys need an item in the wheel, at most.
+    pub(crate) fn items_needed(&self) -> usize {
+        self.expiring + self.with_expiring_elements
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
@@ -102,7 +111,9 @@ impl Database {
         });
         let table = &mut page.tables[key.slot.index() % PAGE_SLOTS];
         self.entry_bytes += entry.heap_bytes();
-        self.expiring += usize::from(entry.expire_at_ms().is_some());
+        let moments = Moments::of(&entry);
+        self.expiring += usize::from(moments.key_ms.is_some());
+        self.with_expiring_elements += usize::from(moments.element_ms.is_some());
         self.table_bytes -= table.heap_bytes();
         table.insert(key.hash, entry, hasher);
         self.table_bytes += table.heap_bytes();
@@ -118,18 +129,19 @@ impl Database {
         let entry = table.remove(place, hasher);
         self.table_bytes += table.heap_bytes();
         self.entry_bytes -= entry.heap_bytes();
-        self.expiring -= usize::from(entry.expire_at_ms().is_some());
+        let moments = Moments::of(&entry);
+        self.expiring -= usize::from(moments.key_ms.is_some());
+        self.with_expiring_elements -= usize::from(moments.element_ms.is_some());
         page.len -= 1;
         self.len -= 1;
         entry
     }
 
     /// Takes all tables that hold something out, to be dropped bit by bit; the database is empty then.
-    pub(crate) fn take_tables(&mut self, now_ms: u64, graves: &mut Vec<Table>) {
+    pub(crate) fn take_tables(&mut self, now_ms: u64) -> Vec<Table> {
         let emptied = std::mem::replace(self, Self::new(now_ms));
-        for page in emptied.pages.into_iter().flatten() {
-            graves.extend(page.tables.into_iter().filter(|table| table.heap_bytes() > 0));
-        }
+        let tables = emptied.pages.into_iter().flatten().flat_map(|page| page.tables);
+        tables.filter(|table| table.heap_bytes() > 0).collect()
     }
 
     /// Visits entries from `position` on, slot after slot up to (not including) `end_slot`, until about
@@ -201,19 +213,42 @@ impl Database {
     }
 
     /// The books, counted anew by walking over everything.
-    pub(crate) fn walk_books(&self) -> (usize, usize, usize, usize) {
-        let (mut len, mut expiring, mut entry_bytes, mut table_bytes) = (0, 0, 0, 0);
+    pub(crate) fn walk_books(&self) -> Books {
+        let mut books = Books::default();
         for page in self.pages.iter().flatten() {
-            table_bytes += size_of::<Page>();
+            books.table_bytes += size_of::<Page>();
             for table in &page.tables {
-                table_bytes += table.heap_bytes();
+                books.table_bytes += table.heap_bytes();
                 table.visit_all(&mut |entry| {
-                    len += 1;
-                    expiring += usize::from(entry.expire_at_ms().is_some());
-                    entry_bytes += entry.heap_bytes();
+                    let moments = Moments::of(entry);
+                    books.len += 1;
+                    books.expiring += usize::from(moments.key_ms.is_some());
+                    books.with_expiring_elements += usize::from(moments.element_ms.is_some());
+                    books.entry_bytes += entry.heap_bytes();
                 });
             }
         }
-        (len, expiring, entry_bytes, table_bytes)
+        books
     }
+
+    /// The books as they are kept.
+    pub(crate) fn books(&self) -> Books {
+        Books {
+            len: self.len,
+            expiring: self.expiring,
+            with_expiring_elements: self.with_expiring_elements,
+            entry_bytes: self.entry_bytes,
+            table_bytes: self.table_bytes,
+        }
+    }
+}
+
+/// What is counted at each change.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Books {
+    len: usize,
+    expiring: usize,
+    with_expiring_elements: usize,
+    entry_bytes: usize,
+    table_bytes: usize,
 }

@@ -7,14 +7,14 @@
 use basalt_structures::{Content, Entry};
 use sha1::{Digest as _, Sha1};
 
-use crate::{DatabaseId, Keyspace};
+use crate::{DatabaseId, Keyspace, collections};
 
 /// A digest as DEBUG DIGEST shows it: 20 bytes, all zero for no data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest(pub [u8; 20]);
 
 impl Digest {
-    fn xor(&mut self, bytes: &[u8]) {
+    pub(crate) fn xor(&mut self, bytes: &[u8]) {
         let hash: [u8; 20] = Sha1::digest(bytes).into();
         self.absorb(&Self(hash));
     }
@@ -26,21 +26,24 @@ impl Digest {
         }
     }
 
-    fn mix(&mut self, bytes: &[u8]) {
+    pub(crate) fn mix(&mut self, bytes: &[u8]) {
         self.xor(bytes);
         self.0 = Sha1::digest(self.0).into();
     }
 
-    /// The digest of one entry's value and expiry, with its key unless `key` is false.
-    pub fn of_entry(entry: &Entry, with_key: bool) -> Self {
+    /// The digest of one entry's value at a moment and of its expiry, with its key if `with_key`.
+    pub fn of_entry(entry: &Entry, now_ms: u64, with_key: bool) -> Self {
         let mut digest = Self::default();
         if with_key {
             digest.mix(entry.key());
         }
-        digest.mix(&u32::to_be_bytes(0));
+        digest.mix(&collections::digest_type(entry.kind()).to_be_bytes());
         match entry.content() {
-            Content::Bytes(bytes) => digest.mix(bytes),
-            Content::Integer(value) => digest.mix(value.to_string().as_bytes()),
+            Some(Content::Bytes(bytes)) => digest.mix(bytes),
+            Some(Content::Integer(value)) => digest.mix(value.to_string().as_bytes()),
+            None => {
+                collections::digest_elements(entry, now_ms, &mut digest);
+            }
         }
         if entry.expire_at_ms().is_some() {
             digest.xor(b"!!expire!!");
@@ -62,7 +65,7 @@ impl Keyspace {
         let digest_of = |index| {
             let mut digest = Digest::default();
             self.visit_all(DatabaseId(index), &mut |entry| {
-                digest.xor(&Digest::of_entry(entry, true).0);
+                digest.xor(&Digest::of_entry(entry, self.now_ms, true).0);
             });
             digest
         };

@@ -5,11 +5,13 @@
 //!
 //! Not here: which effect a command has (`commands`), how an effect is written (`effect`).
 
-use basalt_structures::{Encoding, Entry, EntryRef, Place};
+use basalt_structures::{Encoding, Entry, EntryRef, Kind, Place};
 
 use crate::effect::{Cause, Effect, Record};
+use crate::expiry::Moments;
 use crate::key::Key;
-use crate::{DatabaseId, Keyspace, expiry};
+use crate::slot::SlotId;
+use crate::{DatabaseId, Keyspace};
 
 /// One key, found and about to be changed.
 #[must_use = "an edit changes nothing before it is committed"]
@@ -74,6 +76,10 @@ impl<'a> Edit<'a> {
                     keyspace.remove(database, &key, place, cause);
                 }
             }
+            Effect::SetCollection { kind, changes, expire_at_ms } => {
+                keyspace.set_collection(database, &key, place, (kind, changes), expire_at_ms);
+            }
+            Effect::Hash(change) => keyspace.change_collection(database, &key, place, change),
         }
     }
 }
@@ -153,7 +159,7 @@ impl Keyspace {
         let entry = make(self.access_now);
         let database = &mut self.databases[id.index()];
         match place {
-            Some(place) => {
+            Some(place) if database.entry(key.slot, place).collection().is_none() => {
                 let (bytes, before) = {
                     let mut there = database.entry_mut(key.slot, place);
                     let was = (there.heap_bytes(), there.expire_at_ms());
@@ -164,13 +170,29 @@ impl Keyspace {
                 database.entry_bytes -= bytes;
                 database.note_expiry(key, before, expire_at_ms);
             }
-            None => {
-                database.insert(key, entry, &self.hasher);
-                if let Some(at_ms) = expire_at_ms {
-                    database.wheel.insert(at_ms, expiry::item(key));
-                }
-            }
+            _ => self.put_entry(id, key, place, entry),
         }
+    }
+
+    /// Puts an entry of any kind in the place of the one that is there, whatever that is, or where none is.
+    pub(crate) fn put_entry(
+        &mut self,
+        id: DatabaseId,
+        key: &Key<'_>,
+        place: Option<Place>,
+        entry: Entry,
+    ) {
+        let database = &mut self.databases[id.index()];
+        let after = Moments::of(&entry);
+        let Some(place) = place else {
+            database.insert(key, entry, &self.hasher);
+            return database.put_in_wheel(key, after);
+        };
+        database.entry_bytes += entry.heap_bytes();
+        let there = std::mem::replace(&mut *database.entry_mut(key.slot, place), entry);
+        database.entry_bytes -= there.heap_bytes();
+        database.note_moments(key, Moments::of(&there), after);
+        self.bury(there);
     }
 
     fn change_bytes(
@@ -180,10 +202,13 @@ impl Keyspace {
         place: Option<Place>,
         change: impl FnOnce(&mut Vec<u8>),
     ) {
-        let Some(place) = place else {
+        let is_text = |entry: EntryRef<'_>| entry.kind() == Kind::String;
+        let text =
+            place.filter(|place| is_text(self.databases[id.index()].entry(key.slot, *place)));
+        let Some(place) = text else {
             let mut text = Vec::new();
             change(&mut text);
-            return self.put(id, key, None, None, |access| {
+            return self.put(id, key, place, None, |access| {
                 let mut entry = Entry::string(key.bytes, &text, None, access);
                 entry.mark_changed();
                 entry
@@ -211,24 +236,28 @@ impl Keyspace {
     ) {
         let Some(place) = place else { return };
         let database = &mut self.databases[id.index()];
-        let (bytes, before, after) = {
+        let (bytes, before, bytes_after, after) = {
             let mut entry = database.entry_mut(key.slot, place);
-            let was = (entry.heap_bytes(), entry.expire_at_ms());
+            let was = (entry.heap_bytes(), Moments::of(&entry));
             entry.set_expire_at_ms(expire_at_ms);
-            (was.0, was.1, entry.heap_bytes())
+            (was.0, was.1, entry.heap_bytes(), Moments::of(&entry))
         };
-        database.entry_bytes += after;
+        database.entry_bytes += bytes_after;
         database.entry_bytes -= bytes;
-        database.note_expiry(key, before, expire_at_ms);
+        database.note_moments(key, before, after);
     }
 
     pub(crate) fn remove(&mut self, id: DatabaseId, key: &Key<'_>, place: Place, cause: Cause) {
-        let entry = self.databases[id.index()].remove(key.slot, place, &self.hasher);
+        self.take_out(id, key.slot, place);
         match cause {
             Cause::Deleted => {}
             Cause::Expired => self.stats.expired += 1,
             Cause::Evicted => self.stats.evicted += 1,
         }
-        drop(entry);
+    }
+
+    pub(crate) fn take_out(&mut self, id: DatabaseId, slot: SlotId, place: Place) {
+        let entry = self.databases[id.index()].remove(slot, place, &self.hasher);
+        self.bury(entry);
     }
 }

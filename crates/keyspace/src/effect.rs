@@ -5,9 +5,15 @@
 //!
 //! Not here: how an effect changes the keyspace (`edit`), files (`persistence`, `server`).
 
-use basalt_structures::{Content, Entry};
+mod bytes;
+
+use basalt_structures::{Content, Entry, Kind, Value};
+
+pub use bytes::{Malformed, Strings};
+pub(crate) use bytes::{Reader, put_bytes, put_string_run, put_strings};
 
 use crate::DatabaseId;
+use crate::collections::{self, Change as _, HashChange, decode_change};
 
 /// Why a key went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,18 +54,31 @@ pub enum Effect<'a> {
     Remove {
         cause: Cause,
     },
+    /// The key holds the collection that these changes make out of nothing, as bytes of their records.
+    SetCollection {
+        kind: Kind,
+        changes: &'a [u8],
+        expire_at_ms: Option<u64>,
+    },
+    /// A hash changes; one that held something else becomes a hash.
+    Hash(HashChange<'a>),
 }
 
 impl<'a> Effect<'a> {
     /// The effect that makes a key hold what this entry holds, expiry included; `bytes` keeps the value.
     pub fn copy_of(entry: &Entry, bytes: &'a mut Vec<u8>) -> Self {
         let expire_at_ms = entry.expire_at_ms();
-        match entry.content() {
-            Content::Integer(value) => Self::SetInteger { value, expire_at_ms },
-            Content::Bytes(value) => {
+        match entry.value() {
+            Value::String(Content::Integer(value)) => Self::SetInteger { value, expire_at_ms },
+            Value::String(Content::Bytes(value)) => {
                 bytes.clear();
                 bytes.extend_from_slice(value);
                 Self::SetString { value: bytes, expire_at_ms, changed: entry.is_changed() }
+            }
+            Value::Small(..) | Value::Boxed(_) => {
+                bytes.clear();
+                collections::write_changes(entry, bytes);
+                Self::SetCollection { kind: entry.kind(), changes: bytes, expire_at_ms }
             }
         }
     }
@@ -72,10 +91,6 @@ pub enum Record<'a> {
     Flush { database: DatabaseId },
     Swap { first: DatabaseId, second: DatabaseId },
 }
-
-/// Bytes that are no record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
 
 impl<'a> Record<'a> {
     /// Appends the record's bytes: a kind, then its parts; numbers little-endian, byte strings behind
@@ -100,6 +115,8 @@ impl<'a> Record<'a> {
                     Effect::ExpireAt { .. } => 4,
                     Effect::Persist => 5,
                     Effect::Remove { .. } => 6,
+                    Effect::SetCollection { .. } => 7,
+                    Effect::Hash(_) => collections::record_kind(Kind::Hash),
                 };
                 out.push(kind);
                 out.extend_from_slice(&database.0.to_le_bytes());
@@ -111,7 +128,7 @@ impl<'a> Record<'a> {
 
     /// Reads the record at the start of `input`; says how many bytes it took.
     pub fn decode(input: &'a [u8]) -> Result<(Self, usize), Malformed> {
-        let mut reader = Reader { input, at: 0 };
+        let mut reader = Reader::new(input);
         let kind = reader.byte()?;
         let database = DatabaseId(u16::from_le_bytes(reader.array()?));
         let record = match kind {
@@ -125,7 +142,7 @@ impl<'a> Record<'a> {
                 Record::Key { database, key, effect: decode_effect(kind, &mut reader)? }
             }
         };
-        Ok((record, reader.at))
+        Ok((record, reader.position()))
     }
 }
 
@@ -147,7 +164,28 @@ fn encode_effect(effect: Effect<'_>, out: &mut Vec<u8>) {
         }
         Effect::ExpireAt { at_ms } => out.extend_from_slice(&at_ms.to_le_bytes()),
         Effect::Persist => {}
-        Effect::Remove { cause } => out.push(cause as u8),
+        Effect::Remove { cause } => cause.encode(out),
+        Effect::SetCollection { kind, changes, expire_at_ms } => {
+            out.push(collections::record_kind(kind));
+            put_expiry(out, expire_at_ms);
+            put_bytes(out, changes);
+        }
+        Effect::Hash(change) => change.encode(out),
+    }
+}
+
+impl Cause {
+    pub(crate) fn encode(self, out: &mut Vec<u8>) {
+        out.push(self as u8);
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match reader.byte()? {
+            0 => Ok(Self::Deleted),
+            1 => Ok(Self::Expired),
+            2 => Ok(Self::Evicted),
+            _ => Err(Malformed),
+        }
     }
 }
 
@@ -170,21 +208,16 @@ fn decode_effect<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Effect<'a>, Ma
         }
         4 => Effect::ExpireAt { at_ms: u64::from_le_bytes(reader.array()?) },
         5 => Effect::Persist,
-        6 => Effect::Remove {
-            cause: match reader.byte()? {
-                0 => Cause::Deleted,
-                1 => Cause::Expired,
-                2 => Cause::Evicted,
-                _ => return Err(Malformed),
-            },
-        },
-        _ => return Err(Malformed),
+        6 => Effect::Remove { cause: Cause::decode(reader)? },
+        7 => {
+            let kind = collections::kind_of_record(reader.byte()?)?;
+            let expire_at_ms = reader.expiry()?;
+            let changes = reader.bytes()?;
+            collections::check_changes(kind, changes)?;
+            Effect::SetCollection { kind, changes, expire_at_ms }
+        }
+        _ => decode_change(collections::kind_of_record(kind)?, reader)?,
     })
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-    out.extend_from_slice(bytes);
 }
 
 fn put_expiry(out: &mut Vec<u8>, expire_at_ms: Option<u64>) {
@@ -192,42 +225,10 @@ fn put_expiry(out: &mut Vec<u8>, expire_at_ms: Option<u64>) {
     out.extend_from_slice(&expire_at_ms.unwrap_or(0).to_le_bytes());
 }
 
-struct Reader<'a> {
-    input: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
-        let end = self.at.checked_add(len).ok_or(Malformed)?;
-        let bytes = self.input.get(self.at..end).ok_or(Malformed)?;
-        self.at = end;
-        Ok(bytes)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        self.take(N)?.try_into().map_err(|_| Malformed)
-    }
-
-    fn byte(&mut self) -> Result<u8, Malformed> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
-        let len = u32::from_le_bytes(self.array()?);
-        self.take(len as usize)
-    }
-
-    fn expiry(&mut self) -> Result<Option<u64>, Malformed> {
-        let present = self.byte()?;
-        let at_ms = u64::from_le_bytes(self.array()?);
-        Ok((present != 0).then_some(at_ms))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collections::FieldLife;
 
     #[test]
     fn a_copy_holds_what_the_entry_holds() {
@@ -248,6 +249,8 @@ mod tests {
 
     #[test]
     fn records_come_back_and_cut_ones_are_refused() {
+        let words: [&[u8]; 2] = [b"field", b""];
+        let words = Strings::from(&words);
         let effects = [
             Effect::SetString { value: b"v", expire_at_ms: None, changed: false },
             Effect::SetString { value: b"", expire_at_ms: Some(u64::MAX), changed: true },
@@ -259,6 +262,13 @@ mod tests {
             Effect::Remove { cause: Cause::Deleted },
             Effect::Remove { cause: Cause::Expired },
             Effect::Remove { cause: Cause::Evicted },
+            Effect::SetCollection { kind: Kind::Hash, changes: b"", expire_at_ms: Some(3) },
+            Effect::Hash(HashChange::Set { pairs: words, life: FieldLife::Forever }),
+            Effect::Hash(HashChange::Set { pairs: words, life: FieldLife::Kept }),
+            Effect::Hash(HashChange::Set { pairs: words, life: FieldLife::Until(9) }),
+            Effect::Hash(HashChange::Remove { fields: words, cause: Cause::Expired }),
+            Effect::Hash(HashChange::ExpireAt { fields: words, at_ms: 1 }),
+            Effect::Hash(HashChange::Persist { fields: words }),
         ];
         let database = DatabaseId(15);
         let mut records: Vec<Record<'_>> =

@@ -5,21 +5,51 @@
 //!
 //! The wheel holds 4 bytes per key: its slot and the top 18 bits of its hash. What it hands out is looked
 //! up again, so removing a key or moving its expiry later costs nothing here.
-//! Invariant: every key with an expiry has an item in its database's wheel at its expiry or before.
+//! The fields of a hash expire by the same wheel: their key has an item for the first of them, too.
+//! Invariant: every key with an expiry, its own or a field's, has an item in its database's wheel at that
+//! moment or before.
 //!
 //! Not here: the order of time itself (`structures::wheel`), TTL arithmetic (`commands`).
 
 use std::ops::ControlFlow;
 
-use basalt_structures::{Backlog, Fate, Wheel};
+use basalt_structures::{Backlog, Collection, Entry, Fate, Place, Wheel};
 
+use crate::collections::HashChange;
 use crate::database::Database;
-use crate::effect::{Cause, Effect, Record};
+use crate::edit::Edit;
+use crate::effect::{Cause, Effect, Record, Strings};
 use crate::key::Key;
 use crate::slot::SlotId;
 use crate::{DatabaseId, Keyspace};
 
 const ITEM_HASH_BITS: u32 = 18;
+
+/// LIMIT: fields of a hash that are removed at a time, before the budget is asked again.
+const FIELDS_DUE_MAX: usize = 64;
+
+/// When an entry's key expires, and when the first of its elements does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moments {
+    pub(crate) key_ms: Option<u64>,
+    pub(crate) element_ms: Option<u64>,
+}
+
+impl Moments {
+    #[inline]
+    pub(crate) fn of(entry: &Entry) -> Self {
+        let element_ms = entry.collection().and_then(Collection::next_expiry_ms);
+        Self { key_ms: entry.expire_at_ms(), element_ms }
+    }
+
+    /// When something of the entry expires next.
+    fn next(self) -> Option<u64> {
+        match (self.key_ms, self.element_ms) {
+            (Some(key_ms), Some(element_ms)) => Some(key_ms.min(element_ms)),
+            (key_ms, element_ms) => key_ms.or(element_ms),
+        }
+    }
+}
 
 /// What the wheel knows of a key.
 #[inline]
@@ -50,6 +80,27 @@ impl Database {
         }
     }
 
+    /// As [`Database::note_expiry`], for entries whose elements may expire.
+    pub(crate) fn note_moments(&mut self, key: &Key<'_>, before: Moments, after: Moments) {
+        if before == after {
+            return;
+        }
+        self.expiring += usize::from(after.key_ms.is_some());
+        self.expiring -= usize::from(before.key_ms.is_some());
+        self.with_expiring_elements += usize::from(after.element_ms.is_some());
+        self.with_expiring_elements -= usize::from(before.element_ms.is_some());
+        if before.next().is_none_or(|before| after.next().is_some_and(|after| after < before)) {
+            self.put_in_wheel(key, after);
+        }
+    }
+
+    /// Puts a new entry's key into the wheel, if something of it expires.
+    pub(crate) fn put_in_wheel(&mut self, key: &Key<'_>, moments: Moments) {
+        if let Some(at_ms) = moments.next() {
+            self.wheel.insert(at_ms, item(key));
+        }
+    }
+
     fn prefetch_items(&self, items: &[u32]) {
         let hints = items.iter().map(|&item| hint(item));
         for (slot, hash) in hints.clone() {
@@ -69,7 +120,7 @@ impl Database {
         let (slot, hash) = hint(item);
         let mut earliest = None;
         self.table(slot)?.visit_same_tag(hash, &mut |entry| {
-            if let Some(at_ms) = entry.expire_at_ms() {
+            if let Some(at_ms) = Moments::of(entry).next() {
                 earliest = Some(earliest.map_or(at_ms, |other: u64| other.min(at_ms)));
             }
         });
@@ -106,7 +157,7 @@ impl Keyspace {
                 go_on_if(more())
             });
             left |= backlog != Backlog::None;
-            if wheel.needs_sweep(self.databases[index].expiring) {
+            if wheel.needs_sweep(self.databases[index].items_needed()) {
                 let database = &self.databases[index];
                 left |= wheel.sweep(&mut |items, fates| {
                     database.prefetch_items(items);
@@ -129,7 +180,7 @@ impl Keyspace {
         self.databases.iter().filter_map(|database| database.wheel.next_due_ms()).min()
     }
 
-    /// Removes the keys of an item that are due; tells when the next of them is.
+    /// Removes what is due of an item's keys; tells when the next of it is.
     fn settle(&mut self, id: DatabaseId, item: u32) -> Fate {
         let (slot, hash) = hint(item);
         loop {
@@ -137,7 +188,7 @@ impl Keyspace {
             let Some(table) = database.table(slot) else { return Fate::Gone };
             let now_ms = self.now_ms;
             let mut earliest = None;
-            let due = table.find_same_tag(hash, &mut |entry| match entry.expire_at_ms() {
+            let due = table.find_same_tag(hash, &mut |entry| match Moments::of(entry).next() {
                 Some(at_ms) if at_ms <= now_ms => true,
                 Some(at_ms) => {
                     earliest = Some(earliest.map_or(at_ms, |other: u64| other.min(at_ms)));
@@ -146,12 +197,39 @@ impl Keyspace {
                 None => false,
             });
             let Some(place) = due else { return earliest.map_or(Fate::Gone, Fate::At) };
-            let entry = self.databases[id.index()].remove(slot, place, &self.hasher);
-            let lag_ms = now_ms - entry.expire_at_ms().expect("it was found by its expiry");
+            let moments = Moments::of(&database.entry(slot, place));
+            let lag_ms = now_ms - moments.next().expect("it was found by its moment");
             self.stats.expiry_lag_max_ms = self.stats.expiry_lag_max_ms.max(lag_ms);
+            if moments.key_ms.is_none_or(|at_ms| at_ms > now_ms) {
+                if self.expire_fields(id, slot, place) {
+                    continue;
+                }
+                return Fate::At(now_ms);
+            }
+            let entry = self.databases[id.index()].remove(slot, place, &self.hasher);
             self.stats.expired += 1;
             let effect = Effect::Remove { cause: Cause::Expired };
             self.record(&Record::Key { database: id, key: entry.key(), effect });
+            self.bury(entry);
         }
+    }
+
+    /// Removes some of a hash's fields that are due; says whether those were all.
+    fn expire_fields(&mut self, id: DatabaseId, slot: SlotId, place: Place) -> bool {
+        let (name, fields) = {
+            let entry = self.databases[id.index()].entry(slot, place);
+            let Some(Collection::Hash(hash)) = entry.collection() else {
+                panic!("only hashes have elements that expire")
+            };
+            let due = hash.due(self.now_ms).take(FIELDS_DUE_MAX);
+            (entry.key().to_vec(), due.map(<[u8]>::to_vec).collect::<Vec<_>>())
+        };
+        let key = self.key(&name);
+        let names: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+        let fields = Strings::from(names.as_slice());
+        let effect = Effect::Hash(HashChange::Remove { fields, cause: Cause::Expired });
+        Edit::new(self, id, key, Some(place)).commit(effect);
+        self.stats.expired_fields += names.len() as u64;
+        names.len() < FIELDS_DUE_MAX
     }
 }

@@ -1,10 +1,12 @@
 //! Keyspace: look-ups, the moment, the books; see the room's page.
 
-use basalt_structures::{Entry, EntryRef, KeyHasher, Place, Table};
+use basalt_structures::{Entry, EntryRef, KeyHasher, Place};
 
+use crate::collections::Thresholds;
 use crate::database::{Database, ScanPosition};
 use crate::edit::Edit;
 use crate::effect::{Cause, Effect, Malformed, Record};
+use crate::graves::Graves;
 use crate::key::Key;
 use crate::slot::SlotId;
 use crate::{DatabaseId, SLOTS};
@@ -15,6 +17,8 @@ pub struct KeyspaceStats {
     pub hits: u64,
     pub misses: u64,
     pub expired: u64,
+    /// Fields of hashes.
+    pub expired_fields: u64,
     pub evicted: u64,
     /// The longest that active expiry came after a key's moment.
     pub expiry_lag_max_ms: u64,
@@ -35,16 +39,8 @@ impl KeyspaceStats {
 pub struct DatabaseFacts {
     pub keys: usize,
     pub expiring: usize,
-}
-
-/// LIMIT: entries dropped at a time from tables that were flushed, before the budget is asked again.
-const GRAVE_STEP_ENTRIES: usize = 256;
-
-/// Strings of FLUSHALL and the like that wait to be dropped.
-#[derive(Debug, Default)]
-struct Graves {
-    tables: Vec<Table>,
-    bytes: usize,
+    /// Keys with fields that expire.
+    pub with_expiring_elements: usize,
 }
 
 /// All databases of one shard.
@@ -58,7 +54,9 @@ pub struct Keyspace {
     pub(crate) active_expiry: bool,
     /// Whether reads count as uses.
     touches: bool,
-    graves: Graves,
+    pub(crate) graves: Graves,
+    /// Up to which sizes collections are kept packed.
+    pub thresholds: Thresholds,
     journal: Option<Vec<u8>>,
 }
 
@@ -73,6 +71,7 @@ impl Keyspace {
             active_expiry: true,
             touches: true,
             graves: Graves::default(),
+            thresholds: Thresholds::default(),
             journal: None,
         };
         keyspace.set_now(now_ms);
@@ -200,41 +199,13 @@ impl Keyspace {
         self.stats.changes += 1;
         let database = &mut self.databases[id.index()];
         let pages_and_wheel = database.heap_bytes();
-        database.take_tables(self.now_ms, &mut self.graves.tables);
-        self.graves.bytes += pages_and_wheel;
-        if self.graves.tables.is_empty() {
-            self.graves.bytes = 0;
-        }
+        self.graves.add_tables(database.take_tables(self.now_ms), pages_and_wheel);
     }
 
     pub fn swap(&mut self, first: DatabaseId, second: DatabaseId) {
         self.record(&Record::Swap { first, second });
         self.stats.changes += 1;
         self.databases.swap(first.index(), second.index());
-    }
-
-    /// Drops what was flushed, bit by bit, until nothing is left or `more` says that the time is used up.
-    /// Says whether work is left.
-    pub fn bury_some(&mut self, more: &mut dyn FnMut() -> bool) -> bool {
-        while let Some(table) = self.graves.tables.last_mut() {
-            let freed = table.drop_some(GRAVE_STEP_ENTRIES);
-            self.graves.bytes = self.graves.bytes.saturating_sub(freed);
-            if table.is_empty() {
-                self.graves.tables.pop();
-            }
-            if !more() {
-                break;
-            }
-        }
-        if self.graves.tables.is_empty() {
-            self.graves = Graves::default();
-        }
-        !self.graves.tables.is_empty()
-    }
-
-    /// Whether something that was flushed waits to be dropped.
-    pub fn has_graves(&self) -> bool {
-        !self.graves.tables.is_empty()
     }
 
     pub fn len(&self, database: DatabaseId) -> usize {
@@ -247,7 +218,11 @@ impl Keyspace {
 
     pub fn facts(&self, database: DatabaseId) -> DatabaseFacts {
         let database = &self.databases[database.index()];
-        DatabaseFacts { keys: database.len(), expiring: database.expiring }
+        DatabaseFacts {
+            keys: database.len(),
+            expiring: database.expiring,
+            with_expiring_elements: database.with_expiring_elements,
+        }
     }
 
     pub fn slot_len(&self, database: DatabaseId, slot: SlotId) -> usize {
@@ -256,7 +231,7 @@ impl Keyspace {
 
     /// The heap bytes of all data, with its tables, wheels and what waits to be dropped.
     pub fn used_bytes(&self) -> usize {
-        self.databases.iter().map(Database::heap_bytes).sum::<usize>() + self.graves.bytes
+        self.databases.iter().map(Database::heap_bytes).sum::<usize>() + self.graves.bytes()
     }
 
     /// Visits live entries in the order of slots; see [`ScanPosition`]. At the end, the position's slot
@@ -360,12 +335,9 @@ impl Keyspace {
     #[doc(hidden)]
     pub fn verify(&self) {
         for (index, database) in self.databases.iter().enumerate() {
-            let (len, expiring, entry_bytes, table_bytes) = database.walk_books();
-            assert_eq!(database.len(), len, "keys of database {index}");
-            assert_eq!(database.expiring, expiring, "expiring keys of database {index}");
-            assert_eq!(database.entry_bytes, entry_bytes, "entry bytes of database {index}");
-            assert_eq!(database.table_bytes, table_bytes, "table bytes of database {index}");
-            assert!(database.wheel.len() >= usize::from(expiring > 0), "a wheel without items");
+            assert_eq!(database.books(), database.walk_books(), "the books of database {index}");
+            let needs_items = database.items_needed() > 0;
+            assert!(!needs_items || !database.wheel.is_empty(), "a wheel without items");
         }
     }
 }

@@ -9,20 +9,25 @@
 //! replay of the effects gives the same [`digest`](Keyspace::digests).
 //! Not here: commands, other shards, the clock (the moment is set by [`Keyspace::set_now`]).
 
+mod collections;
 mod database;
 mod digest;
 mod edit;
 mod effect;
 mod expiry;
+mod graves;
 mod key;
 mod keyspace;
 mod slot;
 
-pub use basalt_structures::{Content, Encoding, Entry, EntryRef, KeyHasher};
+pub use basalt_structures::{
+    Content, Encoding, Entry, EntryRef, Field, KeyHasher, Kind, Small, Value,
+};
+pub use collections::{FieldLife, HashChange, HashRef, Thresholds};
 pub use database::ScanPosition;
 pub use digest::{Digest, combine_digests};
 pub use edit::Edit;
-pub use effect::{Cause, Effect, Malformed, Record};
+pub use effect::{Cause, Effect, Malformed, Record, Strings};
 pub use key::Key;
 pub use keyspace::{DatabaseFacts, Keyspace, KeyspaceStats, idle_seconds};
 pub use slot::{SLOTS, SlotId};

@@ -189,8 +189,9 @@ fn effect_of(change: &Change, now_ms: u64) -> Effect<'_> {
 
 fn kept(entry: &Entry) -> Kept {
     let text = match entry.content() {
-        Content::Bytes(bytes) => bytes.to_vec(),
-        Content::Integer(value) => value.to_string().into_bytes(),
+        Some(Content::Bytes(bytes)) => bytes.to_vec(),
+        Some(Content::Integer(value)) => value.to_string().into_bytes(),
+        None => panic!("a collection is no string"),
     };
     Kept { text, expire_at_ms: entry.expire_at_ms() }
 }
@@ -324,7 +325,7 @@ fn integers_change_in_place() {
     let entry = keyspace.peek(DatabaseId(0), &key).expect("it has 5 ms left");
     assert_eq!(
         (entry.content(), entry.expire_at_ms()),
-        (Content::Integer(i64::MIN), Some(START_MS + 10))
+        (Some(Content::Integer(i64::MIN)), Some(START_MS + 10))
     );
     set(&mut keyspace, 7, None);
     assert_eq!(keyspace.facts(DatabaseId(0)).expiring, 0);

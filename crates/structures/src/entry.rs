@@ -10,7 +10,8 @@
 //!
 //! A 16-byte key with a 10-byte value takes a block of 32 bytes. An integer value takes its 8 bytes in
 //! place; a string that was changed in the middle or grew lives in a heap buffer with room to grow, and
-//! the block holds its pointer.
+//! the block holds its pointer. Small collections lie packed in place; large ones are boxed, and the block
+//! holds their pointer.
 //!
 //! Not here: where entries are found (`table`), when they expire (`wheel`), who may change them
 //! (`keyspace`).
@@ -18,6 +19,7 @@
 use std::ptr::NonNull;
 
 use crate::block;
+use crate::collection::{Collection, Kind};
 use crate::prefetch::prefetch;
 
 const FORM_ENCODING: u8 = 0b0000_1111;
@@ -42,19 +44,71 @@ const INLINE_GROWN_MAX: usize = 1024;
 /// The longest string that Redis calls `embstr`.
 const EMBSTR_BYTES_MAX: usize = 44;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// How a value lies in its block. Those from `Buffer` on lie elsewhere, and the block holds their pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Form {
     Inline = 0,
     Integer = 1,
-    Buffer = 2,
+    PackedList = 2,
+    PackedHash = 3,
+    PackedSet = 4,
+    Intset = 5,
+    PackedSorted = 6,
+    Buffer = FORM_POINTER,
+    Boxed = FORM_POINTER | 1,
 }
 
-/// A value as it is read.
+/// The bit of the forms whose block holds a pointer.
+const FORM_POINTER: u8 = 0b0000_1000;
+
+/// A small collection, packed in its entry's block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Small {
+    List,
+    Hash,
+    Set,
+    /// A set of integers in order, all of one width.
+    Intset,
+    Sorted,
+}
+
+impl Small {
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::List => Kind::List,
+            Self::Hash => Kind::Hash,
+            Self::Set | Self::Intset => Kind::Set,
+            Self::Sorted => Kind::Sorted,
+        }
+    }
+
+    const fn form(self) -> Form {
+        match self {
+            Self::List => Form::PackedList,
+            Self::Hash => Form::PackedHash,
+            Self::Set => Form::PackedSet,
+            Self::Intset => Form::Intset,
+            Self::Sorted => Form::PackedSorted,
+        }
+    }
+}
+
+/// A string as it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content<'a> {
     Bytes(&'a [u8]),
     Integer(i64),
+}
+
+/// A value as it is read.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    String(Content<'a>),
+    /// A small collection: what is packed in the block.
+    Small(Small, &'a [u8]),
+    /// A large collection.
+    Boxed(&'a Collection),
 }
 
 /// How a value is stored, by Redis' name.
@@ -63,6 +117,12 @@ pub enum Encoding {
     Int,
     Embstr,
     Raw,
+    Listpack,
+    Quicklist,
+    Hashtable,
+    Intset,
+    Skiplist,
+    Stream,
 }
 
 impl Encoding {
@@ -71,6 +131,12 @@ impl Encoding {
             Self::Int => "int",
             Self::Embstr => "embstr",
             Self::Raw => "raw",
+            Self::Listpack => "listpack",
+            Self::Quicklist => "quicklist",
+            Self::Hashtable => "hashtable",
+            Self::Intset => "intset",
+            Self::Skiplist => "skiplist",
+            Self::Stream => "stream",
         }
     }
 }
@@ -129,28 +195,53 @@ impl Shape {
 impl Entry {
     /// A string entry. `access` is the 24-bit LRU or LFU word.
     pub fn string(key: &[u8], value: &[u8], expire_at_ms: Option<u64>, access: u32) -> Self {
-        let entry = Self::with_parts(Form::Inline, key, value.len(), expire_at_ms, access);
-        let shape = entry.shape();
-        // SAFETY: the block was made for this shape.
-        unsafe { entry.write(shape.value_at(), value) };
-        entry
+        Self::with_value(Form::Inline, key, value, expire_at_ms, access)
     }
 
     /// An entry whose value is an integer, in place.
     pub fn integer(key: &[u8], value: i64, expire_at_ms: Option<u64>, access: u32) -> Self {
-        let entry = Self::with_parts(Form::Integer, key, size_of::<i64>(), expire_at_ms, access);
-        let shape = entry.shape();
-        // SAFETY: the block was made for this shape.
-        unsafe { entry.write(shape.value_at(), &value.to_le_bytes()) };
-        entry
+        Self::with_value(Form::Integer, key, &value.to_le_bytes(), expire_at_ms, access)
+    }
+
+    /// An entry whose value is a small collection, in place.
+    pub fn small(
+        small: Small,
+        key: &[u8],
+        bytes: &[u8],
+        expire_at_ms: Option<u64>,
+        access: u32,
+    ) -> Self {
+        Self::with_value(small.form(), key, bytes, expire_at_ms, access)
+    }
+
+    /// An entry whose value is a large collection.
+    pub fn boxed(
+        key: &[u8],
+        value: Box<Collection>,
+        expire_at_ms: Option<u64>,
+        access: u32,
+    ) -> Self {
+        let pointer = Box::into_raw(value).expose_provenance() as u64;
+        Self::with_value(Form::Boxed, key, &pointer.to_le_bytes(), expire_at_ms, access)
     }
 
     fn buffer(key: &[u8], value: Vec<u8>, expire_at_ms: Option<u64>, access: u32) -> Self {
-        let entry = Self::with_parts(Form::Buffer, key, size_of::<u64>(), expire_at_ms, access);
         let pointer = Box::into_raw(Box::new(value)).expose_provenance() as u64;
+        Self::with_value(Form::Buffer, key, &pointer.to_le_bytes(), expire_at_ms, access)
+    }
+
+    #[inline]
+    fn with_value(
+        form: Form,
+        key: &[u8],
+        value: &[u8],
+        expire_at_ms: Option<u64>,
+        access: u32,
+    ) -> Self {
+        let entry = Self::with_parts(form, key, value.len(), expire_at_ms, access);
         let shape = entry.shape();
         // SAFETY: the block was made for this shape.
-        unsafe { entry.write(shape.value_at(), &pointer.to_le_bytes()) };
+        unsafe { entry.write(shape.value_at(), value) };
         entry
     }
 
@@ -229,7 +320,13 @@ impl Entry {
         match unsafe { self.read::<1>(0) }[0] & FORM_ENCODING {
             0 => Form::Inline,
             1 => Form::Integer,
-            _ => Form::Buffer,
+            2 => Form::PackedList,
+            3 => Form::PackedHash,
+            4 => Form::PackedSet,
+            5 => Form::Intset,
+            6 => Form::PackedSorted,
+            FORM_POINTER => Form::Buffer,
+            _ => Form::Boxed,
         }
     }
 
@@ -240,49 +337,122 @@ impl Entry {
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(shape.key_at), shape.key_len) }
     }
 
+    /// The string that is here; none where a collection is.
     #[inline]
-    pub fn content(&self) -> Content<'_> {
+    pub fn content(&self) -> Option<Content<'_>> {
         let shape = self.shape();
         match self.encoding_form() {
-            // SAFETY: the value lies within the block.
-            Form::Inline => Content::Bytes(unsafe {
-                std::slice::from_raw_parts(self.0.as_ptr().add(shape.value_at()), shape.value_len)
-            }),
+            Form::Inline => Some(Content::Bytes(self.value_bytes(&shape))),
             Form::Integer => {
                 // SAFETY: an integer takes the value's 8 bytes.
                 let bytes = unsafe { self.read(shape.value_at()) };
-                Content::Integer(i64::from_le_bytes(bytes))
+                Some(Content::Integer(i64::from_le_bytes(bytes)))
             }
             // SAFETY: the pointer is this entry's own buffer, alive as long as the entry.
-            Form::Buffer => Content::Bytes(unsafe { &*self.buffer_pointer(&shape) }),
+            Form::Buffer => Some(Content::Bytes(unsafe { &*self.pointer::<Vec<u8>>(&shape) })),
+            _ => None,
         }
     }
 
     #[inline]
-    fn buffer_pointer(&self, shape: &Shape) -> *mut Vec<u8> {
-        // SAFETY: a buffer's pointer takes the value's 8 bytes.
+    pub fn value(&self) -> Value<'_> {
+        let shape = self.shape();
+        let small = match self.encoding_form() {
+            Form::PackedHash => Small::Hash,
+            Form::PackedList => Small::List,
+            Form::PackedSet => Small::Set,
+            Form::Intset => Small::Intset,
+            Form::PackedSorted => Small::Sorted,
+            // SAFETY: the pointer is this entry's own collection, alive as long as the entry.
+            Form::Boxed => return Value::Boxed(unsafe { &*self.pointer(&shape) }),
+            Form::Inline | Form::Integer | Form::Buffer => {
+                return Value::String(self.content().expect("the form is that of a string"));
+            }
+        };
+        Value::Small(small, self.value_bytes(&shape))
+    }
+
+    #[inline]
+    fn value_bytes(&self, shape: &Shape) -> &[u8] {
+        // SAFETY: the value lies within the block.
+        unsafe {
+            std::slice::from_raw_parts(self.0.as_ptr().add(shape.value_at()), shape.value_len)
+        }
+    }
+
+    /// What a block with a pointer points to; the form says what that is.
+    #[inline]
+    fn pointer<T>(&self, shape: &Shape) -> *mut T {
+        // SAFETY: a pointer takes the value's 8 bytes.
         let address = u64::from_le_bytes(unsafe { self.read(shape.value_at()) });
         std::ptr::with_exposed_provenance_mut(address as usize)
     }
 
-    /// The length of the value as a string.
-    pub fn value_len(&self) -> usize {
-        match self.content() {
+    /// What type of value this is.
+    pub fn kind(&self) -> Kind {
+        match self.value() {
+            Value::String(_) => Kind::String,
+            Value::Small(small, _) => small.kind(),
+            Value::Boxed(collection) => collection.kind(),
+        }
+    }
+
+    /// The large collection that is here.
+    #[inline]
+    pub fn collection(&self) -> Option<&Collection> {
+        match self.value() {
+            Value::Boxed(collection) => Some(collection),
+            _ => None,
+        }
+    }
+
+    /// The large collection that is here, to be changed.
+    #[inline]
+    pub fn collection_mut(&mut self) -> Option<&mut Collection> {
+        if self.encoding_form() != Form::Boxed {
+            return None;
+        }
+        let shape = self.shape();
+        // SAFETY: the pointer is this entry's own collection and the borrow of the entry is exclusive.
+        Some(unsafe { &mut *self.pointer::<Collection>(&shape) })
+    }
+
+    /// The large collection that was here, for those who drop it bit by bit. Else the entry comes back.
+    pub fn into_collection(self) -> Result<Box<Collection>, Self> {
+        let shape = self.shape();
+        if self.encoding_form() != Form::Boxed {
+            return Err(self);
+        }
+        // SAFETY: the pointer was made by `Box::into_raw`. The form is overwritten, so that the entry's
+        // own drop takes the eight bytes for a string.
+        unsafe {
+            self.write(0, &[(shape.form & !FORM_ENCODING) | Form::Inline as u8]);
+            Ok(Box::from_raw(self.pointer::<Collection>(&shape)))
+        }
+    }
+
+    /// The length of the string that is here; none where a collection is.
+    pub fn text_len(&self) -> Option<usize> {
+        self.content().map(|content| match content {
             Content::Bytes(bytes) => bytes.len(),
             Content::Integer(value) => decimal_len(value),
-        }
+        })
     }
 
     pub fn encoding(&self) -> Encoding {
         let shape = self.shape();
-        match self.encoding_form() {
-            Form::Integer => Encoding::Int,
-            Form::Inline
-                if shape.form & FORM_CHANGED == 0 && shape.value_len <= EMBSTR_BYTES_MAX =>
+        match self.value() {
+            Value::String(Content::Integer(_)) => Encoding::Int,
+            Value::String(Content::Bytes(_))
+                if shape.form & (FORM_CHANGED | FORM_POINTER) == 0
+                    && shape.value_len <= EMBSTR_BYTES_MAX =>
             {
                 Encoding::Embstr
             }
-            Form::Inline | Form::Buffer => Encoding::Raw,
+            Value::String(Content::Bytes(_)) => Encoding::Raw,
+            Value::Small(Small::Intset, _) => Encoding::Intset,
+            Value::Small(..) => Encoding::Listpack,
+            Value::Boxed(collection) => collection.encoding(),
         }
     }
 
@@ -338,12 +508,18 @@ impl Entry {
 
     /// Overwrites the value by a string in place, if the block is of the right class for the result.
     /// The expiry is given, taken away or replaced with it. False where a new entry is needed.
+    #[inline]
     pub fn overwrite_string(&mut self, value: &[u8], expire_at_ms: Option<u64>) -> bool {
+        self.overwrite(Form::Inline, value, expire_at_ms)
+    }
+
+    #[inline]
+    fn overwrite(&mut self, form: Form, value: &[u8], expire_at_ms: Option<u64>) -> bool {
         let shape = self.shape();
-        if shape.form & FORM_ENCODING == Form::Buffer as u8 {
+        if shape.form & FORM_POINTER != 0 {
             return false;
         }
-        let next = Shape::new(Form::Inline, shape.key_len, value.len(), expire_at_ms.is_some());
+        let next = Shape::new(form, shape.key_len, value.len(), expire_at_ms.is_some());
         if next.key_at != shape.key_at
             || block::block_bytes(next.room()) != block::block_bytes(shape.room())
         {
@@ -367,6 +543,19 @@ impl Entry {
             self.write(next.value_at(), value);
         }
         true
+    }
+
+    /// Makes the value this small collection; key, expiry and access stay.
+    pub fn set_small(&mut self, small: Small, bytes: &[u8]) {
+        let expire_at_ms = self.expire_at_ms();
+        if !self.overwrite(small.form(), bytes, expire_at_ms) {
+            *self = Self::small(small, self.key(), bytes, expire_at_ms, self.access());
+        }
+    }
+
+    /// Makes the value this large collection; key, expiry and access stay.
+    pub fn set_boxed(&mut self, value: Box<Collection>) {
+        *self = Self::boxed(self.key(), value, self.expire_at_ms(), self.access());
     }
 
     /// Sets or takes away the expiry; where the room for it changes, the entry moves to another block.
@@ -417,12 +606,13 @@ impl Entry {
         let shape = self.shape();
         if self.encoding_form() == Form::Buffer {
             // SAFETY: the pointer is this entry's own buffer and the borrow of the entry is exclusive.
-            change(unsafe { &mut *self.buffer_pointer(&shape) });
+            change(unsafe { &mut *self.pointer::<Vec<u8>>(&shape) });
             return;
         }
         let mut bytes = match self.content() {
-            Content::Bytes(bytes) => bytes.to_vec(),
-            Content::Integer(value) => value.to_string().into_bytes(),
+            Some(Content::Bytes(bytes)) => bytes.to_vec(),
+            Some(Content::Integer(value)) => value.to_string().into_bytes(),
+            None => panic!("a collection is no string"),
         };
         change(&mut bytes);
         let (key, expire_at_ms, access) = (self.key(), self.expire_at_ms(), self.access());
@@ -441,14 +631,17 @@ impl Entry {
     pub fn heap_bytes(&self) -> usize {
         let shape = self.shape();
         let own = block::block_bytes(shape.room());
-        if shape.form & FORM_ENCODING == Form::Buffer as u8 {
-            // SAFETY: the pointer is this entry's own buffer.
-            let buffer = unsafe { &*self.buffer_pointer(&shape) };
-            return own
-                + block::block_bytes(size_of::<Vec<u8>>())
-                + block::block_bytes(buffer.capacity());
+        if shape.form & FORM_POINTER == 0 { own } else { own + self.pointed_bytes(&shape) }
+    }
+
+    /// The heap bytes of what a block with a pointer points to.
+    fn pointed_bytes(&self, shape: &Shape) -> usize {
+        if let Some(collection) = self.collection() {
+            return collection.boxed_bytes();
         }
-        own
+        // SAFETY: the pointer is this entry's own buffer.
+        let buffer = unsafe { &*self.pointer::<Vec<u8>>(shape) };
+        block::block_bytes(size_of::<Vec<u8>>()) + block::block_bytes(buffer.capacity())
     }
 
     #[inline]
@@ -476,9 +669,16 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let shape = self.shape();
-        if shape.form & FORM_ENCODING == Form::Buffer as u8 {
-            // SAFETY: the pointer is this entry's own buffer, made by `Box::into_raw`, freed once.
-            drop(unsafe { Box::from_raw(self.buffer_pointer(&shape)) });
+        if shape.form & FORM_POINTER != 0 {
+            // SAFETY: the pointer is this entry's own, made by `Box::into_raw` of what the form says, and
+            // freed once.
+            unsafe {
+                if shape.form & FORM_ENCODING == Form::Boxed as u8 {
+                    drop(Box::from_raw(self.pointer::<Collection>(&shape)));
+                } else {
+                    drop(Box::from_raw(self.pointer::<Vec<u8>>(&shape)));
+                }
+            }
         }
         // SAFETY: the block was allocated for this shape's class and nobody uses it any more.
         unsafe { block::release(self.0, shape.room()) };
@@ -493,6 +693,7 @@ pub(crate) fn decimal_len(value: i64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::Fields;
 
     const KEY: &[u8] = b"key:000000000001";
 
@@ -510,19 +711,19 @@ mod tests {
                     let (key, value) = (vec![7; key_len], vec![9; value_len]);
                     let mut entry = Entry::string(&key, &value, expire_at_ms, 0x12_3456);
                     assert_eq!(entry.key(), key);
-                    assert_eq!(entry.content(), Content::Bytes(&value));
+                    assert_eq!(entry.content(), Some(Content::Bytes(&value)));
                     assert_eq!(entry.expire_at_ms(), expire_at_ms);
                     assert_eq!(entry.access(), 0x12_3456);
                     for next in [Some(5), Some(6), None, None, Some(7)] {
                         entry.set_expire_at_ms(next);
                         assert_eq!(entry.expire_at_ms(), next);
                         assert_eq!(entry.key(), key);
-                        assert_eq!(entry.content(), Content::Bytes(&value));
+                        assert_eq!(entry.content(), Some(Content::Bytes(&value)));
                     }
                     entry.change_bytes(|bytes| bytes.extend_from_slice(b"more"));
-                    assert_eq!(entry.value_len(), value_len + 4);
+                    assert_eq!(entry.text_len(), Some(value_len + 4));
                     entry.set_expire_at_ms(None);
-                    assert_eq!(entry.value_len(), value_len + 4);
+                    assert_eq!(entry.text_len(), Some(value_len + 4));
                     assert_eq!(entry.encoding(), Encoding::Raw);
                     assert_eq!(entry.access(), 0x12_3456);
                 }
@@ -537,28 +738,89 @@ mod tests {
         assert!(entry.overwrite_string(b"9876543210", None));
         assert!(!entry.overwrite_string(b"9876543210x", None), "33 bytes need another class");
         assert!(!entry.overwrite_string(b"98", Some(5)), "the expiry moves the key");
-        assert_eq!(entry.content(), Content::Bytes(b"9876543210"));
+        assert_eq!(entry.content(), Some(Content::Bytes(b"9876543210")));
         let mut entry = Entry::integer(KEY, -5, Some(3), 1);
         assert!(entry.overwrite_string(b"abc", Some(4)));
-        assert_eq!((entry.content(), entry.expire_at_ms()), (Content::Bytes(b"abc"), Some(4)));
+        assert_eq!(
+            (entry.content(), entry.expire_at_ms()),
+            (Some(Content::Bytes(b"abc")), Some(4))
+        );
         let mut wide = Entry::string(KEY, &[1; 300], None, 1);
         assert!(!wide.overwrite_string(b"short", None));
         assert!(wide.overwrite_string(&[2; 305], None));
-        assert_eq!(wide.content(), Content::Bytes(&[2; 305]));
+        assert_eq!(wide.content(), Some(Content::Bytes(&[2; 305])));
     }
 
     #[test]
     fn integers_live_in_place() {
         let mut entry = Entry::integer(KEY, i64::MIN, None, 0);
-        assert_eq!((entry.encoding(), entry.value_len()), (Encoding::Int, 20));
+        assert_eq!((entry.encoding(), entry.text_len()), (Encoding::Int, Some(20)));
         entry.replace_integer(100);
-        assert_eq!((entry.content(), entry.value_len()), (Content::Integer(100), 3));
+        assert_eq!((entry.content(), entry.text_len()), (Some(Content::Integer(100)), Some(3)));
         entry.set_expire_at_ms(Some(9));
-        assert_eq!((entry.content(), entry.expire_at_ms()), (Content::Integer(100), Some(9)));
+        assert_eq!((entry.content(), entry.expire_at_ms()), (Some(Content::Integer(100)), Some(9)));
         entry.change_bytes(|bytes| bytes.push(b'x'));
-        assert_eq!(entry.content(), Content::Bytes(b"100x"));
+        assert_eq!(entry.content(), Some(Content::Bytes(b"100x")));
         for value in [0, 9, 10, -1, -10, i64::MAX] {
             assert_eq!(decimal_len(value), value.to_string().len());
         }
+    }
+
+    /// A collection of so many elements.
+    fn collection(count: usize) -> Box<Collection> {
+        let mut fields = Fields::default();
+        for number in 0..count {
+            fields.set(number.to_string().as_bytes(), b"value", None);
+        }
+        Box::new(Collection::Hash(fields))
+    }
+
+    fn small_of(entry: &Entry) -> (Small, &[u8]) {
+        match entry.value() {
+            Value::Small(small, bytes) => (small, bytes),
+            other => panic!("{other:?} is not small"),
+        }
+    }
+
+    fn is_boxed_of(entry: &Entry, count: usize) -> bool {
+        entry.collection().is_some_and(|collection| collection.len() == count)
+    }
+
+    #[test]
+    fn collections_keep_to_their_entry() {
+        for expire_at_ms in [None, Some(7)] {
+            let mut entry = Entry::small(Small::Hash, KEY, b"small", expire_at_ms, 3);
+            assert_eq!(small_of(&entry), (Small::Hash, &b"small"[..]));
+            assert_eq!((entry.kind(), entry.encoding()), (Kind::Hash, Encoding::Listpack));
+            for len in [0, 1, 6, 100, 300, 5000, 5] {
+                entry.set_small(Small::Hash, &vec![9; len]);
+                assert_eq!(small_of(&entry), (Small::Hash, &*vec![9; len]));
+                assert_eq!((entry.key(), entry.access()), (KEY, 3));
+                assert_eq!(entry.expire_at_ms(), expire_at_ms);
+            }
+            let small = entry.heap_bytes();
+            entry.set_boxed(collection(100));
+            assert!(is_boxed_of(&entry, 100) && entry.heap_bytes() > small + 500);
+            assert_eq!((entry.kind(), entry.encoding()), (Kind::Hash, Encoding::Hashtable));
+            assert_eq!((entry.key(), entry.access()), (KEY, 3));
+            entry.set_expire_at_ms(Some(9));
+            assert!(is_boxed_of(&entry, 100) && entry.text_len().is_none());
+            assert!(!entry.overwrite_string(b"12345678", Some(9)));
+            entry.set_small(Small::Set, b"x");
+            assert_eq!((entry.kind(), entry.heap_bytes() < 60), (Kind::Set, true));
+            assert!(entry.overwrite_string(b"y", Some(9)));
+            assert_eq!(entry.content(), Some(Content::Bytes(b"y")));
+        }
+    }
+
+    #[test]
+    fn a_collection_leaves_its_entry() {
+        let entry = Entry::boxed(KEY, collection(3), None, 0);
+        assert_eq!(entry.into_collection().expect("it is boxed").len(), 3);
+        let entry = Entry::string(KEY, b"text", None, 0);
+        assert_eq!(
+            entry.into_collection().expect_err("it is not").content(),
+            Some(Content::Bytes(b"text"))
+        );
     }
 }

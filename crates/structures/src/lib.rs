@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Table ──cells──► Entry (one block: header, expiry, key, value)      Wheel: what is due when
+//!                    └──► Collection (what is too large for the block)
 //! ```
 //!
 //! Not here: which slot or database a table serves, what a change means to others (`keyspace`).
@@ -9,7 +10,9 @@
 #![expect(unsafe_code, reason = "this room is where data takes its shape in memory")]
 
 mod block;
+mod collection;
 mod entry;
+mod fields;
 mod hash;
 mod list;
 mod packed;
@@ -18,7 +21,9 @@ mod table;
 mod wheel;
 
 pub use block::{PoolFacts, block_bytes, pool_facts, promise_chunks, supply_chunks};
-pub use entry::{Content, ENTRY_PART_BYTES_MAX, Encoding, Entry};
+pub use collection::{Collection, Kind};
+pub use entry::{Content, ENTRY_PART_BYTES_MAX, Encoding, Entry, Small, Value};
+pub use fields::{Field, Fields};
 pub use hash::KeyHasher;
 pub use list::{Back as ListBack, Forth as ListForth, List, NodeLimit, Side};
 pub use packed::{

@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod connection;
+pub(crate) mod hash;
 pub(crate) mod keys;
 pub(crate) mod server;
 pub(crate) mod string;
@@ -9,5 +10,11 @@ pub(crate) mod string;
 use crate::command::Command;
 
 /// Every family's rows.
-pub(crate) const FAMILIES: &[&[Command]] =
-    &[string::COMMANDS, keys::COMMANDS, connection::COMMANDS, server::COMMANDS, cluster::COMMANDS];
+pub(crate) const FAMILIES: &[&[Command]] = &[
+    string::COMMANDS,
+    hash::COMMANDS,
+    keys::COMMANDS,
+    connection::COMMANDS,
+    server::COMMANDS,
+    cluster::COMMANDS,
+];

@@ -10,7 +10,9 @@ mod set;
 use basalt_keyspace::{Cause, Content, Edit, Effect, Entry};
 use basalt_resp::{Reply, parse_i64};
 
+use crate::call::Outcome;
 use crate::command::{Categories, Command, Group};
+use crate::error::CommandError;
 
 pub use many::{Lifetime, MsetexRequest, PutWhen, parse_msetex};
 
@@ -69,22 +71,35 @@ fn remove(edit: Edit<'_>) {
     }
 }
 
+/// The string that an entry holds.
+#[inline]
+fn content(entry: &Entry) -> Result<Content<'_>, CommandError> {
+    entry.content().ok_or(CommandError::WRONG_TYPE)
+}
+
 /// Whether an entry's string is this one.
-fn holds(entry: &Entry, text: &[u8]) -> bool {
-    match entry.content() {
+fn holds(entry: &Entry, text: &[u8]) -> Result<bool, CommandError> {
+    Ok(match content(entry)? {
         Content::Bytes(bytes) => bytes == text,
         Content::Integer(value) => itoa::Buffer::new().format(value).as_bytes() == text,
-    }
+    })
+}
+
+/// The length of an entry's string, 0 where there is no entry.
+fn text_len(entry: Option<&Entry>) -> Result<usize, CommandError> {
+    let len = entry.map(|entry| entry.text_len().ok_or(CommandError::WRONG_TYPE));
+    len.unwrap_or(Ok(0))
 }
 
 /// Answers with a key's string, or with null where there is none.
 #[inline]
-fn answer_content(reply: &mut Reply<'_>, entry: Option<&Entry>) {
-    match entry.map(Entry::content) {
+fn answer_content(reply: &mut Reply<'_>, entry: Option<&Entry>) -> Outcome {
+    match entry.map(content).transpose()? {
         Some(Content::Bytes(bytes)) => reply.bulk(bytes),
         Some(Content::Integer(value)) => reply.bulk_integer(value),
         None => reply.null(),
     }
+    Ok(())
 }
 
 #[cfg(test)]

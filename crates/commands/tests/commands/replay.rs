@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use basalt_commands::{Command, Flags, Run, table};
-use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace};
+use basalt_keyspace::{DatabaseId, Digest, KeyHasher, Keyspace};
 use basalt_resp::Value;
 
 use crate::shard::{NOW_MS, Shard, split};
@@ -63,7 +63,9 @@ fn contents(keyspace: &Keyspace, id: DatabaseId) -> Vec<String> {
     let mut all = Vec::new();
     keyspace.visit_all(id, &mut |entry| {
         let (content, encoding) = (entry.content(), entry.encoding());
-        all.push(format!("{:?} {content:?} {encoding:?} {:?}", entry.key(), entry.expire_at_ms()));
+        let digest = Digest::of_entry(entry, keyspace.now_ms(), true);
+        let expiry = entry.expire_at_ms();
+        all.push(format!("{:?} {content:?} {digest} {encoding:?} {expiry:?}", entry.key()));
     });
     all.sort();
     all

@@ -5,7 +5,7 @@ use basalt_commands::requests::{
 };
 use basalt_commands::{CommandError, Outcome};
 use basalt_keyspace::{
-    Content, DatabaseId, Digest, Effect, Key, SlotId, combine_digests, idle_seconds,
+    Content, DatabaseId, Digest, Effect, Entry, Key, SlotId, Value, combine_digests, idle_seconds,
 };
 
 use super::command::{show, tell};
@@ -94,8 +94,9 @@ fn digest_values(core: &mut Core, id: SessionId, keys: &[&[u8]]) {
     let look_at = |key: Vec<u8>| {
         let owner = routes.shard(SlotId::of_key(&key));
         let look = move |shard: &mut Shard| {
+            let now_ms = shard.keyspace.now_ms();
             let entry = shard.keyspace.peek(database, &shard.keyspace.key(&key));
-            entry.map_or(Digest::default(), |entry| Digest::of_entry(&entry, false))
+            entry.map_or(Digest::default(), |entry| Digest::of_entry(&entry, now_ms, false))
         };
         (owner, look)
     };
@@ -130,23 +131,25 @@ fn describe(shard: &Shard, database: DatabaseId, key: &[u8]) -> Option<String> {
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle_s}",
         std::ptr::from_ref(&*entry),
         entry.encoding().name(),
-        serialized_bytes(&entry.content()),
+        serialized_bytes(&entry),
         entry.access(),
     ))
 }
 
-/// How long a string is in an RDB file that is not compressed.
-fn serialized_bytes(content: &Content<'_>) -> usize {
-    match content {
-        Content::Integer(value) if i8::try_from(*value).is_ok() => 2,
-        Content::Integer(value) if i16::try_from(*value).is_ok() => 3,
-        Content::Integer(value) if i32::try_from(*value).is_ok() => 5,
-        Content::Integer(value) => 1 + value.to_string().len(),
-        Content::Bytes(bytes) => match bytes.len() {
+/// How long a string is in an RDB file that is not compressed; of a collection, about how many bytes it takes.
+fn serialized_bytes(entry: &Entry) -> usize {
+    match entry.value() {
+        Value::String(Content::Integer(value)) if i8::try_from(value).is_ok() => 2,
+        Value::String(Content::Integer(value)) if i16::try_from(value).is_ok() => 3,
+        Value::String(Content::Integer(value)) if i32::try_from(value).is_ok() => 5,
+        Value::String(Content::Integer(value)) => 1 + value.to_string().len(),
+        Value::String(Content::Bytes(bytes)) => match bytes.len() {
             len @ 0..64 => 1 + len,
             len @ 64..16_384 => 2 + len,
             len => 5 + len,
         },
+        Value::Small(_, bytes) => 2 + bytes.len(),
+        Value::Boxed(collection) => collection.heap_bytes(),
     }
 }
 

@@ -91,6 +91,8 @@ impl Facts {
         self.shards.iter().fold(DatabaseFacts::default(), |all, shard| DatabaseFacts {
             keys: all.keys + shard.databases[index].keys,
             expiring: all.expiring + shard.databases[index].expiring,
+            with_expiring_elements: all.with_expiring_elements
+                + shard.databases[index].with_expiring_elements,
         })
     }
 }
@@ -320,6 +322,9 @@ fn stats(facts: &Facts, lines: &mut Lines) {
     lines.add("sync_partial_ok", 0);
     lines.add("sync_partial_err", 0);
     lines.add("expired_keys", facts.keyspace(|stats| stats.expired));
+    // The first is Valkey's name of it, the second Redis'.
+    lines.add("expired_fields", facts.keyspace(|stats| stats.expired_fields));
+    lines.add("expired_subkeys", facts.keyspace(|stats| stats.expired_fields));
     lines.add("expired_stale_perc", "0.00");
     lines.add("expired_time_cap_reached_count", 0);
     lines.add("evicted_keys", facts.keyspace(|stats| stats.evicted));
@@ -379,9 +384,12 @@ fn errorstats(facts: &Facts, lines: &mut Lines) {
 fn keyspace(facts: &Facts, lines: &mut Lines) {
     let count = facts.shards.first().map_or(0, |shard| shard.databases.len());
     for index in 0..count {
-        let DatabaseFacts { keys, expiring } = facts.database(index);
+        let DatabaseFacts { keys, expiring, with_expiring_elements } = facts.database(index);
         if keys > 0 {
-            let value = format!("keys={keys},expires={expiring},avg_ttl=0");
+            let mut value = format!("keys={keys},expires={expiring},avg_ttl=0");
+            if with_expiring_elements > 0 {
+                value.push_str(&format!(",keys_with_volatile_items={with_expiring_elements}"));
+            }
             lines.add(&format!("db{index}"), value);
         }
     }

@@ -191,7 +191,6 @@ pub(super) fn scan(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let ScanRequest { cursor, pattern, count, type_name } = parse_scan(args)?;
     let pattern = pattern.map(<[u8]>::to_vec);
     let routes = core.shard.routes.clone();
-    let wants_strings = type_name.is_none_or(|name| name == "string");
     core.coordinate(id, |hops| async move {
         let mut position = ScanPosition {
             slot: usize::try_from(cursor >> TAG_BITS).unwrap_or(SLOTS).min(SLOTS),
@@ -205,7 +204,7 @@ pub(super) fn scan(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
             let (next, visited, mut found) = hops
                 .on(owner, move |shard| {
                     let wanted = |entry: &Entry| {
-                        wants_strings
+                        type_name.is_none_or(|name| name == entry.kind().name())
                             && pattern.as_ref().is_none_or(|p| glob::matches(p, entry.key()))
                     };
                     scan_some(shard, database, (position, end), left, &wanted)

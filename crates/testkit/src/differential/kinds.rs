@@ -8,6 +8,8 @@ use crate::chance::Chance;
 pub enum Kind {
     Key,
     Value,
+    /// Of a hash.
+    Field,
     Integer,
     Float,
     Seconds,
@@ -28,6 +30,7 @@ pub enum Kind {
 const KINDS: &[(&str, Kind)] = &[
     ("key", Kind::Key),
     ("value", Kind::Value),
+    ("field", Kind::Field),
     ("integer", Kind::Integer),
     ("float", Kind::Float),
     ("seconds", Kind::Seconds),
@@ -178,6 +181,7 @@ impl Kind {
         match self {
             Kind::Key => chance.pick(KEYS).to_vec(),
             Kind::Value => value(chance),
+            Kind::Field => text(chance, &["f", "g", "h", "name", "7", "-1", "", "a field"]),
             Kind::Integer => integer(chance),
             Kind::Float => float(chance),
             Kind::Seconds => duration(chance, 1),

@@ -38,6 +38,11 @@ pub const ROWS: &[Row] = &[
     row(5, "INCRBY key integer"),
     row(4, "DECRBY key integer"),
     row(8, "INCRBYFLOAT key float"),
+    // Hashes.
+    row(8, "HSET key (field value)..."),
+    row(4, "HGET key field"),
+    row(4, "HDEL key (field)..."),
+    row(2, "HLEN key"),
     // Keys.
     row(4, "DEL (key)..."),
     row(2, "UNLINK (key)..."),

@@ -136,6 +136,6 @@ none
 
 fn type_(call: &mut Call<'_>) -> Outcome {
     let entry = call.keyspace.inspect(call.database, &call.key);
-    call.reply.simple(if entry.is_some() { "string" } else { "none" });
+    call.reply.simple(entry.map_or("none", |entry| entry.kind().name()));
     Ok(())
 }

@@ -5,7 +5,7 @@
 use basalt_keyspace::{Content, Entry};
 use twox_hash::XxHash3_64;
 
-use super::{ROW, holds, remove};
+use super::{ROW, content, holds, remove};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
@@ -34,19 +34,19 @@ OK
 
 fn digest(call: &mut Call<'_>) -> Outcome {
     match call.keyspace.read(call.database, &call.key) {
-        Some(entry) => call.reply.bulk(format!("{:016x}", hash(&entry)).as_bytes()),
+        Some(entry) => call.reply.bulk(format!("{:016x}", hash(&entry)?).as_bytes()),
         None => call.reply.null(),
     }
     Ok(())
 }
 
-fn hash(entry: &Entry) -> u64 {
-    match entry.content() {
+fn hash(entry: &Entry) -> Result<u64, CommandError> {
+    Ok(match content(entry)? {
         Content::Bytes(bytes) => XxHash3_64::oneshot(bytes),
         Content::Integer(value) => {
             XxHash3_64::oneshot(itoa::Buffer::new().format(value).as_bytes())
         }
-    }
+    })
 }
 
 /// A comparison of a key's string, by itself or by its digest.
@@ -59,13 +59,13 @@ pub(super) enum Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    pub(super) fn is_met_by(self, entry: &Entry) -> bool {
-        match self {
-            Self::Equal(text) => holds(entry, text),
-            Self::NotEqual(text) => !holds(entry, text),
-            Self::DigestEqual(digest) => hash(entry) == digest,
-            Self::DigestNotEqual(digest) => hash(entry) != digest,
-        }
+    pub(super) fn is_met_by(self, entry: &Entry) -> Result<bool, CommandError> {
+        Ok(match self {
+            Self::Equal(text) => holds(entry, text)?,
+            Self::NotEqual(text) => !holds(entry, text)?,
+            Self::DigestEqual(digest) => hash(entry)? == digest,
+            Self::DigestNotEqual(digest) => hash(entry)? != digest,
+        })
     }
 }
 
@@ -148,9 +148,13 @@ fn delex(call: &mut Call<'_>) -> Outcome {
         _ => return Err(CommandError::wrong_arity(DELEX.name)),
     };
     let edit = call.keyspace.edit(call.database, &call.key);
-    let is_removed = edit
-        .entry()
-        .is_some_and(|entry| comparison.is_none_or(|comparison| comparison.is_met_by(&entry)));
+    let is_removed = match (edit.entry(), comparison) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(entry), Some(comparison)) => comparison.is_met_by(&entry).map_err(|_| {
+            CommandError::text("ERR Key should be of string type if conditions are specified")
+        })?,
+    };
     if is_removed {
         remove(edit);
     }
@@ -177,7 +181,7 @@ mod tests {
             b"v8lf0c11xh8ymlqztfd3eeq16kfn4sspw7fqmnuuq3k3t75em5wdizgcdw7uc26nnf961u2jkfzkjytls2k\
                      wlj7626sd";
         let entry = Entry::string(b"k", text, None, 0);
-        assert_eq!(format!("{:016x}", hash(&entry)), "00006c38adf31777");
+        assert_eq!(format!("{:016x}", hash(&entry).expect("it is a string")), "00006c38adf31777");
         assert_eq!(
             hash(&Entry::integer(b"k", -12, None, 0)),
             hash(&Entry::string(b"k", b"-12", None, 0))

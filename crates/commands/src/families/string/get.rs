@@ -35,8 +35,7 @@ OK
 
 fn get(call: &mut Call<'_>) -> Outcome {
     let entry = call.keyspace.read(call.database, &call.key);
-    answer_content(&mut call.reply, entry.as_deref());
-    Ok(())
+    answer_content(&mut call.reply, entry.as_deref())
 }
 
 pub(super) const GETSET: Command = Command {
@@ -67,7 +66,7 @@ pub(super) const GETSET: Command = Command {
 
 fn getset(call: &mut Call<'_>) -> Outcome {
     let edit = call.keyspace.read_and_edit(call.database, &call.key);
-    answer_content(&mut call.reply, edit.entry().as_deref());
+    answer_content(&mut call.reply, edit.entry().as_deref())?;
     edit.commit(effect_of(call.args[2], None));
     Ok(())
 }
@@ -95,7 +94,7 @@ OK
 
 fn getdel(call: &mut Call<'_>) -> Outcome {
     let edit = call.keyspace.read_and_edit(call.database, &call.key);
-    answer_content(&mut call.reply, edit.entry().as_deref());
+    answer_content(&mut call.reply, edit.entry().as_deref())?;
     remove(edit);
     Ok(())
 }
@@ -182,7 +181,7 @@ fn getex(call: &mut Call<'_>) -> Outcome {
     let edit = call.keyspace.read_and_edit(call.database, &call.key);
     let there = edit.entry();
     let expires = there.as_ref().map(|entry| entry.expire_at_ms().is_some());
-    answer_content(&mut call.reply, there.as_deref());
+    answer_content(&mut call.reply, there.as_deref())?;
     match (effect, expires) {
         (None, _) | (_, None) | (Some(Effect::Persist), Some(false)) => {}
         (Some(effect), Some(_)) => edit.commit(effect),
@@ -214,7 +213,7 @@ OK
 
 fn delifeq(call: &mut Call<'_>) -> Outcome {
     let edit = call.keyspace.edit(call.database, &call.key);
-    let is_equal = edit.entry().is_some_and(|entry| holds(&entry, call.args[2]));
+    let is_equal = edit.entry().map_or(Ok(false), |entry| holds(&entry, call.args[2]))?;
     if is_equal {
         remove(edit);
     }

@@ -35,7 +35,9 @@ fn mget(call: &mut Call<'_>) -> Outcome {
     for name in names {
         let key = call.key_of(name);
         let entry = call.keyspace.read(call.database, &key);
-        answer_content(&mut call.reply, entry.as_deref());
+        if answer_content(&mut call.reply, entry.as_deref()).is_err() {
+            call.reply.null();
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use basalt_keyspace::{Content, Effect};
 use basalt_resp::{FloatError, add_long_double, parse_i64};
 
-use super::ROW;
+use super::{ROW, content};
 use crate::args::integer;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
@@ -117,7 +117,7 @@ fn add(call: &mut Call<'_>, increment: i64) -> Outcome {
     let (value, expire_at_ms) = match edit.entry() {
         None => (0, None),
         Some(entry) => {
-            let value = match entry.content() {
+            let value = match content(&entry)? {
                 Content::Integer(value) => value,
                 Content::Bytes(text) => parse_i64(text).ok_or(CommandError::NOT_INTEGER)?,
             };
@@ -162,7 +162,7 @@ fn incrbyfloat(call: &mut Call<'_>) -> Outcome {
     let (sum, expire_at_ms) = match edit.entry() {
         None => (add_long_double(b"0", increment), None),
         Some(entry) => {
-            let sum = match entry.content() {
+            let sum = match content(&entry)? {
                 Content::Bytes(text) => add_long_double(text, increment),
                 Content::Integer(value) => {
                     add_long_double(itoa::Buffer::new().format(value).as_bytes(), increment)

@@ -2,7 +2,7 @@
 
 use basalt_keyspace::{Content, Effect};
 
-use super::{ROW, effect_of};
+use super::{ROW, content, effect_of, text_len};
 use crate::args::integer;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
@@ -30,7 +30,7 @@ OK
 
 fn strlen(call: &mut Call<'_>) -> Outcome {
     let entry = call.keyspace.read(call.database, &call.key);
-    call.reply.integer(entry.map_or(0, |entry| entry.value_len() as i64));
+    call.reply.integer(text_len(entry.as_deref())? as i64);
     Ok(())
 }
 
@@ -57,11 +57,12 @@ pub(super) const APPEND: Command = Command {
 fn append(call: &mut Call<'_>) -> Outcome {
     let bytes = call.args[2];
     let edit = call.keyspace.edit(call.database, &call.key);
-    let Some(len) = edit.entry().map(|entry| entry.value_len()) else {
+    let len = text_len(edit.entry().as_deref())?;
+    if edit.entry().is_none() {
         edit.commit(effect_of(bytes, None));
         call.reply.integer(bytes.len() as i64);
         return Ok(());
-    };
+    }
     refuse_too_long(len, bytes.len(), call.config.proto_max_bulk_len)?;
     edit.commit(Effect::Append { bytes });
     call.reply.integer((len + bytes.len()) as i64);
@@ -111,7 +112,7 @@ fn setrange(call: &mut Call<'_>) -> Outcome {
     let offset =
         usize::try_from(offset).map_err(|_| CommandError::text("ERR offset is out of range"))?;
     let edit = call.keyspace.edit(call.database, &call.key);
-    let len = edit.entry().map_or(0, |entry| entry.value_len());
+    let len = text_len(edit.entry().as_deref())?;
     if bytes.is_empty() {
         call.reply.integer(len as i64);
         return Ok(());
@@ -171,7 +172,7 @@ fn getrange(call: &mut Call<'_>) -> Outcome {
     let (start, end) = (integer(call.args[2])?, integer(call.args[3])?);
     let entry = call.keyspace.read(call.database, &call.key);
     let mut digits = itoa::Buffer::new();
-    let text = match entry.as_ref().map(|entry| entry.content()) {
+    let text = match entry.as_deref().map(content).transpose()? {
         None => b"",
         Some(Content::Bytes(bytes)) => bytes,
         Some(Content::Integer(value)) => digits.format(value).as_bytes(),

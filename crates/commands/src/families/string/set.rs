@@ -188,16 +188,16 @@ impl<'a> Condition<'a> {
         })
     }
 
-    fn permits(self, there: Option<&Entry>) -> bool {
-        match (self, there) {
+    fn permits(self, there: Option<&Entry>) -> Result<bool, CommandError> {
+        Ok(match (self, there) {
             (Self::None, _) => true,
             (Self::Absent, there) => there.is_none(),
             (Self::Present, there) => there.is_some(),
-            (Self::Compares(comparison), Some(entry)) => comparison.is_met_by(entry),
+            (Self::Compares(comparison), Some(entry)) => comparison.is_met_by(entry)?,
             (Self::Compares(comparison), None) => {
                 matches!(comparison, Comparison::NotEqual(_) | Comparison::DigestNotEqual(_))
             }
-        }
+        })
     }
 }
 
@@ -209,10 +209,10 @@ fn set_with_options(call: &mut Call<'_>) -> Outcome {
         false => call.keyspace.edit(call.database, &call.key),
     };
     let there = edit.entry();
-    let is_permitted = options.condition.permits(there.as_deref());
+    let is_permitted = options.condition.permits(there.as_deref())?;
     let kept = there.as_ref().and_then(|entry| entry.expire_at_ms()).filter(|_| options.keep_ttl);
     match (options.get, is_permitted) {
-        (true, _) => answer_content(&mut call.reply, there.as_deref()),
+        (true, _) => answer_content(&mut call.reply, there.as_deref())?,
         (false, true) => call.reply.ok(),
         (false, false) => call.reply.null(),
     }

@@ -1,0 +1,157 @@
+//! The bytes of records: numbers little-endian, byte strings behind their length in 32 bits.
+
+/// Bytes that are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// Byte strings that an effect carries: the arguments of a request, or those of a record.
+#[derive(Clone, Copy, Debug)]
+pub struct Strings<'a>(Source<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Source<'a> {
+    Given(&'a [&'a [u8]]),
+    /// Checked when they were read.
+    Recorded {
+        count: usize,
+        bytes: &'a [u8],
+    },
+}
+
+impl<'a> Strings<'a> {
+    pub fn len(&self) -> usize {
+        match self.0 {
+            Source::Given(strings) => strings.len(),
+            Source::Recorded { count, .. } => count,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let (given, recorded) = match self.0 {
+            Source::Given(strings) => (strings, &[][..]),
+            Source::Recorded { bytes, .. } => (&[][..], bytes),
+        };
+        let mut reader = Reader::new(recorded);
+        given.iter().copied().chain(std::iter::from_fn(move || reader.bytes().ok()))
+    }
+
+    /// One and one: a field and its value, a score and its member.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let mut strings = self.iter();
+        std::iter::from_fn(move || Some((strings.next()?, strings.next()?)))
+    }
+}
+
+impl<'a, const N: usize> From<&'a [&'a [u8]; N]> for Strings<'a> {
+    fn from(strings: &'a [&'a [u8]; N]) -> Self {
+        Self(Source::Given(strings))
+    }
+}
+
+impl<'a> From<&'a [&'a [u8]]> for Strings<'a> {
+    fn from(strings: &'a [&'a [u8]]) -> Self {
+        Self(Source::Given(strings))
+    }
+}
+
+impl PartialEq for Strings<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Strings<'_> {}
+
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+pub(crate) fn put_strings(out: &mut Vec<u8>, strings: Strings<'_>) {
+    put_string_run(out, |out| {
+        strings.iter().for_each(|string| put_bytes(out, string));
+        strings.len()
+    });
+}
+
+/// [`Strings`] of what `put` puts by [`put_bytes`]; it says how many.
+pub(crate) fn put_string_run(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>) -> usize) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 12]);
+    let count = put(out) as u32;
+    let len = (out.len() - at - 12) as u64;
+    out[at..at + 4].copy_from_slice(&count.to_le_bytes());
+    out[at + 4..at + 12].copy_from_slice(&len.to_le_bytes());
+}
+
+/// Reads the parts of a record.
+pub(crate) struct Reader<'a> {
+    input: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(input: &'a [u8]) -> Self {
+        Self { input, at: 0 }
+    }
+
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at == self.input.len()
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
+        let end = self.at.checked_add(len).ok_or(Malformed)?;
+        let bytes = self.input.get(self.at..end).ok_or(Malformed)?;
+        self.at = end;
+        Ok(bytes)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        self.take(N)?.try_into().map_err(|_| Malformed)
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let len = u32::from_le_bytes(self.array()?);
+        self.take(len as usize)
+    }
+
+    pub(crate) fn expiry(&mut self) -> Result<Option<u64>, Malformed> {
+        let present = self.byte()?;
+        let at_ms = self.u64()?;
+        Ok((present != 0).then_some(at_ms))
+    }
+
+    pub(crate) fn strings(&mut self) -> Result<Strings<'a>, Malformed> {
+        let count = u32::from_le_bytes(self.array()?) as usize;
+        let len = usize::try_from(self.u64()?).map_err(|_| Malformed)?;
+        let bytes = self.take(len)?;
+        let mut strings = Reader::new(bytes);
+        for _ in 0..count {
+            strings.bytes()?;
+        }
+        strings.is_at_end().then_some(Strings(Source::Recorded { count, bytes })).ok_or(Malformed)
+    }
+
+    /// As [`Reader::strings`], for those that come in pairs.
+    pub(crate) fn string_pairs(&mut self) -> Result<Strings<'a>, Malformed> {
+        self.strings().and_then(|pairs| {
+            if pairs.len().is_multiple_of(2) { Ok(pairs) } else { Err(Malformed) }
+        })
+    }
+}

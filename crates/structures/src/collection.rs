@@ -1,0 +1,98 @@
+//! Collection: what a key holds that is too large for its entry's block.
+//!
+//! One variant for each type of collections. Small ones are packed in the block ([`Small`](crate::Small)).
+//!
+//! Not here: the shapes themselves (a module each), when a small one becomes a large one (`keyspace`).
+
+use crate::block::block_bytes;
+use crate::entry::Encoding;
+use crate::fields::Fields;
+
+/// The types of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    String,
+    List,
+    Hash,
+    Set,
+    Sorted,
+    Stream,
+}
+
+impl Kind {
+    /// As TYPE tells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::List => "list",
+            Self::Hash => "hash",
+            Self::Set => "set",
+            Self::Sorted => "zset",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+/// A large collection.
+#[derive(Debug)]
+pub enum Collection {
+    Hash(Fields),
+}
+
+// A collection goes where its slot goes, and its remains to the graves.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Collection>();
+};
+
+impl Collection {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Hash(_) => Kind::Hash,
+        }
+    }
+
+    pub fn encoding(&self) -> Encoding {
+        match self {
+            Self::Hash(_) => Encoding::Hashtable,
+        }
+    }
+
+    /// How many elements it has.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Hash(fields) => fields.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The heap bytes that it takes beside itself; known at no cost.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Hash(fields) => fields.heap_bytes(),
+        }
+    }
+
+    /// The heap bytes that it takes with its box.
+    pub fn boxed_bytes(&self) -> usize {
+        block_bytes(size_of::<Self>()) + self.heap_bytes()
+    }
+
+    /// When the first of its elements expires, where elements do.
+    pub fn next_expiry_ms(&self) -> Option<u64> {
+        match self {
+            Self::Hash(fields) => fields.next_expiry_ms(),
+        }
+    }
+
+    /// Drops about `count` elements, whichever; returns the heap bytes that were freed. For collections that
+    /// nobody looks into any more.
+    pub fn drop_some(&mut self, count: usize) -> usize {
+        match self {
+            Self::Hash(fields) => fields.drop_some(count),
+        }
+    }
+}
