@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use basalt_engine::SessionId;
 
+use crate::gather::Mark;
 use crate::ring::Token;
 
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Connection {
     /// The engine has something to say about it, which waits for the send to end.
     pub(crate) dirty: bool,
     pub(crate) closing: Closing,
+    pub(crate) mark: Mark,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,7 @@ impl Connection {
             sending: false,
             dirty: false,
             closing: Closing::No,
+            mark: Mark::default(),
         }
     }
 

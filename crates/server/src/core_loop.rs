@@ -22,6 +22,7 @@ use basalt_keyspace::ShardId;
 use crate::acceptor::Acceptor;
 use crate::connections::{Closing, Connection, Connections};
 use crate::engine::Engine;
+use crate::gather::Gather;
 use crate::limits::{EVENTS_PER_TURN_MAX, SPARE_OUTPUT_BYTES_MAX, SPARE_OUTPUTS_MAX};
 use crate::node::{Node, Post, Stage};
 use crate::outside::{Outside, Parcel, SocketKind};
@@ -47,6 +48,7 @@ pub(crate) struct CoreLoop<E: Engine> {
     ring: Ring,
     park: Park,
     spin: Spin,
+    gather: Gather,
     connections: Connections,
     acceptor: Option<Acceptor>,
     /// What came in since the last turn, in order.
@@ -96,6 +98,7 @@ impl<E: Engine> CoreLoop<E> {
         Ok(Self {
             park: ring.park()?,
             spin: Spin::new(engine.config().spin_us),
+            gather: Gather::new(engine.config().gather_us, node.posts.len()),
             wait_bound_us: engine.config().wait_bound_us.into(),
             engine,
             outside,
@@ -148,6 +151,7 @@ impl<E: Engine> CoreLoop<E> {
 
     /// Takes in what the ring and the mesh have. False where that is nothing.
     fn collect(&mut self, now_us: u64) -> bool {
+        self.gather.begin(now_us);
         let mut events = std::mem::take(&mut self.events);
         self.ring.drain(&mut events, EVENTS_PER_TURN_MAX);
         let mut something = !events.is_empty();
@@ -181,8 +185,11 @@ impl<E: Engine> CoreLoop<E> {
         match event {
             Event::Received { token, chunk } => {
                 let open = self.connections.get(token).filter(|one| one.closing == Closing::No);
-                match open.and_then(|connection| connection.session) {
-                    Some(session) => self.received.push((session, chunk)),
+                match open.and_then(|connection| Some((connection.session?, connection))) {
+                    Some((session, connection)) => {
+                        self.gather.note(&mut connection.mark);
+                        self.received.push((session, chunk));
+                    }
                     None => self.unwanted.push(chunk),
                 }
             }
@@ -439,6 +446,7 @@ impl<E: Engine> CoreLoop<E> {
     /// Acts on settings that CONFIG SET changed.
     fn follow(&mut self, config: &Arc<Config>, now_us: u64) {
         self.spin = Spin::new(config.spin_us);
+        self.gather = Gather::new(config.gather_us, self.node.posts.len());
         self.wait_bound_us = config.wait_bound_us.into();
         if let Some(acceptor) = &mut self.acceptor {
             acceptor.follow(config, now_us, &mut self.ring);
@@ -462,7 +470,7 @@ impl<E: Engine> CoreLoop<E> {
         if !self.outside.port.doze() {
             return self.ring.enter();
         }
-        let result = self.ring.enter_until(until_us, now_us);
+        let result = self.ring.enter_until(until_us, now_us, self.gather.crowd());
         self.outside.port.rise();
         result
     }
@@ -504,7 +512,7 @@ impl<E: Engine> CoreLoop<E> {
         if turn.busy {
             self.ring.enter()
         } else {
-            self.ring.enter_until(now_us + DRAIN_LOOK_US, now_us)
+            self.ring.enter_until(now_us + DRAIN_LOOK_US, now_us, None)
         }
     }
 

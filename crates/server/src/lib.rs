@@ -16,6 +16,7 @@ mod connections;
 mod core_loop;
 mod engine;
 mod facts;
+mod gather;
 mod limits;
 mod listen;
 pub mod logging;

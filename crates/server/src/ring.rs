@@ -22,6 +22,7 @@ use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::gather::Crowd;
 use crate::limits::{COMPLETIONS, SUBMISSIONS};
 use buffers::Buffers;
 pub(crate) use buffers::Chunk;
@@ -116,6 +117,8 @@ fn token_data(kind: Kind, token: Token) -> u64 {
 
 pub(crate) struct Ring {
     uring: IoUring,
+    /// Whether the kernel can wait for several completions and then for one.
+    can_gather: bool,
     buffers: Buffers,
     /// Output that the kernel reads, at the index of its connection.
     sends: Vec<Option<Sending>>,
@@ -153,8 +156,10 @@ impl Ring {
         let eventfd = OwnedFd::from(EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC)?);
         uring.submitter().register_eventfd(eventfd.as_raw_fd())?;
         let buffers = Buffers::register(&uring.submitter())?;
+        let can_gather = uring.params().is_feature_min_timeout();
         let mut ring = Self {
             uring,
+            can_gather,
             buffers,
             sends: Vec::new(),
             backlog: VecDeque::new(),
@@ -312,19 +317,39 @@ impl Ring {
     /// A timeout of the wait itself would have the kernel program its timer for every single wait, at
     /// 1 to 2 µs on a virtual machine. So one timer stays armed over many waits, as long as it does not
     /// fire too late for this one; it ends a wait for nothing now and then.
-    pub(crate) fn enter_until(&mut self, at_us: u64, now_us: u64) -> io::Result<()> {
+    ///
+    /// With a crowd to wait for, one completion doesn't end the wait before the crowd's time is over.
+    pub(crate) fn enter_until(
+        &mut self,
+        at_us: u64,
+        now_us: u64,
+        crowd: Option<Crowd>,
+    ) -> io::Result<()> {
+        let crowd =
+            crowd.filter(|crowd| at_us.saturating_sub(now_us) > crowd.us.into() && self.can_gather);
         let result = match self.timer_at_us {
             Some(timer_at_us) if timer_at_us > at_us => {
                 let time = Timespec::from(Duration::from_micros(at_us.saturating_sub(now_us)));
                 self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
             }
-            Some(_) => self.uring.submit_and_wait(1),
-            None => {
-                self.set_timer(at_us, now_us);
-                self.uring.submit_and_wait(1)
+            armed => {
+                if armed.is_none() {
+                    self.set_timer(at_us, now_us);
+                }
+                match crowd {
+                    Some(crowd) => self.submit_and_gather(crowd),
+                    None => self.uring.submit_and_wait(1),
+                }
             }
         };
         self.entered(result)
+    }
+
+    fn submit_and_gather(&mut self, Crowd { count, us }: Crowd) -> io::Result<usize> {
+        // What is handed over now completes at once for the most part: that is not the crowd.
+        let count = count + self.uring.submission().len();
+        let least = SubmitArgs::new().min_wait_usec(us);
+        self.uring.submitter().submit_with_args(count, &least)
     }
 
     fn entered(&mut self, mut result: io::Result<usize>) -> io::Result<()> {
