@@ -17,6 +17,7 @@ mod hash;
 mod list;
 mod packed;
 mod prefetch;
+mod sorted;
 mod table;
 mod wheel;
 
@@ -31,5 +32,6 @@ pub use packed::{
     element_bytes, write_element,
 };
 pub use prefetch::prefetch_ref;
+pub use sorted::{LexBound, ScoreRange, Scored, Sorted, SortedWalk};
 pub use table::{EntryMut, EntryRef, Place, TAGS, Table};
 pub use wheel::{Backlog, Fate, Resolve, Wheel};
