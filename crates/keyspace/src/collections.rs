@@ -13,9 +13,9 @@
 
 mod hash;
 
-use basalt_structures::{Collection, Entry, Kind, Place, Small, Value};
+use basalt_structures::{Collection, Entry, KeyHasher, Kind, Place, Small, Value};
 
-pub use hash::{FieldLife, HashChange, HashRef};
+pub use hash::{FieldLife, HashChange, HashField, HashRef};
 
 use crate::effect::{Effect, Malformed, Reader};
 use crate::expiry::Moments;
@@ -54,6 +54,14 @@ impl Default for Thresholds {
     }
 }
 
+/// What a change needs beside the value that it changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Means<'a> {
+    pub(crate) thresholds: &'a Thresholds,
+    /// For the large forms that find their elements by hash.
+    pub(crate) hasher: &'a KeyHasher,
+}
+
 /// A change of one type of collections. Deterministic: the same change of the same value under the same
 /// thresholds gives the same value.
 pub(crate) trait Change<'a>: Copy {
@@ -63,7 +71,7 @@ pub(crate) trait Change<'a>: Copy {
     fn start(key: &[u8], access: u32) -> Entry;
 
     /// Makes the change; the entry is of this kind.
-    fn apply(self, entry: &mut Entry, thresholds: &Thresholds);
+    fn apply(self, entry: &mut Entry, means: Means<'_>);
 
     fn encode(self, out: &mut Vec<u8>);
 
@@ -138,7 +146,7 @@ pub(crate) const fn digest_type(kind: Kind) -> u32 {
 /// Whether a collection's last element went, and its key goes with it.
 fn is_emptied(entry: &Entry) -> bool {
     match entry.value() {
-        Value::Small(Small::Hash, bytes) => hash::is_empty_packed(bytes),
+        Value::Small(Small::Hash, bytes) => hash::is_empty_small(bytes),
         Value::Boxed(Collection::Hash(fields)) => fields.is_empty(),
         _ => false,
     }
@@ -153,12 +161,13 @@ impl Keyspace {
         place: Option<Place>,
         change: C,
     ) {
-        let (thresholds, access) = (self.thresholds, self.access_now);
+        let access = self.access_now;
+        let means = Means { thresholds: &self.thresholds, hasher: &self.hasher };
         let database = &mut self.databases[id.index()];
         let place = place.filter(|place| database.entry(key.slot, *place).kind() == C::KIND);
         let Some(place) = place else {
             let mut entry = C::start(key.bytes, access);
-            change.apply(&mut entry, &thresholds);
+            change.apply(&mut entry, means);
             let there = database.find(key);
             self.put_collection(id, key, there, entry);
             return;
@@ -166,7 +175,7 @@ impl Keyspace {
         let (before, moments, after, is_emptied, moments_after) = {
             let mut entry = database.entry_mut(key.slot, place);
             let before = (entry.heap_bytes(), Moments::of(&entry));
-            change.apply(&mut entry, &thresholds);
+            change.apply(&mut entry, means);
             entry.set_access(access);
             let is_emptied = is_emptied(&entry);
             (before.0, before.1, entry.heap_bytes(), is_emptied, Moments::of(&entry))
@@ -188,7 +197,8 @@ impl Keyspace {
         (kind, changes): (Kind, &[u8]),
         expire_at_ms: Option<u64>,
     ) {
-        let (thresholds, access) = (self.thresholds, self.access_now);
+        let access = self.access_now;
+        let means = Means { thresholds: &self.thresholds, hasher: &self.hasher };
         let mut entry = match kind {
             Kind::Hash => HashChange::start(key.bytes, access),
             _ => panic!("check_changes knows the kind"),
@@ -198,7 +208,7 @@ impl Keyspace {
         while !reader.is_at_end() {
             match decode_change(kind, &mut reader).expect("changes are checked when they are read")
             {
-                Effect::Hash(change) => change.apply(&mut entry, &thresholds),
+                Effect::Hash(change) => change.apply(&mut entry, means),
                 _ => panic!("the kind's changes are of the kind"),
             }
         }

@@ -54,6 +54,8 @@ pub struct Keyspace {
     pub(crate) active_expiry: bool,
     /// Whether reads count as uses.
     touches: bool,
+    /// Where [`Keyspace::random`] is.
+    chance: u64,
     pub(crate) graves: Graves,
     /// Up to which sizes collections are kept packed.
     pub thresholds: Thresholds,
@@ -70,6 +72,7 @@ impl Keyspace {
             stats: KeyspaceStats::default(),
             active_expiry: true,
             touches: true,
+            chance: hasher.hash(b"chance"),
             graves: Graves::default(),
             thresholds: Thresholds::default(),
             journal: None,
@@ -95,6 +98,15 @@ impl Keyspace {
     #[inline]
     pub fn hasher(&self) -> &KeyHasher {
         &self.hasher
+    }
+
+    /// A number by chance, for commands that choose: what is chosen goes into the effect. A generator of our
+    /// own (splitmix64), which starts from the seed of the keys' hash.
+    pub fn random(&mut self) -> u64 {
+        self.chance = self.chance.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.chance ^ (self.chance >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
     }
 
     #[inline]

@@ -21,9 +21,9 @@ mod keyspace;
 mod slot;
 
 pub use basalt_structures::{
-    Content, Encoding, Entry, EntryRef, Field, KeyHasher, Kind, Small, Value,
+    Content, Digits, Encoding, Entry, EntryRef, KeyHasher, Kind, Small, Value,
 };
-pub use collections::{FieldLife, HashChange, HashRef, Thresholds};
+pub use collections::{FieldLife, HashChange, HashField, HashRef, Thresholds};
 pub use database::ScanPosition;
 pub use digest::{Digest, combine_digests};
 pub use edit::Edit;

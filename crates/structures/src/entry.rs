@@ -553,6 +553,18 @@ impl Entry {
         }
     }
 
+    /// The bytes of the small collection that is here, for changes that leave their number as it is.
+    #[inline]
+    pub fn small_mut(&mut self) -> Option<(Small, &mut [u8])> {
+        let Value::Small(small, _) = self.value() else { return None };
+        let shape = self.shape();
+        // SAFETY: the value lies within the block, and the borrow of the entry is exclusive.
+        let bytes = unsafe {
+            std::slice::from_raw_parts_mut(self.0.as_ptr().add(shape.value_at()), shape.value_len)
+        };
+        Some((small, bytes))
+    }
+
     /// Makes the value this large collection; key, expiry and access stay.
     pub fn set_boxed(&mut self, value: Box<Collection>) {
         *self = Self::boxed(self.key(), value, self.expire_at_ms(), self.access());

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::block::block_bytes;
+use crate::hash::KeyHasher;
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,10 @@ fn expiring_bytes(name: &[u8]) -> usize {
 }
 
 impl Fields {
+    pub fn new(_hasher: &KeyHasher) -> Self {
+        Self::default()
+    }
+
     pub fn len(&self) -> usize {
         self.fields.len()
     }
@@ -106,6 +111,11 @@ impl Fields {
     pub fn due(&self, now_ms: u64) -> impl Iterator<Item = &[u8]> {
         let due = self.expiring.iter().take_while(move |(at_ms, _)| *at_ms <= now_ms);
         due.map(|(_, name)| &**name)
+    }
+
+    /// How many fields are due at a moment.
+    pub fn due_count(&self, now_ms: u64) -> usize {
+        self.due(now_ms).count()
     }
 
     /// Drops about `count` fields; returns the heap bytes that were freed.

@@ -215,11 +215,11 @@ parameters! {
     Encodings {
         /// A hash with more fields leaves its compact encoding.
         "hash-max-listpack-entries" hash_max_listpack_entries: u64 = "512", integer(0, LONG),
-            also(&["hash-max-ziplist-entries"]), pending;
+            also(&["hash-max-ziplist-entries"]);
 
         /// A hash with a longer field or value leaves its compact encoding.
         "hash-max-listpack-value" hash_max_listpack_value: u64 = "64", memory(0, LONG_BYTES),
-            also(&["hash-max-ziplist-value"]), pending;
+            also(&["hash-max-ziplist-value"]);
 
         /// How big a node of a list may be: so many elements, or -1 to -5 for 4, 8, 16, 32 or 64
         /// kB.

@@ -3,7 +3,8 @@
 mod get;
 mod set;
 
-use basalt_keyspace::{Entry, HashRef};
+use basalt_keyspace::{Content, Entry, HashRef};
+use basalt_resp::Reply;
 
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
@@ -18,4 +19,12 @@ const ROW: Command = Command { group: Group::Hash, also: Categories::HASH, ..Com
 fn hash(entry: Option<&Entry>, now_ms: u64) -> Result<Option<HashRef<'_>>, CommandError> {
     let hash = entry.map(|entry| HashRef::of(entry, now_ms).ok_or(CommandError::WRONG_TYPE));
     hash.transpose()
+}
+
+#[inline]
+fn answer(reply: &mut Reply<'_>, text: Content<'_>) {
+    match text {
+        Content::Bytes(text) => reply.bulk(text),
+        Content::Integer(value) => reply.bulk_integer(value),
+    }
 }

@@ -1,49 +1,110 @@
 //! Hashes: fields with values, each of which may expire on its own.
 
-use basalt_structures::{Collection, Entry, Field, Fields, Kind, Value};
+use std::iter;
 
-use super::{Change, Thresholds};
+use basalt_structures::{
+    Collection, Content, Digits, Entry, Field, Fields, Forwards, Kind, Packed, PackedIter,
+    PackedVec, Small, Value,
+};
+
+use super::{Change, Means, Thresholds};
 use crate::Digest;
 use crate::effect::{Cause, Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
+
+/// Of the small form, whose elements are a field and its value in turn.
+const STEP: usize = 2;
+
+type SmallHash<'a> = Packed<'a, Forwards>;
 
 /// A hash as commands read it: without the fields that are past their expiry.
 #[derive(Clone, Copy, Debug)]
 pub struct HashRef<'a> {
-    fields: &'a Fields,
+    form: HashForm<'a>,
     now_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum HashForm<'a> {
+    /// Without expiries: a hash with such fields is a large one, as in Valkey.
+    Small(SmallHash<'a>),
+    Large(&'a Fields),
+}
+
+/// A field as commands read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashField<'a> {
+    pub name: Content<'a>,
+    pub value: Content<'a>,
+    pub expire_at_ms: Option<u64>,
+}
+
+impl<'a> From<Field<'a>> for HashField<'a> {
+    fn from(field: Field<'a>) -> Self {
+        let Field { name, value, expire_at_ms } = field;
+        Self { name: Content::Bytes(name), value: Content::Bytes(value), expire_at_ms }
+    }
 }
 
 impl<'a> HashRef<'a> {
     /// The hash that an entry holds at a moment; none where it holds something else.
     #[inline]
     pub fn of(entry: &'a Entry, now_ms: u64) -> Option<Self> {
-        match entry.value() {
-            Value::Boxed(Collection::Hash(fields)) => Some(Self { fields, now_ms }),
-            _ => None,
+        let form = match entry.value() {
+            Value::Small(Small::Hash, bytes) => HashForm::Small(Packed::new(bytes)),
+            Value::Boxed(Collection::Hash(fields)) => HashForm::Large(fields),
+            _ => return None,
+        };
+        Some(Self { form, now_ms })
+    }
+
+    #[inline]
+    pub fn get(&self, name: &[u8]) -> Option<HashField<'a>> {
+        match self.form {
+            HashForm::Small(packed) => {
+                let name = Content::of(name);
+                let (_, span) = packed.find(name, STEP)?;
+                let (name, value_at) = packed.run().at(span.from)?;
+                let (value, _) = packed.run().at(value_at)?;
+                Some(HashField { name, value, expire_at_ms: None })
+            }
+            HashForm::Large(fields) => {
+                let field = fields.get(name)?;
+                self.is_live(field.expire_at_ms).then(|| field.into())
+            }
         }
     }
 
-    fn is_live(&self, field: &Field<'_>) -> bool {
-        field.expire_at_ms.is_none_or(|at_ms| at_ms > self.now_ms)
-    }
-
-    pub fn get(&self, name: &[u8]) -> Option<Field<'a>> {
-        self.fields.get(name).filter(|field| self.is_live(field))
+    fn is_live(&self, expire_at_ms: Option<u64>) -> bool {
+        expire_at_ms.is_none_or(|at_ms| at_ms > self.now_ms)
     }
 
     /// How many fields there are, without those that are past their expiry.
     pub fn len(&self) -> usize {
-        self.fields.len() - self.fields.due(self.now_ms).count()
+        match self.form {
+            HashForm::Small(packed) => packed.len() / STEP,
+            HashForm::Large(fields) => fields.len() - fields.due_count(self.now_ms),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
+    pub fn iter(&self) -> impl Iterator<Item = HashField<'a>> + use<'a> {
         let hash = *self;
-        self.fields.iter().filter(move |field| hash.is_live(field))
+        let (mut small, large) = match self.form {
+            HashForm::Small(packed) => (Some(packed.iter()), None),
+            HashForm::Large(fields) => (None, Some(fields.iter())),
+        };
+        let small = iter::from_fn(move || next_pair(small.as_mut()?));
+        let large = large.into_iter().flatten().map(HashField::from);
+        small.chain(large).filter(move |field| hash.is_live(field.expire_at_ms))
     }
+}
+
+fn next_pair<'a>(elements: &mut PackedIter<'a, Forwards>) -> Option<HashField<'a>> {
+    let (name, value) = (elements.next()?, elements.next()?);
+    Some(HashField { name, value, expire_at_ms: None })
 }
 
 /// How long a field that is set lives.
@@ -80,34 +141,21 @@ impl<'a> Change<'a> for HashChange<'a> {
     const KIND: Kind = Kind::Hash;
 
     fn start(key: &[u8], access: u32) -> Entry {
-        Entry::boxed(key, Box::new(Collection::Hash(Fields::default())), None, access)
+        Entry::small(Small::Hash, key, SmallHash::EMPTY, None, access)
     }
 
-    fn apply(self, entry: &mut Entry, _thresholds: &Thresholds) {
-        let Some(Collection::Hash(hash)) = entry.collection_mut() else {
+    fn apply(self, entry: &mut Entry, means: Means<'_>) {
+        if let Value::Small(_, bytes) = entry.value() {
+            if self.fits_small(means.thresholds) {
+                return self.apply_small(entry, means);
+            }
+            let large = to_large(Packed::new(bytes), means);
+            entry.set_boxed(large);
+        }
+        let Some(Collection::Hash(fields)) = entry.collection_mut() else {
             panic!("a hash is changed")
         };
-        match self {
-            Self::Set { pairs, life } => {
-                for (name, value) in pairs.pairs() {
-                    let expire_at_ms = match life {
-                        FieldLife::Forever => None,
-                        FieldLife::Kept => hash.get(name).and_then(|field| field.expire_at_ms),
-                        FieldLife::Until(at_ms) => Some(at_ms),
-                    };
-                    hash.set(name, value, expire_at_ms);
-                }
-            }
-            Self::Remove { fields, .. } => {
-                fields.iter().for_each(|name| _ = hash.remove(name));
-            }
-            Self::ExpireAt { fields, at_ms } => {
-                fields.iter().for_each(|name| _ = hash.set_expire_at_ms(name, Some(at_ms)));
-            }
-            Self::Persist { fields } => {
-                fields.iter().for_each(|name| _ = hash.set_expire_at_ms(name, None));
-            }
-        }
+        self.apply_large(fields);
     }
 
     fn encode(self, out: &mut Vec<u8>) {
@@ -154,6 +202,98 @@ impl<'a> Change<'a> for HashChange<'a> {
     }
 }
 
+impl HashChange<'_> {
+    /// Whether the change leaves a small hash small, but for how many fields it has then.
+    fn fits_small(self, thresholds: &Thresholds) -> bool {
+        match self {
+            Self::Set { life: FieldLife::Until(_), .. } | Self::ExpireAt { .. } => false,
+            Self::Set { pairs, .. } => {
+                let most = thresholds.hash_max_listpack_value;
+                (pairs.len() / STEP) as u64 <= thresholds.hash_max_listpack_entries
+                    && pairs.iter().all(|text| text.len() as u64 <= most)
+            }
+            Self::Remove { .. } | Self::Persist { .. } => true,
+        }
+    }
+
+    fn apply_small(self, entry: &mut Entry, means: Means<'_>) {
+        let Value::Small(_, bytes) = entry.value() else { panic!("a small hash is changed") };
+        let packed = SmallHash::new(bytes);
+        match self {
+            Self::Set { pairs, .. } => {
+                let more = pairs.iter().map(|text| text.len() + 2).sum();
+                let mut hash = PackedVec::copy_of(packed, more);
+                for (name, value) in pairs.pairs() {
+                    set_small(&mut hash, Content::of(name), Content::of(value));
+                }
+                let len = hash.view().len() / STEP;
+                if len as u64 > means.thresholds.hash_max_listpack_entries {
+                    entry.set_boxed(to_large(hash.view(), means));
+                } else {
+                    entry.set_small(Small::Hash, hash.as_bytes());
+                }
+            }
+            Self::Remove { fields, .. } => {
+                let mut hash = PackedVec::copy_of(packed, 0);
+                for name in fields.iter() {
+                    let found = hash.view().find(Content::of(name), STEP);
+                    if let Some((_, span)) = found {
+                        let pair = hash.view().run().span_at(span.from, STEP);
+                        hash.splice(pair, &[]);
+                    }
+                }
+                entry.set_small(Small::Hash, hash.as_bytes());
+            }
+            Self::Persist { .. } => {}
+            Self::ExpireAt { .. } => panic!("a small hash has no expiries"),
+        }
+    }
+
+    fn apply_large(self, hash: &mut Fields) {
+        match self {
+            Self::Set { pairs, life } => {
+                for (name, value) in pairs.pairs() {
+                    let expire_at_ms = match life {
+                        FieldLife::Forever => None,
+                        FieldLife::Kept => hash.get(name).and_then(|field| field.expire_at_ms),
+                        FieldLife::Until(at_ms) => Some(at_ms),
+                    };
+                    hash.set(name, value, expire_at_ms);
+                }
+            }
+            Self::Remove { fields, .. } => {
+                fields.iter().for_each(|name| _ = hash.remove(name));
+            }
+            Self::ExpireAt { fields, at_ms } => {
+                fields.iter().for_each(|name| _ = hash.set_expire_at_ms(name, Some(at_ms)));
+            }
+            Self::Persist { fields } => {
+                fields.iter().for_each(|name| _ = hash.set_expire_at_ms(name, None));
+            }
+        }
+    }
+}
+
+fn set_small(hash: &mut PackedVec<Forwards>, name: Content<'_>, value: Content<'_>) {
+    let Some((_, span)) = hash.view().find(name, STEP) else {
+        hash.push(name);
+        return hash.push(value);
+    };
+    let value_at = hash.view().run().span_at(span.to, 1);
+    hash.splice(value_at, &[value]);
+}
+
+fn to_large(packed: SmallHash<'_>, means: Means<'_>) -> Box<Collection> {
+    let mut large = Fields::new(means.hasher);
+    let mut elements = packed.iter();
+    while let Some(HashField { name, value, .. }) = next_pair(&mut elements) {
+        let mut digits = [Digits::default(), Digits::default()];
+        let [of_name, of_value] = &mut digits;
+        large.set(name.as_text(of_name), value.as_text(of_value), None);
+    }
+    Box::new(Collection::Hash(large))
+}
+
 fn put_life(out: &mut Vec<u8>, life: FieldLife) {
     match life {
         FieldLife::Forever => out.push(0),
@@ -175,25 +315,26 @@ fn read_life(reader: &mut Reader<'_>) -> Result<FieldLife, Malformed> {
 }
 
 /// All fields, whether past their expiry or not: a copy holds what the original holds.
-fn all_fields(entry: &Entry) -> impl Iterator<Item = Field<'_>> {
+fn all_fields(entry: &Entry) -> impl Iterator<Item = HashField<'_>> {
     HashRef::of(entry, 0).expect("a hash is looked at").iter()
 }
 
 pub(super) fn write_changes(entry: &Entry, out: &mut Vec<u8>) {
+    let (mut name, mut value) = (Digits::default(), Digits::default());
     out.push(0);
     put_life(out, FieldLife::Forever);
     put_string_run(out, |out| {
         let mut count = 0;
         for field in all_fields(entry).filter(|field| field.expire_at_ms.is_none()) {
-            put_bytes(out, field.name);
-            put_bytes(out, field.value);
-            count += 2;
+            put_bytes(out, field.name.as_text(&mut name));
+            put_bytes(out, field.value.as_text(&mut value));
+            count += STEP;
         }
         count
     });
     for field in all_fields(entry) {
         if let Some(at_ms) = field.expire_at_ms {
-            let pair = [field.name, field.value];
+            let pair = [field.name.as_text(&mut name), field.value.as_text(&mut value)];
             HashChange::Set { pairs: Strings::from(&pair), life: FieldLife::Until(at_ms) }
                 .encode(out);
         }
@@ -202,10 +343,11 @@ pub(super) fn write_changes(entry: &Entry, out: &mut Vec<u8>) {
 
 pub(super) fn digest_elements(entry: &Entry, now_ms: u64, digest: &mut Digest) {
     let hash = HashRef::of(entry, now_ms).expect("a hash is looked at");
+    let mut digits = Digits::default();
     for field in hash.iter() {
         let mut element = Digest::default();
-        element.mix(field.name);
-        element.mix(field.value);
+        element.mix(field.name.as_text(&mut digits));
+        element.mix(field.value.as_text(&mut digits));
         if field.expire_at_ms.is_some() {
             element.xor(b"!!hexpire!!");
         }
@@ -213,6 +355,6 @@ pub(super) fn digest_elements(entry: &Entry, now_ms: u64, digest: &mut Digest) {
     }
 }
 
-pub(super) fn is_empty_packed(bytes: &[u8]) -> bool {
-    bytes.is_empty()
+pub(super) fn is_empty_small(bytes: &[u8]) -> bool {
+    SmallHash::new(bytes).is_empty()
 }

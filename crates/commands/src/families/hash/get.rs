@@ -1,6 +1,6 @@
 //! Reading a hash.
 
-use super::{ROW, hash};
+use super::{ROW, answer, hash};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
@@ -34,7 +34,7 @@ fn hget(call: &mut Call<'_>) -> Outcome {
     let now_ms = call.keyspace.now_ms();
     let entry = call.keyspace.read(call.database, &call.key);
     match hash(entry.as_deref(), now_ms)?.and_then(|hash| hash.get(call.args[2])) {
-        Some(field) => call.reply.bulk(field.value),
+        Some(field) => answer(&mut call.reply, field.value),
         None => call.reply.null(),
     }
     Ok(())
