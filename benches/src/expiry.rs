@@ -4,7 +4,8 @@
 //! One connection asks for a key that stays, every 200 µs, and what it waits longest is the stall
 //! as a client feels it; the same probe over the quiet second before shows what the machine itself
 //! contributes. A second connection watches DBSIZE. Where the server offers `loop_turn_max_us` in
-//! INFO stats, the stall as the loop itself saw it is shown too.
+//! INFO stats, the stall as the loop itself saw it is shown too. Server and probe run as real-time
+//! processes where that is allowed, so that what else the machine does isn't taken for a stall.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,7 +83,7 @@ pub(crate) fn measure(lab: &Lab, program: &Program) -> io::Result<Outcome> {
     eprintln!("expiry: {}", program.name);
     let mut time_to_fill = FILL;
     loop {
-        let server = lab.start(program, Mode::Plain)?;
+        let server = lab.start(program, Mode::Undisturbed)?;
         let second = SystemTime::now() + time_to_fill + QUIET;
         let second = second.duration_since(UNIX_EPOCH).map_err(io::Error::other)?.as_secs() + 1;
         fill(&server, second)?;
@@ -106,17 +107,17 @@ fn fill(server: &Server, second: u64) -> io::Result<()> {
 
 fn observe(lab: &Lab, server: &Server, moment: SystemTime) -> io::Result<Outcome> {
     let mut watcher = server.client()?;
-    let quiet = lab.at_generator(Mode::Plain, || probe(server, || until(moment) <= LEAD))?;
+    let quiet = lab.at_generator(Mode::Undisturbed, || probe(server, || until(moment) <= LEAD))?;
     watcher.ask(&["CONFIG", "RESETSTAT"])?;
     let is_gone = AtomicBool::new(false);
     let (stalls, gone) = thread::scope(|scope| {
         let watching = scope.spawn(|| {
-            let gone = lab.at_generator(Mode::Plain, || await_gone(&mut watcher, moment));
+            let gone = lab.at_generator(Mode::Undisturbed, || await_gone(&mut watcher, moment));
             is_gone.store(true, Ordering::Relaxed);
             gone
         });
         let is_over = || is_gone.load(Ordering::Relaxed);
-        let stalls = lab.at_generator(Mode::Plain, || probe(server, is_over));
+        let stalls = lab.at_generator(Mode::Undisturbed, || probe(server, is_over));
         (stalls, watching.join().expect("because the release profile aborts on panic"))
     });
     let (stalls, gone) = (stalls?, gone?);

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::thread;
 
-use crate::kernel;
+use crate::kernel::{self, Policy};
 use crate::server::{Placement, Ports, Program, Server};
 
 /// How server and load generator share the machine.
@@ -16,6 +16,10 @@ pub(crate) enum Mode {
     Saturated,
     /// The server on its own core, the generator on another, which is then the bottleneck.
     Plain,
+    /// As plain, and before all other processes where that is allowed: for what is to be known of
+    /// single moments.
+    #[value(skip)]
+    Undisturbed,
 }
 
 impl Mode {
@@ -23,6 +27,15 @@ impl Mode {
         match self {
             Mode::Saturated => "saturated",
             Mode::Plain => "plain",
+            Mode::Undisturbed => "undisturbed",
+        }
+    }
+
+    fn policy(self) -> Policy {
+        match self {
+            Mode::Saturated => Policy::Batch,
+            Mode::Plain => Policy::Usual,
+            Mode::Undisturbed => Policy::undisturbed(),
         }
     }
 }
@@ -57,9 +70,11 @@ impl Lab {
     pub(crate) fn start(&self, program: &Program, mode: Mode) -> io::Result<Server> {
         let cores = match mode {
             Mode::Saturated => vec![self.generator_core()],
-            Mode::Plain => self.cores[..program.shards.min(self.cores.len())].to_vec(),
+            Mode::Plain | Mode::Undisturbed => {
+                self.cores[..program.shards.min(self.cores.len())].to_vec()
+            }
         };
-        program.start(&self.ports, &Placement { cores, is_batch: mode == Mode::Saturated })
+        program.start(&self.ports, &Placement { cores, policy: mode.policy() })
     }
 
     /// Does something where the generator runs; programs started from there inherit its core and
@@ -69,10 +84,10 @@ impl Lab {
         mode: Mode,
         work: impl FnOnce() -> io::Result<T> + Send,
     ) -> io::Result<T> {
-        let (core, is_batch) = (self.generator_core(), mode == Mode::Saturated);
+        let (core, policy) = (self.generator_core(), mode.policy());
         thread::scope(|scope| {
             let worker = scope.spawn(|| {
-                kernel::run_here(core, is_batch)?;
+                kernel::run_here(core, policy)?;
                 work()
             });
             worker.join().expect("because the release profile aborts on panic")

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Reply};
+use crate::kernel::Policy;
 
 /// A server that has not answered after so long won't.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -43,7 +44,7 @@ const KINDS: &[(Kind, &str)] =
 pub(crate) struct Placement {
     pub(crate) cores: Vec<usize>,
     /// As a batch process it finishes its turn before others wake up beside it.
-    pub(crate) is_batch: bool,
+    pub(crate) policy: Policy,
 }
 
 impl Program {
@@ -90,8 +91,8 @@ impl Program {
         // when we are killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "taskset", "-c", &cores.join(",")]);
-        if placement.is_batch {
-            command.args(["chrt", "--batch", "0"]);
+        if let Some(words) = placement.policy.words() {
+            command.arg("chrt").args(words);
         }
         let log = tempfile()?;
         command.arg(&self.path).args(self.args(port)).current_dir(std::env::temp_dir());
