@@ -4,20 +4,24 @@
 //! socket itself: it asks for hops, plain functions that run on a shard from start to end, and leaves
 //! the encoded reply. Core drives it whenever an answer has come.
 //!
-//! Not here yet: isolation from other coordinators; each hop alone is atomic.
+//! What it does between [`Hops::hold`] and [`Hops::release`] others see as happening at one moment; any
+//! other hop is atomic alone.
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use basalt_keyspace::ShardId;
 
-use crate::message::{HopFn, HopResult};
+use crate::message::{HopFn, HopResult, LookFn};
+use crate::routes::Routes;
 use crate::session::SessionId;
 use crate::shard::Shard;
+use crate::transaction::{Mode, Number, Scope};
 
 /// A coordinator's encoded reply.
 pub(crate) type Answer = Vec<u8>;
@@ -25,14 +29,34 @@ pub(crate) type Answer = Vec<u8>;
 /// A coordinator under way.
 pub(crate) struct Coordination {
     pub session: SessionId,
+    /// The transaction that it holds or waits for.
+    pub transaction: Option<Number>,
     future: Pin<Box<dyn Future<Output = Answer>>>,
     desk: Rc<RefCell<Desk>>,
+}
+
+/// What a coordinator asks for; an index says where it looks for the result.
+pub(crate) enum Wish {
+    Hop {
+        index: usize,
+        shard: ShardId,
+        /// What must be free for it.
+        scope: Option<Scope>,
+        run: HopFn,
+    },
+    Hold {
+        index: usize,
+        visits: Vec<(ShardId, Scope, LookFn)>,
+    },
+    Release {
+        writes: Vec<(ShardId, Option<usize>, HopFn)>,
+    },
 }
 
 /// Where a coordinator leaves its wishes and finds what came of them.
 #[derive(Default)]
 struct Desk {
-    wanted: Vec<(usize, ShardId, HopFn)>,
+    wishes: Vec<Wish>,
     results: Vec<Option<HopResult>>,
 }
 
@@ -41,16 +65,21 @@ struct Desk {
 pub(crate) struct Hops(Rc<RefCell<Desk>>);
 
 impl Hops {
-    fn ask<T: Any + Send>(
-        &self,
-        shard: ShardId,
-        hop: impl FnOnce(&mut Shard) -> T + Send + 'static,
-    ) -> Awaited<T> {
+    fn ask<T: Any + Send>(&self, wish: impl FnOnce(usize) -> Wish) -> Awaited<T> {
         let mut desk = self.0.borrow_mut();
         let index = desk.results.len();
         desk.results.push(None);
-        desk.wanted.push((index, shard, Box::new(|shard| Box::new(hop(shard)))));
-        Awaited { desk: Rc::clone(&self.0), index, result: std::marker::PhantomData }
+        desk.wishes.push(wish(index));
+        Awaited { desk: Rc::clone(&self.0), index, result: PhantomData }
+    }
+
+    fn ask_hop<T: Any + Send>(
+        &self,
+        shard: ShardId,
+        scope: Option<Scope>,
+        hop: impl FnOnce(&mut Shard) -> T + Send + 'static,
+    ) -> Awaited<T> {
+        self.ask(|index| Wish::Hop { index, shard, scope, run: boxed(hop) })
     }
 
     /// Runs `hop` on a shard.
@@ -59,7 +88,17 @@ impl Hops {
         shard: ShardId,
         hop: impl FnOnce(&mut Shard) -> T + Send + 'static,
     ) -> T {
-        self.ask(shard, hop).await
+        self.ask_hop(shard, None, hop).await
+    }
+
+    /// Runs `hop` on a shard when no transaction there is in its way: a transaction by itself.
+    pub(crate) async fn alone<T: Any + Send>(
+        &self,
+        shard: ShardId,
+        scope: Scope,
+        hop: impl FnOnce(&mut Shard) -> T + Send + 'static,
+    ) -> T {
+        self.ask_hop(shard, Some(scope), hop).await
     }
 
     /// Runs a hop on each of several shards at once; the results come in the order of the hops.
@@ -68,30 +107,119 @@ impl Hops {
         T: Any + Send,
         F: FnOnce(&mut Shard) -> T + Send + 'static,
     {
-        let asked: Vec<_> = hops.into_iter().map(|(shard, hop)| self.ask(shard, hop)).collect();
-        let mut results = Vec::with_capacity(asked.len());
-        for awaited in asked {
-            results.push(awaited.await);
-        }
-        results
+        let asked: Vec<_> =
+            hops.into_iter().map(|(shard, hop)| self.ask_hop(shard, None, hop)).collect();
+        all(asked).await
     }
+
+    /// Holds intents on several shards, each named once, and looks at each: what was found is true of one
+    /// moment, and stays so until [`Hops::release`] or the end. A look changes nothing, since it may have
+    /// to be repeated.
+    pub(crate) async fn hold<T, L>(
+        &self,
+        visits: impl IntoIterator<Item = (ShardId, Scope, L)>,
+    ) -> Vec<T>
+    where
+        T: Any + Send,
+        L: FnMut(&mut Shard) -> T + Send + 'static,
+    {
+        let visits = visits
+            .into_iter()
+            .map(|(shard, scope, mut look)| {
+                let look: LookFn = Box::new(move |shard| Box::new(look(shard)));
+                (shard, scope, look)
+            })
+            .collect();
+        let found: Vec<HopResult> = self.ask(|index| Wish::Hold { index, visits }).await;
+        found.into_iter().map(downcast).collect()
+    }
+
+    /// Holds everything, on all shards.
+    pub(crate) async fn hold_everything<T, L>(&self, routes: &Routes, mode: Mode, look: L) -> Vec<T>
+    where
+        T: Any + Send,
+        L: FnMut(&mut Shard) -> T + Clone + Send + 'static,
+    {
+        let visit = |shard| (shard, Scope::Everything(mode), look.clone());
+        self.hold(routes.shards().map(visit)).await
+    }
+
+    /// Lets go of all intents, with a last hop on some of the shards. Nobody sees a shard without it, so
+    /// nobody needs to wait for it.
+    pub(crate) fn release<F>(&self, writes: impl IntoIterator<Item = (ShardId, F)>)
+    where
+        F: FnOnce(&mut Shard) + Send + 'static,
+    {
+        let writes = writes.into_iter().map(|(shard, write)| (shard, None, boxed(write))).collect();
+        self.0.borrow_mut().wishes.push(Wish::Release { writes });
+    }
+
+    /// Lets go of all intents.
+    pub(crate) fn release_all(&self) {
+        self.0.borrow_mut().wishes.push(Wish::Release { writes: Vec::new() });
+    }
+
+    /// As [`Hops::release`], and what the last hops give, in their order.
+    pub(crate) async fn release_with<T, F>(
+        &self,
+        writes: impl IntoIterator<Item = (ShardId, F)>,
+    ) -> Vec<T>
+    where
+        T: Any + Send,
+        F: FnOnce(&mut Shard) -> T + Send + 'static,
+    {
+        let asked = self.ask_last(writes);
+        all(asked).await
+    }
+
+    fn ask_last<T, F>(&self, writes: impl IntoIterator<Item = (ShardId, F)>) -> Vec<Awaited<T>>
+    where
+        T: Any + Send,
+        F: FnOnce(&mut Shard) -> T + Send + 'static,
+    {
+        let (mut asked, mut last) = (Vec::new(), Vec::new());
+        let mut desk = self.0.borrow_mut();
+        for (shard, write) in writes {
+            let index = desk.results.len();
+            desk.results.push(None);
+            last.push((shard, Some(index), boxed(write)));
+            asked.push(Awaited { desk: Rc::clone(&self.0), index, result: PhantomData });
+        }
+        desk.wishes.push(Wish::Release { writes: last });
+        asked
+    }
+}
+
+fn boxed<T: Any + Send>(hop: impl FnOnce(&mut Shard) -> T + Send + 'static) -> HopFn {
+    Box::new(|shard| Box::new(hop(shard)))
+}
+
+fn downcast<T: Any>(result: HopResult) -> T {
+    *result.downcast::<T>().expect("a hop gives what it was asked for")
+}
+
+async fn all<T: Any>(asked: Vec<Awaited<T>>) -> Vec<T> {
+    let mut results = Vec::with_capacity(asked.len());
+    for awaited in asked {
+        results.push(awaited.await);
+    }
+    results
 }
 
 struct Awaited<T> {
     desk: Rc<RefCell<Desk>>,
     index: usize,
-    result: std::marker::PhantomData<fn() -> T>,
+    result: PhantomData<fn() -> T>,
 }
 
 impl<T: Any> Future for Awaited<T> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<T> {
-        let Some(result) = self.desk.borrow_mut().results[self.index].take() else {
-            return Poll::Pending;
-        };
-        let result = result.downcast::<T>().expect("a hop gives what it was asked for");
-        Poll::Ready(*result)
+        match self.desk.borrow_mut().results[self.index].take() {
+            Some(result) => Poll::Ready(downcast(result)),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -101,7 +229,8 @@ impl Coordination {
         F: Future<Output = Answer> + 'static,
     {
         let desk = Rc::new(RefCell::new(Desk::default()));
-        Self { session, future: Box::pin(start(Hops(Rc::clone(&desk)))), desk }
+        let future = Box::pin(start(Hops(Rc::clone(&desk))));
+        Self { session, transaction: None, future, desk }
     }
 
     /// Goes on as far as it can without waiting.
@@ -109,9 +238,9 @@ impl Coordination {
         self.future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// The hops it asked for since the last call: which, where, what.
-    pub(crate) fn take_wanted(&mut self) -> Vec<(usize, ShardId, HopFn)> {
-        std::mem::take(&mut self.desk.borrow_mut().wanted)
+    /// What it asked for since the last call.
+    pub(crate) fn take_wishes(&mut self) -> Vec<Wish> {
+        std::mem::take(&mut self.desk.borrow_mut().wishes)
     }
 
     pub(crate) fn put_result(&mut self, index: usize, result: HopResult) {

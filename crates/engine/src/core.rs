@@ -11,25 +11,28 @@
 //! the next goes on; whatever is more than one key on one shard waits until the holes are filled.
 
 mod exchange;
+mod held;
 mod input;
 mod maintenance;
 mod request;
+mod transactions;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
 use basalt_keyspace::{KeyHasher, Keyspace, ShardId, SlotId};
 
-use crate::coordinate::Coordination;
 use crate::limits;
 use crate::message::{Envelope, Message};
 use crate::outbox::Outbox;
 use crate::routes::Routes;
 use crate::session::{Peer, SessionId};
 use crate::shard::Shard;
+use crate::transaction::Numbers;
 use crate::world::{Now, World};
+use held::HeldRequests;
 use input::Staged;
+use transactions::UnderWay;
 
 /// What a core needs to begin.
 pub struct CoreSetup {
@@ -66,8 +69,9 @@ pub struct Output {
 pub struct Core {
     pub(crate) shard: Shard,
     outboxes: Vec<Outbox>,
-    coordinations: BTreeMap<u64, Coordination>,
-    coordinations_begun: u64,
+    under_way: UnderWay,
+    held: HeldRequests,
+    numbers: Numbers,
     /// Empty envelopes to be used again.
     #[expect(clippy::vec_box, reason = "they travel in their boxes")]
     spare_envelopes: Vec<Box<Envelope>>,
@@ -95,8 +99,9 @@ impl Core {
         Self {
             shard: Shard::new(shard, keyspace, config, routes, now),
             outboxes: (0..shard_count).map(|_| Outbox::default()).collect(),
-            coordinations: BTreeMap::new(),
-            coordinations_begun: 0,
+            under_way: UnderWay::default(),
+            held: HeldRequests::default(),
+            numbers: Numbers::default(),
             spare_envelopes: Vec::new(),
             staged: Vec::new(),
             keys: Vec::new(),
@@ -121,6 +126,12 @@ impl Core {
         &mut self.shard.keyspace
     }
 
+    /// Whether no coordination is under way and no intent is held, for tests.
+    #[doc(hidden)]
+    pub fn is_at_rest(&self) -> bool {
+        self.under_way.is_empty() && self.held.is_empty() && self.shard.intents.is_empty()
+    }
+
     /// A connection was pinned to this core. `Err` holds the bytes to send before closing it
     /// (protected mode).
     pub fn connect(&mut self, peer: Peer) -> Result<SessionId, Vec<u8>> {
@@ -140,7 +151,10 @@ impl Core {
 
     /// The socket is closed or broken; the session is gone after this.
     pub fn disconnect(&mut self, session: SessionId) {
-        self.shard.sessions.close(session);
+        let closed = self.shard.sessions.close(session);
+        if let Some(coordination) = closed.and_then(|session| session.coordination) {
+            self.cancel(coordination);
+        }
     }
 
     /// The next session whose output, reading or closing changed since it was last asked.

@@ -13,6 +13,7 @@ mod gates;
 pub mod limits;
 mod message;
 mod outbox;
+mod perform;
 mod rates;
 mod resolve;
 mod routes;

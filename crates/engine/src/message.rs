@@ -1,43 +1,85 @@
 //! Messages between cores: gathered requests, and their answers in the same box on the way back.
 
 use std::any::Any;
-use std::mem;
 
-use basalt_commands::ShardFn;
+use basalt_commands::{Command, ShardFn};
 use basalt_keyspace::{DatabaseId, SlotId};
 use basalt_resp::Protocol;
 
 use crate::SessionId;
 use crate::shard::Shard;
+use crate::transaction::{Number, Scope};
 
 /// What one core tells another. Opaque to those who carry it.
 pub struct Message(pub(crate) Box<Envelope>);
 
-/// A message's content: asked by one shard, answered in place by another.
+/// A message's content: requests asked by one shard and answered in place by another, and letters either
+/// way.
 #[derive(Default)]
 pub(crate) struct Envelope {
     pub answered: bool,
     pub batch: Batch,
-    pub hops: Vec<Hop>,
+    pub letters: Vec<Letter>,
 }
 
 /// What a coordinator wants done on another shard. Plain, so that it runs from start to end.
 pub(crate) type HopFn = Box<dyn FnOnce(&mut Shard) -> HopResult + Send>;
+/// What a transaction wants to see of a shard, once or, where it gave its grant back, once more.
+pub(crate) type LookFn = Box<dyn FnMut(&mut Shard) -> HopResult + Send>;
 pub(crate) type HopResult = Box<dyn Any + Send>;
 
-/// One visit of a coordinator to a shard.
-pub(crate) struct Hop {
-    /// The coordination at home, and which of its hops this is.
+/// Who is told what a hop gave: a coordination, and which of its wishes it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
     pub coordination: u64,
     pub index: usize,
-    pub state: HopState,
 }
 
-pub(crate) enum HopState {
-    Asked(HopFn),
-    Done(HopResult),
-    /// While it is being worked.
-    Between,
+/// What one core tells another about coordinations. Letters of a shard to another arrive in order.
+pub(crate) enum Letter {
+    /// A hop; one with a scope waits until nothing that is granted is in its way.
+    Hop {
+        ticket: Ticket,
+        scope: Option<Scope>,
+        run: HopFn,
+    },
+    Done {
+        ticket: Ticket,
+        result: HopResult,
+    },
+
+    /// A transaction visits, and wants to know what it looks at as soon as it is granted.
+    Schedule {
+        number: Number,
+        scope: Scope,
+        look: LookFn,
+    },
+    Granted {
+        number: Number,
+        found: HopResult,
+    },
+    /// One with a lower number waits for a grant …
+    Inquire(Number),
+    /// … and gets it.
+    GiveBack(Number),
+    /// A visit ends, with the last that it does.
+    Release {
+        number: Number,
+        last: Option<LastHop>,
+    },
+
+    /// The reply to a request of a batch that had to wait.
+    Reply {
+        session: SessionId,
+        hole: u32,
+        reply: Vec<u8>,
+    },
+}
+
+/// What is done on a shard before its intents go, and who wants to know what came of it.
+pub(crate) struct LastHop {
+    pub run: HopFn,
+    pub ticket: Option<Ticket>,
 }
 
 /// Single-key requests for one shard, their arguments copied once, and their encoded replies.
@@ -58,6 +100,7 @@ pub(crate) struct Request {
     pub session: SessionId,
     /// The place that its session keeps for the reply.
     pub hole: u32,
+    pub command: &'static Command,
     pub run: ShardFn,
     pub arg_count: u32,
     pub hash: u64,
@@ -66,6 +109,8 @@ pub(crate) struct Request {
     pub protocol: Protocol,
     /// The position of the key among the arguments.
     pub key_at: u16,
+    /// It has to wait; its reply comes in a letter.
+    pub is_held: bool,
 }
 
 impl Batch {
@@ -84,7 +129,7 @@ impl Batch {
 
 impl Envelope {
     pub(crate) fn is_empty(&self) -> bool {
-        self.batch.is_empty() && self.hops.is_empty()
+        self.batch.is_empty() && self.letters.is_empty()
     }
 
     /// Empties it for its next use; large buffers are given back.
@@ -92,7 +137,7 @@ impl Envelope {
         const KEPT_BYTES: usize = 1 << 20;
         let Batch { requests, arg_bytes, arg_ends, reply_bytes, reply_ends } = &mut self.batch;
         self.answered = false;
-        self.hops.clear();
+        self.letters.clear();
         requests.clear();
         arg_ends.clear();
         reply_ends.clear();
@@ -101,15 +146,6 @@ impl Envelope {
             if bytes.capacity() > KEPT_BYTES {
                 *bytes = Vec::new();
             }
-        }
-    }
-}
-
-impl Hop {
-    /// Runs what was asked, on the shard it was asked of.
-    pub(crate) fn run(&mut self, shard: &mut Shard) {
-        if let HopState::Asked(run) = mem::replace(&mut self.state, HopState::Between) {
-            self.state = HopState::Done(run(shard));
         }
     }
 }

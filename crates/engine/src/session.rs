@@ -70,8 +70,8 @@ pub(crate) struct Session {
     pub hole_limit: usize,
     /// Bytes taken by the server and not sent yet.
     pub unsent: usize,
-    /// A coordination is under way: nothing else of this session is worked.
-    pub is_coordinating: bool,
+    /// The coordination that is under way: nothing else of this session is worked.
+    pub coordination: Option<u64>,
     /// Its next request waits for the end of a CLIENT PAUSE.
     pub is_held: bool,
     /// Where the last request went, for `pipeline-order strict`.
@@ -242,12 +242,14 @@ impl Session {
     /// Whether its next request may be worked.
     #[inline]
     pub(crate) fn may_run(&self) -> bool {
-        !self.is_coordinating && !self.is_closing && !self.is_held
+        self.coordination.is_none() && !self.is_closing && !self.is_held
     }
 
     /// Whether it could end: nothing is under way and nothing waits that could still be worked.
     pub(crate) fn is_answered(&self) -> bool {
-        self.queue.is_empty() && !self.is_coordinating && (self.is_closing || !self.has_work())
+        self.queue.is_empty()
+            && self.coordination.is_none()
+            && (self.is_closing || !self.has_work())
     }
 
     /// Whether its backlog may hold a whole request.
@@ -313,7 +315,7 @@ impl Sessions {
             queue: ReplyQueue::default(),
             hole_limit: limits::HOLES_MIN,
             unsent: 0,
-            is_coordinating: false,
+            coordination: None,
             is_held: false,
             last_shard: ShardId(0),
             waits_for_room: false,

@@ -14,6 +14,7 @@ use crate::rates::Rates;
 use crate::routes::Routes;
 use crate::session::{Peer, Session, Sessions};
 use crate::stats::ShardStats;
+use crate::transaction::Intents;
 use crate::world::Now;
 
 /// The part of all data that one core owns alone, with the sessions pinned beside it.
@@ -33,6 +34,8 @@ pub(crate) struct Shard {
     pub rates: Rates,
     /// The most bytes that data and sessions took at a time, as far as it was seen.
     pub used_bytes_peak: usize,
+    /// Which transactions mean to touch what.
+    pub intents: Intents,
     /// CLIENT PAUSE.
     pause: Option<Pause>,
     /// The number of the last change of settings; the first shard counts them.
@@ -77,6 +80,7 @@ impl Shard {
             limits_before_auth: ParseLimits { unauthenticated: true, ..ParseLimits::default() },
             rates: Rates::default(),
             used_bytes_peak: 0,
+            intents: Intents::default(),
             pause: None,
             config_version: 0,
             config_is_new: false,

@@ -1,39 +1,31 @@
 //! Split: a command whose keys are on several shards and need nothing of each other (MGET, MSET, DEL …).
 //!
-//! Every shard gets the command with its own keys; what they reply becomes one reply.
+//! Every shard gets the command with its own keys; what they reply becomes one reply. Reads are what the
+//! transaction looks at, writes are the last that it does.
 
-use basalt_commands::{Call, Command, Merge, ShardFn};
-use basalt_keyspace::{DatabaseId, ShardId, SlotId};
+use basalt_commands::{Command, Merge, ShardFn};
+use basalt_keyspace::{ShardId, SlotId};
 use basalt_resp::{Protocol, Reply, decode};
 
 use crate::coordinate::{Answer, Hops};
-use crate::session::SessionId;
+use crate::perform::{Manner, OwnedTask, mode_of, scope_of};
 use crate::shard::Shard;
+use crate::transaction::{Mode, Scope};
 
 /// A command taken apart by shards.
 pub(crate) struct Split {
-    run: ShardFn,
-    /// `None` where there is one part, whose reply is the reply.
-    merge: Option<Merge>,
+    merge: Merge,
+    mode: Mode,
     parts: Vec<Part>,
     key_count: usize,
-    manner: Manner,
-}
-
-/// How a session's commands run, on whichever shard.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
-    pub database: DatabaseId,
-    pub protocol: Protocol,
-    /// Whether reads count as uses.
-    pub touches: bool,
+    protocol: Protocol,
 }
 
 /// What one shard gets.
 struct Part {
     shard: ShardId,
-    args: Vec<Vec<u8>>,
-    key_at: usize,
+    scope: Scope,
+    task: OwnedTask,
     /// Which of the whole command's keys these are.
     keys: Vec<usize>,
 }
@@ -45,108 +37,84 @@ impl Split {
         merge: Merge,
         args: &[&[u8]],
         shard: &Shard,
-        session: SessionId,
+        manner: Manner,
     ) -> Self {
         let spec = command.keys.first().expect("a command that is split has keys");
         let (first, step) = (spec.first as usize, spec.step as usize);
-        let mut parts: Vec<Part> = Vec::new();
+        let mut owners: Vec<ShardId> = Vec::new();
+        let mut parts: Vec<(Vec<&[u8]>, Vec<usize>)> = Vec::new();
         let groups = args[first..].chunks_exact(step);
         let key_count = groups.len();
         for (index, group) in groups.enumerate() {
             let owner = shard.routes.shard(SlotId::of_key(group[0]));
-            let at = parts.iter().position(|part| part.shard == owner).unwrap_or_else(|| {
-                let args = args[..first].iter().map(|arg| arg.to_vec()).collect();
-                parts.push(Part { shard: owner, args, key_at: first, keys: Vec::new() });
+            let at = owners.iter().position(|other| *other == owner).unwrap_or_else(|| {
+                owners.push(owner);
+                parts.push((args[..first].to_vec(), Vec::new()));
                 parts.len() - 1
             });
-            parts[at].args.extend(group.iter().map(|arg| arg.to_vec()));
-            parts[at].keys.push(index);
+            parts[at].0.extend(group);
+            parts[at].1.push(index);
         }
-        let manner = Manner::of(shard, session, command);
-        Self { run, merge: Some(merge), parts, key_count, manner }
-    }
-
-    /// The whole command on one shard.
-    pub(crate) fn whole(
-        (command, run): (&'static Command, ShardFn),
-        args: &[&[u8]],
-        (key_at, to): (usize, ShardId),
-        shard: &Shard,
-        session: SessionId,
-    ) -> Self {
-        let args = args.iter().map(|arg| arg.to_vec()).collect();
-        let manner = Manner::of(shard, session, command);
-        let parts = vec![Part { shard: to, args, key_at, keys: vec![0] }];
-        Self { run, merge: None, parts, key_count: 1, manner }
+        let part = |(owner, (args, keys)): (ShardId, (Vec<&[u8]>, Vec<usize>))| Part {
+            shard: owner,
+            scope: scope_of(command, &args, &shard.keyspace),
+            task: OwnedTask::new(run, &args, first, manner),
+            keys,
+        };
+        let parts = owners.into_iter().zip(parts).map(part).collect();
+        Self { merge, mode: mode_of(command), parts, key_count, protocol: manner.protocol }
     }
 
     pub(crate) async fn run(self, hops: Hops) -> Answer {
-        let Self { run, merge, parts, key_count, manner } = self;
-        let protocol = manner.protocol;
+        let Self { merge, mode, parts, key_count, protocol } = self;
         let mut keys = Vec::with_capacity(parts.len());
-        let asked: Vec<_> = parts
-            .into_iter()
-            .map(|Part { shard, args, key_at, keys: own }| {
-                keys.push(own);
-                let hop = move |shard: &mut Shard| run_owned(shard, run, &args, key_at, manner);
-                (shard, hop)
-            })
-            .collect();
-        let mut replies = hops.on_each(asked).await;
+        let mut visits = Vec::with_capacity(parts.len());
+        let mut writes = Vec::new();
+        for Part { shard, scope, task, keys: own } in parts {
+            keys.push(own);
+            if mode == Mode::Read {
+                visits.push((shard, scope, Some(task)));
+            } else {
+                visits.push((shard, scope, None));
+                writes.push((shard, task));
+            }
+        }
+        let visits = visits.into_iter().map(|(shard, scope, task)| {
+            let look = move |shard: &mut Shard| {
+                task.as_ref().map_or_else(Vec::new, |task| task.perform(shard))
+            };
+            (shard, scope, look)
+        });
+        let found = hops.hold(visits.collect::<Vec<_>>()).await;
+        let mut replies = match (mode, merge) {
+            (Mode::Read, _) => found,
+            (Mode::Write, Merge::Ok) => {
+                // What they will say is known, and nobody sees them before they did.
+                hops.release(writes.into_iter().map(|(shard, task)| {
+                    (shard, move |shard: &mut Shard| drop(task.perform(shard)))
+                }));
+                vec![b"+OK\r\n".to_vec()]
+            }
+            (Mode::Write, _) => {
+                let writes = writes
+                    .into_iter()
+                    .map(|(shard, task)| (shard, move |shard: &mut Shard| task.perform(shard)));
+                hops.release_with(writes.collect::<Vec<_>>()).await
+            }
+        };
         if let Some(error) = replies.iter().position(|reply| reply.first() == Some(&b'-')) {
             return replies.swap_remove(error);
         }
         match merge {
-            None | Some(Merge::Ok) => replies.swap_remove(0),
-            Some(Merge::Sum) => {
+            Merge::Ok => replies.swap_remove(0),
+            Merge::Sum => {
                 let mut answer = Vec::new();
                 Reply::new(&mut answer, protocol).integer(replies.iter().map(|r| integer(r)).sum());
                 answer
             }
-            Some(Merge::Array) => weave(&replies, &keys, key_count, protocol),
+            Merge::Array => weave(&replies, &keys, key_count, protocol),
         }
     }
-}
-
-impl Manner {
-    /// TOUCH touches, whatever CLIENT NO-TOUCH says.
-    pub(crate) fn of(shard: &Shard, session: SessionId, command: &Command) -> Self {
-        let session = shard.sessions.get(session).expect("the session asked just now");
-        Self {
-            database: session.database,
-            protocol: session.protocol,
-            touches: !session.no_touch || command.name == "touch",
-        }
-    }
-}
-
-/// Runs a handler on arguments that travelled here; its encoded reply.
-pub(crate) fn run_owned(
-    shard: &mut Shard,
-    run: ShardFn,
-    args: &[Vec<u8>],
-    key_at: usize,
-    manner: Manner,
-) -> Vec<u8> {
-    let Manner { database, protocol, touches } = manner;
-    shard.keyspace.set_touching(touches);
-    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    let key = shard.keyspace.key(args[key_at]);
-    let mut reply = Vec::new();
-    let mut call = Call {
-        keyspace: &mut shard.keyspace,
-        database,
-        args: &args,
-        key,
-        config: &shard.config,
-        reply: Reply::new(&mut reply, protocol),
-    };
-    if let Err(error) = run(&mut call) {
-        call.reply.error_bytes(error.as_bytes());
-    }
-    shard.keyspace.set_touching(true);
-    shard.stats.commands_from_others += 1;
-    reply
 }
 
 fn integer(reply: &[u8]) -> i64 {

@@ -1,17 +1,16 @@
-//! Exchange: coordinators driven on, requests of other shards worked, answers put into their places.
+//! Exchange: requests of other shards worked, answers put into their places, letters written and read.
 
-use std::task::Poll;
-
-use basalt_commands::Call;
 use basalt_keyspace::{Key, ShardId};
 use basalt_resp::Reply;
 
 use super::Core;
+use super::held::HeldRequest;
 use super::request::Flow;
-use crate::coordinate::{Answer, Coordination, Hops};
 use crate::limits;
-use crate::message::{Envelope, Hop, HopState, Message};
+use crate::message::{Envelope, Letter, Message};
+use crate::perform::{Task, mode_of, perform, scope_of};
 use crate::session::SessionId;
+use crate::transaction::{Intent, Number};
 use crate::world::World;
 
 impl Core {
@@ -23,50 +22,9 @@ impl Core {
         }
     }
 
-    /// Begins a coordination for a session.
-    pub(crate) fn coordinate<F>(&mut self, id: SessionId, start: impl FnOnce(Hops) -> F)
-    where
-        F: Future<Output = Answer> + 'static,
-    {
-        if let Some(session) = self.shard.sessions.get_mut(id) {
-            session.is_coordinating = true;
-        }
-        self.coordinations_begun += 1;
-        let number = self.coordinations_begun;
-        self.coordinations.insert(number, Coordination::new(id, start));
-        self.drive(number);
-    }
-
-    /// Goes on with a coordination until it ends or waits for another shard.
-    pub(super) fn drive(&mut self, number: u64) {
-        let Some(coordination) = self.coordinations.get_mut(&number) else { return };
-        loop {
-            if let Poll::Ready(answer) = coordination.poll() {
-                let id = coordination.session;
-                self.coordinations.remove(&number);
-                self.end_coordination(id, &answer);
-                return;
-            }
-            let mut went_on = false;
-            for (index, shard, run) in coordination.take_wanted() {
-                if shard == self.shard.id {
-                    coordination.put_result(index, run(&mut self.shard));
-                    went_on = true;
-                } else {
-                    let state = HopState::Asked(run);
-                    let hop = Hop { coordination: number, index, state };
-                    self.outboxes[shard.index()].gathering.hops.push(hop);
-                }
-            }
-            if !went_on {
-                return;
-            }
-        }
-    }
-
-    pub(super) fn end_coordination(&mut self, id: SessionId, answer: &[u8]) {
+    /// Puts an encoded reply out.
+    pub(crate) fn put_answer(&mut self, id: SessionId, answer: &[u8]) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
-        session.is_coordinating = false;
         if let Some(text) = answer.strip_prefix(b"-") {
             self.shard.stats.count_error(text.trim_ascii_end());
         }
@@ -74,14 +32,14 @@ impl Core {
         session.output().extend_from_slice(answer);
         self.settle_reply_mode(id, Some(start));
         self.shard.sessions.mark_dirty(id);
-        self.shard.sessions.mark_ready(id);
     }
 
     pub(super) fn receive(&mut self, world: &mut dyn World, from: ShardId, message: Message) {
         let Message(mut envelope) = message;
+        self.read_letters(from, &mut envelope.letters);
         if envelope.answered {
             self.outboxes[from.index()].returned();
-            self.take_answers(&mut envelope);
+            self.take_answers(&envelope);
             envelope.clear();
             const SPARE_ENVELOPES_MAX: usize = 16;
             if self.spare_envelopes.len() < SPARE_ENVELOPES_MAX {
@@ -89,29 +47,54 @@ impl Core {
             }
             return;
         }
-        self.work_batch(&mut envelope);
-        for hop in &mut envelope.hops {
-            hop.run(&mut self.shard);
-        }
+        self.work_batch(from, &mut envelope);
+        self.settle();
         envelope.answered = true;
+        // What is to be said to the other anyway goes along.
+        envelope.letters.append(&mut self.outboxes[from.index()].gathering.letters);
         world.send(from, Message(envelope));
     }
 
+    /// Does what letters say, in their order.
+    fn read_letters(&mut self, from: ShardId, letters: &mut Vec<Letter>) {
+        if letters.is_empty() {
+            return;
+        }
+        for letter in letters.drain(..) {
+            match letter {
+                Letter::Hop { ticket, scope, run } => self.hop_for(from, ticket, scope, run),
+                Letter::Done { ticket, result } => self.take_result(ticket, result),
+                Letter::Schedule { number, scope, look } => self.visit(number, scope, look),
+                Letter::Granted { number, found } => self.granted(number, from, found),
+                Letter::Inquire(number) => self.inquired(number, from),
+                Letter::GiveBack(number) => self.shard.intents.give_back(number),
+                Letter::Release { number, last } => self.end_visit(number, from, last),
+                Letter::Reply { session, hole, reply } => self.fill_hole(session, hole, &reply),
+            }
+        }
+        self.settle();
+    }
+
+    /// Writes a letter; it leaves with the turn.
+    pub(super) fn write_letter(&mut self, to: ShardId, letter: Letter) {
+        self.outboxes[to.index()].gathering.letters.push(letter);
+    }
+
     /// Works the requests that another shard gathered, their memory fetched in stages.
-    pub(super) fn work_batch(&mut self, envelope: &mut Envelope) {
+    pub(super) fn work_batch(&mut self, from: ShardId, envelope: &mut Envelope) {
         let batch = &mut envelope.batch;
         let shard = &mut self.shard;
         let mut reply_bytes = std::mem::take(&mut batch.reply_bytes);
         let mut args: Vec<&[u8]> = Vec::new();
         let (mut arg_at, mut arg_start) = (0, 0);
-        for group in batch.requests.chunks(limits::STAGE_REQUESTS_MAX) {
-            for request in group {
+        for group in batch.requests.chunks_mut(limits::STAGE_REQUESTS_MAX) {
+            for request in &*group {
                 shard.keyspace.prefetch_table(request.database, request.slot);
             }
-            for request in group {
+            for request in &*group {
                 shard.keyspace.prefetch_bucket(request.database, request.slot, request.hash);
             }
-            for request in group {
+            for request in &*group {
                 shard.keyspace.prefetch_entry(request.database, request.slot, request.hash);
             }
             for request in group {
@@ -121,21 +104,34 @@ impl Core {
                     arg_start = end;
                 }
                 arg_at += request.arg_count as usize;
+                if !shard.intents.is_idle() || !self.held.is_empty() {
+                    let intent = Intent { hash: request.hash, mode: mode_of(request.command) };
+                    let scope = || scope_of(request.command, &args, &shard.keyspace);
+                    let is_behind = self.held.has(from, request.session);
+                    let meets = is_behind
+                        || !shard.intents.admits_key(intent)
+                        || (args.len() > 2 && !shard.intents.admits(&scope()));
+                    if meets {
+                        request.is_held = true;
+                        batch.reply_ends.push(reply_bytes.len());
+                        let held = HeldRequest::new(*request, &args, scope());
+                        let first = self.held.push(from, request.session, held);
+                        if let Some(scope) = first {
+                            let number = self.numbers.next(shard.id, shard.now.monotonic_us);
+                            self.held.wait(number, (from, request.session));
+                            shard.intents.schedule(number, scope);
+                        }
+                        continue;
+                    }
+                }
                 let key = Key {
                     bytes: args[usize::from(request.key_at)],
                     hash: request.hash,
                     slot: request.slot,
                 };
-                let mut call = Call {
-                    keyspace: &mut shard.keyspace,
-                    database: request.database,
-                    args: &args,
-                    key,
-                    config: &shard.config,
-                    reply: Reply::new(&mut reply_bytes, request.protocol),
-                };
-                if let Err(error) = (request.run)(&mut call) {
-                    call.reply.error_bytes(error.as_bytes());
+                let task = Task { run: request.run, args: &args, key, database: request.database };
+                let reply = Reply::new(&mut reply_bytes, request.protocol);
+                if let Err(error) = perform(&mut shard.keyspace, &shard.config, task, reply) {
                     shard.stats.count_error(error.as_bytes());
                 }
                 batch.reply_ends.push(reply_bytes.len());
@@ -146,28 +142,62 @@ impl Core {
         batch.reply_bytes = reply_bytes;
     }
 
+    /// Works the requests of one session that waited, now that the first of them is granted its visit: that
+    /// one, and those behind it as far as they meet nobody.
+    pub(super) fn work_held(&mut self, number: Number, asker: (ShardId, SessionId)) {
+        let mut visit = Some(number);
+        while let Some(held) = self.held.next(asker) {
+            let shard = &mut self.shard;
+            if visit.is_none() && !shard.intents.admits(held.scope()) {
+                let scope = held.scope().clone();
+                self.held.put_back(asker, held);
+                let number = self.numbers.next(shard.id, shard.now.monotonic_us);
+                self.held.wait(number, asker);
+                shard.intents.schedule(number, scope);
+                return;
+            }
+            let request = *held.request();
+            let args: Vec<&[u8]> = held.args().collect();
+            let key = Key {
+                bytes: args[usize::from(request.key_at)],
+                hash: request.hash,
+                slot: request.slot,
+            };
+            let task = Task { run: request.run, args: &args, key, database: request.database };
+            let mut answer = Vec::new();
+            let reply = Reply::new(&mut answer, request.protocol);
+            if let Err(error) = perform(&mut shard.keyspace, &shard.config, task, reply) {
+                shard.stats.count_error(error.as_bytes());
+            }
+            if let Some(number) = visit.take() {
+                shard.intents.release(number);
+            }
+            let (session, hole) = (request.session, request.hole);
+            self.write_letter(asker.0, Letter::Reply { session, hole, reply: answer });
+        }
+    }
+
     /// Puts what another shard answered into its places.
-    pub(super) fn take_answers(&mut self, envelope: &mut Envelope) {
+    pub(super) fn take_answers(&mut self, envelope: &Envelope) {
         let batch = &envelope.batch;
         let mut start = 0;
         for (request, &end) in batch.requests.iter().zip(&batch.reply_ends) {
             let reply = &batch.reply_bytes[start..end];
             start = end;
-            let Some(session) = self.shard.sessions.get_mut(request.session) else { continue };
-            session.queue.fill(request.hole, reply, &mut session.out);
-            session.adjust_hole_limit(reply.len());
-            let is_drained = session.queue.is_empty();
-            self.shard.sessions.mark_dirty(request.session);
-            if is_drained {
-                self.shard.sessions.mark_ready(request.session);
+            if !request.is_held {
+                self.fill_hole(request.session, request.hole, reply);
             }
         }
-        for hop in envelope.hops.drain(..) {
-            let HopState::Done(result) = hop.state else { continue };
-            if let Some(coordination) = self.coordinations.get_mut(&hop.coordination) {
-                coordination.put_result(hop.index, result);
-                self.drive(hop.coordination);
-            }
+    }
+
+    fn fill_hole(&mut self, id: SessionId, hole: u32, reply: &[u8]) {
+        let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        session.queue.fill(hole, reply, &mut session.out);
+        session.adjust_hole_limit(reply.len());
+        let is_drained = session.queue.is_empty();
+        self.shard.sessions.mark_dirty(id);
+        if is_drained {
+            self.shard.sessions.mark_ready(id);
         }
     }
 

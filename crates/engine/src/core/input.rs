@@ -339,7 +339,7 @@ impl Core {
     pub(super) fn resume_if_free(&mut self, id: SessionId) {
         let Some(session) = self.shard.sessions.get(id) else { return };
         let waits = !session.queue.is_empty()
-            || session.is_coordinating
+            || session.coordination.is_some()
             || session.output_bytes() > limits::OUTPUT_PAUSE_BYTES
             || session.waits_for_room;
         if !waits {

@@ -56,7 +56,7 @@ impl Core {
                 self.shard.sessions.abort(id);
             } else if config.timeout > 0
                 && idle_us > u64::from(config.timeout) * 1_000_000
-                && !session.is_coordinating
+                && session.coordination.is_none()
                 && !session.is_held
             {
                 self.shard.sessions.abort(id);

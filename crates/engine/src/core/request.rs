@@ -1,7 +1,7 @@
 //! Request: one request at its place: refused, worked here, sent to another shard, or begun as more.
 
 use basalt_commands::config::PipelineOrder;
-use basalt_commands::{Call, Command, CommandError, Flags, Run, ShardFn, Verb};
+use basalt_commands::{Command, CommandError, Flags, Run, ShardFn, Verb};
 use basalt_keyspace::{Key, ShardId};
 use basalt_resp::{ProtocolError, Reply};
 
@@ -9,9 +9,11 @@ use super::Core;
 use crate::gates;
 use crate::limits;
 use crate::message::Request;
+use crate::perform::{Manner, OwnedTask, Task, mode_of, perform, scope_of};
 use crate::resolve::Resolved;
 use crate::session::{ReplyMode, SessionId};
 use crate::split::Split;
+use crate::transaction::Intent;
 use crate::verbs;
 use crate::world::World;
 
@@ -85,7 +87,7 @@ impl Core {
         }
         match (run, shard) {
             (Run::Shard(run) | Run::Split(run, _), Some(shard))
-                if armed.has(gates::Armed::NO_TOUCH) =>
+                if armed.has(gates::Armed::NO_TOUCH) || self.meets_intent(command, shard, keys) =>
             {
                 self.work_apart(id, (command, run), args, key_at, shard)
             }
@@ -105,7 +107,8 @@ impl Core {
                 if !self.is_drained(id) {
                     return Flow::Held;
                 }
-                let split = Split::new(command, run, merge, args, &self.shard, id);
+                let manner = Manner::of(&self.shard, id, command);
+                let split = Split::new(command, run, merge, args, &self.shard, manner);
                 self.count(id, command);
                 self.coordinate(id, |hops| split.run(hops));
                 self.flow_after(id)
@@ -160,16 +163,9 @@ impl Core {
         let (database, protocol, mode) = (session.database, session.protocol, session.reply_mode);
         let out = session.output();
         let start = out.len();
-        let mut call = Call {
-            keyspace: &mut shard.keyspace,
-            database,
-            args,
-            key,
-            config: &shard.config,
-            reply: Reply::new(out, protocol),
-        };
-        if let Err(error) = run(&mut call) {
-            call.reply.error_bytes(error.as_bytes());
+        let task = Task { run, args, key, database };
+        let reply = Reply::new(out, protocol);
+        if let Err(error) = perform(&mut shard.keyspace, &shard.config, task, reply) {
             shard.stats.count_error(error.as_bytes());
         }
         if mode != ReplyMode::On {
@@ -209,6 +205,7 @@ impl Core {
         let request = Request {
             session: id,
             hole: session.queue.open_hole(),
+            command,
             run,
             arg_count: args.len() as u32,
             hash: key.hash,
@@ -216,6 +213,7 @@ impl Core {
             database: session.database,
             protocol: session.protocol,
             key_at,
+            is_held: false,
         };
         outbox.gathering.batch.push(request, args);
         Flow::On
@@ -233,11 +231,25 @@ impl Core {
         if !self.is_drained(id) {
             return Flow::Held;
         }
-        let at = (usize::from(key_at), to);
-        let split = Split::whole((command, run), args, at, &self.shard, id);
+        let manner = Manner::of(&self.shard, id, command);
+        let scope = scope_of(command, args, &self.shard.keyspace);
+        let task = OwnedTask::new(run, args, usize::from(key_at), manner);
         self.count(id, command);
-        self.coordinate(id, |hops| split.run(hops));
+        self.coordinate(id, |hops| async move {
+            hops.alone(to, scope, move |shard| task.perform(shard)).await
+        });
         self.flow_after(id)
+    }
+
+    /// Whether a command of this shard has to wait for a transaction that holds one of its keys.
+    #[inline]
+    fn meets_intent(&self, command: &Command, shard: ShardId, keys: (usize, usize)) -> bool {
+        if self.shard.intents.is_idle() || shard != self.shard.id {
+            return false;
+        }
+        let mode = mode_of(command);
+        let mut keys = self.keys[keys.0..keys.1].iter();
+        !keys.all(|key| self.shard.intents.admits_key(Intent { hash: key.hash, mode }))
     }
 
     /// Whether no reply of another shard is awaited: what concerns more than one key on one shard

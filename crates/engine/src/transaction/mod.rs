@@ -1,12 +1,22 @@
 //! Transactions: commands over several keys, that others see as happening at one moment.
 //!
 //! ```text
-//! declare keys ─► look (on the shard of each) ─► decide (at home) ─► write (on the shard of each)
+//! home                    every shard concerned
+//! schedule ─────────────► intents; look, as soon as they are granted
+//! decided  ◄───────────── granted, with what was found      (inquire ◄──► give back, where two meet)
+//! release  ─────────────► writes; intents go
 //! ```
 //!
-//! [`Core::transact`] runs a command of that form; `docs/design/transactions.md` says how it is isolated.
-//! Not here: what commands mean (`verbs`, `commands`), how hops travel (`core/exchange.rs`).
+//! [`Core::transact`](crate::core::Core::transact) runs a command of that form; `docs/design/transactions.md`
+//! says why it is right. Not here: what commands mean (`verbs`, `commands`), how letters travel
+//! (`core/exchange.rs`).
 
+mod holding;
+mod intents;
+mod number;
 mod transact;
 
+pub(crate) use holding::Holding;
+pub(crate) use intents::{Event, Intent, Intents, Mode, Scope};
+pub(crate) use number::{Number, Numbers};
 pub(crate) use transact::{Decision, DeclaredKey};

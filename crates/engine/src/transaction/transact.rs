@@ -10,6 +10,7 @@ use crate::coordinate::Answer;
 use crate::core::Core;
 use crate::session::SessionId;
 use crate::shard::Shard;
+use crate::transaction::{Intent, Mode, Scope};
 
 /// A key that a command says it will read or write.
 #[derive(Clone, Debug)]
@@ -21,13 +22,17 @@ pub(crate) struct DeclaredKey {
     pub shard: ShardId,
     hash: u64,
     slot: SlotId,
-    #[expect(dead_code, reason = "intents are taken by it once coordinators are isolated")]
     pub is_written: bool,
 }
 
 impl DeclaredKey {
     pub(crate) fn key(&self) -> Key<'_> {
         Key { bytes: &self.bytes, hash: self.hash, slot: self.slot }
+    }
+
+    fn intent(&self) -> Intent {
+        let mode = if self.is_written { Mode::Write } else { Mode::Read };
+        Intent { hash: self.hash, mode }
     }
 
     /// What it holds, without a trace of the look; only on its shard.
@@ -80,6 +85,12 @@ fn decided<T>(
     (answer, writes)
 }
 
+/// What a command touches of a shard.
+fn scope_on(shard: ShardId, keys: &[DeclaredKey]) -> Scope {
+    let own = keys.iter().filter(|key| key.shard == shard);
+    Scope::keys(own.map(DeclaredKey::intent).collect())
+}
+
 impl Core {
     /// A key to declare, in the order of the command's keys.
     pub(crate) fn declare(
@@ -109,13 +120,13 @@ impl Core {
         L: Fn(&mut Shard, &DeclaredKey) -> T + Clone + Send + 'static,
         D: FnOnce(Vec<T>, &mut Decision<'_>) -> Outcome + Send + 'static,
     {
-        let protocol =
-            self.shard.sessions.get(id).map_or(Protocol::Resp2, |session| session.protocol);
+        let protocol = self.protocol(id);
         let keys: Arc<[DeclaredKey]> = keys.into();
         let mut shards: Vec<ShardId> = keys.iter().map(|key| key.shard).collect();
         shards.sort_unstable();
         shards.dedup();
         if let [only] = shards[..] {
+            let scope = scope_on(only, &keys);
             let whole = move |shard: &mut Shard| {
                 let found = keys.iter().map(|key| look(shard, key)).collect();
                 let (answer, writes) = decided(&keys, found, protocol, decide);
@@ -124,36 +135,82 @@ impl Core {
                 }
                 answer
             };
-            self.coordinate(id, |hops| async move { hops.on(only, whole).await });
+            if only == self.shard.id && self.shard.intents.admits(&scope) {
+                let answer = whole(&mut self.shard);
+                self.put_answer(id, &answer);
+            } else {
+                self.coordinate(id, |hops| async move { hops.alone(only, scope, whole).await });
+            }
             return;
         }
         self.coordinate(id, |hops| async move {
-            let looks = shards.iter().map(|&owner| {
-                let (keys, look) = (Arc::clone(&keys), look.clone());
-                let hop = move |shard: &mut Shard| -> Vec<(usize, T)> {
-                    let own = keys.iter().enumerate().filter(|(_, key)| key.shard == owner);
+            let visits = shards.iter().map(|&owner| {
+                let (own_keys, look) = (Arc::clone(&keys), look.clone());
+                let look_at_all = move |shard: &mut Shard| -> Vec<(usize, T)> {
+                    let own = own_keys.iter().enumerate().filter(|(_, key)| key.shard == owner);
                     own.map(|(index, key)| (index, look(shard, key))).collect()
                 };
-                (owner, hop)
+                (owner, scope_on(owner, &keys), look_at_all)
             });
-            let mut found: Vec<(usize, T)> =
-                hops.on_each(looks.collect::<Vec<_>>()).await.into_iter().flatten().collect();
+            let found = hops.hold(visits.collect::<Vec<_>>()).await;
+            let mut found: Vec<(usize, T)> = found.into_iter().flatten().collect();
             found.sort_unstable_by_key(|(index, _)| *index);
             let found = found.into_iter().map(|(_, found)| found).collect();
             let (answer, mut writes) = decided(&keys, found, protocol, decide);
-            let hops_of_writes = shards.iter().map(|&owner| {
+            let mut last = Vec::new();
+            for &owner in &shards {
                 let own = writes.extract_if(.., |write| keys[write.index].shard == owner);
                 let own: Vec<Write> = own.collect();
+                if own.is_empty() {
+                    continue;
+                }
                 let keys = Arc::clone(&keys);
-                let hop = move |shard: &mut Shard| {
+                let write_all = move |shard: &mut Shard| {
                     for Write { index, run } in own {
                         run(shard, &keys[index]);
                     }
                 };
-                (owner, hop)
-            });
-            hops.on_each(hops_of_writes.collect::<Vec<_>>()).await;
+                last.push((owner, write_all));
+            }
+            hops.release(last);
             answer
         });
+    }
+
+    /// Looks at everything, on all shards at one moment, and writes the reply from what was found.
+    pub(crate) fn survey<T, L, D>(&mut self, id: SessionId, look: L, tell: D)
+    where
+        T: Send + 'static,
+        L: Fn(&mut Shard) -> T + Clone + Send + 'static,
+        D: FnOnce(Vec<T>, &mut Reply<'_>) + 'static,
+    {
+        let (routes, protocol) = (Arc::clone(&self.shard.routes), self.protocol(id));
+        self.coordinate(id, |hops| async move {
+            let found = hops.hold_everything(&routes, Mode::Read, look).await;
+            hops.release_all();
+            let mut answer = Vec::new();
+            tell(found, &mut Reply::new(&mut answer, protocol));
+            answer
+        });
+    }
+
+    /// Changes something on all shards at one moment, and answers OK.
+    pub(crate) fn change_everything<C>(&mut self, id: SessionId, change: C)
+    where
+        C: FnOnce(&mut Shard) + Clone + Send + 'static,
+    {
+        let (routes, protocol) = (Arc::clone(&self.shard.routes), self.protocol(id));
+        self.coordinate(id, |hops| async move {
+            hops.hold_everything(&routes, Mode::Write, |_| ()).await;
+            // Waited for, because not all that tells of a shard asks its intents (INFO, for one).
+            hops.release_with(routes.shards().map(|shard| (shard, change.clone()))).await;
+            let mut answer = Vec::new();
+            Reply::new(&mut answer, protocol).ok();
+            answer
+        });
+    }
+
+    fn protocol(&self, id: SessionId) -> Protocol {
+        self.shard.sessions.get(id).map_or(Protocol::Resp2, |session| session.protocol)
     }
 }

@@ -8,11 +8,13 @@ use basalt_commands::{CommandError, Outcome};
 use basalt_keyspace::{KeyspaceStats, ShardId};
 
 use super::data::everywhere_ok;
-use super::{encode, everywhere, session, settings};
+use super::{encode, session, settings};
 use crate::core::Core;
 use crate::rates::Rates;
 use crate::session::SessionId;
+use crate::shard::Shard;
 use crate::stats::ShardStats;
+use crate::transaction::Mode;
 use crate::world::World;
 
 pub(super) fn get(core: &mut Core, id: SessionId, patterns: &[&[u8]]) -> Outcome {
@@ -37,10 +39,12 @@ pub(super) fn set(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let routes = core.shard.routes.clone();
     core.coordinate(id, |hops| async move {
         let first = ShardId(0);
+        hops.hold_everything(&routes, Mode::Write, |_| ()).await;
         let change = hops.on(first, move |shard| shard.change_config(&pairs, is_local)).await;
         match change {
             Ok(change) => {
-                everywhere(&hops, &routes, move |shard| shard.take_config(change)).await;
+                let take = move |shard: &mut Shard| shard.take_config(change);
+                hops.release_with(routes.shards().map(|shard| (shard, take.clone()))).await;
                 encode(protocol, |reply| reply.ok())
             }
             Err(error) => encode(protocol, |reply| reply.error_bytes(error.as_bytes())),

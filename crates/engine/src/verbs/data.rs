@@ -10,12 +10,12 @@ use crate::session::SessionId;
 use crate::shard::Shard;
 
 pub(super) fn dbsize(core: &mut Core, id: SessionId) -> Outcome {
-    let (database, protocol) = settings(core, id);
-    let routes = core.shard.routes.clone();
-    core.coordinate(id, |hops| async move {
-        let lens = everywhere(&hops, &routes, move |shard| shard.keyspace.len(database)).await;
-        encode(protocol, |reply| reply.integer(lens.into_iter().sum::<usize>() as i64))
-    });
+    let (database, _) = settings(core, id);
+    core.survey(
+        id,
+        move |shard| shard.keyspace.len(database),
+        |lens, reply| reply.integer(lens.into_iter().sum::<usize>() as i64),
+    );
     Ok(())
 }
 
@@ -25,7 +25,7 @@ pub(super) fn flush(core: &mut Core, id: SessionId, args: &[&[u8]], all: bool) -
     parse_flush(args)?;
     let (database, _) = settings(core, id);
     let count = core.shard.keyspace.database_count() as u16;
-    everywhere_ok(core, id, move |shard| {
+    core.change_everything(id, move |shard| {
         if all {
             (0..count).for_each(|index| shard.keyspace.flush(DatabaseId(index)));
         } else {
@@ -37,7 +37,7 @@ pub(super) fn flush(core: &mut Core, id: SessionId, args: &[&[u8]], all: bool) -
 
 pub(super) fn swapdb(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let (first, second) = parse_swapdb(args, core.shard.keyspace.database_count())?;
-    everywhere_ok(core, id, move |shard| shard.keyspace.swap(first, second));
+    core.change_everything(id, move |shard| shard.keyspace.swap(first, second));
     Ok(())
 }
 

@@ -10,10 +10,11 @@ use basalt_keyspace::{
 
 use super::command::{show, tell};
 use super::data::everywhere_ok;
-use super::{encode, everywhere, owned, settings};
+use super::settings;
 use crate::core::Core;
 use crate::session::SessionId;
 use crate::shard::Shard;
+use crate::transaction::DeclaredKey;
 use crate::world::World;
 
 pub(super) fn debug(
@@ -47,7 +48,7 @@ pub(super) fn debug(
         }
         DebugRequest::Populate { count, prefix, value_bytes } => {
             let prefix = prefix.to_vec();
-            everywhere_ok(core, id, move |shard| {
+            core.change_everything(id, move |shard| {
                 populate(shard, database, count, &prefix, value_bytes);
             });
             Ok(())
@@ -66,66 +67,60 @@ pub(super) fn debug(
 }
 
 fn digest(core: &mut Core, id: SessionId) {
-    let (_, protocol) = settings(core, id);
-    let routes = core.shard.routes.clone();
-    core.coordinate(id, |hops| async move {
-        let shards = everywhere(&hops, &routes, |shard| {
+    core.survey(
+        id,
+        |shard| {
             let digests = shard.keyspace.digests().into_iter().enumerate();
             digests
                 .map(|(index, digest)| (digest, shard.keyspace.len(DatabaseId(index as u16))))
                 .collect::<Vec<_>>()
-        })
-        .await;
-        let mut databases = vec![(Digest::default(), 0); shards[0].len()];
-        for shard in &shards {
-            for ((digest, keys), (own, own_keys)) in databases.iter_mut().zip(shard) {
-                digest.absorb(own);
-                *keys += own_keys;
+        },
+        |shards, reply| {
+            let mut databases = vec![(Digest::default(), 0); shards[0].len()];
+            for shard in &shards {
+                for ((digest, keys), (own, own_keys)) in databases.iter_mut().zip(shard) {
+                    digest.absorb(own);
+                    *keys += own_keys;
+                }
             }
-        }
-        let digest = combine_digests(&databases);
-        encode(protocol, |reply| reply.simple(&digest.to_string()))
-    });
+            reply.simple(&combine_digests(&databases).to_string());
+        },
+    );
 }
 
 fn digest_values(core: &mut Core, id: SessionId, keys: &[&[u8]]) {
-    let (database, protocol) = settings(core, id);
-    let routes = core.shard.routes.clone();
-    let look_at = |key: Vec<u8>| {
-        let owner = routes.shard(SlotId::of_key(&key));
-        let look = move |shard: &mut Shard| {
+    let (database, _) = settings(core, id);
+    let keys = keys.iter().enumerate();
+    let keys = keys.map(|(index, key)| core.declare(index, database, key, false)).collect();
+    core.transact(
+        id,
+        keys,
+        |shard, key| {
             let now_ms = shard.keyspace.now_ms();
-            let entry = shard.keyspace.peek(database, &shard.keyspace.key(&key));
+            let entry = key.peek(shard);
             entry.map_or(Digest::default(), |entry| Digest::of_entry(&entry, now_ms, false))
-        };
-        (owner, look)
-    };
-    let looks: Vec<_> = owned(keys).into_iter().map(look_at).collect();
-    core.coordinate(id, |hops| async move {
-        let digests = hops.on_each(looks).await;
-        encode(protocol, |reply| {
-            reply.array(digests.len());
-            digests.iter().for_each(|digest| reply.simple(&digest.to_string()));
-        })
-    });
+        },
+        |digests, decision| {
+            decision.reply.array(digests.len());
+            digests.iter().for_each(|digest| decision.reply.simple(&digest.to_string()));
+            Ok(())
+        },
+    );
 }
 
 fn object(core: &mut Core, id: SessionId, key: &[u8]) {
-    let (database, protocol) = settings(core, id);
-    let owner = core.shard.routes.shard(SlotId::of_key(key));
-    let key = key.to_vec();
-    core.coordinate(id, |hops| async move {
-        let line = hops.on(owner, move |shard| describe(shard, database, &key)).await;
-        encode(protocol, |reply| match line {
-            Some(line) => reply.simple(&line),
-            None => reply.error_bytes(CommandError::NO_SUCH_KEY.as_bytes()),
-        })
+    let (database, _) = settings(core, id);
+    let keys = vec![core.declare(0, database, key, false)];
+    core.transact(id, keys, describe, |mut lines, decision| {
+        let line = lines.pop().flatten().ok_or(CommandError::NO_SUCH_KEY)?;
+        decision.reply.simple(&line);
+        Ok(())
     });
 }
 
 /// What DEBUG OBJECT tells, in the form that Redis' tests read.
-fn describe(shard: &Shard, database: DatabaseId, key: &[u8]) -> Option<String> {
-    let entry = shard.keyspace.peek(database, &shard.keyspace.key(key))?;
+fn describe(shard: &mut Shard, key: &DeclaredKey) -> Option<String> {
+    let entry = key.peek(shard)?;
     let idle_s = idle_seconds(entry.access(), shard.keyspace.now_ms());
     Some(format!(
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle_s}",

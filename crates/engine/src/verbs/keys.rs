@@ -12,14 +12,14 @@ use basalt_keyspace::{
 };
 use basalt_resp::{Protocol, Reply};
 
-use super::{encode, everywhere, settings};
+use super::{encode, settings};
 use crate::coordinate::{Answer, Hops};
 use crate::core::Core;
+use crate::perform::{Manner, OwnedTask};
 use crate::routes::Routes;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::split::{Manner, run_owned};
-use crate::transaction::{Decision, DeclaredKey};
+use crate::transaction::{Decision, DeclaredKey, Mode, Scope};
 
 /// A value on its way: the record that makes a key hold it.
 type Carried = Vec<u8>;
@@ -149,18 +149,20 @@ fn set_many(core: &mut Core, id: SessionId, pairs: &[&[u8]], when: PutWhen, life
     };
     let (database, protocol) = settings(core, id);
     let manner = Manner { database, protocol, touches: true };
-    let (mut keys, mut requests) = (Vec::new(), Vec::new());
+    let (mut keys, mut tasks) = (Vec::new(), Vec::new());
     for (index, pair) in pairs.chunks_exact(2).enumerate() {
         keys.push(core.declare(index, database, pair[0], true));
-        let mut request = vec![b"set".to_vec(), pair[0].to_vec(), pair[1].to_vec()];
+        let mut args: Vec<&[u8]> = vec![b"set", pair[0], pair[1]];
+        let moment;
         match lifetime {
             Lifetime::Forever => {}
-            Lifetime::Kept => request.push(b"keepttl".to_vec()),
+            Lifetime::Kept => args.push(b"keepttl"),
             Lifetime::Until(at_ms) => {
-                request.extend([b"pxat".to_vec(), at_ms.to_string().into_bytes()]);
+                moment = at_ms.to_string();
+                args.extend([b"pxat".as_slice(), moment.as_bytes()]);
             }
         }
-        requests.push(request);
+        tasks.push(OwnedTask::new(set, &args, 1, manner));
     }
     core.transact(
         id,
@@ -173,10 +175,8 @@ fn set_many(core: &mut Core, id: SessionId, pairs: &[&[u8]], when: PutWhen, life
                 PutWhen::AllAbsent => !is_there.contains(&true),
             };
             decision.reply.integer(i64::from(may));
-            for (index, request) in requests.into_iter().enumerate().filter(|_| may) {
-                decision.write(index, move |shard, _| {
-                    run_owned(shard, set, &request, 1, manner);
-                });
+            for (index, task) in tasks.into_iter().enumerate().filter(|_| may) {
+                decision.write(index, move |shard, _| drop(task.perform(shard)));
             }
             Ok(())
         },
@@ -202,7 +202,7 @@ pub(super) fn scan(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
             let owner = routes.shard(SlotId(position.slot as u16));
             let pattern = pattern.clone();
             let (next, visited, mut found) = hops
-                .on(owner, move |shard| {
+                .alone(owner, Scope::Everything(Mode::Read), move |shard| {
                     let wanted = |entry: &Entry| {
                         type_name.is_none_or(|name| name == entry.kind().name())
                             && pattern.as_ref().is_none_or(|p| glob::matches(p, entry.key()))
@@ -252,11 +252,11 @@ fn write_keys(reply: &mut Reply<'_>, keys: &[Vec<u8>]) {
 }
 
 pub(super) fn keys(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
-    let (database, protocol) = settings(core, id);
+    let (database, _) = settings(core, id);
     let pattern = (!wants_every_key(args[1])).then(|| args[1].to_vec());
-    let routes = core.shard.routes.clone();
-    core.coordinate(id, |hops| async move {
-        let found = everywhere(&hops, &routes, move |shard| {
+    core.survey(
+        id,
+        move |shard| {
             let mut found = Vec::new();
             shard.keyspace.visit_all(database, &mut |entry| {
                 if pattern.as_ref().is_none_or(|p| glob::matches(p, entry.key())) {
@@ -264,11 +264,9 @@ pub(super) fn keys(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
                 }
             });
             found
-        })
-        .await
-        .concat();
-        encode(protocol, |reply| write_keys(reply, &found))
-    });
+        },
+        |found, reply| write_keys(reply, &found.concat()),
+    );
     Ok(())
 }
 
@@ -296,7 +294,8 @@ async fn random_key(
     database: DatabaseId,
     random: u64,
 ) -> Option<Vec<u8>> {
-    let lens = everywhere(hops, routes, move |shard| shard.keyspace.len(database)).await;
+    let len = move |shard: &mut Shard| shard.keyspace.len(database);
+    let lens = hops.hold_everything(routes, Mode::Read, len).await;
     let total: usize = lens.iter().sum();
     let mut nth = (random % total.max(1) as u64) as usize;
     let first = lens.iter().position(|&len| {

@@ -1,0 +1,302 @@
+//! Transactions as this core carries them: its own, with their coordinators, and the visits of all to its
+//! shard.
+//!
+//! Who goes first is decided by `transaction::{Intents, Holding}`; here what they say is done.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::task::Poll;
+
+use basalt_keyspace::ShardId;
+
+use super::Core;
+use crate::coordinate::{Answer, Coordination, Hops, Wish};
+use crate::message::{HopFn, HopResult, LastHop, Letter, LookFn, Ticket};
+use crate::session::SessionId;
+use crate::transaction::{Event, Holding, Number, Scope};
+
+/// What is under way.
+#[derive(Default)]
+pub(super) struct UnderWay {
+    coordinations: BTreeMap<u64, Coordination>,
+    begun: u64,
+    /// Coordinations that got something they waited for.
+    to_drive: VecDeque<u64>,
+    /// Transactions of coordinations here.
+    transactions: BTreeMap<Number, Transaction>,
+    /// Who visits this shard.
+    visitors: BTreeMap<Number, Visitor>,
+}
+
+/// A transaction at home.
+struct Transaction {
+    holding: Holding,
+    ticket: Ticket,
+    /// What the shards found, in the order of the visits.
+    found: Vec<Option<HopResult>>,
+}
+
+enum Visitor {
+    /// Stays until its home releases it.
+    Looks(LookFn),
+    /// Runs from start to end, and is gone.
+    Passes { from: ShardId, ticket: Ticket, run: HopFn },
+}
+
+impl UnderWay {
+    pub(super) fn is_empty(&self) -> bool {
+        self.coordinations.is_empty() && self.transactions.is_empty() && self.visitors.is_empty()
+    }
+}
+
+impl Core {
+    /// Begins a coordination for a session.
+    pub(crate) fn coordinate<F>(&mut self, id: SessionId, start: impl FnOnce(Hops) -> F)
+    where
+        F: Future<Output = Answer> + 'static,
+    {
+        self.under_way.begun += 1;
+        let number = self.under_way.begun;
+        if let Some(session) = self.shard.sessions.get_mut(id) {
+            session.coordination = Some(number);
+        }
+        self.under_way.coordinations.insert(number, Coordination::new(id, start));
+        self.drive(number);
+        self.settle();
+    }
+
+    /// Does all that follows from intents granted and results come, until nothing does.
+    pub(super) fn settle(&mut self) {
+        loop {
+            if let Some(event) = self.shard.intents.next_event() {
+                match event {
+                    Event::Granted(number) => self.enter(number),
+                    Event::Inquire(number) if number.home == self.shard.id => {
+                        self.inquired(number, self.shard.id);
+                    }
+                    Event::Inquire(number) => {
+                        self.write_letter(number.home, Letter::Inquire(number));
+                    }
+                }
+            } else if let Some(number) = self.under_way.to_drive.pop_front() {
+                self.drive(number);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Goes on with a coordination until it ends or waits.
+    fn drive(&mut self, number: u64) {
+        loop {
+            let Some(coordination) = self.under_way.coordinations.get_mut(&number) else { return };
+            let polled = coordination.poll();
+            let mut went_on = false;
+            for wish in coordination.take_wishes() {
+                went_on |= self.grant_wish(number, wish);
+            }
+            if let Poll::Ready(answer) = polled {
+                self.end_coordination(number, &answer);
+                return;
+            }
+            if !went_on {
+                return;
+            }
+        }
+    }
+
+    /// Says whether the wish has come true at once.
+    fn grant_wish(&mut self, coordination: u64, wish: Wish) -> bool {
+        match wish {
+            Wish::Hop { index, shard, scope, run } => {
+                let ticket = Ticket { coordination, index };
+                if shard != self.shard.id {
+                    self.write_letter(shard, Letter::Hop { ticket, scope, run });
+                    return false;
+                }
+                self.hop_for(shard, ticket, scope, run);
+                true
+            }
+            Wish::Hold { index, visits } => {
+                let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
+                let transaction = Transaction {
+                    holding: Holding::new(visits.iter().map(|(shard, ..)| *shard)),
+                    ticket: Ticket { coordination, index },
+                    found: visits.iter().map(|_| None).collect(),
+                };
+                self.under_way.transactions.insert(number, transaction);
+                let own = self.under_way.coordinations.get_mut(&coordination);
+                own.expect("it wishes just now").transaction = Some(number);
+                for (shard, scope, look) in visits {
+                    if shard == self.shard.id {
+                        self.visit(number, scope, look);
+                    } else {
+                        self.write_letter(shard, Letter::Schedule { number, scope, look });
+                    }
+                }
+                false
+            }
+            Wish::Release { writes } => {
+                let last = writes.into_iter().map(|(shard, index, run)| {
+                    let ticket = index.map(|index| Ticket { coordination, index });
+                    (shard, LastHop { run, ticket })
+                });
+                self.release(coordination, last.collect());
+                true
+            }
+        }
+    }
+
+    /// Ends the visits of a coordination's transaction, each with its last hops, if it has one.
+    fn release(&mut self, coordination: u64, mut last: Vec<(ShardId, LastHop)>) {
+        let own = self.under_way.coordinations.get_mut(&coordination);
+        let Some(number) = own.and_then(|own| own.transaction.take()) else {
+            assert!(last.is_empty(), "last hops belong to a transaction");
+            return;
+        };
+        let transaction = self.under_way.transactions.remove(&number).expect("it is under way");
+        for shard in transaction.holding.shards() {
+            let at = last.iter().position(|(other, _)| *other == shard);
+            let last = at.map(|at| last.swap_remove(at).1);
+            if shard == self.shard.id {
+                self.end_visit(number, shard, last);
+            } else {
+                self.write_letter(shard, Letter::Release { number, last });
+            }
+        }
+        assert!(last.is_empty(), "last hops run on shards that are held, one on each");
+    }
+
+    fn end_coordination(&mut self, number: u64, answer: &[u8]) {
+        self.release(number, Vec::new());
+        let coordination = self.under_way.coordinations.remove(&number);
+        let id = coordination.expect("it ends once").session;
+        if let Some(session) = self.shard.sessions.get_mut(id) {
+            session.coordination = None;
+        }
+        self.put_answer(id, answer);
+        self.shard.sessions.mark_ready(id);
+    }
+
+    /// The session of a coordination is gone. What is decided is done; anything else is dropped, and holds
+    /// nobody up.
+    pub(super) fn cancel(&mut self, coordination: u64) {
+        let Some(own) = self.under_way.coordinations.get(&coordination) else { return };
+        let Some(number) = own.transaction else { return };
+        if !self.under_way.transactions[&number].holding.is_decided() {
+            self.release(coordination, Vec::new());
+            self.under_way.coordinations.remove(&coordination);
+            self.settle();
+        }
+    }
+
+    pub(super) fn take_result(&mut self, ticket: Ticket, result: HopResult) {
+        let Ticket { coordination, index } = ticket;
+        if let Some(own) = self.under_way.coordinations.get_mut(&coordination) {
+            own.put_result(index, result);
+            self.under_way.to_drive.push_back(coordination);
+        }
+    }
+
+    /// Runs a hop for a coordination of this or another shard, now or when its scope is free.
+    pub(super) fn hop_for(
+        &mut self,
+        from: ShardId,
+        ticket: Ticket,
+        scope: Option<Scope>,
+        run: HopFn,
+    ) {
+        if let Some(scope) = scope
+            && !self.shard.intents.admits(&scope)
+        {
+            let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
+            self.under_way.visitors.insert(number, Visitor::Passes { from, ticket, run });
+            self.shard.intents.schedule(number, scope);
+            return;
+        }
+        let result = run(&mut self.shard);
+        self.tell(from, ticket, result);
+    }
+
+    fn tell(&mut self, to: ShardId, ticket: Ticket, result: HopResult) {
+        if to == self.shard.id {
+            self.take_result(ticket, result);
+        } else {
+            self.write_letter(to, Letter::Done { ticket, result });
+        }
+    }
+
+    /// A transaction visits this shard.
+    pub(super) fn visit(&mut self, number: Number, scope: Scope, look: LookFn) {
+        self.numbers.saw(number);
+        self.under_way.visitors.insert(number, Visitor::Looks(look));
+        self.shard.intents.schedule(number, scope);
+    }
+
+    /// A visit is granted: what it came for is done.
+    fn enter(&mut self, number: Number) {
+        if let Some(asker) = self.held.granted(number) {
+            self.work_held(number, asker);
+            return;
+        }
+        match self.under_way.visitors.remove(&number) {
+            None => {}
+            Some(Visitor::Passes { from, ticket, run }) => {
+                let result = run(&mut self.shard);
+                self.shard.intents.release(number);
+                self.tell(from, ticket, result);
+            }
+            Some(Visitor::Looks(mut look)) => {
+                let found = look(&mut self.shard);
+                self.under_way.visitors.insert(number, Visitor::Looks(look));
+                if number.home == self.shard.id {
+                    self.granted(number, self.shard.id, found);
+                } else {
+                    self.write_letter(number.home, Letter::Granted { number, found });
+                }
+            }
+        }
+    }
+
+    /// A shard granted a visit of a transaction of this core.
+    pub(super) fn granted(&mut self, number: Number, shard: ShardId, found: HopResult) {
+        let Some(transaction) = self.under_way.transactions.get_mut(&number) else { return };
+        let index = transaction.holding.index_of(shard);
+        transaction.found[index] = Some(found);
+        if transaction.holding.granted(shard) {
+            let found = transaction
+                .found
+                .iter_mut()
+                .map(|found| found.take().expect("every shard that grants says what it found"));
+            let found: Vec<HopResult> = found.collect();
+            let ticket = transaction.ticket;
+            self.take_result(ticket, Box::new(found));
+        }
+    }
+
+    /// A shard would rather have its grant back.
+    pub(super) fn inquired(&mut self, number: Number, shard: ShardId) {
+        let Some(transaction) = self.under_way.transactions.get_mut(&number) else { return };
+        if !transaction.holding.inquired(shard) {
+            return;
+        }
+        let index = transaction.holding.index_of(shard);
+        transaction.found[index] = None;
+        if shard == self.shard.id {
+            self.shard.intents.give_back(number);
+        } else {
+            self.write_letter(shard, Letter::GiveBack(number));
+        }
+    }
+
+    /// A visit ends.
+    pub(super) fn end_visit(&mut self, number: Number, home: ShardId, last: Option<LastHop>) {
+        if let Some(LastHop { run, ticket }) = last {
+            let result = run(&mut self.shard);
+            if let Some(ticket) = ticket {
+                self.tell(home, ticket, result);
+            }
+        }
+        self.under_way.visitors.remove(&number);
+        self.shard.intents.release(number);
+    }
+}

@@ -1,0 +1,103 @@
+//! Perform: a command's handler called on its shard, with its reply or its refusal written.
+
+use basalt_commands::config::Config;
+use basalt_commands::{Call, Command, Flags, Outcome, ShardFn};
+use basalt_keyspace::{DatabaseId, Key, Keyspace};
+use basalt_resp::{Protocol, Reply};
+
+use crate::session::SessionId;
+use crate::shard::Shard;
+use crate::transaction::{Intent, Mode, Scope};
+
+/// A command on the shard of its keys.
+#[derive(Clone, Copy)]
+pub(crate) struct Task<'a> {
+    pub run: ShardFn,
+    pub args: &'a [&'a [u8]],
+    pub key: Key<'a>,
+    pub database: DatabaseId,
+}
+
+/// Calls the handler; an error is written, and given back to be counted.
+#[inline]
+pub(crate) fn perform(
+    keyspace: &mut Keyspace,
+    config: &Config,
+    task: Task<'_>,
+    reply: Reply<'_>,
+) -> Outcome {
+    let Task { run, args, key, database } = task;
+    let mut call = Call { keyspace, database, args, key, config, reply };
+    run(&mut call).inspect_err(|error| call.reply.error_bytes(error.as_bytes()))
+}
+
+/// How a session's commands run, on whichever shard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub database: DatabaseId,
+    pub protocol: Protocol,
+    /// Whether reads count as uses.
+    pub touches: bool,
+}
+
+impl Manner {
+    /// TOUCH touches, whatever CLIENT NO-TOUCH says.
+    pub(crate) fn of(shard: &Shard, session: SessionId, command: &Command) -> Self {
+        let session = shard.sessions.get(session).expect("the session asked just now");
+        Self {
+            database: session.database,
+            protocol: session.protocol,
+            touches: !session.no_touch || command.name == "touch",
+        }
+    }
+}
+
+/// A command whose arguments travel.
+pub(crate) struct OwnedTask {
+    pub run: ShardFn,
+    pub args: Vec<Vec<u8>>,
+    pub key_at: usize,
+    pub manner: Manner,
+}
+
+impl OwnedTask {
+    pub(crate) fn new(run: ShardFn, args: &[&[u8]], key_at: usize, manner: Manner) -> Self {
+        Self { run, args: args.iter().map(|arg| arg.to_vec()).collect(), key_at, manner }
+    }
+
+    /// Calls the handler; its encoded reply.
+    pub(crate) fn perform(&self, shard: &mut Shard) -> Vec<u8> {
+        let Manner { database, protocol, touches } = self.manner;
+        shard.keyspace.set_touching(touches);
+        let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
+        let key = shard.keyspace.key(args[self.key_at]);
+        let task = Task { run: self.run, args: &args, key, database };
+        let mut answer = Vec::new();
+        let reply = Reply::new(&mut answer, protocol);
+        // Whoever puts the answer out counts it, if it is an error.
+        let _ = perform(&mut shard.keyspace, &shard.config, task, reply);
+        shard.keyspace.set_touching(true);
+        shard.stats.commands_from_others += 1;
+        answer
+    }
+}
+
+/// What a command means to do with its keys, where it does the same with all.
+#[inline]
+pub(crate) fn mode_of(command: &Command) -> Mode {
+    if command.flags.has(Flags::READONLY) { Mode::Read } else { Mode::Write }
+}
+
+/// What a command touches of its shard.
+pub(crate) fn scope_of(command: &Command, args: &[&[u8]], keyspace: &Keyspace) -> Scope {
+    let reads_all = mode_of(command) == Mode::Read;
+    let mut intents = Vec::new();
+    for spec in command.keys {
+        let is_read = reads_all || spec.access_with(args).first() == Some(&"RO");
+        let mode = if is_read { Mode::Read } else { Mode::Write };
+        for at in spec.positions(args) {
+            intents.push(Intent { hash: keyspace.hasher().hash(args[at]), mode });
+        }
+    }
+    Scope::keys(intents)
+}

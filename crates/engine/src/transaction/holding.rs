@@ -1,0 +1,55 @@
+//! Holding: a transaction at its home, while its visits are being granted.
+//!
+//! Pure, as [`Intents`](super::Intents) is: what comes in is a fact, what goes out is an answer.
+
+use basalt_keyspace::ShardId;
+
+/// A transaction's visits. It is *decided* when all are granted at the same time: from then on nothing is
+/// given back, and its effects are as good as done.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    visits: Vec<(ShardId, bool)>,
+    missing: usize,
+}
+
+impl Holding {
+    /// Each shard once.
+    pub(crate) fn new(shards: impl IntoIterator<Item = ShardId>) -> Self {
+        let visits: Vec<_> = shards.into_iter().map(|shard| (shard, false)).collect();
+        Self { missing: visits.len(), visits }
+    }
+
+    pub(crate) fn is_decided(&self) -> bool {
+        self.missing == 0
+    }
+
+    pub(crate) fn shards(&self) -> impl Iterator<Item = ShardId> {
+        self.visits.iter().map(|(shard, _)| *shard)
+    }
+
+    /// Which of the visits goes to a shard.
+    pub(crate) fn index_of(&self, shard: ShardId) -> usize {
+        let at = self.visits.iter().position(|(other, _)| *other == shard);
+        at.expect("only shards that are visited speak of a transaction")
+    }
+
+    /// A shard grants its visit. Says whether that decides the transaction.
+    pub(crate) fn granted(&mut self, shard: ShardId) -> bool {
+        let at = self.index_of(shard);
+        let was_granted = std::mem::replace(&mut self.visits[at].1, true);
+        assert!(!was_granted, "a visit is granted once, or again when it was given back");
+        self.missing -= 1;
+        self.is_decided()
+    }
+
+    /// A shard asks for its grant. Says whether it is given back.
+    pub(crate) fn inquired(&mut self, shard: ShardId) -> bool {
+        let at = self.index_of(shard);
+        if self.is_decided() || !self.visits[at].1 {
+            return false;
+        }
+        self.visits[at].1 = false;
+        self.missing += 1;
+        true
+    }
+}

@@ -1,0 +1,422 @@
+//! Intents: which transactions mean to read or write which keys of one shard, and whose turn it is.
+//!
+//! A transaction *visits* a shard with a scope: some of its keys, or everything. Its visit is *granted*
+//! when no other granted visit conflicts with it, and none with a lower number waits. A visit that finds
+//! itself behind a granted one with a higher number has that one's home *inquired*; a home that has not
+//! decided yet gives the grant back.
+//!
+//! What runs here from start to end holds nothing, so it needs no visit as long as it is [`Intents::admits`]
+//! what it touches.
+//!
+//! Pure: no shard, no message. What is to be told comes out of [`Intents::next_event`].
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::number::Number;
+
+/// What is meant to be done with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mode {
+    Read,
+    Write,
+}
+
+/// A key by its hash, whichever database it is in. Two keys of one hash are taken for one: they wait for
+/// each other, which harms nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Intent {
+    pub hash: u64,
+    pub mode: Mode,
+}
+
+/// What a transaction means to touch on a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Each key once.
+    Keys(Vec<Intent>),
+    Everything(Mode),
+}
+
+/// What a transaction's home, or the one who waits here, is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Granted(Number),
+    /// One with a lower number waits for it: its home is asked to give the grant back.
+    Inquire(Number),
+}
+
+/// All intents of one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Intents {
+    visits: BTreeMap<Number, Visit>,
+    /// Who means to touch a key, by number. Only keys that somebody means to touch are here.
+    keys: HashMap<u64, Vec<Claim>, BuildHasherDefault<AsItIs>>,
+    everything: Vec<Claim>,
+    granted_count: usize,
+    events: VecDeque<Event>,
+}
+
+#[derive(Debug)]
+struct Visit {
+    scope: Scope,
+    /// The strongest of its modes.
+    mode: Mode,
+    is_granted: bool,
+    is_inquired: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    number: Number,
+    mode: Mode,
+    is_granted: bool,
+}
+
+impl Scope {
+    /// Some keys, each with the strongest mode in which it is named.
+    pub(crate) fn keys(mut intents: Vec<Intent>) -> Self {
+        intents.sort_unstable_by_key(|intent| (intent.hash, std::cmp::Reverse(intent.mode)));
+        intents.dedup_by_key(|intent| intent.hash);
+        Self::Keys(intents)
+    }
+
+    fn mode(&self) -> Mode {
+        match self {
+            Self::Keys(intents) => {
+                intents.iter().map(|intent| intent.mode).max().unwrap_or(Mode::Read)
+            }
+            Self::Everything(mode) => *mode,
+        }
+    }
+}
+
+/// Whether two can't have the same key at the same time.
+fn conflict(one: Mode, other: Mode) -> bool {
+    if cfg!(feature = "break-isolation") {
+        return false;
+    }
+    one == Mode::Write || other == Mode::Write
+}
+
+impl Claim {
+    /// Whether it goes before a waiting one.
+    fn precedes(&self, number: Number, mode: Mode) -> bool {
+        self.number != number
+            && (self.is_granted || self.number < number)
+            && conflict(self.mode, mode)
+    }
+}
+
+impl Intents {
+    /// Whether nothing is granted, so that whatever runs from start to end meets nobody.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.granted_count == 0
+    }
+
+    /// Whether nobody visits or waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.visits.is_empty() && self.keys.is_empty() && self.everything.is_empty()
+    }
+
+    /// Whether what runs from start to end may touch a key now.
+    pub(crate) fn admits_key(&self, intent: Intent) -> bool {
+        let is_free = |claims: &[Claim]| {
+            !claims.iter().any(|claim| claim.is_granted && conflict(claim.mode, intent.mode))
+        };
+        is_free(&self.everything)
+            && self.keys.get(&intent.hash).is_none_or(|claims| is_free(claims))
+    }
+
+    /// Whether what runs from start to end may touch all of a scope now.
+    pub(crate) fn admits(&self, scope: &Scope) -> bool {
+        if self.is_idle() {
+            return true;
+        }
+        match scope {
+            Scope::Keys(intents) => intents.iter().all(|&intent| self.admits_key(intent)),
+            Scope::Everything(mode) => {
+                !self.visits.values().any(|visit| visit.is_granted && conflict(visit.mode, *mode))
+            }
+        }
+    }
+
+    /// Begins a visit, granted now or later.
+    pub(crate) fn schedule(&mut self, number: Number, scope: Scope) {
+        let mode = scope.mode();
+        let claim = |mode| Claim { number, mode, is_granted: false };
+        match &scope {
+            Scope::Keys(intents) => {
+                for intent in intents {
+                    insert(self.keys.entry(intent.hash).or_default(), claim(intent.mode));
+                }
+            }
+            Scope::Everything(mode) => insert(&mut self.everything, claim(*mode)),
+        }
+        let visit = Visit { scope, mode, is_granted: false, is_inquired: false };
+        let other = self.visits.insert(number, visit);
+        assert!(other.is_none(), "a transaction visits a shard once");
+        if self.may_be_granted(number) {
+            self.set_granted(number, true);
+        } else {
+            self.inquire_for(number);
+        }
+    }
+
+    /// Ends a visit, granted or not. Not known: it was ended before.
+    pub(crate) fn release(&mut self, number: Number) {
+        let Some(visit) = self.visits.get(&number) else { return };
+        if visit.is_granted {
+            self.set_granted(number, false);
+        }
+        let visit = self.visits.remove(&number).expect("because it was just seen");
+        match &visit.scope {
+            Scope::Keys(intents) => {
+                for intent in intents {
+                    let claims = self.keys.get_mut(&intent.hash).expect("a visit has its claims");
+                    claims.retain(|claim| claim.number != number);
+                }
+            }
+            Scope::Everything(_) => self.everything.retain(|claim| claim.number != number),
+        }
+        self.grant_waiting(&visit.scope);
+        if let Scope::Keys(intents) = &visit.scope {
+            for intent in intents {
+                if self.keys.get(&intent.hash).is_some_and(Vec::is_empty) {
+                    self.keys.remove(&intent.hash);
+                }
+            }
+        }
+    }
+
+    /// A home gives a grant back, and waits again.
+    pub(crate) fn give_back(&mut self, number: Number) {
+        let Some(visit) = self.visits.get_mut(&number) else { return };
+        if !visit.is_granted {
+            return;
+        }
+        visit.is_inquired = false;
+        let scope = visit.scope.clone();
+        self.set_granted(number, false);
+        self.grant_waiting(&scope);
+    }
+
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn may_be_granted(&self, number: Number) -> bool {
+        let visit = &self.visits[&number];
+        match &visit.scope {
+            Scope::Keys(intents) => {
+                let mut claims = intents
+                    .iter()
+                    .flat_map(|intent| self.keys[&intent.hash].iter().map(|c| (c, intent.mode)))
+                    .chain(self.everything.iter().map(|claim| (claim, visit.mode)));
+                !claims.any(|(claim, mode)| claim.precedes(number, mode))
+            }
+            Scope::Everything(_) => !self.visits.iter().any(|(&other, there)| {
+                other != number
+                    && (there.is_granted || other < number)
+                    && conflict(there.mode, visit.mode)
+            }),
+        }
+    }
+
+    /// Has the homes of all inquired that are granted, go after this one, and are in its way.
+    fn inquire_for(&mut self, number: Number) {
+        let visit = &self.visits[&number];
+        let mut later: Vec<Number> = match &visit.scope {
+            Scope::Keys(intents) => intents
+                .iter()
+                .flat_map(|intent| self.keys[&intent.hash].iter().map(|c| (c, intent.mode)))
+                .chain(self.everything.iter().map(|claim| (claim, visit.mode)))
+                .filter(|(claim, mode)| claim.is_granted && conflict(claim.mode, *mode))
+                .map(|(claim, _)| claim.number)
+                .collect(),
+            Scope::Everything(_) => self
+                .visits
+                .iter()
+                .filter(|(_, there)| there.is_granted && conflict(there.mode, visit.mode))
+                .map(|(&other, _)| other)
+                .collect(),
+        };
+        later.retain(|&other| other > number);
+        for other in later {
+            let visit = self.visits.get_mut(&other).expect("a claim belongs to a visit");
+            if !std::mem::replace(&mut visit.is_inquired, true) {
+                self.events.push_back(Event::Inquire(other));
+            }
+        }
+    }
+
+    fn set_granted(&mut self, number: Number, is_granted: bool) {
+        let visit = self.visits.get_mut(&number).expect("because it was just seen");
+        visit.is_granted = is_granted;
+        let mark = |claims: &mut [Claim]| {
+            for claim in claims.iter_mut().filter(|claim| claim.number == number) {
+                claim.is_granted = is_granted;
+            }
+        };
+        match &visit.scope {
+            Scope::Keys(intents) => {
+                for intent in intents {
+                    mark(self.keys.get_mut(&intent.hash).expect("a visit has its claims"));
+                }
+            }
+            Scope::Everything(_) => mark(&mut self.everything),
+        }
+        if is_granted {
+            self.granted_count += 1;
+            self.events.push_back(Event::Granted(number));
+        } else {
+            self.granted_count -= 1;
+        }
+    }
+
+    /// Grants what waits and may have its turn, now that one of this scope went or stepped back.
+    fn grant_waiting(&mut self, scope: &Scope) {
+        let waits = |claim: &&Claim| !claim.is_granted;
+        let mut waiting: Vec<Number> = match scope {
+            Scope::Keys(intents) => intents
+                .iter()
+                .filter_map(|intent| self.keys.get(&intent.hash))
+                .flatten()
+                .chain(&self.everything)
+                .filter(waits)
+                .map(|claim| claim.number)
+                .collect(),
+            Scope::Everything(_) => self
+                .visits
+                .iter()
+                .filter(|(_, visit)| !visit.is_granted)
+                .map(|(&number, _)| number)
+                .collect(),
+        };
+        waiting.sort_unstable();
+        waiting.dedup();
+        for number in waiting {
+            if self.may_be_granted(number) {
+                self.set_granted(number, true);
+            }
+        }
+    }
+
+    /// Compares what is kept twice; for tests.
+    #[cfg(test)]
+    fn verify(&self) {
+        assert_eq!(self.granted_count, self.visits.values().filter(|v| v.is_granted).count());
+        let claims = self.keys.values().flatten().chain(&self.everything);
+        for claim in claims {
+            assert_eq!(claim.is_granted, self.visits[&claim.number].is_granted);
+        }
+        assert!(self.keys.values().all(|claims| claims.is_sorted_by_key(|claim| claim.number)));
+        assert!(self.keys.values().all(|claims| !claims.is_empty()));
+    }
+}
+
+/// Puts a claim at its place by number.
+fn insert(claims: &mut Vec<Claim>, claim: Claim) {
+    let at = claims.partition_point(|other| other.number < claim.number);
+    claims.insert(at, claim);
+}
+
+/// Hashes of keys are good hashes already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+#[cfg(all(test, not(feature = "break-isolation")))]
+mod tests {
+    use super::*;
+
+    fn number(at_us: u64) -> Number {
+        Number::of(at_us, 0)
+    }
+
+    fn scope(keys: &[(u64, Mode)]) -> Scope {
+        Scope::keys(keys.iter().map(|&(hash, mode)| Intent { hash, mode }).collect())
+    }
+
+    fn events(intents: &mut Intents) -> Vec<Event> {
+        intents.verify();
+        std::iter::from_fn(|| intents.next_event()).collect()
+    }
+
+    #[test]
+    fn disjoint_keys_and_common_reads_are_granted_at_once() {
+        let mut intents = Intents::default();
+        intents.schedule(number(2), scope(&[(1, Mode::Write), (2, Mode::Read)]));
+        intents.schedule(number(1), scope(&[(3, Mode::Write), (2, Mode::Read)]));
+        assert_eq!(events(&mut intents), [2, 1].map(|at| Event::Granted(number(at))));
+        assert!(intents.admits_key(Intent { hash: 2, mode: Mode::Read }));
+        assert!(!intents.admits_key(Intent { hash: 2, mode: Mode::Write }));
+        assert!(!intents.admits_key(Intent { hash: 1, mode: Mode::Read }));
+        assert!(!intents.admits(&Scope::Everything(Mode::Read)));
+        intents.release(number(2));
+        intents.release(number(1));
+        assert!(intents.is_idle() && intents.keys.is_empty());
+    }
+
+    #[test]
+    fn who_waits_goes_by_number() {
+        let mut intents = Intents::default();
+        for at in [1, 5, 3, 4] {
+            intents.schedule(number(at), scope(&[(7, Mode::Write)]));
+        }
+        assert_eq!(events(&mut intents), [Event::Granted(number(1))]);
+        for (done, next) in [(1, 3), (3, 4), (4, 5)] {
+            intents.release(number(done));
+            assert_eq!(events(&mut intents), [Event::Granted(number(next))]);
+        }
+    }
+
+    #[test]
+    fn a_later_one_in_the_way_is_inquired_once_and_steps_back() {
+        let mut intents = Intents::default();
+        intents.schedule(number(9), scope(&[(7, Mode::Write)]));
+        intents.schedule(number(2), scope(&[(7, Mode::Read)]));
+        intents.schedule(number(1), scope(&[(7, Mode::Read)]));
+        let told = events(&mut intents);
+        assert_eq!(told, [Event::Granted(number(9)), Event::Inquire(number(9))]);
+        intents.give_back(number(9));
+        assert_eq!(events(&mut intents), [1, 2].map(|at| Event::Granted(number(at))));
+        intents.release(number(2));
+        assert_eq!(events(&mut intents), []);
+        intents.release(number(1));
+        assert_eq!(events(&mut intents), [Event::Granted(number(9))]);
+    }
+
+    #[test]
+    fn everything_waits_for_all_before_it_and_holds_up_all_behind_it() {
+        let mut intents = Intents::default();
+        intents.schedule(number(1), scope(&[(1, Mode::Write)]));
+        intents.schedule(number(2), Scope::Everything(Mode::Read));
+        intents.schedule(number(3), scope(&[(2, Mode::Write)]));
+        intents.schedule(number(4), scope(&[(2, Mode::Read)]));
+        assert_eq!(events(&mut intents), [Event::Granted(number(1))]);
+        intents.release(number(1));
+        assert_eq!(events(&mut intents), [Event::Granted(number(2))]);
+        intents.release(number(2));
+        assert_eq!(events(&mut intents), [Event::Granted(number(3))]);
+        intents.release(number(4));
+        intents.release(number(3));
+        assert!(intents.is_idle() && intents.visits.is_empty());
+    }
+}

@@ -1,0 +1,55 @@
+//! Numbers: the order in which transactions go first where they meet.
+
+use basalt_keyspace::ShardId;
+
+/// A transaction's number: lower goes first. No two are the same, and none is taken from a counter that
+/// shards would share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Number {
+    at_us: u64,
+    /// Where it was taken: the shard that is told of what happens to the transaction.
+    pub home: ShardId,
+}
+
+/// Hands out the numbers of one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    last_us: u64,
+}
+
+impl Numbers {
+    /// The next number: the moment, or the one after all that were seen here, so that nobody is overtaken
+    /// for ever by a shard whose turn is long.
+    pub(crate) fn next(&mut self, home: ShardId, now_us: u64) -> Number {
+        self.last_us = (self.last_us + 1).max(now_us);
+        Number { at_us: self.last_us, home }
+    }
+
+    /// A number of another shard came by.
+    pub(crate) fn saw(&mut self, number: Number) {
+        self.last_us = self.last_us.max(number.at_us);
+    }
+}
+
+#[cfg(test)]
+impl Number {
+    pub(crate) fn of(at_us: u64, home: u16) -> Self {
+        Self { at_us, home: ShardId(home) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_grow_and_never_meet() {
+        let (mut here, mut there) = (Numbers::default(), Numbers::default());
+        let first = here.next(ShardId(0), 10);
+        let second = here.next(ShardId(0), 10);
+        let other = there.next(ShardId(1), 10);
+        assert!(first < second && first < other && second != other);
+        there.saw(Number::of(500, 0));
+        assert!(there.next(ShardId(1), 20) > Number::of(500, 0));
+    }
+}
