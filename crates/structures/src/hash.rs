@@ -3,7 +3,7 @@
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
 /// Hashes keys. All shards of a process use one seed, so that a key's hash travels with it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct KeyHasher {
     secrets: RapidSecrets,
 }

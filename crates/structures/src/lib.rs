@@ -14,7 +14,9 @@ mod collection;
 mod entry;
 mod fields;
 mod hash;
+mod intset;
 mod list;
+mod members;
 mod packed;
 mod prefetch;
 mod sorted;
@@ -26,7 +28,9 @@ pub use collection::{Collection, Kind};
 pub use entry::{Content, ENTRY_PART_BYTES_MAX, Encoding, Entry, Small, Value};
 pub use fields::{Field, Fields};
 pub use hash::KeyHasher;
+pub use intset::{IntSet, IntSplice};
 pub use list::{Back as ListBack, Forth as ListForth, List, NodeLimit, Side};
+pub use members::{Member, MemberPlace, Members, MembersIter};
 pub use packed::{
     BothWays, Digits, Forwards, Packed, PackedIter, PackedVec, Run, Span, Splice, Walk,
     element_bytes, write_element,

@@ -131,7 +131,7 @@ const fn larger(bucket_count: usize) -> usize {
 
 /// Whether two keys are equal; short ones without a call.
 #[inline]
-fn same_bytes(one: &[u8], other: &[u8]) -> bool {
+pub(crate) fn same_bytes(one: &[u8], other: &[u8]) -> bool {
     const SHORT: usize = 32;
     if one.len() != other.len() {
         return false;
