@@ -20,6 +20,7 @@ mod members;
 mod packed;
 mod prefetch;
 mod sorted;
+mod stream;
 mod table;
 mod wheel;
 
@@ -37,5 +38,9 @@ pub use packed::{
 };
 pub use prefetch::prefetch_ref;
 pub use sorted::{LexBound, ScoreRange, Scored, Sorted, SortedWalk};
+pub use stream::{
+    Consumer, ConsumerNumber, Group, Keep, NodeLimits, Pairs, Pending, STREAM_ENTRY_BYTES_MAX,
+    Stream, StreamEntry, StreamId, Trim,
+};
 pub use table::{EntryMut, EntryRef, Place, TAGS, Table};
 pub use wheel::{Backlog, Fate, Resolve, Wheel};

@@ -1,0 +1,445 @@
+//! Stream: entries of names and values in the order of their IDs, and the groups that read them.
+//!
+//! ```text
+//! nodes    first ID ──► entries side by side (`node`)       up to 100 of them or 4 KiB, as configured
+//! groups   name ──► last ID, pending entries, consumers     (`group`)
+//! ```
+//!
+//! IDs only grow, so new entries go to the last node. A deleted entry leaves its bytes in its node until
+//! nothing lives there.
+//!
+//! Not here: where IDs come from, which of a command's refusals applies (`commands`).
+
+use crate::block::block_bytes;
+
+mod codec;
+mod group;
+mod node;
+mod runs;
+#[cfg(test)]
+mod tests;
+
+pub use group::{Consumer, ConsumerNumber, Group, Pending};
+use node::Node;
+pub use node::Pairs;
+use runs::Runs;
+
+/// LIMIT: what the names and values of an entry come to; also of a node.
+pub const STREAM_ENTRY_BYTES_MAX: usize = 1 << 30;
+
+/// An entry's ID.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId {
+    pub ms: u64,
+    pub seq: u64,
+}
+
+impl StreamId {
+    pub const MIN: Self = Self { ms: 0, seq: 0 };
+    pub const MAX: Self = Self { ms: u64::MAX, seq: u64::MAX };
+
+    /// The next larger ID.
+    pub fn next(self) -> Option<Self> {
+        match self.seq.checked_add(1) {
+            Some(seq) => Some(Self { seq, ..self }),
+            None => Some(Self { ms: self.ms.checked_add(1)?, seq: 0 }),
+        }
+    }
+
+    /// The next smaller ID.
+    pub fn previous(self) -> Option<Self> {
+        match self.seq.checked_sub(1) {
+            Some(seq) => Some(Self { seq, ..self }),
+            None => Some(Self { ms: self.ms.checked_sub(1)?, seq: u64::MAX }),
+        }
+    }
+}
+
+impl std::fmt::Display for StreamId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+/// An entry as it is read.
+#[derive(Clone, Debug)]
+pub struct StreamEntry<'a> {
+    pub id: StreamId,
+    pairs: Pairs<'a>,
+}
+
+impl<'a> StreamEntry<'a> {
+    /// Its names and values.
+    pub fn pairs(&self) -> Pairs<'a> {
+        self.pairs.clone()
+    }
+}
+
+/// When a node is full, as configured; 0 is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeLimits {
+    pub bytes: u64,
+    pub entries: u64,
+}
+
+/// What trimming leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// So many of the newest.
+    Newest(u64),
+    /// What has this ID or a larger one.
+    From(StreamId),
+}
+
+/// How far trimming goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trim {
+    Exactly,
+    /// Whole nodes only, up to so many entries.
+    Nodes {
+        entries_max: u64,
+    },
+}
+
+/// Entries in the order of their IDs.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    nodes: Runs<Node>,
+    node_bytes: usize,
+    len: u64,
+    last_id: StreamId,
+    max_deleted_id: StreamId,
+    entries_added: u64,
+    /// Sorted by name.
+    groups: Vec<Group>,
+    /// Of the groups, without the array.
+    group_bytes: usize,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Stream {
+    pub fn new() -> Self {
+        Self {
+            nodes: Runs::new(),
+            node_bytes: 0,
+            len: 0,
+            last_id: StreamId::MIN,
+            max_deleted_id: StreamId::MIN,
+            entries_added: 0,
+            groups: Vec::new(),
+            group_bytes: 0,
+        }
+    }
+
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The largest ID that was ever there.
+    pub fn last_id(&self) -> StreamId {
+        self.last_id
+    }
+
+    /// The largest ID that was deleted singly; trimming does not count.
+    pub fn max_deleted_id(&self) -> StreamId {
+        self.max_deleted_id
+    }
+
+    /// How many entries were ever added.
+    pub fn entries_added(&self) -> u64 {
+        self.entries_added
+    }
+
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The ID of the first entry; the smallest where there is none.
+    pub fn first_id(&self) -> StreamId {
+        self.first().map_or(StreamId::MIN, |entry| entry.id)
+    }
+
+    pub fn first(&self) -> Option<StreamEntry<'_>> {
+        let (id, node) = self.nodes.first()?;
+        node.entries(*id).next()
+    }
+
+    pub fn last(&self) -> Option<StreamEntry<'_>> {
+        let (id, node) = self.nodes.last()?;
+        node.entries_back(*id).next()
+    }
+
+    pub fn get(&self, id: StreamId) -> Option<StreamEntry<'_>> {
+        let (first, node) = self.nodes.back_from(id).next()?;
+        node.get(*first, id)
+    }
+
+    /// The entries from one ID to another, both included.
+    pub fn range(&self, start: StreamId, end: StreamId) -> impl Iterator<Item = StreamEntry<'_>> {
+        let nodes = self.nodes.starting_around(start).take_while(move |(id, _)| *id <= end);
+        nodes
+            .flat_map(|(id, node)| node.entries(*id))
+            .skip_while(move |entry| entry.id < start)
+            .take_while(move |entry| entry.id <= end)
+    }
+
+    /// The same in falling order.
+    pub fn range_back(
+        &self,
+        start: StreamId,
+        end: StreamId,
+    ) -> impl Iterator<Item = StreamEntry<'_>> {
+        self.nodes
+            .back_from(end)
+            .flat_map(|(id, node)| node.entries_back(*id))
+            .skip_while(move |entry| entry.id > end)
+            .take_while(move |entry| entry.id >= start)
+    }
+
+    /// Whether the last node has no room for an entry whose names and values have so many bytes.
+    pub fn is_node_full(&self, limits: NodeLimits, part_bytes: usize) -> bool {
+        let most = STREAM_ENTRY_BYTES_MAX as u64;
+        let bytes = if limits.bytes == 0 { most } else { limits.bytes.min(most) };
+        self.nodes.last().is_none_or(|(_, node)| {
+            node.listpack_bytes() + part_bytes as u64 >= bytes
+                || limits.entries > 0 && node.len() >= limits.entries
+        })
+    }
+
+    /// Adds an entry, whose names and values alternate in `parts`; in a new node if that is wanted or
+    /// needed. Its ID must be larger than [`Stream::last_id`].
+    pub fn add<'a>(
+        &mut self,
+        id: StreamId,
+        parts: impl Iterator<Item = &'a [u8]> + Clone,
+        in_new_node: bool,
+    ) {
+        assert!(id > self.last_id, "IDs only grow: {id} after {}", self.last_id);
+        let first = match self.nodes.last() {
+            Some((first, _)) if !in_new_node => *first,
+            _ => {
+                self.change_last(|node| node.seal());
+                let node = Node::new(parts.clone());
+                self.node_bytes += block_bytes(node.capacity());
+                self.nodes.insert(id, node);
+                id
+            }
+        };
+        self.change_last(|node| node.add(first, id, parts));
+        self.len += 1;
+        self.entries_added += 1;
+        self.last_id = id;
+    }
+
+    /// Changes the last node, if there is one, and keeps the books.
+    fn change_last(&mut self, change: impl FnOnce(&mut Node)) {
+        if let Some(node) = self.nodes.last_mut() {
+            self.node_bytes -= block_bytes(node.capacity());
+            change(node);
+            self.node_bytes += block_bytes(node.capacity());
+        }
+    }
+
+    /// Deletes an entry; false where there is none.
+    pub fn delete(&mut self, id: StreamId) -> bool {
+        let Some((first, node)) = self.nodes.floor_mut(id) else { return false };
+        let first = *first;
+        if !node.delete(first, id) {
+            return false;
+        }
+        if node.live() == 0 {
+            self.node_bytes -= block_bytes(node.capacity());
+            self.nodes.remove(first);
+        }
+        self.len -= 1;
+        self.max_deleted_id = self.max_deleted_id.max(id);
+        true
+    }
+
+    /// How many of the oldest entries trimming would remove.
+    pub fn trimmed_count(&self, keep: Keep, trim: Trim) -> u64 {
+        let goes = |first: StreamId, node: &Node, gone: u64| match keep {
+            Keep::Newest(count) => self.len - gone - node.live() >= count,
+            Keep::From(id) => node.last_id(first) < id,
+        };
+        let mut gone = 0;
+        for (first, node) in self.nodes.starting_at(StreamId::MIN) {
+            if matches!(keep, Keep::Newest(count) if self.len - gone <= count) {
+                break;
+            }
+            if matches!(trim, Trim::Nodes { entries_max } if entries_max > 0 && gone + node.live() > entries_max)
+            {
+                break;
+            }
+            if goes(*first, node, gone) {
+                gone += node.live();
+                continue;
+            }
+            if trim == Trim::Exactly {
+                gone += match keep {
+                    Keep::Newest(count) => self.len - gone - count,
+                    Keep::From(id) => {
+                        node.entries(*first).take_while(|entry| entry.id < id).count() as u64
+                    }
+                };
+            }
+            break;
+        }
+        gone
+    }
+
+    /// Removes so many of the oldest entries.
+    pub fn drop_first(&mut self, mut count: u64) {
+        count = count.min(self.len);
+        self.len -= count;
+        while count > 0 {
+            let (first, node) = self.nodes.first().expect("because there are entries left");
+            let (first, live) = (*first, node.live());
+            if live <= count {
+                self.node_bytes -= block_bytes(node.capacity());
+                self.nodes.pop_first();
+                count -= live;
+            } else {
+                let node = self.nodes.get_mut(first).expect("because it was just seen");
+                node.delete_first(first, count);
+                count = 0;
+            }
+        }
+    }
+
+    /// Sets what XSETID sets.
+    pub fn set_last_id(
+        &mut self,
+        last_id: StreamId,
+        entries_added: Option<u64>,
+        max_deleted_id: Option<StreamId>,
+    ) {
+        self.last_id = last_id;
+        self.entries_added = entries_added.unwrap_or(self.entries_added);
+        self.max_deleted_id = max_deleted_id.unwrap_or(self.max_deleted_id);
+    }
+
+    /// The groups in the order of their names.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    fn search(&self, name: &[u8]) -> Result<usize, usize> {
+        self.groups.binary_search_by(|group| group.name().cmp(name))
+    }
+
+    pub fn group(&self, name: &[u8]) -> Option<&Group> {
+        Some(&self.groups[self.search(name).ok()?])
+    }
+
+    /// Makes a group; false where one has this name.
+    pub fn create_group(
+        &mut self,
+        name: &[u8],
+        last_id: StreamId,
+        entries_read: Option<u64>,
+    ) -> bool {
+        let Err(at) = self.search(name) else { return false };
+        let group = Group::new(name, last_id, entries_read);
+        self.group_bytes += group.heap_bytes();
+        self.groups.insert(at, group);
+        true
+    }
+
+    /// Removes a group with all that is pending in it; false where there is none.
+    pub fn destroy_group(&mut self, name: &[u8]) -> bool {
+        let Ok(at) = self.search(name) else { return false };
+        let group = self.groups.remove(at);
+        self.group_bytes -= group.heap_bytes();
+        true
+    }
+
+    /// Changes a group and keeps the books; None where there is none.
+    pub fn change_group<T>(
+        &mut self,
+        name: &[u8],
+        change: impl FnOnce(&mut Group) -> T,
+    ) -> Option<T> {
+        let at = self.search(name).ok()?;
+        Some(self.change_group_at(at, change))
+    }
+
+    fn change_group_at<T>(&mut self, at: usize, change: impl FnOnce(&mut Group) -> T) -> T {
+        let group = &mut self.groups[at];
+        self.group_bytes -= group.heap_bytes();
+        let result = change(group);
+        self.group_bytes += group.heap_bytes();
+        result
+    }
+
+    /// Takes an entry out of what is pending in every group.
+    pub fn acknowledge_everywhere(&mut self, id: StreamId) {
+        for at in 0..self.groups.len() {
+            self.change_group_at(at, |group| group.acknowledge(id));
+        }
+    }
+
+    /// The heap bytes that it takes beside itself; known at no cost.
+    pub fn heap_bytes(&self) -> usize {
+        self.nodes.heap_bytes()
+            + self.node_bytes
+            + block_bytes(self.groups.capacity() * size_of::<Group>())
+            + self.group_bytes
+    }
+
+    /// Whether nothing is left that [`Stream::drop_some`] could drop.
+    pub fn is_shell(&self) -> bool {
+        self.nodes.len() == 0 && self.groups.is_empty()
+    }
+
+    /// Drops about `count` entries and pending entries, whichever; returns the heap bytes that were
+    /// freed. For streams that nobody looks into any more.
+    pub fn drop_some(&mut self, count: usize) -> usize {
+        let before = self.heap_bytes();
+        let mut dropped = 0;
+        while dropped < count {
+            if let Some((_, node)) = self.nodes.pop_first() {
+                self.node_bytes -= block_bytes(node.capacity());
+                self.len -= node.live();
+                dropped += node.len() as usize;
+            } else if let Some(last) = self.groups.len().checked_sub(1) {
+                dropped += self.change_group_at(last, |group| group.drop_some(count - dropped));
+                if self.groups[last].is_shell() {
+                    self.group_bytes -= self.groups[last].heap_bytes();
+                    self.groups.pop();
+                    dropped += 1;
+                }
+            } else {
+                break;
+            }
+        }
+        before - self.heap_bytes()
+    }
+
+    #[cfg(test)]
+    fn check(&self) {
+        self.nodes.check();
+        let nodes = self.nodes.starting_at(StreamId::MIN);
+        let (mut bytes, mut len) = (0, 0);
+        for (first, node) in nodes {
+            bytes += block_bytes(node.capacity());
+            len += node.live();
+            assert!(node.live() > 0);
+            assert_eq!(node.entries(*first).count() as u64, node.live());
+            assert_eq!(node.entries_back(*first).count() as u64, node.live());
+        }
+        assert_eq!((bytes, len), (self.node_bytes, self.len));
+        self.groups.iter().for_each(Group::check);
+        assert_eq!(self.groups.iter().map(Group::heap_bytes).sum::<usize>(), self.group_bytes);
+        assert!(self.groups.iter().map(Group::name).is_sorted_by(|a, b| a < b));
+    }
+}
