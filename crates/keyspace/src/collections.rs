@@ -12,10 +12,12 @@
 //! Not here: the shapes in memory (`structures`), what commands do with them (`commands`).
 
 mod hash;
+mod stream;
 
 use basalt_structures::{Collection, Entry, KeyHasher, Kind, Place, Small, Value};
 
 pub use hash::{FieldLife, HashChange, HashField, HashRef};
+pub use stream::{Deliveries, StreamChange, StreamIds, stream_of};
 
 use crate::effect::{Effect, Malformed, Reader};
 use crate::expiry::Moments;
@@ -91,7 +93,7 @@ pub(crate) const fn record_kind(kind: Kind) -> u8 {
 }
 
 pub(crate) fn kind_of_record(byte: u8) -> Result<Kind, Malformed> {
-    let kinds = [Kind::Hash];
+    let kinds = [Kind::Hash, Kind::Stream];
     kinds.into_iter().find(|kind| record_kind(*kind) == byte).ok_or(Malformed)
 }
 
@@ -102,6 +104,7 @@ pub(crate) fn decode_change<'a>(
 ) -> Result<Effect<'a>, Malformed> {
     match kind {
         Kind::Hash => HashChange::decode(reader).map(Effect::Hash),
+        Kind::Stream => StreamChange::decode(reader).map(Effect::Stream),
         _ => Err(Malformed),
     }
 }
@@ -110,6 +113,7 @@ pub(crate) fn decode_change<'a>(
 pub(crate) fn write_changes(entry: &Entry, out: &mut Vec<u8>) {
     match entry.kind() {
         Kind::Hash => hash::write_changes(entry, out),
+        Kind::Stream => stream::write_changes(entry, out),
         _ => panic!("no collection is here"),
     }
 }
@@ -127,6 +131,7 @@ pub(crate) fn check_changes(kind: Kind, changes: &[u8]) -> Result<(), Malformed>
 pub(crate) fn digest_elements(entry: &Entry, now_ms: u64, digest: &mut Digest) {
     match entry.kind() {
         Kind::Hash => hash::digest_elements(entry, now_ms, digest),
+        Kind::Stream => stream::digest_elements(entry, digest),
         _ => panic!("no collection is here"),
     }
 }
@@ -201,6 +206,7 @@ impl Keyspace {
         let means = Means { thresholds: &self.thresholds, hasher: &self.hasher };
         let mut entry = match kind {
             Kind::Hash => HashChange::start(key.bytes, access),
+            Kind::Stream => StreamChange::start(key.bytes, access),
             _ => panic!("check_changes knows the kind"),
         };
         entry.set_expire_at_ms(expire_at_ms);
@@ -209,6 +215,7 @@ impl Keyspace {
             match decode_change(kind, &mut reader).expect("changes are checked when they are read")
             {
                 Effect::Hash(change) => change.apply(&mut entry, means),
+                Effect::Stream(change) => change.apply(&mut entry, means),
                 _ => panic!("the kind's changes are of the kind"),
             }
         }

@@ -80,6 +80,7 @@ impl<'a> Edit<'a> {
                 keyspace.set_collection(database, &key, place, (kind, changes), expire_at_ms);
             }
             Effect::Hash(change) => keyspace.change_collection(database, &key, place, change),
+            Effect::Stream(change) => keyspace.change_collection(database, &key, place, change),
         }
     }
 }

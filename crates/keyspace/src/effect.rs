@@ -13,7 +13,7 @@ pub use bytes::{Malformed, Strings};
 pub(crate) use bytes::{Reader, put_bytes, put_string_run, put_strings};
 
 use crate::DatabaseId;
-use crate::collections::{self, Change as _, HashChange, decode_change};
+use crate::collections::{self, Change as _, HashChange, StreamChange, decode_change};
 
 /// Why a key went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub enum Effect<'a> {
     },
     /// A hash changes; one that held something else becomes a hash.
     Hash(HashChange<'a>),
+    /// A stream changes; a key that held something else becomes a stream.
+    Stream(StreamChange<'a>),
 }
 
 impl<'a> Effect<'a> {
@@ -117,6 +119,7 @@ impl<'a> Record<'a> {
                     Effect::Remove { .. } => 6,
                     Effect::SetCollection { .. } => 7,
                     Effect::Hash(_) => collections::record_kind(Kind::Hash),
+                    Effect::Stream(_) => collections::record_kind(Kind::Stream),
                 };
                 out.push(kind);
                 out.extend_from_slice(&database.0.to_le_bytes());
@@ -171,6 +174,7 @@ fn encode_effect(effect: Effect<'_>, out: &mut Vec<u8>) {
             put_bytes(out, changes);
         }
         Effect::Hash(change) => change.encode(out),
+        Effect::Stream(change) => change.encode(out),
     }
 }
 
@@ -228,7 +232,8 @@ fn put_expiry(out: &mut Vec<u8>, expire_at_ms: Option<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collections::FieldLife;
+    use crate::collections::{Deliveries, FieldLife, StreamIds};
+    use basalt_structures::StreamId;
 
     #[test]
     fn a_copy_holds_what_the_entry_holds() {
@@ -245,6 +250,35 @@ mod tests {
         copy(&string, false);
         string.mark_changed();
         copy(&string, true);
+    }
+
+    fn stream_changes<'a>(pairs: Strings<'a>, ids: StreamIds<'a>) -> [StreamChange<'a>; 16] {
+        let (group, consumer, last_id) = (&b"g"[..], &b""[..], StreamId { ms: 7, seq: 0 });
+        let assign =
+            |deliveries| StreamChange::Assign { group, consumer, ids, at_ms: 5, deliveries };
+        let set = |entries_added, max_deleted_id| StreamChange::SetLastId {
+            last_id,
+            entries_added,
+            max_deleted_id,
+        };
+        [
+            StreamChange::Add { id: last_id, pairs, in_new_node: true },
+            StreamChange::Delete { ids },
+            StreamChange::DropFirst { count: 3 },
+            set(None, None),
+            set(Some(1), Some(StreamId::MAX)),
+            StreamChange::CreateGroup { group, last_id, entries_read: None },
+            StreamChange::SetGroup { group, last_id, entries_read: Some(0) },
+            StreamChange::DestroyGroup { group },
+            StreamChange::SeeConsumer { group, consumer, at_ms: 1, is_active: true },
+            StreamChange::DeleteConsumer { group, consumer },
+            assign(Deliveries::Are(4)),
+            assign(Deliveries::OneMore),
+            assign(Deliveries::Kept),
+            StreamChange::Acknowledge { group, ids },
+            StreamChange::Forget { ids },
+            StreamChange::Become { bytes: &[0; 7] },
+        ]
     }
 
     #[test]
@@ -270,9 +304,14 @@ mod tests {
             Effect::Hash(HashChange::ExpireAt { fields: words, at_ms: 1 }),
             Effect::Hash(HashChange::Persist { fields: words }),
         ];
+        let ids = [StreamId { ms: 1, seq: u64::MAX }, StreamId::MAX];
+        let streams = stream_changes(words, StreamIds::from(&ids[..])).map(Effect::Stream);
         let database = DatabaseId(15);
-        let mut records: Vec<Record<'_>> =
-            effects.iter().map(|&effect| Record::Key { database, key: b"k\r\n", effect }).collect();
+        let mut records: Vec<Record<'_>> = effects
+            .iter()
+            .chain(&streams)
+            .map(|&effect| Record::Key { database, key: b"k\r\n", effect })
+            .collect();
         records.push(Record::Flush { database });
         records.push(Record::Swap { first: DatabaseId(0), second: database });
         for record in records {

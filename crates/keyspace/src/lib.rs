@@ -21,9 +21,13 @@ mod keyspace;
 mod slot;
 
 pub use basalt_structures::{
-    Content, Digits, Encoding, Entry, EntryRef, KeyHasher, Kind, Small, Value,
+    Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, Keep, KeyHasher, Kind, NodeLimits,
+    STREAM_ENTRY_BYTES_MAX, Small, Stream, StreamEntry, StreamId, Trim, Value,
 };
-pub use collections::{FieldLife, HashChange, HashField, HashRef, Thresholds};
+pub use collections::{
+    Deliveries, FieldLife, HashChange, HashField, HashRef, StreamChange, StreamIds, Thresholds,
+    stream_of,
+};
 pub use database::ScanPosition;
 pub use digest::{Digest, combine_digests};
 pub use edit::Edit;

@@ -7,6 +7,7 @@
 use crate::block::block_bytes;
 use crate::entry::Encoding;
 use crate::fields::Fields;
+use crate::stream::Stream;
 
 /// The types of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ impl Kind {
 #[derive(Debug)]
 pub enum Collection {
     Hash(Fields),
+    /// In a box of its own: it is larger than the others.
+    Stream(Box<Stream>),
 }
 
 // A collection goes where its slot goes, and its remains to the graves.
@@ -49,19 +52,22 @@ impl Collection {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Hash(_) => Kind::Hash,
+            Self::Stream(_) => Kind::Stream,
         }
     }
 
     pub fn encoding(&self) -> Encoding {
         match self {
             Self::Hash(_) => Encoding::Hashtable,
+            Self::Stream(_) => Encoding::Stream,
         }
     }
 
-    /// How many elements it has.
+    /// How many elements it has; of a stream, what its groups hold counts, too.
     pub fn len(&self) -> usize {
         match self {
             Self::Hash(fields) => fields.len(),
+            Self::Stream(stream) => stream.droppable_len(),
         }
     }
 
@@ -73,6 +79,7 @@ impl Collection {
     pub fn heap_bytes(&self) -> usize {
         match self {
             Self::Hash(fields) => fields.heap_bytes(),
+            Self::Stream(stream) => block_bytes(size_of::<Stream>()) + stream.heap_bytes(),
         }
     }
 
@@ -85,6 +92,7 @@ impl Collection {
     pub fn next_expiry_ms(&self) -> Option<u64> {
         match self {
             Self::Hash(fields) => fields.next_expiry_ms(),
+            Self::Stream(_) => None,
         }
     }
 
@@ -93,6 +101,7 @@ impl Collection {
     pub fn drop_some(&mut self, count: usize) -> usize {
         match self {
             Self::Hash(fields) => fields.drop_some(count),
+            Self::Stream(stream) => stream.drop_some(count),
         }
     }
 }

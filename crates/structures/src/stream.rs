@@ -396,9 +396,10 @@ impl Stream {
             + self.group_bytes
     }
 
-    /// Whether nothing is left that [`Stream::drop_some`] could drop.
-    pub fn is_shell(&self) -> bool {
-        self.nodes.len() == 0 && self.groups.is_empty()
+    /// How many entries, pending entries, consumers and groups there are; not 0 while
+    /// [`Stream::drop_some`] has something to drop.
+    pub fn droppable_len(&self) -> usize {
+        self.groups.iter().map(Group::droppable_len).sum::<usize>() + self.len as usize
     }
 
     /// Drops about `count` entries and pending entries, whichever; returns the heap bytes that were

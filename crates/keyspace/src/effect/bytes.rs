@@ -1,5 +1,7 @@
 //! The bytes of records: numbers little-endian, byte strings behind their length in 32 bits.
 
+use std::borrow::Cow;
+
 /// Bytes that are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
@@ -37,6 +39,14 @@ impl<'a> Strings<'a> {
         };
         let mut reader = Reader::new(recorded);
         given.iter().copied().chain(std::iter::from_fn(move || reader.bytes().ok()))
+    }
+
+    /// All of them side by side.
+    pub(crate) fn to_slice(self) -> Cow<'a, [&'a [u8]]> {
+        match self.0 {
+            Source::Given(strings) => Cow::Borrowed(strings),
+            Source::Recorded { .. } => Cow::Owned(self.iter().collect()),
+        }
     }
 
     /// One and one: a field and its value, a score and its member.

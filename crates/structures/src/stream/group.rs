@@ -262,6 +262,11 @@ impl Group {
         self.pending.len() == 0 && self.consumers.is_empty()
     }
 
+    /// Itself and what it holds.
+    pub(super) fn droppable_len(&self) -> usize {
+        1 + self.pending.len() + self.consumers.len()
+    }
+
     #[cfg(test)]
     pub(super) fn check(&self) {
         self.pending.check();
