@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
-use basalt_engine::{Core, CoreSetup, Message, Now, Peer, ProcessFacts, SessionId, ShutdownRequest};
+use basalt_engine::{
+    Core, CoreSetup, Message, Now, Peer, ProcessFacts, SessionId, ShutdownRequest,
+};
 use basalt_engine::{World, limits};
 use basalt_keyspace::ShardId;
 use basalt_resp::encode_request;
@@ -33,6 +35,9 @@ impl World for Still {
     fn monotonic_us(&mut self) -> u64 {
         self.monotonic_us += 1;
         self.monotonic_us
+    }
+    fn monotonic_ns(&mut self) -> u64 {
+        self.monotonic_us() * 1000
     }
     fn process(&mut self) -> ProcessFacts {
         ProcessFacts::default()

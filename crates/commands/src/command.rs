@@ -8,6 +8,8 @@ use crate::call::ShardFn;
 pub struct Command {
     /// In lower case; a subcommand carries its container's name in front: `client|id`.
     pub name: &'static str,
+    /// Its place among all rows, subcommands included; the table gives it.
+    pub number: u16,
     pub group: Group,
     pub since: &'static str,
     /// One line in our words.
@@ -34,6 +36,7 @@ impl Command {
     /// What a row need not say.
     pub(crate) const ROW: Self = Self {
         name: "",
+        number: 0,
         group: Group::Generic,
         since: "",
         summary: "",
@@ -65,6 +68,16 @@ impl Command {
             .filter(|(flag, _)| self.flags.has(*flag))
             .fold(self.also, |all, (_, category)| all.or(*category));
         if self.flags.has(Flags::FAST) { all } else { all.or(Categories::SLOW) }
+    }
+
+    /// Whether it takes so little time, whatever the data, that its time need not be taken each time: only
+    /// a large request can make it slow.
+    pub fn is_quick(&self) -> bool {
+        match self.run {
+            Run::Shard(_) => self.complexity == "O(1)" || self.flags.has(Flags::FAST),
+            Run::Split(..) => true,
+            Run::Engine(_) | Run::Container => self.flags.has(Flags::FAST),
+        }
     }
 
     /// The name of a subcommand without its container's; of others, the name.
@@ -411,6 +424,13 @@ pub enum Verb {
     Hello,
     Info,
     Keys,
+    LatencyDoctor,
+    LatencyGraph,
+    LatencyHelp,
+    LatencyHistogram,
+    LatencyHistory,
+    LatencyLatest,
+    LatencyReset,
     Lolwut,
     MsetEx,
     MsetNx,
@@ -426,6 +446,10 @@ pub enum Verb {
     Scan,
     Select,
     Shutdown,
+    SlowlogGet,
+    SlowlogHelp,
+    SlowlogLen,
+    SlowlogReset,
     SwapDb,
     Time,
 }

@@ -264,8 +264,7 @@ pub fn write_list(args: &[&[u8]], reply: &mut Reply<'_>) -> Outcome {
         },
         _ => return Err(CommandError::SYNTAX),
     };
-    let all =
-        table::commands().flat_map(|command| std::iter::once(command).chain(command.subcommands));
+    let all = table::rows().iter().copied();
     let passing: Vec<&Command> = all.filter(|command| filter.passes(command)).collect();
     reply.array(passing.len());
     passing.iter().for_each(|command| reply.bulk(command.name.as_bytes()));

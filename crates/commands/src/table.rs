@@ -8,8 +8,33 @@ use crate::families;
 
 /// Every command, family by family; subcommands hang below their containers.
 pub fn commands() -> impl Iterator<Item = &'static Command> {
-    families::FAMILIES.iter().flat_map(|family| family.iter())
+    COMMANDS.iter()
 }
+
+/// Every row by its number, each container before its subcommands.
+pub fn rows() -> &'static [&'static Command] {
+    &ROWS
+}
+
+/// The rows of all families, numbered.
+static COMMANDS: LazyLock<&'static [Command]> = LazyLock::new(|| {
+    let mut numbers = 0..;
+    let mut number = |row: &Command| Command {
+        number: numbers.next().expect("because there are fewer rows than numbers"),
+        ..*row
+    };
+    let rows = families::FAMILIES.iter().flat_map(|family| family.iter()).map(|command| {
+        let command = number(command);
+        let subcommands: Vec<Command> = command.subcommands.iter().map(&mut number).collect();
+        // The table lives as long as the process.
+        Command { subcommands: subcommands.leak(), ..command }
+    });
+    rows.collect::<Vec<_>>().leak()
+});
+
+static ROWS: LazyLock<Vec<&'static Command>> = LazyLock::new(|| {
+    commands().flat_map(|command| std::iter::once(command).chain(command.subcommands)).collect()
+});
 
 /// LIMIT: longer names belong to no command.
 const NAME_BYTES_MAX: usize = 24;
@@ -123,14 +148,16 @@ mod tests {
     use crate::command::{Flags, Run, Verb};
     use std::collections::BTreeSet;
 
-    fn rows() -> impl Iterator<Item = &'static Command> {
-        commands().flat_map(|command| std::iter::once(command).chain(command.subcommands))
+    #[test]
+    fn a_rows_number_is_its_place() {
+        let numbers = rows().iter().map(|row| usize::from(row.number));
+        assert!(numbers.eq(0..rows().len()));
     }
 
     #[test]
     fn every_name_is_found_once_and_in_any_case() {
         let mut names = BTreeSet::new();
-        for row in rows() {
+        for row in rows().iter().copied() {
             assert!(names.insert(row.name), "{} has two rows", row.name);
             assert_eq!(row.name, row.name.to_lowercase());
             let found = find_full(row.name.to_uppercase().as_bytes()).map(|found| found.name);
@@ -156,7 +183,7 @@ mod tests {
 
     #[test]
     fn every_row_is_whole() {
-        for row in rows() {
+        for row in rows().iter().copied() {
             let name = row.name;
             assert!(row.arity != 0 && !row.since.is_empty(), "{name}");
             assert!(row.summary.ends_with('.'), "{name}: say in a sentence what it does");
@@ -173,7 +200,7 @@ mod tests {
         let writes_keys = |row: &Command| {
             row.keys.iter().any(|spec| ["RW", "OW", "RM"].contains(&spec.access[0]))
         };
-        for row in rows() {
+        for row in rows().iter().copied() {
             let name = row.name;
             let both = row.flags.has(Flags::WRITE) && row.flags.has(Flags::READONLY);
             assert!(!both, "{name} can't write and only read");
@@ -203,7 +230,7 @@ mod tests {
             Run::Engine(verb) => Some(verb),
             _ => None,
         };
-        let mut verbs: Vec<Verb> = rows().filter_map(verb).collect();
+        let mut verbs: Vec<Verb> = rows().iter().copied().filter_map(verb).collect();
         verbs.sort_by_key(|verb| *verb as usize);
         for pair in verbs.windows(2) {
             assert_eq!(pair[0] as usize + 1, pair[1] as usize, "two rows or none near {pair:?}");

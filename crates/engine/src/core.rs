@@ -15,6 +15,7 @@ mod held;
 mod input;
 mod maintenance;
 mod request;
+mod timing;
 mod transactions;
 
 use std::sync::Arc;
@@ -32,6 +33,8 @@ use crate::transaction::Numbers;
 use crate::world::{Now, World};
 use held::HeldRequests;
 use input::Staged;
+use timing::EndedCall;
+pub(crate) use timing::PendingCall;
 use transactions::UnderWay;
 
 /// What a core needs to begin.
@@ -77,6 +80,8 @@ pub struct Core {
     spare_envelopes: Vec<Box<Envelope>>,
     staged: Vec<Staged>,
     keys: Vec<KeyHash>,
+    /// Calls of coordinations that ended in this turn.
+    ended_calls: Vec<EndedCall>,
     pass: u64,
     turn_requests_left: usize,
     sessions_checked_us: u64,
@@ -105,6 +110,7 @@ impl Core {
             spare_envelopes: Vec::new(),
             staged: Vec::new(),
             keys: Vec::new(),
+            ended_calls: Vec::new(),
             pass: 0,
             turn_requests_left: 0,
             sessions_checked_us: now.monotonic_us,
@@ -217,6 +223,7 @@ impl Core {
         self.work_received(world, received);
         self.work_ready(world);
         let left = self.maintain(world);
+        self.settle_ended_calls(world);
         self.send_messages(world);
         if let Some(config) = self.shard.take_new_config() {
             world.config_changed(&config);

@@ -20,6 +20,8 @@ pub(crate) struct Envelope {
     pub answered: bool,
     pub batch: Batch,
     pub letters: Vec<Letter>,
+    /// The requests of the batch that are for the slow log, and their microseconds.
+    pub slow: Vec<(usize, u64)>,
 }
 
 /// What a coordinator wants done on another shard. Plain, so that it runs from start to end.
@@ -138,6 +140,7 @@ impl Envelope {
         let Batch { requests, arg_bytes, arg_ends, reply_bytes, reply_ends } = &mut self.batch;
         self.answered = false;
         self.letters.clear();
+        self.slow.clear();
         requests.clear();
         arg_ends.clear();
         reply_ends.clear();

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use basalt_keyspace::{DatabaseId, ShardId};
 use basalt_resp::{Partial, Protocol};
 
+use crate::core::PendingCall;
 use crate::gates::Armed;
 use crate::limits;
 
@@ -26,6 +27,16 @@ pub struct SessionId {
 pub enum Peer {
     Tcp { remote: SocketAddr, local: SocketAddr },
     Unix { path: String },
+}
+
+impl Peer {
+    /// The client's address, as Redis shows it.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Tcp { remote, .. } => remote.to_string(),
+            Self::Unix { path } => format!("{path}:0"),
+        }
+    }
 }
 
 /// CLIENT REPLY.
@@ -72,6 +83,8 @@ pub(crate) struct Session {
     pub unsent: usize,
     /// The coordination that is under way: nothing else of this session is worked.
     pub coordination: Option<u64>,
+    /// The call that is coordinated, for the books.
+    pub pending_call: Option<Box<PendingCall>>,
     /// Its next request waits for the end of a CLIENT PAUSE.
     pub is_held: bool,
     /// Where the last request went, for `pipeline-order strict`.
@@ -316,6 +329,7 @@ impl Sessions {
             hole_limit: limits::HOLES_MIN,
             unsent: 0,
             coordination: None,
+            pending_call: None,
             is_held: false,
             last_shard: ShardId(0),
             waits_for_room: false,

@@ -10,9 +10,12 @@ use basalt_keyspace::{Keyspace, ShardId};
 use basalt_resp::ParseLimits;
 
 use crate::gates::Armed;
+use crate::latency::LatencyEvents;
+use crate::meter::Meter;
 use crate::rates::Rates;
 use crate::routes::Routes;
 use crate::session::{Peer, Session, Sessions};
+use crate::slowlog::SlowLog;
 use crate::stats::ShardStats;
 use crate::transaction::Intents;
 use crate::world::Now;
@@ -25,6 +28,9 @@ pub(crate) struct Shard {
     pub config: Arc<Config>,
     pub routes: Arc<Routes>,
     pub stats: ShardStats,
+    pub meter: Meter,
+    pub slowlog: SlowLog,
+    pub latency: LatencyEvents,
     pub now: Now,
     /// Gates that look at every session's commands.
     pub armed: Armed,
@@ -74,6 +80,9 @@ impl Shard {
             config: Arc::clone(&config),
             routes,
             stats: ShardStats::default(),
+            meter: Meter::new(&config),
+            slowlog: SlowLog::default(),
+            latency: LatencyEvents::default(),
             now,
             armed: Armed::default(),
             limits: ParseLimits::default(),
@@ -103,6 +112,7 @@ impl Shard {
                 session.armed.set(Armed::AUTH, false);
             }
         }
+        self.meter.follow(&config);
         self.config = config;
         self.config_is_new = true;
     }
@@ -165,7 +175,7 @@ impl Shard {
 
     /// Keeps what INFO tells of a course of time.
     pub(crate) fn sample(&mut self) {
-        self.rates.mark(&self.stats, self.now.monotonic_us);
+        self.rates.mark(&self.stats, self.meter.calls(), self.now.monotonic_us);
         self.used_bytes_peak = self.used_bytes_peak.max(self.keyspace.used_bytes());
     }
 

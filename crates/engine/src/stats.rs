@@ -9,7 +9,6 @@ const ERROR_KINDS_MAX: usize = 128;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ShardStats {
     pub connections: u64,
-    pub commands: u64,
     /// Commands that other shards' sessions sent here.
     pub commands_from_others: u64,
     pub error_replies: u64,
@@ -39,7 +38,6 @@ impl ShardStats {
     /// Adds another shard's counters.
     pub(crate) fn absorb(&mut self, other: &Self) {
         self.connections += other.connections;
-        self.commands += other.commands;
         self.commands_from_others += other.commands_from_others;
         self.error_replies += other.error_replies;
         for (kind, count) in &other.errors {

@@ -57,6 +57,8 @@ pub trait World {
     fn random(&mut self) -> u64;
     /// Microseconds that never run backwards, read afresh: for budgets within a turn.
     fn monotonic_us(&mut self) -> u64;
+    /// The same in nanoseconds, for what takes less.
+    fn monotonic_ns(&mut self) -> u64;
     fn process(&mut self) -> ProcessFacts;
     /// CONFIG RESETSTAT: forgets the counters among the [`ProcessFacts`].
     fn reset_process_counters(&mut self);

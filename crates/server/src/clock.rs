@@ -41,6 +41,11 @@ impl Clock {
         self.origin.elapsed().as_micros() as u64
     }
 
+    pub(crate) fn monotonic_ns(&self) -> u64 {
+        // Five centuries from now this would wrap.
+        self.origin.elapsed().as_nanos() as u64
+    }
+
     pub(crate) fn now(&mut self) -> Now {
         let monotonic_us = self.monotonic_us();
         if monotonic_us - self.at_us >= CALENDAR_EVERY_US {

@@ -91,6 +91,9 @@ impl World for Outside<Message> {
     fn monotonic_us(&mut self) -> u64 {
         self.clock.monotonic_us()
     }
+    fn monotonic_ns(&mut self) -> u64 {
+        self.clock.monotonic_ns()
+    }
     fn process(&mut self) -> ProcessFacts {
         facts::gather(&self.node, self.clock.monotonic_us())
     }

@@ -81,6 +81,11 @@ impl World for View<'_> {
         self.outside.now.monotonic_us
     }
 
+    fn monotonic_ns(&mut self) -> u64 {
+        self.outside.now.monotonic_us += 1;
+        self.outside.now.monotonic_us * 1000
+    }
+
     fn process(&mut self) -> ProcessFacts {
         ProcessFacts::default()
     }

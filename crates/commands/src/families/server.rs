@@ -4,7 +4,9 @@ mod command;
 mod config;
 mod data;
 mod debug;
+mod latency;
 mod process;
+mod slowlog;
 
 use crate::command::{Command, Flags, Group};
 
@@ -12,6 +14,7 @@ pub use config::{Setting, parse_config_set};
 pub use data::{FlushRequest, parse_flush, parse_swapdb};
 pub use debug::{DebugRequest, parse_debug, write_debug_help, write_debug_protocol};
 pub use process::{InfoRequest, ShutdownRequest, lolwut, parse_info, parse_shutdown};
+pub use slowlog::{parse_slowlog_get, write_logged_args};
 
 pub(crate) const COMMANDS: &[Command] = &[
     command::COMMAND,
@@ -21,8 +24,10 @@ pub(crate) const COMMANDS: &[Command] = &[
     data::FLUSHALL,
     data::FLUSHDB,
     process::INFO,
+    latency::LATENCY,
     process::LOLWUT,
     process::SHUTDOWN,
+    slowlog::SLOWLOG,
     data::SWAPDB,
     process::TIME,
 ];

@@ -6,8 +6,10 @@ use basalt_resp::Reply;
 use super::Core;
 use super::held::HeldRequest;
 use super::request::Flow;
+use super::timing::timed;
 use crate::limits;
 use crate::message::{Envelope, Letter, Message};
+use crate::meter::LARGE_REQUEST_BYTES;
 use crate::perform::{Task, mode_of, perform, scope_of};
 use crate::session::SessionId;
 use crate::transaction::{Intent, Number};
@@ -47,7 +49,7 @@ impl Core {
             }
             return;
         }
-        self.work_batch(from, &mut envelope);
+        self.work_batch(world, from, &mut envelope);
         self.settle();
         envelope.answered = true;
         // What is to be said to the other anyway goes along.
@@ -81,8 +83,13 @@ impl Core {
     }
 
     /// Works the requests that another shard gathered, their memory fetched in stages.
-    pub(super) fn work_batch(&mut self, from: ShardId, envelope: &mut Envelope) {
-        let batch = &mut envelope.batch;
+    pub(super) fn work_batch(
+        &mut self,
+        world: &mut dyn World,
+        from: ShardId,
+        envelope: &mut Envelope,
+    ) {
+        let Envelope { batch, slow, .. } = envelope;
         let shard = &mut self.shard;
         let mut reply_bytes = std::mem::take(&mut batch.reply_bytes);
         let mut args: Vec<&[u8]> = Vec::new();
@@ -99,6 +106,7 @@ impl Core {
             }
             for request in group {
                 args.clear();
+                let request_start = arg_start;
                 for &end in &batch.arg_ends[arg_at..arg_at + request.arg_count as usize] {
                     args.push(&batch.arg_bytes[arg_start..end]);
                     arg_start = end;
@@ -131,13 +139,25 @@ impl Core {
                 };
                 let task = Task { run: request.run, args: &args, key, database: request.database };
                 let reply = Reply::new(&mut reply_bytes, request.protocol);
-                if let Err(error) = perform(&mut shard.keyspace, &shard.config, task, reply) {
-                    shard.stats.count_error(error.as_bytes());
+                let command = request.command;
+                if arg_start - request_start >= LARGE_REQUEST_BYTES {
+                    shard.meter.time_next(command.number);
                 }
+                let is_timed = shard.meter.count(command.number);
+                let run = || perform(&mut shard.keyspace, &shard.config, task, reply);
+                let (outcome, ns) = if is_timed { timed(world, run) } else { (run(), None) };
                 batch.reply_ends.push(reply_bytes.len());
+                if let Err(error) = outcome {
+                    shard.stats.count_error(error.as_bytes());
+                    shard.meter.failed(command.number);
+                }
+                if let Some(ns) = ns
+                    && shard.took(command, ns)
+                {
+                    slow.push((batch.reply_ends.len() - 1, ns / 1000));
+                }
             }
         }
-        shard.stats.commands += batch.requests.len() as u64;
         shard.stats.commands_from_others += batch.requests.len() as u64;
         batch.reply_bytes = reply_bytes;
     }
@@ -166,8 +186,11 @@ impl Core {
             let task = Task { run: request.run, args: &args, key, database: request.database };
             let mut answer = Vec::new();
             let reply = Reply::new(&mut answer, request.protocol);
+            // Its time is not taken; those that are stand for it.
+            shard.meter.count(request.command.number);
             if let Err(error) = perform(&mut shard.keyspace, &shard.config, task, reply) {
                 shard.stats.count_error(error.as_bytes());
+                shard.meter.failed(request.command.number);
             }
             if let Some(number) = visit.take() {
                 shard.intents.release(number);
@@ -179,6 +202,9 @@ impl Core {
 
     /// Puts what another shard answered into its places.
     pub(super) fn take_answers(&mut self, envelope: &Envelope) {
+        if !envelope.slow.is_empty() {
+            self.log_slow_answers(envelope);
+        }
         let batch = &envelope.batch;
         let mut start = 0;
         for (request, &end) in batch.requests.iter().zip(&batch.reply_ends) {

@@ -7,6 +7,7 @@ use super::Core;
 use super::request::{Broken, Flow};
 use crate::gates;
 use crate::limits;
+use crate::meter::LARGE_REQUEST_BYTES;
 use crate::resolve::{self, LastFound, Resolved};
 use crate::session::SessionId;
 use crate::world::World;
@@ -62,6 +63,8 @@ pub(super) struct Staged {
     end: usize,
     args: (usize, usize),
     keys: (usize, usize),
+    /// So large that its time is taken, whatever it is.
+    is_large: bool,
     resolved: Result<Resolved, Broken>,
     /// The session's database when the request was parsed: where its memory is likely needed.
     database: DatabaseId,
@@ -141,6 +144,11 @@ impl Core {
                 if state.end == End::Stopped {
                     continue;
                 }
+                if request.is_large
+                    && let Ok(resolved) = &request.resolved
+                {
+                    self.shard.meter.time_next(resolved.command.number);
+                }
                 let args = &args[request.args.0..request.args.1];
                 let keys = request.keys;
                 let flow =
@@ -217,6 +225,7 @@ impl Core {
                             end: state.parsed,
                             args: (first_arg, args.len()),
                             keys,
+                            is_large: bytes >= LARGE_REQUEST_BYTES,
                             resolved: resolved.map_err(|error| {
                                 if resolve::is_from_a_browser(&args[first_arg..]) {
                                     Broken::Browser
@@ -253,6 +262,7 @@ impl Core {
                         end: state.parsed,
                         args: at,
                         keys: (0, 0),
+                        is_large: false,
                         resolved,
                         database: session.database,
                     });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Core;
+use crate::latency;
 use crate::limits;
 use crate::world::World;
 
@@ -14,12 +15,15 @@ impl Core {
         let now_ms = self.shard.now.unix_ms;
         let due = due.filter(|at_ms| *at_ms <= now_ms && self.shard.pause().is_none());
         if due.is_some() || self.shard.keyspace.has_graves() {
-            let end_us = world.monotonic_us() + limits::MAINTENANCE_TURN_US;
+            let begun_us = world.monotonic_us();
+            let end_us = begun_us + limits::MAINTENANCE_TURN_US;
             let mut more = || world.monotonic_us() < end_us;
             if due.is_some() {
                 left |= self.shard.keyspace.expire_due(&mut more);
             }
             left |= self.shard.keyspace.bury_some(&mut more);
+            let took_us = world.monotonic_us().saturating_sub(begun_us);
+            self.shard.note_latency(latency::EXPIRE_CYCLE, took_us);
         }
         let now_us = self.shard.now.monotonic_us;
         if now_us >= self.sessions_checked_us + limits::SESSION_CHECK_US {

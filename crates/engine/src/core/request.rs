@@ -6,6 +6,7 @@ use basalt_keyspace::{Key, ShardId};
 use basalt_resp::{ProtocolError, Reply};
 
 use super::Core;
+use super::timing::timed;
 use crate::gates;
 use crate::limits;
 use crate::message::Request;
@@ -53,6 +54,7 @@ impl Core {
             Ok(resolved) => resolved,
             Err(Broken::Command(error)) => {
                 let hidden = gates::hides_what_is_wrong(session, args[0]);
+                self.count_rejected(args);
                 self.refuse(id, &hidden.unwrap_or(error));
                 return Flow::On;
             }
@@ -78,6 +80,7 @@ impl Core {
         if (armed.0 != 0 || command.flags.has(Flags::PROTECTED))
             && let Err(error) = gates::check(armed, &self.shard, session, command)
         {
+            self.shard.meter.rejected(command.number);
             self.refuse(id, &error);
             return Flow::On;
         }
@@ -89,7 +92,7 @@ impl Core {
             (Run::Shard(run) | Run::Split(run, _), Some(shard))
                 if armed.has(gates::Armed::NO_TOUCH) || self.meets_intent(command, shard, keys) =>
             {
-                self.work_apart(id, (command, run), args, key_at, shard)
+                self.work_apart(world, id, (command, run), args, (key_at, shard))
             }
             (Run::Shard(run) | Run::Split(run, _), Some(shard)) => {
                 let key = Key {
@@ -98,9 +101,9 @@ impl Core {
                     slot: self.keys[keys.0].slot,
                 };
                 if shard == self.shard.id {
-                    self.work_here(id, command, run, args, key)
+                    self.work_here(world, id, (command, run), args, key)
                 } else {
-                    self.work_there(id, (command, run), args, (key, key_at), shard)
+                    self.work_there(world, id, (command, run), args, (key, key_at, shard))
                 }
             }
             (Run::Split(run, merge), None) => {
@@ -109,8 +112,9 @@ impl Core {
                 }
                 let manner = Manner::of(&self.shard, id, command);
                 let split = Split::new(command, run, merge, args, &self.shard, manner);
-                self.count(id, command);
-                self.coordinate(id, |hops| split.run(hops));
+                self.run_whole(world, id, command, args, |core, _| {
+                    core.coordinate(id, |hops| split.run(hops));
+                });
                 self.flow_after(id)
             }
             (Run::Engine(verb), _) => self.work_verb(world, id, command, verb, args),
@@ -132,10 +136,11 @@ impl Core {
         if !verbs::is_immediate(verb) && !self.is_drained(id) {
             return Flow::Held;
         }
-        self.count(id, command);
-        if let Err(error) = verbs::run(self, world, id, verb, args) {
-            self.refuse(id, &error);
-        }
+        self.run_whole(world, id, command, args, |core, world| {
+            if let Err(error) = verbs::run(core, world, id, verb, args) {
+                core.refuse(id, &error);
+            }
+        });
         self.settle_reply_mode(id, None);
         self.flow_after(id)
     }
@@ -143,9 +148,9 @@ impl Core {
     #[inline]
     pub(super) fn work_here(
         &mut self,
+        world: &mut dyn World,
         id: SessionId,
-        command: &'static Command,
-        run: ShardFn,
+        (command, run): (&'static Command, ShardFn),
         args: &[&[u8]],
         key: Key<'_>,
     ) -> Flow {
@@ -159,14 +164,20 @@ impl Core {
         }
         session.commands += 1;
         session.last_command = command.name;
-        shard.stats.commands += 1;
         let (database, protocol, mode) = (session.database, session.protocol, session.reply_mode);
         let out = session.output();
         let start = out.len();
         let task = Task { run, args, key, database };
         let reply = Reply::new(out, protocol);
-        if let Err(error) = perform(&mut shard.keyspace, &shard.config, task, reply) {
+        let is_timed = shard.meter.count(command.number);
+        let run = || perform(&mut shard.keyspace, &shard.config, task, reply);
+        let (outcome, ns) = if is_timed { timed(world, run) } else { (run(), None) };
+        if let Err(error) = outcome {
             shard.stats.count_error(error.as_bytes());
+            shard.meter.failed(command.number);
+        }
+        if let Some(ns) = ns {
+            shard.settle_call(id, command, args, ns);
         }
         if mode != ReplyMode::On {
             self.settle_reply_mode(id, Some(start));
@@ -176,16 +187,16 @@ impl Core {
 
     pub(super) fn work_there(
         &mut self,
+        world: &mut dyn World,
         id: SessionId,
         (command, run): (&'static Command, ShardFn),
         args: &[&[u8]],
-        (key, key_at): (Key<'_>, u16),
-        to: ShardId,
+        (key, key_at, to): (Key<'_>, u16, ShardId),
     ) -> Flow {
         let session = self.shard.sessions.get_mut(id).expect("it was just there");
         if session.reply_mode != ReplyMode::On {
             // Its reply is dropped, so it keeps no place among the others.
-            return self.work_apart(id, (command, run), args, key_at, to);
+            return self.work_apart(world, id, (command, run), args, (key_at, to));
         }
         let is_strict = self.shard.config.pipeline_order == PipelineOrder::Strict;
         if session.queue.len() >= session.hole_limit
@@ -222,11 +233,11 @@ impl Core {
     /// Works a request on one shard with nothing else of its session under way.
     pub(super) fn work_apart(
         &mut self,
+        world: &mut dyn World,
         id: SessionId,
         (command, run): (&'static Command, ShardFn),
         args: &[&[u8]],
-        key_at: u16,
-        to: ShardId,
+        (key_at, to): (u16, ShardId),
     ) -> Flow {
         if !self.is_drained(id) {
             return Flow::Held;
@@ -234,9 +245,10 @@ impl Core {
         let manner = Manner::of(&self.shard, id, command);
         let scope = scope_of(command, args, &self.shard.keyspace);
         let task = OwnedTask::new(run, args, usize::from(key_at), manner);
-        self.count(id, command);
-        self.coordinate(id, |hops| async move {
-            hops.alone(to, scope, move |shard| task.perform(shard)).await
+        self.run_whole(world, id, command, args, |core, _| {
+            core.coordinate(id, |hops| async move {
+                hops.alone(to, scope, move |shard| task.perform(shard)).await
+            });
         });
         self.flow_after(id)
     }
@@ -256,14 +268,6 @@ impl Core {
     /// waits for that.
     pub(super) fn is_drained(&self, id: SessionId) -> bool {
         self.shard.sessions.get(id).is_some_and(|session| session.queue.is_empty())
-    }
-
-    pub(super) fn count(&mut self, id: SessionId, command: &'static Command) {
-        self.shard.stats.commands += 1;
-        if let Some(session) = self.shard.sessions.get_mut(id) {
-            session.commands += 1;
-            session.last_command = command.name;
-        }
     }
 
     /// Writes an error reply.

@@ -173,6 +173,7 @@ impl Core {
         if let Some(session) = self.shard.sessions.get_mut(id) {
             session.coordination = None;
         }
+        self.end_pending_call(id, answer);
         self.put_answer(id, answer);
         self.shard.sessions.mark_ready(id);
     }

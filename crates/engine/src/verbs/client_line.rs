@@ -9,10 +9,11 @@ use crate::session::{Peer, Session};
 
 /// Both ends as texts.
 fn addresses(peer: &Peer) -> (String, String) {
-    match peer {
-        Peer::Tcp { remote, local } => (remote.to_string(), local.to_string()),
-        Peer::Unix { path } => (format!("{path}:0"), format!("{path}:0")),
-    }
+    let local = match peer {
+        Peer::Tcp { local, .. } => local.to_string(),
+        Peer::Unix { .. } => peer.address(),
+    };
+    (peer.address(), local)
 }
 
 /// Redis' letters for a connection's state.

@@ -59,6 +59,7 @@ pub(super) fn resetstat(core: &mut Core, world: &mut dyn World, id: SessionId) -
         let changes = shard.keyspace.stats.changes;
         shard.keyspace.stats = KeyspaceStats { changes, ..KeyspaceStats::default() };
         shard.stats = ShardStats::default();
+        shard.meter.reset();
         shard.rates = Rates::default();
         shard.used_bytes_peak = 0;
     });

@@ -2,15 +2,18 @@
 //!
 //! A section is a row of [`SECTIONS`]; what it tells are lines `field:value` in Redis' names.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
-use basalt_commands::Outcome;
 use basalt_commands::config::Config;
 use basalt_commands::requests::parse_info;
+use basalt_commands::{Outcome, table};
 use basalt_keyspace::{DatabaseFacts, DatabaseId, KeyspaceStats};
 
+use super::latency::merge;
 use super::{REDIS_VERSION, VERSION, encode, everywhere, settings};
 use crate::core::Core;
+use crate::meter::Book;
 use crate::rates::Rate;
 use crate::session::SessionId;
 use crate::shard::{Pause, Shard};
@@ -20,6 +23,7 @@ use crate::world::{Now, ProcessFacts, World};
 /// What one shard tells.
 struct ShardFacts {
     stats: ShardStats,
+    books: Vec<(u16, Book)>,
     keyspace: KeyspaceStats,
     databases: Vec<DatabaseFacts>,
     rate: Rate,
@@ -36,7 +40,7 @@ struct ShardFacts {
 }
 
 impl ShardFacts {
-    fn of(shard: &mut Shard) -> Self {
+    fn of(shard: &mut Shard, with_histograms: bool) -> Self {
         let used_bytes = shard.used_bytes();
         let databases = (0..shard.keyspace.database_count() as u16)
             .map(|index| shard.keyspace.facts(DatabaseId(index)))
@@ -44,9 +48,10 @@ impl ShardFacts {
         let sessions = || shard.sessions.iter();
         Self {
             stats: shard.stats.clone(),
+            books: shard.meter.books(with_histograms),
             keyspace: shard.keyspace.stats,
             databases,
-            rate: shard.rates.now(&shard.stats, shard.now.monotonic_us),
+            rate: shard.rates.now(&shard.stats, shard.meter.calls(), shard.now.monotonic_us),
             sessions: shard.sessions.len(),
             held_sessions: sessions().filter(|session| session.is_held).count(),
             longest_input: sessions().map(|session| session.input.len()).max().unwrap_or(0),
@@ -64,6 +69,8 @@ struct Facts {
     shards: Vec<ShardFacts>,
     /// Counters of all shards together.
     stats: ShardStats,
+    /// What is known of each command, by the numbers of the rows.
+    books: BTreeMap<u16, Book>,
     process: ProcessFacts,
     config: std::sync::Arc<Config>,
     pause: Option<Pause>,
@@ -81,6 +88,11 @@ impl Facts {
 
     fn keyspace(&self, of: impl Fn(&KeyspaceStats) -> u64) -> u64 {
         self.shards.iter().map(|shard| of(&shard.keyspace)).sum()
+    }
+
+    /// Commands by name, in the order of the table.
+    fn rows(&self) -> impl Iterator<Item = (&'static str, &Book)> {
+        self.books.iter().map(|(number, book)| (table::rows()[usize::from(*number)].name, book))
     }
 
     fn rate(&self, of: impl Fn(&Rate) -> f64) -> f64 {
@@ -134,22 +146,31 @@ fn percent(part: usize, whole: usize) -> String {
 
 struct Section {
     title: &'static str,
+    /// Told also where no section is named.
+    is_default: bool,
+    needs_histograms: bool,
     write: fn(&Facts, &mut Lines),
+}
+
+const fn section(title: &'static str, write: fn(&Facts, &mut Lines)) -> Section {
+    Section { title, is_default: true, needs_histograms: false, write }
 }
 
 /// All sections, in their order.
 const SECTIONS: &[Section] = &[
-    Section { title: "Server", write: server },
-    Section { title: "Clients", write: clients },
-    Section { title: "Memory", write: memory },
-    Section { title: "Persistence", write: persistence },
-    Section { title: "Stats", write: stats },
-    Section { title: "Replication", write: replication },
-    Section { title: "CPU", write: cpu },
-    Section { title: "Modules", write: |_, _| {} },
-    Section { title: "Errorstats", write: errorstats },
-    Section { title: "Cluster", write: |_, lines| lines.add("cluster_enabled", 0) },
-    Section { title: "Keyspace", write: keyspace },
+    section("Server", server),
+    section("Clients", clients),
+    section("Memory", memory),
+    section("Persistence", persistence),
+    section("Stats", stats),
+    section("Replication", replication),
+    section("CPU", cpu),
+    section("Modules", |_, _| {}),
+    Section { is_default: false, ..section("Commandstats", commandstats) },
+    section("Errorstats", errorstats),
+    Section { is_default: false, needs_histograms: true, ..section("Latencystats", latencystats) },
+    section("Cluster", |_, lines| lines.add("cluster_enabled", 0)),
+    section("Keyspace", keyspace),
 ];
 
 pub(super) fn info(
@@ -164,6 +185,7 @@ pub(super) fn info(
     let mut facts = Facts {
         shards: Vec::new(),
         stats: ShardStats::default(),
+        books: BTreeMap::new(),
         process: world.process(),
         config: shard.config.clone(),
         pause: shard.pause(),
@@ -171,9 +193,14 @@ pub(super) fn info(
     };
     let routes = shard.routes.clone();
     core.coordinate(id, |hops| async move {
-        facts.shards = everywhere(&hops, &routes, ShardFacts::of).await;
+        let wanted =
+            |section: &&Section| request.wants(&section.title.to_lowercase(), section.is_default);
+        let with_histograms = SECTIONS.iter().filter(wanted).any(|one| one.needs_histograms);
+        let hop = move |shard: &mut Shard| ShardFacts::of(shard, with_histograms);
+        facts.shards = everywhere(&hops, &routes, hop).await;
         facts.shards.iter().for_each(|shard| facts.stats.absorb(&shard.stats));
-        let wanted = |section: &&Section| request.wants(&section.title.to_lowercase(), true);
+        let books = facts.shards.iter_mut().map(|shard| std::mem::take(&mut shard.books));
+        facts.books = merge(books.collect());
         let texts: Vec<String> = SECTIONS
             .iter()
             .filter(wanted)
@@ -308,7 +335,7 @@ fn stats(facts: &Facts, lines: &mut Lines) {
     let stats = &facts.stats;
     let kilobytes = |bytes: f64| format!("{:.2}", bytes / 1024.0);
     lines.add("total_connections_received", stats.connections);
-    lines.add("total_commands_processed", stats.commands);
+    lines.add("total_commands_processed", facts.books.values().map(|book| book.calls).sum::<u64>());
     let commands_per_s = facts.rate(|rate| rate.commands).round();
     lines.add("instantaneous_ops_per_sec", commands_per_s as u64);
     lines.add("total_net_input_bytes", stats.bytes_in);
@@ -373,6 +400,36 @@ fn cpu(facts: &Facts, lines: &mut Lines) {
     lines.add("used_cpu_user", format_args!("{:.6}", facts.process.cpu_user_s));
     lines.add("used_cpu_sys_children", "0.000000");
     lines.add("used_cpu_user_children", "0.000000");
+}
+
+fn commandstats(facts: &Facts, lines: &mut Lines) {
+    for (name, book) in facts.rows() {
+        let us = book.ns / 1000;
+        let each = if book.calls == 0 { 0.0 } else { book.ns as f64 / 1000.0 / book.calls as f64 };
+        let Book { calls, rejected, failed, .. } = book;
+        lines.add(
+            &format!("cmdstat_{name}"),
+            format_args!(
+                "calls={calls},usec={us},usec_per_call={each:.2},rejected_calls={rejected},\
+                 failed_calls={failed}"
+            ),
+        );
+    }
+}
+
+fn latencystats(facts: &Facts, lines: &mut Lines) {
+    let percentiles = &facts.config.latency_tracking_info_percentiles.0;
+    if !facts.config.latency_tracking || percentiles.is_empty() {
+        return;
+    }
+    for (name, book) in facts.rows() {
+        let Some(histogram) = &book.histogram else { continue };
+        let told = percentiles.iter().map(|percent| {
+            format!("p{percent}={:.3}", histogram.percentile(*percent) as f64 / 1000.0)
+        });
+        let told = told.collect::<Vec<_>>().join(",");
+        lines.add(&format!("latency_percentiles_usec_{name}"), told);
+    }
 }
 
 fn errorstats(facts: &Facts, lines: &mut Lines) {

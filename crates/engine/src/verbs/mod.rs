@@ -11,8 +11,10 @@ mod data;
 mod debug;
 mod info;
 mod keys;
+mod latency;
 mod process;
 mod session;
+mod slowlog;
 
 use std::any::Any;
 
@@ -106,6 +108,13 @@ pub(crate) fn run(
         Verb::Hello => session::hello(core, id, args),
         Verb::Info => info::info(core, world, id, args),
         Verb::Keys => keys::keys(core, id, args),
+        Verb::LatencyDoctor => latency::doctor(core, id),
+        Verb::LatencyGraph => latency::graph(core, id, args[2]),
+        Verb::LatencyHelp => command::help(core, id, "latency"),
+        Verb::LatencyHistogram => latency::histogram(core, id, &args[2..]),
+        Verb::LatencyHistory => latency::history(core, id, args[2]),
+        Verb::LatencyLatest => latency::latest(core, id),
+        Verb::LatencyReset => latency::reset(core, id, &args[2..]),
         Verb::Lolwut => process::lolwut(core, world, id, args),
         Verb::MsetEx => keys::msetex(core, id, args),
         Verb::MsetNx => keys::msetnx(core, id, args),
@@ -119,6 +128,10 @@ pub(crate) fn run(
         Verb::Scan => keys::scan(core, id, args),
         Verb::Select => session::select(core, id, args),
         Verb::Shutdown => process::shutdown(core, world, id, args),
+        Verb::SlowlogGet => slowlog::get(core, id, args),
+        Verb::SlowlogHelp => command::help(core, id, "slowlog"),
+        Verb::SlowlogLen => slowlog::len(core, id),
+        Verb::SlowlogReset => slowlog::reset(core, id),
         Verb::SwapDb => data::swapdb(core, id, args),
         Verb::Time => process::time(core, world, id),
     }

@@ -77,6 +77,8 @@ pub const ROWS: &[Row] = &[
     row(1, "AUTH value [value]"),
     row(1, "COMMAND (GETKEYS (GET key|MSET (key value)...|COPY key key|odd key)|COUNT odd|odd)"),
     row(1, "INFO odd"),
+    row(1, "SLOWLOG (RESET|LEN odd|GET index odd|odd)"),
+    row(1, "LATENCY (LATEST|RESET odd|HISTORY odd|GRAPH odd|HISTOGRAM odd|DOCTOR odd)"),
     row(1, "OBJECT (FREQ|IDLETIME|odd) key"),
     row(1, "RESET"),
     row(1, "FLUSHDB [SYNC|ASYNC]"),

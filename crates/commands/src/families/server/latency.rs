@@ -1,0 +1,121 @@
+//! LATENCY: how long commands take, and what took too long when.
+
+use super::{ALWAYS, ROW};
+use crate::argument::Argument;
+use crate::command::{Command, Flags, Run, Verb};
+
+const LATENCY_ROW: Command = Command {
+    since: "2.8.13",
+    arity: 2,
+    flags: ALWAYS.or(Flags::ADMIN).or(Flags::NOSCRIPT),
+    tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
+    ..ROW
+};
+
+pub(super) const LATENCY: Command = Command {
+    name: "latency",
+    since: "2.8.13",
+    summary: "Tells how long commands take, and what took too long.",
+    complexity: "That of the subcommand",
+    arity: -2,
+    subcommands: &[DOCTOR, GRAPH, HELP, HISTOGRAM, HISTORY, LATEST, RESET],
+    shows: r#"> LATENCY NONSENSE
+(error) ERR unknown subcommand 'NONSENSE'. Try LATENCY HELP.
+"#,
+    ..ROW
+};
+
+const DOCTOR: Command = Command {
+    name: "latency|doctor",
+    summary: "Tells people what took too long, and what to do about it.",
+    run: Run::Engine(Verb::LatencyDoctor),
+    shows: r#"> LATENCY DOCTOR
+<any text>
+<any lines>
+"#,
+    ..LATENCY_ROW
+};
+
+const GRAPH: Command = Command {
+    name: "latency|graph",
+    summary: "Draws the samples of an event.",
+    arity: 3,
+    arguments: &[Argument::string("event")],
+    run: Run::Engine(Verb::LatencyGraph),
+    shows: r#"> LATENCY GRAPH command
+(error) ERR No samples available for event 'command'
+"#,
+    ..LATENCY_ROW
+};
+
+const HELP: Command = Command {
+    name: "latency|help",
+    summary: "Lists the subcommands.",
+    flags: ALWAYS,
+    tips: &[],
+    run: Run::Engine(Verb::LatencyHelp),
+    shows: r#"> LATENCY HELP
+<any text>1) LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+<any lines>
+"#,
+    ..LATENCY_ROW
+};
+
+const HISTOGRAM: Command = Command {
+    name: "latency|histogram",
+    since: "7.0.0",
+    summary: "Tells how many calls of commands took how long, in growing steps.",
+    complexity: "O(N) for N commands told",
+    arity: -2,
+    arguments: &[Argument::string("command").optional().multiple()],
+    run: Run::Engine(Verb::LatencyHistogram),
+    shows: r#"@resp 2
+> SET key value
+OK
+> LATENCY HISTOGRAM set nonsense
+1) "set"
+2) 1) "calls"
+   2) (integer) <any integer>
+   3) "histogram_usec"
+   4) 1) (integer) <any integer>
+      2) (integer) 1
+> LATENCY HISTOGRAM nonsense
+(empty array)
+"#,
+    ..LATENCY_ROW
+};
+
+const HISTORY: Command = Command {
+    name: "latency|history",
+    summary: "Tells the samples of an event: moments and milliseconds.",
+    arity: 3,
+    arguments: &[Argument::string("event")],
+    run: Run::Engine(Verb::LatencyHistory),
+    shows: r#"> LATENCY HISTORY command
+(empty array)
+"#,
+    ..LATENCY_ROW
+};
+
+const LATEST: Command = Command {
+    name: "latency|latest",
+    summary: "Tells the last and the longest sample of each event.",
+    run: Run::Engine(Verb::LatencyLatest),
+    shows: r#"> LATENCY LATEST
+(empty array)
+"#,
+    ..LATENCY_ROW
+};
+
+const RESET: Command = Command {
+    name: "latency|reset",
+    summary: "Forgets the samples of some events, or of all.",
+    arity: -2,
+    tips: &["request_policy:all_nodes", "response_policy:agg_sum"],
+    arguments: &[Argument::string("event").optional().multiple()],
+    run: Run::Engine(Verb::LatencyReset),
+    shows: r#"> LATENCY RESET command nonsense
+(integer) 0
+"#,
+    ..LATENCY_ROW
+};
