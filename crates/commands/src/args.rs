@@ -108,6 +108,12 @@ pub(crate) fn integer(text: &[u8]) -> Result<i64, CommandError> {
     parse_i64(text).ok_or(CommandError::NOT_INTEGER)
 }
 
+/// A number of elements.
+pub(crate) fn positive(text: &[u8]) -> Result<u64, CommandError> {
+    let number = integer(text).ok().and_then(|number| u64::try_from(number).ok());
+    number.ok_or(CommandError::text("ERR value is out of range, must be positive"))
+}
+
 /// An integer of 32 bits.
 pub(crate) fn small_integer(text: &[u8]) -> Result<i32, CommandError> {
     integer(text)?.try_into().map_err(|_| {

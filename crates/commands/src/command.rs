@@ -431,6 +431,8 @@ pub enum Verb {
     LatencyHistory,
     LatencyLatest,
     LatencyReset,
+    ListMove,
+    ListMultiPop,
     Lolwut,
     MsetEx,
     MsetNx,

@@ -7,5 +7,6 @@
 
 pub use crate::families::connection::*;
 pub use crate::families::keys::*;
+pub use crate::families::list::*;
 pub use crate::families::server::*;
 pub use crate::families::string::*;

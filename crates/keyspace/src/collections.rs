@@ -12,11 +12,13 @@
 //! Not here: the shapes in memory (`structures`), what commands do with them (`commands`).
 
 mod hash;
+mod list;
 mod stream;
 
 use basalt_structures::{Collection, Entry, KeyHasher, Kind, Place, Small, Value};
 
 pub use hash::{FieldLife, HashChange, HashField, HashRef};
+pub use list::{ListBack, ListChange, ListForth, ListIter, ListRef};
 pub use stream::{Deliveries, StreamChange, StreamIds, stream_of};
 
 use crate::effect::{Effect, Malformed, Reader};
@@ -93,7 +95,7 @@ pub(crate) const fn record_kind(kind: Kind) -> u8 {
 }
 
 pub(crate) fn kind_of_record(byte: u8) -> Result<Kind, Malformed> {
-    let kinds = [Kind::Hash, Kind::Stream];
+    let kinds = [Kind::List, Kind::Hash, Kind::Stream];
     kinds.into_iter().find(|kind| record_kind(*kind) == byte).ok_or(Malformed)
 }
 
@@ -103,6 +105,7 @@ pub(crate) fn decode_change<'a>(
     reader: &mut Reader<'a>,
 ) -> Result<Effect<'a>, Malformed> {
     match kind {
+        Kind::List => ListChange::decode(reader).map(Effect::List),
         Kind::Hash => HashChange::decode(reader).map(Effect::Hash),
         Kind::Stream => StreamChange::decode(reader).map(Effect::Stream),
         _ => Err(Malformed),
@@ -112,6 +115,7 @@ pub(crate) fn decode_change<'a>(
 /// Writes the changes that make what this entry holds out of nothing.
 pub(crate) fn write_changes(entry: &Entry, out: &mut Vec<u8>) {
     match entry.kind() {
+        Kind::List => list::write_changes(entry, out),
         Kind::Hash => hash::write_changes(entry, out),
         Kind::Stream => stream::write_changes(entry, out),
         _ => panic!("no collection is here"),
@@ -130,6 +134,7 @@ pub(crate) fn check_changes(kind: Kind, changes: &[u8]) -> Result<(), Malformed>
 /// The elements of a collection, at a moment, mixed into the digest of its value, as Redis does it.
 pub(crate) fn digest_elements(entry: &Entry, now_ms: u64, digest: &mut Digest) {
     match entry.kind() {
+        Kind::List => list::digest_elements(entry, digest),
         Kind::Hash => hash::digest_elements(entry, now_ms, digest),
         Kind::Stream => stream::digest_elements(entry, digest),
         _ => panic!("no collection is here"),
@@ -152,6 +157,8 @@ pub(crate) const fn digest_type(kind: Kind) -> u32 {
 fn is_emptied(entry: &Entry) -> bool {
     match entry.value() {
         Value::Small(Small::Hash, bytes) => hash::is_empty_small(bytes),
+        Value::Small(Small::List, bytes) => list::is_empty_packed(bytes),
+        Value::Boxed(Collection::List(list)) => list.is_empty(),
         Value::Boxed(Collection::Hash(fields)) => fields.is_empty(),
         _ => false,
     }
@@ -205,6 +212,7 @@ impl Keyspace {
         let access = self.access_now;
         let means = Means { thresholds: &self.thresholds, hasher: &self.hasher };
         let mut entry = match kind {
+            Kind::List => ListChange::start(key.bytes, access),
             Kind::Hash => HashChange::start(key.bytes, access),
             Kind::Stream => StreamChange::start(key.bytes, access),
             _ => panic!("check_changes knows the kind"),
@@ -214,6 +222,7 @@ impl Keyspace {
         while !reader.is_at_end() {
             match decode_change(kind, &mut reader).expect("changes are checked when they are read")
             {
+                Effect::List(change) => change.apply(&mut entry, means),
                 Effect::Hash(change) => change.apply(&mut entry, means),
                 Effect::Stream(change) => change.apply(&mut entry, means),
                 _ => panic!("the kind's changes are of the kind"),

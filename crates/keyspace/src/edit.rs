@@ -79,6 +79,7 @@ impl<'a> Edit<'a> {
             Effect::SetCollection { kind, changes, expire_at_ms } => {
                 keyspace.set_collection(database, &key, place, (kind, changes), expire_at_ms);
             }
+            Effect::List(change) => keyspace.change_collection(database, &key, place, change),
             Effect::Hash(change) => keyspace.change_collection(database, &key, place, change),
             Effect::Stream(change) => keyspace.change_collection(database, &key, place, change),
         }

@@ -13,7 +13,7 @@ pub use bytes::{Malformed, Strings};
 pub(crate) use bytes::{Reader, put_bytes, put_string_run, put_strings};
 
 use crate::DatabaseId;
-use crate::collections::{self, Change as _, HashChange, StreamChange, decode_change};
+use crate::collections::{self, Change as _, HashChange, ListChange, StreamChange, decode_change};
 
 /// Why a key went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub enum Effect<'a> {
         changes: &'a [u8],
         expire_at_ms: Option<u64>,
     },
+    /// A list changes; a key that held something else becomes a list.
+    List(ListChange<'a>),
     /// A hash changes; one that held something else becomes a hash.
     Hash(HashChange<'a>),
     /// A stream changes; a key that held something else becomes a stream.
@@ -118,6 +120,7 @@ impl<'a> Record<'a> {
                     Effect::Persist => 5,
                     Effect::Remove { .. } => 6,
                     Effect::SetCollection { .. } => 7,
+                    Effect::List(_) => collections::record_kind(Kind::List),
                     Effect::Hash(_) => collections::record_kind(Kind::Hash),
                     Effect::Stream(_) => collections::record_kind(Kind::Stream),
                 };
@@ -173,6 +176,7 @@ fn encode_effect(effect: Effect<'_>, out: &mut Vec<u8>) {
             put_expiry(out, expire_at_ms);
             put_bytes(out, changes);
         }
+        Effect::List(change) => change.encode(out),
         Effect::Hash(change) => change.encode(out),
         Effect::Stream(change) => change.encode(out),
     }
@@ -233,6 +237,7 @@ fn put_expiry(out: &mut Vec<u8>, expire_at_ms: Option<u64>) {
 mod tests {
     use super::*;
     use crate::collections::{Deliveries, FieldLife, StreamIds};
+    use basalt_structures::Side;
     use basalt_structures::StreamId;
 
     #[test]
@@ -297,6 +302,12 @@ mod tests {
             Effect::Remove { cause: Cause::Expired },
             Effect::Remove { cause: Cause::Evicted },
             Effect::SetCollection { kind: Kind::Hash, changes: b"", expire_at_ms: Some(3) },
+            Effect::List(ListChange::Push { side: Side::Front, elements: words }),
+            Effect::List(ListChange::Pop { side: Side::Back, count: 3 }),
+            Effect::List(ListChange::Set { index: 1, element: b"e" }),
+            Effect::List(ListChange::Insert { index: 1 << 40, element: b"" }),
+            Effect::List(ListChange::Remove { element: b"e", from: Side::Back, count: 7 }),
+            Effect::List(ListChange::Keep { start: 2, end: 9 }),
             Effect::Hash(HashChange::Set { pairs: words, life: FieldLife::Forever }),
             Effect::Hash(HashChange::Set { pairs: words, life: FieldLife::Kept }),
             Effect::Hash(HashChange::Set { pairs: words, life: FieldLife::Until(9) }),

@@ -22,11 +22,11 @@ mod slot;
 
 pub use basalt_structures::{
     Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, Keep, KeyHasher, Kind, NodeLimits,
-    STREAM_ENTRY_BYTES_MAX, Small, Stream, StreamEntry, StreamId, Trim, Value,
+    STREAM_ENTRY_BYTES_MAX, Side, Small, Stream, StreamEntry, StreamId, Trim, Value,
 };
 pub use collections::{
-    Deliveries, FieldLife, HashChange, HashField, HashRef, StreamChange, StreamIds, Thresholds,
-    stream_of,
+    Deliveries, FieldLife, HashChange, HashField, HashRef, ListBack, ListChange, ListForth,
+    ListIter, ListRef, StreamChange, StreamIds, Thresholds, stream_of,
 };
 pub use database::ScanPosition;
 pub use digest::{Digest, combine_digests};

@@ -7,6 +7,7 @@
 use crate::block::block_bytes;
 use crate::entry::Encoding;
 use crate::fields::Fields;
+use crate::list::List;
 use crate::stream::Stream;
 
 /// The types of values.
@@ -34,9 +35,13 @@ impl Kind {
     }
 }
 
+/// For dropping: freeing a node of a list costs about what freeing so many elements of others does.
+const ELEMENTS_PER_NODE: usize = 4;
+
 /// A large collection.
 #[derive(Debug)]
 pub enum Collection {
+    List(List),
     Hash(Fields),
     /// In a box of its own: it is larger than the others.
     Stream(Box<Stream>),
@@ -51,6 +56,7 @@ const _: () = {
 impl Collection {
     pub fn kind(&self) -> Kind {
         match self {
+            Self::List(_) => Kind::List,
             Self::Hash(_) => Kind::Hash,
             Self::Stream(_) => Kind::Stream,
         }
@@ -58,6 +64,8 @@ impl Collection {
 
     pub fn encoding(&self) -> Encoding {
         match self {
+            Self::List(list) if list.is_quicklist() => Encoding::Quicklist,
+            Self::List(_) => Encoding::Listpack,
             Self::Hash(_) => Encoding::Hashtable,
             Self::Stream(_) => Encoding::Stream,
         }
@@ -66,6 +74,7 @@ impl Collection {
     /// How many elements it has; of a stream, what its groups hold counts, too.
     pub fn len(&self) -> usize {
         match self {
+            Self::List(list) => list.len(),
             Self::Hash(fields) => fields.len(),
             Self::Stream(stream) => stream.droppable_len(),
         }
@@ -78,6 +87,7 @@ impl Collection {
     /// The heap bytes that it takes beside itself; known at no cost.
     pub fn heap_bytes(&self) -> usize {
         match self {
+            Self::List(list) => list.heap_bytes(),
             Self::Hash(fields) => fields.heap_bytes(),
             Self::Stream(stream) => block_bytes(size_of::<Stream>()) + stream.heap_bytes(),
         }
@@ -91,6 +101,7 @@ impl Collection {
     /// When the first of its elements expires, where elements do.
     pub fn next_expiry_ms(&self) -> Option<u64> {
         match self {
+            Self::List(_) => None,
             Self::Hash(fields) => fields.next_expiry_ms(),
             Self::Stream(_) => None,
         }
@@ -100,6 +111,7 @@ impl Collection {
     /// nobody looks into any more.
     pub fn drop_some(&mut self, count: usize) -> usize {
         match self {
+            Self::List(list) => list.drop_some(count.div_ceil(ELEMENTS_PER_NODE)),
             Self::Hash(fields) => fields.drop_some(count),
             Self::Stream(stream) => stream.drop_some(count),
         }

@@ -27,6 +27,9 @@ use crate::Content;
 use crate::block::block_bytes;
 use crate::packed::{BothWays, Packed, PackedIter, Run, element_bytes};
 
+/// What Redis counts of a listpack beside its elements.
+const LISTPACK_HEADER_BYTES: usize = 7;
+
 /// A list of packed nodes.
 #[derive(Debug, Default)]
 pub struct List {
@@ -35,6 +38,8 @@ pub struct List {
     /// The memory of all nodes' rooms.
     rooms: usize,
     limit: NodeLimit,
+    /// Whether it outgrew what Redis keeps as one listpack, and did not shrink to half of that since.
+    is_quicklist: bool,
 }
 
 impl List {
@@ -70,6 +75,24 @@ impl List {
     /// The elements as one run, if they are in one node.
     pub fn single_run(&self) -> Option<Run<'_, BothWays>> {
         if self.nodes.len() == 1 { self.nodes.front().map(Node::run) } else { None }
+    }
+
+    /// Whether Redis would hold it as a quicklist; as long as it is small in a node, it is none.
+    pub fn is_quicklist(&self) -> bool {
+        self.is_quicklist
+    }
+
+    /// Settles after a change under which name it goes.
+    pub fn settle_encoding(&mut self, limit: NodeLimit) {
+        let bytes = match self.single_run() {
+            Some(run) => run.as_bytes().len() + LISTPACK_HEADER_BYTES,
+            None if self.is_empty() => 0,
+            None => usize::MAX / 2,
+        };
+        let exceeds = |times: usize| {
+            bytes * times > limit.bytes as usize || self.len * times > limit.count as usize
+        };
+        self.is_quicklist = if self.is_quicklist { exceeds(2) } else { exceeds(1) };
     }
 
     /// The memory it takes, but for its own few words.

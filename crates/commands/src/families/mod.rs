@@ -4,6 +4,7 @@ pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod hash;
 pub(crate) mod keys;
+pub(crate) mod list;
 pub(crate) mod server;
 pub(crate) mod string;
 
@@ -12,6 +13,7 @@ use crate::command::Command;
 /// Every family's rows.
 pub(crate) const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    list::COMMANDS,
     hash::COMMANDS,
     keys::COMMANDS,
     connection::COMMANDS,

@@ -1,0 +1,107 @@
+//! Lists: elements in order, below one key.
+
+mod between;
+mod change;
+mod pop;
+mod push;
+mod read;
+
+use basalt_keyspace::{Entry, ListRef, Side};
+
+use crate::args::integer;
+use crate::argument::Argument;
+use crate::command::{Categories, Command, Group};
+use crate::error::CommandError;
+
+pub use between::{ListPop, Sides, parse_list_move, parse_list_pop};
+
+pub(crate) const COMMANDS: &[Command] = &[
+    read::LINDEX,
+    change::LINSERT,
+    read::LLEN,
+    between::LMOVE,
+    between::LMPOP,
+    pop::LPOP,
+    read::LPOS,
+    push::LPUSH,
+    push::LPUSHX,
+    read::LRANGE,
+    change::LREM,
+    change::LSET,
+    change::LTRIM,
+    pop::RPOP,
+    between::RPOPLPUSH,
+    push::RPUSH,
+    push::RPUSHX,
+];
+
+/// What the rows of this family have in common.
+const ROW: Command = Command { group: Group::List, also: Categories::LIST, ..Command::ROW };
+
+/// LEFT or RIGHT, in Redis' documentation.
+const LEFT_OR_RIGHT: &[Argument] =
+    &[Argument::word("left", "LEFT"), Argument::word("right", "RIGHT")];
+
+/// The list that an entry holds; None where there is no entry.
+#[inline]
+fn list(entry: Option<&Entry>) -> Result<Option<ListRef<'_>>, CommandError> {
+    entry.map(|entry| ListRef::of(entry).ok_or(CommandError::WRONG_TYPE)).transpose()
+}
+
+/// LEFT or RIGHT.
+fn side(word: &[u8]) -> Result<Side, CommandError> {
+    if word.eq_ignore_ascii_case(b"left") {
+        Ok(Side::Front)
+    } else if word.eq_ignore_ascii_case(b"right") {
+        Ok(Side::Back)
+    } else {
+        Err(CommandError::SYNTAX)
+    }
+}
+
+/// The place of an element that may be counted from the end, -1 being the last; none outside of the list.
+fn place(index: i64, len: usize) -> Option<usize> {
+    let index = if index < 0 { index.checked_add(len as i64)? } else { index };
+    usize::try_from(index).ok().filter(|index| *index < len)
+}
+
+/// The elements between two places, both of them included, as far as they are there.
+fn range(start: i64, stop: i64, len: usize) -> std::ops::Range<usize> {
+    let from_front = |index: i64| if index < 0 { index + len as i64 } else { index };
+    let start = usize::try_from(from_front(start)).unwrap_or(0);
+    let end = usize::try_from(from_front(stop)).map_or(0, |stop| stop.saturating_add(1).min(len));
+    if start < end { start..end } else { 0..0 }
+}
+
+/// Two places.
+fn start_and_stop(args: &[&[u8]]) -> Result<(i64, i64), CommandError> {
+    Ok((integer(args[2])?, integer(args[3])?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::assert_documented;
+
+    #[test]
+    fn options_are_documented() {
+        assert_documented(&read::LPOS_OPTIONS, &read::LPOS);
+        assert_documented(&between::POP_OPTIONS, &between::LMPOP);
+    }
+
+    #[test]
+    fn ranges_stay_within_the_list() {
+        assert_eq!(range(0, -1, 3), 0..3);
+        assert_eq!(range(-2, 99, 3), 1..3);
+        assert_eq!(range(-99, 0, 3), 0..1);
+        assert_eq!(range(i64::MIN, i64::MAX, 3), 0..3);
+        for (start, stop) in [(2, 1), (3, 9), (0, -4), (i64::MAX, i64::MIN)] {
+            assert!(range(start, stop, 3).is_empty(), "{start} {stop}");
+        }
+        assert_eq!(
+            [place(0, 2), place(-1, 2), place(2, 2), place(-3, 2)],
+            [Some(0), Some(1), None, None]
+        );
+        assert_eq!(place(i64::MIN, 2), None);
+    }
+}
