@@ -445,6 +445,7 @@ pub enum Verb {
     Rename,
     RenameNx,
     Reset,
+    RpopLpush,
     Scan,
     Select,
     Shutdown,

@@ -116,7 +116,7 @@ pub(crate) fn run(
         Verb::LatencyHistory => latency::history(core, id, args[2]),
         Verb::LatencyLatest => latency::latest(core, id),
         Verb::LatencyReset => latency::reset(core, id, &args[2..]),
-        Verb::ListMove => lists::list_move(core, id, args),
+        Verb::ListMove | Verb::RpopLpush => lists::list_move(core, id, args),
         Verb::ListMultiPop => lists::multi_pop(core, id, args),
         Verb::Lolwut => process::lolwut(core, world, id, args),
         Verb::MsetEx => keys::msetex(core, id, args),

@@ -61,7 +61,7 @@ pub(super) const RPOPLPUSH: Command = Command {
         since: "6.2.0",
         replaced_by: "`LMOVE` with the `RIGHT` and `LEFT` arguments",
     }),
-    run: Run::Engine(Verb::ListMove),
+    run: Run::Engine(Verb::RpopLpush),
     shows: r#"> RPUSH todo a b
 (integer) 2
 > RPOPLPUSH todo done
