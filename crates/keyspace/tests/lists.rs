@@ -46,7 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn fresh(thresholds: Thresholds) -> Keyspace {
     let mut keyspace = Keyspace::new(1, KeyHasher::new(7), 1_000);
-    keyspace.set_thresholds(thresholds);
+    keyspace.thresholds = thresholds;
     keyspace
 }
 
@@ -76,7 +76,11 @@ fn on_model(model: &mut VecDeque<Vec<u8>>, step: &Step) {
         }
         Step::Keep(start, end) => {
             let (start, end) = (within(*start), within(*end));
-            *model = if start < end { model.range(start..end).cloned().collect() } else { VecDeque::new() };
+            *model = if start < end {
+                model.range(start..end).cloned().collect()
+            } else {
+                VecDeque::new()
+            };
         }
         Step::Set(..) | Step::Copy => {}
     }
@@ -94,7 +98,8 @@ fn on_keyspace(keyspace: &mut Keyspace, step: &Step) {
             let Some(entry) = keyspace.peek(DATABASE, &key) else { return };
             let mut record = Vec::new();
             let effect = Effect::copy_of(&entry, &mut bytes);
-            basalt_keyspace::Record::Key { database: DATABASE, key: KEY, effect }.encode(&mut record);
+            basalt_keyspace::Record::Key { database: DATABASE, key: KEY, effect }
+                .encode(&mut record);
             drop(entry);
             return keyspace.replay(&record).expect("because it was just written");
         }
