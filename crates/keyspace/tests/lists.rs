@@ -100,7 +100,6 @@ fn on_keyspace(keyspace: &mut Keyspace, step: &Step) {
             let effect = Effect::copy_of(&entry, &mut bytes);
             basalt_keyspace::Record::Key { database: DATABASE, key: KEY, effect }
                 .encode(&mut record);
-            drop(entry);
             return keyspace.replay(&record).expect("because it was just written");
         }
         Step::Pop(side, count) => ListChange::Pop { side: *side, count: *count },
