@@ -21,7 +21,7 @@ mod transactions;
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
-use basalt_keyspace::{KeyHasher, Keyspace, ShardId, SlotId};
+use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ShardId, SlotId};
 
 use crate::limits;
 use crate::message::{Envelope, Message};
@@ -88,11 +88,14 @@ pub struct Core {
     session_check_at: usize,
 }
 
-/// A key's hash and slot, worked out when its request was parsed.
+/// What was worked out of a key when its request was parsed: where its memory is likely needed.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyHash {
     pub hash: u64,
     pub slot: SlotId,
+    pub shard: ShardId,
+    /// The session's database.
+    pub database: DatabaseId,
 }
 
 impl Core {

@@ -1,7 +1,7 @@
 //! Resolve: what a parsed request is, and where it goes.
 
 use basalt_commands::{Command, CommandError, Run, table};
-use basalt_keyspace::{KeyHasher, ShardId, SlotId};
+use basalt_keyspace::{DatabaseId, KeyHasher, ShardId, SlotId};
 
 use crate::core::KeyHash;
 use crate::routes::Routes;
@@ -10,7 +10,6 @@ use crate::routes::Routes;
 #[derive(Clone, Copy)]
 pub(crate) struct Resolved {
     pub command: &'static Command,
-    pub run: Run,
     /// The shard of all its keys, if it has keys and they are on one.
     pub shard: Option<ShardId>,
     /// Where its first key stands among the arguments.
@@ -42,8 +41,8 @@ impl<'a> LastFound<'a> {
 pub(crate) fn resolve<'a>(
     args: &[&'a [u8]],
     last_found: &mut LastFound<'a>,
-    routes: &Routes,
-    hasher: &KeyHasher,
+    database: DatabaseId,
+    (routes, hasher): (&Routes, &KeyHasher),
     keys: &mut Vec<KeyHash>,
 ) -> Result<Resolved, CommandError> {
     let Some(mut command) = last_found.find(args[0]) else { return Err(table::unknown(args)) };
@@ -56,8 +55,8 @@ pub(crate) fn resolve<'a>(
     if !command.takes(args.len()) {
         return Err(CommandError::wrong_arity(command.name));
     }
-    let mut resolved = Resolved { command, run: command.run, shard: None, key_at: 0 };
-    let spec = match (command.run, command.keys.first()) {
+    let mut resolved = Resolved { command, shard: None, key_at: 0 };
+    let spec = match (&command.run, command.keys.first()) {
         (Run::Shard(_) | Run::Split(..), Some(spec)) => spec,
         _ => return Ok(resolved),
     };
@@ -65,8 +64,9 @@ pub(crate) fn resolve<'a>(
     let first = usize::from(resolved.key_at);
     let mut add = |bytes: &[u8]| {
         let slot = SlotId::of_key(bytes);
-        keys.push(KeyHash { hash: hasher.hash(bytes), slot });
-        routes.shard(slot)
+        let shard = routes.shard(slot);
+        keys.push(KeyHash { hash: hasher.hash(bytes), slot, shard, database });
+        shard
     };
     let mut shard = Some(add(args[first]));
     if let Run::Split(..) = command.run {

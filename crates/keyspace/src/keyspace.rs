@@ -194,15 +194,20 @@ impl Keyspace {
     /// Finds the key; one that is past its expiry is removed and not found.
     #[inline]
     fn find_live(&mut self, id: DatabaseId, key: &Key<'_>) -> Option<Place> {
-        let database = &self.databases[id.index()];
-        let place = database.find(key)?;
-        if self.is_live(&database.entry(key.slot, place)) {
+        let table = self.databases[id.index()].table(key.slot)?;
+        let place = table.find(key.hash, key.bytes)?;
+        if self.is_live(&table.entry(place)) {
             return Some(place);
         }
+        self.remove_expired(id, key, place);
+        None
+    }
+
+    #[cold]
+    fn remove_expired(&mut self, id: DatabaseId, key: &Key<'_>, place: Place) {
         let effect = Effect::Remove { cause: Cause::Expired };
         self.record(&Record::Key { database: id, key: key.bytes, effect });
         self.remove(id, key, place, Cause::Expired);
-        None
     }
 
     /// Empties a database; its memory is given back by [`Keyspace::bury_some`].

@@ -254,6 +254,15 @@ fn short_number(input: &[u8], position: usize, kind: u8) -> Option<(usize, usize
     if bytes[0] != kind {
         return None;
     }
+    // Nearly every line is one of these two.
+    let digit = |at: usize| usize::from(bytes[at].wrapping_sub(b'0'));
+    let (first, second) = (digit(1), digit(2));
+    if bytes[2..4] == *b"\r\n" && first <= 9 {
+        return Some((first, position + 4));
+    }
+    if bytes[3..5] == *b"\r\n" && (1..=9).contains(&first) && second <= 9 {
+        return Some((first * 10 + second, position + 5));
+    }
     let mut number = 0;
     for end in 1..7 {
         let digit = bytes[end].wrapping_sub(b'0');

@@ -145,36 +145,47 @@ pub(crate) fn same_bytes(one: &[u8], other: &[u8]) -> bool {
         && rest.iter().zip(other_rest).all(|(a, b)| a == b)
 }
 
-/// Which cells of a bucket carry the tag, a bit each, and whether a cell is empty. An empty cell carries
-/// the tag 0.
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
-#[inline]
-fn matches(bucket: &Bucket, tag: u64) -> (u32, bool) {
-    let mut hits = 0;
-    let mut has_room = false;
-    for (cell, &word) in bucket.iter().enumerate() {
-        hits |= u32::from(word >> TAG_SHIFT == tag) << cell;
-        has_room |= word == 0;
+/// Cells of one bucket, as the upper bits of pairs of bits.
+#[derive(Clone, Copy)]
+struct Hits(u32);
+
+impl Iterator for Hits {
+    type Item = usize;
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let cell = self.0.trailing_zeros() as usize / 2;
+        self.0 &= self.0 - 1;
+        Some(cell)
     }
-    (hits, has_room)
 }
 
-/// Which cells of a bucket carry the tag, a bit each, and whether a cell is empty. An empty cell carries
-/// the tag 0. All cells are compared at once: as 16-bit lanes, of which a cell's highest is its tag.
+/// Which cells of a bucket carry the tag. An empty cell carries the tag 0.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[inline]
+fn hits(bucket: &Bucket, tag: u64) -> Hits {
+    let bit = |(cell, &word): (usize, &u64)| u32::from(word >> TAG_SHIFT == tag) << (2 * cell + 1);
+    Hits(bucket.iter().enumerate().map(bit).sum())
+}
+
+/// Which cells of a bucket carry the tag. An empty cell carries the tag 0. All cells are compared at
+/// once.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline]
-fn matches(bucket: &Bucket, tag: u64) -> (u32, bool) {
+fn hits(bucket: &Bucket, tag: u64) -> Hits {
     // SAFETY: every x86-64 processor has SSE2.
-    unsafe { matches_sse2(bucket, tag) }
+    unsafe { hits_sse2(bucket, tag) }
 }
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[target_feature(enable = "sse2")]
 #[inline]
-fn matches_sse2(bucket: &Bucket, tag: u64) -> (u32, bool) {
+fn hits_sse2(bucket: &Bucket, tag: u64) -> Hits {
     use core::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi32, _mm_load_si128, _mm_movemask_epi8, _mm_packs_epi16,
-        _mm_packs_epi32, _mm_set1_epi64x, _mm_setzero_si128, _mm_srli_epi64,
+        __m128i, _mm_cmpeq_epi16, _mm_load_si128, _mm_movemask_epi8, _mm_packs_epi16,
+        _mm_packs_epi32, _mm_set1_epi16, _mm_srai_epi32,
     };
     let lanes: *const __m128i = bucket.as_ptr().cast();
     // SAFETY: a bucket is 64 bytes and lies at a multiple of 64, so it is four aligned vectors.
@@ -186,22 +197,19 @@ fn matches_sse2(bucket: &Bucket, tag: u64) -> (u32, bool) {
             _mm_load_si128(lanes.add(3)),
         ]
     };
-    // A bit for each half of a cell: bits 2n and 2n + 1 are cell n's.
-    let halves = |equal: [__m128i; 4]| {
-        let low = _mm_packs_epi32(equal[0], equal[1]);
-        let high = _mm_packs_epi32(equal[2], equal[3]);
-        _mm_movemask_epi8(_mm_packs_epi16(low, high)) as u32
-    };
-    let wanted = _mm_set1_epi64x(tag as i64);
-    let zero = _mm_setzero_si128();
-    // The upper halves of the shifted words are zero on both sides, so they are always equal.
-    let mut hits =
-        halves(words.map(|word| _mm_cmpeq_epi32(_mm_srli_epi64::<48>(word), wanted))) & 0x5555;
-    let empty = halves(words.map(|word| _mm_cmpeq_epi32(word, zero)));
-    hits = (hits | (hits >> 1)) & 0x3333;
-    hits = (hits | (hits >> 2)) & 0x0F0F;
-    hits = (hits | (hits >> 4)) & 0x00FF;
-    (hits, empty & (empty >> 1) & 0x5555 != 0)
+    // The upper 16 bits of every half cell, sign and all, so that packing keeps them: part of the
+    // address and the tag in turn.
+    let uppers = words.map(|word| _mm_srai_epi32::<16>(word));
+    let wanted = _mm_set1_epi16(tag as i16);
+    let first = _mm_cmpeq_epi16(_mm_packs_epi32(uppers[0], uppers[1]), wanted);
+    let second = _mm_cmpeq_epi16(_mm_packs_epi32(uppers[2], uppers[3]), wanted);
+    Hits(_mm_movemask_epi8(_mm_packs_epi16(first, second)) as u32 & 0xAAAA)
+}
+
+/// Whether a cell of the bucket is empty.
+#[inline]
+fn has_room(bucket: &Bucket) -> bool {
+    bucket.contains(&0)
 }
 
 impl Default for Table {
@@ -269,11 +277,10 @@ impl Table {
         let first = home(hash, buckets.len());
         for index in [first, first + 1] {
             let Some(bucket) = buckets.get(index) else { return };
-            let (hits, has_room) = matches(bucket, tag(hash));
-            if hits != 0 {
-                Entry::prefetch_address(bucket[hits.trailing_zeros() as usize] & ADDRESS_MASK);
+            if let Some(cell) = hits(bucket, tag(hash)).next() {
+                return Entry::prefetch_address(bucket[cell] & ADDRESS_MASK);
             }
-            if hits != 0 || has_room {
+            if has_room(bucket) {
                 return;
             }
         }
@@ -289,16 +296,13 @@ impl Table {
         let mut index = home(hash, buckets.len());
         for _ in 0..buckets.len() {
             let bucket = &buckets[index];
-            let (mut hits, has_room) = matches(bucket, tag);
-            while hits != 0 {
-                let cell = hits.trailing_zeros() as usize;
-                hits &= hits - 1;
+            for cell in hits(bucket, tag) {
                 let place = Place((index * BUCKET_CELLS + cell) as u32);
                 if bucket[cell] != 0 && same_bytes(self.entry(place).key(), key) {
                     return Some(place);
                 }
             }
-            if has_room {
+            if has_room(bucket) {
                 return None;
             }
             index += 1;

@@ -1,6 +1,5 @@
 //! Input: requests of every session parsed, staged and worked, round by round, until all is dry.
 
-use basalt_keyspace::DatabaseId;
 use basalt_resp::{Parsed, Partial, parse};
 
 use super::Core;
@@ -59,15 +58,20 @@ pub(super) enum End {
 /// A parsed request, before it is worked.
 pub(super) struct Staged {
     source: usize,
-    /// Where in the source the request ends.
-    end: usize,
     args: (usize, usize),
     keys: (usize, usize),
+    /// Where in the source the request ends.
+    end: usize,
     /// So large that its time is taken, whatever it is.
     is_large: bool,
-    resolved: Result<Resolved, Broken>,
-    /// The session's database when the request was parsed: where its memory is likely needed.
-    database: DatabaseId,
+    what: What,
+}
+
+/// What a request turned out to be.
+enum What {
+    Ready(Resolved),
+    /// Which of those that are kept beside.
+    Broken(usize),
 }
 
 impl Core {
@@ -131,28 +135,35 @@ impl Core {
         progress.resize_with(sources.len(), Progress::default);
         let mut staged = std::mem::take(&mut self.staged);
         let mut args: Vec<&[u8]> = Vec::new();
+        let mut broken = Vec::new();
         loop {
             args.clear();
+            broken.clear();
             self.keys.clear();
-            self.parse_some(&sources, &mut progress, &mut args, &mut staged);
+            self.parse_some(&sources, &mut progress, (&mut args, &mut broken), &mut staged);
             if staged.is_empty() {
                 break;
             }
-            self.prefetch(&staged);
-            for request in staged.drain(..) {
+            self.prefetch();
+            for request in &staged {
                 let state = &mut progress[request.source];
                 if state.end == End::Stopped {
                     continue;
                 }
                 if request.is_large
-                    && let Ok(resolved) = &request.resolved
+                    && let What::Ready(resolved) = &request.what
                 {
                     self.shard.meter.time_next(resolved.command.number);
                 }
                 let args = &args[request.args.0..request.args.1];
-                let keys = request.keys;
-                let flow =
-                    self.work_one(world, sources[request.source].id, args, keys, request.resolved);
+                let resolved = match &request.what {
+                    What::Ready(resolved) => Ok(*resolved),
+                    What::Broken(at) => {
+                        Err(broken.get_mut(*at).and_then(Option::take).expect("it is told once"))
+                    }
+                };
+                let id = sources[request.source].id;
+                let flow = self.work_one(world, id, args, request.keys, resolved);
                 if flow != Flow::Held {
                     state.done = request.end;
                 }
@@ -160,6 +171,7 @@ impl Core {
                     state.end = End::Stopped;
                 }
             }
+            staged.clear();
         }
         self.staged = staged;
         for (source, state) in sources.into_iter().zip(progress) {
@@ -172,7 +184,7 @@ impl Core {
         &mut self,
         sources: &'a [Source<'_>],
         progress: &mut [Progress],
-        args: &mut Vec<&'a [u8]>,
+        (args, broken): (&mut Vec<&'a [u8]>, &mut Vec<Option<Broken>>),
         staged: &mut Vec<Staged>,
     ) {
         let mut last_found = LastFound::default();
@@ -207,7 +219,7 @@ impl Core {
                 }
                 let first_arg = args.len();
                 let parsed = parse(&input[state.parsed..], &mut state.partial, args, limits);
-                let resolved = match parsed {
+                let error = match parsed {
                     Ok(Parsed::Request { bytes }) => {
                         state.parsed += bytes;
                         self.turn_requests_left -= 1;
@@ -215,25 +227,28 @@ impl Core {
                         let resolved = resolve::resolve(
                             &args[first_arg..],
                             &mut last_found,
-                            &self.shard.routes,
-                            self.shard.keyspace.hasher(),
+                            session.database,
+                            (&self.shard.routes, self.shard.keyspace.hasher()),
                             &mut self.keys,
                         );
-                        let keys = (first_key, self.keys.len());
+                        let what = match resolved {
+                            Ok(resolved) => What::Ready(resolved),
+                            Err(error) => {
+                                let is_http = resolve::is_from_a_browser(&args[first_arg..]);
+                                broken.push(Some(match is_http {
+                                    true => Broken::Browser,
+                                    false => Broken::Command(error),
+                                }));
+                                What::Broken(broken.len() - 1)
+                            }
+                        };
                         staged.push(Staged {
                             source: index,
-                            end: state.parsed,
                             args: (first_arg, args.len()),
-                            keys,
+                            keys: (first_key, self.keys.len()),
+                            end: state.parsed,
                             is_large: bytes >= LARGE_REQUEST_BYTES,
-                            resolved: resolved.map_err(|error| {
-                                if resolve::is_from_a_browser(&args[first_arg..]) {
-                                    Broken::Browser
-                                } else {
-                                    Broken::Command(error)
-                                }
-                            }),
-                            database: session.database,
+                            what,
                         });
                         continue;
                     }
@@ -252,19 +267,18 @@ impl Core {
                         state.need = need;
                         None
                     }
-                    Err(error) => Some(Err(Broken::Protocol(error))),
+                    Err(error) => Some(Broken::Protocol(error)),
                 };
                 state.end = End::Dry;
-                if let Some(resolved) = resolved {
-                    let at = (first_arg, first_arg);
+                if let Some(error) = error {
+                    broken.push(Some(error));
                     staged.push(Staged {
                         source: index,
-                        end: state.parsed,
-                        args: at,
+                        args: (0, 0),
                         keys: (0, 0),
+                        end: state.parsed,
                         is_large: false,
-                        resolved,
-                        database: session.database,
+                        what: What::Broken(broken.len() - 1),
                     });
                 }
                 break;
@@ -272,31 +286,22 @@ impl Core {
         }
     }
 
-    /// Asks for the memory of all staged keys, stage by stage, so that they are fetched at once.
-    pub(super) fn prefetch(&self, staged: &[Staged]) {
+    /// Asks for the memory of all staged keys of this shard, stage by stage, so that they are fetched at
+    /// once.
+    fn prefetch(&self) {
         if self.keys.len() < 2 {
             return;
         }
-        let here = |request: &Staged| match &request.resolved {
-            Ok(resolved) if resolved.shard == Some(self.shard.id) => {
-                Some((request.database, &self.keys[request.keys.0..request.keys.1]))
-            }
-            _ => None,
-        };
-        for (database, keys) in staged.iter().filter_map(here) {
-            for key in keys {
-                self.shard.keyspace.prefetch_table(database, key.slot);
-            }
+        let keyspace = &self.shard.keyspace;
+        let here = || self.keys.iter().filter(|key| key.shard == self.shard.id);
+        for key in here() {
+            keyspace.prefetch_table(key.database, key.slot);
         }
-        for (database, keys) in staged.iter().filter_map(here) {
-            for key in keys {
-                self.shard.keyspace.prefetch_bucket(database, key.slot, key.hash);
-            }
+        for key in here() {
+            keyspace.prefetch_bucket(key.database, key.slot, key.hash);
         }
-        for (database, keys) in staged.iter().filter_map(here) {
-            for key in keys {
-                self.shard.keyspace.prefetch_entry(database, key.slot, key.hash);
-            }
+        for key in here() {
+            keyspace.prefetch_entry(key.database, key.slot, key.hash);
         }
     }
 

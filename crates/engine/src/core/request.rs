@@ -75,7 +75,7 @@ impl Core {
                 return Flow::LastOne;
             }
         };
-        let Resolved { command, shard, run, key_at } = resolved;
+        let Resolved { command, shard, key_at } = resolved;
         let armed = gates::Armed(session.armed.0 | self.shard.armed.0);
         if (armed.0 != 0 || command.flags.has(Flags::PROTECTED))
             && let Err(error) = gates::check(armed, &self.shard, session, command)
@@ -88,7 +88,7 @@ impl Core {
             self.shard.sessions.hold(id);
             return Flow::Held;
         }
-        match (run, shard) {
+        match (command.run, shard) {
             (Run::Shard(run) | Run::Split(run, _), Some(shard))
                 if armed.has(gates::Armed::NO_TOUCH) || self.meets_intent(command, shard, keys) =>
             {
