@@ -17,7 +17,8 @@ use std::task::{Context, Poll, Waker};
 
 use basalt_keyspace::ShardId;
 
-use crate::message::{HopFn, HopResult, LookFn};
+use crate::message::{HopFn, HopResult, LookFn, Ticket};
+use crate::multi::Queued;
 use crate::routes::Routes;
 use crate::session::SessionId;
 use crate::shard::Shard;
@@ -29,6 +30,8 @@ pub(crate) type Answer = Vec<u8>;
 /// A coordinator under way.
 pub(crate) struct Coordination {
     pub session: SessionId,
+    /// It runs inside the transaction of another, which gets its answer. What it would hold is held.
+    pub parent: Option<Ticket>,
     /// The transaction that it holds or waits for.
     pub transaction: Option<Number>,
     future: Pin<Box<dyn Future<Output = Answer>>>,
@@ -48,6 +51,11 @@ pub(crate) enum Wish {
         index: usize,
         visits: Vec<(ShardId, Scope, LookFn)>,
     },
+    /// Commands of the session, run inside the transaction that is held.
+    Inside {
+        index: usize,
+        commands: Vec<Queued>,
+    },
     Release {
         writes: Vec<(ShardId, Option<usize>, HopFn)>,
     },
@@ -56,6 +64,8 @@ pub(crate) enum Wish {
 /// Where a coordinator leaves its wishes and finds what came of them.
 #[derive(Default)]
 struct Desk {
+    /// All is held by another already.
+    is_inside: bool,
     wishes: Vec<Wish>,
     results: Vec<Option<HopResult>>,
 }
@@ -79,7 +89,12 @@ impl Hops {
         scope: Option<Scope>,
         hop: impl FnOnce(&mut Shard) -> T + Send + 'static,
     ) -> Awaited<T> {
+        let scope = scope.filter(|_| !self.is_inside());
         self.ask(|index| Wish::Hop { index, shard, scope, run: boxed(hop) })
+    }
+
+    fn is_inside(&self) -> bool {
+        self.0.borrow().is_inside
     }
 
     /// Runs `hop` on a shard.
@@ -99,6 +114,25 @@ impl Hops {
         hop: impl FnOnce(&mut Shard) -> T + Send + 'static,
     ) -> T {
         self.ask_hop(shard, Some(scope), hop).await
+    }
+
+    /// As [`Hops::alone`], on each of several shards at once, but not at one moment.
+    pub(crate) async fn each_alone<T, F>(
+        &self,
+        hops: impl IntoIterator<Item = (ShardId, Scope, F)>,
+    ) -> Vec<T>
+    where
+        T: Any + Send,
+        F: FnOnce(&mut Shard) -> T + Send + 'static,
+    {
+        let hops = hops.into_iter();
+        let asked = hops.map(|(shard, scope, hop)| self.ask_hop(shard, Some(scope), hop)).collect();
+        all(asked).await
+    }
+
+    /// Runs commands inside what is held; their encoded replies.
+    pub(crate) async fn inside(&self, commands: Vec<Queued>) -> Answer {
+        self.ask(|index| Wish::Inside { index, commands }).await
     }
 
     /// Runs a hop on each of several shards at once; the results come in the order of the hops.
@@ -123,13 +157,20 @@ impl Hops {
         T: Any + Send,
         L: FnMut(&mut Shard) -> T + Send + 'static,
     {
-        let visits = visits
+        if self.is_inside() {
+            let looks = visits.into_iter().map(|(shard, _, look)| (shard, look));
+            return self.on_each(looks.collect::<Vec<_>>()).await;
+        }
+        let visits: Vec<_> = visits
             .into_iter()
             .map(|(shard, scope, mut look)| {
                 let look: LookFn = Box::new(move |shard| Box::new(look(shard)));
                 (shard, scope, look)
             })
             .collect();
+        if visits.is_empty() {
+            return Vec::new();
+        }
         let found: Vec<HopResult> = self.ask(|index| Wish::Hold { index, visits }).await;
         found.into_iter().map(downcast).collect()
     }
@@ -150,12 +191,22 @@ impl Hops {
     where
         F: FnOnce(&mut Shard) + Send + 'static,
     {
+        if self.is_inside() {
+            for (shard, write) in writes {
+                // Whatever runs inside after it comes to the shard after it.
+                drop(self.ask_hop(shard, None, write));
+            }
+            return;
+        }
         let writes = writes.into_iter().map(|(shard, write)| (shard, None, boxed(write))).collect();
         self.0.borrow_mut().wishes.push(Wish::Release { writes });
     }
 
     /// Lets go of all intents.
     pub(crate) fn release_all(&self) {
+        if self.is_inside() {
+            return;
+        }
         self.0.borrow_mut().wishes.push(Wish::Release { writes: Vec::new() });
     }
 
@@ -168,6 +219,9 @@ impl Hops {
         T: Any + Send,
         F: FnOnce(&mut Shard) -> T + Send + 'static,
     {
+        if self.is_inside() {
+            return self.on_each(writes).await;
+        }
         let asked = self.ask_last(writes);
         all(asked).await
     }
@@ -224,13 +278,18 @@ impl<T: Any> Future for Awaited<T> {
 }
 
 impl Coordination {
-    pub(crate) fn new<F>(session: SessionId, start: impl FnOnce(Hops) -> F) -> Self
+    pub(crate) fn new<F>(
+        session: SessionId,
+        parent: Option<Ticket>,
+        start: impl FnOnce(Hops) -> F,
+    ) -> Self
     where
         F: Future<Output = Answer> + 'static,
     {
-        let desk = Rc::new(RefCell::new(Desk::default()));
+        let desk = Desk { is_inside: parent.is_some(), ..Desk::default() };
+        let desk = Rc::new(RefCell::new(desk));
         let future = Box::pin(start(Hops(Rc::clone(&desk))));
-        Self { session, transaction: None, future, desk }
+        Self { session, parent, transaction: None, future, desk }
     }
 
     /// Goes on as far as it can without waiting.

@@ -14,10 +14,12 @@ mod exchange;
 mod held;
 mod input;
 mod maintenance;
+mod multi;
 mod request;
 mod timing;
 mod transactions;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
@@ -33,6 +35,7 @@ use crate::transaction::Numbers;
 use crate::world::{Now, World};
 use held::HeldRequests;
 use input::Staged;
+use multi::{Inside, Nested};
 use timing::EndedCall;
 pub(crate) use timing::PendingCall;
 use transactions::UnderWay;
@@ -75,6 +78,9 @@ pub struct Core {
     under_way: UnderWay,
     held: HeldRequests,
     numbers: Numbers,
+    /// What EXECs wish to have run.
+    inside: VecDeque<Inside>,
+    nested: Option<Nested>,
     /// Empty envelopes to be used again.
     #[expect(clippy::vec_box, reason = "they travel in their boxes")]
     spare_envelopes: Vec<Box<Envelope>>,
@@ -110,6 +116,8 @@ impl Core {
             under_way: UnderWay::default(),
             held: HeldRequests::default(),
             numbers: Numbers::default(),
+            inside: VecDeque::new(),
+            nested: None,
             spare_envelopes: Vec::new(),
             staged: Vec::new(),
             keys: Vec::new(),
@@ -160,9 +168,23 @@ impl Core {
 
     /// The socket is closed or broken; the session is gone after this.
     pub fn disconnect(&mut self, session: SessionId) {
-        let closed = self.shard.sessions.close(session);
-        if let Some(coordination) = closed.and_then(|session| session.coordination) {
-            self.cancel(coordination);
+        let Some(own) = self.shard.sessions.get(session) else { return };
+        let (is_executing, coordination) = (own.is_executing, own.coordination);
+        let is_over = coordination.is_none_or(|coordination| self.cancel(coordination));
+        if is_executing && !is_over {
+            // All of it is done, or nothing: a part of it may need the session.
+            if let Some(own) = self.shard.sessions.get_mut(session) {
+                own.is_gone = true;
+            }
+            return;
+        }
+        self.forget(session);
+    }
+
+    /// Closes a session with all that others know of it.
+    fn forget(&mut self, session: SessionId) {
+        if let Some(closed) = self.shard.sessions.close(session) {
+            self.forget_watches(closed.number, closed.watched.shards);
         }
     }
 
@@ -223,8 +245,11 @@ impl Core {
         for (from, message) in messages.drain(..) {
             self.receive(world, from, message);
         }
+        self.run_inside(world);
         self.work_received(world, received);
+        self.run_inside(world);
         self.work_ready(world);
+        self.run_inside(world);
         let left = self.maintain(world);
         self.settle_ended_calls(world);
         self.send_messages(world);

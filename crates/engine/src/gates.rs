@@ -19,6 +19,8 @@ impl Armed {
     pub(crate) const PAUSE: Self = Self(1 << 2);
     /// CLIENT NO-TOUCH: commands are let through, but run without a trace of use on their keys.
     pub(crate) const NO_TOUCH: Self = Self(1 << 3);
+    /// MULTI: commands are queued; see `core/multi.rs`.
+    pub(crate) const MULTI: Self = Self(1 << 4);
 
     pub(crate) fn set(&mut self, gate: Self, armed: bool) {
         if armed {
@@ -45,7 +47,7 @@ pub(crate) struct Gate {
 pub(crate) const GATES: &[Gate] = &[
     Gate { armed_by: None, check: allowed_from_here },
     Gate { armed_by: Some(Armed::AUTH), check: authenticated },
-    Gate { armed_by: Some(Armed::MEMORY), check: room_left },
+    Gate { armed_by: Some(Armed::MEMORY), check: room_left_for },
 ];
 
 /// Asks the gates that are armed. Commands that are [`Flags::PROTECTED`] always come here.
@@ -99,9 +101,17 @@ pub(crate) fn hides_what_is_wrong(session: &Session, name: &[u8]) -> Option<Comm
     (session.armed.has(Armed::AUTH) && !is_for_login()).then_some(NO_AUTH)
 }
 
-fn room_left(shard: &Shard, _: &Session, command: &'static Command) -> Result<(), CommandError> {
+fn room_left_for(
+    shard: &Shard,
+    _: &Session,
+    command: &'static Command,
+) -> Result<(), CommandError> {
+    room_left(shard, command.flags)
+}
+
+pub(crate) fn room_left(shard: &Shard, flags: Flags) -> Result<(), CommandError> {
     let maxmemory = shard.config.maxmemory as usize / shard.routes.shard_count();
-    if !command.flags.has(Flags::DENYOOM) || shard.keyspace.used_bytes() <= maxmemory {
+    if !flags.has(Flags::DENYOOM) || shard.keyspace.used_bytes() <= maxmemory {
         return Ok(());
     }
     Err(CommandError::text("OOM command not allowed when used memory > 'maxmemory'."))

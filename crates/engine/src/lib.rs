@@ -15,6 +15,7 @@ mod latency;
 pub mod limits;
 mod message;
 mod meter;
+mod multi;
 mod outbox;
 mod perform;
 mod rates;

@@ -39,9 +39,9 @@ pub(crate) struct Ticket {
 
 /// What one core tells another about coordinations. Letters of a shard to another arrive in order.
 pub(crate) enum Letter {
-    /// A hop; one with a scope waits until nothing that is granted is in its way.
+    /// A hop, and who is to be told what it gave; one with a scope waits until nothing that is granted is in its way.
     Hop {
-        ticket: Ticket,
+        ticket: Option<Ticket>,
         scope: Option<Scope>,
         run: HopFn,
     },

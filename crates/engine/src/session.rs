@@ -13,6 +13,7 @@ use basalt_resp::{Partial, Protocol};
 use crate::core::PendingCall;
 use crate::gates::Armed;
 use crate::limits;
+use crate::multi::{Multi, Watched};
 
 /// A session of one core. `index` is dense and reused, so that the server can keep its own table by it;
 /// `generation` tells a late completion for a gone session from one for its successor.
@@ -85,6 +86,13 @@ pub(crate) struct Session {
     pub coordination: Option<u64>,
     /// The call that is coordinated, for the books.
     pub pending_call: Option<Box<PendingCall>>,
+    /// MULTI was said.
+    pub multi: Option<Box<Multi>>,
+    pub watched: Watched,
+    /// The coordination is an EXEC.
+    pub is_executing: bool,
+    /// The client is gone, but its EXEC is not over.
+    pub is_gone: bool,
     /// Its next request waits for the end of a CLIENT PAUSE.
     pub is_held: bool,
     /// Where the last request went, for `pipeline-order strict`.
@@ -242,6 +250,7 @@ impl Session {
             + self.out.capacity()
             + self.queue.bytes()
             + self.unsent
+            + self.multi.as_ref().map_or(0, |multi| multi.bytes)
     }
 
     /// Lets it have more holes while replies from others are small, and fewer as soon as one is large.
@@ -330,6 +339,10 @@ impl Sessions {
             unsent: 0,
             coordination: None,
             pending_call: None,
+            multi: None,
+            watched: Watched::default(),
+            is_executing: false,
+            is_gone: false,
             is_held: false,
             last_shard: ShardId(0),
             waits_for_room: false,
@@ -386,6 +399,7 @@ impl Sessions {
     pub(crate) fn mark_dirty(&mut self, id: SessionId) {
         if let Some(session) = self.get_mut(id)
             && (session.queue.is_empty() || session.out.len() >= limits::SEND_EARLY_BYTES)
+            && !session.is_gone
             && !mem::replace(&mut session.is_dirty, true)
         {
             self.dirty.push_back(id);
@@ -450,7 +464,9 @@ impl Sessions {
 
     /// The session is to be cut off, whatever is not sent.
     pub(crate) fn abort(&mut self, id: SessionId) {
-        if let Some(session) = self.get_mut(id) {
+        if let Some(session) = self.get_mut(id)
+            && !session.is_gone
+        {
             session.is_closing = true;
             self.aborted.push(id);
         }

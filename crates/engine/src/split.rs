@@ -17,6 +17,8 @@ pub(crate) struct Split {
     merge: Merge,
     mode: Mode,
     parts: Vec<Part>,
+    /// The keys of parts that were taken.
+    keys: Vec<Vec<usize>>,
     key_count: usize,
     protocol: Protocol,
 }
@@ -62,11 +64,18 @@ impl Split {
             keys,
         };
         let parts = owners.into_iter().zip(parts).map(part).collect();
-        Self { merge, mode: mode_of(command), parts, key_count, protocol: manner.protocol }
+        Self {
+            merge,
+            mode: mode_of(command),
+            parts,
+            keys: Vec::new(),
+            key_count,
+            protocol: manner.protocol,
+        }
     }
 
     pub(crate) async fn run(self, hops: Hops) -> Answer {
-        let Self { merge, mode, parts, key_count, protocol } = self;
+        let Self { merge, mode, parts, key_count, protocol, .. } = self;
         let mut keys = Vec::with_capacity(parts.len());
         let mut visits = Vec::with_capacity(parts.len());
         let mut writes = Vec::new();
@@ -86,7 +95,7 @@ impl Split {
             (shard, scope, look)
         });
         let found = hops.hold(visits.collect::<Vec<_>>()).await;
-        let mut replies = match (mode, merge) {
+        let replies = match (mode, merge) {
             (Mode::Read, _) => found,
             (Mode::Write, Merge::Ok) => {
                 // What they will say is known, and nobody sees them before they did.
@@ -102,18 +111,45 @@ impl Split {
                 hops.release_with(writes.collect::<Vec<_>>()).await
             }
         };
-        if let Some(error) = replies.iter().position(|reply| reply.first() == Some(&b'-')) {
-            return replies.swap_remove(error);
+        merge_replies(merge, replies, &keys, key_count, protocol)
+    }
+
+    /// The parts, for those who run them by themselves; in the order of shards.
+    pub(crate) fn take_tasks(&mut self) -> Vec<(ShardId, OwnedTask)> {
+        self.parts.sort_unstable_by_key(|part| part.shard);
+        let parts = std::mem::take(&mut self.parts).into_iter();
+        parts
+            .map(|Part { shard, task, keys, .. }| {
+                self.keys.push(keys);
+                (shard, task)
+            })
+            .collect()
+    }
+
+    /// One reply from those to the tasks that were taken.
+    pub(crate) fn merge(self, replies: Vec<Vec<u8>>) -> Answer {
+        merge_replies(self.merge, replies, &self.keys, self.key_count, self.protocol)
+    }
+}
+
+fn merge_replies(
+    merge: Merge,
+    mut replies: Vec<Vec<u8>>,
+    keys: &[Vec<usize>],
+    key_count: usize,
+    protocol: Protocol,
+) -> Answer {
+    if let Some(error) = replies.iter().position(|reply| reply.first() == Some(&b'-')) {
+        return replies.swap_remove(error);
+    }
+    match merge {
+        Merge::Ok => replies.swap_remove(0),
+        Merge::Sum => {
+            let mut answer = Vec::new();
+            Reply::new(&mut answer, protocol).integer(replies.iter().map(|r| integer(r)).sum());
+            answer
         }
-        match merge {
-            Merge::Ok => replies.swap_remove(0),
-            Merge::Sum => {
-                let mut answer = Vec::new();
-                Reply::new(&mut answer, protocol).integer(replies.iter().map(|r| integer(r)).sum());
-                answer
-            }
-            Merge::Array => weave(&replies, &keys, key_count, protocol),
-        }
+        Merge::Array => weave(&replies, keys, key_count, protocol),
     }
 }
 

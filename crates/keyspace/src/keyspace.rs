@@ -9,6 +9,7 @@ use crate::effect::{Cause, Effect, Malformed, Record};
 use crate::graves::Graves;
 use crate::key::Key;
 use crate::slot::SlotId;
+use crate::watch::Watches;
 use crate::{DatabaseId, SLOTS};
 
 /// Counters since start or CONFIG RESETSTAT.
@@ -60,6 +61,7 @@ pub struct Keyspace {
     /// Up to which sizes collections are kept packed.
     pub thresholds: Thresholds,
     journal: Option<Vec<u8>>,
+    pub(crate) watches: Watches,
 }
 
 impl Keyspace {
@@ -76,6 +78,7 @@ impl Keyspace {
             graves: Graves::default(),
             thresholds: Thresholds::default(),
             journal: None,
+            watches: Watches::default(),
         };
         keyspace.set_now(now_ms);
         keyspace
@@ -321,6 +324,9 @@ impl Keyspace {
 
     #[inline]
     pub(crate) fn record(&mut self, record: &Record<'_>) {
+        if !self.watches.is_empty() {
+            self.tell_watches(record);
+        }
         if let Some(journal) = &mut self.journal {
             record.encode(journal);
         }

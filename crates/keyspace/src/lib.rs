@@ -19,6 +19,7 @@ mod graves;
 mod key;
 mod keyspace;
 mod slot;
+mod watch;
 
 pub use basalt_structures::{
     Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, Keep, KeyHasher, Kind, NodeLimits,

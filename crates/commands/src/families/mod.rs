@@ -7,6 +7,7 @@ pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod server;
 pub(crate) mod string;
+pub(crate) mod transactions;
 
 use crate::command::Command;
 
@@ -19,4 +20,5 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
     server::COMMANDS,
     cluster::COMMANDS,
+    transactions::COMMANDS,
 ];

@@ -55,7 +55,7 @@ impl Core {
             Err(Broken::Command(error)) => {
                 let hidden = gates::hides_what_is_wrong(session, args[0]);
                 self.count_rejected(args);
-                self.refuse(id, &hidden.unwrap_or(error));
+                self.refuse_request(id, args[0], &hidden.unwrap_or(error));
                 return Flow::On;
             }
             Err(Broken::Browser) => {
@@ -81,12 +81,17 @@ impl Core {
             && let Err(error) = gates::check(armed, &self.shard, session, command)
         {
             self.shard.meter.rejected(command.number);
-            self.refuse(id, &error);
+            self.refuse_request(id, args[0], &error);
             return Flow::On;
         }
         if armed.has(gates::Armed::PAUSE) && self.shard.holds_back(command) {
             self.shard.sessions.hold(id);
             return Flow::Held;
+        }
+        if armed.has(gates::Armed::MULTI)
+            && let Some(flow) = self.work_in_multi(id, command, command.run, args)
+        {
+            return flow;
         }
         match (command.run, shard) {
             (Run::Shard(run) | Run::Split(run, _), Some(shard))

@@ -39,7 +39,7 @@ enum Visitor {
     /// Stays until its home releases it.
     Looks(LookFn),
     /// Runs from start to end, and is gone.
-    Passes { from: ShardId, ticket: Ticket, run: HopFn },
+    Passes { from: ShardId, ticket: Option<Ticket>, run: HopFn },
 }
 
 impl UnderWay {
@@ -56,10 +56,14 @@ impl Core {
     {
         self.under_way.begun += 1;
         let number = self.under_way.begun;
-        if let Some(session) = self.shard.sessions.get_mut(id) {
+        let parent = self.nested.as_mut().map(|nested| {
+            nested.is_coordinating = true;
+            nested.ticket
+        });
+        if let (None, Some(session)) = (parent, self.shard.sessions.get_mut(id)) {
             session.coordination = Some(number);
         }
-        self.under_way.coordinations.insert(number, Coordination::new(id, start));
+        self.under_way.coordinations.insert(number, Coordination::new(id, parent, start));
         self.drive(number);
         self.settle();
     }
@@ -110,11 +114,18 @@ impl Core {
             Wish::Hop { index, shard, scope, run } => {
                 let ticket = Ticket { coordination, index };
                 if shard != self.shard.id {
-                    self.write_letter(shard, Letter::Hop { ticket, scope, run });
+                    self.write_letter(shard, Letter::Hop { ticket: Some(ticket), scope, run });
                     return false;
                 }
-                self.hop_for(shard, ticket, scope, run);
+                self.hop_for(shard, Some(ticket), scope, run);
                 true
+            }
+            Wish::Inside { index, commands } => {
+                let own = self.under_way.coordinations.get(&coordination);
+                let session = own.expect("it wishes just now").session;
+                let ticket = Ticket { coordination, index };
+                self.inside.push_back((ticket, session, commands));
+                false
             }
             Wish::Hold { index, visits } => {
                 let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
@@ -168,26 +179,37 @@ impl Core {
 
     fn end_coordination(&mut self, number: u64, answer: &[u8]) {
         self.release(number, Vec::new());
-        let coordination = self.under_way.coordinations.remove(&number);
-        let id = coordination.expect("it ends once").session;
-        if let Some(session) = self.shard.sessions.get_mut(id) {
-            session.coordination = None;
+        let ended = self.under_way.coordinations.remove(&number).expect("it ends once");
+        if let Some(parent) = ended.parent {
+            self.take_result(parent, Box::new(answer.to_vec()));
+            return;
+        }
+        let id = ended.session;
+        let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        session.coordination = None;
+        if session.is_executing {
+            self.end_execution(id);
         }
         self.end_pending_call(id, answer);
         self.put_answer(id, answer);
         self.shard.sessions.mark_ready(id);
+        if self.shard.sessions.get(id).is_some_and(|session| session.is_gone) {
+            self.forget(id);
+        }
     }
 
     /// The session of a coordination is gone. What is decided is done; anything else is dropped, and holds
-    /// nobody up.
-    pub(super) fn cancel(&mut self, coordination: u64) {
-        let Some(own) = self.under_way.coordinations.get(&coordination) else { return };
-        let Some(number) = own.transaction else { return };
-        if !self.under_way.transactions[&number].holding.is_decided() {
-            self.release(coordination, Vec::new());
-            self.under_way.coordinations.remove(&coordination);
-            self.settle();
+    /// nobody up. Says whether it was dropped.
+    pub(super) fn cancel(&mut self, coordination: u64) -> bool {
+        let Some(own) = self.under_way.coordinations.get(&coordination) else { return true };
+        let Some(number) = own.transaction else { return false };
+        if self.under_way.transactions[&number].holding.is_decided() {
+            return false;
         }
+        self.release(coordination, Vec::new());
+        self.under_way.coordinations.remove(&coordination);
+        self.settle();
+        true
     }
 
     pub(super) fn take_result(&mut self, ticket: Ticket, result: HopResult) {
@@ -202,7 +224,7 @@ impl Core {
     pub(super) fn hop_for(
         &mut self,
         from: ShardId,
-        ticket: Ticket,
+        ticket: Option<Ticket>,
         scope: Option<Scope>,
         run: HopFn,
     ) {
@@ -218,7 +240,8 @@ impl Core {
         self.tell(from, ticket, result);
     }
 
-    fn tell(&mut self, to: ShardId, ticket: Ticket, result: HopResult) {
+    fn tell(&mut self, to: ShardId, ticket: Option<Ticket>, result: HopResult) {
+        let Some(ticket) = ticket else { return };
         if to == self.shard.id {
             self.take_result(ticket, result);
         } else {
@@ -293,9 +316,7 @@ impl Core {
     pub(super) fn end_visit(&mut self, number: Number, home: ShardId, last: Option<LastHop>) {
         if let Some(LastHop { run, ticket }) = last {
             let result = run(&mut self.shard);
-            if let Some(ticket) = ticket {
-                self.tell(home, ticket, result);
-            }
+            self.tell(home, ticket, result);
         }
         self.under_way.visitors.remove(&number);
         self.shard.intents.release(number);

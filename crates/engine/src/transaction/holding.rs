@@ -7,6 +7,7 @@ use basalt_keyspace::ShardId;
 /// A transaction's visits. It is *decided* when all are granted at the same time: from then on nothing is
 /// given back, and its effects are as good as done.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Holding {
     visits: Vec<(ShardId, bool)>,
     missing: usize,

@@ -48,6 +48,7 @@ pub(crate) enum Event {
 
 /// All intents of one shard.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Intents {
     visits: BTreeMap<Number, Visit>,
     /// Who means to touch a key, by number. Only keys that somebody means to touch are here.
@@ -58,6 +59,7 @@ pub(crate) struct Intents {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Visit {
     scope: Scope,
     /// The strongest of its modes.
@@ -301,6 +303,12 @@ impl Intents {
                 self.set_granted(number, true);
             }
         }
+    }
+
+    /// All that tells one state from another, for tests.
+    #[cfg(test)]
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("{:?} {:?}", self.visits, self.events)
     }
 
     /// Compares what is kept twice; for tests.

@@ -13,6 +13,8 @@
 
 mod holding;
 mod intents;
+#[cfg(all(test, not(feature = "break-isolation")))]
+mod model;
 mod number;
 mod transact;
 

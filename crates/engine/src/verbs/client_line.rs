@@ -19,6 +19,7 @@ fn addresses(peer: &Peer) -> (String, String) {
 /// Redis' letters for a connection's state.
 fn flags(session: &Session) -> String {
     let letters = [
+        (session.multi.is_some() || session.is_executing, 'x'),
         (session.is_held, 'b'),
         (session.is_closing, 'c'),
         (matches!(session.peer, Peer::Unix { .. }), 'U'),
@@ -46,7 +47,7 @@ pub(super) fn line(session: &Session, now_us: u64) -> String {
     let _ = write!(
         line,
         "id={} addr={address} laddr={local_address} fd={} name={} age={} idle={} flags={} capa= \
-         db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf={} qbuf-free={} argv-mem=0 multi-mem=0 ",
+         db={} sub=0 psub=0 ssub=0 multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem=0 ",
         session.number,
         session.id.index,
         text(&session.name),
@@ -54,6 +55,8 @@ pub(super) fn line(session: &Session, now_us: u64) -> String {
         seconds_since(session.last_used_us, now_us),
         flags(session),
         session.database.0,
+        session.multi.as_ref().map_or(-1, |multi| multi.commands.len() as i64),
+        session.watched.keys.len(),
         session.input.len(),
         session.input.bytes.capacity() - session.input.bytes.len(),
     );

@@ -13,6 +13,7 @@ mod info;
 mod keys;
 mod latency;
 mod lists;
+mod multi;
 mod process;
 mod session;
 mod slowlog;
@@ -51,6 +52,7 @@ pub(crate) fn is_immediate(verb: Verb) -> bool {
             | Verb::ClientSetName
             | Verb::ClientSetInfo
             | Verb::Time
+            | Verb::Multi
     )
 }
 
@@ -103,7 +105,9 @@ pub(crate) fn run(
         Verb::Copy => keys::copy(core, id, args),
         Verb::Dbsize => data::dbsize(core, id),
         Verb::Debug => debug::debug(core, world, id, args),
+        Verb::Discard => multi::discard(core, id),
         Verb::Echo => session::echo(core, id, args),
+        Verb::Exec => multi::exec(core, id),
         Verb::FlushAll => data::flush(core, id, args, true),
         Verb::FlushDb => data::flush(core, id, args, false),
         Verb::Hello => session::hello(core, id, args),
@@ -121,6 +125,7 @@ pub(crate) fn run(
         Verb::Lolwut => process::lolwut(core, world, id, args),
         Verb::MsetEx => keys::msetex(core, id, args),
         Verb::MsetNx => keys::msetnx(core, id, args),
+        Verb::Multi => multi::multi(core, id),
         Verb::ObjectHelp => command::help(core, id, "object"),
         Verb::Ping => session::ping(core, id, args),
         Verb::Quit => session::quit(core, id),
@@ -137,6 +142,8 @@ pub(crate) fn run(
         Verb::SlowlogReset => slowlog::reset(core, id),
         Verb::SwapDb => data::swapdb(core, id, args),
         Verb::Time => process::time(core, world, id),
+        Verb::Unwatch => multi::unwatch(core, id),
+        Verb::Watch => multi::watch(core, id, args),
     }
 }
 

@@ -1,0 +1,107 @@
+//! What a session queued since MULTI, and what it watches.
+
+use basalt_commands::{Command, Flags, Run, Verb};
+use basalt_keyspace::{ShardId, SlotId};
+
+use crate::perform::mode_of;
+use crate::shard::Shard;
+use crate::transaction::{Intent, Mode};
+
+/// Between MULTI and EXEC. LIMIT: `client-query-buffer-limit` bytes.
+#[derive(Default)]
+pub(crate) struct Multi {
+    pub commands: Vec<Queued>,
+    pub bytes: usize,
+    /// What was refused can't be run, so nothing will be.
+    pub is_broken: bool,
+    /// Those of all commands together.
+    pub flags: Flags,
+}
+
+/// What a session watches.
+#[derive(Default)]
+pub(crate) struct Watched {
+    /// Each once, whatever the database: their hashes are what an EXEC must hold.
+    pub keys: Vec<Vec<u8>>,
+    pub shards: Vec<ShardId>,
+}
+
+/// A command that waits for EXEC.
+pub(crate) struct Queued {
+    pub command: &'static Command,
+    pub run: Run,
+    args: Vec<Vec<u8>>,
+}
+
+/// What a command touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Nothing,
+    Keys,
+    Everything(Mode),
+}
+
+impl Multi {
+    pub(crate) fn push(&mut self, queued: Queued) {
+        self.bytes += queued.args.iter().map(|arg| arg.len() + size_of::<Vec<u8>>()).sum::<usize>();
+        self.flags = self.flags.or(queued.command.flags);
+        self.commands.push(queued);
+    }
+}
+
+impl Watched {
+    pub(crate) fn add(&mut self, key: &[u8], shard: ShardId) {
+        if !self.keys.iter().any(|other| other == key) {
+            self.keys.push(key.to_vec());
+        }
+        if !self.shards.contains(&shard) {
+            self.shards.push(shard);
+        }
+    }
+}
+
+impl Queued {
+    pub(crate) fn new(command: &'static Command, run: Run, args: &[&[u8]]) -> Self {
+        Self { command, run, args: args.iter().map(|arg| arg.to_vec()).collect() }
+    }
+
+    pub(crate) fn args(&self) -> Vec<&[u8]> {
+        self.args.iter().map(Vec::as_slice).collect()
+    }
+
+    /// Where the first key stands.
+    pub(crate) fn key_at(&self) -> usize {
+        self.command.keys.first().map_or(0, |spec| spec.first as usize)
+    }
+
+    pub(crate) fn reach(&self) -> Reach {
+        let Run::Engine(verb) = self.run else { return Reach::Keys };
+        let (flags, keys) = (self.command.flags, self.command.keys);
+        let has_all_keys = !keys.is_empty()
+            && (!flags.has(Flags::MOVABLE_KEYS) || keys.iter().all(|spec| spec.is_counted));
+        if has_all_keys {
+            Reach::Keys
+        } else if flags.has(Flags::WRITE) || matches!(verb, Verb::ConfigSet | Verb::Debug) {
+            Reach::Everything(Mode::Write)
+        } else if flags.has(Flags::READONLY) {
+            Reach::Everything(Mode::Read)
+        } else {
+            Reach::Nothing
+        }
+    }
+
+    /// Every key's shard and intent.
+    pub(crate) fn visit_intents(&self, shard: &Shard, visit: &mut dyn FnMut(ShardId, Intent)) {
+        let args = self.args();
+        let reads_all = mode_of(self.command) == Mode::Read;
+        for spec in self.command.keys {
+            let is_read = reads_all || spec.access_with(&args).first() == Some(&"RO");
+            let mode = if is_read { Mode::Read } else { Mode::Write };
+            for at in spec.positions(&args) {
+                let owner = shard.routes.shard(SlotId::of_key(args[at]));
+                let hash = shard.keyspace.hasher().hash(args[at]);
+                visit(owner, Intent { hash, mode });
+            }
+        }
+    }
+}

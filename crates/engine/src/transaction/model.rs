@@ -1,0 +1,210 @@
+//! The protocol in every order: two shards, three transactions, each over both shards, begun and delivered
+//! in every order that the channels allow.
+
+use std::collections::{HashSet, VecDeque};
+
+use basalt_keyspace::ShardId;
+
+use super::{Event, Holding, Intent, Intents, Mode, Number, Scope};
+
+const SHARDS: usize = 2;
+const TRANSACTIONS: usize = 3;
+
+#[derive(Clone, Copy, Debug)]
+enum Letter {
+    Schedule,
+    Granted,
+    Inquire,
+    GiveBack,
+    Release,
+}
+
+/// Where a transaction stands at its home.
+#[derive(Clone, Debug)]
+enum Stage {
+    NotBegun,
+    Waiting(Holding),
+    Over,
+}
+
+#[derive(Clone)]
+struct State {
+    shards: [Intents; SHARDS],
+    stages: [Stage; TRANSACTIONS],
+    /// By sender and receiver: which transaction, and what of it.
+    channels: [[VecDeque<(usize, Letter)>; SHARDS]; SHARDS],
+    /// Which transactions are decided, and not yet released on a shard.
+    in_force: [[bool; TRANSACTIONS]; SHARDS],
+}
+
+/// What may happen next.
+#[derive(Clone, Copy)]
+enum Step {
+    Begin(usize),
+    Deliver(usize, usize),
+}
+
+/// What each transaction touches, on both shards.
+type Scopes = [Scope; TRANSACTIONS];
+
+impl State {
+    fn new() -> Self {
+        Self {
+            shards: Default::default(),
+            stages: [const { Stage::NotBegun }; TRANSACTIONS],
+            channels: Default::default(),
+            in_force: Default::default(),
+        }
+    }
+
+    fn number(transaction: usize) -> Number {
+        Number::of(transaction as u64, Self::home(transaction) as u16)
+    }
+
+    fn home(transaction: usize) -> usize {
+        transaction % SHARDS
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        let not_begun = |index: &usize| matches!(self.stages[*index], Stage::NotBegun);
+        let begins = (0..TRANSACTIONS).filter(not_begun).map(Step::Begin);
+        let pairs = (0..SHARDS).flat_map(|from| (0..SHARDS).map(move |to| (from, to)));
+        let mail = pairs.filter(|&(from, to)| !self.channels[from][to].is_empty());
+        begins.chain(mail.map(|(from, to)| Step::Deliver(from, to))).collect()
+    }
+
+    fn take(&mut self, step: Step, scopes: &Scopes) {
+        match step {
+            Step::Begin(index) => {
+                let shards = (0..SHARDS).map(|shard| ShardId(shard as u16));
+                self.stages[index] = Stage::Waiting(Holding::new(shards));
+                for shard in 0..SHARDS {
+                    self.channels[Self::home(index)][shard].push_back((index, Letter::Schedule));
+                }
+            }
+            Step::Deliver(from, to) => {
+                let (index, letter) = self.channels[from][to].pop_front().expect("there is mail");
+                self.receive(from, to, index, letter, scopes);
+            }
+        }
+    }
+
+    fn receive(&mut self, from: usize, to: usize, index: usize, letter: Letter, scopes: &Scopes) {
+        let number = Self::number(index);
+        match letter {
+            Letter::Schedule => self.shards[to].schedule(number, scopes[index].clone()),
+            Letter::GiveBack => self.shards[to].give_back(number),
+            Letter::Release => {
+                self.in_force[to][index] = false;
+                self.shards[to].release(number);
+            }
+            Letter::Granted => {
+                let Stage::Waiting(holding) = &mut self.stages[index] else {
+                    panic!("{index} was granted something after it was over")
+                };
+                if holding.granted(ShardId(from as u16)) {
+                    self.decide(index, scopes);
+                }
+            }
+            Letter::Inquire => {
+                if let Stage::Waiting(holding) = &mut self.stages[index]
+                    && holding.inquired(ShardId(from as u16))
+                {
+                    self.channels[to][from].push_back((index, Letter::GiveBack));
+                }
+            }
+        }
+        while let Some(event) = self.shards[to].next_event() {
+            let (number, letter) = match event {
+                Event::Granted(number) => (number, Letter::Granted),
+                Event::Inquire(number) => (number, Letter::Inquire),
+            };
+            let is_it = |index: &usize| Self::number(*index) == number;
+            let index = (0..TRANSACTIONS).find(is_it).expect("one of ours");
+            self.channels[to][Self::home(index)].push_back((index, letter));
+        }
+    }
+
+    /// All is granted: nobody who conflicts may be in force anywhere.
+    fn decide(&mut self, index: usize, scopes: &Scopes) {
+        self.stages[index] = Stage::Over;
+        for shard in 0..SHARDS {
+            for other in (0..TRANSACTIONS).filter(|&other| self.in_force[shard][other]) {
+                assert!(
+                    !conflict(&scopes[index], &scopes[other]),
+                    "{index} and {other} are both in force on shard {shard}"
+                );
+            }
+            self.in_force[shard][index] = true;
+            self.channels[Self::home(index)][shard].push_back((index, Letter::Release));
+        }
+    }
+
+    fn fingerprint(&self) -> String {
+        let shards = self.shards.each_ref().map(Intents::fingerprint);
+        format!("{shards:?} {:?} {:?} {:?}", self.stages, self.channels, self.in_force)
+    }
+}
+
+/// Said anew here, and not asked of those who are tested.
+fn conflict(one: &Scope, other: &Scope) -> bool {
+    let writes = |scope: &Scope| match scope {
+        Scope::Everything(mode) => *mode == Mode::Write,
+        Scope::Keys(intents) => intents.iter().any(|intent| intent.mode == Mode::Write),
+    };
+    match (one, other) {
+        (Scope::Keys(one), Scope::Keys(other)) => one.iter().any(|one| {
+            let same = other.iter().filter(|other| other.hash == one.hash);
+            same.into_iter().any(|other| one.mode == Mode::Write || other.mode == Mode::Write)
+        }),
+        _ => writes(one) || writes(other),
+    }
+}
+
+/// Takes every step from every state that can be reached; gives how many states there are.
+fn explore(scopes: &Scopes) -> usize {
+    let mut seen = HashSet::new();
+    let mut open = vec![State::new()];
+    while let Some(state) = open.pop() {
+        let steps = state.steps();
+        if steps.is_empty() {
+            let is_over = |stage: &Stage| matches!(stage, Stage::Over);
+            assert!(
+                state.stages.iter().all(is_over),
+                "they wait for each other: {:?}",
+                state.stages
+            );
+            assert!(state.shards.iter().all(Intents::is_empty), "something is left behind");
+        }
+        for step in steps {
+            let mut next = state.clone();
+            next.take(step, scopes);
+            if seen.insert(next.fingerprint()) {
+                open.push(next);
+            }
+        }
+    }
+    seen.len()
+}
+
+#[test]
+fn no_order_of_delivery_breaks_isolation_or_stops() {
+    let keys = |keys: &[(u64, Mode)]| {
+        Scope::keys(keys.iter().map(|&(hash, mode)| Intent { hash, mode }).collect())
+    };
+    let choices = [
+        keys(&[(1, Mode::Write)]),
+        keys(&[(1, Mode::Read), (2, Mode::Write)]),
+        keys(&[(2, Mode::Read)]),
+        Scope::Everything(Mode::Write),
+    ];
+    let mut states = 0;
+    for one in &choices {
+        for two in &choices {
+            for three in &choices {
+                states += explore(&[one.clone(), two.clone(), three.clone()]);
+            }
+        }
+    }
+    assert!(states > 10_000, "only {states} states were reached");
+}

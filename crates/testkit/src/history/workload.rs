@@ -1,0 +1,233 @@
+//! Workload: random transactions in the forms that clients use, and how to read what came of them.
+
+use basalt_resp::Value;
+
+use super::{Act, Fate};
+use crate::chance::Chance;
+
+/// How a transaction is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// One command.
+    Plain,
+    /// MULTI … EXEC.
+    Queued,
+    /// WATCH and GET of a register, then MULTI, SET, EXEC.
+    Watched,
+}
+
+/// A transaction to be sent as one pipeline.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub requests: Vec<Vec<String>>,
+    form: Form,
+    /// What is done, with nothing read yet, by the command (of those that do something) that does it.
+    acts: Vec<(usize, Act)>,
+}
+
+/// Makes transactions over a few keys.
+#[derive(Debug)]
+pub struct Workload {
+    prefix: String,
+    lists: Vec<(usize, usize)>,
+    lists_begun: usize,
+    registers: usize,
+    last_id: u64,
+}
+
+/// LIMIT: a list that became so long is left for a new one.
+const APPENDS_MAX: usize = 24;
+
+impl Workload {
+    /// Over so many lists and registers at a time.
+    pub fn new(prefix: &str, lists: usize, registers: usize) -> Self {
+        let begun = (0..lists).map(|number| (number, 0)).collect();
+        Self { prefix: prefix.into(), lists: begun, lists_begun: lists, registers, last_id: 0 }
+    }
+
+    fn id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn list(&mut self, chance: &mut Chance, appends: bool) -> String {
+        let at = chance.below(self.lists.len());
+        let (number, appended) = &mut self.lists[at];
+        if *appended >= APPENDS_MAX {
+            *number = self.lists_begun;
+            *appended = 0;
+            self.lists_begun += 1;
+        }
+        *appended += usize::from(appends);
+        format!("{}l{number}", self.prefix)
+    }
+
+    fn register(&self, chance: &mut Chance) -> String {
+        format!("{}r{}", self.prefix, chance.below(self.registers))
+    }
+
+    /// Reads of all there ever was: they show what otherwise nobody would have seen.
+    pub fn last_reads(&self) -> Vec<Plan> {
+        let lists = (0..self.lists_begun).map(|number| {
+            let key = format!("{}l{number}", self.prefix);
+            plain(&["GET", &key], vec![Act::ReadList { key: key.clone(), ids: Vec::new() }])
+        });
+        let registers = (0..self.registers).map(|number| {
+            let key = format!("{}r{number}", self.prefix);
+            plain(&["GET", &key], vec![Act::Read { key: key.clone(), id: None }])
+        });
+        lists.chain(registers).collect()
+    }
+
+    /// The next transaction.
+    pub fn plan(&mut self, chance: &mut Chance) -> Plan {
+        match chance.below(10) {
+            0 => {
+                let (key, id) = (self.list(chance, true), self.id());
+                plain(
+                    &["APPEND", &key, &format!("{id},")],
+                    vec![Act::Append { key: key.clone(), id }],
+                )
+            }
+            1 => {
+                let key = self.list(chance, false);
+                plain(&["GET", &key], vec![Act::ReadList { key: key.clone(), ids: Vec::new() }])
+            }
+            2 => {
+                let keys: Vec<String> =
+                    (0..1 + chance.below(4)).map(|_| self.list(chance, false)).collect();
+                let mut request = vec!["MGET"];
+                request.extend(keys.iter().map(String::as_str));
+                let read = |key: &String| Act::ReadList { key: key.clone(), ids: Vec::new() };
+                plain(&request, keys.iter().map(read).collect())
+            }
+            3 | 4 => self.watched(chance),
+            _ => self.queued(chance),
+        }
+    }
+
+    /// Reads a register, and writes it if it stayed as it was.
+    fn watched(&mut self, chance: &mut Chance) -> Plan {
+        let (key, id) = (self.register(chance), self.id());
+        let set = id.to_string();
+        let requests: [&[&str]; 5] =
+            [&["WATCH", &key], &["GET", &key], &["MULTI"], &["SET", &key, &set], &["EXEC"]];
+        let acts = vec![
+            (0, Act::Read { key: key.clone(), id: None }),
+            (1, Act::Write { key: key.clone(), id }),
+        ];
+        Plan {
+            requests: requests.iter().map(|request| owned(request)).collect(),
+            form: Form::Watched,
+            acts,
+        }
+    }
+
+    fn queued(&mut self, chance: &mut Chance) -> Plan {
+        let (mut requests, mut acts) = (vec![owned(&["MULTI"])], Vec::new());
+        for command in 0..1 + chance.below(4) {
+            match chance.below(8) {
+                0..3 => {
+                    let (key, id) = (self.list(chance, true), self.id());
+                    requests.push(owned(&["APPEND", &key, &format!("{id},")]));
+                    acts.push((command, Act::Append { key, id }));
+                }
+                3 | 4 => {
+                    let key = self.list(chance, false);
+                    requests.push(owned(&["GET", &key]));
+                    acts.push((command, Act::ReadList { key, ids: Vec::new() }));
+                }
+                5 => {
+                    let keys = [
+                        self.list(chance, false),
+                        self.list(chance, false),
+                        self.list(chance, false),
+                    ];
+                    requests.push(owned(&["MGET", &keys[0], &keys[1], &keys[2]]));
+                    for key in keys {
+                        acts.push((command, Act::ReadList { key, ids: Vec::new() }));
+                    }
+                }
+                6 => {
+                    let key = self.register(chance);
+                    requests.push(owned(&["GET", &key]));
+                    acts.push((command, Act::Read { key, id: None }));
+                }
+                _ => {
+                    // Read and written in one command.
+                    let (key, id) = (self.register(chance), self.id());
+                    requests.push(owned(&["GETSET", &key, &id.to_string()]));
+                    acts.push((command, Act::Read { key: key.clone(), id: None }));
+                    acts.push((command, Act::Write { key, id }));
+                }
+            }
+        }
+        requests.push(owned(&["EXEC"]));
+        Plan { requests, form: Form::Queued, acts }
+    }
+}
+
+fn owned(request: &[&str]) -> Vec<String> {
+    request.iter().map(|&word| word.to_owned()).collect()
+}
+
+fn plain(request: &[&str], acts: Vec<Act>) -> Plan {
+    let acts = acts.into_iter().map(|act| (0, act)).collect();
+    Plan { requests: vec![owned(request)], form: Form::Plain, acts }
+}
+
+impl Plan {
+    /// What the transaction did, as its replies tell it.
+    pub fn read(self, replies: &[Value]) -> (Vec<Act>, Fate) {
+        assert_eq!(replies.len(), self.requests.len(), "a reply for each request");
+        let results: Vec<&Value> = match self.form {
+            Form::Plain => vec![&replies[0]],
+            Form::Queued => match replies.last() {
+                Some(Value::Array(results)) => results.iter().collect(),
+                other => panic!("EXEC gives {other:?}"),
+            },
+            Form::Watched => match &replies[4] {
+                Value::Array(results) => vec![&replies[1], &results[0]],
+                Value::Null | Value::NullArray => {
+                    let only_written = self.acts.into_iter().map(|(_, act)| act);
+                    let written = only_written.filter(|act| matches!(act, Act::Write { .. }));
+                    return (written.collect(), Fate::Refused);
+                }
+                other => panic!("EXEC gives {other:?}"),
+            },
+        };
+        let mut element = (usize::MAX, 0);
+        let acts = self.acts.into_iter().map(|(command, mut act)| {
+            element = if element.0 == command { (command, element.1 + 1) } else { (command, 0) };
+            let value = match results[command] {
+                Value::Array(elements) => &elements[element.1],
+                value => value,
+            };
+            match &mut act {
+                Act::ReadList { ids, .. } => *ids = numbers(value),
+                Act::Read { id, .. } => *id = numbers(value).first().copied(),
+                Act::Append { .. } | Act::Write { .. } => {
+                    assert!(!matches!(value, Value::Error(_)), "{act:?} gives {value:?}");
+                }
+            }
+            act
+        });
+        (acts.collect(), Fate::Done)
+    }
+
+    /// What it may have done, when nobody knows.
+    pub fn lost(self) -> (Vec<Act>, Fate) {
+        let writes = |act: &Act| matches!(act, Act::Write { .. } | Act::Append { .. });
+        (self.acts.into_iter().map(|(_, act)| act).filter(writes).collect(), Fate::Unknown)
+    }
+}
+
+fn numbers(value: &Value) -> Vec<u64> {
+    let bytes = match value {
+        Value::Null => return Vec::new(),
+        value => value.as_bytes().unwrap_or_else(|| panic!("{value:?} is no list")),
+    };
+    let text = std::str::from_utf8(bytes).expect("ids are digits");
+    let ids = text.split_terminator(',');
+    ids.map(|id| id.parse().expect("an id is a number")).collect()
+}
