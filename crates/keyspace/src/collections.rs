@@ -13,12 +13,14 @@
 
 mod hash;
 mod list;
+mod set;
 mod stream;
 
 use basalt_structures::{Collection, Entry, KeyHasher, Kind, Place, Small, Value};
 
 pub use hash::{FieldLife, HashChange, HashField, HashRef};
 pub use list::{ListBack, ListChange, ListForth, ListIter, ListRef};
+pub use set::{SetChange, SetIter, SetRef};
 pub use stream::{Deliveries, StreamChange, StreamIds, stream_of};
 
 use crate::effect::{Effect, Malformed, Reader};
@@ -95,7 +97,7 @@ pub(crate) const fn record_kind(kind: Kind) -> u8 {
 }
 
 pub(crate) fn kind_of_record(byte: u8) -> Result<Kind, Malformed> {
-    let kinds = [Kind::List, Kind::Hash, Kind::Stream];
+    let kinds = [Kind::List, Kind::Hash, Kind::Set, Kind::Stream];
     kinds.into_iter().find(|kind| record_kind(*kind) == byte).ok_or(Malformed)
 }
 
@@ -107,6 +109,7 @@ pub(crate) fn decode_change<'a>(
     match kind {
         Kind::List => ListChange::decode(reader).map(Effect::List),
         Kind::Hash => HashChange::decode(reader).map(Effect::Hash),
+        Kind::Set => SetChange::decode(reader).map(Effect::Set),
         Kind::Stream => StreamChange::decode(reader).map(Effect::Stream),
         _ => Err(Malformed),
     }
@@ -117,6 +120,7 @@ pub(crate) fn write_changes(entry: &Entry, out: &mut Vec<u8>) {
     match entry.kind() {
         Kind::List => list::write_changes(entry, out),
         Kind::Hash => hash::write_changes(entry, out),
+        Kind::Set => set::write_changes(entry, out),
         Kind::Stream => stream::write_changes(entry, out),
         _ => panic!("no collection is here"),
     }
@@ -136,6 +140,7 @@ pub(crate) fn digest_elements(entry: &Entry, now_ms: u64, digest: &mut Digest) {
     match entry.kind() {
         Kind::List => list::digest_elements(entry, digest),
         Kind::Hash => hash::digest_elements(entry, now_ms, digest),
+        Kind::Set => set::digest_elements(entry, digest),
         Kind::Stream => stream::digest_elements(entry, digest),
         _ => panic!("no collection is here"),
     }
@@ -160,6 +165,9 @@ fn is_emptied(entry: &Entry) -> bool {
         Value::Small(Small::List, bytes) => list::is_empty_packed(bytes),
         Value::Boxed(Collection::List(list)) => list.is_empty(),
         Value::Boxed(Collection::Hash(fields)) => fields.is_empty(),
+        Value::Small(Small::Intset | Small::Set, _) | Value::Boxed(Collection::Set(_)) => {
+            set::is_empty(entry)
+        }
         _ => false,
     }
 }
@@ -214,6 +222,7 @@ impl Keyspace {
         let mut entry = match kind {
             Kind::List => ListChange::start(key.bytes, access),
             Kind::Hash => HashChange::start(key.bytes, access),
+            Kind::Set => SetChange::start(key.bytes, access),
             Kind::Stream => StreamChange::start(key.bytes, access),
             _ => panic!("check_changes knows the kind"),
         };
@@ -224,6 +233,7 @@ impl Keyspace {
             {
                 Effect::List(change) => change.apply(&mut entry, means),
                 Effect::Hash(change) => change.apply(&mut entry, means),
+                Effect::Set(change) => change.apply(&mut entry, means),
                 Effect::Stream(change) => change.apply(&mut entry, means),
                 _ => panic!("the kind's changes are of the kind"),
             }

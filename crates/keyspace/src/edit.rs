@@ -81,6 +81,7 @@ impl<'a> Edit<'a> {
             }
             Effect::List(change) => keyspace.change_collection(database, &key, place, change),
             Effect::Hash(change) => keyspace.change_collection(database, &key, place, change),
+            Effect::Set(change) => keyspace.change_collection(database, &key, place, change),
             Effect::Stream(change) => keyspace.change_collection(database, &key, place, change),
         }
     }

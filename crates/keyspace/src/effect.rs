@@ -9,11 +9,13 @@ mod bytes;
 
 use basalt_structures::{Content, Entry, Kind, Value};
 
-pub use bytes::{Malformed, Strings};
+pub use bytes::{Malformed, StringList, Strings};
 pub(crate) use bytes::{Reader, put_bytes, put_string_run, put_strings};
 
 use crate::DatabaseId;
-use crate::collections::{self, Change as _, HashChange, ListChange, StreamChange, decode_change};
+use crate::collections::{
+    self, Change as _, HashChange, ListChange, SetChange, StreamChange, decode_change,
+};
 
 /// Why a key went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub enum Effect<'a> {
     List(ListChange<'a>),
     /// A hash changes; one that held something else becomes a hash.
     Hash(HashChange<'a>),
+    /// A set changes; a key that held something else becomes a set.
+    Set(SetChange<'a>),
     /// A stream changes; a key that held something else becomes a stream.
     Stream(StreamChange<'a>),
 }
@@ -122,6 +126,7 @@ impl<'a> Record<'a> {
                     Effect::SetCollection { .. } => 7,
                     Effect::List(_) => collections::record_kind(Kind::List),
                     Effect::Hash(_) => collections::record_kind(Kind::Hash),
+                    Effect::Set(_) => collections::record_kind(Kind::Set),
                     Effect::Stream(_) => collections::record_kind(Kind::Stream),
                 };
                 out.push(kind);
@@ -178,6 +183,7 @@ fn encode_effect(effect: Effect<'_>, out: &mut Vec<u8>) {
         }
         Effect::List(change) => change.encode(out),
         Effect::Hash(change) => change.encode(out),
+        Effect::Set(change) => change.encode(out),
         Effect::Stream(change) => change.encode(out),
     }
 }
@@ -314,6 +320,8 @@ mod tests {
             Effect::Hash(HashChange::Remove { fields: words, cause: Cause::Expired }),
             Effect::Hash(HashChange::ExpireAt { fields: words, at_ms: 1 }),
             Effect::Hash(HashChange::Persist { fields: words }),
+            Effect::Set(SetChange::Add { members: words }),
+            Effect::Set(SetChange::Remove { members: words }),
         ];
         let ids = [StreamId { ms: 1, seq: u64::MAX }, StreamId::MAX];
         let streams = stream_changes(words, StreamIds::from(&ids[..])).map(Effect::Stream);

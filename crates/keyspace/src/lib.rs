@@ -27,12 +27,12 @@ pub use basalt_structures::{
 };
 pub use collections::{
     Deliveries, FieldLife, HashChange, HashField, HashRef, ListBack, ListChange, ListForth,
-    ListIter, ListRef, StreamChange, StreamIds, Thresholds, stream_of,
+    ListIter, ListRef, SetChange, SetIter, SetRef, StreamChange, StreamIds, Thresholds, stream_of,
 };
 pub use database::ScanPosition;
 pub use digest::{Digest, combine_digests};
 pub use edit::Edit;
-pub use effect::{Cause, Effect, Malformed, Record, Strings};
+pub use effect::{Cause, Effect, Malformed, Record, StringList, Strings};
 pub use key::Key;
 pub use keyspace::{DatabaseFacts, Keyspace, KeyspaceStats, idle_seconds};
 pub use slot::{SLOTS, SlotId};

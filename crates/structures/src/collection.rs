@@ -8,6 +8,7 @@ use crate::block::block_bytes;
 use crate::entry::Encoding;
 use crate::fields::Fields;
 use crate::list::List;
+use crate::members::Members;
 use crate::stream::Stream;
 
 /// The types of values.
@@ -43,6 +44,7 @@ const ELEMENTS_PER_NODE: usize = 4;
 pub enum Collection {
     List(List),
     Hash(Fields),
+    Set(Members),
     /// In a box of its own: it is larger than the others.
     Stream(Box<Stream>),
 }
@@ -58,6 +60,7 @@ impl Collection {
         match self {
             Self::List(_) => Kind::List,
             Self::Hash(_) => Kind::Hash,
+            Self::Set(_) => Kind::Set,
             Self::Stream(_) => Kind::Stream,
         }
     }
@@ -66,7 +69,7 @@ impl Collection {
         match self {
             Self::List(list) if list.is_quicklist() => Encoding::Quicklist,
             Self::List(_) => Encoding::Listpack,
-            Self::Hash(_) => Encoding::Hashtable,
+            Self::Hash(_) | Self::Set(_) => Encoding::Hashtable,
             Self::Stream(_) => Encoding::Stream,
         }
     }
@@ -76,6 +79,7 @@ impl Collection {
         match self {
             Self::List(list) => list.len(),
             Self::Hash(fields) => fields.len(),
+            Self::Set(members) => members.len(),
             Self::Stream(stream) => stream.droppable_len(),
         }
     }
@@ -89,6 +93,7 @@ impl Collection {
         match self {
             Self::List(list) => list.heap_bytes(),
             Self::Hash(fields) => fields.heap_bytes(),
+            Self::Set(members) => members.heap_bytes(),
             Self::Stream(stream) => block_bytes(size_of::<Stream>()) + stream.heap_bytes(),
         }
     }
@@ -103,6 +108,7 @@ impl Collection {
         match self {
             Self::List(_) => None,
             Self::Hash(fields) => fields.next_expiry_ms(),
+            Self::Set(_) => None,
             Self::Stream(_) => None,
         }
     }
@@ -113,6 +119,7 @@ impl Collection {
         match self {
             Self::List(list) => list.drop_some(count.div_ceil(ELEMENTS_PER_NODE)),
             Self::Hash(fields) => fields.drop_some(count),
+            Self::Set(members) => members.drop_some(count),
             Self::Stream(stream) => stream.drop_some(count),
         }
     }

@@ -230,13 +230,13 @@ parameters! {
         "list-compress-depth" list_compress_depth: u32 = "0", integer(0, INT), pending;
 
         /// A set of integers with more of them leaves its compact encoding.
-        "set-max-intset-entries" set_max_intset_entries: u64 = "512", integer(0, LONG), pending;
+        "set-max-intset-entries" set_max_intset_entries: u64 = "512", integer(0, LONG);
 
         /// A set with more members leaves its compact encoding.
-        "set-max-listpack-entries" set_max_listpack_entries: u64 = "128", integer(0, LONG), pending;
+        "set-max-listpack-entries" set_max_listpack_entries: u64 = "128", integer(0, LONG);
 
         /// A set with a longer member leaves its compact encoding.
-        "set-max-listpack-value" set_max_listpack_value: u64 = "64", integer(0, LONG), pending;
+        "set-max-listpack-value" set_max_listpack_value: u64 = "64", integer(0, LONG);
 
         /// A sorted set with more members leaves its compact encoding.
         "zset-max-listpack-entries" zset_max_listpack_entries: u64 = "128", integer(0, LONG),

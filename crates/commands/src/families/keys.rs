@@ -9,6 +9,7 @@ mod scan;
 use crate::command::{Categories, Command, Group};
 
 pub use copy::{CopyRequest, parse_copy};
+pub(crate) use scan::parse_cursor;
 pub use scan::{ScanRequest, parse_scan, wants_every_key};
 
 pub(crate) const COMMANDS: &[Command] = &[

@@ -6,6 +6,7 @@ pub(crate) mod hash;
 pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod server;
+pub(crate) mod set;
 pub(crate) mod string;
 pub(crate) mod transactions;
 
@@ -16,6 +17,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     list::COMMANDS,
     hash::COMMANDS,
+    set::COMMANDS,
     keys::COMMANDS,
     connection::COMMANDS,
     server::COMMANDS,

@@ -21,4 +21,4 @@ mod transact;
 pub(crate) use holding::Holding;
 pub(crate) use intents::{Event, Intent, Intents, Mode, Scope};
 pub(crate) use number::{Number, Numbers};
-pub(crate) use transact::{Decision, DeclaredKey};
+pub(crate) use transact::{Decision, DeclaredKey, scope_on};

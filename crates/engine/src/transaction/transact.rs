@@ -86,7 +86,7 @@ fn decided<T>(
 }
 
 /// What a command touches of a shard.
-fn scope_on(shard: ShardId, keys: &[DeclaredKey]) -> Scope {
+pub(crate) fn scope_on(shard: ShardId, keys: &[DeclaredKey]) -> Scope {
     let own = keys.iter().filter(|key| key.shard == shard);
     Scope::keys(own.map(DeclaredKey::intent).collect())
 }

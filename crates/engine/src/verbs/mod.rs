@@ -16,6 +16,7 @@ mod lists;
 mod multi;
 mod process;
 mod session;
+mod sets;
 mod slowlog;
 
 use std::any::Any;
@@ -134,6 +135,14 @@ pub(crate) fn run(
         Verb::RenameNx => keys::rename(core, id, args, true),
         Verb::Reset => session::reset(core, id),
         Verb::Scan => keys::scan(core, id, args),
+        Verb::SetMove => sets::smove(core, id, args),
+        Verb::SetDiff
+        | Verb::SetDiffStore
+        | Verb::SetInter
+        | Verb::SetInterCard
+        | Verb::SetInterStore
+        | Verb::SetUnion
+        | Verb::SetUnionStore => sets::algebra(core, id, verb, args),
         Verb::Select => session::select(core, id, args),
         Verb::Shutdown => process::shutdown(core, world, id, args),
         Verb::SlowlogGet => slowlog::get(core, id, args),

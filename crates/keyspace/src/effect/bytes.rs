@@ -68,6 +68,32 @@ impl<'a> From<&'a [&'a [u8]]> for Strings<'a> {
     }
 }
 
+/// [`Strings`] of one's own, one behind the other.
+#[derive(Clone, Debug, Default)]
+pub struct StringList {
+    count: usize,
+    bytes: Vec<u8>,
+}
+
+impl StringList {
+    pub fn push(&mut self, string: &[u8]) {
+        put_bytes(&mut self.bytes, string);
+        self.count += 1;
+    }
+
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn as_strings(&self) -> Strings<'_> {
+        Strings(Source::Recorded { count: self.count, bytes: &self.bytes })
+    }
+}
+
 impl PartialEq for Strings<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len() && self.iter().eq(other.iter())

@@ -10,6 +10,8 @@ pub enum Kind {
     Value,
     /// Of a hash.
     Field,
+    /// Of a set.
+    Member,
     Integer,
     Float,
     Seconds,
@@ -31,6 +33,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("key", Kind::Key),
     ("value", Kind::Value),
     ("field", Kind::Field),
+    ("member", Kind::Member),
     ("integer", Kind::Integer),
     ("float", Kind::Float),
     ("seconds", Kind::Seconds),
@@ -181,6 +184,10 @@ impl Kind {
         match self {
             Kind::Key => chance.pick(KEYS).to_vec(),
             Kind::Value => value(chance),
+            Kind::Member => text(
+                chance,
+                &["1", "2", "3", "-7", "70000", "a", "b", "c", "", "01", "5000000000", "a member"],
+            ),
             Kind::Field => text(chance, &["f", "g", "h", "name", "7", "-1", "", "a field"]),
             Kind::Integer => integer(chance),
             Kind::Float => float(chance),

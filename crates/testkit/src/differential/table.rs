@@ -61,6 +61,25 @@ pub const ROWS: &[Row] = &[
     row(5, "LMOVE key key (LEFT|RIGHT|odd) (LEFT|RIGHT)"),
     row(3, "RPOPLPUSH key key"),
     row(4, "LMPOP (1 key|2 key key|integer key) (LEFT|RIGHT|odd) [COUNT index]"),
+    // Sets.
+    row(10, "SADD key (member)..."),
+    row(5, "SREM key (member)..."),
+    row(3, "SCARD key"),
+    row(4, "SISMEMBER key member"),
+    row(3, "SMISMEMBER key (member)..."),
+    row(3, "SMEMBERS key"),
+    row(2, "SPOP key (1000000|0|-1|x)"),
+    row(2, "SRANDMEMBER key (1000000|0|x)"),
+    row(2, "SSCAN key 0 COUNT 1000000 [MATCH pattern]"),
+    row(4, "SMOVE key key member"),
+    row(4, "SINTER (key)..."),
+    row(4, "SUNION (key)..."),
+    row(4, "SDIFF (key)..."),
+    row(3, "SINTERCARD 2 key key [LIMIT count]"),
+    row(2, "SINTERCARD count (key)... [LIMIT integer]"),
+    row(4, "SINTERSTORE key (key)..."),
+    row(4, "SUNIONSTORE key (key)..."),
+    row(4, "SDIFFSTORE key (key)..."),
     // Keys.
     row(4, "DEL (key)..."),
     row(2, "UNLINK (key)..."),
@@ -161,6 +180,9 @@ pub fn comparison(request: &[Vec<u8>]) -> Comparison {
         // What a cursor means and how full a page is are each server's own affair.
         b"SCAN" if word(1) != b"0" || !has_large_count(request) => Comparison::SameKind,
         b"KEYS" | b"SCAN" => Comparison::AnyOrder,
+        b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"SPOP" | b"SSCAN" | b"SRANDMEMBER" => {
+            Comparison::AnyOrder
+        }
         b"RANDOMKEY" => Comparison::SameKind,
         b"HELLO" | b"INFO" => Comparison::SameKind,
         // Each server has its own commands.

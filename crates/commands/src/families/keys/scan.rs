@@ -102,7 +102,7 @@ pub fn parse_scan<'a>(args: &'a [&'a [u8]]) -> Result<ScanRequest<'a>, CommandEr
 }
 
 /// Digits, maybe after a plus sign, as C's strtoul takes them.
-fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
+pub(crate) fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
     let digits = text.strip_prefix(b"+").unwrap_or(text);
     let value = match digits {
         [] => None,

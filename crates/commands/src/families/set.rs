@@ -1,0 +1,54 @@
+//! Sets: members below one key, each once, and what several sets have in common.
+
+mod algebra;
+mod chance;
+mod change;
+mod read;
+
+use basalt_keyspace::{Content, Entry, SetRef};
+use basalt_resp::Reply;
+
+use crate::command::{Categories, Command, Group};
+use crate::error::CommandError;
+
+pub use algebra::{
+    SetAnswer, SetOperation, SetRequest, SetSource, combine_sets, keep_members, parse_set_algebra,
+    run_set_algebra, store_set, write_members,
+};
+
+pub(crate) const COMMANDS: &[Command] = &[
+    change::SADD,
+    read::SCARD,
+    algebra::SDIFF,
+    algebra::SDIFFSTORE,
+    algebra::SINTER,
+    algebra::SINTERCARD,
+    algebra::SINTERSTORE,
+    read::SISMEMBER,
+    read::SMEMBERS,
+    read::SMISMEMBER,
+    change::SMOVE,
+    chance::SPOP,
+    chance::SRANDMEMBER,
+    change::SREM,
+    read::SSCAN,
+    algebra::SUNION,
+    algebra::SUNIONSTORE,
+];
+
+/// What the rows of this family have in common.
+const ROW: Command = Command { group: Group::Set, also: Categories::SET, ..Command::ROW };
+
+/// The set that an entry holds; None where there is no entry.
+#[inline]
+fn set(entry: Option<&Entry>) -> Result<Option<SetRef<'_>>, CommandError> {
+    entry.map(|entry| SetRef::of(entry).ok_or(CommandError::WRONG_TYPE)).transpose()
+}
+
+#[inline]
+fn answer(reply: &mut Reply<'_>, member: Content<'_>) {
+    match member {
+        Content::Bytes(name) => reply.bulk(name),
+        Content::Integer(value) => reply.bulk_integer(value),
+    }
+}
