@@ -62,6 +62,12 @@ pub const ALLOWED: &[Allowed] = &[
         applies: |_, redis, other| is_error(redis) && is_error(other),
     },
     Allowed {
+        program: Program::Redis7,
+        command: "object",
+        why: "Redis 7 has no packed encoding for sets",
+        applies: |_, redis, other| is_bulk(redis, "hashtable") && is_bulk(other, "listpack"),
+    },
+    Allowed {
         program: Program::Valkey9,
         command: "object",
         why: "Valkey 9 embeds a string by the size of key and value together, Redis up to 44 bytes",

@@ -302,8 +302,8 @@ pub fn parse_set_algebra(verb: Verb, args: &[&[u8]]) -> Result<SetRequest, Comma
 }
 
 fn parse_sintercard(args: &[&[u8]]) -> Result<SetRequest, CommandError> {
-    let count = parse_i64(args[1]).and_then(|count| i32::try_from(count).ok());
-    let count = count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0);
+    let count = parse_i64(args[1]).and_then(|count| usize::try_from(count).ok());
+    let count = count.filter(|count| *count > 0);
     let count = count.ok_or(CommandError::text("ERR numkeys should be greater than 0"))?;
     if count > args.len() - 2 {
         let text = "ERR Number of keys can't be greater than number of args";
