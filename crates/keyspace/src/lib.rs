@@ -23,7 +23,7 @@ mod watch;
 
 pub use basalt_structures::{
     Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, Keep, KeyHasher, Kind, NodeLimits,
-    STREAM_ENTRY_BYTES_MAX, Side, Small, Stream, StreamEntry, StreamId, Trim, Value,
+    STREAM_ENTRY_BYTES_MAX, Side, Small, Stream, StreamEntry, StreamId, Trim, Value, count_ones,
 };
 pub use collections::{
     Deliveries, FieldLife, HashChange, HashField, HashRef, ListBack, ListChange, ListForth,
