@@ -24,7 +24,7 @@ mod watch;
 pub use basalt_structures::{
     Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, Keep, KeyHasher, Kind, LexBound,
     NodeLimits, STREAM_ENTRY_BYTES_MAX, ScoreRange, Scored, Side, Small, Stream, StreamEntry,
-    StreamId, Trim, Value,
+    StreamId, Trim, Value, count_ones,
 };
 pub use collections::{
     Deliveries, FieldLife, HashChange, HashField, HashRef, ListBack, ListChange, ListForth,

@@ -1,8 +1,10 @@
 //! Families: the rows and handlers, a file for each group of commands.
 
+pub(crate) mod bitmap;
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod hash;
+pub(crate) mod hyperloglog;
 pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod server;
@@ -16,10 +18,12 @@ use crate::command::Command;
 /// Every family's rows.
 pub(crate) const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    bitmap::COMMANDS,
     list::COMMANDS,
     hash::COMMANDS,
     set::COMMANDS,
     sorted::COMMANDS,
+    hyperloglog::COMMANDS,
     keys::COMMANDS,
     connection::COMMANDS,
     server::COMMANDS,

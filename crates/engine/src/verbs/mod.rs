@@ -19,6 +19,7 @@ mod session;
 mod sets;
 mod slowlog;
 mod sorted;
+mod strings;
 
 use std::any::Any;
 
@@ -105,6 +106,7 @@ pub(crate) fn run(
         Verb::ConfigRewrite => config::rewrite(core, world, id),
         Verb::ConfigSet => config::set(core, id, args),
         Verb::Asking | Verb::ReadOnly | Verb::ReadWrite => Err(CLUSTER_IS_OFF),
+        Verb::BitOp => strings::bitop(core, id, args),
         Verb::Copy => keys::copy(core, id, args),
         Verb::Dbsize => data::dbsize(core, id),
         Verb::Debug => debug::debug(core, world, id, args),
@@ -123,6 +125,7 @@ pub(crate) fn run(
         Verb::LatencyHistory => latency::history(core, id, args[2]),
         Verb::LatencyLatest => latency::latest(core, id),
         Verb::LatencyReset => latency::reset(core, id, &args[2..]),
+        Verb::Lcs => strings::lcs(core, id, args),
         Verb::ListMove | Verb::RpopLpush => lists::list_move(core, id, args),
         Verb::ListMultiPop => lists::multi_pop(core, id, args),
         Verb::Lolwut => process::lolwut(core, world, id, args),
@@ -130,6 +133,9 @@ pub(crate) fn run(
         Verb::MsetNx => keys::msetnx(core, id, args),
         Verb::Multi => multi::multi(core, id),
         Verb::ObjectHelp => command::help(core, id, "object"),
+        Verb::PfCount => strings::pfcount(core, id, args),
+        Verb::PfMerge => strings::pfmerge(core, id, args),
+        Verb::PfSelfTest => strings::pfselftest(core, id),
         Verb::Ping => session::ping(core, id, args),
         Verb::Quit => session::quit(core, id),
         Verb::RandomKey => keys::randomkey(core, world.random(), id),
