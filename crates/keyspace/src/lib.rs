@@ -9,6 +9,7 @@
 //! replay of the effects gives the same [`digest`](Keyspace::digests).
 //! Not here: commands, other shards, the clock (the moment is set by [`Keyspace::set_now`]).
 
+mod chance;
 mod collections;
 mod database;
 mod digest;
@@ -26,6 +27,7 @@ pub use basalt_structures::{
     NodeLimits, STREAM_ENTRY_BYTES_MAX, ScoreRange, Scored, Side, Small, Stream, StreamEntry,
     StreamId, Trim, Value, count_ones,
 };
+pub use chance::Chance;
 pub use collections::{
     Deliveries, FieldLife, HashChange, HashField, HashRef, ListBack, ListChange, ListForth,
     ListIter, ListRef, MembersWalk, SetChange, SetIter, SetRef, SortedChange, SortedRef,
