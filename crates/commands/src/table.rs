@@ -205,7 +205,13 @@ mod tests {
             let both = row.flags.has(Flags::WRITE) && row.flags.has(Flags::READONLY);
             assert!(!both, "{name} can't write and only read");
             if !row.keys.is_empty() {
-                assert_eq!(row.flags.has(Flags::WRITE), writes_keys(row), "{name}");
+                // XREADGROUP writes what a group remembers, but only reads the entries: so says Redis.
+                let is_as_redis_says = name == "xreadgroup";
+                assert_eq!(
+                    row.flags.has(Flags::WRITE),
+                    writes_keys(row) || is_as_redis_says,
+                    "{name}"
+                );
                 assert!(
                     matches!(row.run, Run::Shard(_) | Run::Split(..) | Run::Engine(_)),
                     "{name}"
@@ -237,7 +243,7 @@ mod tests {
         }
         assert_eq!(
             (verbs[0], verbs[verbs.len() - 1]),
-            (Verb::Asking, Verb::Watch),
+            (Verb::Asking, Verb::XReadGroup),
             "first and last"
         );
     }

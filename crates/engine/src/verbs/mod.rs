@@ -18,6 +18,7 @@ mod process;
 mod session;
 mod sets;
 mod slowlog;
+mod streams;
 
 use std::any::Any;
 
@@ -153,6 +154,10 @@ pub(crate) fn run(
         Verb::Time => process::time(core, world, id),
         Verb::Unwatch => multi::unwatch(core, id),
         Verb::Watch => multi::watch(core, id, args),
+        Verb::XGroupHelp => command::help(core, id, "xgroup"),
+        Verb::XInfoHelp => command::help(core, id, "xinfo"),
+        Verb::XRead => streams::read(core, id, args, false),
+        Verb::XReadGroup => streams::read(core, id, args, true),
     }
 }
 
