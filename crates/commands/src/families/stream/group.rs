@@ -253,12 +253,8 @@ const DELCONSUMER: Command = Command {
 "1-0"
 > XGROUP CREATE log readers 0
 OK
-@resp 2
-> XREADGROUP GROUP readers ann STREAMS log >
-1) 1) "log"
-   2) 1) 1) "1-0"
-         2) 1) "n"
-            2) "1"
+> XCLAIM log readers ann 0 1-0 FORCE JUSTID
+1) "1-0"
 > XGROUP DELCONSUMER log readers ann
 (integer) 1
 > XGROUP DELCONSUMER log readers ann
@@ -309,12 +305,8 @@ pub(super) const XACK: Command = Command {
 "1-0"
 > XGROUP CREATE log readers 0
 OK
-@resp 2
-> XREADGROUP GROUP readers ann STREAMS log >
-1) 1) "log"
-   2) 1) 1) "1-0"
-         2) 1) "n"
-            2) "1"
+> XCLAIM log readers ann 0 1-0 FORCE JUSTID
+1) "1-0"
 > XACK log readers 1-0 1-0 2-0
 (integer) 1
 > XACK log nobody nonsense

@@ -50,14 +50,18 @@ pub(super) const XREAD: Command = Command {
          2) 1) "m"
             2) "1"
 @resp 3
-> XREAD STREAMS log other 1-0 1-0
-1# "log" => 1) 1) "2-0"
+> XREAD STREAMS log other 0 1-0
+1# "log" =><any text>
+   1) 1) "1-0"
+      2) 1) "n"
+         2) "1"
+   2) 1) "2-0"
       2) 1) "n"
          2) "2"
 @resp any
 > XREAD STREAMS log $
 (nil)
-> XREAD STREAMS log
+> XREAD STREAMS log other 0
 (error) ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified.
 > XREAD GROUP g c STREAMS log 0
 (error) ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.
@@ -110,7 +114,6 @@ OK
 1) 1) "log"
    2) 1) 1) "1-0"
          2) (nil)
-@resp any
 > XREADGROUP GROUP readers ann STREAMS log >
 (nil)
 > XREADGROUP GROUP nobody ann STREAMS log >
