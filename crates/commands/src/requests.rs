@@ -16,4 +16,5 @@ pub use crate::families::sorted::{
     Combination, CombineOptions, CombineRequest, End, MpopRequest, OwnedMembers, Purpose,
     RangeRequest, members_of, parse_combine, parse_range_store, parse_zmpop, scored, write_scored,
 };
+pub use crate::families::stream::*;
 pub use crate::families::string::*;

@@ -10,6 +10,7 @@ pub(crate) mod list;
 pub(crate) mod server;
 pub(crate) mod set;
 pub(crate) mod sorted;
+pub(crate) mod stream;
 pub(crate) mod string;
 pub(crate) mod transactions;
 
@@ -24,6 +25,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     set::COMMANDS,
     sorted::COMMANDS,
     hyperloglog::COMMANDS,
+    stream::COMMANDS,
     keys::COMMANDS,
     connection::COMMANDS,
     server::COMMANDS,

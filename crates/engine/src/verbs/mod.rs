@@ -19,6 +19,7 @@ mod session;
 mod sets;
 mod slowlog;
 mod sorted;
+mod streams;
 mod strings;
 
 use std::any::Any;
@@ -161,6 +162,10 @@ pub(crate) fn run(
         Verb::Time => process::time(core, world, id),
         Verb::Unwatch => multi::unwatch(core, id),
         Verb::Watch => multi::watch(core, id, args),
+        Verb::XGroupHelp => command::help(core, id, "xgroup"),
+        Verb::XInfoHelp => command::help(core, id, "xinfo"),
+        Verb::XRead => streams::read(core, id, args, false),
+        Verb::XReadGroup => streams::read(core, id, args, true),
         Verb::ZDiff => sorted::combine(core, id, args, (Combination::Diff, Purpose::Tell)),
         Verb::ZDiffStore => sorted::combine(core, id, args, (Combination::Diff, Purpose::Store)),
         Verb::ZInter => sorted::combine(core, id, args, (Combination::Inter, Purpose::Tell)),
