@@ -384,6 +384,11 @@ pub enum Merge {
 pub enum Verb {
     Asking,
     Auth,
+    BlMove,
+    BlMpop,
+    BlPop,
+    BrPop,
+    BrPopLpush,
     ClientCaching,
     ClientGetName,
     ClientGetRedir,

@@ -6,6 +6,7 @@ use crate::collections::Thresholds;
 use crate::database::{Database, ScanPosition};
 use crate::edit::Edit;
 use crate::effect::{Cause, Effect, Malformed, Record};
+use crate::fed::Fed;
 use crate::graves::Graves;
 use crate::key::Key;
 use crate::slot::SlotId;
@@ -58,6 +59,8 @@ pub struct Keyspace {
     /// Where [`Keyspace::random`] is.
     chance: u64,
     pub(crate) graves: Graves,
+    /// Keys that somebody waits for.
+    pub(crate) fed: Fed,
     /// Up to which sizes collections are kept packed.
     pub thresholds: Thresholds,
     journal: Option<Vec<u8>>,
@@ -76,6 +79,7 @@ impl Keyspace {
             touches: true,
             chance: hasher.hash(b"chance"),
             graves: Graves::default(),
+            fed: Fed::default(),
             thresholds: Thresholds::default(),
             journal: None,
             watches: Watches::default(),
@@ -226,6 +230,7 @@ impl Keyspace {
         self.record(&Record::Swap { first, second });
         self.stats.changes += 1;
         self.databases.swap(first.index(), second.index());
+        self.fed.note_all();
     }
 
     pub fn len(&self, database: DatabaseId) -> usize {
