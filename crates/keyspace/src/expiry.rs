@@ -222,7 +222,7 @@ impl Keyspace {
                 panic!("only hashes have elements that expire")
             };
             let due = hash.due(self.now_ms).take(FIELDS_DUE_MAX);
-            (entry.key().to_vec(), due.map(<[u8]>::to_vec).collect::<Vec<_>>())
+            (entry.key().to_vec(), due.map(|field| field.name.to_vec()).collect::<Vec<_>>())
         };
         let key = self.key(&name);
         let names: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();

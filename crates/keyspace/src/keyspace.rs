@@ -2,6 +2,7 @@
 
 use basalt_structures::{Entry, EntryRef, KeyHasher, Place};
 
+use crate::chance::Chance;
 use crate::collections::Thresholds;
 use crate::database::{Database, ScanPosition};
 use crate::edit::Edit;
@@ -56,7 +57,7 @@ pub struct Keyspace {
     /// Whether reads count as uses.
     touches: bool,
     /// Where [`Keyspace::random`] is.
-    chance: u64,
+    chance: Chance,
     pub(crate) graves: Graves,
     /// Up to which sizes collections are kept packed.
     pub thresholds: Thresholds,
@@ -74,7 +75,7 @@ impl Keyspace {
             stats: KeyspaceStats::default(),
             active_expiry: true,
             touches: true,
-            chance: hasher.hash(b"chance"),
+            chance: Chance::new(hasher.hash(b"chance")),
             graves: Graves::default(),
             thresholds: Thresholds::default(),
             journal: None,
@@ -103,13 +104,14 @@ impl Keyspace {
         &self.hasher
     }
 
-    /// A number by chance, for commands that choose: what is chosen goes into the effect. A generator of our
-    /// own (splitmix64), which starts from the seed of the keys' hash.
+    /// A number by chance, for commands that choose: what is chosen goes into the effect.
     pub fn random(&mut self) -> u64 {
-        self.chance = self.chance.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.chance ^ (self.chance >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        self.chance.next()
+    }
+
+    /// A series of its own, for commands that choose while they look at the data.
+    pub fn chance(&mut self) -> Chance {
+        Chance::new(self.chance.next())
     }
 
     #[inline]

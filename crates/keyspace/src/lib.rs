@@ -9,6 +9,7 @@
 //! replay of the effects gives the same [`digest`](Keyspace::digests).
 //! Not here: commands, other shards, the clock (the moment is set by [`Keyspace::set_now`]).
 
+mod chance;
 mod collections;
 mod database;
 mod digest;
@@ -25,6 +26,7 @@ pub use basalt_structures::{
     Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, Keep, KeyHasher, Kind, NodeLimits,
     STREAM_ENTRY_BYTES_MAX, Side, Small, Stream, StreamEntry, StreamId, Trim, Value,
 };
+pub use chance::Chance;
 pub use collections::{
     Deliveries, FieldLife, HashChange, HashField, HashRef, ListBack, ListChange, ListForth,
     ListIter, ListRef, SetChange, SetIter, SetRef, StreamChange, StreamIds, Thresholds, stream_of,

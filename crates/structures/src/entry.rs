@@ -706,6 +706,7 @@ pub(crate) fn decimal_len(value: i64) -> usize {
 mod tests {
     use super::*;
     use crate::fields::Fields;
+    use crate::hash::KeyHasher;
 
     const KEY: &[u8] = b"key:000000000001";
 
@@ -780,7 +781,7 @@ mod tests {
 
     /// A collection of so many elements.
     fn collection(count: usize) -> Box<Collection> {
-        let mut fields = Fields::default();
+        let mut fields = Fields::new(&KeyHasher::new(1));
         for number in 0..count {
             fields.set(number.to_string().as_bytes(), b"value", None);
         }

@@ -1,105 +1,109 @@
-//! Fields: a large hash, its fields in order of their bytes.
+//! Fields: a large hash, and which of its fields expires next.
+//!
+//! The fields lie in [`Members`]. For those that expire, moment and hash are kept in order beside them; the
+//! field itself is looked up again by its hash.
+//!
+//! Invariant: a field has an expiry exactly if its moment and hash are in `expiring`.
+//! Not here: what is past its expiry and still here, which nobody shall see (`keyspace`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::block::block_bytes;
 use crate::hash::KeyHasher;
+use crate::members::{Member, Members};
 
-/// What a field holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field<'a> {
-    pub name: &'a [u8],
-    pub value: &'a [u8],
-    pub expire_at_ms: Option<u64>,
-}
-
-#[derive(Debug)]
-struct Held {
-    value: Box<[u8]>,
-    expire_at_ms: Option<u64>,
-}
+/// What an element of `expiring` takes: the nodes of a B-tree are two thirds full.
+const EXPIRING_BYTES: usize = size_of::<(u64, u64)>() * 3 / 2;
 
 /// A large hash.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fields {
-    fields: BTreeMap<Box<[u8]>, Held>,
-    /// The fields that expire, the next one first.
-    expiring: BTreeSet<(u64, Box<[u8]>)>,
-    heap_bytes: usize,
-}
-
-fn field_bytes(name: &[u8], value: &[u8]) -> usize {
-    block_bytes(name.len()) + block_bytes(value.len()) + 56
-}
-
-fn expiring_bytes(name: &[u8]) -> usize {
-    block_bytes(name.len()) + 32
+    members: Members,
+    /// Moment and hash of the fields that expire, the next one first.
+    expiring: BTreeSet<(u64, u64)>,
 }
 
 impl Fields {
-    pub fn new(_hasher: &KeyHasher) -> Self {
-        Self::default()
+    pub fn new(hasher: &KeyHasher) -> Self {
+        Self { members: Members::with_values(hasher), expiring: BTreeSet::new() }
     }
 
+    #[inline]
     pub fn len(&self) -> usize {
-        self.fields.len()
+        self.members.len()
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        self.members.is_empty()
     }
 
     pub fn heap_bytes(&self) -> usize {
-        self.heap_bytes
+        self.members.heap_bytes() + self.expiring.len() * EXPIRING_BYTES
     }
 
-    pub fn get(&self, name: &[u8]) -> Option<Field<'_>> {
-        let (name, held) = self.fields.get_key_value(name)?;
-        Some(Field { name, value: &held.value, expire_at_ms: held.expire_at_ms })
+    #[inline]
+    pub fn get(&self, name: &[u8]) -> Option<Member<'_>> {
+        self.members.get(name)
     }
 
     /// Sets a field, whatever it held; says whether it is new.
     pub fn set(&mut self, name: &[u8], value: &[u8], expire_at_ms: Option<u64>) -> bool {
-        let is_new = !self.remove(name);
-        self.fields.insert(name.into(), Held { value: value.into(), expire_at_ms });
-        self.heap_bytes += field_bytes(name, value);
-        self.note_expiry(name, None, expire_at_ms);
-        is_new
+        let hash = self.members.hash(name);
+        let field = Member { name, value, expire_at_ms };
+        let place = self.members.find(hash, name);
+        let before = place.and_then(|place| self.members.at(place).expire_at_ms);
+        match place {
+            Some(place) => self.members.replace_at(place, field),
+            None => _ = self.members.put(field),
+        }
+        self.note_expiry(hash, before, expire_at_ms);
+        place.is_none()
     }
 
     /// Removes a field; says whether it was there.
     pub fn remove(&mut self, name: &[u8]) -> bool {
-        let Some(held) = self.fields.remove(name) else { return false };
-        self.heap_bytes -= field_bytes(name, &held.value);
-        self.note_expiry(name, held.expire_at_ms, None);
+        let hash = self.members.hash(name);
+        let Some(place) = self.members.find(hash, name) else { return false };
+        let before = self.members.at(place).expire_at_ms;
+        self.members.remove_at(place);
+        self.note_expiry(hash, before, None);
         true
     }
 
     /// Sets or takes away a field's expiry; says whether the field is there.
     pub fn set_expire_at_ms(&mut self, name: &[u8], expire_at_ms: Option<u64>) -> bool {
-        let Some(held) = self.fields.get_mut(name) else { return false };
-        let before = std::mem::replace(&mut held.expire_at_ms, expire_at_ms);
-        self.note_expiry(name, before, expire_at_ms);
+        let hash = self.members.hash(name);
+        let Some(place) = self.members.find(hash, name) else { return false };
+        let Member { value, expire_at_ms: before, .. } = self.members.at(place);
+        if before != expire_at_ms {
+            let value = value.to_vec();
+            self.members.replace_at(place, Member { name, value: &value, expire_at_ms });
+            self.note_expiry(hash, before, expire_at_ms);
+        }
         true
     }
 
-    fn note_expiry(&mut self, name: &[u8], before: Option<u64>, after: Option<u64>) {
-        if let Some(at_ms) = before {
-            self.expiring.remove(&(at_ms, name.into()));
-            self.heap_bytes -= expiring_bytes(name);
-        }
-        if let Some(at_ms) = after {
-            self.expiring.insert((at_ms, name.into()));
-            self.heap_bytes += expiring_bytes(name);
+    #[inline]
+    fn note_expiry(&mut self, hash: u64, before: Option<u64>, after: Option<u64>) {
+        if before != after {
+            before.map(|at_ms| self.expiring.remove(&(at_ms, hash)));
+            after.map(|at_ms| self.expiring.insert((at_ms, hash)));
         }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.fields.iter().map(|(name, held)| Field {
-            name,
-            value: &held.value,
-            expire_at_ms: held.expire_at_ms,
-        })
+    /// All fields, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = Member<'_>> {
+        self.members.iter()
+    }
+
+    /// As [`Members::scan`].
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, visit: &mut dyn FnMut(Member<'a>)) -> u64 {
+        self.members.scan(cursor, count, visit)
+    }
+
+    /// A field chosen by `random`, each with the same chance.
+    pub fn pick(&self, random: u64) -> Option<Member<'_>> {
+        self.members.pick(random).map(|place| self.members.at(place))
     }
 
     /// When the first field expires.
@@ -108,24 +112,110 @@ impl Fields {
     }
 
     /// The fields that are due at a moment, in the order of time.
-    pub fn due(&self, now_ms: u64) -> impl Iterator<Item = &[u8]> {
-        let due = self.expiring.iter().take_while(move |(at_ms, _)| *at_ms <= now_ms);
-        due.map(|(_, name)| &**name)
+    pub fn due(&self, now_ms: u64) -> impl Iterator<Item = Member<'_>> {
+        self.expiring.range(..=(now_ms, u64::MAX)).map(|&(at_ms, hash)| {
+            let found = self.members.find_hashed(hash, |field| field.expire_at_ms == Some(at_ms));
+            self.members.at(found.expect("what expires is there"))
+        })
     }
 
     /// How many fields are due at a moment.
     pub fn due_count(&self, now_ms: u64) -> usize {
-        self.due(now_ms).count()
+        self.expiring.range(..=(now_ms, u64::MAX)).count()
     }
 
-    /// Drops about `count` fields; returns the heap bytes that were freed.
+    /// Drops about `count` fields; returns the heap bytes that were freed. For hashes that nobody looks into
+    /// any more.
     pub fn drop_some(&mut self, count: usize) -> usize {
-        let before = self.heap_bytes;
+        let before = self.heap_bytes();
+        self.members.drop_some(count);
         for _ in 0..count {
-            let Some((name, _)) = self.fields.first_key_value() else { break };
-            let name = name.clone();
-            self.remove(&name);
+            self.expiring.pop_first();
         }
-        before - self.heap_bytes
+        before - self.heap_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Model = BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)>;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Set(u16, Vec<u8>, Option<u64>),
+        Expire(u16, Option<u64>),
+        Remove(u16),
+        Due(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let value = prop::collection::vec(any::<u8>(), 0..20);
+        let moment = prop::option::of(0_u64..50);
+        prop_oneof![
+            4 => (0_u16..300, value, moment.clone()).prop_map(|(n, v, at)| Step::Set(n, v, at)),
+            2 => (0_u16..300, moment).prop_map(|(name, at)| Step::Expire(name, at)),
+            2 => (0_u16..300).prop_map(Step::Remove),
+            1 => (0_u64..60).prop_map(Step::Due),
+        ]
+    }
+
+    fn check(fields: &Fields, model: &Model) {
+        assert_eq!(fields.len(), model.len());
+        for (name, (value, expire_at_ms)) in model {
+            let field = fields.get(name).expect("the model has it");
+            assert_eq!((field.value, field.expire_at_ms), (value.as_slice(), *expire_at_ms));
+        }
+        let next = model.values().filter_map(|(_, expire_at_ms)| *expire_at_ms).min();
+        assert_eq!(fields.next_expiry_ms(), next);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 200 }))]
+        #[test]
+        fn fields_are_a_map_in_order_of_time(
+            steps in prop::collection::vec(step(), 0..if cfg!(miri) { 40 } else { 600 }),
+        ) {
+            let mut fields = Fields::new(&KeyHasher::new(5));
+            let mut model = Model::new();
+            for step in steps {
+                match step {
+                    Step::Set(name, value, at) => {
+                        let name = name.to_string().into_bytes();
+                        let is_new = fields.set(&name, &value, at);
+                        prop_assert_eq!(is_new, model.insert(name, (value, at)).is_none());
+                    }
+                    Step::Expire(name, at) => {
+                        let name = name.to_string().into_bytes();
+                        let held = model.get_mut(&name);
+                        prop_assert_eq!(fields.set_expire_at_ms(&name, at), held.is_some());
+                        held.map(|held| held.1 = at);
+                    }
+                    Step::Remove(name) => {
+                        let name = name.to_string().into_bytes();
+                        prop_assert_eq!(fields.remove(&name), model.remove(&name).is_some());
+                    }
+                    Step::Due(now_ms) => {
+                        let due: Vec<Vec<u8>> =
+                            fields.due(now_ms).map(|field| field.name.to_vec()).collect();
+                        prop_assert_eq!(due.len(), fields.due_count(now_ms));
+                        for name in due {
+                            let (_, at) = model.remove(&name).expect("what is due is there");
+                            prop_assert!(at.is_some_and(|at_ms| at_ms <= now_ms));
+                            fields.remove(&name);
+                        }
+                    }
+                }
+                check(&fields, &model);
+            }
+            while !fields.is_empty() {
+                prop_assert!(fields.drop_some(7) > 0);
+            }
+        }
     }
 }

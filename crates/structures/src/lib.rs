@@ -27,7 +27,7 @@ mod wheel;
 pub use block::{PoolFacts, block_bytes, pool_facts, promise_chunks, supply_chunks};
 pub use collection::{Collection, Kind};
 pub use entry::{Content, ENTRY_PART_BYTES_MAX, Encoding, Entry, Small, Value};
-pub use fields::{Field, Fields};
+pub use fields::Fields;
 pub use hash::KeyHasher;
 pub use intset::{IntSet, IntSplice};
 pub use list::{Back as ListBack, Forth as ListForth, List, NodeLimit, Side};

@@ -179,6 +179,24 @@ impl Members {
         found.map(|index| MemberPlace { page: page as u32, index: index as u32 })
     }
 
+    /// Where a member of this very hash is that is accepted.
+    pub fn find_hashed(
+        &self,
+        hash: u64,
+        accept: impl Fn(Member<'_>) -> bool,
+    ) -> Option<MemberPlace> {
+        let pages = self.pages.len();
+        if pages == 0 {
+            return None;
+        }
+        let page = page_of(hash, pages);
+        let found = self.pages.at(page).find(tag(hash), |item| {
+            let member = Member::read(item, self.carry);
+            self.hash(member.name) == hash && accept(member)
+        });
+        found.map(|index| MemberPlace { page: page as u32, index: index as u32 })
+    }
+
     #[inline]
     pub fn contains(&self, name: &[u8]) -> bool {
         self.find(self.hash(name), name).is_some()
@@ -357,7 +375,7 @@ impl Members {
     /// Visits every member behind a cursor, page by page, until about `count` were visited. Returns
     /// the cursor to go on from, 0 at the end; 0 is also where a scan begins. A member that is
     /// present throughout a whole run is visited at least once, however the table changes.
-    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(Member<'_>)) -> u64 {
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, visit: &mut dyn FnMut(Member<'a>)) -> u64 {
         let pages = self.pages.len();
         let mut at = cursor;
         let mut visited = 0;

@@ -1,10 +1,10 @@
 //! Keys: the commands on keys, whatever they hold.
 
 mod copy;
-mod expire;
+pub(super) mod expire;
 mod object;
 mod present;
-mod scan;
+pub(super) mod scan;
 
 use crate::command::{Categories, Command, Group};
 

@@ -3,16 +3,20 @@
 use std::iter;
 
 use basalt_structures::{
-    Collection, Content, Digits, Entry, Field, Fields, Forwards, Kind, Packed, PackedIter,
+    Collection, Content, Digits, Entry, Fields, Forwards, Kind, Member, Packed, PackedIter,
     PackedVec, Small, Value,
 };
 
 use super::{Change, Means, Thresholds};
 use crate::Digest;
+use crate::chance::Chance;
 use crate::effect::{Cause, Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
 
 /// Of the small form, whose elements are a field and its value in turn.
 const STEP: usize = 2;
+
+/// LIMIT: how often chance is asked for a field that is not past its expiry.
+const PICK_TRIES_MAX: usize = 100;
 
 type SmallHash<'a> = Packed<'a, Forwards>;
 
@@ -38,9 +42,9 @@ pub struct HashField<'a> {
     pub expire_at_ms: Option<u64>,
 }
 
-impl<'a> From<Field<'a>> for HashField<'a> {
-    fn from(field: Field<'a>) -> Self {
-        let Field { name, value, expire_at_ms } = field;
+impl<'a> From<Member<'a>> for HashField<'a> {
+    fn from(field: Member<'a>) -> Self {
+        let Member { name, value, expire_at_ms } = field;
         Self { name: Content::Bytes(name), value: Content::Bytes(value), expire_at_ms }
     }
 }
@@ -99,6 +103,41 @@ impl<'a> HashRef<'a> {
         let small = iter::from_fn(move || next_pair(small.as_mut()?));
         let large = large.into_iter().flatten().map(HashField::from);
         small.chain(large).filter(move |field| hash.is_live(field.expire_at_ms))
+    }
+}
+
+impl<'a> HashRef<'a> {
+    /// A field by chance, each with the same.
+    pub fn pick(&self, chance: &mut Chance) -> Option<HashField<'a>> {
+        match self.form {
+            HashForm::Small(packed) => {
+                let len = self.len().checked_sub(1)? + 1;
+                let at = packed.run().seek(STEP * chance.below(len))?;
+                next_pair(&mut packed.run().iter_from(at))
+            }
+            HashForm::Large(fields) => {
+                // Where nearly all are past their expiry, chance would look for long.
+                let mut tries = (0..PICK_TRIES_MAX).map_while(|_| fields.pick(chance.next()));
+                let picked = tries.find(|field| self.is_live(field.expire_at_ms));
+                picked.map(HashField::from).or_else(|| self.iter().next())
+            }
+        }
+    }
+
+    /// Visits the fields behind a cursor, at least about `count`; gives the cursor to go on with, 0 at the
+    /// end. A small hash is visited at once, whatever the cursor.
+    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(HashField<'a>)) -> u64 {
+        match self.form {
+            HashForm::Small(_) => {
+                self.iter().for_each(visit);
+                0
+            }
+            HashForm::Large(fields) => fields.scan(cursor, count, &mut |field| {
+                if self.is_live(field.expire_at_ms) {
+                    visit(field.into());
+                }
+            }),
+        }
     }
 }
 

@@ -53,6 +53,10 @@ fn equal(by: Comparison, one: &Value, other: &Value) -> bool {
                     && *other >= 0
                     && one.abs_diff(*other) <= tolerance.unsigned_abs()
             }
+            (Value::Array(one), Value::Array(other)) => {
+                one.len() == other.len()
+                    && one.iter().zip(other).all(|(one, other)| equal(by, one, other))
+            }
             _ => false,
         },
         Comparison::AnyOrder => {

@@ -39,10 +39,22 @@ pub const ROWS: &[Row] = &[
     row(4, "DECRBY key integer"),
     row(8, "INCRBYFLOAT key float"),
     // Hashes.
-    row(8, "HSET key (field value)..."),
+    row(10, "HSET key (field value)..."),
+    row(2, "HMSET key (field value)..."),
+    row(3, "HSETNX key field value"),
     row(4, "HGET key field"),
+    row(2, "HMGET key (field)..."),
+    row(3, "HGETALL key"),
+    row(1, "HKEYS key"),
+    row(1, "HVALS key"),
     row(4, "HDEL key (field)..."),
     row(2, "HLEN key"),
+    row(1, "HEXISTS key field"),
+    row(1, "HSTRLEN key field"),
+    row(4, "HINCRBY key field integer"),
+    row(4, "HINCRBYFLOAT key field float"),
+    row(2, "HRANDFIELD key [integer [WITHVALUES]]"),
+    row(2, "HSCAN key 0 COUNT count [MATCH pattern]"),
     // Lists.
     row(8, "LPUSH key (value)..."),
     row(8, "RPUSH key (value)..."),
@@ -151,6 +163,28 @@ const fn row_if(probe: &'static str, weight: usize, grammar: &'static str) -> Ro
 
 /// Newer commands and options, and those that ours may not have yet.
 pub const ROWS_IF_KNOWN: &[RowIfKnown] = &[
+    row_if("HSCAN probe 0 NOVALUES", 1, "HSCAN key 0 COUNT count NOVALUES"),
+    row_if("HTTL probe FIELDS 1 f", 4, "HEXPIRE key seconds [NX|XX|GT|LT] FIELDS 2 field field"),
+    row_if("HTTL probe FIELDS 1 f", 3, "HPEXPIRE key ms [NX|XX|GT|LT] FIELDS 1 field"),
+    row_if("HTTL probe FIELDS 1 f", 4, "HEXPIREAT key unix-seconds [NX|XX] FIELDS 1 field"),
+    row_if("HTTL probe FIELDS 1 f", 4, "HPEXPIREAT key unix-ms [GT|LT] FIELDS 2 field field"),
+    row_if("HTTL probe FIELDS 1 f", 2, "HTTL key FIELDS 2 field field"),
+    row_if("HTTL probe FIELDS 1 f", 2, "HPTTL key FIELDS 1 field"),
+    row_if("HTTL probe FIELDS 1 f", 2, "HEXPIRETIME key FIELDS 2 field field"),
+    row_if("HTTL probe FIELDS 1 f", 2, "HPEXPIRETIME key FIELDS 1 field"),
+    row_if("HTTL probe FIELDS 1 f", 3, "HPERSIST key FIELDS 2 field field"),
+    row_if(
+        "HGETEX probe FIELDS 1 f",
+        4,
+        "HGETEX key [EX seconds|PX ms|EXAT unix-seconds|PXAT unix-ms|PERSIST] FIELDS 2 field field",
+    ),
+    row_if(
+        "HSETEX probe XX FIELDS 1 f v",
+        6,
+        "HSETEX key [NX|XX] [FNX|FXX] [EX seconds|PX ms|EXAT unix-seconds|PXAT unix-ms|KEEPTTL] \
+         FIELDS 2 field value field value",
+    ),
+    row_if("HGETDEL probe FIELDS 1 f", 3, "HGETDEL key FIELDS 2 field field"),
     row_if("MOVE probe 1", 2, "MOVE key database"),
     row_if("SWAPDB 0 0", 1, "SWAPDB database database"),
     row_if("SET probe v IFEQ w", 4, "SET key value IFEQ value [GET] [EX seconds|KEEPTTL]"),
@@ -179,11 +213,14 @@ pub fn comparison(request: &[Vec<u8>]) -> Comparison {
         b"PEXPIRETIME" => Comparison::Within(2000),
         // What a cursor means and how full a page is are each server's own affair.
         b"SCAN" if word(1) != b"0" || !has_large_count(request) => Comparison::SameKind,
-        b"KEYS" | b"SCAN" => Comparison::AnyOrder,
+        b"HTTL" | b"HEXPIRETIME" => Comparison::Within(2),
+        b"HPTTL" | b"HPEXPIRETIME" => Comparison::Within(2000),
+        b"HSCAN" if word(2) != b"0" || !has_large_count(request) => Comparison::SameKind,
+        b"KEYS" | b"SCAN" | b"HGETALL" | b"HKEYS" | b"HVALS" | b"HSCAN" => Comparison::AnyOrder,
         b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"SPOP" | b"SSCAN" | b"SRANDMEMBER" => {
             Comparison::AnyOrder
         }
-        b"RANDOMKEY" => Comparison::SameKind,
+        b"RANDOMKEY" | b"HRANDFIELD" => Comparison::SameKind,
         b"HELLO" | b"INFO" => Comparison::SameKind,
         // Each server has its own commands.
         b"COMMAND" if matches!(word(1).as_slice(), b"" | b"COUNT" | b"LIST" | b"DOCS") => {

@@ -2,24 +2,25 @@
 
 use basalt_keyspace::{Cause, Effect, FieldLife, HashChange, Strings};
 
-use super::{ROW, hash};
+use super::{FIELD, FIELDS_AND_VALUES, ROW, hash, live_len};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Command, Flags, KeySpec, Run};
+use crate::command::{Command, Deprecated, Flags, KeySpec, Run};
 use crate::error::CommandError;
 
-pub(super) const HSET: Command = Command {
-    name: "hset",
+const SET_ROW: Command = Command {
     since: "2.0.0",
-    summary: "Sets fields to values, and tells how many of them are new.",
     complexity: "O(N) for N fields",
     arity: -4,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "update"])],
-    arguments: &[
-        Argument::KEY,
-        Argument::block("data", &[Argument::string("field"), Argument::string("value")]).multiple(),
-    ],
+    arguments: &[Argument::KEY, FIELDS_AND_VALUES],
+    ..ROW
+};
+
+pub(super) const HSET: Command = Command {
+    name: "hset",
+    summary: "Sets fields to values, and tells how many of them are new.",
     run: Run::Shard(hset),
     shows: r#"> HSET user name Ann age 30
 (integer) 2
@@ -29,27 +30,90 @@ pub(super) const HSET: Command = Command {
 "31"
 > HSET user age
 (error) ERR wrong number of arguments for 'hset' command
+> HSET user age 32 town
+(error) ERR wrong number of arguments for 'hset' command
 > SET text value
 OK
 > HSET text name Ann
 (error) WRONGTYPE Operation against a key holding the wrong kind of value
 "#,
-    ..ROW
+    ..SET_ROW
 };
 
 fn hset(call: &mut Call<'_>) -> Outcome {
+    let added = set(call, HSET.name)?;
+    call.reply.integer(added as i64);
+    Ok(())
+}
+
+pub(super) const HMSET: Command = Command {
+    name: "hmset",
+    summary: "Sets fields to values.",
+    deprecated: Some(Deprecated {
+        since: "4.0.0",
+        replaced_by: "`HSET` with multiple field-value pairs",
+    }),
+    run: Run::Shard(hmset),
+    shows: r#"> HMSET user name Ann age 30
+OK
+> HMGET user name age
+1) "Ann"
+2) "30"
+> HMSET user name
+(error) ERR wrong number of arguments for 'hmset' command
+"#,
+    ..SET_ROW
+};
+
+fn hmset(call: &mut Call<'_>) -> Outcome {
+    set(call, HMSET.name)?;
+    call.reply.ok();
+    Ok(())
+}
+
+/// Sets fields for good; says how many are new.
+fn set(call: &mut Call<'_>, command: &str) -> Result<usize, CommandError> {
     let pairs = &call.args[2..];
     if !pairs.len().is_multiple_of(2) {
-        return Err(CommandError::wrong_arity(HSET.name));
+        return Err(CommandError::wrong_arity(command));
     }
     let now_ms = call.keyspace.now_ms();
     let edit = call.keyspace.edit(call.database, &call.key);
-    let before = hash(edit.entry().as_deref(), now_ms)?.map_or(0, |hash| hash.len());
+    let before = live_len(edit.entry().as_deref(), now_ms)?;
     let pairs = Strings::from(pairs);
     edit.commit(Effect::Hash(HashChange::Set { pairs, life: FieldLife::Forever }));
     let entry = call.keyspace.peek(call.database, &call.key);
-    let after = hash(entry.as_deref(), now_ms)?.map_or(0, |hash| hash.len());
-    call.reply.integer((after - before) as i64);
+    Ok(live_len(entry.as_deref(), now_ms)? - before)
+}
+
+pub(super) const HSETNX: Command = Command {
+    name: "hsetnx",
+    summary: "Sets a field to a value if the hash does not have it.",
+    complexity: "O(1)",
+    arity: 4,
+    keys: &[KeySpec::at(1, &["RW", "insert"])],
+    arguments: &[Argument::KEY, FIELD, Argument::string("value")],
+    run: Run::Shard(hsetnx),
+    shows: r#"> HSETNX user name Ann
+(integer) 1
+> HSETNX user name Bob
+(integer) 0
+> HGET user name
+"Ann"
+"#,
+    ..SET_ROW
+};
+
+fn hsetnx(call: &mut Call<'_>) -> Outcome {
+    let now_ms = call.keyspace.now_ms();
+    let edit = call.keyspace.edit(call.database, &call.key);
+    let is_there =
+        hash(edit.entry().as_deref(), now_ms)?.is_some_and(|hash| hash.get(call.args[2]).is_some());
+    if !is_there {
+        let pairs = Strings::from(&call.args[2..]);
+        edit.commit(Effect::Hash(HashChange::Set { pairs, life: FieldLife::Forever }));
+    }
+    call.reply.integer(i64::from(!is_there));
     Ok(())
 }
 
@@ -61,7 +125,7 @@ pub(super) const HDEL: Command = Command {
     arity: -3,
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "delete"])],
-    arguments: &[Argument::KEY, Argument::string("field").multiple()],
+    arguments: &[Argument::KEY, FIELD.multiple()],
     run: Run::Shard(hdel),
     shows: r#"> HSET user name Ann age 30
 (integer) 2
@@ -90,7 +154,7 @@ fn hdel(call: &mut Call<'_>) -> Outcome {
     let fields = Strings::from(&call.args[2..]);
     edit.commit(Effect::Hash(HashChange::Remove { fields, cause: Cause::Deleted }));
     let entry = call.keyspace.peek(call.database, &call.key);
-    let after = hash(entry.as_deref(), now_ms)?.map_or(0, |hash| hash.len());
+    let after = live_len(entry.as_deref(), now_ms)?;
     call.reply.integer((before - after) as i64);
     Ok(())
 }

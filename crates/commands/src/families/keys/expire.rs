@@ -16,7 +16,7 @@ const EXPIRE_ROW: Command = Command {
     ..ROW
 };
 
-const CONDITION: Argument = Argument::one_of(
+pub(in crate::families) const CONDITION: Argument = Argument::one_of(
     "condition",
     &[
         Argument::word("nx", "NX"),
@@ -27,7 +27,7 @@ const CONDITION: Argument = Argument::one_of(
 )
 .optional();
 
-pub(super) const EXPIRE: Command = Command {
+pub(in crate::families) const EXPIRE: Command = Command {
     name: "expire",
     since: "1.0.0",
     summary: "Lets a key expire in so many seconds.",
@@ -138,7 +138,7 @@ fn pexpireat(call: &mut Call<'_>) -> Outcome {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Condition {
+pub(in crate::families) enum Condition {
     Nx,
     Xx,
     Gt,
@@ -146,7 +146,7 @@ pub(super) enum Condition {
 }
 
 /// XX may stand beside GT or LT, and what may not is refused in words of its own: no choice says that.
-pub(super) const CONDITIONS: Grammar<Condition> = Grammar(&[
+pub(in crate::families) const CONDITIONS: Grammar<Condition> = Grammar(&[
     flag("nx", Condition::Nx),
     flag("xx", Condition::Xx),
     flag("gt", Condition::Gt),
@@ -155,7 +155,7 @@ pub(super) const CONDITIONS: Grammar<Condition> = Grammar(&[
 
 /// Under which conditions an expiry is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Conditions {
+pub(in crate::families) struct Conditions {
     nx: bool,
     xx: bool,
     gt: bool,
@@ -163,7 +163,7 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn parse(args: &[&[u8]]) -> Result<Self, CommandError> {
+    pub(in crate::families) fn parse(args: &[&[u8]]) -> Result<Self, CommandError> {
         let mut given = Self::default();
         for (option, arg) in CONDITIONS.parse(args).zip(args) {
             let unsupported = |_| CommandError::quoting("ERR Unsupported option ", arg, "");
@@ -188,7 +188,7 @@ impl Conditions {
     }
 
     /// No expiry counts as one that never comes.
-    fn permit(self, before_ms: Option<u64>, moment: i64) -> bool {
+    pub(in crate::families) fn permit(self, before_ms: Option<u64>, moment: i64) -> bool {
         let before = before_ms.map_or(i64::MAX, |at_ms| i64::try_from(at_ms).unwrap_or(i64::MAX));
         !(self.nx && before_ms.is_some()
             || self.xx && before_ms.is_none()
@@ -349,7 +349,7 @@ fn pexpiretime(call: &mut Call<'_>) -> Outcome {
 }
 
 /// Milliseconds to the nearest second.
-fn in_seconds(ms: u64) -> u64 {
+pub(in crate::families) fn in_seconds(ms: u64) -> u64 {
     (ms + 500) / 1000
 }
 

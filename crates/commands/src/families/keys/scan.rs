@@ -70,7 +70,7 @@ pub(super) const SCAN_OPTIONS: Grammar<ScanOption> = Grammar(&[
 ]);
 
 const TYPES: [&str; 7] = ["string", "list", "set", "zset", "hash", "module", "stream"];
-const COUNT_DEFAULT: usize = 10;
+pub(in crate::families) const COUNT_DEFAULT: usize = 10;
 
 /// Reads SCAN's arguments.
 pub fn parse_scan<'a>(args: &'a [&'a [u8]]) -> Result<ScanRequest<'a>, CommandError> {

@@ -1,0 +1,347 @@
+//! Reading all fields, some by chance, or one part after the other.
+
+use std::collections::BTreeSet;
+
+use basalt_keyspace::{Chance, Content, Digits, HashField, HashRef};
+use basalt_resp::{Protocol, Reply};
+
+use super::{ROW, answer, hash};
+use crate::args::{Grammar, flag, integer, value};
+use crate::argument::Argument;
+use crate::call::{Call, Outcome};
+use crate::command::{Command, Flags, KeySpec, Run};
+use crate::error::CommandError;
+use crate::families::keys::scan::{COUNT_DEFAULT, parse_cursor};
+use crate::glob;
+
+const ALL_ROW: Command = Command {
+    since: "2.0.0",
+    complexity: "O(N) for N fields",
+    arity: 2,
+    flags: Flags::READONLY,
+    tips: &["nondeterministic_output_order"],
+    keys: &[KeySpec::at(1, &["RO", "access"])],
+    arguments: &[Argument::KEY],
+    ..ROW
+};
+
+pub(super) const HGETALL: Command = Command {
+    name: "hgetall",
+    summary: "Tells all fields with their values.",
+    run: Run::Shard(hgetall),
+    shows: r#"@resp 2
+> HSET user name Ann age 30
+(integer) 2
+> HGETALL user
+1) "name"
+2) "Ann"
+3) "age"
+4) "30"
+> HGETALL absent
+(empty array)
+@resp 3
+> HGETALL user
+1# "name" => "Ann"
+2# "age" => "30"
+> HGETALL absent
+(empty hash)
+"#,
+    ..ALL_ROW
+};
+
+fn hgetall(call: &mut Call<'_>) -> Outcome {
+    let now_ms = call.keyspace.now_ms();
+    let entry = call.keyspace.read(call.database, &call.key);
+    let Some(hash) = hash(entry.as_deref(), now_ms)? else {
+        call.reply.map(0);
+        return Ok(());
+    };
+    call.reply.map(hash.len());
+    for field in hash.iter() {
+        answer(&mut call.reply, field.name);
+        answer(&mut call.reply, field.value);
+    }
+    Ok(())
+}
+
+pub(super) const HKEYS: Command = Command {
+    name: "hkeys",
+    summary: "Tells the names of all fields.",
+    run: Run::Shard(hkeys),
+    shows: r#"> HSET user name Ann age 30
+(integer) 2
+> HKEYS user
+1) "name"
+2) "age"
+> HKEYS absent
+(empty array)
+"#,
+    ..ALL_ROW
+};
+
+fn hkeys(call: &mut Call<'_>) -> Outcome {
+    answer_each(call, |field| field.name)
+}
+
+pub(super) const HVALS: Command = Command {
+    name: "hvals",
+    summary: "Tells the values of all fields.",
+    run: Run::Shard(hvals),
+    shows: r#"> HSET user name Ann age 30
+(integer) 2
+> HVALS user
+1) "Ann"
+2) "30"
+> HVALS absent
+(empty array)
+"#,
+    ..ALL_ROW
+};
+
+fn hvals(call: &mut Call<'_>) -> Outcome {
+    answer_each(call, |field| field.value)
+}
+
+fn answer_each(call: &mut Call<'_>, part: for<'a> fn(&HashField<'a>) -> Content<'a>) -> Outcome {
+    let now_ms = call.keyspace.now_ms();
+    let entry = call.keyspace.read(call.database, &call.key);
+    let Some(hash) = hash(entry.as_deref(), now_ms)? else {
+        call.reply.array(0);
+        return Ok(());
+    };
+    call.reply.array(hash.len());
+    hash.iter().for_each(|field| answer(&mut call.reply, part(&field)));
+    Ok(())
+}
+
+pub(super) const HRANDFIELD: Command = Command {
+    name: "hrandfield",
+    since: "6.2.0",
+    summary: "Tells fields by chance: one, or so many; with a count below zero a field may come twice.",
+    complexity: "O(N) for N fields told",
+    arity: -2,
+    flags: Flags::READONLY,
+    tips: &["nondeterministic_output"],
+    keys: &[KeySpec::at(1, &["RO", "access"])],
+    arguments: &[
+        Argument::KEY,
+        Argument::block(
+            "options",
+            &[Argument::integer("count"), Argument::word("withvalues", "WITHVALUES").optional()],
+        )
+        .optional(),
+    ],
+    run: Run::Shard(hrandfield),
+    shows: r#"> HSET user name Ann
+(integer) 1
+> HRANDFIELD user
+"name"
+> HRANDFIELD user 5
+1) "name"
+> HRANDFIELD user -2
+1) "name"
+2) "name"
+@resp 2
+> HRANDFIELD user 1 WITHVALUES
+1) "name"
+2) "Ann"
+@resp 3
+> HRANDFIELD user 1 WITHVALUES
+1) 1) "name"
+   2) "Ann"
+@resp any
+> HRANDFIELD absent
+(nil)
+> HRANDFIELD absent 5
+(empty array)
+> HRANDFIELD user 1 NAMES
+(error) ERR syntax error
+"#,
+    ..ROW
+};
+
+/// LIMIT: how many fields are told that may come twice; what is asked for beyond that fits no output.
+const REPEATED_MAX: u64 = 1 << 26;
+
+fn hrandfield(call: &mut Call<'_>) -> Outcome {
+    let now_ms = call.keyspace.now_ms();
+    let mut chance = call.keyspace.chance();
+    let Some((count, options)) = call.args[2..].split_first() else {
+        let entry = call.keyspace.read(call.database, &call.key);
+        match hash(entry.as_deref(), now_ms)?.and_then(|hash| hash.pick(&mut chance)) {
+            Some(field) => answer(&mut call.reply, field.name),
+            None => call.reply.null(),
+        }
+        return Ok(());
+    };
+    let count = integer(count)?;
+    if count == i64::MIN {
+        return Err(CommandError::text(
+            "ERR value is out of range, value must between -9223372036854775807 and \
+             9223372036854775807",
+        ));
+    }
+    let with_values = match options {
+        [] => false,
+        [word] if word.eq_ignore_ascii_case(b"withvalues") => true,
+        _ => return Err(CommandError::SYNTAX),
+    };
+    let most = if with_values { i64::MAX as u64 / 2 } else { i64::MAX as u64 };
+    let most = if count < 0 { most.min(REPEATED_MAX) } else { most };
+    if count.unsigned_abs() > most {
+        return Err(CommandError::OUT_OF_RANGE);
+    }
+    let entry = call.keyspace.read(call.database, &call.key);
+    let Some(hash) = hash(entry.as_deref(), now_ms)?.filter(|hash| count != 0 && !hash.is_empty())
+    else {
+        call.reply.array(0);
+        return Ok(());
+    };
+    if count < 0 {
+        let count = count.unsigned_abs() as usize;
+        open_fields(&mut call.reply, count, with_values);
+        for _ in 0..count {
+            let field = hash.pick(&mut chance).expect("because there are fields");
+            answer_field(&mut call.reply, &field, with_values);
+        }
+        return Ok(());
+    }
+    let chosen = choose(&hash, usize::try_from(count).unwrap_or(usize::MAX), &mut chance);
+    open_fields(&mut call.reply, chosen.len(), with_values);
+    chosen.iter().for_each(|field| answer_field(&mut call.reply, field, with_values));
+    Ok(())
+}
+
+/// Up to `count` fields by chance, each once.
+fn choose<'a>(hash: &HashRef<'a>, count: usize, chance: &mut Chance) -> Vec<HashField<'a>> {
+    let len = hash.len();
+    if count >= len {
+        return hash.iter().collect();
+    }
+    // Of many only a few: drawn one by one, and again where one was drawn before.
+    if count < len / 4 && len > 64 {
+        let (mut chosen, mut seen) = (Vec::with_capacity(count), BTreeSet::new());
+        while chosen.len() < count {
+            let field = hash.pick(chance).expect("because there are fields");
+            if seen.insert(field.name.as_text(&mut Digits::default()).to_vec()) {
+                chosen.push(field);
+            }
+        }
+        return chosen;
+    }
+    let mut all: Vec<HashField<'a>> = hash.iter().collect();
+    for at in 0..count {
+        all.swap(at, at + chance.below(len - at));
+    }
+    all.truncate(count);
+    all
+}
+
+fn open_fields(reply: &mut Reply<'_>, count: usize, with_values: bool) {
+    let flat = with_values && reply.protocol() == Protocol::Resp2;
+    reply.array(if flat { 2 * count } else { count });
+}
+
+fn answer_field(reply: &mut Reply<'_>, field: &HashField<'_>, with_value: bool) {
+    if with_value && reply.protocol() == Protocol::Resp3 {
+        reply.array(2);
+    }
+    answer(reply, field.name);
+    if with_value {
+        answer(reply, field.value);
+    }
+}
+
+pub(super) const HSCAN: Command = Command {
+    name: "hscan",
+    since: "2.8.0",
+    summary: "Tells fields and values bit by bit: some, and the cursor to go on with, 0 at the end.",
+    complexity: "O(1) for a call; O(N) for all N fields",
+    arity: -3,
+    flags: Flags::READONLY,
+    tips: &["nondeterministic_output"],
+    keys: &[KeySpec::at(1, &["RO", "access"])],
+    arguments: &[
+        Argument::KEY,
+        Argument::integer("cursor"),
+        Argument::pattern("pattern").after("MATCH").optional(),
+        Argument::integer("count").after("COUNT").optional(),
+        Argument::word("novalues", "NOVALUES").optional(),
+    ],
+    run: Run::Shard(hscan),
+    shows: r#"> HSET user name Ann age 30
+(integer) 2
+> HSCAN user 0
+1) "0"
+2) 1) "name"
+   2) "Ann"
+   3) "age"
+   4) "30"
+> HSCAN user 0 MATCH n* NOVALUES
+1) "0"
+2) 1) "name"
+> HSCAN absent 0
+1) "0"
+2) (empty array)
+> HSCAN user first
+(error) ERR invalid cursor
+> HSCAN user 0 COUNT 0
+(error) ERR syntax error
+"#,
+    ..ROW
+};
+
+#[derive(Clone, Copy)]
+pub(super) enum ScanOption {
+    Match,
+    Count,
+    NoValues,
+}
+
+pub(super) const SCAN_OPTIONS: Grammar<ScanOption> = Grammar(&[
+    value("match", ScanOption::Match),
+    value("count", ScanOption::Count),
+    flag("novalues", ScanOption::NoValues),
+]);
+
+fn hscan(call: &mut Call<'_>) -> Outcome {
+    let cursor = parse_cursor(call.args[2])?;
+    let now_ms = call.keyspace.now_ms();
+    let entry = call.keyspace.read(call.database, &call.key);
+    let Some(hash) = hash(entry.as_deref(), now_ms)? else {
+        call.reply.array(2);
+        call.reply.bulk(b"0");
+        call.reply.array(0);
+        return Ok(());
+    };
+    let (mut pattern, mut count, mut with_values) = (None, COUNT_DEFAULT, true);
+    for option in SCAN_OPTIONS.parse(&call.args[3..]) {
+        match option? {
+            (ScanOption::Match, values) => pattern = Some(values[0]),
+            (ScanOption::Count, values) => {
+                count = usize::try_from(integer(values[0])?).unwrap_or(0);
+                if count == 0 {
+                    return Err(CommandError::SYNTAX);
+                }
+            }
+            (ScanOption::NoValues, _) => with_values = false,
+        }
+    }
+    let mut found = Vec::new();
+    let mut digits = Digits::default();
+    let next = hash.scan(cursor, count, &mut |field| {
+        if pattern.is_none_or(|pattern| glob::matches(pattern, field.name.as_text(&mut digits))) {
+            found.push(field);
+        }
+    });
+    call.reply.array(2);
+    call.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+    call.reply.array(if with_values { 2 * found.len() } else { found.len() });
+    for field in found {
+        answer(&mut call.reply, field.name);
+        if with_values {
+            answer(&mut call.reply, field.value);
+        }
+    }
+    Ok(())
+}
