@@ -24,7 +24,7 @@ fn client_count(connection: &mut Connection) -> usize {
     info_field(connection, "clients", "connected_clients").parse().unwrap()
 }
 
-fn info_field(connection: &mut Connection, section: &str, field: &str) -> String {
+pub(super) fn info_field(connection: &mut Connection, section: &str, field: &str) -> String {
     let info = connection.execute(&["INFO", section]);
     let info = String::from_utf8_lossy(info.as_bytes().expect("because INFO is text")).into_owned();
     let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));

@@ -6,6 +6,8 @@
 mod lifecycle;
 mod limits;
 mod load;
+mod observing;
+mod refusals;
 mod wire;
 
 use basalt_testkit::client::Connection;
@@ -18,9 +20,15 @@ type Test = fn(Program);
 
 pub(crate) fn trials() -> Vec<Trial> {
     let everyone: Vec<(&str, Test)> =
-        [wire::TESTS, limits::TESTS, lifecycle::TESTS, load::TESTS].concat();
-    let ours: Vec<(&str, Test)> =
-        [limits::TESTS_OF_OURS, lifecycle::TESTS_OF_OURS, load::TESTS_OF_OURS].concat();
+        [wire::TESTS, limits::TESTS, lifecycle::TESTS, load::TESTS, observing::TESTS].concat();
+    let ours: Vec<(&str, Test)> = [
+        limits::TESTS_OF_OURS,
+        lifecycle::TESTS_OF_OURS,
+        load::TESTS_OF_OURS,
+        observing::TESTS_OF_OURS,
+        refusals::TESTS_OF_OURS,
+    ]
+    .concat();
     let valkey = everyone.iter().map(|(name, test)| trial(name, *test, Program::Valkey9));
     let ours = everyone.iter().chain(&ours).map(|(name, test)| trial(name, *test, Program::Ours));
     ours.chain(valkey).collect()

@@ -72,6 +72,7 @@ impl Grammar {
         needed.extend(optional.into_iter().flatten());
         if chance.one_in(SPOILED) {
             spoil(&mut needed, chance);
+            lengthen_times(&mut needed);
         }
         if [&b"HELLO"[..], b"CLIENT"].iter().any(|name| needed[0].eq_ignore_ascii_case(name)) {
             // Valkey looks for forbidden bytes in a client's name up to the first zero byte only, and from then on
@@ -163,6 +164,24 @@ fn spoil(request: &mut Request, chance: &mut Chance) {
     }
 }
 
+/// A number that was put in the place of a time may be one that ends within the run, on one server sooner than
+/// on the other: such a time becomes a long one.
+fn lengthen_times(request: &mut Request) {
+    const LONGER: i64 = 100_000_000;
+    let is_any =
+        |word: &[u8], of: &[&str]| of.iter().any(|it| word.eq_ignore_ascii_case(it.as_bytes()));
+    let begins_with_time =
+        ["EXPIRE", "PEXPIRE", "SETEX", "PSETEX", "HEXPIRE", "HPEXPIRE", "RESTORE"];
+    for at in 1..request.len() {
+        let is_time = is_any(&request[at - 1], &["EX", "PX"])
+            || (at == 2 && is_any(&request[0], &begins_with_time));
+        let number = std::str::from_utf8(&request[at]).ok().and_then(|text| text.parse().ok());
+        if let Some(number) = number.filter(|number| is_time && (1..LONGER).contains(number)) {
+            request[at] = (number + LONGER).to_string().into_bytes();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +202,24 @@ mod tests {
             .collect();
         for whole in ["CMD A E ", "CMD B X E ", "CMD A E C ", "CMD B X E E D ", "CMD A E E E E "] {
             assert!(made.contains(whole), "{whole} is never made");
+        }
+    }
+
+    #[test]
+    fn no_time_ends_within_a_run() {
+        for (spoiled, lengthened) in [
+            ("GETEX k PX 1", "GETEX k PX 100000001"),
+            ("set k ex px 7", "set k ex px 100000007"),
+            ("PSETEX k 5 v", "PSETEX k 100000005 v"),
+            ("SET k 1 PX 0", "SET k 1 PX 0"),
+            ("GETEX k PXAT 1", "GETEX k PXAT 1"),
+        ] {
+            let words = |line: &str| -> Request {
+                line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+            };
+            let mut request = words(spoiled);
+            lengthen_times(&mut request);
+            assert_eq!(request, words(lengthened));
         }
     }
 
