@@ -1,3 +1,5 @@
+//! Sorted sets against plain maps, and what their memory promises.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
