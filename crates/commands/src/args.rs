@@ -42,6 +42,11 @@ pub(crate) const fn two_values<T>(text: &'static str, option: T) -> Word<T> {
     Word { text, option, value_count: 2, choice: 0, is_once: false }
 }
 
+/// A word with three values behind it.
+pub(crate) const fn three_values<T>(text: &'static str, option: T) -> Word<T> {
+    Word { text, option, value_count: 3, choice: 0, is_once: false }
+}
+
 impl<T: Copy> Word<T> {
     /// Makes it one of a choice: 1, 2 …
     pub(crate) const fn of_choice(self, choice: usize) -> Self {

@@ -76,7 +76,7 @@ impl Command {
         match self.run {
             Run::Shard(_) => self.complexity == "O(1)" || self.flags.has(Flags::FAST),
             Run::Split(..) => true,
-            Run::Engine(_) | Run::Container => self.flags.has(Flags::FAST),
+            Run::Alone(..) | Run::Engine(_) | Run::Container => self.flags.has(Flags::FAST),
         }
     }
 
@@ -85,10 +85,16 @@ impl Command {
         self.name.split_once('|').map_or(self.name, |(_, own)| own)
     }
 
+    /// The fewest arguments that the arity allows, the name included.
+    #[inline]
+    pub fn arity_min(&self) -> usize {
+        usize::from(self.arity.unsigned_abs())
+    }
+
     /// Whether the arity allows so many arguments, the name included.
     #[inline]
     pub fn arity_fits(&self, count: usize) -> bool {
-        let wanted = usize::from(self.arity.unsigned_abs());
+        let wanted = self.arity_min();
         if self.arity < 0 { count >= wanted } else { count == wanted }
     }
 
@@ -362,6 +368,8 @@ pub enum Run {
     /// Each key (with the arguments behind it, up to the next) on its own shard; what the shards reply is
     /// merged. On one shard it is one call with all the arguments.
     Split(ShardFn, Merge),
+    /// With one key, on its shard; with more, by the engine.
+    Alone(ShardFn, Verb),
     /// By the engine: it concerns the session, several shards or the whole server.
     Engine(Verb),
     /// By a subcommand.
@@ -384,6 +392,7 @@ pub enum Merge {
 pub enum Verb {
     Asking,
     Auth,
+    BitOp,
     ClientCaching,
     ClientGetName,
     ClientGetRedir,
@@ -433,6 +442,7 @@ pub enum Verb {
     LatencyHistory,
     LatencyLatest,
     LatencyReset,
+    Lcs,
     ListMove,
     ListMultiPop,
     Lolwut,
@@ -440,6 +450,9 @@ pub enum Verb {
     MsetNx,
     Multi,
     ObjectHelp,
+    PfCount,
+    PfMerge,
+    PfSelfTest,
     Ping,
     Quit,
     RandomKey,

@@ -12,7 +12,7 @@ use crate::error::CommandError;
 use crate::{glob, table};
 
 /// The flags that COMMAND INFO tells, in its order.
-const FLAGS: [(Flags, &str); 20] = [
+const FLAGS: [(Flags, &str); 19] = [
     (Flags::WRITE, "write"),
     (Flags::READONLY, "readonly"),
     (Flags::DENYOOM, "denyoom"),
@@ -27,7 +27,6 @@ const FLAGS: [(Flags, &str); 20] = [
     (Flags::ASKING, "asking"),
     (Flags::FAST, "fast"),
     (Flags::NO_AUTH, "no_auth"),
-    (Flags::MAY_REPLICATE, "may_replicate"),
     (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (Flags::NO_ASYNC_LOADING, "no_async_loading"),
     (Flags::NO_MULTI, "no_multi"),

@@ -5,7 +5,9 @@
 //!
 //! Not here: the rows and the words themselves, which stand side by side in `families`.
 
+pub use crate::families::bitmap::*;
 pub use crate::families::connection::*;
+pub use crate::families::hyperloglog::*;
 pub use crate::families::keys::*;
 pub use crate::families::list::*;
 pub use crate::families::server::*;

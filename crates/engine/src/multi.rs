@@ -62,6 +62,11 @@ impl Watched {
 
 impl Queued {
     pub(crate) fn new(command: &'static Command, run: Run, args: &[&[u8]]) -> Self {
+        let run = match run {
+            Run::Alone(run, _) if args.len() == command.arity_min() => Run::Shard(run),
+            Run::Alone(_, verb) => Run::Engine(verb),
+            run => run,
+        };
         Self { command, run, args: args.iter().map(|arg| arg.to_vec()).collect() }
     }
 

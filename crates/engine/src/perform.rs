@@ -85,7 +85,9 @@ impl OwnedTask {
 /// What a command means to do with its keys, where it does the same with all.
 #[inline]
 pub(crate) fn mode_of(command: &Command) -> Mode {
-    if command.flags.has(Flags::READONLY) { Mode::Read } else { Mode::Write }
+    // PFCOUNT is told as one that reads, and remembers its estimate in the key.
+    let only_reads = command.flags.has(Flags::READONLY) && !command.flags.has(Flags::MAY_REPLICATE);
+    if only_reads { Mode::Read } else { Mode::Write }
 }
 
 /// What a command touches of its shard.

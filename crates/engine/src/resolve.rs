@@ -58,6 +58,7 @@ pub(crate) fn resolve<'a>(
     let mut resolved = Resolved { command, shard: None, key_at: 0 };
     let spec = match (&command.run, command.keys.first()) {
         (Run::Shard(_) | Run::Split(..), Some(spec)) => spec,
+        (Run::Alone(..), Some(spec)) if args.len() == command.arity_min() => spec,
         _ => return Ok(resolved),
     };
     resolved.key_at = spec.first as u16;

@@ -58,6 +58,9 @@ impl<'a> Edit<'a> {
                 text.extend_from_slice(bytes);
             }),
             Effect::SetRange { offset, bytes } => {
+                if keyspace.overwrite_part(database, &key, place, (offset, bytes)) {
+                    return;
+                }
                 keyspace.change_bytes(database, &key, place, |text| {
                     let end = offset + bytes.len();
                     if text.len() < end {
@@ -65,6 +68,13 @@ impl<'a> Edit<'a> {
                         text.resize(end, 0);
                     }
                     text[offset..end].copy_from_slice(bytes);
+                });
+            }
+            Effect::Splice { offset, removed, bytes } => {
+                keyspace.change_bytes(database, &key, place, |text| {
+                    let start = offset.min(text.len());
+                    let end = start.saturating_add(removed).min(text.len());
+                    text.splice(start..end, bytes.iter().copied());
                 });
             }
             Effect::ExpireAt { at_ms } => {
@@ -196,6 +206,24 @@ impl Keyspace {
         database.entry_bytes -= there.heap_bytes();
         database.note_moments(key, Moments::of(&there), after);
         self.bury(there);
+    }
+
+    /// Overwrites a part of a string where it lies; false where it has to move.
+    fn overwrite_part(
+        &mut self,
+        id: DatabaseId,
+        key: &Key<'_>,
+        place: Option<Place>,
+        (offset, bytes): (usize, &[u8]),
+    ) -> bool {
+        let Some(place) = place else { return false };
+        let access = self.access_now;
+        let mut entry = self.databases[id.index()].entry_mut(key.slot, place);
+        let is_written = entry.overwrite_part(offset, bytes);
+        if is_written {
+            entry.set_access(access);
+        }
+        is_written
     }
 
     fn change_bytes(

@@ -49,6 +49,12 @@ pub enum Effect<'a> {
         offset: usize,
         bytes: &'a [u8],
     },
+    /// Bytes of the string that is there, in the place of so many others.
+    Splice {
+        offset: usize,
+        removed: usize,
+        bytes: &'a [u8],
+    },
     ExpireAt {
         at_ms: u64,
     },
@@ -128,6 +134,7 @@ impl<'a> Record<'a> {
                     Effect::Hash(_) => collections::record_kind(Kind::Hash),
                     Effect::Set(_) => collections::record_kind(Kind::Set),
                     Effect::Stream(_) => collections::record_kind(Kind::Stream),
+                    Effect::Splice { .. } => 8,
                 };
                 out.push(kind);
                 out.extend_from_slice(&database.0.to_le_bytes());
@@ -173,6 +180,11 @@ fn encode_effect(effect: Effect<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&(offset as u64).to_le_bytes());
             put_bytes(out, bytes);
         }
+        Effect::Splice { offset, removed, bytes } => {
+            out.extend_from_slice(&(offset as u64).to_le_bytes());
+            out.extend_from_slice(&(removed as u64).to_le_bytes());
+            put_bytes(out, bytes);
+        }
         Effect::ExpireAt { at_ms } => out.extend_from_slice(&at_ms.to_le_bytes()),
         Effect::Persist => {}
         Effect::Remove { cause } => cause.encode(out),
@@ -215,11 +227,7 @@ fn decode_effect<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Effect<'a>, Ma
             Effect::SetInteger { value: i64::from_le_bytes(reader.array()?), expire_at_ms }
         }
         2 => Effect::Append { bytes: reader.bytes()? },
-        3 => {
-            let offset = u64::from_le_bytes(reader.array()?);
-            let offset = usize::try_from(offset).map_err(|_| Malformed)?;
-            Effect::SetRange { offset, bytes: reader.bytes()? }
-        }
+        3 => Effect::SetRange { offset: reader.size()?, bytes: reader.bytes()? },
         4 => Effect::ExpireAt { at_ms: u64::from_le_bytes(reader.array()?) },
         5 => Effect::Persist,
         6 => Effect::Remove { cause: Cause::decode(reader)? },
@@ -229,6 +237,10 @@ fn decode_effect<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Effect<'a>, Ma
             let changes = reader.bytes()?;
             collections::check_changes(kind, changes)?;
             Effect::SetCollection { kind, changes, expire_at_ms }
+        }
+        8 => {
+            let (offset, removed) = (reader.size()?, reader.size()?);
+            Effect::Splice { offset, removed, bytes: reader.bytes()? }
         }
         _ => decode_change(collections::kind_of_record(kind)?, reader)?,
     })
@@ -302,6 +314,7 @@ mod tests {
             Effect::SetInteger { value: i64::MIN, expire_at_ms: Some(0) },
             Effect::Append { bytes: b"tail" },
             Effect::SetRange { offset: 1 << 29, bytes: b"\0" },
+            Effect::Splice { offset: 3, removed: 1 << 33, bytes: b"in between" },
             Effect::ExpireAt { at_ms: 77 },
             Effect::Persist,
             Effect::Remove { cause: Cause::Deleted },

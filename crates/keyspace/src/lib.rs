@@ -24,7 +24,7 @@ mod watch;
 
 pub use basalt_structures::{
     Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, Keep, KeyHasher, Kind, NodeLimits,
-    STREAM_ENTRY_BYTES_MAX, Side, Small, Stream, StreamEntry, StreamId, Trim, Value,
+    STREAM_ENTRY_BYTES_MAX, Side, Small, Stream, StreamEntry, StreamId, Trim, Value, count_ones,
 };
 pub use chance::Chance;
 pub use collections::{

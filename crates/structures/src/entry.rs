@@ -570,6 +570,21 @@ impl Entry {
         *self = Self::boxed(self.key(), value, self.expire_at_ms(), self.access());
     }
 
+    /// Overwrites a part of a string that lies in the block; false where none does, or not so long a one.
+    pub fn overwrite_part(&mut self, offset: usize, bytes: &[u8]) -> bool {
+        let shape = self.shape();
+        if shape.form & FORM_ENCODING != Form::Inline as u8
+            || shape.value_len < bytes.len()
+            || shape.value_len - bytes.len() < offset
+        {
+            return false;
+        }
+        // SAFETY: the part lies within the value.
+        unsafe { self.write(shape.value_at() + offset, bytes) };
+        self.mark_changed();
+        true
+    }
+
     /// Sets or takes away the expiry; where the room for it changes, the entry moves to another block.
     pub fn set_expire_at_ms(&mut self, expire_at_ms: Option<u64>) {
         let shape = self.shape();
@@ -762,6 +777,24 @@ mod tests {
         assert!(!wide.overwrite_string(b"short", None));
         assert!(wide.overwrite_string(&[2; 305], None));
         assert_eq!(wide.content(), Some(Content::Bytes(&[2; 305])));
+    }
+
+    #[test]
+    fn parts_are_overwritten_where_they_lie() {
+        let mut entry = Entry::string(KEY, b"0123456789", Some(1), 1);
+        assert!(entry.overwrite_part(8, b"xy") && entry.overwrite_part(0, b"ab"));
+        assert_eq!(
+            (entry.content(), entry.encoding()),
+            (Some(Content::Bytes(b"ab234567xy")), Encoding::Raw)
+        );
+        for (offset, bytes) in [(9, &b"xy"[..]), (usize::MAX, b"x"), (0, b"0123456789x")] {
+            assert!(!entry.overwrite_part(offset, bytes), "{offset}");
+        }
+        assert!(!Entry::integer(KEY, 1234, None, 1).overwrite_part(0, b"5"));
+        let mut buffer = Entry::string(KEY, &[1; 2000], None, 1);
+        assert!(buffer.overwrite_part(1999, b"x"));
+        buffer.change_bytes(|bytes| bytes.push(1));
+        assert!(!buffer.overwrite_part(0, b"x"));
     }
 
     #[test]

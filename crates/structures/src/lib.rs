@@ -9,6 +9,7 @@
 
 #![expect(unsafe_code, reason = "this room is where data takes its shape in memory")]
 
+mod bits;
 mod block;
 mod collection;
 mod entry;
@@ -24,6 +25,7 @@ mod stream;
 mod table;
 mod wheel;
 
+pub use bits::count_ones;
 pub use block::{PoolFacts, block_bytes, pool_facts, promise_chunks, supply_chunks};
 pub use collection::{Collection, Kind};
 pub use entry::{Content, ENTRY_PART_BYTES_MAX, Encoding, Entry, Small, Value};

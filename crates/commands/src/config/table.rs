@@ -247,7 +247,7 @@ parameters! {
             also(&["zset-max-ziplist-value"]), pending;
 
         /// How big a HyperLogLog may grow before it becomes a dense one.
-        "hll-sparse-max-bytes" hll_sparse_max_bytes: u64 = "3000", memory(0, LONG_BYTES), pending;
+        "hll-sparse-max-bytes" hll_sparse_max_bytes: u64 = "3000", memory(0, LONG_BYTES);
 
         /// How many bytes a node of a stream may have. 0: no limit.
         "stream-node-max-bytes" stream_node_max_bytes: u64 = "4096", memory(0, LONG_BYTES), pending;

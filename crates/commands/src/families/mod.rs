@@ -1,8 +1,10 @@
 //! Families: the rows and handlers, a file for each group of commands.
 
+pub(crate) mod bitmap;
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod hash;
+pub(crate) mod hyperloglog;
 pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod server;
@@ -15,9 +17,11 @@ use crate::command::Command;
 /// Every family's rows.
 pub(crate) const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    bitmap::COMMANDS,
     list::COMMANDS,
     hash::COMMANDS,
     set::COMMANDS,
+    hyperloglog::COMMANDS,
     keys::COMMANDS,
     connection::COMMANDS,
     server::COMMANDS,

@@ -2,6 +2,7 @@
 
 mod digest;
 mod get;
+mod lcs;
 mod many;
 mod number;
 mod range;
@@ -14,6 +15,7 @@ use crate::call::Outcome;
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
+pub use lcs::{LcsRequest, lcs, parse_lcs, write_lcs};
 pub use many::{Lifetime, MsetexRequest, PutWhen, parse_msetex};
 
 pub(crate) const COMMANDS: &[Command] = &[
@@ -31,6 +33,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     number::INCR,
     number::INCRBY,
     number::INCRBYFLOAT,
+    lcs::LCS,
     many::MGET,
     many::MSET,
     many::MSETEX,
@@ -91,6 +94,27 @@ fn text_len(entry: Option<&Entry>) -> Result<usize, CommandError> {
     len.unwrap_or(Ok(0))
 }
 
+/// A key's string, empty where there is none; `digits` holds that of an integer.
+#[inline]
+pub(crate) fn text_of<'a>(
+    entry: Option<&'a Entry>,
+    digits: &'a mut itoa::Buffer,
+) -> Result<&'a [u8], CommandError> {
+    Ok(match entry.map(content).transpose()? {
+        Some(Content::Bytes(bytes)) => bytes,
+        Some(Content::Integer(value)) => digits.format(value).as_bytes(),
+        None => b"",
+    })
+}
+
+/// Makes something of the string that an entry holds, empty where there is no entry.
+pub fn with_text<T>(
+    entry: Option<&Entry>,
+    make: impl FnOnce(&[u8]) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
+    make(text_of(entry, &mut itoa::Buffer::new())?)
+}
+
 /// Answers with a key's string, or with null where there is none.
 #[inline]
 fn answer_content(reply: &mut Reply<'_>, entry: Option<&Entry>) -> Outcome {
@@ -110,6 +134,7 @@ mod tests {
     #[test]
     fn options_are_documented() {
         assert_documented(&set::SET_OPTIONS, &set::SET);
+        assert_documented(&lcs::LCS_OPTIONS, &lcs::LCS);
         assert_documented(&get::GETEX_OPTIONS, &get::GETEX);
         assert_documented(&many::MSETEX_OPTIONS, &many::MSETEX);
     }

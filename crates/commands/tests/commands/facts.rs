@@ -98,6 +98,7 @@ const ALONE: &[(&str, &str)] = &[("delex", "of Redis 8.4"), ("digest", "of Redis
 /// Rows of ours that take more than Valkey's do, or are told better.
 const OTHER_ARGUMENTS: &[(&str, &str)] = &[
     ("client|list", "its filters are those of CLIENT KILL"),
+    ("bitop", "DIFF, DIFF1, ANDOR and ONE, as in Redis 8.2"),
     ("set", "IFNE, IFDEQ and IFDNE, as in Redis 8.4"),
 ];
 

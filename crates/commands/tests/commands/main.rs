@@ -7,4 +7,5 @@ mod keys;
 mod random;
 mod replay;
 mod shard;
+mod sketches;
 mod strings;

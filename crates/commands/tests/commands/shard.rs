@@ -57,7 +57,11 @@ impl Shard {
     /// What a request is answered with, if a shard runs it.
     pub(crate) fn try_ask(&mut self, args: &[&[u8]]) -> Option<Value> {
         let row = row_of(args);
-        let (Run::Shard(run) | Run::Split(run, _)) = row.run else { return None };
+        let run = match row.run {
+            Run::Shard(run) | Run::Split(run, _) => run,
+            Run::Alone(run, _) if args.len() == row.arity_min() => run,
+            _ => return None,
+        };
         let mut out = Vec::new();
         if !row.takes(args.len()) {
             let error = basalt_commands::CommandError::wrong_arity(row.name);

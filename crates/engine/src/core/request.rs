@@ -94,12 +94,12 @@ impl Core {
             return flow;
         }
         match (command.run, shard) {
-            (Run::Shard(run) | Run::Split(run, _), Some(shard))
+            (Run::Shard(run) | Run::Split(run, _) | Run::Alone(run, _), Some(shard))
                 if armed.has(gates::Armed::NO_TOUCH) || self.meets_intent(command, shard, keys) =>
             {
                 self.work_apart(world, id, (command, run), args, (key_at, shard))
             }
-            (Run::Shard(run) | Run::Split(run, _), Some(shard)) => {
+            (Run::Shard(run) | Run::Split(run, _) | Run::Alone(run, _), Some(shard)) => {
                 let key = Key {
                     bytes: args[usize::from(key_at)],
                     hash: self.keys[keys.0].hash,
@@ -122,7 +122,9 @@ impl Core {
                 });
                 self.flow_after(id)
             }
-            (Run::Engine(verb), _) => self.work_verb(world, id, command, verb, args),
+            (Run::Engine(verb) | Run::Alone(_, verb), _) => {
+                self.work_verb(world, id, command, verb, args)
+            }
             (Run::Shard(_) | Run::Container, _) => {
                 self.refuse(id, &CommandError::SYNTAX);
                 Flow::On

@@ -18,6 +18,7 @@ mod process;
 mod session;
 mod sets;
 mod slowlog;
+mod strings;
 
 use std::any::Any;
 
@@ -103,6 +104,7 @@ pub(crate) fn run(
         Verb::ConfigRewrite => config::rewrite(core, world, id),
         Verb::ConfigSet => config::set(core, id, args),
         Verb::Asking | Verb::ReadOnly | Verb::ReadWrite => Err(CLUSTER_IS_OFF),
+        Verb::BitOp => strings::bitop(core, id, args),
         Verb::Copy => keys::copy(core, id, args),
         Verb::Dbsize => data::dbsize(core, id),
         Verb::Debug => debug::debug(core, world, id, args),
@@ -121,6 +123,7 @@ pub(crate) fn run(
         Verb::LatencyHistory => latency::history(core, id, args[2]),
         Verb::LatencyLatest => latency::latest(core, id),
         Verb::LatencyReset => latency::reset(core, id, &args[2..]),
+        Verb::Lcs => strings::lcs(core, id, args),
         Verb::ListMove | Verb::RpopLpush => lists::list_move(core, id, args),
         Verb::ListMultiPop => lists::multi_pop(core, id, args),
         Verb::Lolwut => process::lolwut(core, world, id, args),
@@ -128,6 +131,9 @@ pub(crate) fn run(
         Verb::MsetNx => keys::msetnx(core, id, args),
         Verb::Multi => multi::multi(core, id),
         Verb::ObjectHelp => command::help(core, id, "object"),
+        Verb::PfCount => strings::pfcount(core, id, args),
+        Verb::PfMerge => strings::pfmerge(core, id, args),
+        Verb::PfSelfTest => strings::pfselftest(core, id),
         Verb::Ping => session::ping(core, id, args),
         Verb::Quit => session::quit(core, id),
         Verb::RandomKey => keys::randomkey(core, world.random(), id),

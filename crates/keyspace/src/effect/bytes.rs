@@ -167,6 +167,10 @@ impl<'a> Reader<'a> {
         self.take(len as usize)
     }
 
+    pub(crate) fn size(&mut self) -> Result<usize, Malformed> {
+        usize::try_from(u64::from_le_bytes(self.array()?)).map_err(|_| Malformed)
+    }
+
     pub(crate) fn expiry(&mut self) -> Result<Option<u64>, Malformed> {
         let present = self.byte()?;
         let at_ms = self.u64()?;

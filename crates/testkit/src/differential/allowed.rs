@@ -31,6 +31,18 @@ pub const ALLOWED: &[Allowed] = &[
     },
     Allowed {
         program: Program::Redis7,
+        command: "bitcount",
+        why: "Redis 7 looks for the key before it looks at the range, and takes no start without an end",
+        applies: |_, redis, other| is_error(redis) || is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "bitpos",
+        why: "Redis 7 looks for the key before it looks at the range",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
         command: "dbsize",
         why: "Redis 7 stores a value whose time is already over, and counts it until it meets it",
         applies: |_, redis, other| match (redis, other) {

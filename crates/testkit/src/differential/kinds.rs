@@ -25,6 +25,14 @@ pub enum Kind {
     TypeName,
     Name,
     Count,
+    /// The place of a bit in a string.
+    Bit,
+    /// Of a bit field.
+    Width,
+    /// The key of a HyperLogLog.
+    Sketch,
+    /// Of a HyperLogLog.
+    Element,
     /// Anything, mostly what doesn't belong there.
     Odd,
 }
@@ -47,6 +55,10 @@ const KINDS: &[(&str, Kind)] = &[
     ("type", Kind::TypeName),
     ("name", Kind::Name),
     ("count", Kind::Count),
+    ("bit", Kind::Bit),
+    ("width", Kind::Width),
+    ("sketch", Kind::Sketch),
+    ("element", Kind::Element),
     ("odd", Kind::Odd),
 ];
 
@@ -221,6 +233,16 @@ impl Kind {
                 text(chance, &["worker", "worker-2", "", "two words", "new\nline", "caf\u{e9}"])
             }
             Kind::Count => text(chance, &["100000", "99999"]),
+            Kind::Bit => bit(chance),
+            Kind::Width => text(
+                chance,
+                &[
+                    "u1", "u2", "u5", "u8", "u16", "u31", "u32", "u63", "i1", "i2", "i7", "i8",
+                    "i16", "i33", "i63", "i64", "u64", "i65", "u0", "8", "I8",
+                ],
+            ),
+            Kind::Sketch => text(chance, &["hll:1", "hll:2", "{tag}hll"]),
+            Kind::Element => chance.below(3000).to_string().into_bytes(),
             Kind::Odd => odd(chance),
         }
     }
@@ -321,6 +343,18 @@ fn offset(chance: &mut Chance) -> Vec<u8> {
             ],
         ),
         _ => chance.below(64).to_string().into_bytes(),
+    }
+}
+
+/// Either small or beyond what a string may have.
+fn bit(chance: &mut Chance) -> Vec<u8> {
+    match chance.below(12) {
+        0 => text(
+            chance,
+            &["4294967296", "-1", "9223372036854775807", "#-1", "#9223372036854775807", "#", "#1x"],
+        ),
+        1 => format!("#{}", chance.below(20)).into_bytes(),
+        _ => chance.below(700).to_string().into_bytes(),
     }
 }
 

@@ -55,6 +55,30 @@ pub const ROWS: &[Row] = &[
     row(4, "HINCRBYFLOAT key field float"),
     row(2, "HRANDFIELD key [integer [WITHVALUES]]"),
     row(2, "HSCAN key 0 COUNT count [MATCH pattern]"),
+    row(1, "LCS key key [LEN] [IDX] [MINMATCHLEN integer] [WITHMATCHLEN]"),
+    // Bitmaps.
+    row(6, "SETBIT key bit (0|1)"),
+    row(3, "GETBIT key bit"),
+    row(5, "BITCOUNT key [index index|index index BYTE|index index BIT]"),
+    row(5, "BITPOS key (0|1) [index|index index|index index BYTE|index index BIT]"),
+    row(5, "BITOP (AND|OR|XOR) key (key)..."),
+    row(2, "BITOP NOT key key"),
+    row(
+        6,
+        "BITFIELD key [GET width bit] [OVERFLOW (WRAP|SAT|FAIL)] [SET width bit integer] [INCRBY width bit integer] [OVERFLOW FAIL INCRBY width bit integer]",
+    ),
+    row(2, "BITFIELD_RO key (GET width bit)..."),
+    // HyperLogLog.
+    row(10, "PFADD sketch (element)..."),
+    row(4, "PFADD key [value] [element]"),
+    row(4, "PFCOUNT (sketch)..."),
+    row(2, "PFCOUNT (key)..."),
+    row(4, "PFMERGE sketch (sketch)..."),
+    row(1, "PFMERGE key [key] [sketch]"),
+    row(1, "PFDEBUG (ENCODING|DECODE|TODENSE|odd) sketch"),
+    row(4, "GET sketch"),
+    row(2, "SETRANGE sketch offset value"),
+    row(2, "SETRANGE sketch index value"),
     // Lists.
     row(8, "LPUSH key (value)..."),
     row(8, "RPUSH key (value)..."),
@@ -139,6 +163,7 @@ pub const ROWS: &[Row] = &[
 
 /// Commands that no row asks for, and why.
 pub const NOT_RANDOM: &[(&str, &str)] = &[
+    ("pfselftest", "it says OK and takes long"),
     ("delex", "a command of Redis 8.4: no oracle at hand knows it"),
     ("digest", "a command of Redis 8.4: no oracle at hand knows it"),
     ("debug", "it changes the server itself, and each server has its own"),
