@@ -227,8 +227,8 @@ pub(super) const HSETEX: Command = Command {
 (integer) 0
 > HSETEX user PXAT 1 FIELDS 1 token gone
 (integer) 1
-> HGETALL user
-1# "name" => "Bob"
+> HKEYS user
+1) "name"
 > HSETEX user FIELDS 2 name Ann
 (error) ERR numfields should be greater than 0 and match the provided number of fields
 "#,

@@ -29,9 +29,9 @@ pub(super) const HGETALL: Command = Command {
     name: "hgetall",
     summary: "Tells all fields with their values.",
     run: Run::Shard(hgetall),
-    shows: r#"@resp 2
-> HSET user name Ann age 30
+    shows: r#"> HSET user name Ann age 30
 (integer) 2
+@resp 2
 > HGETALL user
 1) "name"
 2) "Ann"
@@ -277,9 +277,11 @@ pub(super) const HSCAN: Command = Command {
    2) "Ann"
    3) "age"
    4) "30"
+@only ours valkey9 redis8
 > HSCAN user 0 MATCH n* NOVALUES
 1) "0"
 2) 1) "name"
+@only any
 > HSCAN absent 0
 1) "0"
 2) (empty array)
