@@ -1,6 +1,6 @@
 //! What a session queued since MULTI, and what it watches.
 
-use basalt_commands::{Command, Flags, Run, Verb};
+use basalt_commands::{Call, Command, CommandError, Flags, Outcome, Run, Verb, table};
 use basalt_keyspace::{ShardId, SlotId};
 
 use crate::perform::mode_of;
@@ -41,6 +41,18 @@ pub(crate) enum Reach {
     Everything(Mode),
 }
 
+/// A command of pairs, one of which lacks its half: Redis queues it and refuses it only when it runs.
+pub(crate) fn half_a_pair(args: &[&[u8]]) -> Option<&'static Command> {
+    let command = table::find(args[0])?;
+    (command.subcommands.is_empty() && command.arity_fits(args.len()) && !command.takes(args.len()))
+        .then_some(command)
+}
+
+fn refuse_half_a_pair(call: &mut Call<'_>) -> Outcome {
+    let name = table::find(call.args[0]).map_or("", |command| command.name);
+    Err(CommandError::wrong_arity(name))
+}
+
 impl Multi {
     pub(crate) fn push(&mut self, queued: Queued) {
         self.bytes += queued.args.iter().map(|arg| arg.len() + size_of::<Vec<u8>>()).sum::<usize>();
@@ -61,8 +73,9 @@ impl Watched {
 }
 
 impl Queued {
-    pub(crate) fn new(command: &'static Command, run: Run, args: &[&[u8]]) -> Self {
-        let run = match run {
+    pub(crate) fn new(command: &'static Command, args: &[&[u8]]) -> Self {
+        let run = match command.run {
+            _ if !command.takes(args.len()) => Run::Shard(refuse_half_a_pair),
             Run::Alone(run, _) if args.len() == command.arity_min() => Run::Shard(run),
             Run::Alone(_, verb) => Run::Engine(verb),
             run => run,

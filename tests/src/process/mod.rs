@@ -3,6 +3,7 @@
 //! `process::<name>@<server>`. What holds for every server of this protocol is asked of Valkey too: that shows that
 //! the test is right. The rest is asked of ours only.
 
+mod isolation;
 mod lifecycle;
 mod limits;
 mod load;
@@ -19,8 +20,15 @@ use std::time::{Duration, Instant};
 type Test = fn(Program);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let everyone: Vec<(&str, Test)> =
-        [wire::TESTS, limits::TESTS, lifecycle::TESTS, load::TESTS, observing::TESTS].concat();
+    let everyone: Vec<(&str, Test)> = [
+        wire::TESTS,
+        limits::TESTS,
+        lifecycle::TESTS,
+        load::TESTS,
+        observing::TESTS,
+        isolation::TESTS,
+    ]
+    .concat();
     let ours: Vec<(&str, Test)> = [
         limits::TESTS_OF_OURS,
         lifecycle::TESTS_OF_OURS,

@@ -61,11 +61,10 @@ impl Core {
         &mut self,
         id: SessionId,
         command: &'static Command,
-        run: Run,
         args: &[&[u8]],
     ) -> Option<Flow> {
         let flags = self.multi_of(id)?.flags;
-        match run {
+        match command.run {
             Run::Engine(Verb::Exec) => {
                 let as_a_whole = Command { flags, ..*command };
                 if self.shard.pause().is_some() && self.shard.holds_back(&as_a_whole) {
@@ -92,7 +91,7 @@ impl Core {
         }
         let limit = self.shard.config.client_query_buffer_limit;
         let multi = self.multi_of(id)?;
-        multi.push(Queued::new(command, run, args));
+        multi.push(Queued::new(command, args));
         if multi.bytes as u64 > limit {
             self.shard.stats.query_limit_disconnections += 1;
             self.shard.sessions.abort(id);

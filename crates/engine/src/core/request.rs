@@ -10,6 +10,7 @@ use super::timing::timed;
 use crate::gates;
 use crate::limits;
 use crate::message::Request;
+use crate::multi::half_a_pair;
 use crate::perform::{Manner, OwnedTask, Task, mode_of, perform, scope_of};
 use crate::resolve::Resolved;
 use crate::session::{ReplyMode, SessionId};
@@ -54,6 +55,13 @@ impl Core {
             Ok(resolved) => resolved,
             Err(Broken::Command(error)) => {
                 let hidden = gates::hides_what_is_wrong(session, args[0]);
+                if session.multi.is_some()
+                    && hidden.is_none()
+                    && let Some(command) = half_a_pair(args)
+                    && let Some(flow) = self.work_in_multi(id, command, args)
+                {
+                    return flow;
+                }
                 self.count_rejected(args);
                 self.refuse_request(id, args[0], &hidden.unwrap_or(error));
                 return Flow::On;
@@ -89,7 +97,7 @@ impl Core {
             return Flow::Held;
         }
         if armed.has(gates::Armed::MULTI)
-            && let Some(flow) = self.work_in_multi(id, command, command.run, args)
+            && let Some(flow) = self.work_in_multi(id, command, args)
         {
             return flow;
         }

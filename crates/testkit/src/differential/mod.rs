@@ -157,11 +157,14 @@ fn steps(seed: u64, grammars: &[(usize, Grammar)]) -> Vec<Step> {
     let weights: usize = awake.iter().map(|(weight, _)| weight).sum();
     let mut steps = Vec::with_capacity(REQUESTS_OF_RUN);
     let mut batch = 0;
+    let mut in_multi = [false; play::CLIENTS.len()];
     while steps.len() < REQUESTS_OF_RUN {
         let client = chance.below(play::CLIENTS.len());
         let mut bytes = 0;
         for _ in 0..=chance.below(PIPELINE_MAX) {
             let request = weighted(&awake, weights, &mut chance).request(&mut chance);
+            let Some(is_in_multi) = after(&request, in_multi[client]) else { continue };
+            in_multi[client] = is_in_multi;
             bytes += request.iter().map(|arg| arg.len() + 16).sum::<usize>();
             if bytes > PIPELINE_BYTES_MAX {
                 batch += 1;
@@ -172,6 +175,23 @@ fn steps(seed: u64, grammars: &[(usize, Grammar)]) -> Vec<Step> {
         batch += 1;
     }
     steps
+}
+
+/// Whether the client queues commands after this request; `None` for what Redis and Valkey take differently between
+/// MULTI and EXEC.
+fn after(request: &Request, in_multi: bool) -> Option<bool> {
+    let is = |name: &str, arg: &Vec<u8>| arg.eq_ignore_ascii_case(name.as_bytes());
+    let name = request.first()?;
+    if is("MULTI", name) || is("WATCH", name) {
+        let begins = is("MULTI", name) && request.len() == 1;
+        return (!in_multi).then_some(begins);
+    }
+    if is("CLIENT", name) && request.get(1).is_some_and(|arg| is("REPLY", arg)) {
+        return (!in_multi).then_some(false);
+    }
+    let ends =
+        is("EXEC", name) || (request.len() == 1 && (is("DISCARD", name) || is("RESET", name)));
+    Some(in_multi && !ends)
 }
 
 fn weighted<'a>(rows: &[&'a (usize, Grammar)], weights: usize, chance: &mut Chance) -> &'a Grammar {

@@ -54,6 +54,8 @@ pub(super) struct Players<'a> {
 struct Pair {
     ours: Box<dyn Link>,
     oracle: Box<dyn Link>,
+    /// What both queued since MULTI.
+    queued: Vec<Request>,
 }
 
 /// Differences that were met and are allowed, by reason.
@@ -91,7 +93,9 @@ impl Players<'_> {
             let answers: Vec<(Answer, Answer)> = requests.iter().map(|_| pair.receive()).collect();
             for (request, answers) in requests.iter().zip(answers) {
                 lost |= answers.0.is_err() || answers.1.is_err();
-                self.judge(Where::Reply(at), request, answers, allowed)?;
+                for (request, answers) in pair.answered(request, answers) {
+                    self.judge(Where::Reply(at), &request, answers, allowed)?;
+                }
                 at += 1;
             }
             if lost {
@@ -162,7 +166,8 @@ impl Players<'_> {
     }
 
     fn connect(&self, resp: u8) -> io::Result<Pair> {
-        Ok(Pair { ours: self.ours.connect(resp)?, oracle: self.oracle.connect(resp)? })
+        let (ours, oracle) = (self.ours.connect(resp)?, self.oracle.connect(resp)?);
+        Ok(Pair { ours, oracle, queued: Vec::new() })
     }
 
     /// As `connect`; a server that takes no connection any more is different from one that does.
@@ -183,6 +188,34 @@ impl Players<'_> {
 }
 
 impl Pair {
+    /// What is to be compared: the replies, or those within EXEC's to what was queued.
+    fn answered(
+        &mut self,
+        request: &Request,
+        answers: (Answer, Answer),
+    ) -> Vec<(Request, (Answer, Answer))> {
+        let is_queued =
+            |answer: &Answer| answer.as_ref().is_ok_and(|it| *it == Value::simple("QUEUED"));
+        if is_queued(&answers.0) && is_queued(&answers.1) {
+            self.queued.push(request.clone());
+            return Vec::new();
+        }
+        let ends = [&b"EXEC"[..], b"DISCARD", b"RESET"];
+        if !ends.iter().any(|name| request[0].eq_ignore_ascii_case(name)) {
+            return vec![(request.clone(), answers)];
+        }
+        let queued = std::mem::take(&mut self.queued);
+        match answers {
+            (Ok(Value::Array(ours)), Ok(Value::Array(oracle)))
+                if ours.len() == queued.len() && oracle.len() == queued.len() =>
+            {
+                let answers = ours.into_iter().map(Ok).zip(oracle.into_iter().map(Ok));
+                queued.into_iter().zip(answers).collect()
+            }
+            answers => vec![(request.clone(), answers)],
+        }
+    }
+
     fn ask(&mut self, request: &Request) -> (Answer, Answer) {
         let sent = [self.ours.send(&[request]), self.oracle.send(&[request])];
         // What could not be sent can't be received either: the error comes from there.

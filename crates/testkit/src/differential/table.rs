@@ -153,6 +153,12 @@ pub const ROWS: &[Row] = &[
     row(1, "SLOWLOG (RESET|LEN odd|GET index odd|odd)"),
     row(1, "LATENCY (LATEST|RESET odd|HISTORY odd|GRAPH odd|HISTOGRAM odd|DOCTOR odd)"),
     row(1, "OBJECT (FREQ|IDLETIME|odd) key"),
+    // Transactions; the driver begins none inside another, see `steps`.
+    row(10, "MULTI"),
+    row(25, "EXEC"),
+    row(1, "DISCARD"),
+    row(6, "WATCH (key)..."),
+    row(1, "UNWATCH"),
     row(1, "RESET"),
     row(1, "FLUSHDB [SYNC|ASYNC]"),
     row(1, "NOSUCHCOMMAND [value] [value]"),
