@@ -481,4 +481,13 @@ pub enum Verb {
     Time,
     Unwatch,
     Watch,
+    ZDiff,
+    ZDiffStore,
+    ZInter,
+    ZInterCard,
+    ZInterStore,
+    ZMpop,
+    ZRangeStore,
+    ZUnion,
+    ZUnionStore,
 }

@@ -237,7 +237,7 @@ mod tests {
         }
         assert_eq!(
             (verbs[0], verbs[verbs.len() - 1]),
-            (Verb::Asking, Verb::Watch),
+            (Verb::Asking, Verb::ZUnionStore),
             "first and last"
         );
     }

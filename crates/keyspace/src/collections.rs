@@ -14,6 +14,7 @@
 mod hash;
 mod list;
 mod set;
+mod sorted;
 mod stream;
 
 use basalt_structures::{Collection, Entry, KeyHasher, Kind, Place, Small, Value};
@@ -21,6 +22,7 @@ use basalt_structures::{Collection, Entry, KeyHasher, Kind, Place, Small, Value}
 pub use hash::{FieldLife, HashChange, HashField, HashRef};
 pub use list::{ListBack, ListChange, ListForth, ListIter, ListRef};
 pub use set::{SetChange, SetIter, SetRef};
+pub use sorted::{MembersWalk, SortedChange, SortedRef, score_bytes, significant};
 pub use stream::{Deliveries, StreamChange, StreamIds, stream_of};
 
 use crate::effect::{Effect, Malformed, Reader};
@@ -97,7 +99,7 @@ pub(crate) const fn record_kind(kind: Kind) -> u8 {
 }
 
 pub(crate) fn kind_of_record(byte: u8) -> Result<Kind, Malformed> {
-    let kinds = [Kind::List, Kind::Hash, Kind::Set, Kind::Stream];
+    let kinds = [Kind::List, Kind::Hash, Kind::Set, Kind::Sorted, Kind::Stream];
     kinds.into_iter().find(|kind| record_kind(*kind) == byte).ok_or(Malformed)
 }
 
@@ -111,6 +113,7 @@ pub(crate) fn decode_change<'a>(
         Kind::Hash => HashChange::decode(reader).map(Effect::Hash),
         Kind::Set => SetChange::decode(reader).map(Effect::Set),
         Kind::Stream => StreamChange::decode(reader).map(Effect::Stream),
+        Kind::Sorted => SortedChange::decode(reader).map(Effect::Sorted),
         _ => Err(Malformed),
     }
 }
@@ -122,6 +125,7 @@ pub(crate) fn write_changes(entry: &Entry, out: &mut Vec<u8>) {
         Kind::Hash => hash::write_changes(entry, out),
         Kind::Set => set::write_changes(entry, out),
         Kind::Stream => stream::write_changes(entry, out),
+        Kind::Sorted => sorted::write_changes(entry, out),
         _ => panic!("no collection is here"),
     }
 }
@@ -142,6 +146,7 @@ pub(crate) fn digest_elements(entry: &Entry, now_ms: u64, digest: &mut Digest) {
         Kind::Hash => hash::digest_elements(entry, now_ms, digest),
         Kind::Set => set::digest_elements(entry, digest),
         Kind::Stream => stream::digest_elements(entry, digest),
+        Kind::Sorted => sorted::digest_elements(entry, digest),
         _ => panic!("no collection is here"),
     }
 }
@@ -168,6 +173,8 @@ fn is_emptied(entry: &Entry) -> bool {
         Value::Small(Small::Intset | Small::Set, _) | Value::Boxed(Collection::Set(_)) => {
             set::is_empty(entry)
         }
+        Value::Small(Small::Sorted, bytes) => sorted::is_empty_packed(bytes),
+        Value::Boxed(Collection::Sorted(sorted)) => sorted.is_empty(),
         _ => false,
     }
 }
@@ -224,6 +231,7 @@ impl Keyspace {
             Kind::Hash => HashChange::start(key.bytes, access),
             Kind::Set => SetChange::start(key.bytes, access),
             Kind::Stream => StreamChange::start(key.bytes, access),
+            Kind::Sorted => SortedChange::start(key.bytes, access),
             _ => panic!("check_changes knows the kind"),
         };
         entry.set_expire_at_ms(expire_at_ms);
@@ -235,6 +243,7 @@ impl Keyspace {
                 Effect::Hash(change) => change.apply(&mut entry, means),
                 Effect::Set(change) => change.apply(&mut entry, means),
                 Effect::Stream(change) => change.apply(&mut entry, means),
+                Effect::Sorted(change) => change.apply(&mut entry, means),
                 _ => panic!("the kind's changes are of the kind"),
             }
         }

@@ -93,6 +93,7 @@ impl<'a> Edit<'a> {
             Effect::Hash(change) => keyspace.change_collection(database, &key, place, change),
             Effect::Set(change) => keyspace.change_collection(database, &key, place, change),
             Effect::Stream(change) => keyspace.change_collection(database, &key, place, change),
+            Effect::Sorted(change) => keyspace.change_collection(database, &key, place, change),
         }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) use bytes::{Reader, put_bytes, put_string_run, put_strings};
 
 use crate::DatabaseId;
 use crate::collections::{
-    self, Change as _, HashChange, ListChange, SetChange, StreamChange, decode_change,
+    self, Change as _, HashChange, ListChange, SetChange, SortedChange, StreamChange, decode_change,
 };
 
 /// Why a key went.
@@ -76,6 +76,8 @@ pub enum Effect<'a> {
     Set(SetChange<'a>),
     /// A stream changes; a key that held something else becomes a stream.
     Stream(StreamChange<'a>),
+    /// A sorted set changes; one that held something else becomes a sorted set.
+    Sorted(SortedChange<'a>),
 }
 
 impl<'a> Effect<'a> {
@@ -135,6 +137,7 @@ impl<'a> Record<'a> {
                     Effect::Set(_) => collections::record_kind(Kind::Set),
                     Effect::Stream(_) => collections::record_kind(Kind::Stream),
                     Effect::Splice { .. } => 8,
+                    Effect::Sorted(_) => collections::record_kind(Kind::Sorted),
                 };
                 out.push(kind);
                 out.extend_from_slice(&database.0.to_le_bytes());
@@ -197,6 +200,7 @@ fn encode_effect(effect: Effect<'_>, out: &mut Vec<u8>) {
         Effect::Hash(change) => change.encode(out),
         Effect::Set(change) => change.encode(out),
         Effect::Stream(change) => change.encode(out),
+        Effect::Sorted(change) => change.encode(out),
     }
 }
 
@@ -308,6 +312,9 @@ mod tests {
     fn records_come_back_and_cut_ones_are_refused() {
         let words: [&[u8]; 2] = [b"field", b""];
         let words = Strings::from(&words);
+        let score = 1.5_f64.to_le_bytes();
+        let scored: [&[u8]; 2] = [&score, b"member"];
+        let scored = Strings::from(&scored);
         let effects = [
             Effect::SetString { value: b"v", expire_at_ms: None, changed: false },
             Effect::SetString { value: b"", expire_at_ms: Some(u64::MAX), changed: true },
@@ -335,6 +342,9 @@ mod tests {
             Effect::Hash(HashChange::Persist { fields: words }),
             Effect::Set(SetChange::Add { members: words }),
             Effect::Set(SetChange::Remove { members: words }),
+            Effect::Sorted(SortedChange::Set { pairs: scored }),
+            Effect::Sorted(SortedChange::Remove { members: words }),
+            Effect::Sorted(SortedChange::RemoveRanks { from: 3, count: u64::MAX }),
         ];
         let ids = [StreamId { ms: 1, seq: u64::MAX }, StreamId::MAX];
         let streams = stream_changes(words, StreamIds::from(&ids[..])).map(Effect::Stream);

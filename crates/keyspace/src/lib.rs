@@ -23,13 +23,15 @@ mod slot;
 mod watch;
 
 pub use basalt_structures::{
-    Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, Keep, KeyHasher, Kind, NodeLimits,
-    STREAM_ENTRY_BYTES_MAX, Side, Small, Stream, StreamEntry, StreamId, Trim, Value, count_ones,
+    Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, Keep, KeyHasher, Kind, LexBound,
+    NodeLimits, STREAM_ENTRY_BYTES_MAX, ScoreRange, Scored, Side, Small, Stream, StreamEntry,
+    StreamId, Trim, Value, count_ones,
 };
 pub use chance::Chance;
 pub use collections::{
     Deliveries, FieldLife, HashChange, HashField, HashRef, ListBack, ListChange, ListForth,
-    ListIter, ListRef, SetChange, SetIter, SetRef, StreamChange, StreamIds, Thresholds, stream_of,
+    ListIter, ListRef, MembersWalk, SetChange, SetIter, SetRef, SortedChange, SortedRef,
+    StreamChange, StreamIds, Thresholds, score_bytes, significant, stream_of,
 };
 pub use database::ScanPosition;
 pub use digest::{Digest, combine_digests};

@@ -9,6 +9,7 @@ use crate::entry::Encoding;
 use crate::fields::Fields;
 use crate::list::List;
 use crate::members::Members;
+use crate::sorted::Sorted;
 use crate::stream::Stream;
 
 /// The types of values.
@@ -47,6 +48,7 @@ pub enum Collection {
     Set(Members),
     /// In a box of its own: it is larger than the others.
     Stream(Box<Stream>),
+    Sorted(Sorted),
 }
 
 // A collection goes where its slot goes, and its remains to the graves.
@@ -62,6 +64,7 @@ impl Collection {
             Self::Hash(_) => Kind::Hash,
             Self::Set(_) => Kind::Set,
             Self::Stream(_) => Kind::Stream,
+            Self::Sorted(_) => Kind::Sorted,
         }
     }
 
@@ -71,6 +74,7 @@ impl Collection {
             Self::List(_) => Encoding::Listpack,
             Self::Hash(_) | Self::Set(_) => Encoding::Hashtable,
             Self::Stream(_) => Encoding::Stream,
+            Self::Sorted(_) => Encoding::Skiplist,
         }
     }
 
@@ -81,6 +85,7 @@ impl Collection {
             Self::Hash(fields) => fields.len(),
             Self::Set(members) => members.len(),
             Self::Stream(stream) => stream.droppable_len(),
+            Self::Sorted(sorted) => sorted.len(),
         }
     }
 
@@ -95,6 +100,7 @@ impl Collection {
             Self::Hash(fields) => fields.heap_bytes(),
             Self::Set(members) => members.heap_bytes(),
             Self::Stream(stream) => block_bytes(size_of::<Stream>()) + stream.heap_bytes(),
+            Self::Sorted(sorted) => sorted.heap_bytes(),
         }
     }
 
@@ -110,6 +116,7 @@ impl Collection {
             Self::Hash(fields) => fields.next_expiry_ms(),
             Self::Set(_) => None,
             Self::Stream(_) => None,
+            Self::Sorted(_) => None,
         }
     }
 
@@ -121,6 +128,7 @@ impl Collection {
             Self::Hash(fields) => fields.drop_some(count),
             Self::Set(members) => members.drop_some(count),
             Self::Stream(stream) => stream.drop_some(count),
+            Self::Sorted(sorted) => sorted.drop_some(count),
         }
     }
 }

@@ -130,14 +130,12 @@ impl Sorted {
         self.find(member).map(|(_, member)| member.score())
     }
 
-    /// How many members come before this one.
-    pub fn rank(&self, member: &[u8]) -> Option<usize> {
+    /// How many members come before this one, and its score.
+    pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
         let (_, member) = self.find(member)?;
-        Some(self.tree.rank_of(&Target {
-            key: Some(member.key()),
-            bytes: Some(member.bytes()),
-            past_equal: false,
-        }))
+        let target =
+            Target { key: Some(member.key()), bytes: Some(member.bytes()), past_equal: false };
+        Some((self.tree.rank_of(&target), member.score()))
     }
 
     /// Sets a member's score, which is a number; says which it had before.

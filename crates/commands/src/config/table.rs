@@ -240,11 +240,11 @@ parameters! {
 
         /// A sorted set with more members leaves its compact encoding.
         "zset-max-listpack-entries" zset_max_listpack_entries: u64 = "128", integer(0, LONG),
-            also(&["zset-max-ziplist-entries"]), pending;
+            also(&["zset-max-ziplist-entries"]);
 
         /// A sorted set with a longer member leaves its compact encoding.
         "zset-max-listpack-value" zset_max_listpack_value: u64 = "64", memory(0, LONG_BYTES),
-            also(&["zset-max-ziplist-value"]), pending;
+            also(&["zset-max-ziplist-value"]);
 
         /// How big a HyperLogLog may grow before it becomes a dense one.
         "hll-sparse-max-bytes" hll_sparse_max_bytes: u64 = "3000", memory(0, LONG_BYTES);

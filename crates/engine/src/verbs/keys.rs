@@ -41,7 +41,7 @@ fn put(shard: &mut Shard, carried: &Carried) {
     shard.keyspace.replay(carried).expect("the record was made by this process");
 }
 
-fn remove(shard: &mut Shard, key: &DeclaredKey) {
+pub(super) fn remove(shard: &mut Shard, key: &DeclaredKey) {
     let edit = shard.keyspace.edit(key.database, &key.key());
     if edit.entry().is_some() {
         edit.commit(Effect::Remove { cause: Cause::Deleted });

@@ -18,10 +18,12 @@ mod process;
 mod session;
 mod sets;
 mod slowlog;
+mod sorted;
 mod strings;
 
 use std::any::Any;
 
+use basalt_commands::requests::{Combination, Purpose};
 use basalt_commands::{CommandError, Outcome, Verb, docs};
 use basalt_keyspace::DatabaseId;
 use basalt_resp::{Protocol, Reply};
@@ -159,6 +161,15 @@ pub(crate) fn run(
         Verb::Time => process::time(core, world, id),
         Verb::Unwatch => multi::unwatch(core, id),
         Verb::Watch => multi::watch(core, id, args),
+        Verb::ZDiff => sorted::combine(core, id, args, (Combination::Diff, Purpose::Tell)),
+        Verb::ZDiffStore => sorted::combine(core, id, args, (Combination::Diff, Purpose::Store)),
+        Verb::ZInter => sorted::combine(core, id, args, (Combination::Inter, Purpose::Tell)),
+        Verb::ZInterCard => sorted::combine(core, id, args, (Combination::Inter, Purpose::Count)),
+        Verb::ZInterStore => sorted::combine(core, id, args, (Combination::Inter, Purpose::Store)),
+        Verb::ZMpop => sorted::mpop(core, id, args),
+        Verb::ZRangeStore => sorted::range_store(core, id, args),
+        Verb::ZUnion => sorted::combine(core, id, args, (Combination::Union, Purpose::Tell)),
+        Verb::ZUnionStore => sorted::combine(core, id, args, (Combination::Union, Purpose::Store)),
     }
 }
 

@@ -31,7 +31,7 @@ fn agree(set: &Sorted, model: &Model) {
     back.reverse();
     assert_eq!(back, ordered);
     for (rank, (score, member)) in ordered.iter().enumerate().step_by(7) {
-        assert_eq!(set.rank(member), Some(rank));
+        assert_eq!(set.rank(member), Some((rank, *score)));
         assert_eq!(set.score(member).map(f64::to_bits), Some(score.to_bits()));
     }
 }

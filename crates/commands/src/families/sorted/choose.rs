@@ -1,0 +1,267 @@
+//! Members by chance, and bit by bit.
+
+use basalt_keyspace::{Scored, significant};
+use basalt_resp::format_f64;
+
+use super::{ROW, sorted, write_scored};
+use crate::args::{Grammar, flag, integer, value};
+use crate::argument::Argument;
+use crate::call::{Call, Outcome};
+use crate::command::{Command, Flags, KeySpec, Run};
+use crate::error::CommandError;
+use crate::families::keys::{parse_cursor, wants_every_key};
+use crate::glob;
+
+pub(super) const ZRANDMEMBER: Command = Command {
+    name: "zrandmember",
+    since: "6.2.0",
+    summary: "Tells members by chance: different ones, or with a negative count any.",
+    complexity: "O(M*log(N)) for M of N members",
+    arity: -2,
+    flags: Flags::READONLY,
+    tips: &["nondeterministic_output"],
+    keys: &[KeySpec::at(1, &["RO", "access"])],
+    arguments: &[
+        Argument::KEY,
+        Argument::block(
+            "options",
+            &[Argument::integer("count"), Argument::word("withscores", "WITHSCORES").optional()],
+        )
+        .optional(),
+    ],
+    run: Run::Shard(zrandmember),
+    shows: r#"> ZADD race 9 bob
+(integer) 1
+> ZRANDMEMBER race
+"bob"
+> ZRANDMEMBER race -3
+1) "bob"
+2) "bob"
+3) "bob"
+> ZRANDMEMBER race 3
+1) "bob"
+> ZRANDMEMBER absent
+(nil)
+> ZRANDMEMBER absent 3
+(empty array)
+> ZRANDMEMBER race many
+(error) ERR value is not an integer or out of range
+> ZRANDMEMBER race 1 SCORES
+(error) ERR syntax error
+"#,
+    ..ROW
+};
+
+/// What ZRANDMEMBER's count says: how many, and whether one may come again.
+fn parse_count(args: &[&[u8]]) -> Result<Option<(usize, bool, bool)>, CommandError> {
+    let Some((count, rest)) = args.split_first() else { return Ok(None) };
+    let count = integer(count)?;
+    if count == i64::MIN {
+        let text = "ERR value is out of range, value must between -9223372036854775807 and \
+                    9223372036854775807";
+        return Err(CommandError::text(text));
+    }
+    let with_scores = match rest {
+        [] => false,
+        [word] if word.eq_ignore_ascii_case(b"withscores") => true,
+        _ => return Err(CommandError::SYNTAX),
+    };
+    if with_scores && count.unsigned_abs() > i64::MAX as u64 / 2 {
+        return Err(CommandError::OUT_OF_RANGE);
+    }
+    Ok(Some((count.unsigned_abs() as usize, count < 0, with_scores)))
+}
+
+/// LIMIT: a negative count may ask for any number of members; more than so many are not told at once.
+const REPEATED_MAX: usize = 1 << 24;
+
+fn zrandmember(call: &mut Call<'_>) -> Outcome {
+    let wanted = parse_count(&call.args[2..])?;
+    let len = {
+        let entry = call.keyspace.read(call.database, &call.key);
+        sorted(entry.as_deref())?.map_or(0, |sorted| sorted.len())
+    };
+    let ranks = match wanted {
+        _ if len == 0 => Vec::new(),
+        None => vec![below(call.keyspace.random(), len)],
+        Some((count, true, _)) => {
+            if count > REPEATED_MAX {
+                return Err(CommandError::OUT_OF_RANGE);
+            }
+            (0..count).map(|_| below(call.keyspace.random(), len)).collect()
+        }
+        Some((count, false, _)) => different(count, len, || call.keyspace.random()),
+    };
+    let entry = call.keyspace.peek(call.database, &call.key);
+    let sorted = sorted(entry.as_deref())?;
+    let members = ranks.iter().filter_map(|&rank| sorted?.walk(rank..rank + 1).next());
+    match wanted {
+        Some((.., with_scores)) => {
+            write_scored(&mut call.reply, ranks.len(), members, with_scores);
+        }
+        None => match members.into_iter().next() {
+            Some(scored) => call.reply.bulk(scored.member),
+            None => call.reply.null(),
+        },
+    }
+    Ok(())
+}
+
+/// A number below `len`, each as likely as the others.
+fn below(random: u64, len: usize) -> usize {
+    ((u128::from(random) * len as u128) >> 64) as usize
+}
+
+/// Up to `count` different numbers below `len`: by Floyd's way, so that none is drawn in vain.
+fn different(count: usize, len: usize, mut random: impl FnMut() -> u64) -> Vec<usize> {
+    if count >= len {
+        return (0..len).collect();
+    }
+    let mut chosen = std::collections::BTreeSet::new();
+    let mut order = Vec::with_capacity(count);
+    for top in len - count..len {
+        let drawn = below(random(), top + 1);
+        let number = if chosen.insert(drawn) { drawn } else { top };
+        chosen.insert(number);
+        order.push(number);
+    }
+    order
+}
+
+pub(super) const ZSCAN: Command = Command {
+    name: "zscan",
+    since: "2.8.0",
+    summary: "Tells members and scores bit by bit: some, and the cursor to go on with.",
+    complexity: "O(1) for a call; O(N) for all N members",
+    arity: -3,
+    flags: Flags::READONLY,
+    tips: &["nondeterministic_output"],
+    keys: &[KeySpec::at(1, &["RO", "access"])],
+    arguments: &[
+        Argument::KEY,
+        Argument::integer("cursor"),
+        Argument::pattern("pattern").after("MATCH").optional(),
+        Argument::integer("count").after("COUNT").optional(),
+        Argument::word("noscores", "NOSCORES").optional(),
+    ],
+    run: Run::Shard(zscan),
+    shows: r#"> ZADD race 12.5 ann 9 bob 11 eve
+(integer) 3
+> ZSCAN race 0
+1) "0"
+2) 1) "bob"
+   2) "9"
+   3) "eve"
+   4) "11"
+   5) "ann"
+   6) "12.5"
+> ZSCAN race 0 MATCH [ae]* COUNT 5
+1) "0"
+2) 1) "eve"
+   2) "11"
+   3) "ann"
+   4) "12.5"
+@only ours valkey9
+> ZSCAN race 0 NOSCORES
+1) "0"
+2) 1) "bob"
+   2) "eve"
+   3) "ann"
+@only any
+> ZSCAN absent 0
+1) "0"
+2) (empty array)
+> ZSCAN race start
+(error) ERR invalid cursor
+> ZSCAN race 0 COUNT 0
+(error) ERR syntax error
+"#,
+    ..ROW
+};
+
+#[derive(Clone, Copy)]
+pub(super) enum ScanOption {
+    Match,
+    Count,
+    NoScores,
+}
+
+pub(super) const ZSCAN_OPTIONS: Grammar<ScanOption> = Grammar(&[
+    value("match", ScanOption::Match),
+    value("count", ScanOption::Count),
+    flag("noscores", ScanOption::NoScores),
+]);
+
+const COUNT_DEFAULT: usize = 10;
+
+fn zscan(call: &mut Call<'_>) -> Outcome {
+    let cursor = parse_cursor(call.args[2])?;
+    let (mut pattern, mut count, mut with_scores) = (None, COUNT_DEFAULT, true);
+    for option in ZSCAN_OPTIONS.parse(&call.args[3..]) {
+        match option? {
+            (ScanOption::Match, values) => {
+                pattern = Some(values[0]).filter(|pattern| !wants_every_key(pattern));
+            }
+            (ScanOption::Count, values) => {
+                let given = usize::try_from(integer(values[0])?).unwrap_or(0);
+                count = Some(given).filter(|count| *count > 0).ok_or(CommandError::SYNTAX)?;
+            }
+            (ScanOption::NoScores, _) => with_scores = false,
+        }
+    }
+    let entry = call.keyspace.read(call.database, &call.key);
+    let sorted = sorted(entry.as_deref())?;
+    let (mut texts, mut len) = (Vec::new(), 0);
+    let mut found = basalt_resp::Reply::new(&mut texts, call.reply.protocol());
+    let is_large = sorted.is_some_and(|sorted| sorted.is_large());
+    let visit = |scored: Scored<'_>| {
+        if pattern.is_some_and(|pattern| !glob::matches(pattern, scored.member)) {
+            return;
+        }
+        found.bulk(scored.member);
+        len += 1;
+        if with_scores {
+            found.bulk(&score_text(scored.score, is_large));
+            len += 1;
+        }
+    };
+    let next = sorted.map_or(0, |sorted| sorted.scan(cursor, count, visit));
+    call.reply.array(2);
+    call.reply.bulk(next.to_string().as_bytes());
+    call.reply.array(len);
+    call.reply.raw(&texts);
+    Ok(())
+}
+
+/// A score as ZSCAN tells it: always as a text, and that of a large sorted set with 17 digits.
+fn score_text(score: f64, is_large: bool) -> Vec<u8> {
+    if is_large {
+        return significant(score).into_bytes();
+    }
+    let mut text = Vec::new();
+    format_f64(score, &mut text);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_is_fair_and_never_chooses_twice() {
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+            state
+        };
+        let mut hits = [0; 20];
+        for _ in 0..2000 {
+            let chosen = different(7, 20, &mut random);
+            let unique: std::collections::BTreeSet<_> = chosen.iter().collect();
+            assert_eq!(unique.len(), 7);
+            chosen.iter().for_each(|number| hits[*number] += 1);
+        }
+        assert!(hits.iter().all(|count| (550..850).contains(count)), "{hits:?}");
+        assert_eq!(different(9, 3, &mut random), [0, 1, 2]);
+    }
+}
