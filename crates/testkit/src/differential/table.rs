@@ -323,7 +323,7 @@ pub fn comparison(request: &[Vec<u8>]) -> Comparison {
         b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"SPOP" | b"SSCAN" | b"SRANDMEMBER" => {
             Comparison::AnyOrder
         }
-        b"RANDOMKEY" | b"HRANDFIELD" => Comparison::SameKind,
+        b"RANDOMKEY" | b"HRANDFIELD" | b"ZRANDMEMBER" | b"ZSCAN" => Comparison::SameKind,
         b"HELLO" | b"INFO" => Comparison::SameKind,
         // Each server has its own commands.
         b"COMMAND" if matches!(word(1).as_slice(), b"" | b"COUNT" | b"LIST" | b"DOCS") => {
