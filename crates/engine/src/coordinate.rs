@@ -23,6 +23,7 @@ use crate::routes::Routes;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::{Mode, Number, Scope};
+use crate::waiting::AtHome;
 
 /// A coordinator's encoded reply.
 pub(crate) type Answer = Vec<u8>;
@@ -56,6 +57,10 @@ pub(crate) enum Wish {
         index: usize,
         commands: Vec<Queued>,
     },
+    /// The session sleeps until its turn or its end comes.
+    Wait {
+        at_home: AtHome,
+    },
     Release {
         writes: Vec<(ShardId, Option<usize>, HopFn)>,
     },
@@ -83,6 +88,23 @@ impl Hops {
         Awaited { desk: Rc::clone(&self.0), index, result: PhantomData }
     }
 
+    /// Takes a place for results that nobody is asked for; they come with [`Hops::take_at`].
+    pub(crate) fn place(&self) -> usize {
+        let mut desk = self.0.borrow_mut();
+        desk.results.push(None);
+        desk.results.len() - 1
+    }
+
+    /// What has come at a place, if something has.
+    pub(crate) fn take_at<T: Any>(&self, place: usize) -> Option<T> {
+        self.0.borrow_mut().results[place].take().map(downcast)
+    }
+
+    /// The session sleeps from now on.
+    pub(crate) fn begin_wait(&self, at_home: AtHome) {
+        self.0.borrow_mut().wishes.push(Wish::Wait { at_home });
+    }
+
     fn ask_hop<T: Any + Send>(
         &self,
         shard: ShardId,
@@ -93,7 +115,8 @@ impl Hops {
         self.ask(|index| Wish::Hop { index, shard, scope, run: boxed(hop) })
     }
 
-    fn is_inside(&self) -> bool {
+    /// Whether all is held by another already.
+    pub(crate) fn is_inside(&self) -> bool {
         self.0.borrow().is_inside
     }
 

@@ -18,6 +18,7 @@ mod multi;
 mod request;
 mod timing;
 mod transactions;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -160,6 +161,12 @@ impl Core {
 
     /// The client will send no more, but may still read: the session ends when it is answered.
     pub fn end_of_input(&mut self, session: SessionId) {
+        if self.shard.waiting.is_waiting(session)
+            && self.stop_waiting(session)
+            && let Some(session) = self.shard.sessions.get_mut(session)
+        {
+            session.coordination = None;
+        }
         if let Some(session) = self.shard.sessions.get_mut(session) {
             session.input_ended = true;
         }
@@ -168,6 +175,7 @@ impl Core {
 
     /// The socket is closed or broken; the session is gone after this.
     pub fn disconnect(&mut self, session: SessionId) {
+        self.stop_waiting(session);
         let Some(own) = self.shard.sessions.get(session) else { return };
         let (is_executing, coordination) = (own.is_executing, own.coordination);
         let is_over = coordination.is_none_or(|coordination| self.cancel(coordination));
@@ -242,9 +250,11 @@ impl Core {
     ) -> Turn {
         self.shard.set_now(now);
         self.turn_requests_left = limits::TURN_REQUESTS_MAX;
+        self.shard.waiting.end_overdue(self.shard.id, now.monotonic_us);
         for (from, message) in messages.drain(..) {
             self.receive(world, from, message);
         }
+        self.settle();
         self.run_inside(world);
         self.work_received(world, received);
         self.run_inside(world);
@@ -263,6 +273,8 @@ impl Core {
             Some(pause) => Some(pause.until_us),
             None => self.shard.keyspace.next_expiry_ms().map(expiry_at_us),
         };
+        let deadline_us = self.shard.waiting.next_deadline_us();
+        let wake_at_us = wake_at_us.into_iter().chain(deadline_us).min();
         Turn { busy: left || self.shard.sessions.ready_count() > 0, wake_at_us }
     }
 }

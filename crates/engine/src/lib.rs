@@ -28,6 +28,7 @@ mod split;
 mod stats;
 mod transaction;
 mod verbs;
+mod waiting;
 mod world;
 
 pub use crate::core::{Core, CoreSetup, Output, Turn};

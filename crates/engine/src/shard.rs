@@ -18,6 +18,7 @@ use crate::session::{Peer, Session, Sessions};
 use crate::slowlog::SlowLog;
 use crate::stats::ShardStats;
 use crate::transaction::Intents;
+use crate::waiting::Waiting;
 use crate::world::Now;
 
 /// The part of all data that one core owns alone, with the sessions pinned beside it.
@@ -42,6 +43,8 @@ pub(crate) struct Shard {
     pub used_bytes_peak: usize,
     /// Which transactions mean to touch what.
     pub intents: Intents,
+    /// Who waits for what.
+    pub waiting: Waiting,
     /// CLIENT PAUSE.
     pause: Option<Pause>,
     /// The number of the last change of settings; the first shard counts them.
@@ -90,6 +93,7 @@ impl Shard {
             rates: Rates::default(),
             used_bytes_peak: 0,
             intents: Intents::default(),
+            waiting: Waiting::default(),
             pause: None,
             config_version: 0,
             config_is_new: false,

@@ -7,6 +7,7 @@ use crate::collections::Thresholds;
 use crate::database::{Database, ScanPosition};
 use crate::edit::Edit;
 use crate::effect::{Cause, Effect, Malformed, Record};
+use crate::fed::Fed;
 use crate::graves::Graves;
 use crate::key::Key;
 use crate::slot::SlotId;
@@ -59,6 +60,8 @@ pub struct Keyspace {
     /// Where [`Keyspace::random`] is.
     chance: Chance,
     pub(crate) graves: Graves,
+    /// Keys that somebody waits for.
+    pub(crate) fed: Fed,
     /// Up to which sizes collections are kept packed.
     pub thresholds: Thresholds,
     journal: Option<Vec<u8>>,
@@ -77,6 +80,7 @@ impl Keyspace {
             touches: true,
             chance: Chance::new(hasher.hash(b"chance")),
             graves: Graves::default(),
+            fed: Fed::default(),
             thresholds: Thresholds::default(),
             journal: None,
             watches: Watches::default(),
@@ -228,6 +232,7 @@ impl Keyspace {
         self.record(&Record::Swap { first, second });
         self.stats.changes += 1;
         self.databases.swap(first.index(), second.index());
+        self.fed.note_all();
     }
 
     pub fn len(&self, database: DatabaseId) -> usize {

@@ -16,6 +16,7 @@ mod digest;
 mod edit;
 mod effect;
 mod expiry;
+mod fed;
 mod graves;
 mod key;
 mod keyspace;

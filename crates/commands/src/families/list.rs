@@ -1,6 +1,7 @@
 //! Lists: elements in order, below one key.
 
 mod between;
+mod blocking;
 mod change;
 mod pop;
 mod push;
@@ -14,8 +15,14 @@ use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
 pub use between::{ListPop, Sides, parse_list_move, parse_list_pop};
+pub use blocking::{Patient, parse_blocking_move, parse_blocking_multi_pop, parse_blocking_pop};
 
 pub(crate) const COMMANDS: &[Command] = &[
+    blocking::BLMOVE,
+    blocking::BLMPOP,
+    blocking::BLPOP,
+    blocking::BRPOP,
+    blocking::BRPOPLPUSH,
     read::LINDEX,
     change::LINSERT,
     read::LLEN,

@@ -15,11 +15,6 @@ const GOLDEN: &str = include_str!("../golden/commands-valkey-9.1.tsv");
 const ABSENT: &[&str] = &[
     "client|capa",
     "client|import-source",
-    "blmove",
-    "blmpop",
-    "blpop",
-    "brpop",
-    "brpoplpush",
     "bzmpop",
     "bzpopmax",
     "bzpopmin",

@@ -149,6 +149,9 @@ impl Core {
             }
         });
         self.settle_reply_mode(id, None);
+        if self.shard.keyspace.has_fed() {
+            self.settle();
+        }
         self.flow_after(id)
     }
 
@@ -188,6 +191,9 @@ impl Core {
         }
         if mode != ReplyMode::On {
             self.settle_reply_mode(id, Some(start));
+        }
+        if self.shard.keyspace.has_fed() {
+            self.settle();
         }
         Flow::On
     }

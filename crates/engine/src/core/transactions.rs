@@ -71,6 +71,7 @@ impl Core {
     /// Does all that follows from intents granted and results come, until nothing does.
     pub(super) fn settle(&mut self) {
         loop {
+            self.tell_news();
             if let Some(event) = self.shard.intents.next_event() {
                 match event {
                     Event::Granted(number) => self.enter(number),
@@ -146,6 +147,12 @@ impl Core {
                 }
                 false
             }
+            Wish::Wait { at_home } => {
+                let own = self.under_way.coordinations.get(&coordination);
+                let session = own.expect("it wishes just now").session;
+                self.begin_wait(session, at_home);
+                true
+            }
             Wish::Release { writes } => {
                 let last = writes.into_iter().map(|(shard, index, run)| {
                     let ticket = index.map(|index| Ticket { coordination, index });
@@ -190,6 +197,7 @@ impl Core {
         if session.is_executing {
             self.end_execution(id);
         }
+        self.shard.waiting.leave(id);
         self.end_pending_call(id, answer);
         self.put_answer(id, answer);
         self.shard.sessions.mark_ready(id);
@@ -210,6 +218,21 @@ impl Core {
         self.under_way.coordinations.remove(&coordination);
         self.settle();
         true
+    }
+
+    /// The number that the next coordination will have.
+    pub(crate) fn next_coordination(&self) -> u64 {
+        self.under_way.begun + 1
+    }
+
+    /// Drops a coordination that holds and is granted nothing; says whether it is gone.
+    pub(super) fn drop_idle(&mut self, coordination: u64) -> bool {
+        let Some(own) = self.under_way.coordinations.get(&coordination) else { return true };
+        if own.transaction.is_none() {
+            self.under_way.coordinations.remove(&coordination);
+            return true;
+        }
+        false
     }
 
     pub(super) fn take_result(&mut self, ticket: Ticket, result: HopResult) {
@@ -240,7 +263,7 @@ impl Core {
         self.tell(from, ticket, result);
     }
 
-    fn tell(&mut self, to: ShardId, ticket: Option<Ticket>, result: HopResult) {
+    pub(super) fn tell(&mut self, to: ShardId, ticket: Option<Ticket>, result: HopResult) {
         let Some(ticket) = ticket else { return };
         if to == self.shard.id {
             self.take_result(ticket, result);

@@ -17,8 +17,10 @@ mod intents;
 mod model;
 mod number;
 mod transact;
+mod wait;
 
 pub(crate) use holding::Holding;
 pub(crate) use intents::{Event, Intent, Intents, Mode, Scope};
 pub(crate) use number::{Number, Numbers};
 pub(crate) use transact::{Decision, DeclaredKey, scope_on};
+pub(crate) use wait::Terms;

@@ -43,19 +43,18 @@ impl DeclaredKey {
 
 /// What a command decides once all its keys were looked at: a reply, and what is to be written.
 pub(crate) struct Decision<'a> {
-    #[expect(dead_code, reason = "for commands that name their keys in the reply")]
     pub keys: &'a [DeclaredKey],
     pub reply: Reply<'a>,
     writes: Vec<Write>,
 }
 
 /// A change of one key, on its way to the key's shard.
-struct Write {
-    index: usize,
-    run: WriteFn,
+pub(super) struct Write {
+    pub(super) index: usize,
+    pub(super) run: WriteFn,
 }
 
-type WriteFn = Box<dyn FnOnce(&mut Shard, &DeclaredKey) + Send>;
+pub(super) type WriteFn = Box<dyn FnOnce(&mut Shard, &DeclaredKey) + Send>;
 
 impl Decision<'_> {
     /// Has a key written. The writes of one shard run in the order in which they were decided.
@@ -69,7 +68,7 @@ impl Decision<'_> {
 }
 
 /// The reply and the writes of a decision.
-fn decided<T>(
+pub(super) fn decided<T>(
     keys: &[DeclaredKey],
     found: Vec<T>,
     protocol: Protocol,
@@ -210,7 +209,7 @@ impl Core {
         });
     }
 
-    fn protocol(&self, id: SessionId) -> Protocol {
+    pub(super) fn protocol(&self, id: SessionId) -> Protocol {
         self.shard.sessions.get(id).map_or(Protocol::Resp2, |session| session.protocol)
     }
 }

@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::gates::Armed;
 use crate::session::{Peer, ReplyMode, SessionId};
 use crate::shard::{Pause, Shard};
+use crate::waiting::End;
 
 pub(super) fn client_id(core: &mut Core, id: SessionId) -> Outcome {
     let number = session(core, id).number;
@@ -186,10 +187,22 @@ pub(super) fn unpause(core: &mut Core, id: SessionId) -> Outcome {
     Ok(())
 }
 
-/// Nobody waits for anything that could be ended.
+/// Ends the waiting of a session, wherever it is.
 pub(super) fn unblock(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
-    parse_client_unblock(args)?;
-    core.answer(id, |reply| reply.integer(0));
+    let request = parse_client_unblock(args)?;
+    let (_, protocol) = settings(core, id);
+    let end = if request.with_error { End::Unblocked } else { End::TimeOver };
+    let routes = core.shard.routes.clone();
+    core.coordinate(id, |hops| async move {
+        let unblock = move |shard: &mut Shard| {
+            let number = u64::try_from(request.id).ok();
+            let wanted = shard.sessions.iter().find(|session| Some(session.number) == number);
+            let wanted = wanted.map(|session| session.id);
+            wanted.is_some_and(|session| shard.waiting.end(shard.id, session, end))
+        };
+        let ended = everywhere(&hops, &routes, unblock).await.contains(&true);
+        encode(protocol, |reply| reply.integer(i64::from(ended)))
+    });
     Ok(())
 }
 

@@ -53,7 +53,8 @@ impl ShardFacts {
             databases,
             rate: shard.rates.now(&shard.stats, shard.meter.calls(), shard.now.monotonic_us),
             sessions: shard.sessions.len(),
-            held_sessions: sessions().filter(|session| session.is_held).count(),
+            held_sessions: sessions().filter(|session| session.is_held).count()
+                + shard.waiting.session_count(),
             longest_input: sessions().map(|session| session.input.len()).max().unwrap_or(0),
             longest_output: sessions().map(|session| session.output_bytes()).max().unwrap_or(0),
             data_bytes: shard.keyspace.used_bytes(),

@@ -23,7 +23,7 @@ mod strings;
 use std::any::Any;
 
 use basalt_commands::{CommandError, Outcome, Verb, docs};
-use basalt_keyspace::DatabaseId;
+use basalt_keyspace::{DatabaseId, Side};
 use basalt_resp::{Protocol, Reply};
 
 use crate::coordinate::{Answer, Hops};
@@ -67,6 +67,10 @@ pub(crate) fn run(
     args: &[&[u8]],
 ) -> Outcome {
     match verb {
+        Verb::BlMove | Verb::BrPopLpush => lists::blocking_move(core, id, args),
+        Verb::BlMpop => lists::blocking_multi_pop(core, id, args),
+        Verb::BlPop => lists::blocking_pop(core, id, args, Side::Front),
+        Verb::BrPop => lists::blocking_pop(core, id, args, Side::Back),
         Verb::Auth => session::auth(core, id, args),
         Verb::ClientCaching => client::caching(),
         Verb::ClientGetName => client::getname(core, id),

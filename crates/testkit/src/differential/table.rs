@@ -164,6 +164,11 @@ pub const ROWS: &[Row] = &[
 /// Commands that no row asks for, and why.
 pub const NOT_RANDOM: &[(&str, &str)] = &[
     ("pfselftest", "it says OK and takes long"),
+    ("blmove", "it may wait for ever; there are tests for waiting"),
+    ("blmpop", "it may wait for ever; there are tests for waiting"),
+    ("blpop", "it may wait for ever; there are tests for waiting"),
+    ("brpop", "it may wait for ever; there are tests for waiting"),
+    ("brpoplpush", "it may wait for ever; there are tests for waiting"),
     ("delex", "a command of Redis 8.4: no oracle at hand knows it"),
     ("digest", "a command of Redis 8.4: no oracle at hand knows it"),
     ("debug", "it changes the server itself, and each server has its own"),

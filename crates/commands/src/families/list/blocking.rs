@@ -1,0 +1,169 @@
+//! Commands that wait for a list to be fed: what they ask for.
+
+use super::between::{ListPop, Sides, parse_list_move, parse_list_pop};
+use super::{LEFT_OR_RIGHT, ROW};
+use crate::args::timeout_ms;
+use crate::argument::Argument;
+use crate::command::{Command, Deprecated, Flags, KeySpec, Run, Verb};
+use crate::error::CommandError;
+
+const TAKES: &[&str] = &["RW", "access", "delete"];
+
+/// What BLPOP and BRPOP have in common.
+const POP: Command = Command {
+    since: "2.0.0",
+    complexity: "O(N) for N keys",
+    arity: -3,
+    flags: Flags::WRITE.or(Flags::BLOCKING),
+    keys: &[KeySpec { last: -2, ..KeySpec::all(1, TAKES) }],
+    arguments: &[Argument::KEYS, Argument::double("timeout")],
+    ..ROW
+};
+
+pub(super) const BLPOP: Command = Command {
+    name: "blpop",
+    summary: "Takes the first element of the first list that has any, and waits for one where none has.",
+    run: Run::Engine(Verb::BlPop),
+    shows: r#"> RPUSH letters a b
+(integer) 2
+> BLPOP absent letters 0
+1) "letters"
+2) "a"
+> BLPOP letters -1
+(error) ERR timeout is negative
+> BLPOP letters soon
+(error) ERR timeout is not a float or out of range
+"#,
+    ..POP
+};
+
+pub(super) const BRPOP: Command = Command {
+    name: "brpop",
+    summary: "Takes the last element of the first list that has any, and waits for one where none has.",
+    run: Run::Engine(Verb::BrPop),
+    shows: r#"> RPUSH letters a b
+(integer) 2
+> BRPOP letters 0
+1) "letters"
+2) "b"
+> SET text value
+OK
+> BRPOP absent text 0
+(error) WRONGTYPE Operation against a key holding the wrong kind of value
+"#,
+    ..POP
+};
+
+const FROM_AND_TO: &[KeySpec] = &[KeySpec::at(1, TAKES), KeySpec::at(2, &["RW", "insert"])];
+
+pub(super) const BLMOVE: Command = Command {
+    name: "blmove",
+    since: "6.2.0",
+    summary: "Takes an element from one end of a list to one end of another; waits for one where there is none.",
+    arity: 6,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::BLOCKING),
+    keys: FROM_AND_TO,
+    arguments: &[
+        Argument::key("source", 0),
+        Argument::key("destination", 1),
+        Argument::one_of("wherefrom", LEFT_OR_RIGHT),
+        Argument::one_of("whereto", LEFT_OR_RIGHT),
+        Argument::double("timeout"),
+    ],
+    run: Run::Engine(Verb::BlMove),
+    shows: r#"> RPUSH todo a b
+(integer) 2
+> BLMOVE todo done LEFT RIGHT 0
+"a"
+> LRANGE done 0 -1
+1) "a"
+> BLMOVE todo done UP DOWN soon
+(error) ERR syntax error
+"#,
+    ..ROW
+};
+
+pub(super) const BRPOPLPUSH: Command = Command {
+    name: "brpoplpush",
+    since: "2.2.0",
+    summary: "Takes the last element of a list to the head of another; waits for one where there is none.",
+    arity: 4,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::BLOCKING),
+    keys: FROM_AND_TO,
+    arguments: &[
+        Argument::key("source", 0),
+        Argument::key("destination", 1),
+        Argument::double("timeout"),
+    ],
+    deprecated: Some(Deprecated {
+        since: "6.2.0",
+        replaced_by: "`BLMOVE` with the `RIGHT` and `LEFT` arguments",
+    }),
+    run: Run::Engine(Verb::BrPopLpush),
+    shows: r#"> RPUSH todo a b
+(integer) 2
+> BRPOPLPUSH todo done 0
+"b"
+> LRANGE done 0 -1
+1) "b"
+"#,
+    ..ROW
+};
+
+pub(super) const BLMPOP: Command = Command {
+    name: "blmpop",
+    since: "7.0.0",
+    summary: "Takes elements from the first list of several that has any, and waits for some where none has.",
+    complexity: "O(N+M) for N keys and M elements",
+    arity: -5,
+    flags: Flags::WRITE.or(Flags::BLOCKING).or(Flags::MOVABLE_KEYS),
+    keys: &[KeySpec::counted(2, 1, TAKES)],
+    arguments: &[
+        Argument::double("timeout"),
+        Argument::integer("numkeys"),
+        Argument::KEYS,
+        Argument::one_of("where", LEFT_OR_RIGHT),
+        Argument::integer("count").after("COUNT").optional(),
+    ],
+    run: Run::Engine(Verb::BlMpop),
+    shows: r#"> RPUSH letters a b c
+(integer) 3
+> BLMPOP 0 2 absent letters LEFT COUNT 2
+1) "letters"
+2) 1) "a"
+   2) "b"
+> BLMPOP soon 0 letters LEFT
+(error) ERR numkeys should be greater than 0
+> BLMPOP soon 1 letters LEFT
+(error) ERR timeout is not a float or out of range
+"#,
+    ..ROW
+};
+
+/// A request with how long it waits at most, in milliseconds; without end where that is none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Patient<T> {
+    pub request: T,
+    pub timeout_ms: Option<u64>,
+}
+
+/// Reads BLPOP's and BRPOP's arguments: the keys.
+pub fn parse_blocking_pop<'a>(
+    args: &'a [&'a [u8]],
+) -> Result<Patient<&'a [&'a [u8]]>, CommandError> {
+    let (timeout, rest) = args.split_last().expect("because the arity is above two");
+    Ok(Patient { request: &rest[1..], timeout_ms: timeout_ms(timeout)? })
+}
+
+/// Reads BLMOVE's and BRPOPLPUSH's arguments.
+pub fn parse_blocking_move(args: &[&[u8]]) -> Result<Patient<Sides>, CommandError> {
+    let (timeout, rest) = args.split_last().expect("because the arity is above two");
+    Ok(Patient { request: parse_list_move(rest)?, timeout_ms: timeout_ms(timeout)? })
+}
+
+/// Reads BLMPOP's arguments.
+pub fn parse_blocking_multi_pop<'a>(
+    args: &'a [&'a [u8]],
+) -> Result<Patient<ListPop<'a>>, CommandError> {
+    Ok(Patient { request: parse_list_pop(&args[2..])?, timeout_ms: timeout_ms(args[1])? })
+}

@@ -1,0 +1,59 @@
+//! Waiting as this core carries it: news for those who sleep, and what follows when one goes away.
+
+use basalt_keyspace::ShardId;
+
+use super::Core;
+use crate::message::{HopFn, Letter};
+use crate::session::SessionId;
+use crate::shard::Shard;
+use crate::waiting::{AtHome, End, News};
+
+impl Core {
+    /// Serves who waits for what was fed, and tells all there is to tell.
+    pub(super) fn tell_news(&mut self) {
+        self.shard.serve_fed();
+        while let Some((home, ticket, news)) = self.shard.waiting.next_news() {
+            match news {
+                News::Woken(woken) => self.tell(home, Some(ticket), Box::new(woken)),
+                News::Ended(end) => self.tell(home, Some(ticket), Box::new(end)),
+            }
+        }
+    }
+
+    /// A session goes to sleep; one that is gone is over at once.
+    pub(super) fn begin_wait(&mut self, session: SessionId, at_home: AtHome) {
+        if self.shard.sessions.get(session).is_some() {
+            self.shard.waiting.begin(session, at_home);
+        } else {
+            self.take_result(at_home.ticket, Box::new(End::TimeOver));
+        }
+    }
+
+    /// A session that sleeps goes away: it leaves its lines, and nobody tells it anything any more. False where
+    /// it does not sleep, or is at it just now and leaves its lines when it is done.
+    pub(super) fn stop_waiting(&mut self, session: SessionId) -> bool {
+        let Some(AtHome { ticket, shards, .. }) = self.shard.waiting.leave(session) else {
+            return false;
+        };
+        let id = (self.shard.id, ticket.coordination);
+        self.cancel(ticket.coordination);
+        if !self.drop_idle(ticket.coordination) {
+            return false;
+        }
+        for shard in shards {
+            self.hop_on(shard, move |shard| _ = shard.leave_line(id));
+        }
+        self.settle();
+        true
+    }
+
+    /// Has a hop run whose result nobody awaits.
+    fn hop_on(&mut self, shard: ShardId, hop: impl FnOnce(&mut Shard) + Send + 'static) {
+        let run: HopFn = Box::new(|shard| Box::new(hop(shard)));
+        if shard == self.shard.id {
+            drop(run(&mut self.shard));
+        } else {
+            self.write_letter(shard, Letter::Hop { ticket: None, scope: None, run });
+        }
+    }
+}
