@@ -180,10 +180,8 @@ fn nothing_is_lost_or_given_twice() {
             let at = chance.below(takers.len());
             let mut bytes = Vec::new();
             if chance.one_in(2) && !waits[at] {
-                let key = ["q", "r", "s"][chance.below(3)];
-                let line =
-                    ["BLPOP q 0", "BLPOP r q s 0", "BLMPOP 0 2 s q LEFT COUNT 1"][chance.below(3)];
-                let _ = key;
+                let lines = ["BLPOP q 0", "BLPOP r q s 0", "BLMPOP 0 2 s q LEFT COUNT 1"];
+                let line = lines[chance.below(3)];
                 encode_request(&line.split_whitespace().collect::<Vec<_>>(), &mut bytes);
                 server.0.send(takers[at], &bytes);
                 waits[at] = true;

@@ -104,7 +104,7 @@ fn declare_all(core: &Core, id: SessionId, keys: &[&[u8]]) -> Vec<DeclaredKey> {
 fn terms(core: &Core, key_count: usize, timeout_ms: Option<u64>) -> Terms {
     let now_us = core.shard.now.monotonic_us;
     let deadline_us = timeout_ms.map(|ms| now_us.saturating_add(ms.saturating_mul(1000)));
-    Terms { key_count, kind: Kind::List, deadline_us, nothing: Reply::null_array }
+    Terms { key_count, kind: Kind::List, deadline_us, nothing: |reply| reply.null_array() }
 }
 
 /// LMOVE and RPOPLPUSH.
@@ -131,7 +131,7 @@ pub(super) fn list_move(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outco
 pub(super) fn blocking_move(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let Patient { request: sides, timeout_ms } = parse_blocking_move(args)?;
     let keys = declare_all(core, id, &args[1..3]);
-    let terms = Terms { nothing: Reply::null, ..terms(core, 1, timeout_ms) };
+    let terms = Terms { nothing: |reply| reply.null(), ..terms(core, 1, timeout_ms) };
     core.wait(
         id,
         keys,
