@@ -49,7 +49,10 @@ impl Core {
 
     /// Has a hop run whose result nobody awaits.
     fn hop_on(&mut self, shard: ShardId, hop: impl FnOnce(&mut Shard) + Send + 'static) {
-        let run: HopFn = Box::new(|shard| Box::new(hop(shard)));
+        let run: HopFn = Box::new(|shard| {
+            hop(shard);
+            Box::new(())
+        });
         if shard == self.shard.id {
             drop(run(&mut self.shard));
         } else {
