@@ -297,6 +297,9 @@ pub struct KeySpec {
     pub step: i16,
     /// The keys are counted: at `first` stands their number, and they begin behind it.
     pub is_counted: bool,
+    /// Where not empty: the keys begin behind this word, which is looked for from `first` on, and as many
+    /// other arguments as there are keys follow them.
+    pub behind_word: &'static str,
     pub access: Access,
     /// Why the access is as it is, where that surprises.
     pub notes: &'static str,
@@ -312,6 +315,7 @@ impl KeySpec {
             last: position,
             step: 1,
             is_counted: false,
+            behind_word: "",
             access,
             notes: "",
             varies: None,
@@ -326,6 +330,11 @@ impl KeySpec {
     /// As many keys as the argument at a position says, behind it, with a step of `step`.
     pub(crate) const fn counted(position: i16, step: i16, access: Access) -> Self {
         Self { step, is_counted: true, ..Self::at(position, access) }
+    }
+
+    /// Keys behind a word, up to the middle of what follows it.
+    pub(crate) const fn behind_word(word: &'static str, from: i16, access: Access) -> Self {
+        Self { behind_word: word, last: -1, ..Self::at(from, access) }
     }
 
     pub(crate) const fn because(self, notes: &'static str) -> Self {
@@ -345,7 +354,12 @@ impl KeySpec {
     #[inline]
     pub fn positions(&self, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
         let (first, step) = (self.first as usize, self.step as usize);
-        let range = if self.is_counted {
+        let range = if !self.behind_word.is_empty() {
+            let rest = args.get(first..).unwrap_or_default();
+            let is_word = |arg: &&[u8]| arg.eq_ignore_ascii_case(self.behind_word.as_bytes());
+            let start = rest.iter().position(is_word).map_or(args.len(), |at| first + at + 1);
+            start..start + (args.len() - start) / 2
+        } else if self.is_counted {
             let room = args.len().saturating_sub(first + 1).div_ceil(step);
             let number = args.get(first).and_then(|number| basalt_resp::parse_i64(number));
             let number = number.and_then(|number| usize::try_from(number).ok());
@@ -481,4 +495,8 @@ pub enum Verb {
     Time,
     Unwatch,
     Watch,
+    XGroupHelp,
+    XInfoHelp,
+    XRead,
+    XReadGroup,
 }

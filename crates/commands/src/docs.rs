@@ -78,7 +78,8 @@ fn write_info(command: &Command, reply: &mut Reply<'_>) {
 
 /// First key, last key and step over all specifications; zeros where there is no key.
 fn key_range(keys: &[KeySpec]) -> (i16, i16, i16) {
-    let keys: Vec<_> = keys.iter().filter(|spec| !spec.is_counted).collect();
+    let keys: Vec<_> =
+        keys.iter().filter(|spec| !spec.is_counted && spec.behind_word.is_empty()).collect();
     let Some(first) = keys.iter().map(|spec| spec.first).min() else { return (0, 0, 0) };
     let open_end = keys.iter().map(|spec| spec.last).find(|last| *last < 0);
     let last = open_end.or(keys.iter().map(|spec| spec.last).max()).unwrap_or(first);
@@ -97,10 +98,19 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
     text(reply, "begin_search");
     reply.map(2);
     text(reply, "type");
-    text(reply, "index");
-    text(reply, "spec");
-    reply.map(1);
-    text(reply, "index");
+    if spec.behind_word.is_empty() {
+        text(reply, "index");
+        text(reply, "spec");
+        reply.map(1);
+        text(reply, "index");
+    } else {
+        text(reply, "keyword");
+        text(reply, "spec");
+        reply.map(2);
+        text(reply, "keyword");
+        text(reply, spec.behind_word);
+        text(reply, "startfrom");
+    }
     reply.integer(i64::from(spec.first));
     text(reply, "find_keys");
     reply.map(2);
@@ -124,7 +134,7 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
     text(reply, "keystep");
     reply.integer(i64::from(spec.step));
     text(reply, "limit");
-    reply.integer(0);
+    reply.integer(if spec.behind_word.is_empty() { 0 } else { 2 });
 }
 
 fn write_access(access: &[&str], reply: &mut Reply<'_>) {

@@ -12,4 +12,5 @@ pub use crate::families::keys::*;
 pub use crate::families::list::*;
 pub use crate::families::server::*;
 pub use crate::families::set::*;
+pub use crate::families::stream::*;
 pub use crate::families::string::*;

@@ -206,7 +206,9 @@ mod tests {
             assert!(!both, "{name} can't write and only read");
             if !row.keys.is_empty() {
                 let may_write = row.flags.has(Flags::WRITE.or(Flags::MAY_REPLICATE));
-                assert_eq!(may_write, writes_keys(row), "{name}");
+                // XREADGROUP writes what a group remembers, but only reads the entries: so says Redis.
+                let is_as_redis_says = name == "xreadgroup";
+                assert_eq!(may_write, writes_keys(row) || is_as_redis_says, "{name}");
                 assert!(!matches!(row.run, Run::Container), "{name}");
             }
             for (index, spec) in row.keys.iter().enumerate() {
@@ -237,7 +239,7 @@ mod tests {
         }
         assert_eq!(
             (verbs[0], verbs[verbs.len() - 1]),
-            (Verb::Asking, Verb::Watch),
+            (Verb::Asking, Verb::XReadGroup),
             "first and last"
         );
     }

@@ -250,10 +250,10 @@ parameters! {
         "hll-sparse-max-bytes" hll_sparse_max_bytes: u64 = "3000", memory(0, LONG_BYTES);
 
         /// How many bytes a node of a stream may have. 0: no limit.
-        "stream-node-max-bytes" stream_node_max_bytes: u64 = "4096", memory(0, LONG_BYTES), pending;
+        "stream-node-max-bytes" stream_node_max_bytes: u64 = "4096", memory(0, LONG_BYTES);
 
         /// How many entries a node of a stream may have. 0: no limit.
-        "stream-node-max-entries" stream_node_max_entries: u64 = "100", integer(0, LONG), pending;
+        "stream-node-max-entries" stream_node_max_entries: u64 = "100", integer(0, LONG);
     }
 
     Persistence {

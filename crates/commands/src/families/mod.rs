@@ -9,6 +9,7 @@ pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod server;
 pub(crate) mod set;
+pub(crate) mod stream;
 pub(crate) mod string;
 pub(crate) mod transactions;
 
@@ -22,6 +23,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     hash::COMMANDS,
     set::COMMANDS,
     hyperloglog::COMMANDS,
+    stream::COMMANDS,
     keys::COMMANDS,
     connection::COMMANDS,
     server::COMMANDS,

@@ -33,31 +33,6 @@ const ABSENT: &[&str] = &[
     "georadiusbymember_ro",
     "geosearch",
     "geosearchstore",
-    "xack",
-    "xadd",
-    "xautoclaim",
-    "xclaim",
-    "xdel",
-    "xgroup",
-    "xgroup|create",
-    "xgroup|createconsumer",
-    "xgroup|delconsumer",
-    "xgroup|destroy",
-    "xgroup|help",
-    "xgroup|setid",
-    "xinfo",
-    "xinfo|consumers",
-    "xinfo|groups",
-    "xinfo|help",
-    "xinfo|stream",
-    "xlen",
-    "xpending",
-    "xrange",
-    "xread",
-    "xreadgroup",
-    "xrevrange",
-    "xsetid",
-    "xtrim",
     "zadd",
     "zcard",
     "zcount",
@@ -139,7 +114,10 @@ fn key_spec(spec: &Value) -> String {
     let part = |name| field(field(spec, name), "spec");
     let (begin, rest) = (part("begin_search"), part("find_keys"));
     let flags = texts(field(spec, "flags")).join("+");
-    let first = integer(field(begin, "index"));
+    let first = match find(begin, "keyword") {
+        Some(word) => format!("{},{}", text(word), integer(field(begin, "startfrom"))),
+        None => integer(field(begin, "index")).to_string(),
+    };
     let kind = text(field(field(spec, "find_keys"), "type"));
     if kind != "range" {
         return format!("{flags}@{first}:{kind}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use basalt_commands::{Command, Flags, Run, table};
-use basalt_keyspace::{DatabaseId, Digest, KeyHasher, Keyspace};
+use basalt_keyspace::{DatabaseId, Digest, KeyHasher, Keyspace, stream_of};
 use basalt_resp::Value;
 
 use crate::shard::{NOW_MS, Shard, split};
@@ -35,6 +35,8 @@ fn run_requests(shard: &mut Shard, transcript: &str) -> Vec<&'static str> {
         if !is_known {
             continue;
         }
+        let subcommand = args.get(1).and_then(|name| table::find_subcommand(command, name));
+        let command = subcommand.unwrap_or(command);
         let before = shard.keyspace.stats.changes;
         let reply = shard.try_ask(&args);
         if shard.keyspace.stats.changes > before {
@@ -69,7 +71,13 @@ fn contents(keyspace: &Keyspace, id: DatabaseId) -> Vec<String> {
         let (content, encoding) = (entry.content(), entry.encoding());
         let digest = Digest::of_entry(entry, keyspace.now_ms(), true);
         let expiry = entry.expire_at_ms();
-        all.push(format!("{:?} {content:?} {digest} {encoding:?} {expiry:?}", entry.key()));
+        // What a stream's groups remember is in no digest.
+        let mut whole = Vec::new();
+        if let Some(stream) = stream_of(entry) {
+            stream.encode(&mut whole);
+        }
+        let key = entry.key();
+        all.push(format!("{key:?} {content:?} {digest} {encoding:?} {expiry:?} {whole:?}"));
     });
     all.sort();
     all
@@ -106,7 +114,8 @@ fn transcript_files(folder: &str) -> Vec<PathBuf> {
 
 #[test]
 fn longer_transcripts_replay() {
-    let files = ["string", "key", "bitmap", "hyperloglog"].into_iter().flat_map(transcript_files);
+    let folders = ["string", "key", "bitmap", "hyperloglog", "stream"];
+    let files = folders.into_iter().flat_map(transcript_files);
     let mut count = 0;
     for file in files {
         let name = file.display().to_string();

@@ -18,6 +18,7 @@ mod process;
 mod session;
 mod sets;
 mod slowlog;
+mod streams;
 mod strings;
 
 use std::any::Any;
@@ -159,6 +160,10 @@ pub(crate) fn run(
         Verb::Time => process::time(core, world, id),
         Verb::Unwatch => multi::unwatch(core, id),
         Verb::Watch => multi::watch(core, id, args),
+        Verb::XGroupHelp => command::help(core, id, "xgroup"),
+        Verb::XInfoHelp => command::help(core, id, "xinfo"),
+        Verb::XRead => streams::read(core, id, args, false),
+        Verb::XReadGroup => streams::read(core, id, args, true),
     }
 }
 

@@ -12,6 +12,11 @@ pub enum Kind {
     Field,
     /// Of a set.
     Member,
+    StreamId,
+    Group,
+    Consumer,
+    /// How long a pending entry must have waited: not at all, or longer than any does.
+    Idle,
     Integer,
     Float,
     Seconds,
@@ -42,6 +47,10 @@ const KINDS: &[(&str, Kind)] = &[
     ("value", Kind::Value),
     ("field", Kind::Field),
     ("member", Kind::Member),
+    ("stream-id", Kind::StreamId),
+    ("group", Kind::Group),
+    ("consumer", Kind::Consumer),
+    ("idle", Kind::Idle),
     ("integer", Kind::Integer),
     ("float", Kind::Float),
     ("seconds", Kind::Seconds),
@@ -201,6 +210,10 @@ impl Kind {
                 &["1", "2", "3", "-7", "70000", "a", "b", "c", "", "01", "5000000000", "a member"],
             ),
             Kind::Field => text(chance, &["f", "g", "h", "name", "7", "-1", "", "a field"]),
+            Kind::StreamId => stream_id(chance),
+            Kind::Group => text(chance, &["readers", "readers", "others", ""]),
+            Kind::Consumer => text(chance, &["ann", "bob", ""]),
+            Kind::Idle => text(chance, &["0", "0", "-1", "100000000", "abc"]),
             Kind::Integer => integer(chance),
             Kind::Float => float(chance),
             Kind::Seconds => duration(chance, 1),
@@ -279,6 +292,35 @@ fn integer(chance: &mut Chance) -> Vec<u8> {
         0 => text(chance, INTEGERS),
         1 => (chance.number().cast_signed() >> chance.below(64)).to_string().into_bytes(),
         _ => chance.below(1000).to_string().into_bytes(),
+    }
+}
+
+/// Growing with the run would be best for XADD; so that many fit, they are spread over a wide range.
+fn stream_id(chance: &mut Chance) -> Vec<u8> {
+    let ms = chance.below(60);
+    match chance.below(16) {
+        0 => text(
+            chance,
+            &[
+                "0",
+                "0-0",
+                "-",
+                "+",
+                "(",
+                "5-",
+                "-5",
+                "5-*",
+                "(7-1",
+                "+9-01",
+                "18446744073709551615",
+                "18446744073709551615-18446744073709551615",
+                "18446744073709551616",
+                "abc",
+            ],
+        ),
+        1 => format!("{ms}-*").into_bytes(),
+        2..=5 => ms.to_string().into_bytes(),
+        _ => format!("{ms}-{}", chance.below(4)).into_bytes(),
     }
 }
 

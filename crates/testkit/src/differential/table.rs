@@ -116,6 +116,49 @@ pub const ROWS: &[Row] = &[
     row(4, "SINTERSTORE key (key)..."),
     row(4, "SUNIONSTORE key (key)..."),
     row(4, "SDIFFSTORE key (key)..."),
+    // Streams.
+    row(
+        20,
+        "XADD key [NOMKSTREAM] [MAXLEN count|MAXLEN = index|MAXLEN ~ index|MAXLEN ~ 0 LIMIT index|MINID stream-id|MINID ~ stream-id] stream-id (field value)...",
+    ),
+    row(6, "XADD key stream-id field value"),
+    row(3, "XLEN key"),
+    row(5, "XRANGE key (stream-id|-) (stream-id|+) [COUNT index]"),
+    row(5, "XREVRANGE key (stream-id|+) (stream-id|-) [COUNT index]"),
+    row(4, "XDEL key (stream-id)..."),
+    row(
+        2,
+        "XTRIM key (MAXLEN index|MAXLEN ~ index|MAXLEN ~ index LIMIT index|MINID stream-id|MINID = stream-id)",
+    ),
+    row(3, "XSETID key stream-id [ENTRIESADDED index] [MAXDELETEDID stream-id]"),
+    row(
+        4,
+        "XREAD [COUNT index] STREAMS (key (stream-id|$|+|>)|key key (stream-id|$) (stream-id|+))",
+    ),
+    row(
+        8,
+        "XREADGROUP GROUP group consumer [COUNT index] [NOACK] STREAMS (key (>|stream-id|$)|key key > >)",
+    ),
+    row(6, "XGROUP CREATE key group (stream-id|$|0) [MKSTREAM] [ENTRIESREAD index]"),
+    row(3, "XGROUP SETID key group (stream-id|$) [ENTRIESREAD index]"),
+    row(
+        3,
+        "XGROUP (DESTROY key group|CREATECONSUMER key group consumer|DELCONSUMER key group consumer)",
+    ),
+    row(4, "XACK key group (stream-id)..."),
+    row(
+        4,
+        "XPENDING key group [(stream-id|-) (stream-id|+) index|IDLE idle - + index|- + index consumer]",
+    ),
+    row(
+        5,
+        "XCLAIM key group consumer idle (stream-id)... [IDLE idle|TIME idle] [RETRYCOUNT index] [FORCE] [JUSTID] [LASTID stream-id]",
+    ),
+    row(4, "XAUTOCLAIM key group consumer idle (stream-id|-) [COUNT index] [JUSTID]"),
+    row(
+        4,
+        "XINFO (STREAM key|GROUPS key|CONSUMERS key group|STREAM key FULL|STREAM key FULL COUNT index)",
+    ),
     // Keys.
     row(4, "DEL (key)..."),
     row(2, "UNLINK (key)..."),
@@ -258,6 +301,10 @@ pub fn comparison(request: &[Vec<u8>]) -> Comparison {
             Comparison::SameKind
         }
         b"CLIENT" if word(1) == b"ID" => Comparison::SameKind,
+        // How long ago a consumer asked or got something is counted from each server's own now; and
+        // ours has no radix tree whose nodes could be counted.
+        b"XPENDING" => Comparison::Within(2000),
+        b"XINFO" if word(1) != b"GROUPS" => Comparison::Within(2000),
         b"OBJECT" if word(1) == b"IDLETIME" => Comparison::Within(2),
         _ => Comparison::Exact,
     }

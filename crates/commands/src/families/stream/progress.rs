@@ -1,0 +1,56 @@
+//! Progress: how many of all entries ever added a group has read, as far as that can be known.
+//!
+//! A count is exact as long as no deleted entry lies ahead. Once one does, it is known again only at
+//! the ends of the stream.
+
+use basalt_keyspace::{Group, Stream, StreamId};
+
+/// How many entries were ever added up to an ID; None where nobody can tell.
+pub(super) fn entries_until(stream: &Stream, id: StreamId) -> Option<u64> {
+    let (added, len) = (stream.entries_added(), stream.len());
+    if added == 0 {
+        return Some(0);
+    }
+    if id == stream.last_id() || (len == 0 && id < stream.last_id()) {
+        return Some(added);
+    }
+    let first = stream.first_id();
+    let is_whole = stream.max_deleted_id() == StreamId::MIN || stream.max_deleted_id() < first;
+    if id > stream.last_id() || !is_whole {
+        return None;
+    }
+    match id.cmp(&first) {
+        std::cmp::Ordering::Less => Some(added.wrapping_sub(len)),
+        std::cmp::Ordering::Equal => Some(added.wrapping_sub(len).wrapping_add(1)),
+        std::cmp::Ordering::Greater => None,
+    }
+}
+
+/// Whether a deleted entry may lie at an ID or behind it.
+fn has_gap_from(stream: &Stream, id: StreamId) -> bool {
+    let deleted = stream.max_deleted_id();
+    !stream.is_empty() && deleted != StreamId::MIN && stream.first_id() <= deleted && id <= deleted
+}
+
+/// What a group has read once it has also read the entry with this ID.
+pub(super) fn entries_read_with(
+    stream: &Stream,
+    entries_read: Option<u64>,
+    id: StreamId,
+) -> Option<u64> {
+    match entries_read {
+        Some(count) if !has_gap_from(stream, id) => Some(count.wrapping_add(1)),
+        _ if stream.entries_added() > 0 => entries_until(stream, id),
+        _ => entries_read,
+    }
+}
+
+/// How many entries a group has still to read; None where nobody can tell.
+pub(super) fn lag(stream: &Stream, group: &Group) -> Option<i64> {
+    if stream.entries_added() == 0 {
+        return Some(0);
+    }
+    let exact = group.entries_read.filter(|_| !has_gap_from(stream, group.last_id));
+    let read = exact.or_else(|| entries_until(stream, group.last_id))?;
+    Some(stream.entries_added().wrapping_sub(read) as i64)
+}
