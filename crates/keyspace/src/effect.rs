@@ -138,7 +138,6 @@ impl<'a> Record<'a> {
                     Effect::Stream(_) => collections::record_kind(Kind::Stream),
                     Effect::Sorted(_) => collections::record_kind(Kind::Sorted),
                     Effect::Splice { .. } => 8,
-                    Effect::Sorted(_) => collections::record_kind(Kind::Sorted),
                 };
                 out.push(kind);
                 out.extend_from_slice(&database.0.to_le_bytes());

@@ -180,7 +180,6 @@ fn xadd(call: &mut Call<'_>) -> Outcome {
     let entry = edit.entry();
     let there = stream(entry.as_deref())?;
     if there.is_none() && !options.makes_stream {
-        drop(entry);
         call.reply.null();
         return Ok(());
     }
@@ -190,7 +189,6 @@ fn xadd(call: &mut Call<'_>) -> Outcome {
         return Err(CommandError::text("ERR Elements are too large to be stored"));
     }
     let in_new_node = there.is_some_and(|stream| stream.is_node_full(limits, part_bytes));
-    drop(entry);
     let pairs = Strings::from(parts);
     edit.commit(Effect::Stream(StreamChange::Add { id, pairs, in_new_node }));
     if let Some((keep, trim)) = options.trim {
@@ -307,7 +305,6 @@ fn xdel(call: &mut Call<'_>) -> Outcome {
     let edit = call.keyspace.edit(call.database, &call.key);
     let entry = edit.entry();
     let Some(stream) = stream(entry.as_deref())? else {
-        drop(entry);
         call.reply.integer(0);
         return Ok(());
     };
@@ -316,7 +313,6 @@ fn xdel(call: &mut Call<'_>) -> Outcome {
     ids.retain(|id| stream.get(*id).is_some());
     ids.sort_unstable();
     ids.dedup();
-    drop(entry);
     if !ids.is_empty() {
         edit.commit(Effect::Stream(StreamChange::Delete { ids: StreamIds::from(&ids[..]) }));
     }
@@ -398,7 +394,6 @@ fn xsetid(call: &mut Call<'_>) -> Outcome {
             "ERR The entries_added specified in XSETID is smaller than the target stream length",
         ));
     }
-    drop(entry);
     let max_deleted_id = max_deleted_id.filter(|id| *id != StreamId::MIN);
     edit.commit(Effect::Stream(StreamChange::SetLastId { last_id, entries_added, max_deleted_id }));
     call.reply.ok();

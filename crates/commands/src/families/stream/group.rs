@@ -110,7 +110,6 @@ fn create(call: &mut Call<'_>) -> Outcome {
     if there.is_some_and(|stream| stream.group(group).is_some()) {
         return Err(CommandError::text("BUSYGROUP Consumer Group name already exists"));
     }
-    drop(entry);
     let entries_read = options.entries_read;
     edit.commit(Effect::Stream(StreamChange::CreateGroup { group, last_id, entries_read }));
     call.reply.ok();
@@ -165,7 +164,6 @@ fn setid(call: &mut Call<'_>) -> Outcome {
         b"$" => stream.last_id(),
         text => id::parse_or_end(text, 0)?,
     };
-    drop(entry);
     let entries_read = options.entries_read;
     edit.commit(Effect::Stream(StreamChange::SetGroup { group, last_id, entries_read }));
     call.reply.ok();
@@ -322,7 +320,6 @@ fn xack(call: &mut Call<'_>) -> Outcome {
     let edit = call.keyspace.edit(call.database, &call.key);
     let entry = edit.entry();
     let Some((_, found)) = group_of(entry.as_deref(), group)? else {
-        drop(entry);
         call.reply.integer(0);
         return Ok(());
     };
@@ -331,7 +328,6 @@ fn xack(call: &mut Call<'_>) -> Outcome {
     ids.retain(|id| found.pending(*id).is_some());
     ids.sort_unstable();
     ids.dedup();
-    drop(entry);
     if !ids.is_empty() {
         let ids = StreamIds::from(&ids[..]);
         edit.commit(Effect::Stream(StreamChange::Acknowledge { group, ids }));

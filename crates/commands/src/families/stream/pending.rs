@@ -276,7 +276,6 @@ fn xclaim(call: &mut Call<'_>) -> Outcome {
     let claim = parse_claim(args, now_ms)?;
     let moves_on = claim.last_id > found.last_id;
     let entries_read = found.entries_read;
-    drop(entry);
     if moves_on {
         let last_id = claim.last_id;
         commit(call, StreamChange::SetGroup { group, last_id, entries_read });
@@ -290,7 +289,6 @@ fn xclaim(call: &mut Call<'_>) -> Outcome {
         let ids = StreamIds::from(std::slice::from_ref(claimed));
         let Some(content) = stream.get(*claimed) else {
             let was_pending = pending.is_some();
-            drop(entry);
             if was_pending {
                 commit(call, StreamChange::Acknowledge { group, ids });
             }
@@ -310,7 +308,6 @@ fn xclaim(call: &mut Call<'_>) -> Outcome {
             write_entry(&content, &mut call.reply);
         }
         let is_new = pending.is_none();
-        drop(entry);
         let deliveries = match claim.delivery_count {
             Some(count) => Deliveries::Are(count),
             None if claim.tells_ids_only && is_new => Deliveries::Are(1),
@@ -442,7 +439,6 @@ fn xautoclaim(call: &mut Call<'_>) -> Outcome {
     }
     call.reply.array(sweep.deleted.len());
     sweep.deleted.iter().for_each(|id| id::write(*id, &mut call.reply));
-    drop(entry);
     if !sweep.deleted.is_empty() {
         let ids = StreamIds::from(&sweep.deleted[..]);
         commit(call, StreamChange::Acknowledge { group, ids });
