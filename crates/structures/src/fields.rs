@@ -194,7 +194,9 @@ mod tests {
                         let name = name.to_string().into_bytes();
                         let held = model.get_mut(&name);
                         prop_assert_eq!(fields.set_expire_at_ms(&name, at), held.is_some());
-                        held.map(|held| held.1 = at);
+                        if let Some(held) = held {
+                            held.1 = at;
+                        }
                     }
                     Step::Remove(name) => {
                         let name = name.to_string().into_bytes();

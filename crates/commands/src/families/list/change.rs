@@ -2,6 +2,7 @@
 
 use basalt_keyspace::{Content, Effect, ListChange, Side};
 
+use super::read::negatable;
 use super::{ROW, list, place, range, start_and_stop};
 use crate::args::integer;
 use crate::argument::Argument;
@@ -141,7 +142,7 @@ pub(super) const LREM: Command = Command {
 };
 
 fn lrem(call: &mut Call<'_>) -> Outcome {
-    let count = integer(call.args[2])?;
+    let count = negatable(integer(call.args[2])?)?;
     let element = call.args[3];
     let from = if count < 0 { Side::Back } else { Side::Front };
     let max = if count == 0 { usize::MAX } else { count.unsigned_abs() as usize };

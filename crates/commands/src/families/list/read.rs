@@ -211,12 +211,19 @@ fn read_rank(text: &[u8]) -> Result<i64, CommandError> {
             "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... \
              or use negative to start from the end of the list",
         )),
-        i64::MIN => Err(CommandError::text(
+        rank => negatable(rank),
+    }
+}
+
+/// A number whose negative is one too.
+pub(super) fn negatable(number: i64) -> Result<i64, CommandError> {
+    if number == i64::MIN {
+        return Err(CommandError::text(
             "ERR value is out of range, value must between \
              -9223372036854775807 and 9223372036854775807",
-        )),
-        rank => Ok(rank),
+        ));
     }
+    Ok(number)
 }
 
 fn natural(text: &[u8], refusal: &'static str) -> Result<u64, CommandError> {

@@ -112,9 +112,8 @@ pub fn parse_slowlog_get(args: &[&[u8]]) -> Result<usize, CommandError> {
         [] => return Ok(GET_COUNT),
         [count] => small_integer(count).ok().filter(|count| *count >= -1),
         _ => {
-            return Err(CommandError::text(
-                "ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.",
-            ));
+            let before = "ERR unknown subcommand or wrong number of arguments for '";
+            return Err(CommandError::quoting(before, args[1], "'. Try SLOWLOG HELP."));
         }
     };
     let count =
