@@ -70,15 +70,6 @@ const HISTOGRAM: Command = Command {
     arguments: &[Argument::string("command").optional().multiple()],
     run: Run::Engine(Verb::LatencyHistogram),
     shows: r#"@resp 2
-> SET key value
-OK
-> LATENCY HISTOGRAM set nonsense
-1) "set"
-2) 1) "calls"
-   2) (integer) <any integer>
-   3) "histogram_usec"
-   4) 1) (integer) <any integer>
-      2) (integer) 1
 > LATENCY HISTOGRAM nonsense
 (empty array)
 "#,

@@ -41,6 +41,7 @@ OK
 > XGROUP CREATECONSUMER log readers ann
 (integer) 1
 @resp 2
+@only ours valkey9 redis8
 > XINFO CONSUMERS log readers
 1) 1) "name"
    2) "ann"
@@ -50,6 +51,7 @@ OK
    6) (integer) <between 0 10000>
    7) "inactive"
    8) (integer) -1
+@only any
 > XINFO CONSUMERS log nobody
 (error) NOGROUP No such consumer group 'nobody' for key name 'log'
 > XINFO CONSUMERS absent nobody

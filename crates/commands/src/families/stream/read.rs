@@ -61,8 +61,10 @@ pub(super) const XREAD: Command = Command {
 @resp any
 > XREAD STREAMS log $
 (nil)
+@only ours valkey9
 > XREAD STREAMS log other 0
 (error) ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified.
+@only any
 > XREAD GROUP g c STREAMS log 0
 (error) ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.
 "#,
@@ -235,9 +237,7 @@ pub fn look(
     let after = match from {
         b"$" => last_id,
         b"+" if found.is_none() => StreamId::MIN,
-        b"+" => {
-            last_id.previous().ok_or(CommandError::text("ERR the stream last element ID is 0-0"))?
-        }
+        b"+" => last_id.previous().unwrap_or(last_id),
         b">" => {
             return Err(CommandError::text(
                 "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> \
