@@ -86,8 +86,12 @@ fn score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandError> {
             [b'(', text @ ..] => (text, true),
             text => (text, false),
         };
-        let score = if text.is_empty() { Some(0.0) } else { parse_f64(text) };
-        score.map(|score| (score, is_without))
+        // As a text of C, it ends before a NUL.
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        // Beyond the largest number lies infinity, here: a score itself would be refused.
+        let number = || std::str::from_utf8(text).ok()?.parse::<f64>().ok();
+        let score = if text.is_empty() { Some(0.0) } else { number() };
+        score.filter(|score| !score.is_nan()).map(|score| (score, is_without))
     };
     let (Some((min, without_min)), Some((max, without_max))) = (bound(min), bound(max)) else {
         return Err(CommandError::text("ERR min or max is not a float"));
@@ -160,6 +164,19 @@ pub fn write_scored<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bounds_of_scores_may_be_out_of_bounds() {
+        let range = |min: &str, max: &str| score_range(min.as_bytes(), max.as_bytes());
+        let found = range("(-1e400", "1e-400").expect("both are numbers");
+        assert_eq!((found.min, found.max), (f64::NEG_INFINITY, 0.0));
+        assert!(found.without_min && !found.without_max);
+        assert_eq!(range("", "(").map(|range| (range.min, range.max)), Ok((0.0, 0.0)));
+        assert_eq!(range("\0x", "(5\0").map(|range| (range.min, range.max)), Ok((0.0, 5.0)));
+        for text in ["nan", "(nan", " 1", "0x1", "1 ", "-", "(("] {
+            assert!(range(text, "1").is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn ranks_are_counted_from_both_ends() {

@@ -27,13 +27,13 @@ enum Shape<'a> {
     Large(&'a Sorted),
 }
 
-/// A score as it lies in the small form.
+/// A score as it lies in the small form; -0 lies as 0, as in Redis.
 #[inline]
 fn packed_score(score: f64, bytes: &mut [u8; 8]) -> Content<'_> {
     /// Up to here all integers are scores.
     const EXACT: f64 = (1_u64 << 53) as f64;
     let integer = score as i64;
-    if score.abs() <= EXACT && (integer as f64).to_bits() == score.to_bits() {
+    if score.abs() <= EXACT && integer as f64 == score {
         return Content::Integer(integer);
     }
     *bytes = score.to_le_bytes();

@@ -101,8 +101,10 @@ pub fn parse_scan<'a>(args: &'a [&'a [u8]]) -> Result<ScanRequest<'a>, CommandEr
     Ok(scan)
 }
 
-/// Digits, maybe after a plus sign, as C's strtoul takes them.
+/// Digits, maybe after blanks and a plus sign, as C's strtoul takes them.
 pub(crate) fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
+    let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | 9..=13)).count();
+    let text = &text[blanks..];
     let digits = text.strip_prefix(b"+").unwrap_or(text);
     let value = match digits {
         [] => None,
@@ -189,7 +191,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_refused() {
-        for cursor in ["", "-1", "18446744073709551616", " 0", "0x", "+", "1 "] {
+        for cursor in ["", "-1", "18446744073709551616", " ", "0x", "+", "1 "] {
             let args: [&[u8]; 2] = [b"scan", cursor.as_bytes()];
             assert_eq!(
                 parse_scan(&args),

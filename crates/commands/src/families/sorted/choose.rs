@@ -196,6 +196,13 @@ const COUNT_DEFAULT: usize = 10;
 
 fn zscan(call: &mut Call<'_>) -> Outcome {
     let cursor = parse_cursor(call.args[2])?;
+    if sorted(call.keyspace.read(call.database, &call.key).as_deref())?.is_none() {
+        // The options of a scan of nothing are not looked at.
+        call.reply.array(2);
+        call.reply.bulk(b"0");
+        call.reply.array(0);
+        return Ok(());
+    }
     let (mut pattern, mut count, mut with_scores) = (None, COUNT_DEFAULT, true);
     for option in ZSCAN_OPTIONS.parse(&call.args[3..]) {
         match option? {
@@ -209,7 +216,7 @@ fn zscan(call: &mut Call<'_>) -> Outcome {
             (ScanOption::NoScores, _) => with_scores = false,
         }
     }
-    let entry = call.keyspace.read(call.database, &call.key);
+    let entry = call.keyspace.peek(call.database, &call.key);
     let sorted = sorted(entry.as_deref())?;
     let (mut texts, mut len) = (Vec::new(), 0);
     let mut found = basalt_resp::Reply::new(&mut texts, call.reply.protocol());

@@ -80,9 +80,9 @@ impl<'a> RangeRequest<'a> {
                     limit = Some((integer(offset)?, integer(count)?));
                     rest = behind;
                 }
-                (b"rev", _) if manner.is_reversed.is_none() => is_reversed = Some(true),
-                (b"byscore", _) if manner.by.is_none() => by = Some(By::Score),
-                (b"bylex", _) if manner.by.is_none() => by = Some(By::Lex),
+                (b"rev", _) if is_reversed.is_none() => is_reversed = Some(true),
+                (b"byscore", _) if by.is_none() => by = Some(By::Score),
+                (b"bylex", _) if by.is_none() => by = Some(By::Lex),
                 _ => return Err(CommandError::SYNTAX),
             }
         }
