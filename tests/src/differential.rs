@@ -66,7 +66,13 @@ fn every_command_is_tried() -> Result<(), Failed> {
 fn against_valkey(program: Program, args: &[&str]) -> Result<(), Failed> {
     let ours = peer(program, args)?;
     let oracle = peer(Program::Valkey9, &[])?;
-    let tally = differential::run(&ours, &oracle, &plan())
+    let mut plan = plan();
+    if program == Program::Redis7 {
+        // What Redis 7 answers otherwise can't be excused inside the reply of EXEC, and it prints
+        // scores with 17 digits.
+        plan.without.extend(["EXEC", "ZADD", "ZINCRBY"].map(str::to_owned));
+    }
+    let tally = differential::run(&ours, &oracle, &plan)
         .map_err(|finding| format!("{finding}\n--- our log:\n{}", ours.server.log()))?;
     if tally.requests < REQUESTS {
         return Err(format!("only {} requests were made", tally.requests).into());

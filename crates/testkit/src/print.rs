@@ -29,6 +29,12 @@ fn sorted(value: &Value) -> Value {
     match value {
         Value::Array(elements) => Value::Array(sort(elements)),
         Value::Set(elements) => Value::Set(sort(elements)),
+        Value::Map(pairs) => {
+            let mut pairs: Vec<(Value, Value)> =
+                pairs.iter().map(|(key, value)| (sorted(key), sorted(value))).collect();
+            pairs.sort_by_key(|(key, _)| print(key));
+            Value::Map(pairs)
+        }
         other => other.clone(),
     }
 }

@@ -19,6 +19,148 @@ pub struct Allowed {
 pub const ALLOWED: &[Allowed] = &[
     Allowed {
         program: Program::Redis7,
+        command: "lrem",
+        why: "Redis 7 takes the one count that has no negative",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "lpos",
+        why: "Redis 7 takes the one rank that has no negative",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "zrank",
+        why: "Redis 7 knows no WITHSCORE",
+        applies: |request, redis, _| is_error(redis) && request.len() > 3,
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "zrevrank",
+        why: "Redis 7 knows no WITHSCORE",
+        applies: |request, redis, _| is_error(redis) && request.len() > 3,
+    },
+    Allowed {
+        program: Program::Valkey9,
+        command: "object",
+        why: "Valkey 9 makes a quicklist before it knows whether the long element is added at all, \
+              and a key that moved keeps its large form where ours is packed again",
+        applies: |_, valkey, other| {
+            let name = |value: &Value| match value {
+                Value::Bulk(name) => name.clone(),
+                _ => Vec::new(),
+            };
+            let is_large = [&b"quicklist"[..], b"hashtable", b"skiplist"];
+            let is_packed = [&b"listpack"[..], b"intset"];
+            is_large.contains(&name(valkey).as_slice())
+                && is_packed.contains(&name(other).as_slice())
+        },
+    },
+    Allowed {
+        program: Program::Valkey9,
+        command: "hgetex",
+        why: "Valkey 9 takes a key named FIELDS for the word",
+        applies: |request, _, other| {
+            is_error(other) && request.get(1).is_some_and(|key| key.eq_ignore_ascii_case(b"fields"))
+        },
+    },
+    Allowed {
+        program: Program::Valkey9,
+        command: "hsetex",
+        why: "Valkey 9 takes a key named FIELDS for the word",
+        applies: |request, _, other| {
+            is_error(other) && request.get(1).is_some_and(|key| key.eq_ignore_ascii_case(b"fields"))
+        },
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "object",
+        why: "Redis 7 packs neither lists nor sets",
+        applies: |request, _, _| {
+            request.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"encoding"))
+        },
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "zadd",
+        why: "Redis 7 takes hexadecimal numbers for scores",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "zincrby",
+        why: "Redis 7 takes hexadecimal numbers for scores",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "zcount",
+        why: "Redis 7 takes hexadecimal numbers for scores",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "zrange",
+        why: "Redis 7 takes hexadecimal numbers for scores",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "zrangebyscore",
+        why: "Redis 7 takes hexadecimal numbers for scores",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "zrevrangebyscore",
+        why: "Redis 7 takes hexadecimal numbers for scores",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "zremrangebyscore",
+        why: "Redis 7 takes hexadecimal numbers for scores",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "zunion",
+        why: "Redis 7 takes hexadecimal numbers for scores",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "zinter",
+        why: "Redis 7 takes hexadecimal numbers for scores",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "zunionstore",
+        why: "Redis 7 takes hexadecimal numbers for scores",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "zinterstore",
+        why: "Redis 7 takes hexadecimal numbers for scores",
+        applies: |_, _, other| is_error(other),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "xread",
+        why: "Redis 7 names the command otherwise, and knows no + for an ID",
+        applies: |_, redis, _| is_error(redis),
+    },
+    Allowed {
+        program: Program::Redis7,
+        command: "xreadgroup",
+        why: "Redis 7 names the command otherwise, and knows no + for an ID",
+        applies: |_, redis, _| is_error(redis),
+    },
+    Allowed {
+        program: Program::Redis7,
         command: "scan",
         why: "Redis 7 takes a cursor for a number that Valkey refuses, and any word for a type",
         applies: |_, _, other| is_error(other),
@@ -27,7 +169,7 @@ pub const ALLOWED: &[Allowed] = &[
         program: Program::Redis7,
         command: "getex",
         why: "Redis 7 looks for the key before it looks at the time",
-        applies: |_, redis, other| *redis == Value::Null && is_error(other),
+        applies: |_, redis, other| (*redis == Value::Null || is_error(redis)) && is_error(other),
     },
     Allowed {
         program: Program::Redis7,

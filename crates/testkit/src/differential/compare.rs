@@ -57,7 +57,13 @@ fn equal(by: Comparison, one: &Value, other: &Value) -> bool {
                 one.len() == other.len()
                     && one.iter().zip(other).all(|(one, other)| equal(by, one, other))
             }
-            _ => false,
+            (Value::Map(one), Value::Map(other)) => {
+                one.len() == other.len()
+                    && one.iter().zip(other).all(|((key, one), (other_key, other))| {
+                        same(key, other_key) && equal(by, one, other)
+                    })
+            }
+            (one, other) => same(one, other),
         },
         Comparison::AnyOrder => {
             std::mem::discriminant(one) == std::mem::discriminant(other)

@@ -187,7 +187,6 @@ fn hrandfield(call: &mut Call<'_>) -> Outcome {
         _ => return Err(CommandError::SYNTAX),
     };
     let most = if with_values { i64::MAX as u64 / 2 } else { i64::MAX as u64 };
-    let most = if count < 0 { most.min(REPEATED_MAX) } else { most };
     if count.unsigned_abs() > most {
         return Err(CommandError::OUT_OF_RANGE);
     }
@@ -198,6 +197,9 @@ fn hrandfield(call: &mut Call<'_>) -> Outcome {
         return Ok(());
     };
     if count < 0 {
+        if count.unsigned_abs() > REPEATED_MAX {
+            return Err(CommandError::OUT_OF_RANGE);
+        }
         let count = count.unsigned_abs() as usize;
         open_fields(&mut call.reply, count, with_values);
         for _ in 0..count {

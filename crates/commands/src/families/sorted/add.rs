@@ -264,6 +264,11 @@ pub(super) const ZINCRBY: Command = Command {
 };
 
 fn zincrby(call: &mut Call<'_>) -> Outcome {
+    // In Redis it is ZADD with INCR, which takes such a word for an option.
+    let options: [&[u8]; 6] = [b"nx", b"xx", b"gt", b"lt", b"ch", b"incr"];
+    if options.iter().any(|option| call.args[2].eq_ignore_ascii_case(option)) {
+        return Err(CommandError::SYNTAX);
+    }
     let increment = score(call.args[2])?;
     let options = AddOptions { increments: true, ..AddOptions::default() };
     add_one(call, options, increment, call.args[3])
