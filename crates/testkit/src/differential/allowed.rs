@@ -19,6 +19,12 @@ pub struct Allowed {
 pub const ALLOWED: &[Allowed] = &[
     Allowed {
         program: Program::Redis7,
+        command: "hscan",
+        why: "Redis 7 knows no NOVALUES",
+        applies: |_, redis, _| is_error(redis),
+    },
+    Allowed {
+        program: Program::Redis7,
         command: "lrem",
         why: "Redis 7 takes the one count that has no negative",
         applies: |_, _, other| is_error(other),

@@ -245,8 +245,6 @@ pub const ROWS: &[Row] = &[
     row(1, "AUTH value [value]"),
     row(1, "COMMAND (GETKEYS (GET key|MSET (key value)...|COPY key key|odd key)|COUNT odd|odd)"),
     row(1, "INFO odd"),
-    row(1, "SLOWLOG (RESET|LEN odd|GET index odd|odd)"),
-    row(1, "LATENCY (LATEST|RESET odd|HISTORY odd|GRAPH odd|HISTOGRAM odd|DOCTOR odd)"),
     row(1, "OBJECT (FREQ|IDLETIME|odd) key"),
     // Transactions; the driver begins none inside another, see `steps`.
     row(10, "MULTI"),
@@ -264,6 +262,8 @@ pub const ROWS: &[Row] = &[
 /// Commands that no row asks for, and why.
 pub const NOT_RANDOM: &[(&str, &str)] = &[
     ("watch", "inside MULTI Valkey 9 refuses it and aborts, where Redis refuses it and goes on"),
+    ("latency", "how long commands take is each server's own affair"),
+    ("slowlog", "what is slow is each server's own affair"),
     ("pfselftest", "it says OK and takes long"),
     ("blmove", "it may wait for ever; there are tests for waiting"),
     ("blmpop", "it may wait for ever; there are tests for waiting"),
