@@ -89,6 +89,10 @@ fn against_valkey(program: Program, args: &[&str]) -> Result<(), Failed> {
             "ZRANGEBYSCORE",
             "ZREVRANGEBYSCORE",
             "ZREMRANGEBYSCORE",
+            "XSETID",
+            "LSET",
+            "ZSCAN",
+            "SSCAN",
         ];
         plan.without.extend(OTHERWISE.iter().map(|&name| name.to_owned()));
     }
