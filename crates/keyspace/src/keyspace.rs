@@ -23,6 +23,8 @@ pub struct KeyspaceStats {
     /// Fields of hashes.
     pub expired_fields: u64,
     pub evicted: u64,
+    /// Values that were flushed or removed and freed bit by bit.
+    pub freed_lazily: u64,
     /// The longest that active expiry came after a key's moment.
     pub expiry_lag_max_ms: u64,
     /// Effects committed.
