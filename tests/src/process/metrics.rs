@@ -184,6 +184,10 @@ fn metrics_move_and_add_up(program: Program) {
     assert_eq!(value("redis_errors_total{err=\"ERR\"}"), 2.0);
     assert_eq!(value("redis_db_keys{db=\"db0\"}"), 101.0);
     assert_eq!(value("redis_db_keys_expiring{db=\"db0\"}"), 1.0);
+    let ttl = value("redis_db_avg_ttl_seconds{db=\"db0\"}");
+    assert!((900.0..=1001.0).contains(&ttl), "{ttl}");
+    let keyspace = info_field(&mut client, "keyspace", "db0");
+    assert!(keyspace.starts_with("keys=101,expires=1,avg_ttl=9"), "{keyspace}");
     assert_eq!(value("redis_connected_clients"), 1.0);
     for shard in ["shard=\"0\"", "shard=\"1\""] {
         assert!(sum(&samples, "basalt_keys", shard) > 20.0, "all keys are on one shard");

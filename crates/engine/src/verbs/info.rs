@@ -57,12 +57,9 @@ impl Facts {
     }
 
     fn database(&self, index: usize) -> DatabaseFacts {
-        self.shards.iter().fold(DatabaseFacts::default(), |all, shard| DatabaseFacts {
-            keys: all.keys + shard.databases[index].keys,
-            expiring: all.expiring + shard.databases[index].expiring,
-            with_expiring_elements: all.with_expiring_elements
-                + shard.databases[index].with_expiring_elements,
-        })
+        let mut all = DatabaseFacts::default();
+        self.shards.iter().for_each(|shard| all.absorb(&shard.databases[index]));
+        all
     }
 }
 
@@ -483,9 +480,11 @@ fn transactions(facts: &Facts, lines: &mut Lines) {
 fn keyspace(facts: &Facts, lines: &mut Lines) {
     let count = facts.shards.first().map_or(0, |shard| shard.databases.len());
     for index in 0..count {
-        let DatabaseFacts { keys, expiring, with_expiring_elements } = facts.database(index);
+        let database = facts.database(index);
+        let DatabaseFacts { keys, expiring, with_expiring_elements, .. } = database;
         if keys > 0 {
-            let mut value = format!("keys={keys},expires={expiring},avg_ttl=0");
+            let ttl_ms = database.ttl_mean_ms(facts.now.unix_ms);
+            let mut value = format!("keys={keys},expires={expiring},avg_ttl={ttl_ms}");
             if with_expiring_elements > 0 {
                 value.push_str(&format!(",keys_with_volatile_items={with_expiring_elements}"));
             }

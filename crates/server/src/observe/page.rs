@@ -75,6 +75,11 @@ impl<'a> View<'a> {
         self.reports.iter().enumerate().map(|(shard, report)| (shard.to_string(), &**report))
     }
 
+    /// The moment of the page, in milliseconds since 1970.
+    fn now_ms(&self) -> u64 {
+        self.process.started_s * 1000 + self.now_us / 1000
+    }
+
     fn sum(&self, of: impl Fn(&Report) -> usize) -> u64 {
         self.reports.iter().map(|report| of(report) as u64).sum()
     }

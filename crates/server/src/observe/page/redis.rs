@@ -4,7 +4,7 @@
 use basalt_engine::{Book, REDIS_VERSION, command_name};
 use basalt_keyspace::DatabaseFacts;
 
-use super::text::{Number, whole};
+use super::text::{Number, seconds_of_us, whole};
 use super::{Kind, Text, View};
 
 /// A metric that is one number.
@@ -109,10 +109,17 @@ const COMMAND_ROWS: [CommandRow; 4] = [
     ),
 ];
 
-type DatabaseRow = (&'static str, &'static str, fn(&DatabaseFacts) -> usize);
-const DATABASE_ROWS: [DatabaseRow; 2] = [
-    ("redis_db_keys", "Keys by database.", |facts| facts.keys),
-    ("redis_db_keys_expiring", "Keys with an expiry by database.", |facts| facts.expiring),
+type DatabaseRow = (&'static str, &'static str, fn(&DatabaseFacts, &View<'_>) -> Number);
+const DATABASE_ROWS: [DatabaseRow; 3] = [
+    ("redis_db_keys", "Keys by database.", |facts, _| whole(facts.keys)),
+    ("redis_db_keys_expiring", "Keys with an expiry by database.", |facts, _| {
+        whole(facts.expiring)
+    }),
+    (
+        "redis_db_avg_ttl_seconds",
+        "The mean of what is left to the keys that expire; 0 where there are none.",
+        |facts, view| seconds_of_us(facts.ttl_mean_ms(view.now_ms()) * 1000),
+    ),
 ];
 
 fn fragmentation(view: &View<'_>) -> Number {
@@ -131,13 +138,15 @@ pub(super) fn write(view: &View<'_>, text: &mut Text) {
             text.sample(&[("cmd", command_name(*number))], value(book));
         }
     }
-    for (name, help, count) in DATABASE_ROWS {
+    let mut databases: Vec<DatabaseFacts> = Vec::new();
+    for report in view.reports {
+        databases.resize(report.engine.databases.len(), DatabaseFacts::default());
+        databases.iter_mut().zip(&report.engine.databases).for_each(|(all, one)| all.absorb(one));
+    }
+    for (name, help, value) in DATABASE_ROWS {
         text.family(Kind::Gauge, name, help);
-        let databases = view.reports.first().map_or(0, |shard| shard.engine.databases.len());
-        for index in 0..databases {
-            let database = format!("db{index}");
-            let count = view.sum(|shard| shard.engine.databases.get(index).map_or(0, count));
-            text.sample(&[("db", &database)], whole(count));
+        for (index, facts) in databases.iter().enumerate() {
+            text.sample(&[("db", &format!("db{index}"))], value(facts, view));
         }
     }
     text.family(Kind::Counter, "redis_errors_total", "Error replies by their first word.");
