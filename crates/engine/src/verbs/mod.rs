@@ -37,7 +37,7 @@ use crate::shard::Shard;
 use crate::world::World;
 
 /// The version of Redis whose behaviour this follows, as clients ask for it.
-const REDIS_VERSION: &str = "7.2.4";
+pub const REDIS_VERSION: &str = "7.2.4";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What clients of a cluster are told that ask a server outside of one.
