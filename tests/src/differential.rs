@@ -93,6 +93,9 @@ fn against_valkey(program: Program, args: &[&str]) -> Result<(), Failed> {
             "LSET",
             "ZSCAN",
             "SSCAN",
+            // What SORT takes for a number, and what it stores then.
+            "SORT",
+            "SORT_RO",
         ];
         plan.without.extend(OTHERWISE.iter().map(|&name| name.to_owned()));
     }
