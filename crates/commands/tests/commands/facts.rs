@@ -21,7 +21,12 @@ const ABSENT: &[&str] = &[
 ];
 
 /// Rows of ours that Valkey does not have.
-const ALONE: &[(&str, &str)] = &[("delex", "of Redis 8.4"), ("digest", "of Redis 8.4")];
+const ALONE: &[(&str, &str)] = &[
+    ("delex", "of Redis 8.4"),
+    ("digest", "of Redis 8.4"),
+    ("sdiffcard", "of Redis 8.10"),
+    ("sunioncard", "of Redis 8.10"),
+];
 
 /// Rows of ours that take more than Valkey's do, or are told better.
 const OTHER_ARGUMENTS: &[(&str, &str)] = &[

@@ -157,11 +157,13 @@ pub(crate) fn run(
         Verb::Scan => keys::scan(core, id, args),
         Verb::SetMove => sets::smove(core, id, args),
         Verb::SetDiff
+        | Verb::SetDiffCard
         | Verb::SetDiffStore
         | Verb::SetInter
         | Verb::SetInterCard
         | Verb::SetInterStore
         | Verb::SetUnion
+        | Verb::SetUnionCard
         | Verb::SetUnionStore => sets::algebra(core, id, verb, args),
         Verb::Select => session::select(core, id, args),
         Verb::Shutdown => process::shutdown(core, world, id, args),

@@ -261,8 +261,8 @@ pub const ROWS: &[Row] = &[
         "SORT (roll|pool) BY by-pattern [LIMIT index index] [GET get-pattern] [GET get-pattern] \
          [ASC|DESC] [STORE roll]",
     ),
-    row(3, "SORT roll BY nosort [LIMIT index index] [GET get-pattern] [ASC|DESC] [STORE roll]"),
-    row(2, "SORT pool BY nosort [LIMIT index index] [ASC|DESC] STORE roll"),
+    row(3, "SORT roll BY NOSORT [LIMIT index index] [GET get-pattern] [ASC|DESC] [STORE roll]"),
+    row(2, "SORT pool BY NOSORT [LIMIT index index] [ASC|DESC] STORE roll"),
     row(3, "SORT_RO (roll|pool|key) [ALPHA] [LIMIT index index] [GET get-pattern] [ASC|DESC]"),
     // Keys.
     row(4, "DEL (key)..."),
@@ -325,6 +325,8 @@ pub const NOT_RANDOM: &[(&str, &str)] = &[
     ("brpoplpush", "it may wait for ever; there are tests for waiting"),
     ("delex", "a command of Redis 8.4: no oracle at hand knows it"),
     ("digest", "a command of Redis 8.4: no oracle at hand knows it"),
+    ("sdiffcard", "a command of Redis 8.10: no oracle at hand knows it"),
+    ("sunioncard", "a command of Redis 8.10: no oracle at hand knows it"),
     ("debug", "it changes the server itself, and each server has its own"),
     ("flushall", "each run begins with it; FLUSHDB stands for both"),
     ("lolwut", "a picture and a version"),

@@ -24,45 +24,9 @@ pub(super) struct Found<'a> {
     pub(super) distance_m: f64,
 }
 
-/// The members that are searched.
-enum Members<'a> {
-    /// Those of a small sorted set, read once: its ranges are found by walking it.
-    Few(Vec<Scored<'a>>),
-    Many(SortedRef<'a>),
-}
-
-impl<'a> Members<'a> {
-    fn ranks(&self, scores: &Range<f64>) -> Range<usize> {
-        match self {
-            Self::Few(members) => {
-                let before = |score| members.partition_point(|one| one.score < score);
-                before(scores.start)..before(scores.end)
-            }
-            Self::Many(sorted) => sorted.ranks_by_score(&ScoreRange {
-                min: scores.start,
-                max: scores.end,
-                without_min: false,
-                without_max: true,
-            }),
-        }
-    }
-
-    fn try_for_each(
-        &self,
-        ranks: Range<usize>,
-        visit: impl FnMut(Scored<'a>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        match self {
-            Self::Few(members) => members[ranks].iter().copied().try_for_each(visit),
-            Self::Many(sorted) => sorted.walk(ranks).try_for_each(visit),
-        }
-    }
-}
-
-struct Search<'s, 'a> {
+struct Search<'s> {
     area: &'s Area,
     frame: Frame,
-    members: Members<'a>,
 }
 
 /// Visits the members in an area, in Redis' order, until told to stop.
@@ -71,49 +35,53 @@ pub(super) fn find<'a>(
     area: &Area,
     visit: &mut impl FnMut(Found<'a>) -> ControlFlow<()>,
 ) {
-    let members = if sorted.is_large() {
-        Members::Many(sorted)
-    } else {
-        Members::Few(sorted.iter().collect())
-    };
-    let search = Search { area, frame: area.frame(), members };
-    for cell in area.cells() {
-        if search.visit(cell, visit).is_break() {
-            return;
-        }
+    let search = Search { area, frame: area.frame() };
+    if sorted.is_large() {
+        let mut cells = area.cells();
+        let _ = cells.try_for_each(|cell| search.visit(sorted, cell, visit));
+        return;
     }
+    // Ranges of a small sorted set are found by walking it, so it is walked once, for all cells.
+    let near: Vec<Found<'a>> = sorted.iter().filter_map(|scored| search.measure(scored)).collect();
+    let _ = area.cells().try_for_each(|cell| {
+        let scores = cell.scores();
+        near.iter().filter(|one| scores.contains(&one.score)).try_for_each(|one| visit(*one))
+    });
 }
 
-impl<'a> Search<'_, 'a> {
-    fn visit(
+impl Search<'_> {
+    /// The members of a cell that are in the area.
+    fn visit<'a>(
         &self,
+        sorted: SortedRef<'a>,
         cell: Cell,
         visit: &mut impl FnMut(Found<'a>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         if !self.frame.meets(cell) {
             return ControlFlow::Continue(());
         }
-        let ranks = self.members.ranks(&cell.scores());
+        let Range { start: min, end: max } = cell.scores();
+        let range = ScoreRange { min, max, without_min: false, without_max: true };
+        let ranks = sorted.ranks_by_score(&range);
         if ranks.len() > WALKED_MAX
             && !self.frame.holds(cell)
             && let Some(quarters) = cell.quarters()
         {
-            return quarters.into_iter().try_for_each(|quarter| self.visit(quarter, visit));
+            return quarters.into_iter().try_for_each(|quarter| self.visit(sorted, quarter, visit));
         }
-        self.members.try_for_each(ranks, |scored| {
-            let number = number_of_score(scored.score);
-            if !self.frame.has(number) {
-                return ControlFlow::Continue(());
-            }
-            let place = Place::of_number(number);
-            match self.area.distance_within_m(place) {
-                None => ControlFlow::Continue(()),
-                Some(distance_m) => {
-                    let Scored { member, score } = scored;
-                    visit(Found { member, score, place, distance_m })
-                }
-            }
-        })
+        sorted.walk(ranks).filter_map(|scored| self.measure(scored)).try_for_each(visit)
+    }
+
+    /// A member, if it is in the area.
+    #[inline]
+    fn measure<'a>(&self, Scored { member, score }: Scored<'a>) -> Option<Found<'a>> {
+        let number = number_of_score(score);
+        if !self.frame.has(number) {
+            return None;
+        }
+        let place = Place::of_number(number);
+        let distance_m = self.area.distance_within_m(place)?;
+        Some(Found { member, score, place, distance_m })
     }
 }
 
