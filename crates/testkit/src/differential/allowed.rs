@@ -167,12 +167,6 @@ pub const ALLOWED: &[Allowed] = &[
     },
     Allowed {
         program: Program::Redis7,
-        command: "geosearch",
-        why: "Redis 7 has other words for a member that is not there, and reckons the last digits otherwise",
-        applies: |_, redis, other| is_error(redis) == is_error(other),
-    },
-    Allowed {
-        program: Program::Redis7,
         command: "scan",
         why: "Redis 7 takes a cursor for a number that Valkey refuses, and any word for a type",
         applies: |_, _, other| is_error(other),
