@@ -223,10 +223,11 @@ impl Core {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.queue.fill(hole, reply, &mut session.out);
         session.adjust_hole_limit(reply.len());
-        let is_drained = session.queue.is_empty();
-        self.shard.sessions.mark_dirty(id);
-        if is_drained {
+        if session.queue.is_empty() {
+            self.shard.sessions.mark_dirty(id);
             self.shard.sessions.mark_ready(id);
+        } else if session.out.len() >= limits::SEND_EARLY_BYTES {
+            self.shard.sessions.mark_dirty(id);
         }
     }
 
