@@ -5,12 +5,14 @@ pub(super) mod expire;
 mod object;
 mod present;
 pub(super) mod scan;
+mod wait;
 
 use crate::command::{Categories, Command, Group};
 
 pub use copy::{CopyRequest, parse_copy};
 pub(crate) use scan::parse_cursor;
 pub use scan::{ScanRequest, parse_scan, wants_every_key};
+pub use wait::{WaitAofRequest, WaitRequest, parse_wait, parse_waitaof};
 
 pub(crate) const COMMANDS: &[Command] = &[
     copy::COPY,
@@ -35,6 +37,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     expire::TTL,
     present::TYPE,
     present::UNLINK,
+    wait::WAIT,
+    wait::WAITAOF,
 ];
 
 /// What the rows of this family have in common.
