@@ -195,17 +195,17 @@ impl Keyspace {
         let place = place?;
         let database = &mut self.databases[database.index()];
         let table = database.table_mut(key.slot).expect("a place lies in a table");
-        if self.touches {
-            let access = match &self.frequency {
-                None => self.access_now,
-                Some(frequency) => {
-                    let before = table.entry(place).access();
-                    frequency.again(before, self.now_ms, self.chance.next())
-                }
-            };
-            table.touch(place, access);
+        if !self.touches {
+            return Some(table.entry(place));
         }
-        Some(table.entry(place))
+        let access = match &self.frequency {
+            None => self.access_now,
+            Some(frequency) => {
+                let before = table.entry(place).access();
+                frequency.again(before, self.now_ms, self.chance.next())
+            }
+        };
+        Some(table.touch(place, access))
     }
 
     /// What the key holds, counted as a hit or a miss, but not as a use: for those who ask about a key.

@@ -1,14 +1,17 @@
 //! Input: requests of every session parsed, staged and worked, round by round, until all is dry.
 
-use basalt_resp::{Parsed, Partial, parse};
+use basalt_commands::{Command, Flags, Run, ShardFn};
+use basalt_keyspace::Key;
+use basalt_resp::{Parsed, Partial, Reply, parse};
 
-use super::Core;
 use super::request::{Broken, Flow};
+use super::{Core, KeyHash};
 use crate::gates;
 use crate::limits;
 use crate::meter::LARGE_REQUEST_BYTES;
+use crate::perform::{Task, perform};
 use crate::resolve::{self, LastFound, Resolved};
-use crate::session::SessionId;
+use crate::session::{ReplyMode, SessionId};
 use crate::world::World;
 
 /// Input to be worked, of one session.
@@ -69,6 +72,8 @@ pub(super) struct Staged {
 
 /// What a request turned out to be.
 enum What {
+    /// A command for one key of this shard, with its handler: most are.
+    Plain(&'static Command, ShardFn),
     Ready(Resolved),
     /// Which of those that are kept beside.
     Broken(usize),
@@ -145,11 +150,22 @@ impl Core {
                 break;
             }
             self.prefetch();
-            for request in &staged {
+            let mut next = 0;
+            while let Some(request) = staged.get(next) {
                 let state = &mut progress[request.source];
                 if state.end == End::Stopped {
+                    next += 1;
                     continue;
                 }
+                let id = sources[request.source].id;
+                if let What::Plain(..) = request.what
+                    && let plain @ 1.. = self.work_plain(id, &staged[next..], &args)
+                {
+                    next += plain;
+                    state.done = staged[next - 1].end;
+                    continue;
+                }
+                next += 1;
                 if request.is_large
                     && let What::Ready(resolved) = &request.what
                 {
@@ -157,12 +173,15 @@ impl Core {
                 }
                 let args = &args[request.args.0..request.args.1];
                 let resolved = match &request.what {
+                    What::Plain(command, _) => {
+                        let key_at = command.keys[0].first as u16;
+                        Ok(Resolved { command, shard: Some(self.shard.id), key_at })
+                    }
                     What::Ready(resolved) => Ok(*resolved),
                     What::Broken(at) => {
                         Err(broken.get_mut(*at).and_then(Option::take).expect("it is told once"))
                     }
                 };
-                let id = sources[request.source].id;
                 let flow = self.work_one(world, id, args, request.keys, resolved);
                 if flow != Flow::Held {
                     state.done = request.end;
@@ -177,6 +196,56 @@ impl Core {
         for (source, state) in sources.into_iter().zip(progress) {
             self.keep_rest(source, state);
         }
+    }
+
+    /// Works the plain requests of one session that stand first, as far as nothing needs a closer look;
+    /// says how many. What holds for the session holds for all of them, since handlers touch nothing but
+    /// the keyspace: so it is looked at once. Others are left to [`Core::work_one`].
+    fn work_plain(&mut self, id: SessionId, staged: &[Staged], args: &[&[u8]]) -> usize {
+        let shard = &mut self.shard;
+        let Some(session) = shard.sessions.get_mut(id) else { return 0 };
+        let is_plain = session.may_run()
+            && session.armed.0 | shard.armed.0 == 0
+            && session.reply_mode == ReplyMode::On
+            && session.queue.is_empty()
+            && shard.intents.is_idle();
+        if !is_plain {
+            return 0;
+        }
+        let (database, protocol) = (session.database, session.protocol);
+        let unsent = session.unsent;
+        let out = &mut session.out;
+        let source = staged[0].source;
+        let mut worked = 0;
+        for request in staged {
+            let What::Plain(command, run) = request.what else { break };
+            if request.source != source
+                || out.len() + unsent > limits::OUTPUT_PAUSE_BYTES
+                || !shard.meter.count_untimed(command.number)
+            {
+                break;
+            }
+            let args = &args[request.args.0..request.args.1];
+            let KeyHash { hash, slot, .. } = self.keys[request.keys.0];
+            let key = Key { bytes: args[command.keys[0].first as usize], hash, slot };
+            let task = Task { run, args, key, database };
+            let reply = Reply::new(out, protocol);
+            perform(&mut shard.keyspace, &shard.config, task, reply, |error| {
+                shard.stats.count_error(error.as_bytes());
+                shard.meter.failed(command.number);
+            });
+            session.last_command = command.name;
+            worked += 1;
+            if shard.keyspace.has_fed() {
+                break;
+            }
+        }
+        session.commands += worked as u64;
+        session.last_shard = shard.id;
+        if shard.keyspace.has_fed() {
+            self.settle();
+        }
+        worked
     }
 
     /// Parses requests of every source in turn, as many as are staged together.
@@ -231,7 +300,16 @@ impl Core {
                             (&self.shard.routes, self.shard.keyspace.hasher()),
                             &mut self.keys,
                         );
+                        let is_large = bytes >= LARGE_REQUEST_BYTES;
                         let what = match resolved {
+                            Ok(Resolved { command, shard: Some(shard), .. })
+                                if let Run::Shard(run) = command.run
+                                    && shard == self.shard.id
+                                    && !is_large
+                                    && !command.flags.has(Flags::PROTECTED) =>
+                            {
+                                What::Plain(command, run)
+                            }
                             Ok(resolved) => What::Ready(resolved),
                             Err(error) => {
                                 let is_http = resolve::is_from_a_browser(&args[first_arg..]);
@@ -247,7 +325,7 @@ impl Core {
                             args: (first_arg, args.len()),
                             keys: (first_key, self.keys.len()),
                             end: state.parsed,
-                            is_large: bytes >= LARGE_REQUEST_BYTES,
+                            is_large,
                             what,
                         });
                         continue;
