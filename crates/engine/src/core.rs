@@ -14,6 +14,7 @@ mod exchange;
 mod held;
 mod input;
 mod maintenance;
+mod monitor;
 mod multi;
 mod plain;
 mod request;
@@ -35,9 +36,10 @@ use crate::routes::Routes;
 use crate::session::{Peer, SessionId};
 use crate::shard::Shard;
 use crate::transaction::Numbers;
-use crate::world::{Now, World};
+use crate::world::{ApplySettings, Now, World};
 use held::HeldRequests;
 use input::Staged;
+pub(crate) use monitor::Execution;
 use multi::{Inside, Nested};
 use timing::EndedCall;
 pub(crate) use timing::PendingCall;
@@ -52,6 +54,8 @@ pub struct CoreSetup {
     /// Seeds the hash of keys: the same for all cores of a process, different for each process.
     pub hash_seed: u64,
     pub now: Now,
+    /// On the first shard; `None` where nothing of the settings is acted on outside.
+    pub apply: Option<ApplySettings>,
 }
 
 /// What a turn leaves to its caller.
@@ -111,12 +115,16 @@ pub(crate) struct KeyHash {
 
 impl Core {
     pub fn new(setup: CoreSetup) -> Self {
-        let CoreSetup { shard, shard_count, config, hash_seed, now } = setup;
+        let CoreSetup { shard, shard_count, config, hash_seed, now, apply } = setup;
         let hasher = KeyHasher::new(hash_seed);
         let keyspace = Keyspace::new(config.databases as usize, hasher, now.unix_ms);
         let routes = Arc::new(Routes::in_blocks(shard_count));
+        let mut shard = Shard::new(shard, keyspace, config, routes, now);
+        if let Some(apply) = apply {
+            shard.apply_with(apply);
+        }
         Self {
-            shard: Shard::new(shard, keyspace, config, routes, now),
+            shard,
             outboxes: (0..shard_count).map(|_| Outbox::default()).collect(),
             under_way: UnderWay::default(),
             held: HeldRequests::default(),
@@ -196,6 +204,7 @@ impl Core {
 
     /// Closes a session with all that others know of it.
     fn forget(&mut self, session: SessionId) {
+        self.end_monitor(session);
         if let Some(closed) = self.shard.sessions.close(session) {
             self.forget_watches(closed.number, closed.watched.shards);
         }
@@ -272,6 +281,9 @@ impl Core {
         self.send_messages(world);
         if let Some(config) = self.shard.take_new_config() {
             world.config_changed(&config);
+        }
+        if let Some(moment_us) = self.shard.stall_until_us.take() {
+            world.stall_until(moment_us);
         }
         let expiry_at_us =
             |at_ms: u64| now.monotonic_us + at_ms.saturating_sub(now.unix_ms).saturating_mul(1000);

@@ -34,8 +34,14 @@ pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1 << 20;
 /// LIMIT: reading from a session pauses while its backlog is longer than this part of
 /// `client-query-buffer-limit` and no single request needs more.
 pub(crate) const BACKLOG_READ_PART: usize = 4;
+/// LIMIT: a backlog has room for at most so many times what has come of a request.
+pub(crate) const BACKLOG_AHEAD: usize = 16;
 /// Buffers of this capacity or less stay with an idle session.
 pub(crate) const BUFFER_KEPT_BYTES: usize = 16 << 10;
+
+/// LIMIT: what may wait for a monitor where `client-output-buffer-limit normal` sets none, or be on its way to
+/// those of another core.
+pub(crate) const MONITOR_UNSENT_MAX_BYTES: usize = 32 << 20;
 
 /// LIMIT: microseconds of a turn that go to expiry and to dropping what was flushed.
 pub(crate) const MAINTENANCE_TURN_US: u64 = 300;

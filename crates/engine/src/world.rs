@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use basalt_commands::config::Config;
+use basalt_commands::CommandError;
+use basalt_commands::config::{Config, Extent};
 use basalt_keyspace::ShardId;
 
 use crate::Message;
@@ -14,6 +15,13 @@ pub struct Now {
     pub unix_ms: u64,
     /// Microseconds since some fixed moment; never runs backwards.
     pub monotonic_us: u64,
+}
+
+impl Now {
+    /// Microseconds since 1970: the moment of the turn, and what has passed of it.
+    pub(crate) fn unix_us(self, world: &mut dyn World) -> u64 {
+        self.unix_ms * 1000 + world.monotonic_us().saturating_sub(self.monotonic_us)
+    }
 }
 
 /// How SHUTDOWN was asked for.
@@ -53,6 +61,10 @@ pub struct ProcessFacts {
     pub refused_connections: u64,
 }
 
+/// Acts on new settings where that may fail, given those that hold. Called on the first shard before any
+/// shard takes them over; what is refused has changed nothing.
+pub type ApplySettings = Box<dyn FnMut(&Config, &Config) -> Result<(), CommandError>>;
+
 /// All that is not ours.
 pub trait World {
     /// Hands a message to another shard's core. Never refuses: the engine keeps to
@@ -72,12 +84,13 @@ pub trait World {
     /// SHUTDOWN ABORT: false where no shutdown is under way.
     fn abort_shutdown(&mut self) -> bool;
     /// CONFIG REWRITE: writes the settings into the file that the server was started with.
-    fn rewrite_config(&mut self, config: &Config) -> Result<(), String>;
+    fn rewrite_config(&mut self, config: &Config, extent: Extent) -> Result<(), String>;
     /// The settings changed. Every core's world is told, in the turn in which its shard took them over;
     /// what they say of sockets, log and the like is the world's to act on.
     fn config_changed(&mut self, config: &Arc<Config>);
-    /// DEBUG SLEEP: stalls the whole core.
-    fn stall(&mut self, duration_us: u64);
+    /// DEBUG SLEEP: once this turn's output and messages are on their way, the core does nothing until
+    /// this moment (monotonic µs).
+    fn stall_until(&mut self, moment_us: u64);
     /// A line for the log.
     fn log(&mut self, line: &str);
 }

@@ -8,6 +8,7 @@ use crate::database::{Database, ScanPosition};
 use crate::edit::Edit;
 use crate::effect::{Cause, Effect, Malformed, Record};
 use crate::fed::Fed;
+use crate::frequency::{self, Frequency};
 use crate::graves::Graves;
 use crate::key::Key;
 use crate::slot::SlotId;
@@ -71,8 +72,10 @@ pub struct Keyspace {
     pub(crate) databases: Vec<Database>,
     pub(crate) hasher: KeyHasher,
     pub(crate) now_ms: u64,
-    /// The LRU word of something used now: seconds, 24 bits.
+    /// The access word of something new, or used now where uses are not counted.
     pub(crate) access_now: u32,
+    /// Whether and how uses are counted.
+    frequency: Option<Frequency>,
     pub stats: KeyspaceStats,
     pub(crate) active_expiry: bool,
     /// Whether reads count as uses.
@@ -95,6 +98,7 @@ impl Keyspace {
             hasher,
             now_ms: 0,
             access_now: 0,
+            frequency: None,
             stats: KeyspaceStats::default(),
             active_expiry: true,
             touches: true,
@@ -114,8 +118,42 @@ impl Keyspace {
     pub fn set_now(&mut self, now_ms: u64) {
         if now_ms > self.now_ms {
             self.now_ms = now_ms;
-            self.access_now = (now_ms / 1000) as u32 & 0x00FF_FFFF;
+            self.access_now = self.access_word();
         }
+    }
+
+    fn access_word(&self) -> u32 {
+        match &self.frequency {
+            None => (self.now_ms / 1000) as u32 & 0x00FF_FFFF,
+            Some(_) => frequency::word_of_new(self.now_ms),
+        }
+    }
+
+    /// The access word for what is at a place when it is changed now; where uses are counted, opening it
+    /// for the change was the use.
+    #[inline]
+    pub(crate) fn access_at(&self, id: DatabaseId, slot: SlotId, place: Place) -> u32 {
+        match self.frequency {
+            None => self.access_now,
+            Some(_) => self.databases[id.index()].entry(slot, place).access(),
+        }
+    }
+
+    /// Counts a use of what is at a place.
+    #[cold]
+    fn count_use(&mut self, frequency: Frequency, id: DatabaseId, slot: SlotId, place: Place) {
+        if self.touches {
+            let mut entry = self.databases[id.index()].entry_mut(slot, place);
+            let access = frequency.again(entry.access(), self.now_ms, self.chance.next());
+            entry.set_access(access);
+        }
+    }
+
+    /// From now on uses are counted, or their moments kept. The words that are there mean something else
+    /// then, and are put right as their keys are used.
+    pub fn set_frequency(&mut self, frequency: Option<Frequency>) {
+        self.frequency = frequency;
+        self.access_now = self.access_word();
     }
 
     #[inline]
@@ -175,10 +213,19 @@ impl Keyspace {
         let place = self.find_live(database, key);
         self.stats.count_look(place.is_some());
         let place = place?;
-        let access = self.access_now;
         let database = &mut self.databases[database.index()];
         let table = database.table_mut(key.slot).expect("a place lies in a table");
-        Some(if self.touches { table.touch(place, access) } else { table.entry(place) })
+        if !self.touches {
+            return Some(table.entry(place));
+        }
+        let access = match &self.frequency {
+            None => self.access_now,
+            Some(frequency) => {
+                let before = table.entry(place).access();
+                frequency.again(before, self.now_ms, self.chance.next())
+            }
+        };
+        Some(table.touch(place, access))
     }
 
     /// What the key holds, counted as a hit or a miss, but not as a use: for those who ask about a key.
@@ -201,6 +248,9 @@ impl Keyspace {
     #[inline]
     pub fn edit<'a>(&'a mut self, database: DatabaseId, key: &Key<'a>) -> Edit<'a> {
         let place = self.find_live(database, key);
+        if let (Some(frequency), Some(place)) = (self.frequency, place) {
+            self.count_use(frequency, database, key.slot, place);
+        }
         Edit::new(self, database, *key, place)
     }
 
@@ -209,6 +259,9 @@ impl Keyspace {
     pub fn read_and_edit<'a>(&'a mut self, database: DatabaseId, key: &Key<'a>) -> Edit<'a> {
         let place = self.find_live(database, key);
         self.stats.count_look(place.is_some());
+        if let (Some(frequency), Some(place)) = (self.frequency, place) {
+            self.count_use(frequency, database, key.slot, place);
+        }
         Edit::new(self, database, *key, place)
     }
 

@@ -30,7 +30,7 @@ use crate::observe::{LetterBox, Report};
 use crate::outside::{Outside, Parcel, SocketKind};
 use crate::ring::{Chunk, Event, Park, ReceiveEnd, Ring, Token};
 use crate::spin::Spin;
-use crate::{checks, listen, logging};
+use crate::{listen, logging, title};
 
 /// The longest park. Were a wake-up ever lost, this is how late it would be noticed.
 const PARK_MAX: Duration = Duration::from_millis(100);
@@ -142,7 +142,11 @@ impl<E: Engine> CoreLoop<E> {
             self.answer();
             self.wake_sleepers();
             if let Some(config) = self.outside.new_config.take() {
-                self.follow(&config, now.monotonic_us);
+                self.follow(&config);
+            }
+            if self.outside.stall_until_us.is_some() {
+                self.ring.enter()?;
+                self.outside.stall();
             }
             let due_us = self.acceptor.as_mut().and_then(|acceptor| {
                 acceptor.look_after(now.monotonic_us, &mut self.ring, &mut self.outside)
@@ -484,16 +488,14 @@ impl<E: Engine> CoreLoop<E> {
     }
 
     /// Acts on settings that CONFIG SET changed.
-    fn follow(&mut self, config: &Arc<Config>, now_us: u64) {
+    fn follow(&mut self, config: &Arc<Config>) {
         self.spin = Spin::new(config.spin_us);
         self.gather = Gather::new(config.gather_us, self.node.posts.len());
         self.wait_bound_us = config.wait_bound_us.into();
         if let Some(acceptor) = &mut self.acceptor {
-            acceptor.follow(config, now_us, &mut self.ring);
-            if let Err(possible) = checks::make_room(config, self.node.posts.len()) {
-                tracing::warn!("this process may open files for {possible} clients only");
-            }
+            acceptor.follow(config, &mut self.ring);
             logging::follow(config);
+            title::set_title(config, self.node.facts.config_file.as_deref());
         }
     }
 

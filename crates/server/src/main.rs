@@ -8,7 +8,7 @@ use std::sync::Arc;
 use basalt_commands::config::Config;
 use basalt_engine::Core;
 use basalt_server::{
-    Facts, Pidfile, Signals, checks, detach, listen, logging, observe, run_id, serve,
+    Facts, Pidfile, Signals, checks, detach, listen, logging, observe, run_id, serve, set_title,
 };
 use cli::Launch;
 
@@ -40,6 +40,7 @@ fn run(launch: Launch) -> Result<(), Box<dyn std::error::Error>> {
     checks::prepare(&mut config)?;
     let listeners = listen(&config)?;
     let page = observe::listen(&config)?;
+    set_title(&config, config_path.as_deref());
     let _pidfile = Pidfile::write(&config);
     let facts = Facts {
         executable: std::env::current_exe().unwrap_or_default(),

@@ -3,12 +3,14 @@
 //! `process::<name>@<server>`. What holds for every server of this protocol is asked of Valkey too: that shows that
 //! the test is right. The rest is asked of ours only.
 
+mod chaos;
 mod isolation;
 mod lifecycle;
 mod limits;
 mod load;
 pub(crate) mod metrics;
 mod observing;
+mod operating;
 mod refusals;
 mod wire;
 
@@ -28,6 +30,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         load::TESTS,
         isolation::TESTS,
         observing::TESTS,
+        operating::TESTS,
+        chaos::TESTS,
     ]
     .concat();
     let ours: Vec<(&str, Test)> = [
@@ -36,6 +40,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         load::TESTS_OF_OURS,
         metrics::TESTS_OF_OURS,
         observing::TESTS_OF_OURS,
+        chaos::TESTS_OF_OURS,
         refusals::TESTS_OF_OURS,
     ]
     .concat();

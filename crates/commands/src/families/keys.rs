@@ -6,6 +6,7 @@ mod object;
 mod present;
 pub(super) mod scan;
 mod sort;
+mod wait;
 
 use crate::command::{Categories, Command, Group};
 
@@ -13,6 +14,7 @@ pub use copy::{CopyRequest, parse_copy};
 pub(crate) use scan::parse_cursor;
 pub use scan::{ScanRequest, parse_scan, wants_every_key};
 pub use sort::{SortKey, SortRequest, parse_sort, value_behind};
+pub use wait::{WaitAofRequest, WaitRequest, parse_wait, parse_waitaof};
 
 pub(crate) const COMMANDS: &[Command] = &[
     copy::COPY,
@@ -39,6 +41,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     expire::TTL,
     present::TYPE,
     present::UNLINK,
+    wait::WAIT,
+    wait::WAITAOF,
 ];
 
 /// What the rows of this family have in common.

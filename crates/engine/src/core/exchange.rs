@@ -39,6 +39,9 @@ impl Core {
 
     pub(super) fn receive(&mut self, world: &mut dyn World, from: ShardId, message: Message) {
         let Message(mut envelope) = message;
+        if !envelope.observed.is_empty() {
+            self.show_observed(&std::mem::take(&mut envelope.observed));
+        }
         self.read_letters(from, &mut envelope.letters);
         if envelope.answered {
             self.outboxes[from.index()].returned();

@@ -70,6 +70,7 @@ impl Core {
             } else if config.timeout > 0
                 && idle_us > u64::from(config.timeout) * 1_000_000
                 && session.coordination.is_none()
+                && !session.is_monitor
                 && !session.is_held
             {
                 self.shard.sessions.abort(id);

@@ -217,7 +217,7 @@ impl Core {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.coordination = None;
         if session.is_executing {
-            self.end_execution(id);
+            self.end_execution(id, answer);
         }
         self.shard.waiting.leave(id);
         self.end_pending_call(id, answer);

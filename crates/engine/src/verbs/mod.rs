@@ -26,6 +26,7 @@ mod strings;
 
 use std::any::Any;
 
+use basalt_commands::config::Extent;
 use basalt_commands::requests::{Combination, GeoForm, Purpose};
 use basalt_commands::{CommandError, Outcome, Verb, docs};
 use basalt_keyspace::{DatabaseId, Side};
@@ -110,7 +111,7 @@ pub(crate) fn run(
         Verb::ConfigGet => config::get(core, id, &args[2..]),
         Verb::ConfigHelp => command::help(core, id, "config"),
         Verb::ConfigResetStat => config::resetstat(core, world, id),
-        Verb::ConfigRewrite => config::rewrite(core, world, id),
+        Verb::ConfigRewrite => config::rewrite(core, world, id, Extent::Changed),
         Verb::ConfigSet => config::set(core, id, args),
         Verb::Asking | Verb::ReadOnly | Verb::ReadWrite => Err(CLUSTER_IS_OFF),
         Verb::BitOp => strings::bitop(core, id, args),
@@ -141,6 +142,7 @@ pub(crate) fn run(
         Verb::ListMove | Verb::RpopLpush => lists::list_move(core, id, args),
         Verb::ListMultiPop => lists::multi_pop(core, id, args),
         Verb::Lolwut => process::lolwut(core, world, id, args),
+        Verb::Monitor => process::monitor(core, id),
         Verb::MsetEx => keys::msetex(core, id, args),
         Verb::MsetNx => keys::msetnx(core, id, args),
         Verb::Multi => multi::multi(core, id),
@@ -176,6 +178,8 @@ pub(crate) fn run(
         Verb::SwapDb => data::swapdb(core, id, args),
         Verb::Time => process::time(core, world, id),
         Verb::Unwatch => multi::unwatch(core, id),
+        Verb::Wait => keys::wait(core, id, args),
+        Verb::WaitAof => keys::waitaof(core, id, args),
         Verb::Watch => multi::watch(core, id, args),
         Verb::XGroupHelp => command::help(core, id, "xgroup"),
         Verb::XInfoHelp => command::help(core, id, "xinfo"),
