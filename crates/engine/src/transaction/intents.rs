@@ -13,6 +13,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
+use smallvec::SmallVec;
+
 use super::number::Number;
 
 /// What is meant to be done with a key.
@@ -51,9 +53,10 @@ pub(crate) enum Event {
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct Intents {
     visits: BTreeMap<Number, Visit>,
-    /// Who means to touch a key, by number. Only keys that somebody means to touch are here.
-    keys: HashMap<u64, Vec<Claim>, BuildHasherDefault<AsItIs>>,
-    everything: Vec<Claim>,
+    /// Who means to touch a key, by number: mostly one, which needs no memory of its own. Only keys that
+    /// somebody means to touch are here.
+    keys: HashMap<u64, SmallVec<[Claim; 1]>, BuildHasherDefault<AsItIs>>,
+    everything: SmallVec<[Claim; 1]>,
     granted_count: usize,
     events: VecDeque<Event>,
 }
@@ -220,7 +223,7 @@ impl Intents {
         self.grant_waiting(&visit.scope);
         if let Scope::Keys(intents) = &visit.scope {
             for intent in intents {
-                if self.keys.get(&intent.hash).is_some_and(Vec::is_empty) {
+                if self.keys.get(&intent.hash).is_some_and(|claims| claims.is_empty()) {
                     self.keys.remove(&intent.hash);
                 }
             }
@@ -362,7 +365,7 @@ impl Intents {
 }
 
 /// Puts a claim at its place by number.
-fn insert(claims: &mut Vec<Claim>, claim: Claim) {
+fn insert(claims: &mut SmallVec<[Claim; 1]>, claim: Claim) {
     let at = claims.partition_point(|other| other.number < claim.number);
     claims.insert(at, claim);
 }
