@@ -41,6 +41,7 @@ const CANNOT_WAIT: &[&str] = &["structures", "resp", "keyspace", "commands"];
 const UNSAFE_HOMES: &[(&str, &str)] = &[
     ("crates/server/src/ring", "the kernel reads and writes our memory"),
     ("crates/server/src/mesh", "lock-free rings between shards"),
+    ("crates/server/src/memory.rs", "the general allocator is told to give memory back"),
 ];
 
 /// What names the runtime.
