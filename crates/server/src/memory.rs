@@ -19,6 +19,7 @@ const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
 static SUPPLIER: OnceLock<Thread> = OnceLock::new();
 
 /// Starts the thread, which is one for all servers of a process.
+#[expect(clippy::disallowed_methods, reason = "nothing else tells this thread the time")]
 pub(crate) fn look_ahead() -> io::Result<()> {
     if SUPPLIER.get().is_some() {
         return Ok(());
