@@ -16,6 +16,7 @@ mod input;
 mod maintenance;
 mod multi;
 mod request;
+mod still;
 mod timing;
 mod transactions;
 mod waiting;
@@ -37,6 +38,7 @@ use crate::world::{Now, World};
 use held::HeldRequests;
 use input::Staged;
 use multi::{Inside, Nested};
+use still::{Departure, Stillness};
 use timing::EndedCall;
 pub(crate) use timing::PendingCall;
 use transactions::UnderWay;
@@ -89,6 +91,7 @@ pub struct Core {
     keys: Vec<KeyHash>,
     /// Calls of coordinations that ended in this turn.
     ended_calls: Vec<EndedCall>,
+    stillness: Stillness,
     pass: u64,
     turn_requests_left: usize,
     sessions_checked_us: u64,
@@ -123,6 +126,7 @@ impl Core {
             staged: Vec::new(),
             keys: Vec::new(),
             ended_calls: Vec::new(),
+            stillness: Stillness::default(),
             pass: 0,
             turn_requests_left: 0,
             sessions_checked_us: now.monotonic_us,
@@ -161,6 +165,9 @@ impl Core {
 
     /// The client will send no more, but may still read: the session ends when it is answered.
     pub fn end_of_input(&mut self, session: SessionId) {
+        if self.puts_off(Departure::EndOfInput(session)) {
+            return;
+        }
         if self.shard.waiting.is_waiting(session)
             && self.stop_waiting(session)
             && let Some(session) = self.shard.sessions.get_mut(session)
@@ -175,6 +182,9 @@ impl Core {
 
     /// The socket is closed or broken; the session is gone after this.
     pub fn disconnect(&mut self, session: SessionId) {
+        if self.puts_off(Departure::Disconnect(session)) {
+            return;
+        }
         self.stop_waiting(session);
         let Some(own) = self.shard.sessions.get(session) else { return };
         let (is_executing, coordination) = (own.is_executing, own.coordination);
@@ -192,7 +202,7 @@ impl Core {
     /// Closes a session with all that others know of it.
     fn forget(&mut self, session: SessionId) {
         if let Some(closed) = self.shard.sessions.close(session) {
-            self.forget_watches(closed.number, closed.watched.shards);
+            self.forget_watches(closed.number, &closed.watched);
         }
     }
 
@@ -250,24 +260,32 @@ impl Core {
     ) -> Turn {
         self.shard.set_now(now);
         self.turn_requests_left = limits::TURN_REQUESTS_MAX;
-        self.shard.waiting.end_overdue(self.shard.id, now.monotonic_us);
+        if self.shard.still.is_none() {
+            self.shard.waiting.end_overdue(self.shard.id, now.monotonic_us);
+        }
         for (from, message) in messages.drain(..) {
             self.receive(world, from, message);
         }
         self.settle();
         self.run_inside(world);
+        self.let_depart();
         self.work_received(world, received);
         self.run_inside(world);
         self.work_ready(world);
         self.run_inside(world);
         let left = self.maintain(world);
         self.settle_ended_calls(world);
+        self.tell_whether_quiet();
         self.send_messages(world);
         if let Some(config) = self.shard.take_new_config() {
             world.config_changed(&config);
         }
         let expiry_at_us =
             |at_ms: u64| now.monotonic_us + at_ms.saturating_sub(now.unix_ms).saturating_mul(1000);
+        if self.shard.still.is_some() {
+            // What ends it comes as a message.
+            return Turn { busy: left, wake_at_us: None };
+        }
         // Nothing expires before the end of a pause.
         let wake_at_us = match self.shard.pause() {
             Some(pause) => Some(pause.until_us),

@@ -23,6 +23,7 @@ mod resolve;
 mod routes;
 mod session;
 mod shard;
+mod slots;
 mod slowlog;
 mod split;
 mod stats;

@@ -43,3 +43,8 @@ pub(crate) const MAINTENANCE_TURN_US: u64 = 300;
 pub(crate) const SESSION_CHECK_US: u64 = 100_000;
 /// LIMIT: sessions looked over at a time.
 pub(crate) const SESSION_CHECK_MAX: usize = 512;
+
+/// LIMIT: slots handed over while all stands still; of more, the rest goes after a breath.
+pub(crate) const SLOTS_MOVED_AT_ONCE: usize = 256;
+/// LIMIT: microseconds that all stands still until what was under way is over. Then the move is given up.
+pub(crate) const STILL_US_MAX: u64 = 100_000;

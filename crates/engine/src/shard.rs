@@ -15,6 +15,7 @@ use crate::meter::Meter;
 use crate::rates::Rates;
 use crate::routes::Routes;
 use crate::session::{Peer, Session, Sessions};
+use crate::slots::Still;
 use crate::slowlog::SlowLog;
 use crate::stats::ShardStats;
 use crate::transaction::Intents;
@@ -28,6 +29,8 @@ pub(crate) struct Shard {
     pub sessions: Sessions,
     pub config: Arc<Config>,
     pub routes: Arc<Routes>,
+    /// Slots are being moved: nothing new is begun.
+    pub still: Option<Still>,
     pub stats: ShardStats,
     pub meter: Meter,
     pub slowlog: SlowLog,
@@ -82,6 +85,7 @@ impl Shard {
             sessions: Sessions::default(),
             config: Arc::clone(&config),
             routes,
+            still: None,
             stats: ShardStats::default(),
             meter: Meter::new(&config),
             slowlog: SlowLog::default(),

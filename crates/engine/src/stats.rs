@@ -19,6 +19,10 @@ pub(crate) struct ShardStats {
     pub messages_out: u64,
     pub output_limit_disconnections: u64,
     pub query_limit_disconnections: u64,
+    /// Slots that came from other shards.
+    pub slots_moved: u64,
+    /// The longest that the shard stood still for that.
+    pub still_us_max: u64,
 }
 
 impl ShardStats {
@@ -48,5 +52,7 @@ impl ShardStats {
         self.messages_out += other.messages_out;
         self.output_limit_disconnections += other.output_limit_disconnections;
         self.query_limit_disconnections += other.query_limit_disconnections;
+        self.slots_moved += other.slots_moved;
+        self.still_us_max = self.still_us_max.max(other.still_us_max);
     }
 }

@@ -9,7 +9,10 @@ struct Server(Simulation);
 
 impl Server {
     fn new(shards: usize, seed: u64) -> Self {
-        Self(Simulation::new(shards, Config::default(), seed))
+        let mut simulation = Simulation::new(shards, Config::default(), seed);
+        // Whatever is tested here holds also while slots move.
+        simulation.move_slots(&["q", "r", "s", "a", "b", "c", "k", "l", "m", "n"]);
+        Self(simulation)
     }
 
     fn send(&mut self, client: ClientId, line: &str) {
@@ -172,6 +175,9 @@ fn nothing_is_lost_or_given_twice() {
         let mut chance = Chance::from_seed(seed);
         let shards = 1 + chance.below(5);
         let mut server = Server::new(shards, seed);
+        if chance.one_in(2) {
+            server.0.move_slots(&["q", "r", "s"]);
+        }
         let takers: Vec<ClientId> = (0..5).map(|_| server.0.connect(chance.below(5))).collect();
         let feeders: Vec<ClientId> = (0..2).map(|_| server.0.connect(chance.below(5))).collect();
         let (mut fed, mut taken) = (0, Vec::new());

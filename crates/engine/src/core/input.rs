@@ -77,6 +77,7 @@ enum What {
 impl Core {
     pub(super) fn work_received(&mut self, world: &mut dyn World, received: &[(SessionId, &[u8])]) {
         let mut rest = received.iter().peekable();
+        let is_still = self.shard.still.is_some();
         while rest.peek().is_some() {
             self.pass += 1;
             let mut sources = Vec::new();
@@ -94,7 +95,7 @@ impl Core {
                 session.last_used_us = now_us;
                 session.bytes_in += bytes.len() as u64;
                 self.shard.stats.bytes_in += bytes.len() as u64;
-                if session.input.is_empty() && session.may_run() {
+                if session.input.is_empty() && session.may_run() && !is_still {
                     session.pass = self.pass;
                     sources.push(Source { id, input: Input::Lent(bytes) });
                 } else if !session.is_closing {
@@ -108,6 +109,9 @@ impl Core {
     }
 
     pub(super) fn work_ready(&mut self, world: &mut dyn World) {
+        if self.shard.still.is_some() {
+            return;
+        }
         let (mut sources, mut progress) = (Vec::new(), Vec::new());
         for _ in 0..self.shard.sessions.ready_count().min(limits::TURN_READY_MAX) {
             let Some(id) = self.shard.sessions.next_ready() else { break };
