@@ -97,7 +97,8 @@ mod tests {
     fn slots_move_and_no_others() {
         let slots = [SlotId(0), SlotId(9000)];
         let routes = Routes::in_blocks(2).with(&slots, ShardId(1));
-        let runs: Vec<_> = routes.runs().map(|(first, last, owner)| (first, last, owner.0)).collect();
+        let runs: Vec<_> =
+            routes.runs().map(|(first, last, owner)| (first, last, owner.0)).collect();
         assert_eq!(runs, [(0, 0, 1), (1, 8191, 0), (8192, SLOTS - 1, 1)]);
         assert_eq!(routes.with(&slots[..1], ShardId(0)), Routes::in_blocks(2));
     }

@@ -9,6 +9,7 @@ use basalt_commands::{Command, CommandError, Flags};
 use basalt_keyspace::{Keyspace, ShardId};
 use basalt_resp::ParseLimits;
 
+use crate::balance::{Balancer, Loads};
 use crate::gates::Armed;
 use crate::latency::LatencyEvents;
 use crate::meter::Meter;
@@ -29,6 +30,9 @@ pub(crate) struct Shard {
     pub sessions: Sessions,
     pub config: Arc<Config>,
     pub routes: Arc<Routes>,
+    /// What slots cost, and who compares that.
+    pub loads: Loads,
+    pub balancer: Balancer,
     /// Slots are being moved: nothing new is begun.
     pub still: Option<Still>,
     pub stats: ShardStats,
@@ -85,6 +89,8 @@ impl Shard {
             sessions: Sessions::default(),
             config: Arc::clone(&config),
             routes,
+            loads: Loads::default(),
+            balancer: Balancer::default(),
             still: None,
             stats: ShardStats::default(),
             meter: Meter::new(&config),
@@ -121,6 +127,7 @@ impl Shard {
             }
         }
         self.meter.follow(&config);
+        self.loads.keep(config.balance_slots && self.routes.shard_count() > 1);
         self.config = config;
         self.config_is_new = true;
     }

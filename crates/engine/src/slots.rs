@@ -139,13 +139,7 @@ async fn wait_for_quiet(hops: &Hops, (home, _): Mover, shards: &[ShardId]) -> bo
     }
 }
 
-async fn hand_over(
-    hops: &Hops,
-    mover: Mover,
-    shards: &[ShardId],
-    slots: &[SlotId],
-    to: ShardId,
-) {
+async fn hand_over(hops: &Hops, mover: Mover, shards: &[ShardId], slots: &[SlotId], to: ShardId) {
     let old = hops.on(mover.0, |shard| Arc::clone(&shard.routes)).await;
     let routes = Arc::new(old.with(slots, to));
     let sources = old.shards_of(slots.iter().copied()).into_iter().filter(|shard| *shard != to);

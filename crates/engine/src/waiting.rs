@@ -207,7 +207,8 @@ impl Shard {
         let own = self.id;
         let moves = |slot: SlotId| routes.shard(slot) != own;
         let waiters = self.waiting.waiters.iter();
-        let moving = waiters.filter(|(_, waiter)| waiter.lines.iter().any(|(key, _)| moves(key.slot)));
+        let moving =
+            waiters.filter(|(_, waiter)| waiter.lines.iter().any(|(key, _)| moves(key.slot)));
         let moving: Vec<WaiterId> = moving.map(|(id, _)| *id).collect();
         let mut given = Vec::with_capacity(moving.len());
         for id in moving {

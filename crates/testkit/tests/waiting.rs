@@ -175,9 +175,6 @@ fn nothing_is_lost_or_given_twice() {
         let mut chance = Chance::from_seed(seed);
         let shards = 1 + chance.below(5);
         let mut server = Server::new(shards, seed);
-        if chance.one_in(2) {
-            server.0.move_slots(&["q", "r", "s"]);
-        }
         let takers: Vec<ClientId> = (0..5).map(|_| server.0.connect(chance.below(5))).collect();
         let feeders: Vec<ClientId> = (0..2).map(|_| server.0.connect(chance.below(5))).collect();
         let (mut fed, mut taken) = (0, Vec::new());

@@ -154,7 +154,7 @@ impl Core {
                     shard.meter.failed(command.number);
                 }
                 if let Some(ns) = ns
-                    && shard.took(command, ns)
+                    && shard.took(command, Some(request.slot), ns)
                 {
                     slow.push((batch.reply_ends.len() - 1, ns / 1000));
                 }

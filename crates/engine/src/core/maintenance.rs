@@ -31,6 +31,7 @@ impl Core {
         let now_us = self.shard.now.monotonic_us;
         if now_us >= self.sessions_checked_us + limits::SESSION_CHECK_US {
             self.sessions_checked_us = now_us;
+            self.balance_slots();
             self.shard.sample();
             self.check_sessions();
         }

@@ -195,7 +195,7 @@ impl Core {
             shard.meter.failed(command.number);
         }
         if let Some(ns) = ns {
-            shard.settle_call(id, command, args, ns);
+            shard.settle_call(id, command, (Some(key.slot), args), ns);
         }
         if mode != ReplyMode::On {
             self.settle_reply_mode(id, Some(start));

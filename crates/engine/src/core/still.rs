@@ -4,8 +4,10 @@
 use basalt_keyspace::{ShardId, SlotId};
 
 use super::Core;
+use crate::limits;
 use crate::message::{Letter, Ticket};
 use crate::session::SessionId;
+use crate::shard::Shard;
 use crate::slots::{Quiet, move_slots};
 
 /// What a core keeps for those who move slots.
@@ -15,6 +17,8 @@ pub(super) struct Stillness {
     disturbances: u64,
     /// Who wants to know whether all is quiet, once the turn is over.
     asked: Vec<(ShardId, Ticket)>,
+    /// When loads were last compared.
+    balanced_us: u64,
     /// Sessions that went away meanwhile.
     departures: Vec<Departure>,
 }
@@ -45,6 +49,33 @@ impl Core {
         self.coordinate(SessionId::NOBODY, |hops| async move {
             // Where it can't be done now there is a next time.
             drop(move_slots(&hops, mover, slots, to).await);
+            Vec::new()
+        });
+    }
+
+    /// Moves slots off a shard that is too busy, if it is time to look and there is one: the first core does
+    /// that for all.
+    pub(super) fn balance_slots(&mut self) {
+        let now_us = self.shard.now.monotonic_us;
+        let balances = self.shard.id == ShardId(0)
+            && self.shard.config.balance_slots
+            && self.shard.routes.shard_count() > 1
+            && self.shard.still.is_none()
+            && now_us >= self.stillness.balanced_us + limits::BALANCE_US;
+        if !balances {
+            return;
+        }
+        self.stillness.balanced_us = now_us;
+        let mover = (self.shard.id, self.next_coordination());
+        let shards = self.shard.routes.shards();
+        self.coordinate(SessionId::NOBODY, |hops| async move {
+            let take = |shard| (shard, |shard: &mut Shard| shard.loads.take());
+            let loads = hops.on_each(shards.map(take)).await;
+            let plan = hops.on(mover.0, move |shard| shard.balancer.plan(loads)).await;
+            if let Some((slots, to)) = plan {
+                // Where it can't be done now there is a next time.
+                drop(move_slots(&hops, mover, slots, to).await);
+            }
             Vec::new()
         });
     }

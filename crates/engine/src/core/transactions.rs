@@ -46,9 +46,8 @@ impl UnderWay {
     /// How many coordinations there are, if none of them is about to go on and none holds, waits for or is
     /// waited for by anything.
     pub(super) fn sleepers(&self) -> Option<usize> {
-        let is_asleep = self.to_drive.is_empty()
-            && self.transactions.is_empty()
-            && self.visitors.is_empty();
+        let is_asleep =
+            self.to_drive.is_empty() && self.transactions.is_empty() && self.visitors.is_empty();
         is_asleep.then_some(self.coordinations.len())
     }
 

@@ -94,11 +94,7 @@ impl Core {
             // What it is told about comes at the places that are taken first.
             let places = [hops.place(), hops.place()];
             debug_assert_eq!(places, [TURN, END], "nothing was asked for before");
-            if hops.is_inside() {
-                case.inside(hops).await
-            } else {
-                case.outside(hops).await
-            }
+            if hops.is_inside() { case.inside(hops).await } else { case.outside(hops).await }
         });
     }
 }

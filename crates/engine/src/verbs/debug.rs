@@ -5,7 +5,8 @@ use basalt_commands::requests::{
 };
 use basalt_commands::{CommandError, Outcome};
 use basalt_keyspace::{
-    Content, DatabaseId, Digest, Effect, Entry, Key, ShardId, SlotId, Value, combine_digests, idle_seconds,
+    Content, DatabaseId, Digest, Effect, Entry, Key, ShardId, SlotId, Value, combine_digests,
+    idle_seconds,
 };
 
 use super::command::{show, tell};

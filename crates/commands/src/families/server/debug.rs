@@ -115,7 +115,12 @@ const SUBCOMMANDS: &[(&str, std::ops::RangeInclusive<usize>, &str, &str)] = &[
         "SLOT-MOVE <first> <last> <shard>",
         "Moves slots with all that is in them to a shard of this server.",
     ),
-    ("slots", 0..=0, "SLOTS", "Tells which shard has which slots: first, last and shard of each run."),
+    (
+        "slots",
+        0..=0,
+        "SLOTS",
+        "Tells which shard has which slots: first, last and shard of each run.",
+    ),
     ("sleep", 1..=1, "SLEEP <seconds>", "Stalls the server; fractions of seconds are allowed."),
     ("jmap", 0..=0, "", ""),
     ("change-repl-id", 0..=0, "", ""),
@@ -160,7 +165,8 @@ pub fn parse_debug<'a>(args: &'a [&'a [u8]]) -> Result<DebugRequest<'a>, Command
         ("slot-move", [first, last, shard]) => {
             let (first, last) = (slot(first)?, slot(last)?);
             if first > last {
-                let text = format!("ERR start slot number {first} is greater than end slot number {last}");
+                let text =
+                    format!("ERR start slot number {first} is greater than end slot number {last}");
                 return Err(CommandError::new(text.into_bytes()));
             }
             DebugRequest::SlotMove { first, last, shard: unsigned(shard, NO_SHARD)? }
@@ -315,7 +321,8 @@ mod tests {
             check(line, Err(&refusal(name)));
         }
         check("debug populate -1", Err("ERR value is out of range, must be positive"));
-        for line in ["debug slot-move -1 2 0", "debug slot-move 0 16384 0", "debug slot-move a 1 0"] {
+        for line in ["debug slot-move -1 2 0", "debug slot-move 0 16384 0", "debug slot-move a 1 0"]
+        {
             check(line, Err("ERR Invalid or out of range slot"));
         }
         check("debug slot-move 0 1 x", Err("ERR Invalid or out of range shard"));
