@@ -62,7 +62,12 @@ impl Program {
             version.filter(|word| word.starts_with(|letter: char| letter.is_ascii_digit()));
         let version = version.map(|version| format!("{word} {version}")).next();
         let name = name.map(str::to_owned).or(version).unwrap_or_else(|| (*word).to_owned());
-        Ok(Program { name, path: path.to_owned(), kind: *kind, shards: 1 })
+        // It is started elsewhere; a mere name is looked up in PATH from anywhere.
+        let path = match path.components().count() {
+            1 => path.to_owned(),
+            _ => std::path::absolute(path)?,
+        };
+        Ok(Program { name, path, kind: *kind, shards: 1 })
     }
 
     /// The same program with more shards; only our own has them.

@@ -15,6 +15,7 @@ mod held;
 mod input;
 mod maintenance;
 mod multi;
+mod plain;
 mod request;
 mod still;
 mod timing;

@@ -1,7 +1,7 @@
 //! Perform: a command's handler called on its shard, with its reply or its refusal written.
 
 use basalt_commands::config::Config;
-use basalt_commands::{Call, Command, Flags, Outcome, ShardFn};
+use basalt_commands::{Call, Command, CommandError, Flags, Outcome, ShardFn};
 use basalt_keyspace::{DatabaseId, Key, Keyspace};
 use basalt_resp::{Protocol, Reply};
 
@@ -18,17 +18,31 @@ pub(crate) struct Task<'a> {
     pub database: DatabaseId,
 }
 
-/// Calls the handler; an error is written, and given back to be counted.
+/// Calls the handler; an error is written, and told to `refused` to be counted.
 #[inline]
 pub(crate) fn perform(
     keyspace: &mut Keyspace,
     config: &Config,
     task: Task<'_>,
     reply: Reply<'_>,
-) -> Outcome {
+    refused: impl FnOnce(&CommandError),
+) {
     let Task { run, args, key, database } = task;
     let mut call = Call { keyspace, database, args, key, config, reply };
-    run(&mut call).inspect_err(|error| call.reply.error_bytes(error.as_bytes()))
+    // Looked at where it lies: an outcome that is moved is read before it is written to its end.
+    let outcome = run(&mut call);
+    if outcome.is_err() {
+        refuse(outcome, &mut call.reply, refused);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn refuse(outcome: Outcome, reply: &mut Reply<'_>, refused: impl FnOnce(&CommandError)) {
+    if let Err(error) = outcome {
+        reply.error_bytes(error.as_bytes());
+        refused(&error);
+    }
 }
 
 /// How a session's commands run, on whichever shard.
@@ -75,7 +89,7 @@ impl OwnedTask {
         let mut answer = Vec::new();
         let reply = Reply::new(&mut answer, protocol);
         // Whoever puts the answer out counts it, if it is an error.
-        let _ = perform(&mut shard.keyspace, &shard.config, task, reply);
+        perform(&mut shard.keyspace, &shard.config, task, reply, |_| {});
         shard.keyspace.set_touching(true);
         shard.stats.commands_from_others += 1;
         answer

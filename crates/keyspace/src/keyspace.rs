@@ -162,10 +162,7 @@ impl Keyspace {
         let access = self.access_now;
         let database = &mut self.databases[database.index()];
         let table = database.table_mut(key.slot).expect("a place lies in a table");
-        if self.touches {
-            table.touch(place, access);
-        }
-        Some(table.entry(place))
+        Some(if self.touches { table.touch(place, access) } else { table.entry(place) })
     }
 
     /// What the key holds, counted as a hit or a miss, but not as a use: for those who ask about a key.

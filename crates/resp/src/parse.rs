@@ -108,6 +108,7 @@ pub enum ProtocolError {
 /// Arguments are appended to `args`, which may hold those of earlier requests; unless a request is
 /// returned, `args` is left as it was. `partial` is None at a request's start. After `Incomplete` the same
 /// bytes must come again with more behind them (they may have moved), together with the same `partial`.
+#[inline]
 pub fn parse<'a>(
     input: &'a [u8],
     partial: &mut Option<Box<Partial>>,
@@ -117,6 +118,73 @@ pub fn parse<'a>(
     if partial.is_some() {
         return resume(input, partial, args, limits);
     }
+    if let Some(bytes) = short_request(input, args, limits) {
+        return Ok(Parsed::Request { bytes });
+    }
+    unusual(input, partial, args, limits)
+}
+
+/// The fast road: a whole request of at most nine arguments, each shorter than a hundred bytes. Anything
+/// else is left to `unusual`, as are all errors.
+#[inline]
+fn short_request<'a>(
+    input: &'a [u8],
+    args: &mut Vec<&'a [u8]>,
+    limits: &ParseLimits,
+) -> Option<usize> {
+    const ONE_DIGIT: u32 = u32::from_le_bytes([0xFF, 0, 0xFF, 0xFF]);
+    const COUNT: u32 = u32::from_le_bytes([b'*', 0, b'\r', b'\n']);
+    const LEN: u32 = u32::from_le_bytes([b'$', 0, b'\r', b'\n']);
+    const SHORT_LEN_MAX: usize = 99;
+
+    let (header, mut rest) = input.split_first_chunk::<4>()?;
+    let count = usize::from(header[1].wrapping_sub(b'0'));
+    let is_count = u32::from_le_bytes(*header) & ONE_DIGIT == COUNT && (1..=9).contains(&count);
+    if !is_count || count > limits.args_max || limits.bulk_bytes_max < SHORT_LEN_MAX {
+        return None;
+    }
+    let args_before = args.len();
+    let mut short = |rest: &mut &'a [u8]| -> Option<()> {
+        let (header, mut tail) = rest.split_first_chunk::<4>()?;
+        let mut len = usize::from(header[1].wrapping_sub(b'0'));
+        if len > 9 {
+            return None;
+        }
+        if u32::from_le_bytes(*header) & ONE_DIGIT != LEN {
+            // Two digits, then: the second stands where CR was looked for.
+            let second = usize::from(header[2].wrapping_sub(b'0'));
+            let (&line_feed, after) = tail.split_first()?;
+            let is_len = header[0] == b'$' && header[3] == b'\r' && line_feed == b'\n';
+            if !is_len || len == 0 || second > 9 {
+                return None;
+            }
+            (len, tail) = (len * 10 + second, after);
+        }
+        let (arg, tail) = tail.split_at_checked(len)?;
+        let (end, tail) = tail.split_first_chunk::<2>()?;
+        if end != b"\r\n" {
+            return None;
+        }
+        args.push(arg);
+        *rest = tail;
+        Some(())
+    };
+    for _ in 0..count {
+        if short(&mut rest).is_none() {
+            args.truncate(args_before);
+            return None;
+        }
+    }
+    Some(input.len() - rest.len())
+}
+
+#[inline(never)]
+fn unusual<'a>(
+    input: &'a [u8],
+    partial: &mut Option<Box<Partial>>,
+    args: &mut Vec<&'a [u8]>,
+    limits: &ParseLimits,
+) -> Result<Parsed, ProtocolError> {
     match input.first() {
         Some(b'*') => multibulk(input, 0, partial, args, limits),
         Some(_) => inline(input, 0, partial, args, limits),

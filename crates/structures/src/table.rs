@@ -297,9 +297,15 @@ impl Table {
         for _ in 0..buckets.len() {
             let bucket = &buckets[index];
             for cell in hits(bucket, tag) {
-                let place = Place((index * BUCKET_CELLS + cell) as u32);
-                if bucket[cell] != 0 && same_bytes(self.entry(place).key(), key) {
-                    return Some(place);
+                let address = bucket[cell] & ADDRESS_MASK;
+                if address == 0 {
+                    continue;
+                }
+                // SAFETY: a cell that is not empty owns the entry at its address; the copy is never
+                // dropped.
+                let entry = ManuallyDrop::new(unsafe { Entry::from_address(address) });
+                if same_bytes(entry.key(), key) {
+                    return Some(Place((index * BUCKET_CELLS + cell) as u32));
                 }
             }
             if has_room(bucket) {
@@ -335,10 +341,12 @@ impl Table {
         EntryMut { entry, cell }
     }
 
-    /// Writes the LRU or LFU word of the entry at a place.
+    /// Writes the LRU or LFU word of the entry at a place, and hands the entry out.
     #[inline]
-    pub fn touch(&mut self, place: Place, access: u32) {
-        self.lend(place).set_access(access);
+    pub fn touch(&mut self, place: Place, access: u32) -> EntryRef<'_> {
+        let mut entry = self.lend(place);
+        entry.set_access(access);
+        EntryRef { entry, table: std::marker::PhantomData }
     }
 
     /// [`Entry::overwrite_string`] for the entry at a place; its access word is written with it.

@@ -149,6 +149,9 @@ impl Wheel {
     /// often earlier (an item that is a day away is looked at four times on its way). A clock set
     /// back is known here after the next `advance`.
     pub fn next_due_ms(&self) -> Option<u64> {
+        if self.is_empty() {
+            return None;
+        }
         let opens_ms = |place: Place| {
             let ahead = u64::from(place.level > 0);
             Place { cell: place.cell.saturating_sub(ahead), ..place }.start_ms()

@@ -1,5 +1,6 @@
 //! Exchange: requests of other shards worked, answers put into their places, letters written and read.
 
+use basalt_commands::CommandError;
 use basalt_keyspace::{Key, ShardId};
 use basalt_resp::Reply;
 
@@ -146,18 +147,20 @@ impl Core {
                     shard.meter.time_next(command.number);
                 }
                 let is_timed = shard.meter.count(command.number);
-                let run = || perform(&mut shard.keyspace, &shard.config, task, reply);
-                let (outcome, ns) = if is_timed { timed(world, run) } else { (run(), None) };
-                batch.reply_ends.push(reply_bytes.len());
-                if let Err(error) = outcome {
+                let refused = |error: &CommandError| {
                     shard.stats.count_error(error.as_bytes());
                     shard.meter.failed(command.number);
+                };
+                let run = || perform(&mut shard.keyspace, &shard.config, task, reply, refused);
+                if is_timed {
+                    let ns = timed(world, run);
+                    if shard.took(command, Some(request.slot), ns) {
+                        slow.push((batch.reply_ends.len(), ns / 1000));
+                    }
+                } else {
+                    run();
                 }
-                if let Some(ns) = ns
-                    && shard.took(command, Some(request.slot), ns)
-                {
-                    slow.push((batch.reply_ends.len() - 1, ns / 1000));
-                }
+                batch.reply_ends.push(reply_bytes.len());
             }
         }
         shard.stats.commands_from_others += batch.requests.len() as u64;
@@ -193,10 +196,10 @@ impl Core {
             let reply = Reply::new(&mut answer, request.protocol);
             // Its time is not taken; those that are stand for it.
             shard.meter.count(request.command.number);
-            if let Err(error) = perform(&mut shard.keyspace, &shard.config, task, reply) {
+            perform(&mut shard.keyspace, &shard.config, task, reply, |error| {
                 shard.stats.count_error(error.as_bytes());
                 shard.meter.failed(request.command.number);
-            }
+            });
             if let Some(number) = visit.take() {
                 shard.intents.release(number);
             }
@@ -225,10 +228,11 @@ impl Core {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.queue.fill(hole, reply, &mut session.out);
         session.adjust_hole_limit(reply.len());
-        let is_drained = session.queue.is_empty();
-        self.shard.sessions.mark_dirty(id);
-        if is_drained {
+        if session.queue.is_empty() {
+            self.shard.sessions.mark_dirty(id);
             self.shard.sessions.mark_ready(id);
+        } else if session.out.len() >= limits::SEND_EARLY_BYTES {
+            self.shard.sessions.mark_dirty(id);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Input: requests of every session parsed, staged and worked, round by round, until all is dry.
 
+use basalt_commands::{Command, Flags, Run, ShardFn};
 use basalt_resp::{Parsed, Partial, parse};
 
 use super::Core;
@@ -57,18 +58,20 @@ pub(super) enum End {
 
 /// A parsed request, before it is worked.
 pub(super) struct Staged {
-    source: usize,
-    args: (usize, usize),
-    keys: (usize, usize),
+    pub source: usize,
+    pub args: (usize, usize),
+    pub keys: (usize, usize),
     /// Where in the source the request ends.
     end: usize,
     /// So large that its time is taken, whatever it is.
     is_large: bool,
-    what: What,
+    pub what: What,
 }
 
 /// What a request turned out to be.
-enum What {
+pub(super) enum What {
+    /// A command of one shard, which one key tells, with its handler: most are.
+    Plain(&'static Command, ShardFn),
     Ready(Resolved),
     /// Which of those that are kept beside.
     Broken(usize),
@@ -149,11 +152,22 @@ impl Core {
                 break;
             }
             self.prefetch();
-            for request in &staged {
+            let mut next = 0;
+            while let Some(request) = staged.get(next) {
                 let state = &mut progress[request.source];
                 if state.end == End::Stopped {
+                    next += 1;
                     continue;
                 }
+                let id = sources[request.source].id;
+                if let What::Plain(..) = request.what
+                    && let plain @ 1.. = self.work_plain(id, &staged[next..], &args)
+                {
+                    next += plain;
+                    state.done = staged[next - 1].end;
+                    continue;
+                }
+                next += 1;
                 if request.is_large
                     && let What::Ready(resolved) = &request.what
                 {
@@ -161,12 +175,15 @@ impl Core {
                 }
                 let args = &args[request.args.0..request.args.1];
                 let resolved = match &request.what {
+                    What::Plain(command, _) => {
+                        let shard = Some(self.keys[request.keys.0].shard);
+                        Ok(Resolved { command, shard, key_at: command.keys[0].first as u16 })
+                    }
                     What::Ready(resolved) => Ok(*resolved),
                     What::Broken(at) => {
                         Err(broken.get_mut(*at).and_then(Option::take).expect("it is told once"))
                     }
                 };
-                let id = sources[request.source].id;
                 let flow = self.work_one(world, id, args, request.keys, resolved);
                 if flow != Flow::Held {
                     state.done = request.end;
@@ -235,7 +252,15 @@ impl Core {
                             (&self.shard.routes, self.shard.keyspace.hasher()),
                             &mut self.keys,
                         );
+                        let is_large = bytes >= LARGE_REQUEST_BYTES;
                         let what = match resolved {
+                            Ok(Resolved { command, shard: Some(_), .. })
+                                if let Run::Shard(run) = command.run
+                                    && !is_large
+                                    && !command.flags.has(Flags::PROTECTED) =>
+                            {
+                                What::Plain(command, run)
+                            }
                             Ok(resolved) => What::Ready(resolved),
                             Err(error) => {
                                 let is_http = resolve::is_from_a_browser(&args[first_arg..]);
@@ -251,7 +276,7 @@ impl Core {
                             args: (first_arg, args.len()),
                             keys: (first_key, self.keys.len()),
                             end: state.parsed,
-                            is_large: bytes >= LARGE_REQUEST_BYTES,
+                            is_large,
                             what,
                         });
                         continue;

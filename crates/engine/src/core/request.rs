@@ -188,14 +188,16 @@ impl Core {
         let task = Task { run, args, key, database };
         let reply = Reply::new(out, protocol);
         let is_timed = shard.meter.count(command.number);
-        let run = || perform(&mut shard.keyspace, &shard.config, task, reply);
-        let (outcome, ns) = if is_timed { timed(world, run) } else { (run(), None) };
-        if let Err(error) = outcome {
+        let refused = |error: &CommandError| {
             shard.stats.count_error(error.as_bytes());
             shard.meter.failed(command.number);
-        }
-        if let Some(ns) = ns {
+        };
+        let run = || perform(&mut shard.keyspace, &shard.config, task, reply, refused);
+        if is_timed {
+            let ns = timed(world, run);
             shard.settle_call(id, command, (Some(key.slot), args), ns);
+        } else {
+            run();
         }
         if mode != ReplyMode::On {
             self.settle_reply_mode(id, Some(start));
