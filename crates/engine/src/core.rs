@@ -152,7 +152,10 @@ impl Core {
     /// Whether no coordination is under way and no intent is held, for tests.
     #[doc(hidden)]
     pub fn is_at_rest(&self) -> bool {
-        self.under_way.is_empty() && self.held.is_empty() && self.shard.intents.is_empty()
+        self.under_way.is_empty()
+            && self.held.is_empty()
+            && self.shard.intents.is_empty()
+            && self.shard.still.is_none()
     }
 
     /// A connection was pinned to this core. `Err` holds the bytes to send before closing it

@@ -105,6 +105,10 @@ impl Core {
                     session.input.append(bytes);
                     self.check_input_limit(id);
                     self.shard.sessions.mark_ready(id);
+                    if is_still {
+                        // So that reading pauses where the backlog grows long meanwhile.
+                        self.shard.sessions.mark_dirty(id);
+                    }
                 }
             }
             self.work(world, sources, Vec::new());
