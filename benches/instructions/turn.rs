@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basalt_commands::config::Config;
+use basalt_commands::config::{Config, Extent};
 use basalt_engine::{
     Core, CoreSetup, Message, Now, Peer, ProcessFacts, SessionId, ShutdownRequest,
 };
@@ -47,11 +47,11 @@ impl World for Still {
     fn abort_shutdown(&mut self) -> bool {
         false
     }
-    fn rewrite_config(&mut self, _: &Config) -> Result<(), String> {
+    fn rewrite_config(&mut self, _: &Config, _: Extent) -> Result<(), String> {
         Ok(())
     }
     fn config_changed(&mut self, _: &Arc<Config>) {}
-    fn stall(&mut self, _: u64) {}
+    fn stall_until(&mut self, _: u64) {}
     fn log(&mut self, _: &str) {}
 }
 
@@ -70,6 +70,7 @@ fn scene(request: fn(Vec<u8>) -> Vec<Vec<u8>>) -> Scene {
         config: Arc::new(Config::default()),
         hash_seed: 1,
         now,
+        apply: None,
     };
     let mut core = Core::new(setup);
     let peer = Peer::Unix { path: String::new() };

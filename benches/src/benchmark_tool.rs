@@ -6,8 +6,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
+use crate::commands::{DIGITS, VALUE};
 use crate::rounds::Sample;
-use crate::workload::{self, Workload};
+use crate::workload::Workload;
+
+/// What it replaces by random digits, as many as ours.
+const RANDOM: &str = "__rand_int__";
+
+/// Whether it can send the workload: it can't check several replies to a request.
+pub(crate) fn can_run(workload: &Workload) -> bool {
+    workload.command.replies() == 1
+}
 
 /// Runs one load to its end, on the core and under the policy of the calling thread.
 pub(crate) fn run(
@@ -16,22 +25,21 @@ pub(crate) fn run(
     workload: &Workload,
     requests: u64,
 ) -> io::Result<Sample> {
-    let test = match workload.command {
-        workload::Command::Ping => "ping_mbulk",
-        other => other.name(),
-    };
     let mut command = Command::new(tool);
-    command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string(), "-t", test]);
+    command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()]);
     let numbers = [
         ("-n", requests),
         ("-c", workload.connections as u64),
         ("-P", workload.pipeline as u64),
-        ("-d", workload.value_bytes as u64),
         ("-r", workload.keys),
     ];
     for (option, number) in numbers {
         command.args([option, &number.to_string()]);
     }
+    // The words themselves instead of its tests' names: so both generators send the same.
+    let value = "x".repeat(workload.value_bytes);
+    let words = workload.command.sent().flatten();
+    command.args(words.map(|word| word.replace(DIGITS, RANDOM).replace(VALUE, &value)));
     let output = command
         .output()
         .map_err(|error| io::Error::other(format!("{}: {error}", tool.display())))?;

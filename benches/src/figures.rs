@@ -1,84 +1,27 @@
 //! Figures: what the engine has to reach, as rows of data, measured and shown beside the target.
 //!
-//! Each row has a name that patterns choose from: `saturated/get-c50-p16`, `plain/…`, `shards/…`,
-//! `memory/string-10`, `expiry`.
+//! Each row has a name that patterns choose from: `saturated/get-c50-p16`, `types/hset-c50-p16`,
+//! `memory/string-10`, `transactions/hot-keys`, `expiry`.
 
 use std::io;
 
+use crate::burdens::{self, Burden};
 use crate::expiry;
-use crate::lab::{Lab, Mode};
+use crate::growth;
+use crate::lab::Lab;
 use crate::memory;
-use crate::rounds::{self, Comparison};
+use crate::ratios::RATIOS;
 use crate::statistics::Spread;
 use crate::table::Table;
-use crate::workload::{self, Workload};
-
-/// CPU per request with one shard against Valkey 9.
-struct AgainstValkey {
-    mode: Mode,
-    workload: &'static str,
-    /// What a server with nothing but a parser and a table reached.
-    floor: Option<f64>,
-    to_reach: f64,
-}
-
-const fn against_valkey(
-    mode: Mode,
-    workload: &'static str,
-    floor: Option<f64>,
-    to_reach: f64,
-) -> AgainstValkey {
-    AgainstValkey { mode, workload, floor, to_reach }
-}
-
-const AGAINST_VALKEY: &[AgainstValkey] = &[
-    against_valkey(Mode::Saturated, "get-c50-p16", Some(0.45), 0.55),
-    against_valkey(Mode::Saturated, "set-c50-p16", Some(0.67), 0.70),
-    against_valkey(Mode::Saturated, "get-c50-p1", Some(0.78), 0.85),
-    against_valkey(Mode::Saturated, "set-c50-p1", Some(0.78), 0.85),
-    against_valkey(Mode::Saturated, "get-c500-p1", Some(0.70), 0.78),
-    against_valkey(Mode::Saturated, "set-c500-p1", Some(0.70), 0.78),
-    against_valkey(Mode::Saturated, "get-c50-p16-r10000000", None, 0.55),
-    against_valkey(Mode::Saturated, "get-c500-p1-r10000000", None, 0.72),
-    against_valkey(Mode::Saturated, "get-c50-p1-d16384", Some(0.71), 0.90),
-    against_valkey(Mode::Plain, "get-c50-p16", Some(0.63), 0.72),
-    against_valkey(Mode::Plain, "set-c50-p16", Some(0.71), 0.75),
-    against_valkey(Mode::Plain, "get-c50-p1", Some(1.00), 1.05),
-    against_valkey(Mode::Plain, "set-c50-p1", Some(1.00), 1.05),
-    against_valkey(Mode::Plain, "get-c500-p1", Some(0.90), 0.95),
-    against_valkey(Mode::Plain, "set-c500-p1", Some(0.90), 0.95),
-];
-
-/// CPU of both cores per request with two shards against our own one shard, plain.
-struct TwoShards {
-    workload: &'static str,
-    dragonfly: f64,
-    to_reach: f64,
-}
-
-const TWO_SHARDS: &[TwoShards] = &[
-    TwoShards { workload: "get-c50-p16", dragonfly: 1.26, to_reach: 1.2 },
-    TwoShards { workload: "set-c50-p16", dragonfly: 1.17, to_reach: 1.2 },
-    TwoShards { workload: "get-c50-p1", dragonfly: 1.67, to_reach: 1.4 },
-];
+use crate::transactions;
+use crate::workload;
 
 /// All names of rows.
 fn names() -> impl Iterator<Item = String> {
-    let ratios = AGAINST_VALKEY.iter().map(AgainstValkey::name);
-    let shards = TWO_SHARDS.iter().map(TwoShards::name);
-    ratios.chain(shards).chain(bounded_shapes().map(shape_name)).chain([EXPIRY.to_owned()])
-}
-
-impl AgainstValkey {
-    fn name(&self) -> String {
-        format!("{}/{}", self.mode.name(), self.workload)
-    }
-}
-
-impl TwoShards {
-    fn name(&self) -> String {
-        format!("shards/{}", self.workload)
-    }
+    let ratios = RATIOS.iter().flat_map(|ratios| ratios.rows.iter().map(|row| ratios.name(row)));
+    let single = [transactions::MIXED, transactions::HOT_KEYS, growth::NAME, EXPIRY];
+    let burdens = burdens::BURDENS.iter().map(|burden| burden.name.to_owned());
+    ratios.chain(bounded_shapes().map(shape_name)).chain(burdens).chain(single.map(str::to_owned))
 }
 
 /// The shapes of data that have a target.
@@ -103,92 +46,34 @@ pub(crate) fn run(
         let all: Vec<String> = names().collect();
         return Err(io::Error::other(format!("the figures' rows are {}", all.join(", "))));
     }
-    for mode in [Mode::Saturated, Mode::Plain] {
-        let in_mode = AGAINST_VALKEY.iter().filter(|row| row.mode == mode);
-        let rows: Vec<_> = in_mode.filter(|row| is_chosen(&row.name())).collect();
+    for ratios in RATIOS {
+        let rows = ratios.rows.iter().filter(|row| is_chosen(&ratios.name(row)));
+        let rows: Vec<_> = rows.collect();
         if !rows.is_empty() {
-            print(&one_shard(lab, mode, &rows)?)?;
+            print(&ratios.measure(lab, &rows)?)?;
         }
-    }
-    let rows: Vec<_> = TWO_SHARDS.iter().filter(|row| is_chosen(&row.name())).collect();
-    if !rows.is_empty() {
-        print(&two_shards(lab, &rows)?)?;
     }
     let shapes: Vec<_> = bounded_shapes().filter(|shape| is_chosen(&shape_name(shape))).collect();
     if !shapes.is_empty() {
         print(&bytes_per_item(lab, &shapes)?)?;
     }
+    let burdens: Vec<_> = burdens::BURDENS.iter().filter(|row| is_chosen(row.name)).collect();
+    if !burdens.is_empty() {
+        print(&burdens_on_others(lab, &burdens)?)?;
+    }
+    if is_chosen(transactions::MIXED) {
+        print(&mixed(lab)?)?;
+    }
+    if is_chosen(transactions::HOT_KEYS) {
+        print(&hot_keys(lab)?)?;
+    }
+    if is_chosen(growth::NAME) {
+        print(&growth(lab)?)?;
+    }
     if is_chosen(EXPIRY) {
         print(&expiry(lab)?)?;
     }
     Ok(())
-}
-
-/// One row of a table of ratios: what, against which, and the target.
-struct Target<'a> {
-    workload: &'a str,
-    reference: String,
-    to_reach: f64,
-}
-
-fn one_shard(lab: &Lab, mode: Mode, rows: &[&AgainstValkey]) -> io::Result<String> {
-    let title = format!("CPU per request against {}, one shard, {}", lab.valkey.name, mode.name());
-    let targets = rows.iter().map(|row| Target {
-        workload: row.workload,
-        reference: row.floor.map_or("-".to_owned(), |floor| format!("{floor:.2}")),
-        to_reach: row.to_reach,
-    });
-    let programs = [lab.ours.clone(), lab.valkey.clone()];
-    ratios(lab, mode, &programs, &title, "floor", &targets.collect::<Vec<_>>())
-}
-
-fn two_shards(lab: &Lab, rows: &[&TwoShards]) -> io::Result<String> {
-    let targets = rows.iter().map(|row| Target {
-        workload: row.workload,
-        reference: format!("{:.2}", row.dragonfly),
-        to_reach: row.to_reach,
-    });
-    let programs = [lab.ours.with_shards(2)?, lab.ours.clone()];
-    let title = "CPU of both cores per request, two shards against one, plain";
-    ratios(lab, Mode::Plain, &programs, title, "Dragonfly", &targets.collect::<Vec<_>>())
-}
-
-/// Measures the first program against the second.
-fn ratios(
-    lab: &Lab,
-    mode: Mode,
-    programs: &[crate::server::Program; 2],
-    title: &str,
-    reference: &str,
-    targets: &[Target<'_>],
-) -> io::Result<String> {
-    let workloads: Result<Vec<Workload>, String> =
-        targets.iter().map(|target| Workload::named(target.workload)).collect();
-    let workloads = workloads.map_err(io::Error::other)?;
-    let mut comparisons: Vec<Option<Comparison>> = targets.iter().map(|_| None).collect();
-    rounds::compare(lab, mode, programs, &workloads, |comparison| {
-        let place = workloads.iter().position(|workload| *workload == comparison.workload);
-        comparisons[place.expect("because it was asked for")] = Some(comparison);
-    })?;
-    let (first, second) = (format!("{} µs", programs[0].name), format!("{} µs", programs[1].name));
-    let mut table =
-        Table::new(&[title, reference, "to reach", "reached", "", first.as_str(), second.as_str()]);
-    for (target, comparison) in targets.iter().zip(comparisons.iter().flatten()) {
-        let [ours, base] = &comparison.contestants[..] else {
-            unreachable!("two programs were compared");
-        };
-        let ratio = ours.cpu_ratio(base);
-        table.add(vec![
-            target.workload.to_owned(),
-            target.reference.clone(),
-            format!("≤ {:.2}", target.to_reach),
-            ratio.map_or_else(|| "-".to_owned(), |ratio| ratio.text(2)),
-            verdict(ratio.map(|ratio| ratio.middle), target.to_reach),
-            ours.cpu_us_text(),
-            base.cpu_us_text(),
-        ]);
-    }
-    Ok(table.to_string())
 }
 
 fn bytes_per_item(lab: &Lab, shapes: &[&memory::Shape]) -> io::Result<String> {
@@ -215,6 +100,74 @@ fn bytes_per_item(lab: &Lab, shapes: &[&memory::Shape]) -> io::Result<String> {
             verdict(ours.ok().map(|bytes| bytes.middle), to_reach),
         ]);
     }
+    Ok(table.to_string())
+}
+
+fn burdens_on_others(lab: &Lab, burdens: &[&Burden]) -> io::Result<String> {
+    let mut table =
+        Table::new(&["what others feel", "without", "with", "to reach", "with to without", ""]);
+    for burden in burdens {
+        for effect in burden.measure(lab)? {
+            table.add(vec![
+                format!("{}: {} of others", burden.what, effect.what),
+                format!("{:.1} µs", effect.without_us),
+                format!("{:.1} µs", effect.with_us),
+                format!("≤ {:.2}", burdens::RATIO_MAX),
+                effect.ratio.text(2),
+                verdict(Some(effect.ratio.middle), burdens::RATIO_MAX),
+            ]);
+        }
+    }
+    Ok(table.to_string())
+}
+
+fn mixed(lab: &Lab) -> io::Result<String> {
+    let mixed = transactions::mixed(lab)?;
+    let mut table =
+        Table::new(&["a tenth is transactions of 4 keys, 2 shards", "to reach", "reached", ""]);
+    let to_reach = transactions::MIXED_MIN;
+    let kept = mixed.throughput.middle >= to_reach;
+    table.add(vec![
+        "throughput to that without them, per command".to_owned(),
+        format!("≥ {to_reach:.2}"),
+        mixed.throughput.text(2),
+        if kept { "reached" } else { MISSED }.to_owned(),
+    ]);
+    let cpu = ["CPU to that without them, per command", "-", &mixed.cpu.text(2), "-"];
+    table.add(cpu.map(str::to_owned).to_vec());
+    Ok(table.to_string())
+}
+
+fn hot_keys(lab: &Lab) -> io::Result<String> {
+    let found = transactions::hot_keys(lab)?;
+    let mut table =
+        Table::new(&["50 clients MULTI/INCR/INCR, 2 keys on 2 shards", "to reach", "reached", ""]);
+    table.add(vec![
+        format!("lost updates of {}", found.transactions),
+        "0".to_owned(),
+        found.lost.to_string(),
+        verdict(Some(found.lost as f64), 0.0),
+    ]);
+    let is_fair = found.slowest.middle >= transactions::SLOWEST_MIN;
+    table.add(vec![
+        "slowest client's rate to the median's".to_owned(),
+        format!("≥ {:.2}", transactions::SLOWEST_MIN),
+        found.slowest.text(2),
+        if is_fair { "reached" } else { MISSED }.to_owned(),
+    ]);
+    Ok(table.to_string())
+}
+
+fn growth(lab: &Lab) -> io::Result<String> {
+    let turns = (0..lab.rounds.min(3)).map(|_| growth::measure(lab, &lab.ours));
+    let turn = Spread::of(turns.collect::<io::Result<Vec<f64>>>()?);
+    let mut table = Table::new(&["growing to 20 million keys", "to reach", "reached", ""]);
+    table.add(vec![
+        "longest turn of the loop".to_owned(),
+        format!("≤ {} µs", growth::TURN_MAX_US),
+        format!("{} µs", turn.text(0)),
+        verdict(Some(turn.middle), growth::TURN_MAX_US),
+    ]);
     Ok(table.to_string())
 }
 
@@ -250,10 +203,12 @@ fn expiry(lab: &Lab) -> io::Result<String> {
     Ok(table.to_string())
 }
 
-fn verdict(reached: Option<f64>, to_reach: f64) -> String {
+const MISSED: &str = "MISSED";
+
+pub(crate) fn verdict(reached: Option<f64>, to_reach: f64) -> String {
     let verdict = match reached {
         Some(reached) if reached <= to_reach => "reached",
-        Some(_) => "MISSED",
+        Some(_) => MISSED,
         None => "not measured",
     };
     verdict.to_owned()
@@ -262,16 +217,6 @@ fn verdict(reached: Option<f64>, to_reach: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_row_names_a_workload() {
-        for name in AGAINST_VALKEY.iter().map(|row| row.workload) {
-            assert_eq!(Workload::named(name).unwrap().to_string(), name);
-        }
-        for name in TWO_SHARDS.iter().map(|row| row.workload) {
-            assert_eq!(Workload::named(name).unwrap().to_string(), name);
-        }
-    }
 
     #[test]
     fn the_target_itself_is_reached() {

@@ -5,6 +5,7 @@
 //! its latency.
 
 use std::io::{self, Read, Write};
+use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,10 @@ pub(crate) struct Tally {
     pub(crate) latency: Histogram,
     pub(crate) errors: u64,
     pub(crate) first_error: Option<String>,
+    /// Replies that brought nothing.
+    pub(crate) empty: u64,
+    /// Pipelines that each connection has completed.
+    pub(crate) by_connection: Vec<u64>,
 }
 
 /// The connections of one workload to one server.
@@ -37,6 +42,7 @@ pub(crate) struct Generator {
     connections: Vec<Connection>,
     pipeline: Pipeline,
     requests_per_pipeline: u64,
+    replies_per_pipeline: u64,
     received: Box<[u8]>,
 }
 
@@ -44,6 +50,7 @@ struct Connection {
     socket: TcpStream,
     scanner: ReplyScanner,
     replies_due: u64,
+    pipelines_done: u64,
     sent_at: Instant,
     /// What the socket did not take yet.
     unsent: Vec<u8>,
@@ -67,6 +74,7 @@ impl Generator {
             connections,
             pipeline: Pipeline::new(workload, seed),
             requests_per_pipeline: workload.pipeline as u64,
+            replies_per_pipeline: workload.pipeline as u64 * workload.command.replies(),
             received: vec![0; RECEIVE_BYTES].into_boxed_slice(),
         })
     }
@@ -81,6 +89,8 @@ impl Generator {
             latency: Histogram::new(),
             errors: 0,
             first_error: None,
+            empty: 0,
+            by_connection: Vec::with_capacity(self.connections.len()),
         };
         let started = Instant::now();
         for token in 0..self.connections.len() {
@@ -111,6 +121,8 @@ impl Generator {
             let (errors, first) = connection.scanner.take_errors();
             tally.errors += errors;
             tally.first_error = tally.first_error.or(first);
+            tally.empty += connection.scanner.take_empty();
+            tally.by_connection.push(mem::take(&mut connection.pipelines_done));
         }
         Ok(tally)
     }
@@ -128,6 +140,7 @@ impl Generator {
         if only_writable || !connection.receive(&mut self.received)? {
             return Ok(None);
         }
+        connection.pipelines_done += 1;
         let now = Instant::now();
         latency.add(now - connection.sent_at, self.requests_per_pipeline);
         Ok(Some(now))
@@ -135,7 +148,7 @@ impl Generator {
 
     fn send(&mut self, token: usize, now: Instant) -> io::Result<()> {
         let connection = &mut self.connections[token];
-        connection.replies_due = self.requests_per_pipeline;
+        connection.replies_due = self.replies_per_pipeline;
         connection.sent_at = now;
         if !connection.send(self.pipeline.refreshed())? {
             let both = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT;
@@ -151,6 +164,7 @@ impl Connection {
             socket,
             scanner: ReplyScanner::new(),
             replies_due: 0,
+            pipelines_done: 0,
             sent_at: Instant::now(),
             unsent: Vec::new(),
         }
@@ -245,7 +259,8 @@ mod tests {
         for requests in [1, 21, 1000] {
             let tally = generator.run(requests).unwrap();
             assert_eq!(tally.requests, requests.div_ceil(3) * 3);
-            assert_eq!(tally.errors, 0);
+            assert_eq!((tally.errors, tally.empty), (0, 0));
+            assert_eq!(tally.by_connection.iter().sum::<u64>() * 3, tally.requests);
             assert!(tally.latency.max() > Duration::ZERO);
             assert!(tally.latency.max() <= tally.elapsed);
         }

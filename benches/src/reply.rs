@@ -1,7 +1,8 @@
 //! Reply scanner: counts complete RESP2 and RESP3 replies in a stream that may be cut anywhere.
 //!
 //! It looks at no more than it must: headers byte by byte, payloads are skipped. Errors are counted
-//! and the first one kept, so that a load that the server refuses isn't mistaken for a fast one.
+//! and the first one kept, so that a load that the server refuses isn't mistaken for a fast one; so
+//! are replies that bring nothing (null, 0, an empty string or array), since finding nothing is fast too.
 //! Attributes (`|`) and streamed aggregates are not expected from a server under load and count as
 //! broken.
 
@@ -12,6 +13,9 @@ pub(crate) struct ReplyScanner {
     state: State,
     /// Elements that the reply being read still lacks; 0 between replies.
     open: u64,
+    /// Whether the element being read is a reply of its own.
+    is_whole: bool,
+    empty: u64,
     errors: u64,
     first_error: Option<String>,
     error_text: Vec<u8>,
@@ -23,6 +27,8 @@ enum State {
     /// Within a line that has nothing after it.
     Line {
         is_error: bool,
+        /// Of a number, as long as nothing else was read.
+        is_zero: bool,
     },
     /// Within the number that says how much follows.
     Length {
@@ -45,6 +51,8 @@ impl ReplyScanner {
         ReplyScanner {
             state: State::Kind,
             open: 0,
+            is_whole: true,
+            empty: 0,
             errors: 0,
             first_error: None,
             error_text: Vec::new(),
@@ -57,7 +65,7 @@ impl ReplyScanner {
         while at < bytes.len() {
             let element_ended = match self.state {
                 State::Kind => self.start(bytes[at], &mut at)?,
-                State::Line { is_error } => self.line(is_error, bytes, &mut at),
+                State::Line { is_error, is_zero } => self.line(is_error, is_zero, bytes, &mut at),
                 State::Length { kind, value, is_negative } => {
                     self.length(kind, value, is_negative, bytes, &mut at)?
                 }
@@ -77,11 +85,18 @@ impl ReplyScanner {
         (mem::take(&mut self.errors), self.first_error.take())
     }
 
+    /// How many replies since the last call have brought nothing.
+    pub(crate) fn take_empty(&mut self) -> u64 {
+        mem::take(&mut self.empty)
+    }
+
     fn start(&mut self, kind: u8, at: &mut usize) -> Result<bool, Broken> {
+        self.is_whole = self.open == 0;
         self.open = self.open.max(1);
         self.state = match kind {
-            b'+' | b':' | b'_' | b'#' | b',' | b'(' => State::Line { is_error: false },
-            b'-' => State::Line { is_error: true },
+            b'+' | b'#' | b',' | b'(' => State::Line { is_error: false, is_zero: false },
+            b':' | b'_' => State::Line { is_error: false, is_zero: true },
+            b'-' => State::Line { is_error: true, is_zero: false },
             b'$' | b'=' | b'!' | b'*' | b'~' | b'>' | b'%' => {
                 State::Length { kind, value: 0, is_negative: false }
             }
@@ -91,11 +106,16 @@ impl ReplyScanner {
         Ok(false)
     }
 
-    fn line(&mut self, is_error: bool, bytes: &[u8], at: &mut usize) -> bool {
+    fn line(&mut self, is_error: bool, is_zero: bool, bytes: &[u8], at: &mut usize) -> bool {
         let rest = &bytes[*at..];
         let end = rest.iter().position(|&byte| byte == b'\n');
         let text = &rest[..end.unwrap_or(rest.len())];
         *at += text.len() + usize::from(end.is_some());
+        if is_zero {
+            let is_zero = text.iter().all(|byte| matches!(byte, b'0' | b'\r'));
+            self.state = State::Line { is_error, is_zero };
+            self.empty += u64::from(is_zero && self.is_whole && end.is_some());
+        }
         if is_error {
             self.error_text.extend_from_slice(text);
             if end.is_some() {
@@ -139,6 +159,7 @@ impl ReplyScanner {
 
     /// Goes on behind the number; `None` is RESP2's null.
     fn length_known(&mut self, kind: u8, length: Option<u64>) -> bool {
+        self.empty += u64::from(self.is_whole && length.is_none_or(|length| length == 0));
         let Some(length) = length else { return true };
         match kind {
             b'*' | b'~' | b'>' => self.open += length,
@@ -195,6 +216,19 @@ mod tests {
         assert_eq!(scanner.scan(b"\n+OK\r\n-ERR later\r\n"), Ok(3));
         assert_eq!(scanner.take_errors(), (2, Some("ERR one two".to_owned())));
         assert_eq!(scanner.take_errors(), (0, None));
+    }
+
+    #[test]
+    fn replies_that_bring_nothing_are_counted() {
+        let nothing: &[u8] = b"$-1\r\n*-1\r\n_\r\n:0\r\n$0\r\n\r\n*0\r\n";
+        let something: &[u8] = b"+OK\r\n:10\r\n$1\r\n0\r\n*2\r\n:0\r\n$-1\r\n:-1\r\n#f\r\n";
+        for step in [1, 3, 100] {
+            for (stream, expected) in [(nothing, 6), (something, 0)] {
+                let mut scanner = ReplyScanner::new();
+                stream.chunks(step).for_each(|part| assert!(scanner.scan(part).is_ok()));
+                assert_eq!(scanner.take_empty(), expected, "in steps of {step}");
+            }
+        }
     }
 
     #[test]

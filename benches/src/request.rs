@@ -1,7 +1,8 @@
 //! Requests: encoding them, and pipelines of them that are encoded once and sent many times with
 //! other keys.
 
-use crate::workload::{Command, KEY_DIGITS, Workload};
+use crate::commands::{DIGITS, VALUE};
+use crate::workload::{KEY_DIGITS, Workload};
 
 /// A source of numbers that look random and are cheap (xorshift64*).
 pub(crate) struct Random(u64);
@@ -49,23 +50,15 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     pub(crate) fn new(workload: &Workload, seed: u64) -> Pipeline {
         // Stands where digits will; no other argument looks like it.
-        let mark = "#".repeat(KEY_DIGITS);
+        let mark = DIGITS.to_string().repeat(KEY_DIGITS);
         let value = "x".repeat(workload.value_bytes);
-        let key = format!("key:{mark}");
-        let counter = format!("counter:{mark}");
-        let args: Vec<&str> = match workload.command {
-            Command::Ping => vec!["PING"],
-            Command::Set => vec!["SET", &key, &value],
-            Command::Get => vec!["GET", &key],
-            Command::Incr => vec!["INCR", &counter],
-            Command::Mset => {
-                let pairs = [key.as_str(), value.as_str()].repeat(10);
-                ["MSET"].into_iter().chain(pairs).collect()
-            }
-        };
         let mut bytes = Vec::new();
         for _ in 0..workload.pipeline {
-            encode(&mut bytes, &args);
+            for words in workload.command.sent() {
+                let args: Vec<String> =
+                    words.map(|word| word.replace(DIGITS, &mark).replace(VALUE, &value)).collect();
+                encode(&mut bytes, &args);
+            }
         }
         let is_mark = |at: &usize| bytes[*at..].starts_with(mark.as_bytes());
         let digits_at = (0..bytes.len()).filter(is_mark).collect();

@@ -3,7 +3,7 @@
 //!
 //! In each round every server gets the same number of requests, sized so that the fastest needs the
 //! wanted time; the order turns around from round to round. Connecting and warming up are not
-//! counted.
+//! counted. Data that a workload wears out are stored anew before each round.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,16 +11,18 @@ use std::thread;
 use std::time::Duration;
 
 use crate::benchmark_tool;
+use crate::datasets::Filling;
 use crate::generator::{Generator, Tally};
 use crate::lab::{Lab, Mode, Tool};
 use crate::meter;
 use crate::request;
 use crate::server::{Program, Server};
 use crate::statistics::Spread;
-use crate::workload::{Dataset, Workload};
+use crate::workload::Workload;
 
 /// How long the rate of a server is probed before its rounds are sized.
 const PROBE: Duration = Duration::from_millis(200);
+const PROBE_REQUESTS_MIN: u64 = 1000;
 /// The part of a round's requests that are sent before counting starts.
 const WARM_UP: f64 = 0.05;
 /// How many requests an endless load sends before it looks whether it shall end.
@@ -45,11 +47,15 @@ pub(crate) struct Contestant {
 impl Contestant {
     /// CPU time against another contestant's, round by round.
     pub(crate) fn cpu_ratio(&self, base: &Contestant) -> Option<Spread> {
-        let cpu = |of: &Contestant| -> Option<Vec<f64>> {
-            let samples = of.samples.as_ref().ok()?;
-            Some(samples.iter().map(|sample| sample.cpu_us_per_request).collect())
+        self.ratio(base, |sample| sample.cpu_us_per_request)
+    }
+
+    /// A measure against another contestant's, round by round.
+    pub(crate) fn ratio(&self, base: &Contestant, measure: fn(&Sample) -> f64) -> Option<Spread> {
+        let measured = |of: &Contestant| -> Option<Vec<f64>> {
+            Some(of.samples.as_ref().ok()?.iter().map(measure).collect())
         };
-        Some(Spread::of_ratios(&cpu(self)?, &cpu(base)?))
+        Some(Spread::of_ratios(&measured(self)?, &measured(base)?))
     }
 
     /// The median of a measure over all rounds, without decimals.
@@ -62,7 +68,7 @@ impl Contestant {
         median.map_or("-".to_owned(), |median| format!("{median:.3}"))
     }
 
-    fn median(&self, measure: fn(&Sample) -> f64) -> Option<f64> {
+    pub(crate) fn median(&self, measure: fn(&Sample) -> f64) -> Option<f64> {
         let samples = self.samples.as_ref().ok()?;
         Some(Spread::of(samples.iter().map(measure)).middle)
     }
@@ -83,10 +89,10 @@ pub(crate) fn compare(
     mut report: impl FnMut(Comparison),
 ) -> io::Result<()> {
     let mut workloads = workloads.to_vec();
-    // Stable: one filling serves all workloads that need it.
-    workloads.sort_by_key(|workload| format!("{:?}", workload.dataset()));
-    for group in workloads.chunk_by(|one, next| one.dataset() == next.dataset()) {
-        let servers = start_filled(lab, mode, programs, group[0].dataset())?;
+    // One filling serves all workloads that need it, first those that leave it as it is.
+    workloads.sort_by_key(|workload| (workload.filling().id(), workload.requests_max()));
+    for group in workloads.chunk_by(|one, next| one.filling().id() == next.filling().id()) {
+        let servers = start_filled(lab, mode, programs, &group[0])?;
         for workload in group {
             eprintln!("{workload}, {}", mode.name());
             report(compare_running(lab, mode, &servers, workload)?);
@@ -95,7 +101,15 @@ pub(crate) fn compare(
     Ok(())
 }
 
+/// A server with its data, or why it can't hold them.
+pub(crate) struct Filled {
+    pub(crate) server: Server,
+    pub(crate) outcome: Result<(), String>,
+}
+
 /// Runs `work` while a filled server is under a saturated workload.
+///
+/// Data that the workload wears out are stored anew in between, which `work` sees too.
 pub(crate) fn under_load<T>(
     lab: &Lab,
     program: &Program,
@@ -103,14 +117,20 @@ pub(crate) fn under_load<T>(
     work: impl FnOnce(&Server) -> io::Result<T>,
 ) -> io::Result<T> {
     let server = lab.start(program, Mode::Saturated)?;
-    fill(&server, workload.dataset())?;
+    store(&server, &workload.filling())?;
     let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
         let load = scope.spawn(|| {
             lab.at_generator(Mode::Saturated, || {
                 let mut generator = Generator::connect(server.address, workload)?;
+                let mut requests = 0;
                 while !is_done.load(Ordering::Relaxed) {
-                    succeeded(generator.run(REQUESTS_BETWEEN_LOOKS)?)?;
+                    requests += REQUESTS_BETWEEN_LOOKS;
+                    if workload.requests_max().is_some_and(|max| requests > max) {
+                        store_anew(&server, workload)?;
+                        requests = REQUESTS_BETWEEN_LOOKS;
+                    }
+                    succeeded(workload, generator.run(REQUESTS_BETWEEN_LOOKS)?)?;
                 }
                 Ok(())
             })
@@ -122,46 +142,63 @@ pub(crate) fn under_load<T>(
     })
 }
 
-fn start_filled(
+/// Starts servers with the data of a workload.
+pub(crate) fn start_filled(
     lab: &Lab,
     mode: Mode,
     programs: &[Program],
-    dataset: Dataset,
-) -> io::Result<Vec<Server>> {
+    workload: &Workload,
+) -> io::Result<Vec<Filled>> {
     let servers: Vec<Server> =
         programs.iter().map(|program| lab.start(program, mode)).collect::<io::Result<_>>()?;
-    for server in &servers {
-        fill(server, dataset)?;
-    }
-    Ok(servers)
-}
-
-fn fill(server: &Server, dataset: Dataset) -> io::Result<()> {
-    let (prefix, keys, value) = match dataset {
-        Dataset::Nothing => return Ok(()),
-        Dataset::Strings { keys, value_bytes } => ("key:", keys, "x".repeat(value_bytes)),
-        Dataset::Counters { keys } => ("counter:", keys, "0".to_owned()),
+    let fill = |server: Server| {
+        let outcome = fill(&server, workload).map_err(|error| error.to_string());
+        Filled { server, outcome }
     };
-    server.client()?.load(keys, |out, index| {
-        request::encode(out, &["SET", &request::key(prefix, index), &value]);
-    })?;
-    // Tables that grow step by step with each access get the steps they still lack.
-    let reading = Workload::named(&format!("get-c50-p16-r{keys}")).map_err(io::Error::other)?;
-    Generator::connect(server.address, &reading)?.run(keys / 4).map(drop)
+    Ok(servers.into_iter().map(fill).collect())
 }
 
-fn compare_running(
+fn fill(server: &Server, workload: &Workload) -> io::Result<()> {
+    let filling = workload.filling();
+    store(server, &filling)?;
+    if workload.requests_max().is_none() {
+        // Tables that grow step by step with each access get the steps they still lack.
+        Generator::connect(server.address, workload)?.run(filling.requests / 4)?;
+    }
+    Ok(())
+}
+
+fn store(server: &Server, filling: &Filling) -> io::Result<()> {
+    let request_of = filling.request();
+    server.client()?.load(filling.requests, |out, index| request::encode(out, &request_of(index)))
+}
+
+/// Puts data back that a workload wears out; others stay as they are.
+fn store_anew(server: &Server, workload: &Workload) -> io::Result<()> {
+    if workload.requests_max().is_none() {
+        return Ok(());
+    }
+    server.client()?.ask(&["FLUSHALL"])?;
+    store(server, &workload.filling())
+}
+
+/// Measures a workload on servers that run already.
+pub(crate) fn compare_running(
     lab: &Lab,
     mode: Mode,
-    servers: &[Server],
+    servers: &[Filled],
     workload: &Workload,
 ) -> io::Result<Comparison> {
-    let rates: Vec<io::Result<f64>> =
-        servers.iter().map(|server| rate(lab, mode, server, workload)).collect();
-    let fastest = rates.iter().flatten().copied().fold(0.0, f64::max);
-    let requests = (fastest * lab.seconds).ceil() as u64;
+    let rates: Vec<Result<f64, String>> = servers
+        .iter()
+        .map(|filled| {
+            filled.outcome.clone()?;
+            rate(lab, mode, &filled.server, workload).map_err(|error| error.to_string())
+        })
+        .collect();
+    let requests = requests_of_round(lab, workload, rates.iter().flatten());
     let mut samples: Vec<Result<Vec<Sample>, String>> =
-        rates.into_iter().map(|rate| rate.map(|_| vec![]).map_err(|e| e.to_string())).collect();
+        rates.into_iter().map(|rate| rate.map(|_| vec![])).collect();
     for round in 0..lab.rounds {
         let mut order: Vec<usize> = (0..servers.len()).collect();
         if round % 2 == 1 {
@@ -169,48 +206,63 @@ fn compare_running(
         }
         for index in order {
             if let Ok(samples) = &mut samples[index] {
-                samples.push(sample(lab, mode, &servers[index], workload, requests)?);
+                samples.push(sample(lab, mode, &servers[index].server, workload, requests)?);
             }
         }
     }
-    let names = servers.iter().map(|server| server.program.name.clone());
+    let names = servers.iter().map(|filled| filled.server.program.name.clone());
     let contestants =
         names.zip(samples).map(|(name, samples)| Contestant { name, samples }).collect();
     Ok(Comparison { workload: *workload, contestants })
 }
 
+/// As many as the fastest needs the wanted time for, if the data last so long.
+pub(crate) fn requests_of_round<'a>(
+    lab: &Lab,
+    workload: &Workload,
+    rates: impl IntoIterator<Item = &'a f64>,
+) -> u64 {
+    let fastest = rates.into_iter().copied().fold(0.0, f64::max);
+    let requests = (fastest * lab.seconds).ceil() as u64;
+    workload.requests_max().map_or(requests, |max| requests.min(max))
+}
+
 /// Requests per second that a server is good for; an error if it refuses them.
-fn rate(lab: &Lab, mode: Mode, server: &Server, workload: &Workload) -> io::Result<f64> {
+pub(crate) fn rate(lab: &Lab, mode: Mode, server: &Server, workload: &Workload) -> io::Result<f64> {
+    store_anew(server, workload)?;
     lab.at_generator(mode, || {
         let mut generator = Generator::connect(server.address, workload)?;
-        let mut requests = 1000;
+        let (mut requests, mut sent) = (PROBE_REQUESTS_MIN, 0);
         loop {
-            let tally = succeeded(generator.run(requests)?)?;
-            if tally.elapsed >= PROBE {
+            let tally = succeeded(workload, generator.run(requests)?)?;
+            (requests, sent) = (2 * requests, sent + requests);
+            let are_spent = workload.requests_max().is_some_and(|max| sent + requests > max);
+            if tally.elapsed >= PROBE || are_spent {
                 return Ok(tally.requests as f64 / tally.elapsed.as_secs_f64());
             }
-            requests *= 2;
         }
     })
 }
 
-fn sample(
+/// One round of one server.
+pub(crate) fn sample(
     lab: &Lab,
     mode: Mode,
     server: &Server,
     workload: &Workload,
     requests: u64,
 ) -> io::Result<Sample> {
+    store_anew(server, workload)?;
     lab.at_generator(mode, || {
         let mut generator = Generator::connect(server.address, workload)?;
-        generator.run((requests as f64 * WARM_UP) as u64)?;
+        succeeded(workload, generator.run((requests as f64 * WARM_UP) as u64)?)?;
         let before = meter::cpu_time(server.pid())?;
         let mut sample = match &lab.tool {
-            Tool::Own => of_tally(&succeeded(generator.run(requests)?)?),
-            Tool::Benchmark(path) => {
+            Tool::Benchmark(path) if benchmark_tool::can_run(workload) => {
                 drop(generator);
                 benchmark_tool::run(path, server.address, workload, requests)?
             }
+            _ => of_tally(&succeeded(workload, generator.run(requests)?)?),
         };
         let used = meter::cpu_time(server.pid())? - before;
         sample.cpu_us_per_request = used.as_secs_f64() * 1e6 / requests as f64;
@@ -229,9 +281,14 @@ fn of_tally(tally: &Tally) -> Sample {
     }
 }
 
-fn succeeded(tally: Tally) -> io::Result<Tally> {
-    match &tally.first_error {
-        None => Ok(tally),
-        Some(error) => Err(io::Error::other(error.clone())),
+/// Whether all replies are what a workload may get.
+fn succeeded(workload: &Workload, tally: Tally) -> io::Result<Tally> {
+    if let Some(error) = &tally.first_error {
+        return Err(io::Error::other(error.clone()));
     }
+    if workload.command.finds && tally.empty > 0 {
+        let Tally { empty, requests, .. } = tally;
+        return Err(io::Error::other(format!("{empty} of {requests} requests found nothing")));
+    }
+    Ok(tally)
 }

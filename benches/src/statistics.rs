@@ -29,6 +29,12 @@ impl Spread {
         Spread { middle: mean, ..Spread::of(values.iter().copied()) }
     }
 
+    /// Above all of at least one measurement.
+    pub(crate) fn of_worst(values: &[f64]) -> Spread {
+        let spread = Spread::of(values.iter().copied());
+        Spread { middle: spread.max, ..spread }
+    }
+
     /// Of the quotients round by round, so that what disturbed a whole round falls out.
     pub(crate) fn of_ratios(values: &[f64], bases: &[f64]) -> Spread {
         Spread::of(values.iter().zip(bases).map(|(value, base)| value / base))
@@ -55,9 +61,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_is_the_median_or_the_mean() {
+    fn the_middle_is_the_median_the_mean_or_the_worst() {
         assert_eq!(Spread::of([3.0, 1.0, 2.0]), Spread { middle: 2.0, min: 1.0, max: 3.0 });
         assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).middle, 2.5);
+        assert_eq!(Spread::of_worst(&[1.0, 6.0]), Spread { middle: 6.0, min: 1.0, max: 6.0 });
         assert_eq!(Spread::of_mean(&[1.0, 2.0, 6.0]), Spread { middle: 3.0, min: 1.0, max: 6.0 });
     }
 

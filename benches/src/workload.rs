@@ -6,13 +6,16 @@
 
 use std::fmt;
 
+use crate::commands::{COMMANDS, Command, Wear};
+use crate::datasets::Filling;
+
 /// Digits of a random key's number, as redis-benchmark writes it.
 pub(crate) const KEY_DIGITS: usize = 12;
-const CONNECTIONS: &[usize] = &[50, 1, 500];
+const CONNECTIONS: &[usize] = &[CONNECTIONS_DEFAULT, 1, 500];
+const CONNECTIONS_DEFAULT: usize = 50;
 const PIPELINES: &[usize] = &[1, 16, 64];
 const VALUE_BYTES: &[usize] = &[VALUE_BYTES_DEFAULT, 512, 16384];
 const VALUE_BYTES_DEFAULT: usize = 3;
-const KEYS_DEFAULT: u64 = 1_000_000;
 /// LIMIT: data that a workload draws its keys from; a million values of 16 KiB would not fit a
 /// small machine.
 const DATA_BYTES_MAX: u64 = 1 << 30;
@@ -20,66 +23,25 @@ const DATA_BYTES_MAX: u64 = 1 << 30;
 /// swapped.
 const IN_FLIGHT_BYTES_MAX: usize = 1 << 30;
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Command {
-    Ping,
-    Set,
-    Get,
-    Incr,
-    /// MSET of ten keys.
-    Mset,
-}
-
-const COMMANDS: &[(Command, &str)] = &[
-    (Command::Ping, "ping"),
-    (Command::Set, "set"),
-    (Command::Get, "get"),
-    (Command::Incr, "incr"),
-    (Command::Mset, "mset"),
-];
-
-impl Command {
-    pub(crate) fn name(self) -> &'static str {
-        let row = COMMANDS.iter().find(|(command, _)| *command == self);
-        row.expect("because every command has its row").1
-    }
-
-    fn keys_per_request(self) -> usize {
-        match self {
-            Command::Ping => 0,
-            Command::Mset => 10,
-            _ => 1,
-        }
-    }
-
-    fn has_value(self) -> bool {
-        matches!(self, Command::Set | Command::Get | Command::Mset)
-    }
-}
-
 /// One shape of load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Workload {
-    pub(crate) command: Command,
+    pub(crate) command: &'static Command,
     pub(crate) connections: usize,
     pub(crate) pipeline: usize,
     pub(crate) value_bytes: usize,
     pub(crate) keys: u64,
 }
 
-/// What a server must hold before a workload starts, so that GET finds its keys and SET replaces
-/// them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Dataset {
-    Nothing,
-    Strings { keys: u64, value_bytes: usize },
-    Counters { keys: u64 },
-}
-
 impl Workload {
-    fn new(command: Command, connections: usize, pipeline: usize, value_bytes: usize) -> Workload {
-        let value_bytes = if command.has_value() { value_bytes } else { VALUE_BYTES_DEFAULT };
-        let keys = keys_that_fit(value_bytes);
+    fn new(
+        command: &'static Command,
+        connections: usize,
+        pipeline: usize,
+        value_bytes: usize,
+    ) -> Workload {
+        let value_bytes = if command.values() > 0 { value_bytes } else { VALUE_BYTES_DEFAULT };
+        let keys = keys_of(command, value_bytes);
         Workload { command, connections, pipeline, value_bytes, keys }
     }
 
@@ -87,9 +49,9 @@ impl Workload {
     pub(crate) fn named(name: &str) -> Result<Workload, String> {
         let mut parts = name.split('-');
         let word = parts.next().unwrap_or_default();
-        let command = COMMANDS.iter().find(|(_, name)| *name == word);
-        let (command, _) = command.ok_or_else(|| format!("no workload is named {name}"))?;
-        let mut workload = Workload::new(*command, 50, 1, VALUE_BYTES_DEFAULT);
+        let command = COMMANDS.iter().find(|command| command.name == word);
+        let command = command.ok_or_else(|| format!("no workload is named {name}"))?;
+        let mut workload = Workload::new(command, CONNECTIONS_DEFAULT, 1, VALUE_BYTES_DEFAULT);
         for part in parts {
             let (letter, number) = part.split_at(part.len().min(1));
             let number: u32 =
@@ -97,10 +59,13 @@ impl Workload {
             match letter {
                 "c" => workload.connections = number as usize,
                 "p" => workload.pipeline = number as usize,
+                "d" | "r" if !command.dataset.is_sized() => {
+                    return Err(format!("{name}: {word} has data of its own, without {letter}"));
+                }
                 "r" => workload.keys = u64::from(number),
                 "d" => {
                     workload.value_bytes = number as usize;
-                    workload.keys = keys_that_fit(number as usize);
+                    workload.keys = keys_of(command, number as usize);
                 }
                 _ => return Err(format!("{name}: {letter} is none of c, p, d, r")),
             }
@@ -111,59 +76,60 @@ impl Workload {
         Ok(workload)
     }
 
-    pub(crate) fn dataset(&self) -> Dataset {
-        match self.command {
-            Command::Ping => Dataset::Nothing,
-            Command::Incr => Dataset::Counters { keys: self.keys },
-            _ => Dataset::Strings { keys: self.keys, value_bytes: self.value_bytes },
+    /// What a server must hold before.
+    pub(crate) fn filling(&self) -> Filling {
+        self.command.dataset.filling(self.keys, self.value_bytes)
+    }
+
+    /// How many requests its data are good for, where they wear out.
+    pub(crate) fn requests_max(&self) -> Option<u64> {
+        match self.command.wear {
+            Wear::Not => None,
+            Wear::Requests(max) => Some(max),
         }
     }
 
     fn in_flight_bytes(&self) -> usize {
-        let per_request = self.command.keys_per_request() * self.value_bytes;
-        self.connections * self.pipeline * per_request
+        self.connections * self.pipeline * self.command.values() * self.value_bytes
     }
 }
 
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-c{}-p{}", self.command.name(), self.connections, self.pipeline)?;
-        if self.command.has_value() && self.value_bytes != VALUE_BYTES_DEFAULT {
+        write!(f, "{}-c{}-p{}", self.command.name, self.connections, self.pipeline)?;
+        if self.command.values() > 0 && self.value_bytes != VALUE_BYTES_DEFAULT {
             write!(f, "-d{}", self.value_bytes)?;
         }
-        if self.keys != keys_that_fit(self.value_bytes) {
+        if self.keys != keys_of(self.command, self.value_bytes) {
             write!(f, "-r{}", self.keys)?;
         }
         Ok(())
     }
 }
 
-/// A million keys, or fewer where their values are big.
-fn keys_that_fit(value_bytes: usize) -> u64 {
-    if KEYS_DEFAULT * value_bytes as u64 <= DATA_BYTES_MAX {
-        KEYS_DEFAULT
-    } else {
-        KEYS_DEFAULT / 100
-    }
+/// The numbers that a command's keys are drawn from: fewer where their values are big.
+fn keys_of(command: &Command, value_bytes: usize) -> u64 {
+    let is_big = command.dataset.is_sized() && command.range * value_bytes as u64 > DATA_BYTES_MAX;
+    if is_big { command.range / 100 } else { command.range }
 }
 
-/// All workloads that patterns choose from.
+/// All workloads that patterns choose from: the commands of strings in all shapes, those with data of
+/// their own as the figures want them.
 pub(crate) fn table() -> Vec<Workload> {
     let mut table = Vec::new();
-    for &(command, _) in COMMANDS {
-        for &value_bytes in VALUE_BYTES {
-            if value_bytes != VALUE_BYTES_DEFAULT && !command.has_value() {
-                continue;
-            }
-            for &connections in CONNECTIONS {
-                for &pipeline in PIPELINES {
-                    let workload = Workload::new(command, connections, pipeline, value_bytes);
-                    if workload.in_flight_bytes() <= IN_FLIGHT_BYTES_MAX {
-                        table.push(workload);
-                    }
-                }
-            }
-        }
+    for command in COMMANDS {
+        let has_shapes = command.dataset.is_sized() || command.name == "ping";
+        let values = if command.values() > 0 { VALUE_BYTES } else { &[VALUE_BYTES_DEFAULT] };
+        let connections = if has_shapes { CONNECTIONS } else { &[CONNECTIONS_DEFAULT] };
+        let shapes = values.iter().flat_map(|&value_bytes| {
+            connections.iter().flat_map(move |&connections| {
+                let pipelines = PIPELINES.iter().take(if has_shapes { 3 } else { 2 });
+                pipelines.map(move |&pipeline| {
+                    Workload::new(command, connections, pipeline, value_bytes)
+                })
+            })
+        });
+        table.extend(shapes.filter(|shape| shape.in_flight_bytes() <= IN_FLIGHT_BYTES_MAX));
     }
     table
 }
@@ -231,5 +197,6 @@ mod tests {
         assert!(chosen(&["nothing*".to_owned()]).is_err());
         assert!(chosen(&["get-x5".to_owned()]).is_err());
         assert!(chosen(&["get-c0".to_owned()]).is_err());
+        assert!(chosen(&["lpush-d512".to_owned()]).is_err());
     }
 }

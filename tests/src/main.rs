@@ -4,6 +4,7 @@
 //! cargo run -p basalt-tests -- transcript::        the transcripts on every target
 //! cargo run -p basalt-tests -- --list              all names
 //! cargo run -p basalt-tests -- record redis7 NAME  write what this oracle answers into tests/transcripts
+//! cargo run -p basalt-tests -- seeds FOLDER        write what fuzzers begin with, a folder for each door
 //! ```
 //!
 //! The server under test is `$BASALT_SERVER`, or the one beside this program. A rival that this machine lacks makes
@@ -14,6 +15,7 @@
 mod differential;
 mod pool;
 mod process;
+mod seeds;
 mod tools;
 mod transcripts;
 
@@ -27,6 +29,12 @@ fn main() -> ExitCode {
         let outcome = transcripts::record_from(oracle, names);
         pool::shut_down();
         outcome.expect("because a person asked for it and sees why not");
+        return ExitCode::SUCCESS;
+    }
+    if let [word, folder] = &words[..]
+        && word == "seeds"
+    {
+        seeds::write(folder.as_ref()).expect("because a person asked for it and sees why not");
         return ExitCode::SUCCESS;
     }
     let arguments = libtest_mimic::Arguments::from_args();

@@ -34,13 +34,14 @@ pub use kind::Kind;
 pub use later::Later;
 pub use load::{ConfigError, Include, Source, Warning, fuzz_file};
 pub use parameter::{Parameter, Section, Standing};
-pub use rewrite::rewrite;
+pub use rewrite::{Extent, rewrite};
 pub use table::Config;
 pub use types::*;
+pub(crate) use words::quoted as quoted_word;
 
 use crate::error::CommandError;
 use crate::glob;
-use basalt_keyspace::Thresholds;
+use basalt_keyspace::{Frequency, Thresholds};
 use std::sync::LazyLock;
 
 const COUNT: usize = table::USED.len() + later::LATER.len() + inert::INERT.len();
@@ -101,6 +102,18 @@ impl Config {
             stream_node_max_bytes: self.stream_node_max_bytes,
             stream_node_max_entries: self.stream_node_max_entries,
         }
+    }
+
+    /// How uses of keys are counted, where `maxmemory-policy` wants that.
+    pub fn frequency(&self) -> Option<Frequency> {
+        let is_wanted = matches!(
+            self.maxmemory_policy,
+            EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu
+        );
+        is_wanted.then_some(Frequency {
+            log_factor: self.lfu_log_factor,
+            decay_minutes: self.lfu_decay_time,
+        })
     }
 
     /// CONFIG GET: the names and values of the parameters that match any of the patterns.

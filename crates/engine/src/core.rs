@@ -14,6 +14,7 @@ mod exchange;
 mod held;
 mod input;
 mod maintenance;
+mod monitor;
 mod multi;
 mod plain;
 mod request;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use basalt_commands::config::Config;
 use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ShardId, SlotId};
 
+use crate::facts::SessionSums;
 use crate::limits;
 use crate::message::{Envelope, Message};
 use crate::outbox::Outbox;
@@ -35,9 +37,10 @@ use crate::routes::Routes;
 use crate::session::{Peer, SessionId};
 use crate::shard::Shard;
 use crate::transaction::Numbers;
-use crate::world::{Now, World};
+use crate::world::{ApplySettings, Now, World};
 use held::HeldRequests;
 use input::Staged;
+pub(crate) use monitor::Execution;
 use multi::{Inside, Nested};
 use still::{Departure, Stillness};
 use timing::EndedCall;
@@ -53,6 +56,8 @@ pub struct CoreSetup {
     /// Seeds the hash of keys: the same for all cores of a process, different for each process.
     pub hash_seed: u64,
     pub now: Now,
+    /// On the first shard; `None` where nothing of the settings is acted on outside.
+    pub apply: Option<ApplySettings>,
 }
 
 /// What a turn leaves to its caller.
@@ -97,6 +102,8 @@ pub struct Core {
     turn_requests_left: usize,
     sessions_checked_us: u64,
     session_check_at: usize,
+    /// Of the sessions looked over in this round.
+    sessions_so_far: SessionSums,
 }
 
 /// What was worked out of a key when its request was parsed: where its memory is likely needed.
@@ -111,12 +118,16 @@ pub(crate) struct KeyHash {
 
 impl Core {
     pub fn new(setup: CoreSetup) -> Self {
-        let CoreSetup { shard, shard_count, config, hash_seed, now } = setup;
+        let CoreSetup { shard, shard_count, config, hash_seed, now, apply } = setup;
         let hasher = KeyHasher::new(hash_seed);
         let keyspace = Keyspace::new(config.databases as usize, hasher, now.unix_ms);
         let routes = Arc::new(Routes::in_blocks(shard_count));
+        let mut shard = Shard::new(shard, keyspace, config, routes, now);
+        if let Some(apply) = apply {
+            shard.apply_with(apply);
+        }
         Self {
-            shard: Shard::new(shard, keyspace, config, routes, now),
+            shard,
             outboxes: (0..shard_count).map(|_| Outbox::default()).collect(),
             under_way: UnderWay::default(),
             held: HeldRequests::default(),
@@ -132,6 +143,7 @@ impl Core {
             turn_requests_left: 0,
             sessions_checked_us: now.monotonic_us,
             session_check_at: 0,
+            sessions_so_far: SessionSums::default(),
         }
     }
 
@@ -205,6 +217,7 @@ impl Core {
 
     /// Closes a session with all that others know of it.
     fn forget(&mut self, session: SessionId) {
+        self.end_monitor(session);
         if let Some(closed) = self.shard.sessions.close(session) {
             self.forget_watches(closed.number, &closed.watched);
         }
@@ -232,6 +245,7 @@ impl Core {
         session.unsent += bytes.len();
         session.bytes_out += bytes.len() as u64;
         self.shard.stats.bytes_out += bytes.len() as u64;
+        self.shard.stats.writes += u64::from(!bytes.is_empty());
         let close = (session.is_closing || session.input_ended) && session.is_answered();
         let read = !session.is_closing
             && !session.input_ended
@@ -280,9 +294,13 @@ impl Core {
         let left = self.maintain(world);
         self.settle_ended_calls(world);
         self.tell_whether_quiet();
+        self.log_long_visits(world);
         self.send_messages(world);
         if let Some(config) = self.shard.take_new_config() {
             world.config_changed(&config);
+        }
+        if let Some(moment_us) = self.shard.stall_until_us.take() {
+            world.stall_until(moment_us);
         }
         let expiry_at_us =
             |at_ms: u64| now.monotonic_us + at_ms.saturating_sub(now.unix_ms).saturating_mul(1000);

@@ -22,6 +22,9 @@ impl Armed {
     /// MULTI: commands are queued; see `core/multi.rs`.
     pub(crate) const MULTI: Self = Self(1 << 4);
 
+    /// MONITOR: somebody watches, or the session does; see `monitor`.
+    pub(crate) const MONITOR: Self = Self(1 << 5);
+
     pub(crate) fn set(&mut self, gate: Self, armed: bool) {
         if armed {
             self.0 |= gate.0;
@@ -48,6 +51,7 @@ pub(crate) const GATES: &[Gate] = &[
     Gate { armed_by: None, check: allowed_from_here },
     Gate { armed_by: Some(Armed::AUTH), check: authenticated },
     Gate { armed_by: Some(Armed::MEMORY), check: room_left_for },
+    Gate { armed_by: Some(Armed::MONITOR), check: only_watches },
 ];
 
 /// Asks the gates that are armed. Commands that are [`Flags::PROTECTED`] always come here.
@@ -115,4 +119,17 @@ pub(crate) fn room_left(shard: &Shard, flags: Flags) -> Result<(), CommandError>
         return Ok(());
     }
     Err(CommandError::text("OOM command not allowed when used memory > 'maxmemory'."))
+}
+
+/// Who watches does nothing else with keys.
+fn only_watches(
+    _: &Shard,
+    session: &Session,
+    command: &'static Command,
+) -> Result<(), CommandError> {
+    let of_keys = Flags::WRITE.or(Flags::READONLY).or(Flags::MAY_REPLICATE);
+    if !session.is_monitor || !command.flags.has(of_keys) {
+        return Ok(());
+    }
+    Err(CommandError::text("ERR Replica can't interact with the keyspace"))
 }

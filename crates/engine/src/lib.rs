@@ -10,12 +10,14 @@
 mod balance;
 mod coordinate;
 mod core;
+mod facts;
 mod gates;
 mod histogram;
 mod latency;
 pub mod limits;
 mod message;
 mod meter;
+mod monitor;
 mod multi;
 mod outbox;
 mod perform;
@@ -34,6 +36,12 @@ mod waiting;
 mod world;
 
 pub use crate::core::{Core, CoreSetup, Output, Turn};
+pub use facts::{ClientFacts, SessionSums, ShardFacts, VisitFacts, command_name};
+pub use histogram::Histogram;
 pub use message::Message;
+pub use meter::Book;
+pub use rates::Rate;
 pub use session::{Peer, SessionId};
-pub use world::{Now, ProcessFacts, ShutdownRequest, World};
+pub use stats::{ShardStats, TransactionStats};
+pub use verbs::REDIS_VERSION;
+pub use world::{ApplySettings, Now, ProcessFacts, ShutdownRequest, World};

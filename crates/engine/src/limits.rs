@@ -34,13 +34,27 @@ pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1 << 20;
 /// LIMIT: reading from a session pauses while its backlog is longer than this part of
 /// `client-query-buffer-limit` and no single request needs more.
 pub(crate) const BACKLOG_READ_PART: usize = 4;
+/// LIMIT: a backlog has room for at most so many times what has come of a request.
+pub(crate) const BACKLOG_AHEAD: usize = 16;
 /// Buffers of this capacity or less stay with an idle session.
 pub(crate) const BUFFER_KEPT_BYTES: usize = 16 << 10;
+
+/// LIMIT: what may wait for a monitor where `client-output-buffer-limit normal` sets none, or be on its way to
+/// those of another core.
+pub(crate) const MONITOR_UNSENT_MAX_BYTES: usize = 32 << 20;
 
 /// LIMIT: microseconds of a turn that go to expiry and to dropping what was flushed.
 pub(crate) const MAINTENANCE_TURN_US: u64 = 300;
 /// How often sessions are looked over for idleness and output limits.
 pub(crate) const SESSION_CHECK_US: u64 = 100_000;
+/// LIMIT: transactions of one turn that are logged because they held for long; the rest is counted.
+pub(crate) const LONG_VISITS_MAX: usize = 16;
+/// LIMIT: hashes of keys in such a line.
+pub(crate) const LOGGED_HASHES_MAX: usize = 16;
+
+/// LIMIT: databases told of on the metrics page, the first ones.
+pub(crate) const FACTS_DATABASES_MAX: usize = 256;
+
 /// LIMIT: sessions looked over at a time.
 pub(crate) const SESSION_CHECK_MAX: usize = 512;
 

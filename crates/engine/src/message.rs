@@ -7,6 +7,7 @@ use basalt_keyspace::{DatabaseId, SlotId};
 use basalt_resp::Protocol;
 
 use crate::SessionId;
+use crate::monitor::Observed;
 use crate::shard::Shard;
 use crate::transaction::{Number, Scope};
 
@@ -20,6 +21,8 @@ pub(crate) struct Envelope {
     pub answered: bool,
     pub batch: Batch,
     pub letters: Vec<Letter>,
+    /// What the asking core worked, as lines for the monitors of the other.
+    pub observed: Observed,
     /// The requests of the batch that are for the slow log, and their microseconds.
     pub slow: Vec<(usize, u64)>,
 }
@@ -138,7 +141,7 @@ impl Batch {
 
 impl Envelope {
     pub(crate) fn is_empty(&self) -> bool {
-        self.batch.is_empty() && self.letters.is_empty()
+        self.batch.is_empty() && self.letters.is_empty() && self.observed.is_empty()
     }
 
     /// Empties it for its next use; large buffers are given back.

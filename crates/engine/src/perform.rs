@@ -2,7 +2,7 @@
 
 use basalt_commands::config::Config;
 use basalt_commands::{Call, Command, CommandError, Flags, Outcome, ShardFn};
-use basalt_keyspace::{DatabaseId, Key, Keyspace};
+use basalt_keyspace::{DatabaseId, Key, Keyspace, SlotId};
 use basalt_resp::{Protocol, Reply};
 
 use crate::session::SessionId;
@@ -68,22 +68,62 @@ impl Manner {
 
 /// A command whose arguments travel.
 pub(crate) struct OwnedTask {
-    pub run: ShardFn,
-    pub args: Vec<Vec<u8>>,
-    pub key_at: usize,
-    pub manner: Manner,
+    run: ShardFn,
+    args: OwnedArgs,
+    key_at: usize,
+    manner: Manner,
+    /// Where its keys are, when there are several: their memory is asked for at once.
+    places: Vec<(SlotId, u64)>,
+}
+
+/// Arguments one after the other in one buffer: another core frees them, and that costs.
+struct OwnedArgs {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl OwnedArgs {
+    fn new(args: &[&[u8]]) -> Self {
+        let mut bytes = Vec::with_capacity(args.iter().map(|arg| arg.len()).sum());
+        let mut ends = Vec::with_capacity(args.len());
+        for arg in args {
+            bytes.extend_from_slice(arg);
+            ends.push(bytes.len());
+        }
+        Self { bytes, ends }
+    }
+
+    fn all(&self) -> Vec<&[u8]> {
+        let mut start = 0;
+        let arg = |&end| &self.bytes[std::mem::replace(&mut start, end)..end];
+        self.ends.iter().map(arg).collect()
+    }
 }
 
 impl OwnedTask {
     pub(crate) fn new(run: ShardFn, args: &[&[u8]], key_at: usize, manner: Manner) -> Self {
-        Self { run, args: args.iter().map(|arg| arg.to_vec()).collect(), key_at, manner }
+        Self { run, args: OwnedArgs::new(args), key_at, manner, places: Vec::new() }
+    }
+
+    /// With what is known of its keys.
+    pub(crate) fn with_places(self, places: Vec<(SlotId, u64)>) -> Self {
+        Self { places, ..self }
+    }
+
+    /// The keys of a command whose arguments are nothing else, each once.
+    pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
+        let mut keys: Vec<&[u8]> = self.args.all().split_off(self.key_at);
+        keys.sort_unstable();
+        keys.dedup();
+        keys.into_iter().map(<[u8]>::to_vec).collect()
     }
 
     /// Calls the handler; its encoded reply.
     pub(crate) fn perform(&self, shard: &mut Shard) -> Vec<u8> {
         let Manner { database, protocol, touches } = self.manner;
         shard.keyspace.set_touching(touches);
-        let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
+        self.prefetch(&shard.keyspace);
+        let args = self.args.all();
         let key = shard.keyspace.key(args[self.key_at]);
         let task = Task { run: self.run, args: &args, key, database };
         let mut answer = Vec::new();
@@ -93,6 +133,20 @@ impl OwnedTask {
         shard.keyspace.set_touching(true);
         shard.stats.commands_from_others += 1;
         answer
+    }
+
+    /// Stage by stage, as the requests of a turn.
+    fn prefetch(&self, keyspace: &Keyspace) {
+        let database = self.manner.database;
+        for &(slot, _) in &self.places {
+            keyspace.prefetch_table(database, slot);
+        }
+        for &(slot, hash) in &self.places {
+            keyspace.prefetch_bucket(database, slot, hash);
+        }
+        for &(slot, hash) in &self.places {
+            keyspace.prefetch_entry(database, slot, hash);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use basalt_keyspace::{DatabaseId, ShardId};
 use basalt_resp::{Partial, Protocol};
 
-use crate::core::PendingCall;
+use crate::core::{Execution, PendingCall};
 use crate::gates::Armed;
 use crate::limits;
 use crate::multi::{Multi, Watched};
@@ -96,6 +96,10 @@ pub(crate) struct Session {
     pub watched: Watched,
     /// The coordination is an EXEC.
     pub is_executing: bool,
+    /// What monitors are shown of its EXEC.
+    pub execution: Option<Box<Execution>>,
+    /// MONITOR was said.
+    pub is_monitor: bool,
     /// The client is gone, but its EXEC is not over.
     pub is_gone: bool,
     /// Its next request waits for the end of a CLIENT PAUSE.
@@ -139,6 +143,13 @@ impl Backlog {
         if self.start > 0 && self.start * 2 >= self.bytes.len() {
             self.bytes.drain(..self.start);
             self.start = 0;
+        }
+        let len = self.bytes.len() + more.len();
+        // Room for all of a large request at once, not by doubling, which copies what is there again and
+        // again; but not before some of what was promised has come.
+        let wanted = self.need.min(len.saturating_mul(limits::BACKLOG_AHEAD));
+        if wanted > len && wanted > self.bytes.capacity() {
+            self.bytes.reserve_exact(wanted - self.bytes.len());
         }
         self.bytes.extend_from_slice(more);
     }
@@ -347,6 +358,8 @@ impl Sessions {
             multi: None,
             watched: Watched::default(),
             is_executing: false,
+            execution: None,
+            is_monitor: false,
             is_gone: false,
             is_held: false,
             last_shard: ShardId(0),

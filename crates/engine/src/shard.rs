@@ -10,18 +10,20 @@ use basalt_keyspace::{Keyspace, ShardId};
 use basalt_resp::ParseLimits;
 
 use crate::balance::{Balancer, Loads};
+use crate::facts::SessionSums;
 use crate::gates::Armed;
 use crate::latency::LatencyEvents;
 use crate::meter::Meter;
+use crate::monitor::Monitors;
 use crate::rates::Rates;
 use crate::routes::Routes;
 use crate::session::{Peer, Session, Sessions};
 use crate::slots::Still;
 use crate::slowlog::SlowLog;
 use crate::stats::ShardStats;
-use crate::transaction::Intents;
+use crate::transaction::{Intents, Number, Scope};
 use crate::waiting::Waiting;
-use crate::world::Now;
+use crate::world::{ApplySettings, Now};
 
 /// The part of all data that one core owns alone, with the sessions pinned beside it.
 pub(crate) struct Shard {
@@ -48,10 +50,18 @@ pub(crate) struct Shard {
     pub rates: Rates,
     /// The most bytes that data and sessions took at a time, as far as it was seen.
     pub used_bytes_peak: usize,
+    /// What the last round over all sessions saw of them, a slice at a time.
+    pub sessions_seen: SessionSums,
     /// Which transactions mean to touch what.
     pub intents: Intents,
     /// Who waits for what.
     pub waiting: Waiting,
+    /// Who watches what is worked.
+    pub monitors: Monitors,
+    /// DEBUG SLEEP: until when the core is to stall.
+    pub stall_until_us: Option<u64>,
+    /// On the first shard: acts on new settings where that may fail.
+    apply: Option<ApplySettings>,
     /// CLIENT PAUSE.
     pause: Option<Pause>,
     /// The number of the last change of settings; the first shard counts them.
@@ -102,8 +112,12 @@ impl Shard {
             limits_before_auth: ParseLimits { unauthenticated: true, ..ParseLimits::default() },
             rates: Rates::default(),
             used_bytes_peak: 0,
+            sessions_seen: SessionSums::default(),
             intents: Intents::default(),
             waiting: Waiting::default(),
+            monitors: Monitors::default(),
+            stall_until_us: None,
+            apply: None,
             pause: None,
             config_version: 0,
             config_is_new: false,
@@ -114,10 +128,16 @@ impl Shard {
         shard
     }
 
+    /// From now on changes of settings are acted on before they are taken over.
+    pub(crate) fn apply_with(&mut self, apply: ApplySettings) {
+        self.apply = Some(apply);
+    }
+
     /// Takes over new settings.
     fn set_config(&mut self, config: Arc<Config>) {
         self.armed.set(Armed::MEMORY, config.maxmemory > 0);
         self.keyspace.thresholds = config.thresholds();
+        self.keyspace.set_frequency(config.frequency());
         let bulk_bytes_max = usize::try_from(config.proto_max_bulk_len).unwrap_or(usize::MAX);
         self.limits.bulk_bytes_max = bulk_bytes_max;
         self.limits_before_auth.bulk_bytes_max = bulk_bytes_max;
@@ -142,6 +162,9 @@ impl Shard {
         let pairs: Vec<(&[u8], &[u8])> =
             pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
         let config = Arc::new(self.config.set(&pairs, client_is_local)?);
+        if let Some(apply) = &mut self.apply {
+            apply(&self.config, &config)?;
+        }
         let change = ConfigChange { version: self.config_version + 1, config };
         self.take_config(change.clone());
         Ok(change)
@@ -194,12 +217,11 @@ impl Shard {
         self.used_bytes_peak = self.used_bytes_peak.max(self.keyspace.used_bytes());
     }
 
-    /// The bytes of data and sessions.
-    pub(crate) fn used_bytes(&mut self) -> usize {
-        let sessions: usize = self.sessions.iter().map(Session::heap_bytes).sum();
-        let used = self.keyspace.used_bytes() + sessions;
-        self.used_bytes_peak = self.used_bytes_peak.max(used);
-        used
+    /// Somebody visits, now or when its turn comes.
+    pub(crate) fn schedule(&mut self, number: Number, scope: Scope) {
+        if !self.intents.schedule(number, scope) {
+            self.stats.transactions.waits += 1;
+        }
     }
 
     pub(crate) fn set_now(&mut self, now: Now) {

@@ -8,9 +8,9 @@ use basalt_keyspace::{ShardId, SlotId};
 use basalt_resp::{Protocol, Reply, decode};
 
 use crate::coordinate::{Answer, Hops};
-use crate::perform::{Manner, OwnedTask, mode_of, scope_of};
+use crate::perform::{Manner, OwnedTask, mode_of};
 use crate::shard::Shard;
-use crate::transaction::{Mode, Scope};
+use crate::transaction::{Intent, Mode, Scope};
 
 /// A command taken apart by shards.
 pub(crate) struct Split {
@@ -20,7 +20,7 @@ pub(crate) struct Split {
     /// The keys of parts that were taken.
     keys: Vec<Vec<usize>>,
     key_count: usize,
-    protocol: Protocol,
+    manner: Manner,
 }
 
 /// What a shard looks at.
@@ -40,6 +40,20 @@ struct Part {
     keys: Vec<usize>,
 }
 
+/// A part while the keys are handed out.
+struct Gathered<'a> {
+    owner: ShardId,
+    args: Vec<&'a [u8]>,
+    keys: Vec<usize>,
+    places: Vec<(SlotId, u64)>,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(owner: ShardId, before_keys: &[&'a [u8]]) -> Self {
+        Self { owner, args: before_keys.to_vec(), keys: Vec::new(), places: Vec::new() }
+    }
+}
+
 impl Split {
     pub(crate) fn new(
         command: &'static Command,
@@ -51,39 +65,35 @@ impl Split {
     ) -> Self {
         let spec = command.keys.first().expect("a command that is split has keys");
         let (first, step) = (spec.first as usize, spec.step as usize);
-        let mut owners: Vec<ShardId> = Vec::new();
-        let mut parts: Vec<(Vec<&[u8]>, Vec<usize>)> = Vec::new();
+        let mode = mode_of(command);
+        let mut gathered: Vec<Gathered<'_>> = Vec::new();
         let groups = args[first..].chunks_exact(step);
         let key_count = groups.len();
         for (index, group) in groups.enumerate() {
-            let owner = shard.routes.shard(SlotId::of_key(group[0]));
-            let at = owners.iter().position(|other| *other == owner).unwrap_or_else(|| {
-                owners.push(owner);
-                parts.push((args[..first].to_vec(), Vec::new()));
-                parts.len() - 1
+            let key = shard.keyspace.key(group[0]);
+            let owner = shard.routes.shard(key.slot);
+            let at = gathered.iter().position(|part| part.owner == owner).unwrap_or_else(|| {
+                gathered.push(Gathered::new(owner, &args[..first]));
+                gathered.len() - 1
             });
-            parts[at].0.extend(group);
-            parts[at].1.push(index);
+            let part = &mut gathered[at];
+            part.args.extend(group);
+            part.keys.push(index);
+            part.places.push((key.slot, key.hash));
         }
-        let part = |(owner, (args, keys)): (ShardId, (Vec<&[u8]>, Vec<usize>))| Part {
+        let parts = gathered.into_iter().map(|Gathered { owner, args, keys, places }| Part {
             shard: owner,
-            scope: scope_of(command, &args, &shard.keyspace),
-            task: OwnedTask::new(run, &args, first, manner),
+            scope: Scope::keys(places.iter().map(|&(_, hash)| Intent { hash, mode }).collect()),
+            task: OwnedTask::new(run, &args, first, manner).with_places(places),
             keys,
-        };
-        let parts = owners.into_iter().zip(parts).map(part).collect();
-        Self {
-            merge,
-            mode: mode_of(command),
-            parts,
-            keys: Vec::new(),
-            key_count,
-            protocol: manner.protocol,
-        }
+        });
+        let parts = parts.collect();
+        Self { merge, mode, parts, keys: Vec::new(), key_count, manner }
     }
 
     pub(crate) async fn run(self, hops: Hops) -> Answer {
-        let Self { merge, mode, parts, key_count, protocol, .. } = self;
+        let Self { merge, mode, parts, key_count, manner, .. } = self;
+        let protocol = manner.protocol;
         let mut keys = Vec::with_capacity(parts.len());
         let mut visits = Vec::with_capacity(parts.len());
         let mut writes = Vec::new();
@@ -93,7 +103,11 @@ impl Split {
                 visits.push((shard, scope, Look::Perform(task)));
             } else {
                 let counts = merge == Merge::Present;
-                visits.push((shard, scope, if counts { task.counting() } else { Look::Nothing }));
+                visits.push((
+                    shard,
+                    scope,
+                    if counts { Look::Count(manner, task.keys()) } else { Look::Nothing },
+                ));
                 writes.push((shard, task));
             }
         }
@@ -139,17 +153,7 @@ impl Split {
 
     /// One reply from those to the tasks that were taken.
     pub(crate) fn merge(self, replies: Vec<Vec<u8>>) -> Answer {
-        merge_replies(self.merge, replies, &self.keys, self.key_count, self.protocol)
-    }
-}
-
-impl OwnedTask {
-    /// A look that knows what the task will answer: how many of its keys are there.
-    fn counting(&self) -> Look {
-        let mut keys = self.args[self.key_at..].to_vec();
-        keys.sort_unstable();
-        keys.dedup();
-        Look::Count(self.manner, keys)
+        merge_replies(self.merge, replies, &self.keys, self.key_count, self.manner.protocol)
     }
 }
 

@@ -122,6 +122,16 @@ impl Waiting {
         Some(at_home)
     }
 
+    /// How many of them wait for a time only.
+    pub(crate) fn deadline_count(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// How many keys somebody stands in line for.
+    pub(crate) fn line_count(&self) -> usize {
+        self.lines.len()
+    }
+
     pub(crate) fn next_deadline_us(&self) -> Option<u64> {
         self.deadlines.first().map(|(at_us, _)| *at_us)
     }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use basalt_commands::config::Config;
+use basalt_commands::CommandError;
+use basalt_commands::config::{Config, Extent};
 use basalt_keyspace::ShardId;
 
 use crate::Message;
@@ -14,6 +15,13 @@ pub struct Now {
     pub unix_ms: u64,
     /// Microseconds since some fixed moment; never runs backwards.
     pub monotonic_us: u64,
+}
+
+impl Now {
+    /// Microseconds since 1970: the moment of the turn, and what has passed of it.
+    pub(crate) fn unix_us(self, world: &mut dyn World) -> u64 {
+        self.unix_ms * 1000 + world.monotonic_us().saturating_sub(self.monotonic_us)
+    }
 }
 
 /// How SHUTDOWN was asked for.
@@ -32,6 +40,8 @@ pub struct ShutdownRequest {
 pub struct ProcessFacts {
     pub pid: u32,
     pub uptime_s: u64,
+    /// Seconds since 1970 when it started.
+    pub started_s: u64,
     pub rss_bytes: u64,
     pub system_memory_bytes: u64,
     /// CPU seconds of the process in user and kernel mode.
@@ -44,9 +54,16 @@ pub struct ProcessFacts {
     pub tcp_port: u16,
     /// The longest turn of any shard's loop since the start or the last reset.
     pub loop_turn_max_us: u64,
+    /// Turns of all loops since the start, and the microseconds that they took.
+    pub loop_turns: u64,
+    pub loop_turns_us: u64,
     /// Clients that were let go because of `maxclients`.
     pub refused_connections: u64,
 }
+
+/// Acts on new settings where that may fail, given those that hold. Called on the first shard before any
+/// shard takes them over; what is refused has changed nothing.
+pub type ApplySettings = Box<dyn FnMut(&Config, &Config) -> Result<(), CommandError>>;
 
 /// All that is not ours.
 pub trait World {
@@ -67,12 +84,13 @@ pub trait World {
     /// SHUTDOWN ABORT: false where no shutdown is under way.
     fn abort_shutdown(&mut self) -> bool;
     /// CONFIG REWRITE: writes the settings into the file that the server was started with.
-    fn rewrite_config(&mut self, config: &Config) -> Result<(), String>;
+    fn rewrite_config(&mut self, config: &Config, extent: Extent) -> Result<(), String>;
     /// The settings changed. Every core's world is told, in the turn in which its shard took them over;
     /// what they say of sockets, log and the like is the world's to act on.
     fn config_changed(&mut self, config: &Arc<Config>);
-    /// DEBUG SLEEP: stalls the whole core.
-    fn stall(&mut self, duration_us: u64);
+    /// DEBUG SLEEP: once this turn's output and messages are on their way, the core does nothing until
+    /// this moment (monotonic µs).
+    fn stall_until(&mut self, moment_us: u64);
     /// A line for the log.
     fn log(&mut self, line: &str);
 }

@@ -188,10 +188,15 @@ impl Keyspace {
         place: Option<Place>,
         change: C,
     ) {
-        let access = self.access_now;
+        let is_kind =
+            |place: &Place| self.databases[id.index()].entry(key.slot, *place).kind() == C::KIND;
+        let place = place.filter(is_kind);
+        let access = match place {
+            Some(place) => self.access_at(id, key.slot, place),
+            None => self.access_now,
+        };
         let means = Means { thresholds: &self.thresholds, hasher: &self.hasher };
         let database = &mut self.databases[id.index()];
-        let place = place.filter(|place| database.entry(key.slot, *place).kind() == C::KIND);
         let Some(place) = place else {
             let mut entry = C::start(key.bytes, access);
             change.apply(&mut entry, means);

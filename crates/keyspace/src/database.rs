@@ -37,6 +37,8 @@ struct SlotBooks {
     entry_bytes: usize,
     expiring: u32,
     with_expiring_elements: u32,
+    /// The sum of the expiries.
+    expire_sum_ms: u128,
 }
 
 /// A slot's table of one database, taken out with its books.
@@ -51,6 +53,8 @@ pub(crate) struct Database {
     len: usize,
     /// Entries that have an expiry.
     pub(crate) expiring: usize,
+    /// The sum of their moments, for the mean.
+    pub(crate) expire_sum_ms: u128,
     /// Entries with elements that have one.
     pub(crate) with_expiring_elements: usize,
     /// Heap bytes of entries and of tables, kept at each change.
@@ -65,6 +69,7 @@ impl Database {
             pages: [const { None }; PAGES],
             len: 0,
             expiring: 0,
+            expire_sum_ms: 0,
             with_expiring_elements: 0,
             entry_bytes: 0,
             table_bytes: 0,
@@ -130,6 +135,8 @@ impl Database {
         if moments != Moments::NEVER {
             self.expiring += usize::from(moments.key_ms.is_some());
             books.expiring += u32::from(moments.key_ms.is_some());
+            self.expire_sum_ms += u128::from(moments.key_ms.unwrap_or(0));
+            books.expire_sum_ms += u128::from(moments.key_ms.unwrap_or(0));
             self.with_expiring_elements += usize::from(moments.element_ms.is_some());
             books.with_expiring_elements += u32::from(moments.element_ms.is_some());
         }
@@ -154,6 +161,8 @@ impl Database {
         if moments != Moments::NEVER {
             self.expiring -= usize::from(moments.key_ms.is_some());
             books.expiring -= u32::from(moments.key_ms.is_some());
+            self.expire_sum_ms -= u128::from(moments.key_ms.unwrap_or(0));
+            books.expire_sum_ms -= u128::from(moments.key_ms.unwrap_or(0));
             self.with_expiring_elements -= usize::from(moments.element_ms.is_some());
             books.with_expiring_elements -= u32::from(moments.element_ms.is_some());
         }
@@ -185,7 +194,11 @@ impl Database {
         self.expiring -= usize::from(before.key_ms.is_some());
         self.with_expiring_elements += usize::from(after.element_ms.is_some());
         self.with_expiring_elements -= usize::from(before.element_ms.is_some());
+        self.expire_sum_ms += u128::from(after.key_ms.unwrap_or(0));
+        self.expire_sum_ms -= u128::from(before.key_ms.unwrap_or(0));
         let books = self.books_of(slot);
+        books.expire_sum_ms += u128::from(after.key_ms.unwrap_or(0));
+        books.expire_sum_ms -= u128::from(before.key_ms.unwrap_or(0));
         books.expiring += u32::from(after.key_ms.is_some());
         books.expiring -= u32::from(before.key_ms.is_some());
         books.with_expiring_elements += u32::from(after.element_ms.is_some());
@@ -206,6 +219,7 @@ impl Database {
         self.table_bytes -= table.heap_bytes();
         self.entry_bytes -= books.entry_bytes;
         self.expiring -= books.expiring as usize;
+        self.expire_sum_ms -= books.expire_sum_ms;
         self.with_expiring_elements -= books.with_expiring_elements as usize;
         Some(LooseTable { table, books })
     }
@@ -218,6 +232,7 @@ impl Database {
         self.table_bytes += table.heap_bytes();
         self.entry_bytes += books.entry_bytes;
         self.expiring += books.expiring as usize;
+        self.expire_sum_ms += books.expire_sum_ms;
         self.with_expiring_elements += books.with_expiring_elements as usize;
         page.books[slot.index() % PAGE_SLOTS] = books;
         let there = std::mem::replace(&mut page.tables[slot.index() % PAGE_SLOTS], table);
@@ -311,12 +326,14 @@ impl Database {
                 table.visit_all(&mut |entry| {
                     let moments = Moments::of(entry);
                     own.expiring += u32::from(moments.key_ms.is_some());
+                    own.expire_sum_ms += u128::from(moments.key_ms.unwrap_or(0));
                     own.with_expiring_elements += u32::from(moments.element_ms.is_some());
                     own.entry_bytes += entry.heap_bytes();
                 });
                 assert_eq!(own, *kept, "the books of a slot");
                 books.len += table.len();
                 books.expiring += own.expiring as usize;
+                books.expire_sum_ms += own.expire_sum_ms;
                 books.with_expiring_elements += own.with_expiring_elements as usize;
                 books.entry_bytes += own.entry_bytes;
             }
@@ -329,6 +346,7 @@ impl Database {
         Books {
             len: self.len,
             expiring: self.expiring,
+            expire_sum_ms: self.expire_sum_ms,
             with_expiring_elements: self.with_expiring_elements,
             entry_bytes: self.entry_bytes,
             table_bytes: self.table_bytes,
@@ -357,6 +375,7 @@ fn page_at<'a>(
 pub(crate) struct Books {
     len: usize,
     expiring: usize,
+    expire_sum_ms: u128,
     with_expiring_elements: usize,
     entry_bytes: usize,
     table_bytes: usize,

@@ -121,7 +121,7 @@ impl Keyspace {
         expire_at_ms: Option<u64>,
     ) {
         if let (Some(place), false) = (place, changed) {
-            let access = self.access_now;
+            let access = self.access_at(id, key.slot, place);
             let database = &mut self.databases[id.index()];
             let table = database.table_mut(key.slot).expect("a place lies in a table");
             let before = table.entry(place).expire_at_ms();
@@ -149,7 +149,7 @@ impl Keyspace {
         expire_at_ms: Option<u64>,
     ) {
         if let Some(place) = place {
-            let access = self.access_now;
+            let access = self.access_at(id, key.slot, place);
             let mut entry = self.databases[id.index()].entry_mut(key.slot, place);
             if entry.encoding() == Encoding::Int && entry.expire_at_ms() == expire_at_ms {
                 entry.replace_integer(value);
@@ -171,7 +171,8 @@ impl Keyspace {
         expire_at_ms: Option<u64>,
         make: impl FnOnce(u32) -> Entry,
     ) {
-        let entry = make(self.access_now);
+        let access = place.map(|place| self.access_at(id, key.slot, place));
+        let entry = make(access.unwrap_or(self.access_now));
         let database = &mut self.databases[id.index()];
         match place {
             Some(place) if database.entry(key.slot, place).collection().is_none() => {
@@ -219,7 +220,7 @@ impl Keyspace {
         (offset, bytes): (usize, &[u8]),
     ) -> bool {
         let Some(place) = place else { return false };
-        let access = self.access_now;
+        let access = self.access_at(id, key.slot, place);
         let mut entry = self.databases[id.index()].entry_mut(key.slot, place);
         let is_written = entry.overwrite_part(offset, bytes);
         if is_written {
@@ -247,7 +248,7 @@ impl Keyspace {
                 entry
             });
         };
-        let access = self.access_now;
+        let access = self.access_at(id, key.slot, place);
         let database = &mut self.databases[id.index()];
         let (before, after) = {
             let mut entry = database.entry_mut(key.slot, place);

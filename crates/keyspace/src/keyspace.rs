@@ -8,6 +8,7 @@ use crate::database::{Database, ScanPosition};
 use crate::edit::Edit;
 use crate::effect::{Cause, Effect, Malformed, Record};
 use crate::fed::Fed;
+use crate::frequency::{self, Frequency};
 use crate::graves::Graves;
 use crate::key::Key;
 use crate::slot::SlotId;
@@ -24,6 +25,8 @@ pub struct KeyspaceStats {
     /// Fields of hashes.
     pub expired_fields: u64,
     pub evicted: u64,
+    /// Values that were flushed or removed and freed bit by bit.
+    pub freed_lazily: u64,
     /// The longest that active expiry came after a key's moment.
     pub expiry_lag_max_ms: u64,
     /// Effects committed.
@@ -43,8 +46,26 @@ impl KeyspaceStats {
 pub struct DatabaseFacts {
     pub keys: usize,
     pub expiring: usize,
+    /// The moments of those added up, in milliseconds since 1970.
+    pub expire_sum_ms: u128,
     /// Keys with fields that expire.
     pub with_expiring_elements: usize,
+}
+
+impl DatabaseFacts {
+    /// Adds another shard's.
+    pub fn absorb(&mut self, other: &Self) {
+        self.keys += other.keys;
+        self.expiring += other.expiring;
+        self.expire_sum_ms += other.expire_sum_ms;
+        self.with_expiring_elements += other.with_expiring_elements;
+    }
+
+    /// The mean of what is left to the keys that expire, in milliseconds; 0 where there are none.
+    pub fn ttl_mean_ms(&self, now_ms: u64) -> u64 {
+        let mean = self.expire_sum_ms.checked_div(self.expiring as u128).unwrap_or(0);
+        u64::try_from(mean).unwrap_or(u64::MAX).saturating_sub(now_ms)
+    }
 }
 
 /// All databases of one shard.
@@ -52,8 +73,10 @@ pub struct Keyspace {
     pub(crate) databases: Vec<Database>,
     pub(crate) hasher: KeyHasher,
     pub(crate) now_ms: u64,
-    /// The LRU word of something used now: seconds, 24 bits.
+    /// The access word of something new, or used now where uses are not counted.
     pub(crate) access_now: u32,
+    /// Whether and how uses are counted.
+    frequency: Option<Frequency>,
     pub stats: KeyspaceStats,
     pub(crate) active_expiry: bool,
     /// Whether reads count as uses.
@@ -78,6 +101,7 @@ impl Keyspace {
             hasher,
             now_ms: 0,
             access_now: 0,
+            frequency: None,
             stats: KeyspaceStats::default(),
             active_expiry: true,
             touches: true,
@@ -98,8 +122,42 @@ impl Keyspace {
     pub fn set_now(&mut self, now_ms: u64) {
         if now_ms > self.now_ms {
             self.now_ms = now_ms;
-            self.access_now = (now_ms / 1000) as u32 & 0x00FF_FFFF;
+            self.access_now = self.access_word();
         }
+    }
+
+    fn access_word(&self) -> u32 {
+        match &self.frequency {
+            None => (self.now_ms / 1000) as u32 & 0x00FF_FFFF,
+            Some(_) => frequency::word_of_new(self.now_ms),
+        }
+    }
+
+    /// The access word for what is at a place when it is changed now; where uses are counted, opening it
+    /// for the change was the use.
+    #[inline]
+    pub(crate) fn access_at(&self, id: DatabaseId, slot: SlotId, place: Place) -> u32 {
+        match self.frequency {
+            None => self.access_now,
+            Some(_) => self.databases[id.index()].entry(slot, place).access(),
+        }
+    }
+
+    /// Counts a use of what is at a place.
+    #[cold]
+    fn count_use(&mut self, frequency: Frequency, id: DatabaseId, slot: SlotId, place: Place) {
+        if self.touches {
+            let mut entry = self.databases[id.index()].entry_mut(slot, place);
+            let access = frequency.again(entry.access(), self.now_ms, self.chance.next());
+            entry.set_access(access);
+        }
+    }
+
+    /// From now on uses are counted, or their moments kept. The words that are there mean something else
+    /// then, and are put right as their keys are used.
+    pub fn set_frequency(&mut self, frequency: Option<Frequency>) {
+        self.frequency = frequency;
+        self.access_now = self.access_word();
     }
 
     #[inline]
@@ -159,10 +217,19 @@ impl Keyspace {
         let place = self.find_live(database, key);
         self.stats.count_look(place.is_some());
         let place = place?;
-        let access = self.access_now;
         let database = &mut self.databases[database.index()];
         let table = database.table_mut(key.slot).expect("a place lies in a table");
-        Some(if self.touches { table.touch(place, access) } else { table.entry(place) })
+        if !self.touches {
+            return Some(table.entry(place));
+        }
+        let access = match &self.frequency {
+            None => self.access_now,
+            Some(frequency) => {
+                let before = table.entry(place).access();
+                frequency.again(before, self.now_ms, self.chance.next())
+            }
+        };
+        Some(table.touch(place, access))
     }
 
     /// What the key holds, counted as a hit or a miss, but not as a use: for those who ask about a key.
@@ -185,6 +252,9 @@ impl Keyspace {
     #[inline]
     pub fn edit<'a>(&'a mut self, database: DatabaseId, key: &Key<'a>) -> Edit<'a> {
         let place = self.find_live(database, key);
+        if let (Some(frequency), Some(place)) = (self.frequency, place) {
+            self.count_use(frequency, database, key.slot, place);
+        }
         Edit::new(self, database, *key, place)
     }
 
@@ -193,6 +263,9 @@ impl Keyspace {
     pub fn read_and_edit<'a>(&'a mut self, database: DatabaseId, key: &Key<'a>) -> Edit<'a> {
         let place = self.find_live(database, key);
         self.stats.count_look(place.is_some());
+        if let (Some(frequency), Some(place)) = (self.frequency, place) {
+            self.count_use(frequency, database, key.slot, place);
+        }
         Edit::new(self, database, *key, place)
     }
 
@@ -249,6 +322,7 @@ impl Keyspace {
         DatabaseFacts {
             keys: database.len(),
             expiring: database.expiring,
+            expire_sum_ms: database.expire_sum_ms,
             with_expiring_elements: database.with_expiring_elements,
         }
     }

@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 
 use basalt_commands::config::Config;
 
+use crate::doors::SharedDoors;
 use crate::limits::MESH_RESERVED;
-use crate::listen::{self, Listener, TOO_MANY_CLIENTS, refuse};
+use crate::listen::{Listener, TOO_MANY_CLIENTS, refuse};
 use crate::outside::{Outside, Parcel, SocketKind};
 use crate::ring::Ring;
 
@@ -17,19 +18,10 @@ const RETRY_US: u64 = 100_000;
 /// How soon to look again for room in a mesh ring.
 const FORWARD_US: u64 = 1_000;
 
-/// How long to try to open what CONFIG SET named, and how often.
-const RELISTEN_MAX_US: u64 = 2_000_000;
-const RELISTEN_EVERY_US: u64 = 10_000;
-
 pub(crate) struct Acceptor {
-    /// Each under a number that is never given again.
-    listeners: Vec<(u32, Listener)>,
-    numbers: u32,
+    doors: SharedDoors,
     /// As it was last set.
     config: Arc<Config>,
-    /// As it was when the listeners were opened.
-    listening: Arc<Config>,
-    relisten: Option<Relisten>,
     /// Listeners that accept nothing at present.
     resting: Vec<u32>,
     retry_at_us: Option<u64>,
@@ -40,30 +32,11 @@ pub(crate) struct Acceptor {
     next: usize,
 }
 
-/// Other addresses or another port: the old listeners were told to close, which takes the kernel a
-/// moment, and then the new ones can be opened.
-struct Relisten {
-    to: Arc<Config>,
-    at_us: u64,
-    end_us: u64,
-    is_way_back: bool,
-}
-
-impl Relisten {
-    fn from_now(to: Arc<Config>, now_us: u64) -> Self {
-        Self { to, at_us: now_us, end_us: now_us + RELISTEN_MAX_US, is_way_back: false }
-    }
-}
-
 impl Acceptor {
-    pub(crate) fn new(listeners: Vec<Listener>, shard_count: usize, config: Arc<Config>) -> Self {
-        let numbers = u32::try_from(listeners.len()).expect("because there are few addresses");
+    pub(crate) fn new(doors: SharedDoors, shard_count: usize, config: Arc<Config>) -> Self {
         Self {
-            listeners: (0..).zip(listeners).collect(),
-            numbers,
-            listening: Arc::clone(&config),
+            doors,
             config,
-            relisten: None,
             resting: Vec::new(),
             retry_at_us: None,
             waiting: (0..shard_count).map(|_| VecDeque::new()).collect(),
@@ -72,23 +45,13 @@ impl Acceptor {
     }
 
     pub(crate) fn start(&self, ring: &mut Ring) {
-        for (number, listener) in &self.listeners {
-            ring.accept(*number, listener.socket());
-        }
+        self.doors.borrow_mut().settle(ring);
     }
 
     /// Closes the listeners: new clients are refused by the kernel.
     pub(crate) fn stop(&mut self, ring: &mut Ring) {
-        for (number, _) in self.listeners.drain(..) {
-            ring.stop_accepting(number);
-        }
+        self.doors.borrow_mut().close(ring);
         self.retry_at_us = None;
-        self.relisten = None;
-    }
-
-    fn listener(&self, number: u32) -> Option<&Listener> {
-        let found = self.listeners.iter().find(|(own, _)| *own == number);
-        found.map(|(_, listener)| listener)
     }
 
     /// Pins an accepted connection. Returns it where it belongs to this very shard.
@@ -98,7 +61,7 @@ impl Acceptor {
         socket: OwnedFd,
         outside: &mut Outside<M>,
     ) -> Option<(OwnedFd, SocketKind)> {
-        let kind = self.listener(listener)?.kind.clone();
+        let kind = self.doors.borrow().get(listener)?.kind.clone();
         if outside.node.connection_count() >= self.config.maxclients {
             outside.node.refused.fetch_add(1, Ordering::Relaxed);
             refuse(socket, TOO_MANY_CLIENTS);
@@ -116,7 +79,8 @@ impl Acceptor {
 
     /// Notes that a listener stopped; it goes on at once or a little later.
     pub(crate) fn ended(&mut self, listener: u32, error: i32, now_us: u64, ring: &mut Ring) {
-        let Some(socket) = self.listener(listener).map(Listener::socket) else { return };
+        let doors = self.doors.borrow();
+        let Some(socket) = doors.get(listener).map(Listener::socket) else { return };
         match error {
             0 | libc::ECONNABORTED | libc::EINTR | libc::EAGAIN => ring.accept(listener, socket),
             error => {
@@ -143,16 +107,14 @@ impl Acceptor {
         if self.retry_at_us.is_some_and(|at_us| at_us <= now_us) {
             self.retry_at_us = None;
             for number in std::mem::take(&mut self.resting) {
-                if let Some(listener) = self.listener(number) {
+                if let Some(listener) = self.doors.borrow().get(number) {
                     ring.accept(number, listener.socket());
                 }
             }
         }
-        self.reopen(now_us, ring);
         let is_waiting = self.waiting.iter().any(|waiting| !waiting.is_empty());
         let forward_at_us = is_waiting.then_some(now_us + FORWARD_US);
-        let reopen_at_us = self.relisten.as_ref().map(|relisten| relisten.at_us);
-        [self.retry_at_us, forward_at_us, reopen_at_us].into_iter().flatten().min()
+        [self.retry_at_us, forward_at_us].into_iter().flatten().min()
     }
 
     fn forward<M>(&mut self, shard: usize, outside: &mut Outside<M>) {
@@ -177,49 +139,15 @@ impl Acceptor {
     }
 
     /// Brings the listeners in line with what CONFIG SET changed.
-    pub(crate) fn follow(&mut self, config: &Arc<Config>, now_us: u64, ring: &mut Ring) {
+    pub(crate) fn follow(&mut self, config: &Arc<Config>, ring: &mut Ring) {
         let before = std::mem::replace(&mut self.config, Arc::clone(config));
-        if before.port != config.port || before.bind != config.bind {
-            self.close_tcp(ring);
-            self.relisten = Some(Relisten::from_now(Arc::clone(config), now_us));
-        } else if before.tcp_keepalive != config.tcp_keepalive {
-            for (_, listener) in &self.listeners {
+        let mut doors = self.doors.borrow_mut();
+        doors.settle(ring);
+        if before.tcp_keepalive != config.tcp_keepalive {
+            for listener in doors.all() {
                 if let Err(error) = listener.keep_alive(config.tcp_keepalive) {
                     tracing::warn!("tcp-keepalive can't be set: {error}");
                 }
-            }
-        }
-    }
-
-    fn close_tcp(&mut self, ring: &mut Ring) {
-        for (number, _) in self.listeners.extract_if(.., |(_, one)| one.is_tcp()) {
-            ring.stop_accepting(number);
-        }
-    }
-
-    /// Opens the TCP listeners anew, where that is wanted and due.
-    fn reopen(&mut self, now_us: u64, ring: &mut Ring) {
-        let Some(relisten) = &mut self.relisten else { return };
-        if now_us < relisten.at_us {
-            return;
-        }
-        match listen::tcp_once(&relisten.to) {
-            Ok(listeners) => {
-                for listener in listeners {
-                    ring.accept(self.numbers, listener.socket());
-                    self.listeners.push((self.numbers, listener));
-                    self.numbers += 1;
-                }
-                self.listening = Arc::clone(&relisten.to);
-                self.relisten = None;
-            }
-            Err(_) if now_us < relisten.end_us => relisten.at_us = now_us + RELISTEN_EVERY_US,
-            Err(error) => {
-                tracing::error!("{error}");
-                // What was open before comes back; where even that fails, no TCP is left.
-                let before = Relisten::from_now(Arc::clone(&self.listening), now_us);
-                self.relisten =
-                    (!relisten.is_way_back).then_some(Relisten { is_way_back: true, ..before });
             }
         }
     }

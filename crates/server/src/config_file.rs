@@ -5,27 +5,27 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use basalt_commands::config::{self, Config};
+use basalt_commands::config::{self, Config, Extent};
 
 /// The mode of a file that wasn't there before.
 const MODE: u32 = 0o644;
 
 /// Brings the file up to date. Readers see the old file or the new one whole, also after a crash.
-pub(crate) fn rewrite(path: Option<&Path>, config: &Config) -> Result<(), String> {
+pub(crate) fn rewrite(path: Option<&Path>, config: &Config, extent: Extent) -> Result<(), String> {
     let path = path.ok_or("The server is running without a config file")?;
-    replace(path, config).map_err(|error| {
+    replace(path, config, extent).map_err(|error| {
         tracing::warn!("CONFIG REWRITE failed: {}: {error}", path.display());
         format!("Rewriting config file: {error}")
     })
 }
 
-fn replace(path: &Path, config: &Config) -> io::Result<()> {
+fn replace(path: &Path, config: &Config, extent: Extent) -> io::Result<()> {
     let (existing, mode) = match File::open(path) {
         Ok(file) => (fs::read(path)?, file.metadata()?.permissions().mode() & 0o7777),
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), MODE),
         Err(error) => return Err(error),
     };
-    let text = config::rewrite(&existing, config);
+    let text = config::rewrite(&existing, config, extent);
     // The name behind a link is the one to replace, or the link would be gone.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = path.parent().unwrap_or(Path::new("/"));
@@ -83,7 +83,7 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         symlink(&file, &link).unwrap();
         let config = Config { port: 7777, ..Config::default() };
-        rewrite(Some(&link), &config).unwrap();
+        rewrite(Some(&link), &config, Extent::Changed).unwrap();
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("# mine\nport 7777\n"), "{text}");
         assert_eq!(mode(&file), 0o600);
@@ -96,12 +96,13 @@ mod tests {
         let place = Place::new("rewrite-anew");
         let file = place.0.join("new.conf");
         let config = Config { port: 7777, ..Config::default() };
-        rewrite(Some(&file), &config).unwrap();
+        rewrite(Some(&file), &config, Extent::Changed).unwrap();
         assert!(fs::read_to_string(&file).unwrap().contains("port 7777"));
         assert_eq!(mode(&file), MODE);
-        let words = rewrite(Some(&place.0.join("nowhere/x.conf")), &config).unwrap_err();
+        let words =
+            rewrite(Some(&place.0.join("nowhere/x.conf")), &config, Extent::Changed).unwrap_err();
         assert!(words.starts_with("Rewriting config file: No such file or directory"), "{words}");
-        let words = rewrite(None, &config).unwrap_err();
+        let words = rewrite(None, &config, Extent::Changed).unwrap_err();
         assert_eq!(words, "The server is running without a config file");
     }
 }

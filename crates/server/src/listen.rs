@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use basalt_commands::config::Config;
+use basalt_commands::config::{BindAddresses, Config};
 use basalt_engine::Peer;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
@@ -32,11 +32,20 @@ pub struct Listener {
 
 /// Why the server can't listen, in the words that its log shows.
 #[derive(Debug)]
-pub struct ListenError(String);
+pub struct ListenError {
+    words: String,
+    pub(crate) is_address_in_use: bool,
+}
+
+impl ListenError {
+    fn new(words: String) -> Self {
+        Self { words, is_address_in_use: false }
+    }
+}
 
 impl std::fmt::Display for ListenError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.words)
     }
 }
 
@@ -49,6 +58,25 @@ impl Listener {
 
     pub(crate) fn is_tcp(&self) -> bool {
         matches!(self.kind, SocketKind::Tcp)
+    }
+
+    /// Where it listens; `None` where that is no TCP address.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        if self.is_tcp() { self.socket.local_addr().ok()?.as_socket() } else { None }
+    }
+
+    /// Gives its address up, or listens again; who waits to be accepted is let go.
+    pub(crate) fn rest(&self, rests: bool, config: &Config) {
+        let outcome = match rests {
+            true => self.socket.shutdown(Shutdown::Both),
+            false => self.socket.listen(backlog(config)),
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(
+                "a listening socket can't be {}: {error}",
+                ["opened", "closed"][usize::from(rests)]
+            );
+        }
     }
 
     /// Has the kernel probe silent clients; accepted sockets inherit it.
@@ -82,58 +110,115 @@ impl Drop for Listener {
 pub fn listen(config: &Config) -> Result<Vec<Listener>, ListenError> {
     let mut listeners = Vec::new();
     if config.port != 0 {
-        listen_tcp(config, BIND_ATTEMPTS, &mut listeners)?;
+        listeners = listen_tcp(config, BIND_ATTEMPTS, &wanted(config)?, &[])?;
     }
     if !config.unixsocket.is_empty() {
         let path = PathBuf::from(&config.unixsocket);
         let socket = unix(&path, config).map_err(|error| {
-            ListenError(format!("Failed opening Unix socket: {}: {error}", path.display()))
+            ListenError::new(format!("Failed opening Unix socket: {}: {error}", path.display()))
         })?;
         let kind = SocketKind::Unix { path: Arc::from(config.unixsocket.as_str()) };
         listeners.push(Listener { socket, kind });
     }
     if listeners.is_empty() {
-        return Err(ListenError("Configured to not listen anywhere, exiting.".into()));
+        return Err(ListenError::new("Configured to not listen anywhere, exiting.".into()));
     }
     Ok(listeners)
 }
 
-/// Opens the TCP sockets that the configuration names, and doesn't wait for an address in use.
-pub(crate) fn tcp_once(config: &Config) -> Result<Vec<Listener>, ListenError> {
-    let mut listeners = Vec::new();
-    if config.port != 0 {
-        listen_tcp(config, 1, &mut listeners)?;
+/// What one word of `bind` stands for.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    name: String,
+    port: u16,
+    /// Whether this machine must have it.
+    must: bool,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Wanted {
+    pub(crate) fn names(&self, address: SocketAddr) -> bool {
+        self.addresses.contains(&address)
     }
-    Ok(listeners)
+}
+
+/// The TCP addresses that the configuration names.
+pub(crate) fn wanted(config: &Config) -> Result<Vec<Wanted>, ListenError> {
+    wanted_of(&config.bind, config.port)
+}
+
+fn wanted_of(bind: &BindAddresses, port: u16) -> Result<Vec<Wanted>, ListenError> {
+    if port == 0 {
+        return Ok(Vec::new());
+    }
+    let names = bind.iter().map(|(name, must)| match addresses(name, port) {
+        Ok(addresses) => Ok(Wanted { name: name.into(), port, must, addresses }),
+        Err(error) if is_lacking(&error, must) => {
+            Ok(Wanted { name: name.into(), port, must, addresses: Vec::new() })
+        }
+        Err(error) => Err(not_opened(name, port, &error)),
+    });
+    names.collect()
+}
+
+/// Opens those of the wanted addresses that are not open yet; doesn't wait for one in use.
+pub(crate) fn open_missing(
+    config: &Config,
+    wanted: &[Wanted],
+    open: &[SocketAddr],
+) -> Result<Vec<Listener>, ListenError> {
+    listen_tcp(config, 1, wanted, open)
+}
+
+/// Opens the sockets of the metrics page, if there is to be one.
+pub(crate) fn for_metrics(config: &Config) -> Result<Vec<TcpListener>, ListenError> {
+    let wanted = wanted_of(&config.metrics_bind, config.metrics_port)?;
+    let listeners = listen_tcp(config, BIND_ATTEMPTS, &wanted, &[])?;
+    let sockets =
+        listeners.iter().map(|listener| listener.socket.try_clone().map(TcpListener::from));
+    let sockets: io::Result<Vec<TcpListener>> = sockets.collect();
+    sockets.map_err(|error| ListenError::new(format!("Failed opening the metrics page: {error}")))
 }
 
 fn listen_tcp(
     config: &Config,
     attempts: u32,
-    listeners: &mut Vec<Listener>,
-) -> Result<(), ListenError> {
-    let port = config.port;
-    for (name, must) in config.bind.iter() {
-        let opened = addresses(name, port).and_then(|all| {
-            all.iter().map(|&one| tcp(one, attempts, config)).collect::<io::Result<Vec<_>>>()
-        });
-        match opened {
-            Ok(sockets) => listeners.extend(sockets),
-            Err(error) if is_lacking(&error, must) => {}
-            Err(error) => {
-                return Err(ListenError(format!(
-                    "Could not create server TCP listening socket {name}:{port}: {error}. \
-                     Failed listening on port {port} (tcp), aborting."
-                )));
+    wanted: &[Wanted],
+    open: &[SocketAddr],
+) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::new();
+    let mut there = 0;
+    for Wanted { name, port, must, addresses } in wanted {
+        for address in addresses {
+            if open.contains(address) {
+                there += 1;
+                continue;
+            }
+            match tcp(*address, attempts, config) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if is_lacking(&error, *must) => {}
+                Err(error) => return Err(not_opened(name, *port, &error)),
             }
         }
     }
-    if listeners.is_empty() && config.bind.iter().next().is_some() {
-        return Err(ListenError(format!(
+    if listeners.len() + there == 0
+        && let Some(Wanted { port, .. }) = wanted.first()
+    {
+        return Err(ListenError::new(format!(
             "None of the addresses to bind is there. Failed listening on port {port} (tcp), aborting."
         )));
     }
-    Ok(())
+    Ok(listeners)
+}
+
+fn not_opened(name: &str, port: u16, error: &io::Error) -> ListenError {
+    ListenError {
+        words: format!(
+            "Could not create server TCP listening socket {name}:{port}: {error}. Failed listening on \
+             port {port} (tcp), aborting."
+        ),
+        is_address_in_use: error.kind() == io::ErrorKind::AddrInUse,
+    }
 }
 
 /// Whether this machine has no such address, and that is no error.

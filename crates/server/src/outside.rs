@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use basalt_commands::config::Config;
+use basalt_commands::config::{Config, Extent};
 use basalt_engine::{Message, ProcessFacts, ShutdownRequest, World};
 use basalt_keyspace::ShardId;
 
@@ -38,6 +38,8 @@ pub struct Outside<M> {
     chance: Chance,
     /// Settings that changed in this turn.
     pub(crate) new_config: Option<Arc<Config>>,
+    /// DEBUG SLEEP: until when nothing is to be done.
+    pub(crate) stall_until_us: Option<u64>,
     /// Parcels written and read so far.
     pub(crate) sent: u64,
     pub(crate) received: u64,
@@ -52,6 +54,7 @@ impl<M> Outside<M> {
             clock,
             chance: Chance::from_seed(seed),
             new_config: None,
+            stall_until_us: None,
             sent: 0,
             received: 0,
         }
@@ -67,6 +70,14 @@ impl<M> Outside<M> {
         self.send_parcel(usize::from(to.0), Parcel::Engine(message)).unwrap_or_else(|_| {
             panic!("more messages under way than MESSAGES_IN_FLIGHT_MAX allows")
         });
+    }
+
+    /// Stalls, if that was asked for.
+    pub(crate) fn stall(&mut self) {
+        let Some(until_us) = self.stall_until_us.take() else { return };
+        let left_us = until_us.saturating_sub(self.clock.monotonic_us());
+        #[expect(clippy::disallowed_methods, reason = "DEBUG SLEEP asks for exactly this")]
+        std::thread::sleep(Duration::from_micros(left_us));
     }
 
     pub(crate) fn send_parcel(&mut self, to: usize, parcel: Parcel<M>) -> Result<(), Parcel<M>> {
@@ -107,16 +118,15 @@ impl World for Outside<Message> {
         // Once asked for, a shutdown waits for nothing, so there is none to abort.
         false
     }
-    fn rewrite_config(&mut self, config: &Config) -> Result<(), String> {
-        config_file::rewrite(self.node.facts.config_file.as_deref(), config)
+    fn rewrite_config(&mut self, config: &Config, extent: Extent) -> Result<(), String> {
+        config_file::rewrite(self.node.facts.config_file.as_deref(), config, extent)
     }
     fn config_changed(&mut self, config: &Arc<Config>) {
         self.node.tcp_port.store(config.port, Ordering::Relaxed);
         self.new_config = Some(Arc::clone(config));
     }
-    fn stall(&mut self, duration_us: u64) {
-        #[expect(clippy::disallowed_methods, reason = "DEBUG SLEEP asks for exactly this")]
-        std::thread::sleep(Duration::from_micros(duration_us));
+    fn stall_until(&mut self, moment_us: u64) {
+        self.stall_until_us = Some(moment_us);
     }
     fn log(&mut self, line: &str) {
         tracing::info!("{line}");

@@ -1,7 +1,9 @@
 //! Serve: starts one executor per shard and waits for their end.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
+use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -14,12 +16,14 @@ use nix::unistd::Pid;
 
 use crate::acceptor::Acceptor;
 use crate::core_loop::{CoreLoop, Parts};
+use crate::doors::{Doors, apply_settings};
 use crate::engine::Engine;
 use crate::limits::{MESH_CAPACITY, SHARDS_MAX};
 use crate::listen::Listener;
 use crate::memory;
 use crate::mesh::{self, Port};
 use crate::node::{Facts, Node};
+use crate::observe::{Askers, LetterBox, letter_boxes};
 use crate::outside::{Outside, Parcel};
 use crate::ring::Ring;
 
@@ -35,6 +39,7 @@ const GLOMMIO_RING_DEPTH: usize = 64;
 pub struct Serving {
     node: Arc<Node>,
     shards: Vec<ExecutorJoinHandle<io::Result<()>>>,
+    askers: Option<Askers>,
 }
 
 impl Serving {
@@ -45,6 +50,11 @@ impl Serving {
 
     pub fn shard_count(&self) -> usize {
         self.shards.len()
+    }
+
+    /// By which others ask the shards; given once.
+    pub(crate) fn take_askers(&mut self) -> Option<Askers> {
+        self.askers.take()
     }
 
     /// Waits until all shards have ended. An error is why one of them could not go on.
@@ -75,8 +85,10 @@ pub fn serve<E: Engine + 'static>(
     let hash_seed = chance()?;
     memory::look_ahead()?;
     let node = Arc::new(Node::new(facts, shard_count)?);
-    let mut acceptor = Some(Acceptor::new(listeners, shard_count, Arc::clone(config)));
+    let mut listeners = Some(listeners);
     let (report, reports) = mpsc::channel();
+    let (askers, letter_boxes) = letter_boxes(shard_count);
+    let mut letter_boxes = letter_boxes.into_iter();
     let mut shards = Vec::new();
     for (index, port) in mesh::ports(shard_count, MESH_CAPACITY).into_iter().enumerate() {
         let beginning = Beginning {
@@ -84,7 +96,8 @@ pub fn serve<E: Engine + 'static>(
             config: Arc::clone(config),
             node: Arc::clone(&node),
             port,
-            acceptor: acceptor.take(),
+            listeners: listeners.take(),
+            asked: letter_boxes.next().expect("because there is one for each shard"),
             hash_seed,
             seed: chance()?,
             make_engine,
@@ -102,7 +115,7 @@ pub fn serve<E: Engine + 'static>(
         shards.push(shard);
     }
     drop(report);
-    let serving = Serving { node, shards };
+    let serving = Serving { node, shards, askers: Some(askers) };
     for _ in 0..shard_count {
         // A shard that says nothing has failed before it could; its own words come with the join.
         let started = reports.recv().unwrap_or_else(|_| Err(io::Error::other("no executor")));
@@ -120,7 +133,9 @@ struct Beginning<E: Engine> {
     config: Arc<Config>,
     node: Arc<Node>,
     port: Port<Parcel<E::Message>>,
-    acceptor: Option<Acceptor>,
+    /// The first shard takes clients in.
+    listeners: Option<Vec<Listener>>,
+    asked: LetterBox,
     hash_seed: u64,
     seed: u64,
     make_engine: fn(CoreSetup) -> E,
@@ -149,16 +164,22 @@ impl<E: Engine> Beginning<E> {
 
     fn core_loop(self) -> io::Result<CoreLoop<E>> {
         let mut outside = Outside::new(Arc::clone(&self.node), self.port, self.seed);
+        let shard_count = self.node.posts.len();
+        let doors = self.listeners.map(|listeners| Rc::new(RefCell::new(Doors::new(listeners))));
+        let apply = doors.as_ref().map(|doors| apply_settings(Rc::clone(doors), shard_count));
+        let config = Arc::clone(&self.config);
+        let acceptor = doors.map(|doors| Acceptor::new(doors, shard_count, config));
         let engine = (self.make_engine)(CoreSetup {
             shard: ShardId(self.index as u16),
-            shard_count: self.node.posts.len(),
+            shard_count,
             config: self.config,
             hash_seed: self.hash_seed,
             now: outside.clock.now(),
+            apply,
         });
         let ring = Ring::open()?;
         tracing::debug!(shard = self.index, incremental_buffers = ring.is_incremental(), "ring");
-        CoreLoop::new(Parts { engine, outside, ring, acceptor: self.acceptor })
+        CoreLoop::new(Parts { engine, outside, ring, acceptor, asked: self.asked })
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use basalt_commands::config::Config;
+use basalt_commands::config::{Config, Extent};
 use basalt_engine::{
     Core, CoreSetup, Message, Now, Peer, ProcessFacts, SessionId, ShutdownRequest, World,
 };
@@ -108,14 +108,15 @@ impl World for View<'_> {
         self.outside.shutdown.take().is_some()
     }
 
-    fn rewrite_config(&mut self, _: &Config) -> Result<(), String> {
+    fn rewrite_config(&mut self, _: &Config, _: Extent) -> Result<(), String> {
         Err("The server is running without a config file".into())
     }
 
     fn config_changed(&mut self, _: &Arc<Config>) {}
 
-    fn stall(&mut self, duration_us: u64) {
-        self.outside.now.monotonic_us += duration_us;
+    fn stall_until(&mut self, moment_us: u64) {
+        let now = &mut self.outside.now;
+        now.monotonic_us = now.monotonic_us.max(moment_us);
     }
 
     fn log(&mut self, line: &str) {
@@ -133,6 +134,7 @@ impl Simulation {
             config: Arc::clone(&config),
             hash_seed: seed,
             now,
+            apply: None,
         };
         let channel_row = || (0..shard_count).map(|_| VecDeque::new()).collect();
         Self {
@@ -242,6 +244,11 @@ impl Simulation {
 
     pub fn is_connected(&self, client: ClientId) -> bool {
         self.clients[client.0].session.is_some()
+    }
+
+    /// What was logged so far.
+    pub fn log(&self) -> &[String] {
+        &self.outside.log
     }
 
     pub fn shutdown(&self) -> Option<ShutdownRequest> {

@@ -152,7 +152,7 @@ fn memory_stays_bounded_when_nobody_reads(program: Program) {
     assert!(grown < 200_000_000, "it grew by {grown} bytes for {taken} rounds");
 }
 
-fn resident_bytes(server: &Server) -> u64 {
+pub(super) fn resident_bytes(server: &Server) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024

@@ -3,11 +3,14 @@
 //! `process::<name>@<server>`. What holds for every server of this protocol is asked of Valkey too: that shows that
 //! the test is right. The rest is asked of ours only.
 
+mod chaos;
 mod isolation;
 mod lifecycle;
 mod limits;
 mod load;
+pub(crate) mod metrics;
 mod observing;
+mod operating;
 mod refusals;
 mod wire;
 
@@ -27,6 +30,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         load::TESTS,
         isolation::TESTS,
         observing::TESTS,
+        operating::TESTS,
+        chaos::TESTS,
     ]
     .concat();
     let ours: Vec<(&str, Test)> = [
@@ -34,7 +39,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         isolation::TESTS_OF_OURS,
         lifecycle::TESTS_OF_OURS,
         load::TESTS_OF_OURS,
+        metrics::TESTS_OF_OURS,
         observing::TESTS_OF_OURS,
+        chaos::TESTS_OF_OURS,
         refusals::TESTS_OF_OURS,
     ]
     .concat();

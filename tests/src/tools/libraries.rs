@@ -1,26 +1,27 @@
-//! Client libraries of other languages: redis-py and ioredis, each with a script in `tests/tools`.
+//! Client libraries: redis-py and ioredis, each with a script in `tests/tools`, and the `redis` crate, sync and async,
+//! with a program there that is no part of our workspace.
 
-use super::{SERVERS, run, trial};
+use super::{SERVERS, Said, cache, run, trial};
 use basalt_testkit::process::Server;
 use libtest_mimic::Trial;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// LIMIT: seconds for one script.
 const SECONDS_MAX: u32 = 60;
 
 pub(super) fn trials() -> Vec<Trial> {
-    let cache = std::env::var_os("BASALT_TEST_CACHE").map(PathBuf::from).or_else(|| {
-        let home = std::env::var_os("HOME")?;
-        Some(Path::new(&home).join(".cache/basalt-tests"))
-    });
-    let cache = cache.unwrap_or_default();
+    let cache = cache();
     let python = cache.join("python/bin/python");
     let modules = cache.join("node_modules");
+    let redis_rs = cache.join("redis_rs/debug/redis-rs");
     SERVERS
         .into_iter()
         .flat_map(|program| {
-            let (python, modules) = (python.clone(), modules.clone());
+            let (python, modules, redis_rs) = (python.clone(), modules.clone(), redis_rs.clone());
             [
+                trial("redis_rs", program, redis_rs.is_file(), move |server| {
+                    is_content(&run(&redis_rs, SECONDS_MAX, &[&server.port().to_string()], b""));
+                }),
                 trial("redis_py", program, python.is_file(), move |server| {
                     script(&python, &[], "redis_py.py", server);
                 }),
@@ -36,6 +37,9 @@ pub(super) fn trials() -> Vec<Trial> {
 fn script(interpreter: &Path, extra: &[&str], name: &str, server: &Server) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(name);
     let (script, port) = (script.to_string_lossy().into_owned(), server.port().to_string());
-    let said = run(interpreter, SECONDS_MAX, &[&[script.as_str(), &port], extra].concat(), b"");
+    is_content(&run(interpreter, SECONDS_MAX, &[&[script.as_str(), &port], extra].concat(), b""));
+}
+
+fn is_content(said: &Said) {
     assert!(said.success && said.out.ends_with("all good\n"), "{}{}", said.out, said.err);
 }

@@ -50,6 +50,9 @@ parameters! {
         /// The pace of the periodic work does not depend on the number of clients.
         "dynamic-hz" dynamic_hz: bool = "yes", YesNo;
 
+        /// There is no logo to show.
+        "always-show-logo" always_show_logo: bool = "no", YesNo, at_start;
+
         /// Each table grows in steps too small to be worth spreading.
         "activerehashing" activerehashing: bool = "yes", YesNo;
 

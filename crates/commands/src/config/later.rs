@@ -27,10 +27,6 @@ parameters! {
         /// Whether to tell systemd or upstart that the server is ready.
         "supervised" supervised: Supervised = "no", Supervised::KIND, at_start;
 
-        /// How the process calls itself in `ps`.
-        "proc-title-template" proc_title_template: String = "{title} {listen-addr} {server-mode}",
-            Kind::Text(rules::proc_title_template);
-
         /// Whether to log to syslog too.
         "syslog-enabled" syslog_enabled: bool = "no", YesNo, at_start;
 

@@ -396,7 +396,7 @@ fn distance(one: &[u8], other: &[u8]) -> usize {
 pub fn fuzz_file(data: &[u8]) {
     let mut nothing = |_: &str| Ok(Vec::new());
     let Ok((config, _)) = Config::parse_file(data, "fuzz", &mut nothing) else { return };
-    let rewritten = super::rewrite(data, &config);
+    let rewritten = super::rewrite(data, &config, super::Extent::Changed);
     let again = Config::parse_file(&rewritten, "rewritten", &mut nothing);
     let (again, _) = again.expect("because a rewritten configuration can be loaded");
     assert!(again == config, "a rewritten configuration must mean the same");

@@ -86,21 +86,28 @@ parameters! {
         /// Expiry does not wait for it. Values outside of 1 to 500 are brought into that range.
         "hz" hz: u32 = "10", Clamped { min: 1, max: 500 };
 
-        /// Whether the process shows its addresses in `ps`.
+        /// Whether the process calls itself in `ps` as `proc-title-template` says.
+        ///
+        /// It can where the title fits into the room of the arguments that the process was started with.
         "set-proc-title" set_proc_title: bool = "yes", YesNo, at_start;
 
-        /// Whether to print the logo at start even when the log is not a terminal.
-        "always-show-logo" always_show_logo: bool = "no", YesNo, at_start;
+        /// How the process calls itself in `ps`.
+        ///
+        /// `{title}` is the program, `{listen-addr}` its first address; there are also `{server-mode}`,
+        /// `{port}`, `{tls-port}`, `{unixsocket}` and `{config-file}`.
+        "proc-title-template" proc_title_template: String = "{title} {listen-addr} {server-mode}",
+            Text(rules::proc_title_template);
 
         /// Seconds that SHUTDOWN waits for replicas that lag behind.
-        "shutdown-timeout" shutdown_timeout: u32 = "10", integer(0, INT);
+        "shutdown-timeout" shutdown_timeout: u32 = "10", integer(0, INT), pending;
 
         /// What a SIGINT adds to SHUTDOWN.
-        "shutdown-on-sigint" shutdown_on_sigint: ShutdownOptions = "default", ShutdownOptions::KIND;
+        "shutdown-on-sigint" shutdown_on_sigint: ShutdownOptions = "default", ShutdownOptions::KIND,
+            pending;
 
         /// What a SIGTERM adds to SHUTDOWN.
         "shutdown-on-sigterm" shutdown_on_sigterm: ShutdownOptions = "default",
-            ShutdownOptions::KIND;
+            ShutdownOptions::KIND, pending;
     }
 
     Cores {
@@ -316,7 +323,20 @@ parameters! {
         /// were asked for and missed.
         "notify-keyspace-events" notify_keyspace_events: KeyspaceEvents = "", KeyspaceEvents::KIND;
 
+        /// Transactions over several shards that hold their keys for at least so many milliseconds are
+        /// logged. 0: all; -1: none.
+        ///
+        /// The line has the hashes of the keys, and whether each was to be read or written.
+        "transaction-log-slower-than" transaction_log_slower_than: i64 = "1000", integer(-1, LONG);
+
         /// The TCP port of the metrics page for Prometheus. 0: none.
-        "metrics-port" metrics_port: u16 = "0", TCP_PORT, at_start;
+        ///
+        /// `/metrics` is the page, `/healthz` says whether all shards answer. Nobody is asked for a
+        /// password: it shows numbers, names of commands and settings, no keys and no values.
+        "metrics-port" metrics_port: u16 = "0", TCP_PORT, at_start, shipped("9121");
+
+        /// The addresses to serve the metrics page on, as in `bind`.
+        "metrics-bind" metrics_bind: BindAddresses = "127.0.0.1 -::1",
+            BindAddresses::KIND, at_start;
     }
 }

@@ -109,7 +109,7 @@ fn hex_digit(byte: u8) -> u8 {
 }
 
 /// A word in double quotes, such that `split` gives it back.
-pub(super) fn quoted(word: &[u8]) -> Vec<u8> {
+pub(crate) fn quoted(word: &[u8]) -> Vec<u8> {
     let mut text = vec![b'"'];
     for &byte in word {
         match byte {

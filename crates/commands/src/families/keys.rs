@@ -5,12 +5,16 @@ pub(super) mod expire;
 mod object;
 mod present;
 pub(super) mod scan;
+mod sort;
+mod wait;
 
 use crate::command::{Categories, Command, Group};
 
 pub use copy::{CopyRequest, parse_copy};
 pub(crate) use scan::parse_cursor;
 pub use scan::{ScanRequest, parse_scan, wants_every_key};
+pub use sort::{SortKey, SortRequest, parse_sort, value_behind};
+pub use wait::{WaitAofRequest, WaitRequest, parse_wait, parse_waitaof};
 
 pub(crate) const COMMANDS: &[Command] = &[
     copy::COPY,
@@ -31,10 +35,14 @@ pub(crate) const COMMANDS: &[Command] = &[
     copy::RENAME,
     copy::RENAMENX,
     scan::SCAN,
+    sort::SORT,
+    sort::SORT_RO,
     present::TOUCH,
     expire::TTL,
     present::TYPE,
     present::UNLINK,
+    wait::WAIT,
+    wait::WAITAOF,
 ];
 
 /// What the rows of this family have in common.

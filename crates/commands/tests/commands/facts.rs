@@ -18,20 +18,15 @@ const ABSENT: &[&str] = &[
     "bzmpop",
     "bzpopmax",
     "bzpopmin",
-    "geoadd",
-    "geodist",
-    "geohash",
-    "geopos",
-    "georadius",
-    "georadius_ro",
-    "georadiusbymember",
-    "georadiusbymember_ro",
-    "geosearch",
-    "geosearchstore",
 ];
 
 /// Rows of ours that Valkey does not have.
-const ALONE: &[(&str, &str)] = &[("delex", "of Redis 8.4"), ("digest", "of Redis 8.4")];
+const ALONE: &[(&str, &str)] = &[
+    ("delex", "of Redis 8.4"),
+    ("digest", "of Redis 8.4"),
+    ("sdiffcard", "of Redis 8.10"),
+    ("sunioncard", "of Redis 8.10"),
+];
 
 /// Rows of ours that take more than Valkey's do, or are told better.
 const OTHER_ARGUMENTS: &[(&str, &str)] = &[
@@ -77,6 +72,9 @@ fn key_spec(spec: &Value) -> String {
     let part = |name| field(field(spec, name), "spec");
     let (begin, rest) = (part("begin_search"), part("find_keys"));
     let flags = texts(field(spec, "flags")).join("+");
+    if text(field(field(spec, "begin_search"), "type")) == "unknown" {
+        return format!("{flags}@unknown");
+    }
     let first = match find(begin, "keyword") {
         Some(word) => format!("{},{}", text(word), integer(field(begin, "startfrom"))),
         None => integer(field(begin, "index")).to_string(),

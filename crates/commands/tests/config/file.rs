@@ -1,7 +1,7 @@
 //! Configuration files: syntax, includes, errors, warnings, and rewriting.
 
 use super::*;
-use basalt_commands::config::{Source, rewrite};
+use basalt_commands::config::{Extent, Source, rewrite};
 
 fn error(text: &str) -> String {
     load(text).expect_err("a file that is wrong").to_string()
@@ -212,10 +212,14 @@ fn the_base_configuration_of_redis_tests_is_accepted() {
 
 fn rewritten(text: &str, pairs: &[(&str, &str)]) -> String {
     let config = set(&loaded(text), pairs).expect("changes that are right");
-    let rewritten = rewrite(text.as_bytes(), &config);
+    let rewritten = rewrite(text.as_bytes(), &config, Extent::Changed);
     let rewritten = String::from_utf8(rewritten).expect("plain text");
     assert_eq!(loaded(&rewritten), config, "{rewritten}");
-    assert_eq!(rewrite(rewritten.as_bytes(), &config), rewritten.as_bytes(), "it is stable");
+    assert_eq!(
+        rewrite(rewritten.as_bytes(), &config, Extent::Changed),
+        rewritten.as_bytes(),
+        "it is stable"
+    );
     rewritten
 }
 
@@ -223,10 +227,10 @@ fn rewritten(text: &str, pairs: &[(&str, &str)]) -> String {
 fn rewriting_keeps_what_is_right() {
     let text = "# hello\n\n  maxmemory 2147483648\r\nport 7000\n# bye\ninclude b*.conf\nslave-priority 5\n";
     let config = with_files(&[], text).unwrap();
-    assert_eq!(rewrite(text.as_bytes(), &config), text.as_bytes());
-    assert_eq!(rewrite(b"", &Config::default()), b"");
-    assert_eq!(rewrite(b"\n", &Config::default()), b"\n");
-    assert_eq!(rewrite(b"port 6379", &Config::default()), b"port 6379\n");
+    assert_eq!(rewrite(text.as_bytes(), &config, Extent::Changed), text.as_bytes());
+    assert_eq!(rewrite(b"", &Config::default(), Extent::Changed), b"");
+    assert_eq!(rewrite(b"\n", &Config::default(), Extent::Changed), b"\n");
+    assert_eq!(rewrite(b"port 6379", &Config::default(), Extent::Changed), b"port 6379\n");
 }
 
 #[test]
@@ -273,8 +277,21 @@ fn rewriting_keeps_what_it_does_not_understand_as_comments() {
     assert_eq!(
         rewrite(
             b"  gone 1\nport \"1\nrename-command a b\nlua-replicate-commands yes\n",
-            &Config::default()
+            &Config::default(),
+            Extent::Changed
         ),
         b"# ??? gone 1\n# ??? port \"1\nrename-command a b\nlua-replicate-commands yes\n"
     );
+}
+
+#[test]
+fn a_full_rewrite_tells_every_parameter_and_is_read_again() {
+    let config = Config { port: 7000, ..Config::default() };
+    let text = rewrite(b"# mine\nport 1\n", &config, Extent::All);
+    let text = String::from_utf8(text).expect("all values are text");
+    assert!(text.starts_with("# mine\nport 7000\n"), "{text}");
+    for line in ["maxclients 10000", "lfu-decay-time 1", "shards 0"] {
+        assert!(text.lines().any(|own| own == line), "{line} is missing in {text}");
+    }
+    assert!(loaded(&text) == config, "{text}");
 }

@@ -1,7 +1,7 @@
 //! The table itself: whole rows, and every directive of Redis and Valkey.
 
 use super::*;
-use basalt_commands::config::{Kind, PARAMETERS, Section, Standing};
+use basalt_commands::config::{Extent, Kind, PARAMETERS, Section, Standing, rewrite};
 use std::collections::BTreeMap;
 
 #[test]
@@ -144,7 +144,7 @@ fn what_was_set_is_got_and_can_be_set_and_loaded_again() {
             assert_eq!(again, Ok(after.clone()), "{} {sample:?}", row.name);
             let changes: Vec<&str> = after.changed(&permitting).map(|row| row.name).collect();
             assert!(changes.is_empty() || changes == [row.name], "{} {sample:?}", row.name);
-            let rewritten = basalt_commands::config::rewrite(b"", &after);
+            let rewritten = rewrite(b"", &after, Extent::Changed);
             let text = String::from_utf8(rewritten).unwrap();
             assert_eq!(loaded(&text), after, "{text}");
         }

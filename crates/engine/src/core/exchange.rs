@@ -39,6 +39,9 @@ impl Core {
 
     pub(super) fn receive(&mut self, world: &mut dyn World, from: ShardId, message: Message) {
         let Message(mut envelope) = message;
+        if !envelope.observed.is_empty() {
+            self.show_observed(&std::mem::take(&mut envelope.observed));
+        }
         self.read_letters(from, &mut envelope.letters);
         if envelope.answered {
             self.outboxes[from.index()].returned();
@@ -70,7 +73,7 @@ impl Core {
                 Letter::Schedule { number, scope, look } => self.visit(number, scope, look),
                 Letter::Granted { number, found } => self.granted(number, from, found),
                 Letter::Inquire(number) => self.inquired(number, from),
-                Letter::GiveBack(number) => self.shard.intents.give_back(number),
+                Letter::GiveBack(number) => self.given_back(number),
                 Letter::Release { number, last } => self.end_visit(number, from, last),
                 Letter::IsQuiet { ticket } => self.stillness.ask(from, ticket),
                 Letter::Strays(items) => self.hand_on(&items),
@@ -130,7 +133,7 @@ impl Core {
                         if let Some(scope) = first {
                             let number = self.numbers.next(shard.id, shard.now.monotonic_us);
                             self.held.wait(number, (from, request.session));
-                            shard.intents.schedule(number, scope);
+                            shard.schedule(number, scope);
                         }
                         continue;
                     }
@@ -181,7 +184,7 @@ impl Core {
                 self.held.put_back(asker, held);
                 let number = self.numbers.next(shard.id, shard.now.monotonic_us);
                 self.held.wait(number, asker);
-                shard.intents.schedule(number, scope);
+                shard.schedule(number, scope);
                 return;
             }
             let request = *held.request();

@@ -1,6 +1,6 @@
 //! Input: requests of every session parsed, staged and worked, round by round, until all is dry.
 
-use basalt_commands::{Command, Flags, Run, ShardFn};
+use basalt_commands::{Command, Flags, Run, ShardFn, Verb};
 use basalt_resp::{Parsed, Partial, parse};
 
 use super::Core;
@@ -79,6 +79,7 @@ pub(super) enum What {
 
 impl Core {
     pub(super) fn work_received(&mut self, world: &mut dyn World, received: &[(SessionId, &[u8])]) {
+        self.shard.stats.reads += received.len() as u64;
         let mut rest = received.iter().peekable();
         let is_still = self.shard.still.is_some();
         while rest.peek().is_some() {
@@ -275,6 +276,7 @@ impl Core {
                                 What::Broken(broken.len() - 1)
                             }
                         };
+                        let is_barrier = self.is_barrier(&what);
                         staged.push(Staged {
                             source: index,
                             args: (first_arg, args.len()),
@@ -283,6 +285,9 @@ impl Core {
                             is_large,
                             what,
                         });
+                        if is_barrier {
+                            break;
+                        }
                         continue;
                     }
                     Ok(Parsed::Nothing { bytes }) => {
@@ -316,6 +321,17 @@ impl Core {
                 }
                 break;
             }
+        }
+    }
+
+    /// Whether what follows has to wait for other shards: it would be parsed in vain, and again with each
+    /// barrier of a pipeline.
+    fn is_barrier(&self, what: &What) -> bool {
+        let What::Ready(Resolved { command, shard: None, .. }) = what else { return false };
+        match command.run {
+            Run::Split(..) => true,
+            Run::Engine(Verb::Exec) => self.shard.routes.shard_count() > 1,
+            _ => false,
         }
     }
 

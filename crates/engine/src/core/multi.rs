@@ -173,14 +173,16 @@ impl Core {
         let is_plain = commands.iter().all(|queued| queued.reach() == Reach::Keys)
             && commands.iter().all(|queued| !matches!(queued.run, Run::Engine(_)));
         if is_plain && scopes.len() <= 1 {
+            self.count_alone();
             let here = (self.shard.id, Scope::keys(Vec::new()));
             let (owner, scope) = scopes.pop_first().unwrap_or(here);
+            self.note_execution(id, &commands);
             let tasks: Vec<OwnedTask> =
                 commands.iter().map(|queued| self.task_of(id, queued)).collect();
             let whole = move |shard: &mut Shard| execute_here(shard, watcher, &tasks, protocol);
             if owner == self.shard.id && self.shard.intents.admits(&scope) {
                 let answer = whole(&mut self.shard);
-                self.end_execution(id);
+                self.end_execution(id, &answer);
                 self.put_answer(id, &answer);
             } else {
                 self.coordinate(id, |hops| async move { hops.alone(owner, scope, whole).await });
@@ -208,11 +210,12 @@ impl Core {
     }
 
     /// What an EXEC leaves behind when it is over.
-    pub(super) fn end_execution(&mut self, id: SessionId) {
+    pub(super) fn end_execution(&mut self, id: SessionId, answer: &[u8]) {
         if let Some(session) = self.shard.sessions.get_mut(id) {
             session.is_executing = false;
             session.watched = Default::default();
         }
+        self.show_execution(id, answer);
     }
 
     fn task_of(&self, id: SessionId, queued: &Queued) -> OwnedTask {
@@ -235,6 +238,11 @@ impl Core {
                 }
             };
             let nested = self.nested.take().expect("it was put there just now");
+            if self.shard.armed.has(Armed::MONITOR) {
+                for queued in &commands {
+                    self.observe(world, id, queued.command, &queued.args());
+                }
+            }
             if !nested.is_coordinating {
                 self.take_result(ticket, Box::new(captured));
             }

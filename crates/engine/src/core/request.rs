@@ -83,7 +83,7 @@ impl Core {
                 return Flow::LastOne;
             }
         };
-        let Resolved { command, shard, key_at } = resolved;
+        let command = resolved.command;
         let armed = gates::Armed(session.armed.0 | self.shard.armed.0);
         if (armed.0 != 0 || command.flags.has(Flags::PROTECTED))
             && let Err(error) = gates::check(armed, &self.shard, session, command)
@@ -101,6 +101,23 @@ impl Core {
         {
             return flow;
         }
+        if armed.has(gates::Armed::MONITOR) {
+            return self.work_observed(world, id, (resolved, armed), args, keys);
+        }
+        self.dispatch(world, id, (resolved, armed), args, keys)
+    }
+
+    /// Has a request worked that no gate refused.
+    #[inline]
+    pub(super) fn dispatch(
+        &mut self,
+        world: &mut dyn World,
+        id: SessionId,
+        (resolved, armed): (Resolved, gates::Armed),
+        args: &[&[u8]],
+        keys: (usize, usize),
+    ) -> Flow {
+        let Resolved { command, shard, key_at } = resolved;
         match (command.run, shard) {
             (Run::Shard(run) | Run::Split(run, _) | Run::Alone(run, _), Some(shard))
                 if armed.has(gates::Armed::NO_TOUCH) || self.meets_intent(command, shard, keys) =>

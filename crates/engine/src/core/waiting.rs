@@ -48,7 +48,7 @@ impl Core {
     }
 
     /// Has a hop run whose result nobody awaits.
-    fn hop_on(&mut self, shard: ShardId, hop: impl FnOnce(&mut Shard) + Send + 'static) {
+    pub(super) fn hop_on(&mut self, shard: ShardId, hop: impl FnOnce(&mut Shard) + Send + 'static) {
         let run: HopFn = Box::new(|shard| {
             hop(shard);
             Box::new(())

@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use basalt_commands::{CommandError, Outcome};
 use basalt_keyspace::{Kind, ShardId, SlotId};
@@ -278,6 +278,39 @@ where
             last.push((owner, hop));
         }
         last
+    }
+}
+
+impl Core {
+    /// Answers when the time is over, or at once: without `sleeps`, and between MULTI and EXEC.
+    pub(crate) fn sleep(
+        &mut self,
+        id: SessionId,
+        sleeps: bool,
+        deadline_us: Option<u64>,
+        tell: fn(&mut Reply<'_>),
+    ) {
+        let coordination = self.next_coordination();
+        let protocol = self.protocol(id);
+        self.coordinate(id, |hops| async move {
+            let mut end = None;
+            if sleeps && !hops.is_inside() {
+                let index = hops.place();
+                let ticket = Ticket { coordination, index };
+                hops.begin_wait(AtHome { ticket, deadline_us, slots: Vec::new() });
+                let over =
+                    |_: &mut Context<'_>| hops.take_at(index).map_or(Poll::Pending, Poll::Ready);
+                end = Some(poll_fn(over).await);
+            }
+            match end {
+                Some(End::Unblocked) => End::Unblocked.answer(protocol),
+                Some(End::TimeOver) | None => {
+                    let mut answer = Vec::new();
+                    tell(&mut Reply::new(&mut answer, protocol));
+                    answer
+                }
+            }
+        });
     }
 }
 

@@ -19,6 +19,7 @@ fn addresses(peer: &Peer) -> (String, String) {
 /// Redis' letters for a connection's state.
 fn flags(session: &Session) -> String {
     let letters = [
+        (session.is_monitor, 'O'),
         (session.multi.is_some() || session.is_executing, 'x'),
         (session.is_held, 'b'),
         (session.is_closing, 'c'),

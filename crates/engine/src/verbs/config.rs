@@ -3,6 +3,7 @@
 //! A change goes through the first shard, which makes the new settings, and from there to all: two at
 //! the same time leave every shard with both.
 
+use basalt_commands::config::Extent;
 use basalt_commands::requests::parse_config_set;
 use basalt_commands::{CommandError, Outcome};
 use basalt_keyspace::{KeyspaceStats, ShardId};
@@ -66,9 +67,14 @@ pub(super) fn resetstat(core: &mut Core, world: &mut dyn World, id: SessionId) -
     Ok(())
 }
 
-pub(super) fn rewrite(core: &mut Core, world: &mut dyn World, id: SessionId) -> Outcome {
+pub(super) fn rewrite(
+    core: &mut Core,
+    world: &mut dyn World,
+    id: SessionId,
+    extent: Extent,
+) -> Outcome {
     let config = core.shard.config.clone();
-    world.rewrite_config(&config).map_err(|why| CommandError::new(format!("ERR {why}")))?;
+    world.rewrite_config(&config, extent).map_err(|why| CommandError::new(format!("ERR {why}")))?;
     core.answer(id, |reply| reply.ok());
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! DEBUG: for tests and for those who look for errors.
 
+use basalt_commands::config::Extent;
 use basalt_commands::requests::{
     DebugRequest, NO_SHARD, parse_debug, write_debug_help, write_debug_protocol,
 };
-use basalt_commands::{CommandError, Outcome};
+use basalt_commands::{CommandError, Outcome, glob};
 use basalt_keyspace::{
     Content, DatabaseId, Digest, Effect, Entry, Key, ShardId, SlotId, Value, combine_digests,
     idle_seconds,
@@ -31,6 +32,7 @@ pub(super) fn debug(
     let (database, _) = settings(core, id);
     match parse_debug(args)? {
         DebugRequest::Help => show(core, id, write_debug_help),
+        DebugRequest::ConfigRewriteForceAll => super::config::rewrite(core, world, id, Extent::All),
         DebugRequest::Digest => {
             digest(core, id);
             Ok(())
@@ -76,8 +78,13 @@ pub(super) fn debug(
             })
         }
         DebugRequest::Sleep { duration_us } => {
-            world.stall(duration_us);
-            show(core, id, |reply| reply.ok())
+            let until_us = world.monotonic_us().saturating_add(duration_us);
+            everywhere_ok(core, id, move |shard| shard.stall_until_us = Some(until_us));
+            Ok(())
+        }
+        DebugRequest::StringMatch { len, pattern } => {
+            let matches = glob::matches(pattern, &vec![b'a'; len]);
+            show(core, id, |reply| reply.integer(i64::from(matches)))
         }
         DebugRequest::Nothing => show(core, id, |reply| reply.ok()),
     }
@@ -158,13 +165,20 @@ fn object(core: &mut Core, id: SessionId, key: &[u8]) {
 /// What DEBUG OBJECT tells, in the form that Redis' tests read.
 fn describe(shard: &mut Shard, key: &DeclaredKey) -> Option<String> {
     let entry = key.peek(shard)?;
-    let idle_s = idle_seconds(entry.access(), shard.keyspace.now_ms());
+    let (access, now_ms) = (entry.access(), shard.keyspace.now_ms());
+    let used = match shard.config.frequency() {
+        Some(frequency) => format!(
+            "lfu_freq:{} lfu_access_time_minutes:{}",
+            frequency.of(access, now_ms),
+            access >> 8
+        ),
+        None => format!("lru:{access} lru_seconds_idle:{}", idle_seconds(access, now_ms)),
+    };
     Some(format!(
-        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle_s}",
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} {used}",
         std::ptr::from_ref(&*entry),
         entry.encoding().name(),
         serialized_bytes(&entry),
-        entry.access(),
     ))
 }
 

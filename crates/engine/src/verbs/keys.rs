@@ -1,10 +1,10 @@
-//! Verbs over keys on several shards: RENAME, COPY, MSETNX, MSETEX, SCAN, KEYS, RANDOMKEY.
+//! Verbs over keys on several shards: RENAME, COPY, MSETNX, MSETEX, SCAN, KEYS, RANDOMKEY, WAIT.
 //!
 //! A value travels from shard to shard as the effect that makes it: see [`Carried`].
 
 use basalt_commands::requests::{
     Lifetime, MsetexRequest, PutWhen, ScanRequest, parse_copy, parse_msetex, parse_scan,
-    wants_every_key,
+    parse_wait, parse_waitaof, wants_every_key,
 };
 use basalt_commands::{CommandError, Outcome, Run, glob, table};
 use basalt_keyspace::{
@@ -322,4 +322,34 @@ async fn random_key(
         }
     }
     None
+}
+
+/// Nobody has anything of ours but ourselves, so WAIT for more sleeps until its time is over.
+pub(super) fn wait(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
+    let request = parse_wait(args)?;
+    let deadline_us = deadline_us(core, request.timeout_ms);
+    core.sleep(id, request.replicas > 0, deadline_us, |reply| reply.integer(0));
+    Ok(())
+}
+
+pub(super) fn waitaof(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
+    let request = parse_waitaof(args)?;
+    if request.local && !core.shard.config.appendonly {
+        return Err(CommandError::text(
+            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        ));
+    }
+    let deadline_us = deadline_us(core, request.timeout_ms);
+    core.sleep(id, request.replicas > 0, deadline_us, |reply| {
+        reply.array(2);
+        reply.integer(0);
+        reply.integer(0);
+    });
+    Ok(())
+}
+
+/// The moment when so many milliseconds are over; 0 is for ever.
+fn deadline_us(core: &Core, timeout_ms: u64) -> Option<u64> {
+    let us = timeout_ms.saturating_mul(1000);
+    (us > 0).then(|| core.shard.now.monotonic_us.saturating_add(us))
 }

@@ -9,6 +9,7 @@ mod command;
 mod config;
 mod data;
 mod debug;
+mod geo;
 mod info;
 mod keys;
 mod latency;
@@ -18,13 +19,15 @@ mod process;
 mod session;
 mod sets;
 mod slowlog;
+mod sort;
 mod sorted;
 mod streams;
 mod strings;
 
 use std::any::Any;
 
-use basalt_commands::requests::{Combination, Purpose};
+use basalt_commands::config::Extent;
+use basalt_commands::requests::{Combination, GeoForm, Purpose};
 use basalt_commands::{CommandError, Outcome, Verb, docs};
 use basalt_keyspace::{DatabaseId, Side};
 use basalt_resp::{Protocol, Reply};
@@ -37,7 +40,7 @@ use crate::shard::Shard;
 use crate::world::World;
 
 /// The version of Redis whose behaviour this follows, as clients ask for it.
-const REDIS_VERSION: &str = "7.2.4";
+pub const REDIS_VERSION: &str = "7.2.4";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What clients of a cluster are told that ask a server outside of one.
@@ -108,7 +111,7 @@ pub(crate) fn run(
         Verb::ConfigGet => config::get(core, id, &args[2..]),
         Verb::ConfigHelp => command::help(core, id, "config"),
         Verb::ConfigResetStat => config::resetstat(core, world, id),
-        Verb::ConfigRewrite => config::rewrite(core, world, id),
+        Verb::ConfigRewrite => config::rewrite(core, world, id, Extent::Changed),
         Verb::ConfigSet => config::set(core, id, args),
         Verb::Asking | Verb::ReadOnly | Verb::ReadWrite => Err(CLUSTER_IS_OFF),
         Verb::BitOp => strings::bitop(core, id, args),
@@ -120,6 +123,11 @@ pub(crate) fn run(
         Verb::Exec => multi::exec(core, id),
         Verb::FlushAll => data::flush(core, id, args, true),
         Verb::FlushDb => data::flush(core, id, args, false),
+        Verb::GeoRadius => geo::radius(core, id, args, (GeoForm::Radius { stores: true }, 6)),
+        Verb::GeoRadiusByMember => {
+            geo::radius(core, id, args, (GeoForm::RadiusByMember { stores: true }, 5))
+        }
+        Verb::GeoSearchStore => geo::search_store(core, id, args),
         Verb::Hello => session::hello(core, id, args),
         Verb::Info => info::info(core, world, id, args),
         Verb::Keys => keys::keys(core, id, args),
@@ -134,6 +142,7 @@ pub(crate) fn run(
         Verb::ListMove | Verb::RpopLpush => lists::list_move(core, id, args),
         Verb::ListMultiPop => lists::multi_pop(core, id, args),
         Verb::Lolwut => process::lolwut(core, world, id, args),
+        Verb::Monitor => process::monitor(core, id),
         Verb::MsetEx => keys::msetex(core, id, args),
         Verb::MsetNx => keys::msetnx(core, id, args),
         Verb::Multi => multi::multi(core, id),
@@ -150,11 +159,13 @@ pub(crate) fn run(
         Verb::Scan => keys::scan(core, id, args),
         Verb::SetMove => sets::smove(core, id, args),
         Verb::SetDiff
+        | Verb::SetDiffCard
         | Verb::SetDiffStore
         | Verb::SetInter
         | Verb::SetInterCard
         | Verb::SetInterStore
         | Verb::SetUnion
+        | Verb::SetUnionCard
         | Verb::SetUnionStore => sets::algebra(core, id, verb, args),
         Verb::Select => session::select(core, id, args),
         Verb::Shutdown => process::shutdown(core, world, id, args),
@@ -162,9 +173,13 @@ pub(crate) fn run(
         Verb::SlowlogHelp => command::help(core, id, "slowlog"),
         Verb::SlowlogLen => slowlog::len(core, id),
         Verb::SlowlogReset => slowlog::reset(core, id),
+        Verb::Sort => sort::sort(core, id, args, true),
+        Verb::SortRo => sort::sort(core, id, args, false),
         Verb::SwapDb => data::swapdb(core, id, args),
         Verb::Time => process::time(core, world, id),
         Verb::Unwatch => multi::unwatch(core, id),
+        Verb::Wait => keys::wait(core, id, args),
+        Verb::WaitAof => keys::waitaof(core, id, args),
         Verb::Watch => multi::watch(core, id, args),
         Verb::XGroupHelp => command::help(core, id, "xgroup"),
         Verb::XInfoHelp => command::help(core, id, "xinfo"),

@@ -90,6 +90,7 @@ fn log_in(core: &mut Core, id: SessionId, request: AuthRequest<'_>) -> Outcome {
     let wanted = &core.shard.config.requirepass;
     let is_right = !wanted.is_set() || is_same(&wanted.0, request.password);
     if request.user.is_some_and(|user| user != b"default") || !is_right {
+        core.shard.stats.refused_logins += 1;
         return Err(CommandError::text(
             "WRONGPASS invalid username-password pair or user is disabled.",
         ));
@@ -106,6 +107,7 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 
 pub(super) fn reset(core: &mut Core, id: SessionId) -> Outcome {
     core.discard(id);
+    core.end_monitor(id);
     let needs_password = core.shard.config.requirepass.is_set();
     let session = session(core, id);
     session.armed = Armed::default();

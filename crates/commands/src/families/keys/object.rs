@@ -6,7 +6,6 @@ use super::ROW;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Categories, Command, Flags, KeySpec, Run, Verb};
-use crate::config::{Config, EvictionPolicy};
 use crate::error::CommandError;
 
 pub(super) const OBJECT: Command = Command {
@@ -83,7 +82,7 @@ OK
 fn idletime(call: &mut Call<'_>) -> Outcome {
     let now_ms = call.keyspace.now_ms();
     match call.keyspace.inspect(call.database, &call.key) {
-        Some(_) if counts_uses(call.config) => {
+        Some(_) if call.config.frequency().is_some() => {
             return Err(CommandError::text(
                 "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that \
                  when switching between policies at runtime LRU and LFU data will take some time \
@@ -112,24 +111,21 @@ OK
 };
 
 fn freq(call: &mut Call<'_>) -> Outcome {
-    match call.keyspace.inspect(call.database, &call.key) {
-        Some(_) if !counts_uses(call.config) => {
+    let now_ms = call.keyspace.now_ms();
+    match (call.keyspace.inspect(call.database, &call.key), call.config.frequency()) {
+        (Some(_), None) => {
             return Err(CommandError::text(
                 "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please \
                  note that when switching between policies at runtime LRU and LFU data will take \
                  some time to adjust.",
             ));
         }
-        // The counter is the lowest byte of the access word.
-        Some(entry) => call.reply.integer(i64::from(entry.access() & 0xFF)),
-        None => call.reply.null(),
+        (Some(entry), Some(frequency)) => {
+            call.reply.integer(i64::from(frequency.of(entry.access(), now_ms)));
+        }
+        (None, _) => call.reply.null(),
     }
     Ok(())
-}
-
-/// Whether entries count how often they are used in place of remembering when.
-fn counts_uses(config: &Config) -> bool {
-    matches!(config.maxmemory_policy, EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu)
 }
 
 const REFCOUNT: Command = Command {

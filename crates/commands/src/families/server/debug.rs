@@ -40,6 +40,8 @@ OK
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DebugRequest<'a> {
     Help,
+    /// CONFIG REWRITE with every parameter, also those that have their defaults.
+    ConfigRewriteForceAll,
     /// The digest of everything.
     Digest,
     /// The digests of the values of some keys.
@@ -66,6 +68,11 @@ pub enum DebugRequest<'a> {
     },
     /// Which shard has which slots.
     Slots,
+    /// Whether a text of so many `a` matches a pattern.
+    StringMatch {
+        len: usize,
+        pattern: &'a [u8],
+    },
     Sleep {
         duration_us: u64,
     },
@@ -75,6 +82,12 @@ pub enum DebugRequest<'a> {
 
 /// The subcommands with their numbers of arguments and their help.
 const SUBCOMMANDS: &[(&str, std::ops::RangeInclusive<usize>, &str, &str)] = &[
+    (
+        "config-rewrite-force-all",
+        0..=0,
+        "CONFIG-REWRITE-FORCE-ALL",
+        "As CONFIG REWRITE, but writes every parameter, also those that have their defaults.",
+    ),
     (
         "digest",
         0..=0,
@@ -121,7 +134,18 @@ const SUBCOMMANDS: &[(&str, std::ops::RangeInclusive<usize>, &str, &str)] = &[
         "SLOTS",
         "Tells which shard has which slots: first, last and shard of each run.",
     ),
-    ("sleep", 1..=1, "SLEEP <seconds>", "Stalls the server; fractions of seconds are allowed."),
+    (
+        "sleep",
+        1..=1,
+        "SLEEP <seconds>",
+        "Stalls the whole server, all of its shards; fractions of seconds are allowed.",
+    ),
+    (
+        "stringmatch-len",
+        2..=2,
+        "STRINGMATCH-LEN <len> <pattern>",
+        "Matches a text of so many `a` with a pattern.",
+    ),
     ("jmap", 0..=0, "", ""),
     ("change-repl-id", 0..=0, "", ""),
     ("quicklist-packed-threshold", 1..=1, "", ""),
@@ -145,6 +169,7 @@ pub fn parse_debug<'a>(args: &'a [&'a [u8]]) -> Result<DebugRequest<'a>, Command
         return Err(CommandError::quoting(before, args[1], "'. Try DEBUG HELP."));
     };
     Ok(match (*known, rest) {
+        ("config-rewrite-force-all", _) => DebugRequest::ConfigRewriteForceAll,
         ("digest", _) => DebugRequest::Digest,
         ("digest-value", keys) => DebugRequest::DigestValue(keys),
         ("error", [text]) => DebugRequest::Error(text),
@@ -172,6 +197,11 @@ pub fn parse_debug<'a>(args: &'a [&'a [u8]]) -> Result<DebugRequest<'a>, Command
             DebugRequest::SlotMove { first, last, shard: unsigned(shard, NO_SHARD)? }
         }
         ("slots", _) => DebugRequest::Slots,
+        ("stringmatch-len", [len, pattern]) => {
+            // LIMIT: as long as a string may be.
+            let len = positive(len)?.min(512 << 20) as usize;
+            DebugRequest::StringMatch { len, pattern }
+        }
         ("sleep", [seconds]) => DebugRequest::Sleep { duration_us: leading_seconds(seconds) },
         _ => DebugRequest::Nothing,
     })

@@ -148,7 +148,7 @@ pub fn write_logged_args(command: &Command, args: &[&[u8]], reply: &mut Reply<'_
 }
 
 /// Whether an argument may hold a password, or a name that goes with one.
-fn is_password(command: &Command, args: &[&[u8]], index: usize) -> bool {
+pub(super) fn is_password(command: &Command, args: &[&[u8]], index: usize) -> bool {
     let follows = |word: &[u8], count: usize| {
         let earlier = &args[index.saturating_sub(count).max(1)..index];
         earlier.iter().any(|arg| arg.eq_ignore_ascii_case(word))

@@ -1,0 +1,164 @@
+//! Burdens: what some clients cost the others, who only want to be served.
+//!
+//! Two servers of the same program hold the same data. On one of them the burden is laid, and both
+//! get the same load of others in turn.
+
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::lab::{Lab, Mode};
+use crate::request;
+use crate::rounds::{self, Contestant, Sample};
+use crate::server::Server;
+use crate::statistics::Spread;
+use crate::workload::Workload;
+
+/// What counts as no effect: the same server against itself lies about as far apart.
+pub(crate) const RATIO_MAX: f64 = 1.10;
+/// Transactions that a client sends which never reads: far more than the sockets' buffers hold
+/// replies to, and few enough for any server to keep.
+const NEVER_READ: usize = 500;
+/// LIMIT: time for all clients of a burden to be seen by the server.
+const LAY_MAX: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Of each value that is asked for and never read.
+const LARGE_BYTES: usize = 64 << 10;
+
+/// Clients that do something, beside others.
+pub(crate) struct Burden {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    clients: usize,
+    /// Connects the clients and returns them when they are where they shall stay.
+    lay: fn(&Server, clients: usize) -> io::Result<Vec<TcpStream>>,
+    shards: usize,
+    others: &'static str,
+}
+
+pub(crate) const BURDENS: &[Burden] = &[
+    Burden {
+        name: "transactions/never-read",
+        what: "10 clients that send EXEC and never read, 2 shards",
+        clients: 10,
+        lay: never_read,
+        shards: 2,
+        others: "getset-c50-p1",
+    },
+    Burden {
+        name: "waiting/blpop-1",
+        what: "10,000 clients in BLPOP, 1 shard",
+        clients: 10_000,
+        lay: wait,
+        shards: 1,
+        others: "get-c50-p1",
+    },
+    Burden {
+        name: "waiting/blpop-2",
+        what: "10,000 clients in BLPOP, 2 shards",
+        clients: 10_000,
+        lay: wait,
+        shards: 2,
+        others: "get-c50-p1",
+    },
+];
+
+/// What a burden does to one measure of the others.
+pub(crate) struct Effect {
+    pub(crate) what: &'static str,
+    pub(crate) without_us: f64,
+    pub(crate) with_us: f64,
+    pub(crate) ratio: Spread,
+}
+
+impl Burden {
+    pub(crate) fn measure(&self, lab: &Lab) -> io::Result<[Effect; 2]> {
+        eprintln!("{}: {} under {}", self.name, lab.ours.name, self.others);
+        let others = Workload::named(self.others).map_err(io::Error::other)?;
+        let program = match self.shards {
+            1 => lab.ours.clone(),
+            shards => lab.ours.with_shards(shards)?,
+        };
+        let programs = [program.clone(), program];
+        let servers = rounds::start_filled(lab, Mode::Plain, &programs, &others)?;
+        let burden = (self.lay)(&servers[0].server, self.clients)?;
+        let comparison = rounds::compare_running(lab, Mode::Plain, &servers, &others)?;
+        drop(burden);
+        let [with, without] = &comparison.contestants[..] else {
+            unreachable!("two servers were compared");
+        };
+        let p99 = effect("p99", with, without, |sample| sample.p99_us)?;
+        Ok([p99, effect("CPU per request", with, without, |sample| sample.cpu_us_per_request)?])
+    }
+}
+
+fn effect(
+    what: &'static str,
+    with: &Contestant,
+    without: &Contestant,
+    measure: fn(&Sample) -> f64,
+) -> io::Result<Effect> {
+    let failed = |contestant: &Contestant| contestant.samples.as_ref().err().cloned();
+    let error = failed(with).or(failed(without));
+    let ratio = with.ratio(without, measure);
+    let ratio = ratio.ok_or_else(|| io::Error::other(error.unwrap_or_default()))?;
+    let us = |contestant: &Contestant| contestant.median(measure).unwrap_or_default();
+    Ok(Effect { what, without_us: us(without), with_us: us(with), ratio })
+}
+
+/// Clients that ask for large values within transactions over both shards, on keys of the others
+/// too.
+fn never_read(server: &Server, clients: usize) -> io::Result<Vec<TcpStream>> {
+    let large = "x".repeat(LARGE_BYTES);
+    let mut client = server.client()?;
+    for key in ["large:foo", "large:bar"] {
+        client.ask(&["SET", key, &large])?;
+    }
+    let mut sockets = vec![];
+    for number in 0..clients as u64 {
+        let own = request::key("key:", number);
+        let next = request::key("key:", number + 1);
+        let mut transaction = vec![];
+        request::encode(&mut transaction, &["MULTI"]);
+        for key in ["large:foo", "large:bar"].iter().cycle().take(20) {
+            request::encode(&mut transaction, &["GET", key]);
+        }
+        request::encode(&mut transaction, &["SET", &own, "xxx"]);
+        request::encode(&mut transaction, &["SET", &next, "xxx"]);
+        request::encode(&mut transaction, &["EXEC"]);
+        let mut socket = TcpStream::connect(server.address)?;
+        socket.write_all(&transaction.repeat(NEVER_READ))?;
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+/// Clients that wait, each for a list of its own.
+fn wait(server: &Server, clients: usize) -> io::Result<Vec<TcpStream>> {
+    let files = clients as u64 + 1000;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < files {
+        setrlimit(Resource::RLIMIT_NOFILE, files.min(hard), hard)?;
+    }
+    let mut client = server.client()?;
+    client.ask(&["CONFIG", "SET", "maxclients", &files.to_string()])?;
+    let mut sockets = vec![];
+    for number in 0..clients as u64 {
+        let mut socket = TcpStream::connect(server.address)?;
+        let mut request = vec![];
+        request::encode(&mut request, &["BLPOP", &request::key("list:", number), "0"]);
+        socket.write_all(&request)?;
+        sockets.push(socket);
+    }
+    let started = Instant::now();
+    while client.info_field("clients", "blocked_clients")? != Some(clients as u64) {
+        if started.elapsed() > LAY_MAX {
+            return Err(io::Error::other("not all clients wait"));
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    Ok(sockets)
+}

@@ -1,0 +1,102 @@
+//! Transactions over two shards: what they leave of the throughput of other commands, and whether
+//! clients that all want the same two keys get on, each in turn.
+
+use std::io;
+
+use crate::client::{Client, Reply};
+use crate::commands::Command;
+use crate::generator::Generator;
+use crate::lab::{Lab, Mode};
+use crate::rounds::{self, Filled, Sample};
+use crate::statistics::Spread;
+use crate::workload::Workload;
+
+pub(crate) const MIXED: &str = "transactions/mixed";
+pub(crate) const HOT_KEYS: &str = "transactions/hot-keys";
+/// What must be left of the throughput per command.
+pub(crate) const MIXED_MIN: f64 = 0.8;
+/// How fast the slowest client must be beside the median one.
+pub(crate) const SLOWEST_MIN: f64 = 0.5;
+const SHARDS: usize = 2;
+
+/// With transactions to without, per command that is about a key.
+pub(crate) struct Mixed {
+    pub(crate) throughput: Spread,
+    pub(crate) cpu: Spread,
+}
+
+/// GET and SET in pipelines of twenty, with each tenth request a transaction of four of them and
+/// without, on the same server in turn.
+pub(crate) fn mixed(lab: &Lab) -> io::Result<Mixed> {
+    let named = |name| Workload::named(name).map_err(io::Error::other);
+    let (without, with) = (named("getset-c50-p1")?, named("getset_multi-c50-p1")?);
+    let Filled { server, outcome } = start(lab, &without)?;
+    outcome.map_err(io::Error::other)?;
+    eprintln!("{MIXED}, {}", server.program.name);
+    let rate = rounds::rate(lab, Mode::Plain, &server, &without)?;
+    let requests = rounds::requests_of_round(lab, &without, [&rate]);
+    let per_command = |sample: Sample, command: &Command| {
+        let commands = command.about_keys() as f64;
+        (sample.requests_per_s * commands, sample.cpu_us_per_request / commands)
+    };
+    let (mut throughputs, mut cpus) = (vec![], vec![]);
+    for _ in 0..lab.rounds {
+        let measured = |workload: &Workload| {
+            let sample = rounds::sample(lab, Mode::Plain, &server, workload, requests)?;
+            Ok::<_, io::Error>(per_command(sample, workload.command))
+        };
+        let ((base_rate, base_cpu), (rate, cpu)) = (measured(&without)?, measured(&with)?);
+        throughputs.push(rate / base_rate);
+        cpus.push(cpu / base_cpu);
+    }
+    Ok(Mixed { throughput: Spread::of(throughputs), cpu: Spread::of(cpus) })
+}
+
+/// How clients fared who all counted up the same two keys.
+pub(crate) struct HotKeys {
+    pub(crate) transactions: u64,
+    /// Counts that are missing on either key.
+    pub(crate) lost: u64,
+    /// The slowest client's rate to the median's, round by round.
+    pub(crate) slowest: Spread,
+}
+
+pub(crate) fn hot_keys(lab: &Lab) -> io::Result<HotKeys> {
+    let workload = Workload::named("hot-c50-p1").map_err(io::Error::other)?;
+    let Filled { server, outcome } = start(lab, &workload)?;
+    outcome.map_err(io::Error::other)?;
+    eprintln!("{HOT_KEYS}, {}", server.program.name);
+    let rate = rounds::rate(lab, Mode::Plain, &server, &workload)?;
+    let requests = rounds::requests_of_round(lab, &workload, [&rate]);
+    let mut client = server.client()?;
+    client.ask(&["FLUSHALL"])?;
+    let (mut transactions, mut slowest) = (0, vec![]);
+    for _ in 0..lab.rounds {
+        let tally = lab.at_generator(Mode::Plain, || {
+            Generator::connect(server.address, &workload)?.run(requests)
+        })?;
+        if let Some(error) = tally.first_error {
+            return Err(io::Error::other(error));
+        }
+        transactions += tally.requests;
+        let clients = Spread::of(tally.by_connection.iter().map(|&done| done as f64));
+        slowest.push(clients.min / clients.middle);
+    }
+    let mut lost = 0;
+    for key in ["foo", "bar"] {
+        lost += transactions.abs_diff(counted(&mut client, key)?);
+    }
+    Ok(HotKeys { transactions, lost, slowest: Spread::of(slowest) })
+}
+
+fn counted(client: &mut Client, key: &str) -> io::Result<u64> {
+    let reply = client.ask(&["GET", key])?;
+    let count = if let Reply::Text(text) = &reply { text.parse().ok() } else { None };
+    count.ok_or_else(|| io::Error::other(format!("{key} is no counter: {reply:?}")))
+}
+
+fn start(lab: &Lab, workload: &Workload) -> io::Result<Filled> {
+    let program = lab.ours.with_shards(SHARDS)?;
+    let started = rounds::start_filled(lab, Mode::Plain, &[program], workload)?.pop();
+    Ok(started.expect("because one program was asked for"))
+}

@@ -1,0 +1,95 @@
+//! Frequency: how often a key is used, kept in the 24 bits of its access word as Redis does: 16 bits for the
+//! minute of the last use, 8 for a logarithmic counter that fades while the key is not used.
+
+/// The counter of something new: not the first to go.
+const NEW: u32 = 5;
+const COUNTER_MAX: u32 = 255;
+const MINUTES_MASK: u32 = 0xFFFF;
+
+/// How uses are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frequency {
+    /// The higher, the more uses it takes to count one more.
+    pub log_factor: u32,
+    /// Minutes after which an unused counter loses one. 0: it loses none.
+    pub decay_minutes: u32,
+}
+
+fn minutes(now_ms: u64) -> u32 {
+    (now_ms / 60_000) as u32 & MINUTES_MASK
+}
+
+/// The access word of something new.
+pub(crate) fn word_of_new(now_ms: u64) -> u32 {
+    minutes(now_ms) << 8 | NEW
+}
+
+impl Frequency {
+    /// The counter in an access word, faded to now.
+    pub fn of(&self, access: u32, now_ms: u64) -> u32 {
+        let counter = access & COUNTER_MAX;
+        // The minutes come round every 45 days.
+        let unused = minutes(now_ms).wrapping_sub(access >> 8) & MINUTES_MASK;
+        counter.saturating_sub(unused.checked_div(self.decay_minutes).unwrap_or(0))
+    }
+
+    /// The access word after one more use; `chance` is any number.
+    #[cold]
+    pub(crate) fn again(&self, access: u32, now_ms: u64, chance: u64) -> u32 {
+        let counter = self.of(access, now_ms);
+        let base = u64::from(counter.saturating_sub(NEW));
+        // One of so many uses is counted.
+        let rarity = base * u64::from(self.log_factor) + 1;
+        let counts = counter < COUNTER_MAX && chance.is_multiple_of(rarity);
+        minutes(now_ms) << 8 | (counter + u32::from(counts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Chance;
+
+    const MINUTE_MS: u64 = 60_000;
+
+    fn after(uses: usize, log_factor: u32) -> u32 {
+        let frequency = Frequency { log_factor, decay_minutes: 1 };
+        let mut chance = Chance::new(7);
+        let mut word = word_of_new(MINUTE_MS);
+        for _ in 0..uses {
+            word = frequency.again(word, MINUTE_MS, chance.next());
+        }
+        frequency.of(word, MINUTE_MS)
+    }
+
+    #[test]
+    fn counts_grow_as_the_table_in_redis_documentation() {
+        for (log_factor, uses, low, high) in [
+            (0, 100, 104, 106),
+            (0, 1000, 255, 255),
+            (1, 100, 15, 22),
+            (1, 1000, 44, 54),
+            (10, 100, 8, 13),
+            (10, 1000, 15, 21),
+            (10, 100_000, 135, 150),
+            (100, 100_000, 45, 54),
+        ] {
+            let counter = after(uses, log_factor);
+            assert!((low..=high).contains(&counter), "{uses} uses at {log_factor}: {counter}");
+        }
+    }
+
+    #[test]
+    fn unused_counters_fade() {
+        let frequency = Frequency { log_factor: 10, decay_minutes: 2 };
+        let word = word_of_new(100 * MINUTE_MS) & !COUNTER_MAX | 40;
+        assert_eq!(frequency.of(word, 101 * MINUTE_MS), 40);
+        assert_eq!(frequency.of(word, 120 * MINUTE_MS), 30);
+        assert_eq!(frequency.of(word, 400 * MINUTE_MS), 0);
+        let never = Frequency { decay_minutes: 0, ..frequency };
+        assert_eq!(never.of(word, 400 * MINUTE_MS), 40);
+        // The minutes have come round since.
+        let late = 0xFFFF << 8 | 9;
+        assert_eq!(frequency.of(late, 0x1_0001 * MINUTE_MS), 8);
+    }
+}

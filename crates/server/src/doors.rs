@@ -1,0 +1,146 @@
+//! Doors: the sockets on which clients arrive, as CONFIG SET changes them.
+//!
+//! A change is all or nothing: new addresses are listened on before old ones are given up, and a refusal
+//! leaves everything as it was. Only where an old address stands in a new one's way (127.0.0.1 in that of
+//! 0.0.0.0) it rests for the moment in which the new one is tried.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use basalt_commands::CommandError;
+use basalt_commands::config::{Config, set_error};
+use basalt_engine::ApplySettings;
+
+use crate::checks;
+use crate::listen::{self, ListenError, Listener};
+use crate::ring::Ring;
+
+/// The sockets on which clients arrive.
+pub(crate) struct Doors {
+    /// Each under a number that is never given again.
+    doors: Vec<Door>,
+    numbers: u32,
+}
+
+struct Door {
+    number: u32,
+    listener: Listener,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It listens, and nobody accepts yet.
+    New,
+    Open,
+    /// It is to be closed.
+    Leaving,
+}
+
+/// What the acceptor and the settings share: one thread has both.
+pub(crate) type SharedDoors = Rc<RefCell<Doors>>;
+
+impl Doors {
+    pub(crate) fn new(listeners: Vec<Listener>) -> Self {
+        let mut doors = Self { doors: Vec::new(), numbers: 0 };
+        doors.add(listeners);
+        doors
+    }
+
+    fn add(&mut self, listeners: Vec<Listener>) {
+        for listener in listeners {
+            self.doors.push(Door { number: self.numbers, listener, state: State::New });
+            self.numbers += 1;
+        }
+    }
+
+    pub(crate) fn get(&self, number: u32) -> Option<&Listener> {
+        let found = self.doors.iter().find(|door| door.number == number);
+        found.map(|door| &door.listener)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Listener> {
+        self.doors.iter().map(|door| &door.listener)
+    }
+
+    /// Accepts at the new ones, and closes those that leave.
+    pub(crate) fn settle(&mut self, ring: &mut Ring) {
+        for door in &mut self.doors {
+            match door.state {
+                State::New => {
+                    door.state = State::Open;
+                    ring.accept(door.number, door.listener.socket());
+                }
+                State::Leaving => ring.stop_accepting(door.number),
+                State::Open => {}
+            }
+        }
+        self.doors.retain(|door| door.state != State::Leaving);
+    }
+
+    /// Closes all: new clients are refused by the kernel.
+    pub(crate) fn close(&mut self, ring: &mut Ring) {
+        self.doors.iter_mut().for_each(|door| door.state = State::Leaving);
+        self.settle(ring);
+    }
+
+    /// Listens on the TCP addresses that the settings name, and on no other.
+    fn change(&mut self, next: &Config) -> Result<(), ListenError> {
+        let open: Vec<SocketAddr> = self.all().filter_map(Listener::address).collect();
+        let wanted = listen::wanted(next)?;
+        let stays = |door: &Door| {
+            door.listener.address().is_none_or(|own| wanted.iter().any(|one| one.names(own)))
+        };
+        let leaving: Vec<usize> =
+            (0..self.doors.len()).filter(|at| !stays(&self.doors[*at])).collect();
+        let opened = listen::open_missing(next, &wanted, &open).or_else(|error| {
+            if !error.is_address_in_use || leaving.is_empty() {
+                return Err(error);
+            }
+            let set_resting = |rests: bool| {
+                for &at in &leaving {
+                    self.doors[at].listener.rest(rests, next);
+                }
+            };
+            set_resting(true);
+            listen::open_missing(next, &wanted, &open).inspect_err(|_| set_resting(false))
+        })?;
+        for at in leaving {
+            self.doors[at].listener.rest(true, next);
+            self.doors[at].state = State::Leaving;
+        }
+        self.add(opened);
+        Ok(())
+    }
+}
+
+/// What of new settings can fail, as CONFIG SET tells it.
+pub(crate) fn apply_settings(doors: SharedDoors, shard_count: usize) -> ApplySettings {
+    Box::new(move |now, next| {
+        if next.maxclients > now.maxclients
+            && let Err(possible) = checks::make_room(next, shard_count)
+        {
+            return Err(set_error(
+                b"maxclients",
+                &format!(
+                    "The operating system is not able to handle the specified number of clients, try \
+                     with {possible}"
+                ),
+            ));
+        }
+        if now.port == next.port && now.bind == next.bind {
+            return Ok(());
+        }
+        doors.borrow_mut().change(next).map_err(|error| refusal(now, next, &error))
+    })
+}
+
+fn refusal(now: &Config, next: &Config, error: &ListenError) -> CommandError {
+    tracing::warn!("{error}");
+    if now.port == next.port {
+        set_error(b"bind", "Failed to bind to specified addresses.")
+    } else {
+        set_error(b"port", "Unable to listen on this port. Check server logs.")
+    }
+}

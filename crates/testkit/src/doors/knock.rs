@@ -1,0 +1,62 @@
+//! Knock: a door opened again and again with what comes of its corpus by a few changes, from a seed.
+
+use super::Door;
+use crate::chance::Chance;
+
+/// Knocks so many times. What is tried last before a panic is told.
+pub fn knock(door: &Door, seed: u64, rounds: usize) {
+    let corpus = (door.corpus)();
+    let mut tried = Tried { door: door.name, input: Vec::new() };
+    for input in &corpus {
+        tried.open(door, input.clone());
+    }
+    let mut chance = Chance::from_seed(seed);
+    for _ in 0..rounds {
+        let mut input = chance.pick(&corpus).clone();
+        for _ in 0..=chance.below(4) {
+            change(&mut input, &corpus, door.dictionary, &mut chance);
+        }
+        tried.open(door, input);
+    }
+}
+
+/// Tells its input where a test panics with it.
+struct Tried {
+    door: &'static str,
+    input: Vec<u8>,
+}
+
+impl Tried {
+    fn open(&mut self, door: &Door, input: Vec<u8>) {
+        self.input = input;
+        (door.open)(&self.input);
+    }
+}
+
+impl Drop for Tried {
+    #[expect(clippy::print_stderr, reason = "a failed test shows it")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("behind the door {}: {:?}", self.door, self.input.escape_ascii().to_string());
+        }
+    }
+}
+
+fn change(input: &mut Vec<u8>, corpus: &[Vec<u8>], dictionary: &[&[u8]], chance: &mut Chance) {
+    let at = chance.below(input.len() + 1);
+    let to = (at + chance.below(12)).min(input.len());
+    match chance.below(7) {
+        0 => input.truncate(at),
+        1 => drop(input.drain(at..to)),
+        2 => drop(input.splice(at..at, chance.pick(dictionary).iter().copied())),
+        3 => drop(input.splice(at..to, chance.pick(dictionary).iter().copied())),
+        4 => input.insert(at, chance.below(256) as u8),
+        5 if at < input.len() => input[at] ^= 1 << chance.below(8),
+        _ => {
+            let other = chance.pick(corpus);
+            let from = chance.below(other.len() + 1);
+            input.truncate(at);
+            input.extend_from_slice(&other[from..]);
+        }
+    }
+}
