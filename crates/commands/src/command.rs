@@ -424,6 +424,8 @@ pub enum Run {
 pub enum Merge {
     /// Integers are added.
     Sum,
+    /// How many of the keys hold something before it, each counted once.
+    Present,
     /// Arrays' elements go back to the order of the keys.
     Array,
     /// All say OK.

@@ -22,6 +22,7 @@ use crate::multi::Queued;
 use crate::routes::Routes;
 use crate::session::SessionId;
 use crate::shard::Shard;
+use crate::slots::Quiet;
 use crate::transaction::{Mode, Number, Scope};
 use crate::waiting::AtHome;
 
@@ -51,6 +52,11 @@ pub(crate) enum Wish {
     Hold {
         index: usize,
         visits: Vec<(ShardId, Scope, LookFn)>,
+    },
+    /// Whether all is quiet on a shard.
+    IsQuiet {
+        index: usize,
+        shard: ShardId,
     },
     /// Commands of the session, run inside the transaction that is held.
     Inside {
@@ -151,6 +157,15 @@ impl Hops {
         let hops = hops.into_iter();
         let asked = hops.map(|(shard, scope, hop)| self.ask_hop(shard, Some(scope), hop)).collect();
         all(asked).await
+    }
+
+    /// Whether all is quiet on each shard: at home, where these questions come from, it is asked last.
+    pub(crate) async fn are_quiet(&self, shards: &[ShardId], home: ShardId) -> Vec<Quiet> {
+        let ask = |shard| self.ask(|index| Wish::IsQuiet { index, shard });
+        let others = shards.iter().copied().filter(|shard| *shard != home);
+        let mut found = all(others.map(ask).collect()).await;
+        found.push(ask(home).await);
+        found
     }
 
     /// Runs commands inside what is held; their encoded replies.

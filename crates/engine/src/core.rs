@@ -18,6 +18,7 @@ mod monitor;
 mod multi;
 mod plain;
 mod request;
+mod still;
 mod timing;
 mod transactions;
 mod waiting;
@@ -41,6 +42,7 @@ use held::HeldRequests;
 use input::Staged;
 pub(crate) use monitor::Execution;
 use multi::{Inside, Nested};
+use still::{Departure, Stillness};
 use timing::EndedCall;
 pub(crate) use timing::PendingCall;
 use transactions::UnderWay;
@@ -95,6 +97,7 @@ pub struct Core {
     keys: Vec<KeyHash>,
     /// Calls of coordinations that ended in this turn.
     ended_calls: Vec<EndedCall>,
+    stillness: Stillness,
     pass: u64,
     turn_requests_left: usize,
     sessions_checked_us: u64,
@@ -135,6 +138,7 @@ impl Core {
             staged: Vec::new(),
             keys: Vec::new(),
             ended_calls: Vec::new(),
+            stillness: Stillness::default(),
             pass: 0,
             turn_requests_left: 0,
             sessions_checked_us: now.monotonic_us,
@@ -160,7 +164,10 @@ impl Core {
     /// Whether no coordination is under way and no intent is held, for tests.
     #[doc(hidden)]
     pub fn is_at_rest(&self) -> bool {
-        self.under_way.is_empty() && self.held.is_empty() && self.shard.intents.is_empty()
+        self.under_way.is_empty()
+            && self.held.is_empty()
+            && self.shard.intents.is_empty()
+            && self.shard.still.is_none()
     }
 
     /// A connection was pinned to this core. `Err` holds the bytes to send before closing it
@@ -174,6 +181,9 @@ impl Core {
 
     /// The client will send no more, but may still read: the session ends when it is answered.
     pub fn end_of_input(&mut self, session: SessionId) {
+        if self.puts_off(Departure::EndOfInput(session)) {
+            return;
+        }
         if self.shard.waiting.is_waiting(session)
             && self.stop_waiting(session)
             && let Some(session) = self.shard.sessions.get_mut(session)
@@ -188,6 +198,9 @@ impl Core {
 
     /// The socket is closed or broken; the session is gone after this.
     pub fn disconnect(&mut self, session: SessionId) {
+        if self.puts_off(Departure::Disconnect(session)) {
+            return;
+        }
         self.stop_waiting(session);
         let Some(own) = self.shard.sessions.get(session) else { return };
         let (is_executing, coordination) = (own.is_executing, own.coordination);
@@ -206,7 +219,7 @@ impl Core {
     fn forget(&mut self, session: SessionId) {
         self.end_monitor(session);
         if let Some(closed) = self.shard.sessions.close(session) {
-            self.forget_watches(closed.number, closed.watched.shards);
+            self.forget_watches(closed.number, &closed.watched);
         }
     }
 
@@ -265,18 +278,22 @@ impl Core {
     ) -> Turn {
         self.shard.set_now(now);
         self.turn_requests_left = limits::TURN_REQUESTS_MAX;
-        self.shard.waiting.end_overdue(self.shard.id, now.monotonic_us);
+        if self.shard.still.is_none() {
+            self.shard.waiting.end_overdue(self.shard.id, now.monotonic_us);
+        }
         for (from, message) in messages.drain(..) {
             self.receive(world, from, message);
         }
         self.settle();
         self.run_inside(world);
+        self.let_depart();
         self.work_received(world, received);
         self.run_inside(world);
         self.work_ready(world);
         self.run_inside(world);
         let left = self.maintain(world);
         self.settle_ended_calls(world);
+        self.tell_whether_quiet();
         self.log_long_visits(world);
         self.send_messages(world);
         if let Some(config) = self.shard.take_new_config() {
@@ -287,6 +304,10 @@ impl Core {
         }
         let expiry_at_us =
             |at_ms: u64| now.monotonic_us + at_ms.saturating_sub(now.unix_ms).saturating_mul(1000);
+        if self.shard.still.is_some() {
+            // What ends it comes as a message.
+            return Turn { busy: left, wake_at_us: None };
+        }
         // Nothing expires before the end of a pause.
         let wake_at_us = match self.shard.pause() {
             Some(pause) => Some(pause.until_us),

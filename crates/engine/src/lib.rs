@@ -7,6 +7,7 @@
 //! Not here: how bytes travel (`server`), what commands mean (`commands`), how data lies in memory
 //! (`keyspace`, `structures`).
 
+mod balance;
 mod coordinate;
 mod core;
 mod facts;
@@ -25,6 +26,7 @@ mod resolve;
 mod routes;
 mod session;
 mod shard;
+mod slots;
 mod slowlog;
 mod split;
 mod stats;

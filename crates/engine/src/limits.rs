@@ -57,3 +57,12 @@ pub(crate) const FACTS_DATABASES_MAX: usize = 256;
 
 /// LIMIT: sessions looked over at a time.
 pub(crate) const SESSION_CHECK_MAX: usize = 512;
+
+/// LIMIT: slots handed over while all stands still; of more, the rest goes after a breath.
+pub(crate) const SLOTS_MOVED_AT_ONCE: usize = 256;
+/// How often loads are compared, where slots are to be balanced.
+pub(crate) const BALANCE_US: u64 = 1_000_000;
+/// LIMIT: slots moved by one look at the loads.
+pub(crate) const SLOTS_BALANCED_AT_ONCE: usize = 64;
+/// LIMIT: microseconds that all stands still until what was under way is over. Then the move is given up.
+pub(crate) const STILL_US_MAX: u64 = 100_000;

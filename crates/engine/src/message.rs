@@ -73,6 +73,13 @@ pub(crate) enum Letter {
         last: Option<LastHop>,
     },
 
+    /// Whether all is quiet there, asked by one who moves slots.
+    IsQuiet {
+        ticket: Ticket,
+    },
+    /// Items of an expiry wheel whose slots went to the shard.
+    Strays(Vec<u32>),
+
     /// The reply to a request of a batch that had to wait.
     Reply {
         session: SessionId,

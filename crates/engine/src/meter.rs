@@ -106,9 +106,9 @@ impl Meter {
         self.hot[usize::from(number)].timed_at = 0;
     }
 
-    /// A call that was counted took so long.
+    /// A call that was counted took so long. The time of all calls that it stands for.
     #[cold]
-    pub(crate) fn took(&mut self, command: &Command, ns: u64) {
+    pub(crate) fn took(&mut self, command: &Command, ns: u64) -> u64 {
         let row = &mut self.hot[usize::from(command.number)];
         let samples = !self.times_all && command.is_quick() && row.calls >= TIMED_EACH;
         row.timed_at = if samples { row.calls + SAMPLE_EVERY } else { 0 };
@@ -119,6 +119,7 @@ impl Meter {
         if self.keeps_histograms && stands_for > 0 {
             book.histogram.get_or_insert_default().add(ns, stands_for);
         }
+        ns.saturating_mul(stands_for)
     }
 
     #[cold]

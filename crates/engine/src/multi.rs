@@ -23,7 +23,6 @@ pub(crate) struct Multi {
 pub(crate) struct Watched {
     /// Each once, whatever the database: their hashes are what an EXEC must hold.
     pub keys: Vec<Vec<u8>>,
-    pub shards: Vec<ShardId>,
 }
 
 /// A command that waits for EXEC.
@@ -62,12 +61,9 @@ impl Multi {
 }
 
 impl Watched {
-    pub(crate) fn add(&mut self, key: &[u8], shard: ShardId) {
+    pub(crate) fn add(&mut self, key: &[u8]) {
         if !self.keys.iter().any(|other| other == key) {
             self.keys.push(key.to_vec());
-        }
-        if !self.shards.contains(&shard) {
-            self.shards.push(shard);
         }
     }
 }

@@ -26,6 +26,11 @@ impl Outbox {
                 && batch.arg_bytes.len() + bytes <= limits::OUTBOX_BYTES_MAX)
     }
 
+    /// Whether nothing is gathered, and nothing that went has still to come back.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.gathering.is_empty() && self.in_flight == 0
+    }
+
     pub(crate) fn wait_for_room(&mut self, session: SessionId) {
         if self.waiting.last() != Some(&session) {
             self.waiting.push(session);

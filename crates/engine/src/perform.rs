@@ -110,6 +110,14 @@ impl OwnedTask {
         Self { places, ..self }
     }
 
+    /// The keys of a command whose arguments are nothing else, each once.
+    pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
+        let mut keys: Vec<&[u8]> = self.args.all().split_off(self.key_at);
+        keys.sort_unstable();
+        keys.dedup();
+        keys.into_iter().map(<[u8]>::to_vec).collect()
+    }
+
     /// Calls the handler; its encoded reply.
     pub(crate) fn perform(&self, shard: &mut Shard) -> Vec<u8> {
         let Manner { database, protocol, touches } = self.manner;

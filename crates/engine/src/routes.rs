@@ -2,7 +2,8 @@
 
 use basalt_keyspace::{SLOTS, ShardId, SlotId};
 
-/// The table of slots. It is data: contiguous blocks to begin with, but nothing relies on that.
+/// The table of slots. It is data: contiguous blocks to begin with, but nothing relies on that. It changes
+/// only while everything stands still (`slots`), so what is under way may keep what it read here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Routes {
     /// LIMIT: up to 256 shards. A byte each, since look-ups for random keys go all over it.
@@ -29,12 +30,42 @@ impl Routes {
         ShardId(self.shard_of[slot.index()].into())
     }
 
+    /// The same, but for some slots that are another shard's now.
+    pub(crate) fn with(&self, slots: &[SlotId], owner: ShardId) -> Self {
+        let mut routes = self.clone();
+        for slot in slots {
+            routes.shard_of[slot.index()] = owner.0 as u8;
+        }
+        routes
+    }
+
+    /// Runs of slots that are one shard's: first, last and owner.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (usize, usize, ShardId)> {
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let first = next;
+            if first == SLOTS {
+                return None;
+            }
+            next = self.run_end(first);
+            Some((first, next - 1, self.shard(SlotId(first as u16))))
+        })
+    }
+
     pub(crate) fn shard_count(&self) -> usize {
         self.shard_count
     }
 
     pub(crate) fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
         (0..self.shard_count as u16).map(ShardId)
+    }
+
+    /// The shards of some slots, each once, in their order.
+    pub(crate) fn shards_of(&self, slots: impl Iterator<Item = SlotId>) -> Vec<ShardId> {
+        let mut shards: Vec<ShardId> = slots.map(|slot| self.shard(slot)).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        shards
     }
 
     /// The end (not included) of the run of slots from `slot` on that are one shard's.
@@ -59,14 +90,23 @@ mod tests {
     fn blocks_cover_all_slots_evenly() {
         for shards in [1, 2, 3, 4, 7, 64] {
             let routes = Routes::in_blocks(shards);
-            let mut slot = 0;
-            let mut runs = 0;
-            while slot < SLOTS {
-                let end = routes.run_end(slot);
-                assert!((SLOTS / shards..=SLOTS / shards + 1).contains(&(end - slot)));
-                (slot, runs) = (end, runs + 1);
+            let mut next = 0;
+            for (index, (first, last, owner)) in routes.runs().enumerate() {
+                assert_eq!((first, owner.index()), (next, index));
+                next = last + 1;
+                assert!((SLOTS / shards..=SLOTS / shards + 1).contains(&(next - first)));
             }
-            assert_eq!((slot, runs), (SLOTS, shards));
+            assert_eq!((next, routes.runs().count()), (SLOTS, shards));
         }
+    }
+
+    #[test]
+    fn slots_move_and_no_others() {
+        let slots = [SlotId(0), SlotId(9000)];
+        let routes = Routes::in_blocks(2).with(&slots, ShardId(1));
+        let runs: Vec<_> =
+            routes.runs().map(|(first, last, owner)| (first, last, owner.0)).collect();
+        assert_eq!(runs, [(0, 0, 1), (1, 8191, 0), (8192, SLOTS - 1, 1)]);
+        assert_eq!(routes.with(&slots[..1], ShardId(0)), Routes::in_blocks(2));
     }
 }

@@ -23,6 +23,11 @@ pub struct SessionId {
     pub generation: u32,
 }
 
+impl SessionId {
+    /// For what the server does unasked.
+    pub(crate) const NOBODY: Self = Self { index: u32::MAX, generation: u32::MAX };
+}
+
 /// Both ends of a connection, for CLIENT LIST and protected mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {

@@ -9,6 +9,7 @@ use basalt_commands::{Command, CommandError, Flags};
 use basalt_keyspace::{Keyspace, ShardId};
 use basalt_resp::ParseLimits;
 
+use crate::balance::{Balancer, Loads};
 use crate::facts::SessionSums;
 use crate::gates::Armed;
 use crate::latency::LatencyEvents;
@@ -17,6 +18,7 @@ use crate::monitor::Monitors;
 use crate::rates::Rates;
 use crate::routes::Routes;
 use crate::session::{Peer, Session, Sessions};
+use crate::slots::Still;
 use crate::slowlog::SlowLog;
 use crate::stats::ShardStats;
 use crate::transaction::{Intents, Number, Scope};
@@ -30,6 +32,11 @@ pub(crate) struct Shard {
     pub sessions: Sessions,
     pub config: Arc<Config>,
     pub routes: Arc<Routes>,
+    /// What slots cost, and who compares that.
+    pub loads: Loads,
+    pub balancer: Balancer,
+    /// Slots are being moved: nothing new is begun.
+    pub still: Option<Still>,
     pub stats: ShardStats,
     pub meter: Meter,
     pub slowlog: SlowLog,
@@ -92,6 +99,9 @@ impl Shard {
             sessions: Sessions::default(),
             config: Arc::clone(&config),
             routes,
+            loads: Loads::default(),
+            balancer: Balancer::default(),
+            still: None,
             stats: ShardStats::default(),
             meter: Meter::new(&config),
             slowlog: SlowLog::default(),
@@ -137,6 +147,7 @@ impl Shard {
             }
         }
         self.meter.follow(&config);
+        self.loads.keep(config.balance_slots && self.routes.shard_count() > 1);
         self.config = config;
         self.config_is_new = true;
     }

@@ -20,7 +20,15 @@ pub(crate) struct Split {
     /// The keys of parts that were taken.
     keys: Vec<Vec<usize>>,
     key_count: usize,
-    protocol: Protocol,
+    manner: Manner,
+}
+
+/// What a shard looks at.
+enum Look {
+    Perform(OwnedTask),
+    /// How many of these keys hold something.
+    Count(Manner, Vec<Vec<u8>>),
+    Nothing,
 }
 
 /// What one shard gets.
@@ -80,38 +88,46 @@ impl Split {
             keys,
         });
         let parts = parts.collect();
-        Self { merge, mode, parts, keys: Vec::new(), key_count, protocol: manner.protocol }
+        Self { merge, mode, parts, keys: Vec::new(), key_count, manner }
     }
 
     pub(crate) async fn run(self, hops: Hops) -> Answer {
-        let Self { merge, mode, parts, key_count, protocol, .. } = self;
+        let Self { merge, mode, parts, key_count, manner, .. } = self;
+        let protocol = manner.protocol;
         let mut keys = Vec::with_capacity(parts.len());
         let mut visits = Vec::with_capacity(parts.len());
         let mut writes = Vec::new();
         for Part { shard, scope, task, keys: own } in parts {
             keys.push(own);
             if mode == Mode::Read {
-                visits.push((shard, scope, Some(task)));
+                visits.push((shard, scope, Look::Perform(task)));
             } else {
-                visits.push((shard, scope, None));
+                let counts = merge == Merge::Present;
+                visits.push((
+                    shard,
+                    scope,
+                    if counts { Look::Count(manner, task.keys()) } else { Look::Nothing },
+                ));
                 writes.push((shard, task));
             }
         }
         let visits = visits.into_iter().map(|(shard, scope, task)| {
-            let look = move |shard: &mut Shard| {
-                task.as_ref().map_or_else(Vec::new, |task| task.perform(shard))
+            let look = move |shard: &mut Shard| match &task {
+                Look::Perform(task) => task.perform(shard),
+                Look::Count(manner, keys) => present_among(shard, *manner, keys),
+                Look::Nothing => Vec::new(),
             };
             (shard, scope, look)
         });
         let found = hops.hold(visits.collect::<Vec<_>>()).await;
         let replies = match (mode, merge) {
             (Mode::Read, _) => found,
-            (Mode::Write, Merge::Ok) => {
+            (Mode::Write, Merge::Ok | Merge::Present) => {
                 // What they will say is known, and nobody sees them before they did.
                 hops.release(writes.into_iter().map(|(shard, task)| {
                     (shard, move |shard: &mut Shard| drop(task.perform(shard)))
                 }));
-                vec![b"+OK\r\n".to_vec()]
+                if merge == Merge::Present { found } else { vec![b"+OK\r\n".to_vec()] }
             }
             (Mode::Write, _) => {
                 let writes = writes
@@ -137,8 +153,19 @@ impl Split {
 
     /// One reply from those to the tasks that were taken.
     pub(crate) fn merge(self, replies: Vec<Vec<u8>>) -> Answer {
-        merge_replies(self.merge, replies, &self.keys, self.key_count, self.protocol)
+        merge_replies(self.merge, replies, &self.keys, self.key_count, self.manner.protocol)
     }
+}
+
+fn present_among(shard: &Shard, manner: Manner, keys: &[Vec<u8>]) -> Vec<u8> {
+    let is_there = |name: &&Vec<u8>| {
+        let key = shard.keyspace.key(name);
+        shard.keyspace.peek(manner.database, &key).is_some()
+    };
+    let mut answer = Vec::new();
+    let count = keys.iter().filter(is_there).count();
+    Reply::new(&mut answer, manner.protocol).integer(count as i64);
+    answer
 }
 
 fn merge_replies(
@@ -153,7 +180,7 @@ fn merge_replies(
     }
     match merge {
         Merge::Ok => replies.swap_remove(0),
-        Merge::Sum => {
+        Merge::Sum | Merge::Present => {
             let mut answer = Vec::new();
             Reply::new(&mut answer, protocol).integer(replies.iter().map(|r| integer(r)).sum());
             answer

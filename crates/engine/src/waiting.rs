@@ -11,14 +11,18 @@
 //! once. Who waits for keys of several is told to look, and holds up those behind it until it has (but for
 //! streams, where nobody takes anything from anybody).
 //!
+//! When a slot moves, its keys' lines go along.
+//!
 //! Not here: the coordinator of a waiting command (`transaction/wait.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
-use basalt_keyspace::{Kind, ShardId};
+use basalt_keyspace::{Kind, ShardId, SlotId};
 
 use crate::coordinate::Answer;
 use crate::message::Ticket;
+use crate::routes::Routes;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::{DeclaredKey, Scope};
@@ -49,7 +53,10 @@ pub(crate) enum End {
 pub(crate) struct Waiter {
     /// Where its home wants to be told.
     pub ticket: Ticket,
-    pub keys: Vec<DeclaredKey>,
+    /// The keys of this shard that it waits for, and its place in each one's line, given when it stands there.
+    pub lines: Vec<(DeclaredKey, u64)>,
+    /// The slots of all keys of its command.
+    pub slots: Arc<[SlotId]>,
     /// What the attempt touches.
     pub scope: Scope,
     /// What a key must hold for its turn to come.
@@ -58,8 +65,6 @@ pub(crate) struct Waiter {
     pub attempt: Option<Attempt>,
     /// Told to look: nobody behind it is served until it has.
     pub is_told: bool,
-    /// Its place in its lines, given when it stands there.
-    pub place: u64,
 }
 
 /// A session of this core that waits.
@@ -67,8 +72,8 @@ pub(crate) struct Waiter {
 pub(crate) struct AtHome {
     pub ticket: Ticket,
     pub deadline_us: Option<u64>,
-    /// Where it stands in line.
-    pub shards: Vec<ShardId>,
+    /// Of the keys in whose lines it stands.
+    pub slots: Vec<SlotId>,
 }
 
 /// What is to be told to homes: a result for a coordination.
@@ -153,6 +158,11 @@ impl Waiting {
         self.news.pop_front()
     }
 
+    /// Whether everybody was told everything.
+    pub(crate) fn is_told_all(&self) -> bool {
+        self.news.is_empty()
+    }
+
     /// The next in a line, from a place on.
     fn next_in_line(&self, hash: u64, from: u64) -> Option<(u64, WaiterId)> {
         self.lines.get(&hash)?.range(from..).next().map(|(place, id)| (*place, *id))
@@ -164,10 +174,10 @@ impl Shard {
     pub(crate) fn stand_in_line(&mut self, id: WaiterId, mut waiter: Waiter) {
         let waiting = &mut self.waiting;
         waiting.came += 1;
-        waiter.place = waiting.came;
-        for key in &waiter.keys {
+        for (key, place) in &mut waiter.lines {
             let hash = key.key().hash;
-            waiting.lines.entry(hash).or_default().insert(waiter.place, id);
+            *place = waiting.came;
+            waiting.lines.entry(hash).or_default().insert(*place, id);
             self.keyspace.want_fed(hash);
         }
         waiting.waiters.insert(id, waiter);
@@ -176,18 +186,18 @@ impl Shard {
     /// Somebody leaves its lines; says whether it stood there. Those behind it may be next.
     pub(crate) fn leave_line(&mut self, id: WaiterId) -> bool {
         let Some(waiter) = self.waiting.waiters.remove(&id) else { return false };
-        self.take_from_lines(&waiter);
-        for key in &waiter.keys {
+        self.take_from_lines(&waiter.lines);
+        for (key, _) in &waiter.lines {
             self.keyspace.note_fed(key.key().hash);
         }
         true
     }
 
-    fn take_from_lines(&mut self, waiter: &Waiter) {
-        for key in &waiter.keys {
+    fn take_from_lines(&mut self, lines: &[(DeclaredKey, u64)]) {
+        for (key, place) in lines {
             let hash = key.key().hash;
             let Some(line) = self.waiting.lines.get_mut(&hash) else { continue };
-            line.remove(&waiter.place);
+            line.remove(place);
             if line.is_empty() {
                 self.waiting.lines.remove(&hash);
                 self.keyspace.want_no_more(hash);
@@ -199,6 +209,55 @@ impl Shard {
     pub(crate) fn wait_on(&mut self, id: WaiterId) {
         let Some(waiter) = self.waiting.waiters.get_mut(&id) else { return };
         waiter.is_told = false;
+    }
+
+    /// Takes out of their lines all who wait for keys that are other shards' by the new routes. What was one
+    /// plain call can only go on as one where all its keys went the same way.
+    pub(crate) fn give_out_waiters(&mut self, routes: &Routes) -> Vec<(WaiterId, Waiter)> {
+        let own = self.id;
+        let moves = |slot: SlotId| routes.shard(slot) != own;
+        let waiters = self.waiting.waiters.iter();
+        let moving =
+            waiters.filter(|(_, waiter)| waiter.lines.iter().any(|(key, _)| moves(key.slot)));
+        let moving: Vec<WaiterId> = moving.map(|(id, _)| *id).collect();
+        let mut given = Vec::with_capacity(moving.len());
+        for id in moving {
+            let mut waiter = self.waiting.waiters.remove(&id).expect("it was just there");
+            let lines: Vec<_> = waiter.lines.extract_if(.., |(key, _)| moves(key.slot)).collect();
+            self.take_from_lines(&lines);
+            let stays_one = routes.shards_of(waiter.slots.iter().copied()).len() == 1;
+            let attempt = waiter.attempt.take().filter(|_| stays_one);
+            let (slots, scope) = (Arc::clone(&waiter.slots), waiter.scope.clone());
+            let Waiter { ticket, kind, .. } = waiter;
+            if !waiter.lines.is_empty() {
+                self.waiting.waiters.insert(id, waiter);
+            }
+            let went = Waiter { ticket, lines, slots, scope, kind, attempt, is_told: false };
+            given.push((id, went));
+        }
+        given
+    }
+
+    /// Puts those who come from other shards into the lines of their keys, in their order.
+    pub(crate) fn take_in_waiters(&mut self, given: Vec<(WaiterId, Waiter)>) {
+        let waiting = &mut self.waiting;
+        let mut lines = Vec::new();
+        for (id, mut waiter) in given {
+            lines.extend(waiter.lines.drain(..).map(|(key, place)| (place, id, key)));
+            let there = waiting.waiters.entry(id).or_insert(waiter);
+            if !there.lines.is_empty() {
+                there.attempt = None;
+            }
+        }
+        lines.sort_unstable_by_key(|(place, ..)| *place);
+        for (_, id, key) in lines {
+            waiting.came += 1;
+            let hash = key.key().hash;
+            waiting.lines.entry(hash).or_default().insert(waiting.came, id);
+            self.keyspace.want_fed(hash);
+            let waiter = waiting.waiters.get_mut(&id).expect("it was put there");
+            waiter.lines.push((key, waiting.came));
+        }
     }
 
     /// Serves those who wait for keys that were fed.
@@ -234,7 +293,7 @@ impl Shard {
             };
             match attempt(self) {
                 Some(answer) => {
-                    self.take_from_lines(&waiter);
+                    self.take_from_lines(&waiter.lines);
                     let served = News::Woken(Woken::Served(answer));
                     self.waiting.news.push_back((id.0, ticket, served));
                 }
@@ -245,7 +304,7 @@ impl Shard {
 
     /// Whether one of its keys of this hash holds what it waits for.
     fn is_ready_for(&self, waiter: &Waiter, hash: u64) -> bool {
-        waiter.keys.iter().any(|key| {
+        waiter.lines.iter().any(|(key, _)| {
             key.key().hash == hash
                 && key.peek(self).is_some_and(|entry| entry.kind() == waiter.kind)
         })

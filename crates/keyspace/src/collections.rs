@@ -212,8 +212,7 @@ impl Keyspace {
             let is_emptied = is_emptied(&entry);
             (before.0, before.1, entry.heap_bytes(), is_emptied, Moments::of(&entry))
         };
-        database.entry_bytes += after;
-        database.entry_bytes -= before;
+        database.note_bytes(key.slot, before, after);
         database.note_moments(key, moments, moments_after);
         if is_emptied {
             self.take_out(id, key.slot, place);

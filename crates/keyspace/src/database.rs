@@ -25,8 +25,26 @@ pub struct ScanPosition {
 
 struct Page {
     tables: [Table; PAGE_SLOTS],
+    /// Each table's part of the database's books.
+    books: [SlotBooks; PAGE_SLOTS],
     /// Entries in all tables of the page: lets scans and random picks pass over empty ones.
     len: usize,
+}
+
+/// What is known of a slot without walking over it, so that it can be handed over as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct SlotBooks {
+    entry_bytes: usize,
+    expiring: u32,
+    with_expiring_elements: u32,
+    /// The sum of the expiries.
+    expire_sum_ms: u128,
+}
+
+/// A slot's table of one database, taken out with its books.
+pub(crate) struct LooseTable {
+    table: Table,
+    books: SlotBooks,
 }
 
 /// The tables of one SELECT number on one shard.
@@ -40,8 +58,8 @@ pub(crate) struct Database {
     /// Entries with elements that have one.
     pub(crate) with_expiring_elements: usize,
     /// Heap bytes of entries and of tables, kept at each change.
-    pub(crate) entry_bytes: usize,
-    pub(crate) table_bytes: usize,
+    entry_bytes: usize,
+    table_bytes: usize,
     pub(crate) wheel: Wheel,
 }
 
@@ -108,16 +126,20 @@ impl Database {
     }
 
     pub(crate) fn insert(&mut self, key: &Key<'_>, entry: Entry, hasher: &KeyHasher) {
-        let page = self.pages[key.slot.index() / PAGE_SLOTS].get_or_insert_with(|| {
-            self.table_bytes += size_of::<Page>();
-            Box::new(Page { tables: [const { Table::new() }; PAGE_SLOTS], len: 0 })
-        });
+        let page = page_at(&mut self.pages, &mut self.table_bytes, key.slot);
         let table = &mut page.tables[key.slot.index() % PAGE_SLOTS];
+        let books = &mut page.books[key.slot.index() % PAGE_SLOTS];
         self.entry_bytes += entry.heap_bytes();
+        books.entry_bytes += entry.heap_bytes();
         let moments = Moments::of(&entry);
-        self.expiring += usize::from(moments.key_ms.is_some());
-        self.expire_sum_ms += u128::from(moments.key_ms.unwrap_or(0));
-        self.with_expiring_elements += usize::from(moments.element_ms.is_some());
+        if moments != Moments::NEVER {
+            self.expiring += usize::from(moments.key_ms.is_some());
+            books.expiring += u32::from(moments.key_ms.is_some());
+            self.expire_sum_ms += u128::from(moments.key_ms.unwrap_or(0));
+            books.expire_sum_ms += u128::from(moments.key_ms.unwrap_or(0));
+            self.with_expiring_elements += usize::from(moments.element_ms.is_some());
+            books.with_expiring_elements += u32::from(moments.element_ms.is_some());
+        }
         self.table_bytes -= table.heap_bytes();
         table.insert(key.hash, entry, hasher);
         self.table_bytes += table.heap_bytes();
@@ -129,17 +151,93 @@ impl Database {
         let page = self.pages[slot.index() / PAGE_SLOTS].as_deref_mut();
         let page = page.expect("a place lies in a page");
         let table = &mut page.tables[slot.index() % PAGE_SLOTS];
+        let books = &mut page.books[slot.index() % PAGE_SLOTS];
         self.table_bytes -= table.heap_bytes();
         let entry = table.remove(place, hasher);
         self.table_bytes += table.heap_bytes();
         self.entry_bytes -= entry.heap_bytes();
+        books.entry_bytes -= entry.heap_bytes();
         let moments = Moments::of(&entry);
-        self.expiring -= usize::from(moments.key_ms.is_some());
-        self.expire_sum_ms -= u128::from(moments.key_ms.unwrap_or(0));
-        self.with_expiring_elements -= usize::from(moments.element_ms.is_some());
+        if moments != Moments::NEVER {
+            self.expiring -= usize::from(moments.key_ms.is_some());
+            books.expiring -= u32::from(moments.key_ms.is_some());
+            self.expire_sum_ms -= u128::from(moments.key_ms.unwrap_or(0));
+            books.expire_sum_ms -= u128::from(moments.key_ms.unwrap_or(0));
+            self.with_expiring_elements -= usize::from(moments.element_ms.is_some());
+            books.with_expiring_elements -= u32::from(moments.element_ms.is_some());
+        }
         page.len -= 1;
         self.len -= 1;
         entry
+    }
+
+    #[inline]
+    fn books_of(&mut self, slot: SlotId) -> &mut SlotBooks {
+        let page = self.pages[slot.index() / PAGE_SLOTS].as_deref_mut();
+        &mut page.expect("what changes lies in a page").books[slot.index() % PAGE_SLOTS]
+    }
+
+    /// An entry of a slot has another size now.
+    #[inline]
+    pub(crate) fn note_bytes(&mut self, slot: SlotId, before: usize, after: usize) {
+        if before == after {
+            return;
+        }
+        self.entry_bytes = self.entry_bytes + after - before;
+        let books = self.books_of(slot);
+        books.entry_bytes = books.entry_bytes + after - before;
+    }
+
+    /// An entry of a slot has other moments now.
+    pub(crate) fn count_moments(&mut self, slot: SlotId, before: Moments, after: Moments) {
+        self.expiring += usize::from(after.key_ms.is_some());
+        self.expiring -= usize::from(before.key_ms.is_some());
+        self.with_expiring_elements += usize::from(after.element_ms.is_some());
+        self.with_expiring_elements -= usize::from(before.element_ms.is_some());
+        self.expire_sum_ms += u128::from(after.key_ms.unwrap_or(0));
+        self.expire_sum_ms -= u128::from(before.key_ms.unwrap_or(0));
+        let books = self.books_of(slot);
+        books.expire_sum_ms += u128::from(after.key_ms.unwrap_or(0));
+        books.expire_sum_ms -= u128::from(before.key_ms.unwrap_or(0));
+        books.expiring += u32::from(after.key_ms.is_some());
+        books.expiring -= u32::from(before.key_ms.is_some());
+        books.with_expiring_elements += u32::from(after.element_ms.is_some());
+        books.with_expiring_elements -= u32::from(before.element_ms.is_some());
+    }
+
+    /// Takes a slot's table out, if there is anything of it: a few words, however much it holds.
+    pub(crate) fn give_out(&mut self, slot: SlotId) -> Option<LooseTable> {
+        let page = self.pages[slot.index() / PAGE_SLOTS].as_deref_mut()?;
+        let table = &mut page.tables[slot.index() % PAGE_SLOTS];
+        if table.heap_bytes() == 0 {
+            return None;
+        }
+        let table = std::mem::replace(table, Table::new());
+        let books = std::mem::take(&mut page.books[slot.index() % PAGE_SLOTS]);
+        page.len -= table.len();
+        self.len -= table.len();
+        self.table_bytes -= table.heap_bytes();
+        self.entry_bytes -= books.entry_bytes;
+        self.expiring -= books.expiring as usize;
+        self.expire_sum_ms -= books.expire_sum_ms;
+        self.with_expiring_elements -= books.with_expiring_elements as usize;
+        Some(LooseTable { table, books })
+    }
+
+    /// Puts a slot's table in, where nothing of the slot is.
+    pub(crate) fn take_in(&mut self, slot: SlotId, LooseTable { table, books }: LooseTable) {
+        let page = page_at(&mut self.pages, &mut self.table_bytes, slot);
+        page.len += table.len();
+        self.len += table.len();
+        self.table_bytes += table.heap_bytes();
+        self.entry_bytes += books.entry_bytes;
+        self.expiring += books.expiring as usize;
+        self.expire_sum_ms += books.expire_sum_ms;
+        self.with_expiring_elements += books.with_expiring_elements as usize;
+        page.books[slot.index() % PAGE_SLOTS] = books;
+        let there = std::mem::replace(&mut page.tables[slot.index() % PAGE_SLOTS], table);
+        assert!(there.is_empty(), "a slot is on one shard only");
+        self.table_bytes -= there.heap_bytes();
     }
 
     /// Takes all tables that hold something out, to be dropped bit by bit; the database is empty then.
@@ -222,16 +320,22 @@ impl Database {
         let mut books = Books::default();
         for page in self.pages.iter().flatten() {
             books.table_bytes += size_of::<Page>();
-            for table in &page.tables {
+            for (table, kept) in page.tables.iter().zip(&page.books) {
                 books.table_bytes += table.heap_bytes();
+                let mut own = SlotBooks::default();
                 table.visit_all(&mut |entry| {
                     let moments = Moments::of(entry);
-                    books.len += 1;
-                    books.expiring += usize::from(moments.key_ms.is_some());
-                    books.expire_sum_ms += u128::from(moments.key_ms.unwrap_or(0));
-                    books.with_expiring_elements += usize::from(moments.element_ms.is_some());
-                    books.entry_bytes += entry.heap_bytes();
+                    own.expiring += u32::from(moments.key_ms.is_some());
+                    own.expire_sum_ms += u128::from(moments.key_ms.unwrap_or(0));
+                    own.with_expiring_elements += u32::from(moments.element_ms.is_some());
+                    own.entry_bytes += entry.heap_bytes();
                 });
+                assert_eq!(own, *kept, "the books of a slot");
+                books.len += table.len();
+                books.expiring += own.expiring as usize;
+                books.expire_sum_ms += own.expire_sum_ms;
+                books.with_expiring_elements += own.with_expiring_elements as usize;
+                books.entry_bytes += own.entry_bytes;
             }
         }
         books
@@ -248,6 +352,22 @@ impl Database {
             table_bytes: self.table_bytes,
         }
     }
+}
+
+/// The page of a slot, which comes with the first that lies in it.
+fn page_at<'a>(
+    pages: &'a mut [Option<Box<Page>>; PAGES],
+    table_bytes: &mut usize,
+    slot: SlotId,
+) -> &'a mut Page {
+    pages[slot.index() / PAGE_SLOTS].get_or_insert_with(|| {
+        *table_bytes += size_of::<Page>();
+        Box::new(Page {
+            tables: [const { Table::new() }; PAGE_SLOTS],
+            books: [SlotBooks::default(); PAGE_SLOTS],
+            len: 0,
+        })
+    })
 }
 
 /// What is counted at each change.

@@ -182,8 +182,8 @@ impl Keyspace {
                     *there = entry;
                     was
                 };
-                database.entry_bytes += database.entry(key.slot, place).heap_bytes();
-                database.entry_bytes -= bytes;
+                let bytes_after = database.entry(key.slot, place).heap_bytes();
+                database.note_bytes(key.slot, bytes, bytes_after);
                 database.note_expiry(key, before, expire_at_ms);
             }
             _ => self.put_entry(id, key, place, entry),
@@ -204,9 +204,9 @@ impl Keyspace {
             database.insert(key, entry, &self.hasher);
             return database.put_in_wheel(key, after);
         };
-        database.entry_bytes += entry.heap_bytes();
+        let bytes_after = entry.heap_bytes();
         let there = std::mem::replace(&mut *database.entry_mut(key.slot, place), entry);
-        database.entry_bytes -= there.heap_bytes();
+        database.note_bytes(key.slot, there.heap_bytes(), bytes_after);
         database.note_moments(key, Moments::of(&there), after);
         self.bury(there);
     }
@@ -257,8 +257,7 @@ impl Keyspace {
             entry.set_access(access);
             (before, entry.heap_bytes())
         };
-        database.entry_bytes += after;
-        database.entry_bytes -= before;
+        database.note_bytes(key.slot, before, after);
     }
 
     fn set_expiry(
@@ -276,8 +275,7 @@ impl Keyspace {
             entry.set_expire_at_ms(expire_at_ms);
             (was.0, was.1, entry.heap_bytes(), Moments::of(&entry))
         };
-        database.entry_bytes += bytes_after;
-        database.entry_bytes -= bytes;
+        database.note_bytes(key.slot, bytes, bytes_after);
         database.note_moments(key, before, after);
     }
 

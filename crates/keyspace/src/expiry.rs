@@ -7,7 +7,8 @@
 //! up again, so removing a key or moving its expiry later costs nothing here.
 //! The fields of a hash expire by the same wheel: their key has an item for the first of them, too.
 //! Invariant: every key with an expiry, its own or a field's, has an item in its database's wheel at that
-//! moment or before.
+//! moment or before; where its slot came from another shard, that one's wheel may still have it, and
+//! hands it on when it comes up (`slots`).
 //!
 //! Not here: the order of time itself (`structures::wheel`), TTL arithmetic (`commands`).
 
@@ -36,6 +37,8 @@ pub(crate) struct Moments {
 }
 
 impl Moments {
+    pub(crate) const NEVER: Self = Self { key_ms: None, element_ms: None };
+
     #[inline]
     pub(crate) fn of(entry: &Entry) -> Self {
         let element_ms = entry.collection().and_then(Collection::next_expiry_ms);
@@ -59,7 +62,7 @@ pub(crate) fn item(key: &Key<'_>) -> u32 {
 
 /// The slot of an item, and a hash that starts as its key's does.
 #[inline]
-fn hint(item: u32) -> (SlotId, u64) {
+pub(crate) fn hint(item: u32) -> (SlotId, u64) {
     let slot = SlotId((item >> ITEM_HASH_BITS) as u16);
     (slot, u64::from(item) << (64 - ITEM_HASH_BITS))
 }
@@ -71,10 +74,8 @@ impl Database {
         if before == after {
             return;
         }
-        self.expiring += usize::from(after.is_some());
-        self.expiring -= usize::from(before.is_some());
-        self.expire_sum_ms += u128::from(after.unwrap_or(0));
-        self.expire_sum_ms -= u128::from(before.unwrap_or(0));
+        let moments = |key_ms| Moments { key_ms, element_ms: None };
+        self.count_moments(key.slot, moments(before), moments(after));
         if let Some(at_ms) = after
             && before.is_none_or(|before| at_ms < before)
         {
@@ -87,12 +88,7 @@ impl Database {
         if before == after {
             return;
         }
-        self.expiring += usize::from(after.key_ms.is_some());
-        self.expiring -= usize::from(before.key_ms.is_some());
-        self.expire_sum_ms += u128::from(after.key_ms.unwrap_or(0));
-        self.expire_sum_ms -= u128::from(before.key_ms.unwrap_or(0));
-        self.with_expiring_elements += usize::from(after.element_ms.is_some());
-        self.with_expiring_elements -= usize::from(before.element_ms.is_some());
+        self.count_moments(key.slot, before, after);
         if before.next().is_none_or(|before| after.next().is_some_and(|after| after < before)) {
             self.put_in_wheel(key, after);
         }
@@ -120,7 +116,7 @@ impl Database {
     }
 
     /// The earliest expiry among the keys that an item may stand for.
-    fn earliest(&self, item: u32) -> Option<u64> {
+    pub(crate) fn earliest(&self, item: u32) -> Option<u64> {
         let (slot, hash) = hint(item);
         let mut earliest = None;
         self.table(slot)?.visit_same_tag(hash, &mut |entry| {
@@ -162,11 +158,12 @@ impl Keyspace {
             });
             left |= backlog != Backlog::None;
             if wheel.needs_sweep(self.databases[index].items_needed()) {
-                let database = &self.databases[index];
+                let (database, moved) = (&self.databases[index], &mut self.moved);
                 left |= wheel.sweep(&mut |items, fates| {
                     database.prefetch_items(items);
                     for (&item, fate) in items.iter().zip(fates) {
-                        *fate = database.earliest(item).map_or(Fate::Gone, Fate::At);
+                        let earliest = database.earliest(item);
+                        *fate = earliest.map_or_else(|| moved.gone(item), Fate::At);
                     }
                     go_on_if(more())
                 });
@@ -189,7 +186,7 @@ impl Keyspace {
         let (slot, hash) = hint(item);
         loop {
             let database = &self.databases[id.index()];
-            let Some(table) = database.table(slot) else { return Fate::Gone };
+            let Some(table) = database.table(slot) else { return self.moved.gone(item) };
             let now_ms = self.now_ms;
             let mut earliest = None;
             let due = table.find_same_tag(hash, &mut |entry| match Moments::of(entry).next() {
@@ -200,7 +197,9 @@ impl Keyspace {
                 }
                 None => false,
             });
-            let Some(place) = due else { return earliest.map_or(Fate::Gone, Fate::At) };
+            let Some(place) = due else {
+                return earliest.map_or_else(|| self.moved.gone(item), Fate::At);
+            };
             let moments = Moments::of(&database.entry(slot, place));
             let lag_ms = now_ms - moments.next().expect("it was found by its moment");
             self.stats.expiry_lag_max_ms = self.stats.expiry_lag_max_ms.max(lag_ms);

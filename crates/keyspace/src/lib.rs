@@ -22,6 +22,7 @@ mod graves;
 mod key;
 mod keyspace;
 mod slot;
+mod slots;
 mod watch;
 
 pub use basalt_structures::{
@@ -43,6 +44,7 @@ pub use frequency::Frequency;
 pub use key::Key;
 pub use keyspace::{DatabaseFacts, Keyspace, KeyspaceStats, idle_seconds};
 pub use slot::{SLOTS, SlotId};
+pub use slots::{SlotBundle, slot_of_item};
 
 /// Which shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

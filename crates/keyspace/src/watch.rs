@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::effect::Record;
 use crate::key::Key;
+use crate::slot::SlotId;
 use crate::{DatabaseId, Keyspace};
 
 /// All watches of one shard.
@@ -35,6 +36,44 @@ impl Watches {
     fn break_those_of(&mut self, key: &WatchedKey) {
         for watcher in self.keys.get(key).into_iter().flatten() {
             self.watchers.get_mut(watcher).expect("who watches is known").is_broken = true;
+        }
+    }
+}
+
+/// A watch on its way to another shard.
+#[derive(Debug)]
+pub(crate) struct MovingWatch {
+    watcher: u64,
+    key: WatchedKey,
+    /// The watcher's transaction is lost already.
+    is_broken: bool,
+}
+
+impl Watches {
+    /// Takes out the watches of keys that move.
+    pub(crate) fn give_out(&mut self, moves: &dyn Fn(SlotId) -> bool) -> Vec<MovingWatch> {
+        let keys = self.keys.extract_if(.., |(_, key), _| moves(SlotId::of_key(key)));
+        let mut moving = Vec::new();
+        for (key, watchers) in keys {
+            for watcher in watchers {
+                let own = self.watchers.get_mut(&watcher).expect("who watches is known");
+                own.keys.retain(|other| *other != key);
+                let is_broken = own.is_broken;
+                if own.keys.is_empty() {
+                    self.watchers.remove(&watcher);
+                }
+                moving.push(MovingWatch { watcher, key: key.clone(), is_broken });
+            }
+        }
+        moving
+    }
+
+    pub(crate) fn take_in(&mut self, moving: Vec<MovingWatch>) {
+        for MovingWatch { watcher, key, is_broken } in moving {
+            let own = self.watchers.entry(watcher).or_default();
+            own.is_broken |= is_broken;
+            own.keys.push(key.clone());
+            self.keys.entry(key).or_default().push(watcher);
         }
     }
 }

@@ -11,7 +11,7 @@ use basalt_commands::config::{Config, Extent};
 use basalt_engine::{
     Core, CoreSetup, Message, Now, Peer, ProcessFacts, SessionId, ShutdownRequest, World,
 };
-use basalt_keyspace::ShardId;
+use basalt_keyspace::{DatabaseId, SLOTS, ShardId, SlotId};
 
 use crate::chance::Chance;
 
@@ -29,6 +29,14 @@ pub struct Simulation {
     clients: Vec<Client>,
     /// Requests and replies are cut into pieces of chance lengths.
     pub fragments: bool,
+    moves: Option<Moves>,
+}
+
+/// Slots that move from shard to shard all the time.
+struct Moves {
+    /// Besides those of keys that are there.
+    slots: Vec<SlotId>,
+    chance: Chance,
 }
 
 /// What the cores share: channels, time, chance.
@@ -140,7 +148,43 @@ impl Simulation {
             },
             clients: Vec::new(),
             fragments: false,
+            moves: None,
         }
+    }
+
+    /// From now on slots move about: those of keys that are there, and of these.
+    pub fn move_slots(&mut self, keys: &[&str]) {
+        let slots = keys.iter().map(|key| SlotId::of_key(key.as_bytes())).collect();
+        let chance = Chance::from_seed(self.outside.chance.number());
+        self.moves = Some(Moves { slots, chance });
+    }
+
+    /// Slots stay where they are.
+    pub fn stop_slots(&mut self) {
+        self.moves = None;
+    }
+
+    /// Begins to move some slots, now and then.
+    fn move_some_slots(&mut self, one_in: usize) {
+        let shards = self.cores.len();
+        let Some(Moves { slots, chance }) = &mut self.moves else { return };
+        if shards == 1 || !chance.one_in(one_in) {
+            return;
+        }
+        let mut slots = slots.clone();
+        let keyspace = self.cores[chance.below(shards)].keyspace();
+        for database in 0..keyspace.database_count() {
+            keyspace.visit_all(DatabaseId(database as u16), &mut |entry| {
+                slots.push(SlotId::of_key(entry.key()));
+            });
+        }
+        chance.shuffle(&mut slots);
+        slots.truncate(1 + chance.below(4));
+        slots.push(SlotId(chance.below(SLOTS) as u16));
+        slots.sort_unstable();
+        slots.dedup();
+        let to = ShardId(chance.below(shards) as u16);
+        self.cores[chance.below(shards)].move_slots(slots, to);
     }
 
     /// A connection from this machine, pinned to a core.
@@ -232,6 +276,7 @@ impl Simulation {
 
     /// One turn of one core. Says whether anything moved or is left to do.
     pub fn step(&mut self) -> bool {
+        self.move_some_slots(8);
         let index = self.outside.chance.below(self.cores.len());
         self.turn(index)
     }
@@ -239,6 +284,7 @@ impl Simulation {
     /// Steps until nothing moves any more.
     pub fn settle(&mut self) {
         const ROUNDS_MAX: usize = 100_000;
+        self.move_some_slots(2);
         for _ in 0..ROUNDS_MAX {
             let first = self.outside.chance.below(self.cores.len());
             let count = self.cores.len();

@@ -19,11 +19,10 @@ pub struct SimulationTarget {
 
 impl SimulationTarget {
     pub fn new(shard_count: usize, resp: u8, config: Config, seed: u64) -> Self {
-        Self {
-            profile: Self::profile_of(shard_count, resp),
-            simulation: Simulation::new(shard_count, config, seed),
-            clients: HashMap::new(),
-        }
+        let mut simulation = Simulation::new(shard_count, config, seed);
+        // Nobody may notice.
+        simulation.move_slots(&[]);
+        Self { profile: Self::profile_of(shard_count, resp), simulation, clients: HashMap::new() }
     }
 
     /// What such a target can do.

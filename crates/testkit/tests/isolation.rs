@@ -52,6 +52,9 @@ fn history(seed: u64) -> Result<(), Anomaly> {
     let mut simulation = Simulation::new(shards, Config::default(), seed);
     simulation.fragments = chance.one_in(3);
     let mut workload = Workload::new("", 1 + chance.below(6), 1 + chance.below(5));
+    if chance.one_in(2) {
+        simulation.move_slots(&["l0", "l1", "l2", "r0", "r1", "r2"]);
+    }
     let connect = |simulation: &mut Simulation, chance: &mut Chance| Client {
         id: simulation.connect(chance.below(8)),
         under_way: None,
@@ -145,6 +148,9 @@ fn sets_and_gets(seed: u64) {
     let shards = 1 + chance.below(8);
     let mut simulation = Simulation::new(shards, Config::default(), seed);
     simulation.fragments = chance.one_in(3);
+    if chance.one_in(2) {
+        simulation.move_slots(&NAMES);
+    }
     let mut clients: Vec<ClientId> = (0..6).map(|_| simulation.connect(chance.below(8))).collect();
     let mut number = 0;
     for _ in 0..25 {

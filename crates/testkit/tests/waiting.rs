@@ -9,7 +9,10 @@ struct Server(Simulation);
 
 impl Server {
     fn new(shards: usize, seed: u64) -> Self {
-        Self(Simulation::new(shards, Config::default(), seed))
+        let mut simulation = Simulation::new(shards, Config::default(), seed);
+        // Whatever is tested here holds also while slots move.
+        simulation.move_slots(&["q", "r", "s", "a", "b", "c", "k", "l", "m", "n"]);
+        Self(simulation)
     }
 
     fn send(&mut self, client: ClientId, line: &str) {

@@ -4,12 +4,15 @@ use super::{Test, start};
 use basalt_resp::encode_request;
 use basalt_testkit::chance::Chance;
 use basalt_testkit::history::{Transaction, Workload, check};
-use basalt_testkit::process::Program;
+use basalt_testkit::process::{Program, Server};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 pub(super) const TESTS: &[(&str, Test)] =
     &[("histories_have_an_explanation", histories_have_an_explanation)];
+pub(super) const TESTS_OF_OURS: &[(&str, Test)] =
+    &[("slots_move_under_load", slots_move_under_load)];
 
 const CONNECTIONS: usize = 16;
 
@@ -18,9 +21,46 @@ fn transactions(program: Program) -> usize {
     if program == Program::Ours { 208_000 } else { 16_000 }
 }
 
-#[expect(clippy::disallowed_methods, reason = "what was answered before what is about real time")]
 fn histories_have_an_explanation(program: Program) {
-    let server = start(program, &[]);
+    transact(&start(program, &[]), transactions(program));
+}
+
+/// Slots go back and forth between four shards all the while.
+fn slots_move_under_load(program: Program) {
+    const TRANSACTIONS: usize = 48_000;
+    let server = start(program, &["--shards", "4"]);
+    let is_over = AtomicBool::new(false);
+    let moves = || {
+        let (mut chance, mut connection) = (Chance::from_seed(1), server.connect());
+        let mut moved = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            let first = chance.below(14_000);
+            let (last, shard) = (first + chance.below(2000), chance.below(4));
+            let line = format!("DEBUG SLOT-MOVE {first} {last} {shard}");
+            let reply = connection.execute(&line.split(' ').collect::<Vec<_>>());
+            let text = reply.as_bytes().map(<[u8]>::to_vec).unwrap_or_default();
+            match &text[..] {
+                b"OK" => moved += 1,
+                b"ERR the server is too busy to move slots now" => {}
+                _ => panic!("{reply:?}"),
+            }
+        }
+        moved
+    };
+    let moved = std::thread::scope(|scope| {
+        let mover = scope.spawn(moves);
+        let clients = scope.spawn(|| transact(&server, TRANSACTIONS));
+        let outcome = clients.join();
+        is_over.store(true, Ordering::Relaxed);
+        let moved = mover.join().expect("slots can be moved");
+        outcome.expect("clients see nothing of it");
+        moved
+    });
+    assert!(moved > 20, "slots moved only {moved} times");
+}
+
+#[expect(clippy::disallowed_methods, reason = "what was answered before what is about real time")]
+fn transact(server: &Server, transactions: usize) {
     let workload = Mutex::new(Workload::new("", 6, 5));
     let begun = Instant::now();
     let now = || u64::try_from(begun.elapsed().as_nanos()).expect("a test ends within centuries");
@@ -31,7 +71,7 @@ fn histories_have_an_explanation(program: Program) {
         }
         let mut chance = Chance::from_seed(number as u64);
         let mut history = Vec::new();
-        for _ in 0..transactions(program) / CONNECTIONS {
+        for _ in 0..transactions / CONNECTIONS {
             let plan = workload.lock().expect("nobody panicked").plan(&mut chance);
             let mut bytes = Vec::new();
             plan.requests.iter().for_each(|request| encode_request(request, &mut bytes));
@@ -57,7 +97,7 @@ fn histories_have_an_explanation(program: Program) {
         let (acts, fate) = plan.read(&[reply]);
         history.push(Transaction { acts, fate, asked_at, answered_at: now() });
     }
-    assert!(history.len() >= transactions(program));
+    assert!(history.len() >= transactions);
     if let Err(anomaly) = check(&history) {
         let shown: Vec<_> = anomaly.transactions.iter().map(|&at| &history[at]).collect();
         panic!("{anomaly}\n{shown:#?}");

@@ -36,6 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     .concat();
     let ours: Vec<(&str, Test)> = [
         limits::TESTS_OF_OURS,
+        isolation::TESTS_OF_OURS,
         lifecycle::TESTS_OF_OURS,
         load::TESTS_OF_OURS,
         metrics::TESTS_OF_OURS,

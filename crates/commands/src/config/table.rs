@@ -129,6 +129,14 @@ parameters! {
         /// slower.
         "pipeline-order" pipeline_order: PipelineOrder = "relaxed", PipelineOrder::KIND;
 
+        /// Whether slots move by themselves from a shard that is much busier than the others to the
+        /// idlest one.
+        ///
+        /// Once in a second the shards' loads are compared; at most 64 slots move at a time, while all
+        /// commands wait for some tenths of a millisecond. A single slot that keeps its shard busy stays
+        /// where it is.
+        "balance-slots" balance_slots: bool = "no", YesNo;
+
         /// Microseconds that an idle shard looks for work before it goes to sleep.
         ///
         /// Going to sleep and waking up costs 20 to 40 µs on a virtual machine: about 20 here makes

@@ -75,6 +75,8 @@ impl Core {
                 Letter::Inquire(number) => self.inquired(number, from),
                 Letter::GiveBack(number) => self.given_back(number),
                 Letter::Release { number, last } => self.end_visit(number, from, last),
+                Letter::IsQuiet { ticket } => self.stillness.ask(from, ticket),
+                Letter::Strays(items) => self.hand_on(&items),
                 Letter::Reply { session, hole, reply } => self.fill_hole(session, hole, &reply),
             }
         }
@@ -155,7 +157,7 @@ impl Core {
                 let run = || perform(&mut shard.keyspace, &shard.config, task, reply, refused);
                 if is_timed {
                     let ns = timed(world, run);
-                    if shard.took(command, ns) {
+                    if shard.took(command, Some(request.slot), ns) {
                         slow.push((batch.reply_ends.len(), ns / 1000));
                     }
                 } else {
@@ -166,6 +168,9 @@ impl Core {
         }
         shard.stats.commands_from_others += batch.requests.len() as u64;
         batch.reply_bytes = reply_bytes;
+        if !batch.requests.is_empty() {
+            self.stillness.disturb();
+        }
     }
 
     /// Works the requests of one session that waited, now that the first of them is granted its visit: that

@@ -81,6 +81,7 @@ impl Core {
     pub(super) fn work_received(&mut self, world: &mut dyn World, received: &[(SessionId, &[u8])]) {
         self.shard.stats.reads += received.len() as u64;
         let mut rest = received.iter().peekable();
+        let is_still = self.shard.still.is_some();
         while rest.peek().is_some() {
             self.pass += 1;
             let mut sources = Vec::new();
@@ -98,13 +99,17 @@ impl Core {
                 session.last_used_us = now_us;
                 session.bytes_in += bytes.len() as u64;
                 self.shard.stats.bytes_in += bytes.len() as u64;
-                if session.input.is_empty() && session.may_run() {
+                if session.input.is_empty() && session.may_run() && !is_still {
                     session.pass = self.pass;
                     sources.push(Source { id, input: Input::Lent(bytes) });
                 } else if !session.is_closing {
                     session.input.append(bytes);
                     self.check_input_limit(id);
                     self.shard.sessions.mark_ready(id);
+                    if is_still {
+                        // So that reading pauses where the backlog grows long meanwhile.
+                        self.shard.sessions.mark_dirty(id);
+                    }
                 }
             }
             self.work(world, sources, Vec::new());
@@ -112,6 +117,9 @@ impl Core {
     }
 
     pub(super) fn work_ready(&mut self, world: &mut dyn World) {
+        if self.shard.still.is_some() {
+            return;
+        }
         let (mut sources, mut progress) = (Vec::new(), Vec::new());
         for _ in 0..self.shard.sessions.ready_count().min(limits::TURN_READY_MAX) {
             let Some(id) = self.shard.sessions.next_ready() else { break };

@@ -13,13 +13,16 @@ impl Core {
         let mut left = false;
         let due = self.shard.keyspace.next_expiry_ms();
         let now_ms = self.shard.now.unix_ms;
-        let due = due.filter(|at_ms| *at_ms <= now_ms && self.shard.pause().is_none());
+        let may = self.shard.pause().is_none() && self.shard.still.is_none();
+        let due = due.filter(|at_ms| *at_ms <= now_ms && may);
         if due.is_some() || self.shard.keyspace.has_graves() {
             let begun_us = world.monotonic_us();
             let end_us = begun_us + limits::MAINTENANCE_TURN_US;
             let mut more = || world.monotonic_us() < end_us;
             if due.is_some() {
                 left |= self.shard.keyspace.expire_due(&mut more);
+                let strays = self.shard.keyspace.take_strays();
+                self.hand_on(&strays);
             }
             left |= self.shard.keyspace.bury_some(&mut more);
             let took_us = world.monotonic_us().saturating_sub(begun_us);
@@ -29,6 +32,7 @@ impl Core {
         let now_us = self.shard.now.monotonic_us;
         if now_us >= self.sessions_checked_us + limits::SESSION_CHECK_US {
             self.sessions_checked_us = now_us;
+            self.balance_slots();
             self.shard.sample();
             self.check_sessions();
         }

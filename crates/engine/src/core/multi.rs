@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use basalt_commands::{Command, CommandError, Flags, Run, Verb};
-use basalt_keyspace::{Key, ShardId};
+use basalt_keyspace::{Key, ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
 
 use super::Core;
@@ -15,7 +15,7 @@ use super::request::Flow;
 use crate::coordinate::Answer;
 use crate::gates::{self, Armed};
 use crate::message::{Letter, Ticket};
-use crate::multi::{Multi, Queued, Reach};
+use crate::multi::{Multi, Queued, Reach, Watched};
 use crate::perform::{Manner, OwnedTask};
 use crate::session::SessionId;
 use crate::shard::Shard;
@@ -113,12 +113,13 @@ impl Core {
     /// Forgets what the session watches.
     pub(crate) fn unwatch(&mut self, id: SessionId) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
-        let (number, shards) = (session.number, std::mem::take(&mut session.watched).shards);
-        self.forget_watches(number, shards);
+        let (number, watched) = (session.number, std::mem::take(&mut session.watched));
+        self.forget_watches(number, &watched);
     }
 
-    pub(super) fn forget_watches(&mut self, number: u64, shards: Vec<ShardId>) {
-        for shard in shards {
+    pub(super) fn forget_watches(&mut self, number: u64, watched: &Watched) {
+        let slots = watched.keys.iter().map(|key| SlotId::of_key(key));
+        for shard in self.shard.routes.shards_of(slots) {
             if shard == self.shard.id {
                 self.shard.keyspace.unwatch(number);
             } else {
@@ -165,7 +166,7 @@ impl Core {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.is_executing = true;
         let (watcher, protocol) = (session.number, session.protocol);
-        let watched = std::mem::take(&mut session.watched.keys);
+        let watched = session.watched.keys.clone();
         let keyspace = &self.shard.keyspace;
         let keys: Vec<Key<'_>> = watched.iter().map(|key| keyspace.key(key)).collect();
         let mut scopes = self.scopes(&commands, &keys);
@@ -280,7 +281,7 @@ impl Core {
                     splits.push(Some(split));
                 }
                 _ => {
-                    let slot = basalt_keyspace::SlotId::of_key(args[queued.key_at()]);
+                    let slot = SlotId::of_key(args[queued.key_at()]);
                     let owner = self.shard.routes.shard(slot);
                     tasks.entry(owner).or_default().push((index, self.task_of(id, queued)));
                     splits.push(None);

@@ -212,7 +212,7 @@ impl Core {
         let run = || perform(&mut shard.keyspace, &shard.config, task, reply, refused);
         if is_timed {
             let ns = timed(world, run);
-            shard.settle_call(id, command, args, ns);
+            shard.settle_call(id, command, (Some(key.slot), args), ns);
         } else {
             run();
         }

@@ -5,6 +5,7 @@
 
 use basalt_commands::requests::write_logged_args;
 use basalt_commands::{Command, Flags, table};
+use basalt_keyspace::SlotId;
 use basalt_resp::{Protocol, Reply};
 
 use super::Core;
@@ -54,10 +55,14 @@ pub(super) fn timed(world: &mut dyn World, work: impl FnOnce()) -> u64 {
 }
 
 impl Shard {
-    /// A call that was counted took so long. Says whether that is for the slow log.
+    /// A call that was counted took so long, in this slot if it was in one. Says whether that is for the slow
+    /// log.
     #[cold]
-    pub(crate) fn took(&mut self, command: &Command, ns: u64) -> bool {
-        self.meter.took(command, ns);
+    pub(crate) fn took(&mut self, command: &Command, slot: Option<SlotId>, ns: u64) -> bool {
+        let ns_of_all = self.meter.took(command, ns);
+        if let Some(slot) = slot {
+            self.loads.note(slot, ns_of_all);
+        }
         let is_fast = command.flags.has(Flags::FAST);
         let event = if is_fast { latency::FAST_COMMAND } else { latency::COMMAND };
         self.note_latency(event, ns / 1000);
@@ -94,10 +99,10 @@ impl Shard {
         &mut self,
         id: SessionId,
         command: &Command,
-        args: &[&[u8]],
+        (slot, args): (Option<SlotId>, &[&[u8]]),
         ns: u64,
     ) {
-        if self.took(command, ns) {
+        if self.took(command, slot, ns) {
             self.log_slow(id, ns / 1000, logged_args(command, args));
         }
     }
@@ -137,7 +142,7 @@ impl Core {
         let failed = self.shard.stats.error_replies > errors;
         self.shard.end_call(command, failed);
         if let Some((begun, end)) = span {
-            self.shard.settle_call(id, command, args, end.saturating_sub(begun));
+            self.shard.settle_call(id, command, (None, args), end.saturating_sub(begun));
         }
     }
 
@@ -189,7 +194,7 @@ impl Core {
                 Timing::Since(begun) => now.saturating_sub(begun),
                 Timing::Before(ns) => ns,
             };
-            if self.shard.took(command, ns) && !args.is_empty() {
+            if self.shard.took(command, None, ns) && !args.is_empty() {
                 self.shard.log_slow(session, ns / 1000, args);
             }
         }

@@ -56,6 +56,14 @@ enum Visitor {
 }
 
 impl UnderWay {
+    /// How many coordinations there are, if none of them is about to go on and none holds, waits for or is
+    /// waited for by anything.
+    pub(super) fn sleepers(&self) -> Option<usize> {
+        let is_asleep =
+            self.to_drive.is_empty() && self.transactions.is_empty() && self.visitors.is_empty();
+        is_asleep.then_some(self.coordinations.len())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.coordinations.is_empty() && self.transactions.is_empty() && self.visitors.is_empty()
     }
@@ -105,6 +113,9 @@ impl Core {
 
     /// Goes on with a coordination until it ends or waits.
     fn drive(&mut self, number: u64) {
+        if !self.moves_slots(self.shard.id, number) {
+            self.stillness.disturb();
+        }
         loop {
             let Some(coordination) = self.under_way.coordinations.get_mut(&number) else { return };
             let polled = coordination.poll();
@@ -133,6 +144,15 @@ impl Core {
                 }
                 self.hop_for(shard, Some(ticket), scope, run);
                 true
+            }
+            Wish::IsQuiet { index, shard } => {
+                let ticket = Ticket { coordination, index };
+                if shard == self.shard.id {
+                    self.stillness.ask(shard, ticket);
+                } else {
+                    self.write_letter(shard, Letter::IsQuiet { ticket });
+                }
+                false
             }
             Wish::Inside { index, commands } => {
                 let own = self.under_way.coordinations.get(&coordination);
@@ -273,6 +293,9 @@ impl Core {
         scope: Option<Scope>,
         run: HopFn,
     ) {
+        if !ticket.is_some_and(|ticket| self.moves_slots(from, ticket.coordination)) {
+            self.stillness.disturb();
+        }
         if let Some(scope) = scope
             && !self.shard.intents.admits(&scope)
         {
@@ -297,6 +320,7 @@ impl Core {
     /// A transaction visits this shard.
     pub(super) fn visit(&mut self, number: Number, scope: Scope, look: LookFn) {
         self.numbers.saw(number);
+        self.stillness.disturb();
         let visitor = Visitor::Looks { look, granted_at_us: None };
         self.under_way.visitors.insert(number, visitor);
         self.shard.schedule(number, scope);
@@ -361,6 +385,7 @@ impl Core {
 
     /// A visit ends.
     pub(super) fn end_visit(&mut self, number: Number, home: ShardId, last: Option<LastHop>) {
+        self.stillness.disturb();
         if let Some(LastHop { run, ticket }) = last {
             let result = run(&mut self.shard);
             self.tell(home, ticket, result);

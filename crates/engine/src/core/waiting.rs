@@ -32,7 +32,7 @@ impl Core {
     /// A session that sleeps goes away: it leaves its lines, and nobody tells it anything any more. False where
     /// it does not sleep, or is at it just now and leaves its lines when it is done.
     pub(super) fn stop_waiting(&mut self, session: SessionId) -> bool {
-        let Some(AtHome { ticket, shards, .. }) = self.shard.waiting.leave(session) else {
+        let Some(AtHome { ticket, slots, .. }) = self.shard.waiting.leave(session) else {
             return false;
         };
         let id = (self.shard.id, ticket.coordination);
@@ -40,7 +40,7 @@ impl Core {
         if !self.drop_idle(ticket.coordination) {
             return false;
         }
-        for shard in shards {
+        for shard in self.shard.routes.shards_of(slots.iter().copied()) {
             self.hop_on(shard, move |shard| _ = shard.leave_line(id));
         }
         self.settle();

@@ -8,6 +8,7 @@ use basalt_resp::{Protocol, Reply};
 
 use crate::coordinate::Answer;
 use crate::core::Core;
+use crate::routes::Routes;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::{Intent, Mode, Scope};
@@ -21,13 +22,18 @@ pub(crate) struct DeclaredKey {
     pub bytes: Vec<u8>,
     pub shard: ShardId,
     hash: u64,
-    slot: SlotId,
+    pub slot: SlotId,
     pub is_written: bool,
 }
 
 impl DeclaredKey {
     pub(crate) fn key(&self) -> Key<'_> {
         Key { bytes: &self.bytes, hash: self.hash, slot: self.slot }
+    }
+
+    /// The same key, after slots moved.
+    pub(crate) fn rerouted(&self, routes: &Routes) -> Self {
+        Self { shard: routes.shard(self.slot), ..self.clone() }
     }
 
     fn intent(&self) -> Intent {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use basalt_commands::{CommandError, Outcome};
-use basalt_keyspace::{Kind, ShardId};
+use basalt_keyspace::{Kind, ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
 
 use super::transact::{Write, decided, scope_on};
@@ -54,6 +54,7 @@ struct Case<L, D> {
     id: WaiterId,
     keys: Arc<[DeclaredKey]>,
     shards: Vec<ShardId>,
+    slots: Arc<[SlotId]>,
     terms: Terms,
     protocol: Protocol,
     look: L,
@@ -79,13 +80,11 @@ impl Core {
         L: Fn(&mut Shard, &DeclaredKey) -> T + Clone + Send + 'static,
         D: Fn(Vec<T>, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
     {
-        let mut shards: Vec<ShardId> = keys.iter().map(|key| key.shard).collect();
-        shards.sort_unstable();
-        shards.dedup();
-        let case = Case {
+        let mut case = Case {
             id: (self.shard.id, self.next_coordination()),
+            shards: self.shard.routes.shards_of(keys.iter().map(|key| key.slot)),
+            slots: keys.iter().map(|key| key.slot).collect(),
             keys: keys.into(),
-            shards,
             terms,
             protocol: self.protocol(id),
             look,
@@ -95,13 +94,7 @@ impl Core {
             // What it is told about comes at the places that are taken first.
             let places = [hops.place(), hops.place()];
             debug_assert_eq!(places, [TURN, END], "nothing was asked for before");
-            if hops.is_inside() {
-                case.inside(hops).await
-            } else if let [only] = case.shards[..] {
-                case.on_one_shard(hops, only).await
-            } else {
-                case.on_several_shards(hops).await
-            }
+            if hops.is_inside() { case.inside(hops).await } else { case.outside(hops).await }
         });
     }
 }
@@ -116,27 +109,41 @@ where
         Ticket { coordination: self.id.1, index }
     }
 
+    fn waited_for(&self) -> impl Iterator<Item = &DeclaredKey> {
+        self.keys.iter().take(self.terms.key_count)
+    }
+
     fn at_home(&self) -> AtHome {
         AtHome {
             ticket: self.ticket(END),
             deadline_us: self.terms.deadline_us,
-            shards: self.shards.clone(),
+            slots: self.waited_for().map(|key| key.slot).collect(),
         }
     }
 
     /// As it stands in line on a shard; not at all, where it waits for no key of it.
     fn waiter(&self, shard: ShardId, attempt: Option<Attempt>) -> Option<Waiter> {
-        let waited_for = self.keys.iter().take(self.terms.key_count);
-        let keys: Vec<DeclaredKey> = waited_for.filter(|key| key.shard == shard).cloned().collect();
-        (!keys.is_empty()).then(|| Waiter {
+        let own = self.waited_for().filter(|key| key.shard == shard);
+        let lines: Vec<(DeclaredKey, u64)> = own.map(|key| (key.clone(), 0)).collect();
+        (!lines.is_empty()).then(|| Waiter {
             ticket: self.ticket(TURN),
-            place: 0,
-            keys,
+            lines,
+            slots: Arc::clone(&self.slots),
             scope: scope_on(shard, &self.keys),
             kind: self.terms.kind,
             attempt,
             is_told: false,
         })
+    }
+
+    /// While it slept its keys' slots may have moved, and its places in line with them.
+    async fn look_around(&mut self, hops: &Hops) {
+        let routes = hops.on(self.id.0, |shard| Arc::clone(&shard.routes)).await;
+        if self.keys.iter().all(|key| key.shard == routes.shard(key.slot)) {
+            return;
+        }
+        self.keys = self.keys.iter().map(|key| key.rerouted(&routes)).collect();
+        self.shards = routes.shards_of(self.slots.iter().copied());
     }
 
     /// All of it in one plain call, where all keys are on one shard.
@@ -163,39 +170,33 @@ where
         answer
     }
 
-    async fn on_one_shard(self, hops: Hops, shard: ShardId) -> Answer {
-        let (id, scope) = (self.id, scope_on(shard, &self.keys));
-        let (mut attempt, waiter) = (self.attempt(), self.waiter(shard, Some(self.attempt())));
-        let first = hops.alone(shard, scope.clone(), move |shard| {
-            let answer = attempt(shard);
-            if let (None, Some(waiter)) = (&answer, waiter) {
-                shard.stand_in_line(id, waiter);
-            }
-            answer
-        });
-        if let Some(answer) = first.await {
-            return answer;
-        }
-        hops.begin_wait(self.at_home());
+    /// Tries; stands in line; and tries again whenever its turn comes, until it is served or its end comes.
+    async fn outside(&mut self, hops: Hops) -> Answer {
+        let id = self.id;
+        let mut stands_in_line = false;
         loop {
-            match turn_or_end(&hops).await {
+            let answer = match self.shards[..] {
+                [only] => self.try_on(&hops, only, stands_in_line).await,
+                _ => self.try_on_several(&hops, stands_in_line).await,
+            };
+            if let Some(answer) = answer {
+                return answer;
+            }
+            if !stands_in_line {
+                hops.begin_wait(self.at_home());
+                stands_in_line = true;
+            }
+            let woken = turn_or_end(&hops).await;
+            self.look_around(&hops).await;
+            match woken {
                 Ok(Woken::Served(answer)) => return answer,
-                Ok(Woken::Look) => {
-                    let mut attempt = self.attempt();
-                    let again = hops.alone(shard, scope.clone(), move |shard| {
-                        let answer = attempt(shard);
-                        match answer {
-                            Some(_) => _ = shard.leave_line(id),
-                            None => shard.wait_on(id),
-                        }
-                        answer
-                    });
-                    if let Some(answer) = again.await {
-                        return answer;
-                    }
-                }
+                Ok(Woken::Look) => {}
                 Err(end) => {
-                    if hops.on(shard, move |shard| shard.leave_line(id)).await {
+                    let mut shards: Vec<_> = self.waited_for().map(|key| key.shard).collect();
+                    shards.sort_unstable();
+                    shards.dedup();
+                    let leave = |shard| (shard, move |shard: &mut Shard| shard.leave_line(id));
+                    if hops.on_each(shards.into_iter().map(leave)).await.contains(&true) {
                         return end.answer(self.protocol);
                     }
                     // It was served before it left the line: that counts.
@@ -209,27 +210,28 @@ where
         }
     }
 
-    async fn on_several_shards(self, hops: Hops) -> Answer {
-        let id = self.id;
-        let mut stands_in_line = false;
-        loop {
-            let (answer, writes) = self.look_at_all(&hops).await;
-            let is_served = !answer.is_empty();
-            hops.release(self.last_hops(writes, is_served, stands_in_line));
-            if is_served {
-                return answer;
+    /// Where all keys are on one shard.
+    async fn try_on(&self, hops: &Hops, shard: ShardId, stands_in_line: bool) -> Option<Answer> {
+        let (id, mut attempt) = (self.id, self.attempt());
+        let waiter = if stands_in_line { None } else { self.waiter(shard, Some(self.attempt())) };
+        let scope = scope_on(shard, &self.keys);
+        let hop = move |shard: &mut Shard| {
+            let answer = attempt(shard);
+            match (&answer, waiter) {
+                (None, Some(waiter)) => shard.stand_in_line(id, waiter),
+                (None, None) => shard.wait_on(id),
+                (Some(_), _) => _ = shard.leave_line(id),
             }
-            if !stands_in_line {
-                hops.begin_wait(self.at_home());
-                stands_in_line = true;
-            }
-            if let Err(end) = turn_or_end(&hops).await {
-                let leave =
-                    |&shard: &ShardId| (shard, move |shard: &mut Shard| shard.leave_line(id));
-                hops.on_each(self.shards.iter().map(leave).collect::<Vec<_>>()).await;
-                return end.answer(self.protocol);
-            }
-        }
+            answer
+        };
+        hops.alone(shard, scope, hop).await
+    }
+
+    async fn try_on_several(&self, hops: &Hops, stands_in_line: bool) -> Option<Answer> {
+        let (answer, writes) = self.look_at_all(hops).await;
+        let is_served = !answer.is_empty();
+        hops.release(self.last_hops(writes, is_served, stands_in_line));
+        is_served.then_some(answer)
     }
 
     /// Holds all keys, and decides.
@@ -295,7 +297,7 @@ impl Core {
             if sleeps && !hops.is_inside() {
                 let index = hops.place();
                 let ticket = Ticket { coordination, index };
-                hops.begin_wait(AtHome { ticket, deadline_us, shards: Vec::new() });
+                hops.begin_wait(AtHome { ticket, deadline_us, slots: Vec::new() });
                 let over =
                     |_: &mut Context<'_>| hops.take_at(index).map_or(Poll::Pending, Poll::Ready);
                 end = Some(poll_fn(over).await);

@@ -2,19 +2,21 @@
 
 use basalt_commands::config::Extent;
 use basalt_commands::requests::{
-    DebugRequest, parse_debug, write_debug_help, write_debug_protocol,
+    DebugRequest, NO_SHARD, parse_debug, write_debug_help, write_debug_protocol,
 };
 use basalt_commands::{CommandError, Outcome, glob};
 use basalt_keyspace::{
-    Content, DatabaseId, Digest, Effect, Entry, Key, SlotId, Value, combine_digests, idle_seconds,
+    Content, DatabaseId, Digest, Effect, Entry, Key, ShardId, SlotId, Value, combine_digests,
+    idle_seconds,
 };
 
 use super::command::{show, tell};
 use super::data::everywhere_ok;
-use super::settings;
+use super::{encode, session, settings};
 use crate::core::Core;
 use crate::session::SessionId;
 use crate::shard::Shard;
+use crate::slots::move_slots;
 use crate::transaction::DeclaredKey;
 use crate::world::World;
 
@@ -60,6 +62,21 @@ pub(super) fn debug(
             everywhere_ok(core, id, move |shard| shard.keyspace.set_active_expiry(active));
             Ok(())
         }
+        DebugRequest::SlotMove { first, last, shard } => {
+            slot_move(core, id, (first..=last).map(SlotId).collect(), ShardId(shard))
+        }
+        DebugRequest::Slots => {
+            let routes = core.shard.routes.clone();
+            show(core, id, |reply| {
+                reply.array(routes.runs().count());
+                for (first, last, shard) in routes.runs() {
+                    reply.array(3);
+                    reply.integer(first as i64);
+                    reply.integer(last as i64);
+                    reply.integer(i64::from(shard.0));
+                }
+            })
+        }
         DebugRequest::Sleep { duration_us } => {
             let until_us = world.monotonic_us().saturating_add(duration_us);
             everywhere_ok(core, id, move |shard| shard.stall_until_us = Some(until_us));
@@ -71,6 +88,26 @@ pub(super) fn debug(
         }
         DebugRequest::Nothing => show(core, id, |reply| reply.ok()),
     }
+}
+
+fn slot_move(core: &mut Core, id: SessionId, slots: Vec<SlotId>, to: ShardId) -> Outcome {
+    if to.index() >= core.shard.routes.shard_count() {
+        return Err(NO_SHARD);
+    }
+    if session(core, id).is_executing {
+        // It waits until nothing is under way, and the EXEC would be.
+        return Err(CommandError::text("ERR DEBUG SLOT-MOVE is not allowed in transactions"));
+    }
+    let (_, protocol) = settings(core, id);
+    let mover = (core.shard.id, core.next_coordination());
+    core.coordinate(id, |hops| async move {
+        let outcome = move_slots(&hops, mover, slots, to).await;
+        encode(protocol, |reply| match outcome {
+            Ok(()) => reply.ok(),
+            Err(refusal) => reply.error_bytes(refusal.as_bytes()),
+        })
+    });
+    Ok(())
 }
 
 fn digest(core: &mut Core, id: SessionId) {

@@ -398,6 +398,8 @@ fn stats(facts: &Facts, lines: &mut Lines) {
     lines.add("expiry_lag_max_ms", lags.max().unwrap_or(0));
     lines.add("shard_messages", stats.messages_out);
     lines.add("commands_from_other_shards", stats.commands_from_others);
+    lines.add("slots_moved", stats.slots_moved);
+    lines.add("slot_move_pause_max_us", stats.still_us_max);
 }
 
 /// Nothing is replicated yet, so the history of the data is the process'.

@@ -60,7 +60,7 @@ pub(super) fn watch(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
         });
         parts[at].keys.push(name.to_vec());
         parts[at].intents.push(Intent { hash, mode: Mode::Read });
-        session(core, id).watched.add(name, shard);
+        session(core, id).watched.add(name);
     }
     let watcher = session(core, id).number;
     core.coordinate(id, |hops| async move {

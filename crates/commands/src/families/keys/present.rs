@@ -23,7 +23,7 @@ pub(super) const DEL: Command = Command {
     summary: "Removes keys.",
     flags: Flags::WRITE,
     keys: &[KeySpec::all(1, &["RM", "delete"])],
-    run: Run::Split(del, Merge::Sum),
+    run: Run::Split(del, Merge::Present),
     shows: r#"> MSET one 1 two 2
 OK
 > DEL one two three
@@ -54,7 +54,7 @@ pub(super) const UNLINK: Command = Command {
     summary: "Removes keys; the memory of big values is freed later.",
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::all(1, &["RM", "delete"])],
-    run: Run::Split(del, Merge::Sum),
+    run: Run::Split(del, Merge::Present),
     shows: r#"> MSET one 1 two 2
 OK
 > UNLINK one two three

@@ -1,5 +1,6 @@
 //! DEBUG: for tests and for those who look for errors.
 
+use basalt_keyspace::SLOTS;
 use basalt_resp::{Protocol, Reply};
 
 use super::{ALWAYS, ROW};
@@ -25,6 +26,10 @@ OK
 3) (nil)
 > DEBUG SLEEP 0
 OK
+> DEBUG SLOT-MOVE 0 99 0
+OK
+> DEBUG SLOT-MOVE 0 16384 0
+(error) ERR Invalid or out of range slot
 > DEBUG NONSENSE
 (error) ERR unknown subcommand or wrong number of arguments for 'NONSENSE'. Try DEBUG HELP.
 "#,
@@ -55,6 +60,14 @@ pub enum DebugRequest<'a> {
     /// A reply of the type of this name; see [`write_debug_protocol`].
     Protocol(&'a [u8]),
     SetActiveExpire(bool),
+    /// Slots, the first and the last of them, that are to be the shard's.
+    SlotMove {
+        first: u16,
+        last: u16,
+        shard: u16,
+    },
+    /// Which shard has which slots.
+    Slots,
     /// Whether a text of so many `a` matches a pattern.
     StringMatch {
         len: usize,
@@ -110,6 +123,18 @@ const SUBCOMMANDS: &[(&str, std::ops::RangeInclusive<usize>, &str, &str)] = &[
         "Says whether keys that are past their expiry go when nobody asks for them.",
     ),
     (
+        "slot-move",
+        3..=3,
+        "SLOT-MOVE <first> <last> <shard>",
+        "Moves slots with all that is in them to a shard of this server.",
+    ),
+    (
+        "slots",
+        0..=0,
+        "SLOTS",
+        "Tells which shard has which slots: first, last and shard of each run.",
+    ),
+    (
         "sleep",
         1..=1,
         "SLEEP <seconds>",
@@ -162,6 +187,16 @@ pub fn parse_debug<'a>(args: &'a [&'a [u8]]) -> Result<DebugRequest<'a>, Command
         ("set-active-expire", [switch]) => {
             DebugRequest::SetActiveExpire(leading_integer(switch) != 0)
         }
+        ("slot-move", [first, last, shard]) => {
+            let (first, last) = (slot(first)?, slot(last)?);
+            if first > last {
+                let text =
+                    format!("ERR start slot number {first} is greater than end slot number {last}");
+                return Err(CommandError::new(text.into_bytes()));
+            }
+            DebugRequest::SlotMove { first, last, shard: unsigned(shard, NO_SHARD)? }
+        }
+        ("slots", _) => DebugRequest::Slots,
         ("stringmatch-len", [len, pattern]) => {
             // LIMIT: as long as a string may be.
             let len = positive(len)?.min(512 << 20) as usize;
@@ -170,6 +205,19 @@ pub fn parse_debug<'a>(args: &'a [&'a [u8]]) -> Result<DebugRequest<'a>, Command
         ("sleep", [seconds]) => DebugRequest::Sleep { duration_us: leading_seconds(seconds) },
         _ => DebugRequest::Nothing,
     })
+}
+
+/// The refusal of what is no shard of this server.
+pub const NO_SHARD: CommandError = CommandError::text("ERR Invalid or out of range shard");
+
+fn slot(text: &[u8]) -> Result<u16, CommandError> {
+    const NO_SLOT: CommandError = CommandError::text("ERR Invalid or out of range slot");
+    let slot = unsigned(text, NO_SLOT)?;
+    if usize::from(slot) < SLOTS { Ok(slot) } else { Err(NO_SLOT) }
+}
+
+fn unsigned(text: &[u8], refusal: CommandError) -> Result<u16, CommandError> {
+    integer(text).ok().and_then(|value| u16::try_from(value).ok()).ok_or(refusal)
 }
 
 fn positive(text: &[u8]) -> Result<u64, CommandError> {
@@ -285,6 +333,9 @@ mod tests {
         check("debug sleep x", Ok(DebugRequest::Sleep { duration_us: 0 }));
         check("debug set-active-expire 1", Ok(DebugRequest::SetActiveExpire(true)));
         check("debug set-active-expire no", Ok(DebugRequest::SetActiveExpire(false)));
+        check("debug slots", Ok(DebugRequest::Slots));
+        let all = DebugRequest::SlotMove { first: 0, last: 16383, shard: 1 };
+        check("debug slot-move 0 16383 1", Ok(all));
         check("debug jmap", Ok(DebugRequest::Nothing));
     }
 
@@ -300,6 +351,13 @@ mod tests {
             check(line, Err(&refusal(name)));
         }
         check("debug populate -1", Err("ERR value is out of range, must be positive"));
+        for line in ["debug slot-move -1 2 0", "debug slot-move 0 16384 0", "debug slot-move a 1 0"]
+        {
+            check(line, Err("ERR Invalid or out of range slot"));
+        }
+        check("debug slot-move 0 1 x", Err("ERR Invalid or out of range shard"));
+        let backwards = "ERR start slot number 2 is greater than end slot number 1";
+        check("debug slot-move 2 1 0", Err(backwards));
         check("debug populate 1 p x", Err("ERR value is out of range, must be positive"));
     }
 }

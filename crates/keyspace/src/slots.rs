@@ -1,0 +1,217 @@
+//! Slots given out to another shard and taken in from one, with all that hangs on their keys.
+//!
+//! Tables go as pointers, their books with them, so a slot of millions of keys costs what an empty one
+//! does. The wheel's items can't be picked out by slot; they stay, and one that comes up for a slot that
+//! has gone is a *stray*: whoever owns the slot now is told, and puts it into its own wheel. So every key
+//! with an expiry has an item at that moment or before, here or with a shard that had its slot before.
+//!
+//! Not here: who owns what, and when a slot may go (`engine`).
+
+use basalt_structures::Fate;
+
+use crate::database::LooseTable;
+use crate::expiry::hint;
+use crate::slot::{SLOTS, SlotId};
+use crate::watch::MovingWatch;
+use crate::{DatabaseId, Keyspace};
+
+/// Slots on their way to another shard.
+#[derive(Default)]
+pub struct SlotBundle {
+    slots: Vec<SlotId>,
+    tables: Vec<(DatabaseId, SlotId, LooseTable)>,
+    watches: Vec<MovingWatch>,
+}
+
+/// What is kept of slots that went away.
+#[derive(Default)]
+pub(crate) struct MovedSlots {
+    /// A bit for each slot that went; nothing before the first.
+    away: Option<Box<[u64; SLOTS / 64]>>,
+    strays: Vec<u32>,
+    /// Whether a slot ever came from another shard.
+    pub(crate) has_come: bool,
+}
+
+impl MovedSlots {
+    fn set_away(&mut self, slot: SlotId, is_away: bool) {
+        let away = self.away.get_or_insert_with(|| Box::new([0; SLOTS / 64]));
+        let (word, bit) = (&mut away[slot.index() / 64], 1 << (slot.index() % 64));
+        *word = if is_away { *word | bit } else { *word & !bit };
+    }
+
+    /// No key here needs the item; perhaps one does where its slot is now.
+    pub(crate) fn gone(&mut self, item: u32) -> Fate {
+        if let Some(away) = &self.away {
+            let slot = slot_of_item(item).index();
+            if away[slot / 64] & (1 << (slot % 64)) != 0 {
+                self.strays.push(item);
+            }
+        }
+        Fate::Gone
+    }
+}
+
+/// The slot of an item of the expiry wheel.
+pub fn slot_of_item(item: u32) -> SlotId {
+    hint(item).0
+}
+
+impl Keyspace {
+    /// Takes some slots out, in all databases.
+    pub fn give_out(&mut self, slots: &[SlotId]) -> SlotBundle {
+        let mut bundle = SlotBundle { slots: slots.to_vec(), ..SlotBundle::default() };
+        for &slot in slots {
+            for (index, database) in self.databases.iter_mut().enumerate() {
+                let id = DatabaseId(index as u16);
+                bundle.tables.extend(database.give_out(slot).map(|table| (id, slot, table)));
+            }
+            self.moved.set_away(slot, true);
+        }
+        if !self.watches.is_empty() {
+            bundle.watches = self.watches.give_out(&|slot| slots.contains(&slot));
+        }
+        bundle
+    }
+
+    /// Takes in slots that another shard gave out.
+    pub fn take_in(&mut self, bundle: SlotBundle) {
+        let SlotBundle { slots, tables, watches } = bundle;
+        self.moved.has_come = true;
+        for slot in slots {
+            if self.moved.away.is_some() {
+                self.moved.set_away(slot, false);
+            }
+        }
+        for (id, slot, table) in tables {
+            self.databases[id.index()].take_in(slot, table);
+        }
+        self.watches.take_in(watches);
+    }
+
+    /// Items of the wheel for slots that went away, since this was last asked: to be told to their owners.
+    pub fn take_strays(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.moved.strays)
+    }
+
+    /// An item from the wheel of a shard that had its slot before. The databases may have been swapped
+    /// meanwhile, so all are looked at.
+    pub fn take_stray(&mut self, item: u32) {
+        for database in &mut self.databases {
+            if let Some(at_ms) = database.earliest(item) {
+                database.wheel.insert(at_ms, item);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Effect, KeyHasher};
+
+    const DATABASES: [DatabaseId; 2] = [DatabaseId(0), DatabaseId(1)];
+
+    fn keyspace() -> Keyspace {
+        Keyspace::new(2, KeyHasher::new(1), 1000)
+    }
+
+    fn set(keyspace: &mut Keyspace, id: DatabaseId, name: &str, expire_at_ms: Option<u64>) {
+        let key = keyspace.key(name.as_bytes());
+        let effect = Effect::SetString { value: b"a value", expire_at_ms, changed: false };
+        keyspace.edit(id, &key).commit(effect);
+    }
+
+    fn slots_of(names: &[&str]) -> Vec<SlotId> {
+        names.iter().map(|name| SlotId::of_key(name.as_bytes())).collect()
+    }
+
+    fn digest(one: &Keyspace, other: &Keyspace) -> Vec<crate::Digest> {
+        let mut digests = one.digests();
+        for (digest, more) in digests.iter_mut().zip(other.digests()) {
+            digest.absorb(&more);
+        }
+        digests
+    }
+
+    #[test]
+    fn what_goes_is_there_afterwards_and_the_books_with_it() {
+        let (mut here, mut there) = (keyspace(), keyspace());
+        for id in DATABASES {
+            for number in 0..1000 {
+                let expire_at_ms = (number % 3 == 0).then_some(2000 + number);
+                set(&mut here, id, &format!("{{a}}{number}"), expire_at_ms);
+                set(&mut here, id, &number.to_string(), None);
+            }
+        }
+        let (digests, used) = (digest(&here, &there), here.facts(DATABASES[0]));
+        for _ in 0..3 {
+            let bundle = here.give_out(&slots_of(&["a", "1", "2", "not there"]));
+            there.take_in(bundle);
+            here.verify();
+            there.verify();
+            assert!(there.len(DATABASES[1]) >= 1002 && here.facts(DATABASES[0]).expiring == 0);
+            assert_eq!(digest(&here, &there), digests);
+            std::mem::swap(&mut here, &mut there);
+        }
+        let sum = here.len(DATABASES[0]) + there.len(DATABASES[0]);
+        assert_eq!(sum, used.keys);
+        // What came goes as anything else does.
+        here.flush(DATABASES[0]);
+        there.flush(DATABASES[0]);
+        here.verify();
+        there.verify();
+    }
+
+    #[test]
+    fn expiry_follows_a_slot_in_time() {
+        let mut shards = [keyspace(), keyspace(), keyspace()];
+        for number in 0..100 {
+            set(&mut shards[0], DATABASES[0], &format!("{{a}}{number}"), Some(500_000));
+        }
+        for (from, to) in [(0, 1), (1, 2), (2, 1)] {
+            let bundle = shards[from].give_out(&slots_of(&["a"]));
+            shards[to].take_in(bundle);
+        }
+        set(&mut shards[1], DATABASES[0], "{a}late", Some(400_000));
+        shards[1].swap(DATABASES[0], DATABASES[1]);
+        let mut gone = Vec::new();
+        while shards[1].len(DATABASES[1]) > 0 {
+            let now_ms = shards.iter().filter_map(Keyspace::next_expiry_ms).min();
+            let now_ms = now_ms.expect("something is to come").max(shards[0].now_ms());
+            for index in 0..shards.len() {
+                shards[index].set_now(now_ms);
+                let before = shards[1].len(DATABASES[1]);
+                shards[index].expire_due(&mut || true);
+                for item in shards[index].take_strays() {
+                    assert_eq!(slot_of_item(item), slots_of(&["a"])[0]);
+                    shards[1].take_stray(item);
+                }
+                gone.push((now_ms, before - shards[1].len(DATABASES[1])));
+            }
+        }
+        gone.retain(|(_, count)| *count > 0);
+        assert_eq!(gone, [(400_000, 1), (500_000, 100)]);
+    }
+
+    #[test]
+    fn watches_go_along() {
+        let (mut here, mut there) = (keyspace(), keyspace());
+        let key = here.key(b"a");
+        for (watcher, name) in [(1, "a"), (2, "a"), (2, "b"), (3, "a")] {
+            let key = here.key(name.as_bytes());
+            here.watch(watcher, DATABASES[0], &key);
+        }
+        here.unwatch(3);
+        set(&mut here, DATABASES[0], "b", None);
+        let bundle = here.give_out(&slots_of(&["a"]));
+        there.take_in(bundle);
+        assert!(here.is_watch_broken(2) && there.is_watch_broken(2));
+        assert!(!there.is_watch_broken(1) && !there.is_watch_broken(3));
+        set(&mut there, DATABASES[0], "a", None);
+        assert!(there.is_watch_broken(1) && !here.is_watch_broken(1));
+        there.unwatch(1);
+        there.watch(1, DATABASES[0], &key);
+        assert!(!there.is_watch_broken(1));
+    }
+}
