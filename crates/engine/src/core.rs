@@ -262,6 +262,9 @@ impl Core {
         self.work_ready(world);
         self.run_inside(world);
         let left = self.maintain(world);
+        if self.shard.keyspace.has_fed() {
+            self.settle();
+        }
         self.settle_ended_calls(world);
         self.send_messages(world);
         if let Some(config) = self.shard.take_new_config() {

@@ -9,13 +9,13 @@
 //!
 //! Who waits for keys of one shard is served on it, by the same plain call that would have answered it at
 //! once. Who waits for keys of several is told to look, and holds up those behind it until it has (but for
-//! streams, where nobody takes anything from anybody).
+//! XREAD, where nobody takes anything from anybody).
 //!
 //! Not here: the coordinator of a waiting command (`transaction/wait.rs`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use basalt_keyspace::{Kind, ShardId};
+use basalt_keyspace::{DatabaseId, Kind, ShardId};
 
 use crate::coordinate::Answer;
 use crate::message::Ticket;
@@ -45,6 +45,24 @@ pub(crate) enum End {
     Unblocked,
 }
 
+/// What somebody waits for, and who is served of those who wait for the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum WaitsFor {
+    /// A value of this kind, which is taken away: one after the other.
+    Value(Kind),
+    /// Entries of a stream, which stay: all.
+    Entries,
+    /// Entries that a group has not got, or its end, whatever the key holds then: one after the other.
+    Group(Vec<u8>),
+}
+
+impl WaitsFor {
+    /// Whether what one gets is nobody else's.
+    fn takes(&self) -> bool {
+        *self != Self::Entries
+    }
+}
+
 /// One who stands in line on a shard.
 pub(crate) struct Waiter {
     /// Where its home wants to be told.
@@ -52,14 +70,41 @@ pub(crate) struct Waiter {
     pub keys: Vec<DeclaredKey>,
     /// What the attempt touches.
     pub scope: Scope,
-    /// What a key must hold for its turn to come.
-    pub kind: Kind,
+    pub waits_for: WaitsFor,
     /// None where keys of other shards are concerned.
     pub attempt: Option<Attempt>,
-    /// Told to look: nobody behind it is served until it has.
+    /// Told to look, or held up: nobody behind it is served until it has, if what they wait for is taken.
     pub is_told: bool,
+    /// Fed again since it was told.
+    pub is_fed_again: bool,
     /// Its place in its lines, given when it stands there.
     pub place: u64,
+}
+
+/// A line: those who wait for the same of the same key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LineName {
+    hash: u64,
+    database: DatabaseId,
+    key: Vec<u8>,
+    waits_for: WaitsFor,
+}
+
+impl LineName {
+    fn of(key: &DeclaredKey, waits_for: &WaitsFor) -> Self {
+        let (database, waits_for) = (key.database, waits_for.clone());
+        Self { hash: key.key().hash, database, key: key.bytes.clone(), waits_for }
+    }
+}
+
+/// How many wait, and for how many keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WaitingFacts {
+    pub sessions: usize,
+    pub sessions_with_deadline: usize,
+    pub keys: usize,
+    /// Those whose end somebody waits for.
+    pub keys_of_groups: usize,
 }
 
 /// A session of this core that waits.
@@ -81,12 +126,14 @@ pub(crate) enum News {
 #[derive(Default)]
 pub(crate) struct Waiting {
     waiters: BTreeMap<WaiterId, Waiter>,
-    /// By the hash of a key, in the order in which they came.
-    lines: HashMap<u64, BTreeMap<u64, WaiterId>>,
+    /// In each, those who wait in the order in which they came.
+    lines: BTreeMap<LineName, BTreeMap<u64, WaiterId>>,
     came: u64,
     at_home: BTreeMap<SessionId, AtHome>,
     deadlines: BTreeSet<(u64, SessionId)>,
     news: VecDeque<(ShardId, Ticket, News)>,
+    /// Whose turn it is, but not before an intent is out of the way.
+    held_up: VecDeque<(WaiterId, Scope)>,
 }
 
 impl Waiting {
@@ -95,9 +142,20 @@ impl Waiting {
         self.at_home.contains_key(&session)
     }
 
-    /// How many sessions of this core wait.
-    pub(crate) fn session_count(&self) -> usize {
-        self.at_home.len()
+    pub(crate) fn facts(&self) -> WaitingFacts {
+        // Lines of the same key lie side by side.
+        let count = |is_meant: fn(&LineName) -> bool| {
+            let lines = self.lines.keys().filter(|line| is_meant(line));
+            let mut keys: Vec<_> = lines.map(|line| (line.database, &line.key)).collect();
+            keys.dedup();
+            keys.len()
+        };
+        WaitingFacts {
+            sessions: self.at_home.len(),
+            sessions_with_deadline: self.deadlines.len(),
+            keys: count(|_| true),
+            keys_of_groups: count(|line| matches!(line.waits_for, WaitsFor::Group(_))),
+        }
     }
 
     /// A session of this core begins to wait.
@@ -139,13 +197,25 @@ impl Waiting {
         true
     }
 
+    pub(crate) fn next_held_up(&mut self) -> Option<(WaiterId, Scope)> {
+        self.held_up.pop_front()
+    }
+
     pub(crate) fn next_news(&mut self) -> Option<(ShardId, Ticket, News)> {
         self.news.pop_front()
     }
 
+    /// The names of all lines of a hash.
+    fn lines_of(&self, hash: u64) -> Vec<LineName> {
+        let waits_for = WaitsFor::Value(Kind::String);
+        let first = LineName { hash, database: DatabaseId(0), key: Vec::new(), waits_for };
+        let from = self.lines.range(first..);
+        from.map(|(line, _)| line).take_while(|line| line.hash == hash).cloned().collect()
+    }
+
     /// The next in a line, from a place on.
-    fn next_in_line(&self, hash: u64, from: u64) -> Option<(u64, WaiterId)> {
-        self.lines.get(&hash)?.range(from..).next().map(|(place, id)| (*place, *id))
+    fn next_in_line(&self, line: &LineName, from: u64) -> Option<(u64, WaiterId)> {
+        self.lines.get(line)?.range(from..).next().map(|(place, id)| (*place, *id))
     }
 }
 
@@ -156,88 +226,128 @@ impl Shard {
         waiting.came += 1;
         waiter.place = waiting.came;
         for key in &waiter.keys {
-            let hash = key.key().hash;
-            waiting.lines.entry(hash).or_default().insert(waiter.place, id);
-            self.keyspace.want_fed(hash);
+            let line = LineName::of(key, &waiter.waits_for);
+            self.keyspace.want_fed(line.hash);
+            waiting.lines.entry(line).or_default().insert(waiter.place, id);
         }
         waiting.waiters.insert(id, waiter);
     }
 
-    /// Somebody leaves its lines; says whether it stood there. Those behind it may be next.
+    /// Somebody leaves its lines; says whether it stood there. Where it held up those behind it, they may be
+    /// next.
     pub(crate) fn leave_line(&mut self, id: WaiterId) -> bool {
         let Some(waiter) = self.waiting.waiters.remove(&id) else { return false };
         self.take_from_lines(&waiter);
-        for key in &waiter.keys {
-            self.keyspace.note_fed(key.key().hash);
+        if waiter.is_told {
+            self.note_keys_fed(&waiter);
         }
         true
     }
 
+    fn note_keys_fed(&mut self, waiter: &Waiter) {
+        for key in &waiter.keys {
+            self.keyspace.note_fed(key.key().hash);
+        }
+    }
+
     fn take_from_lines(&mut self, waiter: &Waiter) {
         for key in &waiter.keys {
-            let hash = key.key().hash;
-            let Some(line) = self.waiting.lines.get_mut(&hash) else { continue };
+            let name = LineName::of(key, &waiter.waits_for);
+            let Some(line) = self.waiting.lines.get_mut(&name) else { continue };
             line.remove(&waiter.place);
             if line.is_empty() {
-                self.waiting.lines.remove(&hash);
-                self.keyspace.want_no_more(hash);
+                self.waiting.lines.remove(&name);
+                if self.waiting.lines_of(name.hash).is_empty() {
+                    self.keyspace.want_no_more(name.hash);
+                }
             }
         }
     }
 
-    /// Somebody who was told to look did, in vain: it goes on waiting in its place.
+    /// Somebody who was told to look did, in vain: it goes on waiting in its place. There is nothing for those
+    /// behind it either.
     pub(crate) fn wait_on(&mut self, id: WaiterId) {
-        let Some(waiter) = self.waiting.waiters.get_mut(&id) else { return };
+        let Some(mut waiter) = self.waiting.waiters.remove(&id) else { return };
         waiter.is_told = false;
+        if std::mem::take(&mut waiter.is_fed_again) {
+            self.note_keys_fed(&waiter);
+        }
+        self.waiting.waiters.insert(id, waiter);
+    }
+
+    /// Somebody's turn comes that was held up by an intent; it may have left meanwhile.
+    pub(crate) fn serve_held_up(&mut self, id: WaiterId) {
+        let Some(mut waiter) = self.waiting.waiters.remove(&id) else { return };
+        let attempt = waiter.attempt.as_mut().expect("because its keys are all here");
+        let answer = attempt(self);
+        let ticket = waiter.ticket;
+        self.waiting.waiters.insert(id, waiter);
+        let Some(answer) = answer else { return self.wait_on(id) };
+        self.leave_line(id);
+        self.waiting.news.push_back((id.0, ticket, News::Woken(Woken::Served(answer))));
     }
 
     /// Serves those who wait for keys that were fed.
     pub(crate) fn serve_fed(&mut self) {
         while let Some(hash) = self.keyspace.next_fed() {
-            self.serve(hash);
+            for line in self.waiting.lines_of(hash) {
+                self.serve(&line);
+            }
         }
     }
 
-    fn serve(&mut self, hash: u64) {
+    /// Serves a line. Where what they wait for is taken, there is nothing for anybody behind one who got
+    /// nothing; who is told to look may get it.
+    fn serve(&mut self, line: &LineName) {
         let mut from = 0;
-        while let Some((place, id)) = self.waiting.next_in_line(hash, from) {
+        while let Some((place, id)) = self.waiting.next_in_line(line, from) {
             from = place + 1;
-            let waiter = &self.waiting.waiters[&id];
-            let takes = waiter.kind != Kind::Stream;
-            if waiter.is_told && takes {
-                return;
-            }
-            if waiter.is_told || !self.is_ready_for(waiter, hash) {
-                continue;
-            }
-            let mut waiter = self.waiting.waiters.remove(&id).expect("it was just there");
-            let ticket = waiter.ticket;
-            let may = self.intents.admits(&waiter.scope);
-            let Some(attempt) = waiter.attempt.as_mut().filter(|_| may) else {
-                waiter.is_told = true;
+            let mut waiter = self.waiting.waiters.remove(&id).expect("who stands there waits");
+            let is_served = self.serve_one(id, line, &mut waiter);
+            if is_served {
+                self.take_from_lines(&waiter);
+            } else {
                 self.waiting.waiters.insert(id, waiter);
-                self.waiting.news.push_back((id.0, ticket, News::Woken(Woken::Look)));
-                if takes {
+                if line.waits_for.takes() {
                     return;
                 }
-                continue;
-            };
-            match attempt(self) {
-                Some(answer) => {
-                    self.take_from_lines(&waiter);
-                    let served = News::Woken(Woken::Served(answer));
-                    self.waiting.news.push_back((id.0, ticket, served));
-                }
-                None => _ = self.waiting.waiters.insert(id, waiter),
             }
         }
     }
 
-    /// Whether one of its keys of this hash holds what it waits for.
-    fn is_ready_for(&self, waiter: &Waiter, hash: u64) -> bool {
-        waiter.keys.iter().any(|key| {
-            key.key().hash == hash
-                && key.peek(self).is_some_and(|entry| entry.kind() == waiter.kind)
-        })
+    fn serve_one(&mut self, id: WaiterId, line: &LineName, waiter: &mut Waiter) -> bool {
+        if waiter.is_told {
+            waiter.is_fed_again = true;
+            return false;
+        }
+        if !self.is_ready(line, waiter) {
+            return false;
+        }
+        let Some(attempt) = &mut waiter.attempt else {
+            waiter.is_told = true;
+            self.waiting.news.push_back((id.0, waiter.ticket, News::Woken(Woken::Look)));
+            return false;
+        };
+        if !self.intents.admits(&waiter.scope) {
+            waiter.is_told = true;
+            self.waiting.held_up.push_back((id, waiter.scope.clone()));
+            return false;
+        }
+        let Some(answer) = attempt(self) else { return false };
+        let served = News::Woken(Woken::Served(answer));
+        self.waiting.news.push_back((id.0, waiter.ticket, served));
+        true
+    }
+
+    /// Whether the key of the line holds what is waited for.
+    fn is_ready(&self, line: &LineName, waiter: &Waiter) -> bool {
+        let wanted = match line.waits_for {
+            WaitsFor::Value(kind) => kind,
+            WaitsFor::Entries => Kind::Stream,
+            WaitsFor::Group(_) => return true,
+        };
+        let key = waiter.keys.iter().find(|key| key.bytes == line.key);
+        let entry = key.and_then(|key| key.peek(self));
+        entry.is_some_and(|entry| entry.kind() == wanted)
     }
 }

@@ -9,6 +9,7 @@ mod limits;
 mod load;
 mod observing;
 mod refusals;
+mod waiting;
 mod wire;
 
 use basalt_testkit::client::Connection;
@@ -27,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         load::TESTS,
         isolation::TESTS,
         observing::TESTS,
+        waiting::TESTS,
     ]
     .concat();
     let ours: Vec<(&str, Test)> = [

@@ -15,9 +15,6 @@ const GOLDEN: &str = include_str!("../golden/commands-valkey-9.1.tsv");
 const ABSENT: &[&str] = &[
     "client|capa",
     "client|import-source",
-    "bzmpop",
-    "bzpopmax",
-    "bzpopmin",
     "geoadd",
     "geodist",
     "geohash",
@@ -31,12 +28,19 @@ const ABSENT: &[&str] = &[
 ];
 
 /// Rows of ours that Valkey does not have.
-const ALONE: &[(&str, &str)] = &[("delex", "of Redis 8.4"), ("digest", "of Redis 8.4")];
+const ALONE: &[(&str, &str)] = &[
+    ("delex", "of Redis 8.4"),
+    ("digest", "of Redis 8.4"),
+    ("xackdel", "of Redis 8.2"),
+    ("xdelex", "of Redis 8.2"),
+];
 
 /// Rows of ours that take more than Valkey's do, or are told better.
 const OTHER_ARGUMENTS: &[(&str, &str)] = &[
     ("client|list", "its filters are those of CLIENT KILL"),
     ("bitop", "DIFF, DIFF1, ANDOR and ONE, as in Redis 8.2"),
+    ("xadd", "KEEPREF, DELREF and ACKED, as in Redis 8.2"),
+    ("xtrim", "KEEPREF, DELREF and ACKED, as in Redis 8.2"),
     ("set", "IFNE, IFDEQ and IFDNE, as in Redis 8.4"),
 ];
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use basalt_commands::{CommandError, Outcome};
-use basalt_keyspace::{Kind, ShardId};
+use basalt_keyspace::ShardId;
 use basalt_resp::{Protocol, Reply};
 
 use super::transact::{Write, decided, scope_on};
@@ -18,15 +18,15 @@ use crate::message::Ticket;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::{Decision, DeclaredKey};
-use crate::waiting::{AtHome, Attempt, End, Waiter, WaiterId, Woken};
+use crate::waiting::{AtHome, Attempt, End, Waiter, WaiterId, WaitsFor, Woken};
 
 /// For what, and how long, a command waits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     /// How many of its keys it waits for; the others it only writes.
     pub key_count: usize,
-    /// What one of them must come to hold.
-    pub kind: Kind,
+    /// What it waits for, of any of them.
+    pub waits_for: WaitsFor,
     /// The moment when its time is over.
     pub deadline_us: Option<u64>,
     /// What it tells between MULTI and EXEC, where nobody waits, if there is nothing.
@@ -50,12 +50,13 @@ impl End {
 }
 
 /// A command that waits, as its coordinator carries it.
-struct Case<L, D> {
+struct Case<M, L, D> {
     id: WaiterId,
     keys: Arc<[DeclaredKey]>,
     shards: Vec<ShardId>,
     terms: Terms,
     protocol: Protocol,
+    memory: M,
     look: L,
     decide: D,
 }
@@ -65,19 +66,33 @@ const TURN: usize = 0;
 const END: usize = 1;
 
 impl Core {
+    /// The terms of a command that is told a null where nothing came.
+    pub(crate) fn terms(
+        &self,
+        key_count: usize,
+        waits_for: WaitsFor,
+        timeout_ms: Option<u64>,
+    ) -> Terms {
+        let now_us = self.shard.now.monotonic_us;
+        let deadline_us = timeout_ms.map(|ms| now_us.saturating_add(ms.saturating_mul(1000)));
+        Terms { key_count, waits_for, deadline_us, nothing: |reply| reply.null_array() }
+    }
+
     /// As [`Core::transact`], but where `decide` writes no reply the command waits for its first keys to be
-    /// fed. `decide` runs until it writes one; CLIENT UNBLOCK and the deadline end it.
-    pub(crate) fn wait<T, L, D>(
+    /// fed. `decide` runs until it writes one; CLIENT UNBLOCK and the deadline end it. `memory` is what it
+    /// remembers from one time to the next.
+    pub(crate) fn wait<M, T, L, D>(
         &mut self,
         id: SessionId,
-        keys: Vec<DeclaredKey>,
-        terms: Terms,
+        (keys, terms): (Vec<DeclaredKey>, Terms),
+        memory: M,
         look: L,
         decide: D,
     ) where
+        M: Clone + Send + 'static,
         T: Send + 'static,
-        L: Fn(&mut Shard, &DeclaredKey) -> T + Clone + Send + 'static,
-        D: Fn(Vec<T>, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
+        L: Fn(&mut Shard, &DeclaredKey, &M) -> T + Clone + Send + 'static,
+        D: Fn(Vec<T>, &mut M, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
     {
         let mut shards: Vec<ShardId> = keys.iter().map(|key| key.shard).collect();
         shards.sort_unstable();
@@ -88,6 +103,7 @@ impl Core {
             shards,
             terms,
             protocol: self.protocol(id),
+            memory,
             look,
             decide,
         };
@@ -106,11 +122,12 @@ impl Core {
     }
 }
 
-impl<T, L, D> Case<L, D>
+impl<M, T, L, D> Case<M, L, D>
 where
+    M: Clone + Send + 'static,
     T: Send + 'static,
-    L: Fn(&mut Shard, &DeclaredKey) -> T + Clone + Send + 'static,
-    D: Fn(Vec<T>, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
+    L: Fn(&mut Shard, &DeclaredKey, &M) -> T + Clone + Send + 'static,
+    D: Fn(Vec<T>, &mut M, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
 {
     fn ticket(&self, index: usize) -> Ticket {
         Ticket { coordination: self.id.1, index }
@@ -125,7 +142,7 @@ where
     }
 
     /// As it stands in line on a shard; not at all, where it waits for no key of it.
-    fn waiter(&self, shard: ShardId, attempt: Option<Attempt>) -> Option<Waiter> {
+    fn waiter(&self, shard: ShardId) -> Option<Waiter> {
         let waited_for = self.keys.iter().take(self.terms.key_count);
         let keys: Vec<DeclaredKey> = waited_for.filter(|key| key.shard == shard).cloned().collect();
         (!keys.is_empty()).then(|| Waiter {
@@ -133,19 +150,22 @@ where
             place: 0,
             keys,
             scope: scope_on(shard, &self.keys),
-            kind: self.terms.kind,
-            attempt,
+            waits_for: self.terms.waits_for.clone(),
+            attempt: None,
             is_told: false,
+            is_fed_again: false,
         })
     }
 
     /// All of it in one plain call, where all keys are on one shard.
     fn attempt(&self) -> Attempt {
         let (keys, protocol) = (Arc::clone(&self.keys), self.protocol);
+        let mut memory = self.memory.clone();
         let (look, decide) = (self.look.clone(), self.decide.clone());
         Box::new(move |shard| {
-            let found = keys.iter().map(|key| look(shard, key)).collect();
-            let (answer, writes) = decided(&keys, found, protocol, decide.clone());
+            let found = keys.iter().map(|key| look(shard, key, &memory)).collect();
+            let decide = |found, decision: &mut Decision<'_>| decide(found, &mut memory, decision);
+            let (answer, writes) = decided(&keys, found, protocol, decide);
             for Write { index, run } in writes {
                 run(shard, &keys[index]);
             }
@@ -154,7 +174,7 @@ where
     }
 
     /// Inside the transaction of another: answered at once.
-    async fn inside(self, hops: Hops) -> Answer {
+    async fn inside(mut self, hops: Hops) -> Answer {
         let (mut answer, writes) = self.look_at_all(&hops).await;
         if answer.is_empty() {
             (self.terms.nothing)(&mut Reply::new(&mut answer, self.protocol));
@@ -165,11 +185,11 @@ where
 
     async fn on_one_shard(self, hops: Hops, shard: ShardId) -> Answer {
         let (id, scope) = (self.id, scope_on(shard, &self.keys));
-        let (mut attempt, waiter) = (self.attempt(), self.waiter(shard, Some(self.attempt())));
-        let first = hops.alone(shard, scope.clone(), move |shard| {
+        let (mut attempt, waiter) = (self.attempt(), self.waiter(shard));
+        let first = hops.alone(shard, scope, move |shard| {
             let answer = attempt(shard);
             if let (None, Some(waiter)) = (&answer, waiter) {
-                shard.stand_in_line(id, waiter);
+                shard.stand_in_line(id, Waiter { attempt: Some(attempt), ..waiter });
             }
             answer
         });
@@ -177,39 +197,18 @@ where
             return answer;
         }
         hops.begin_wait(self.at_home());
-        loop {
-            match turn_or_end(&hops).await {
-                Ok(Woken::Served(answer)) => return answer,
-                Ok(Woken::Look) => {
-                    let mut attempt = self.attempt();
-                    let again = hops.alone(shard, scope.clone(), move |shard| {
-                        let answer = attempt(shard);
-                        match answer {
-                            Some(_) => _ = shard.leave_line(id),
-                            None => shard.wait_on(id),
-                        }
-                        answer
-                    });
-                    if let Some(answer) = again.await {
-                        return answer;
-                    }
-                }
-                Err(end) => {
-                    if hops.on(shard, move |shard| shard.leave_line(id)).await {
-                        return end.answer(self.protocol);
-                    }
-                    // It was served before it left the line: that counts.
-                    loop {
-                        if let Woken::Served(answer) = turn(&hops).await {
-                            return answer;
-                        }
-                    }
-                }
+        // Nobody is told to look whose keys are all on one shard.
+        match turn_or_end(&hops).await {
+            Ok(woken) => served(woken),
+            Err(end) if hops.on(shard, move |shard| shard.leave_line(id)).await => {
+                end.answer(self.protocol)
             }
+            // It was served before it left the line: that counts.
+            Err(_) => served(turn(&hops).await),
         }
     }
 
-    async fn on_several_shards(self, hops: Hops) -> Answer {
+    async fn on_several_shards(mut self, hops: Hops) -> Answer {
         let id = self.id;
         let mut stands_in_line = false;
         loop {
@@ -233,12 +232,13 @@ where
     }
 
     /// Holds all keys, and decides.
-    async fn look_at_all(&self, hops: &Hops) -> (Answer, Vec<Write>) {
+    async fn look_at_all(&mut self, hops: &Hops) -> (Answer, Vec<Write>) {
         let visits = self.shards.iter().map(|&owner| {
             let (keys, look) = (Arc::clone(&self.keys), self.look.clone());
+            let memory = self.memory.clone();
             let look_at_all = move |shard: &mut Shard| -> Vec<(usize, T)> {
                 let own = keys.iter().enumerate().filter(|(_, key)| key.shard == owner);
-                own.map(|(index, key)| (index, look(shard, key))).collect()
+                own.map(|(index, key)| (index, look(shard, key, &memory))).collect()
             };
             (owner, scope_on(owner, &self.keys), look_at_all)
         });
@@ -246,7 +246,8 @@ where
         let mut found: Vec<(usize, T)> = found.into_iter().flatten().collect();
         found.sort_unstable_by_key(|(index, _)| *index);
         let found = found.into_iter().map(|(_, found)| found).collect();
-        decided(&self.keys, found, self.protocol, self.decide.clone())
+        let Self { keys, protocol, memory, decide, .. } = self;
+        decided(keys, found, *protocol, |found, decision| decide(found, memory, decision))
     }
 
     /// What is left to be done on each shard: its writes, and its place in line taken or left.
@@ -262,7 +263,7 @@ where
             let keys = Arc::clone(&self.keys);
             let own = writes.extract_if(.., |write| keys[write.index].shard == owner);
             let own: Vec<Write> = own.collect();
-            let waiter = self.waiter(owner, None);
+            let waiter = self.waiter(owner);
             let hop = move |shard: &mut Shard| {
                 for Write { index, run } in own {
                     run(shard, &keys[index]);
@@ -277,6 +278,11 @@ where
         }
         last
     }
+}
+
+fn served(woken: Woken) -> Answer {
+    let Woken::Served(answer) = woken else { unreachable!("it is served where its keys are") };
+    answer
 }
 
 /// Sleeps until its turn comes.

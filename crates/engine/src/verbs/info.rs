@@ -18,6 +18,7 @@ use crate::rates::Rate;
 use crate::session::SessionId;
 use crate::shard::{Pause, Shard};
 use crate::stats::ShardStats;
+use crate::waiting::WaitingFacts;
 use crate::world::{Now, ProcessFacts, World};
 
 /// What one shard tells.
@@ -29,6 +30,7 @@ struct ShardFacts {
     rate: Rate,
     sessions: usize,
     held_sessions: usize,
+    waiting: WaitingFacts,
     longest_input: usize,
     longest_output: usize,
     /// Of all data.
@@ -53,8 +55,8 @@ impl ShardFacts {
             databases,
             rate: shard.rates.now(&shard.stats, shard.meter.calls(), shard.now.monotonic_us),
             sessions: shard.sessions.len(),
-            held_sessions: sessions().filter(|session| session.is_held).count()
-                + shard.waiting.session_count(),
+            held_sessions: sessions().filter(|session| session.is_held).count(),
+            waiting: shard.waiting.facts(),
             longest_input: sessions().map(|session| session.input.len()).max().unwrap_or(0),
             longest_output: sessions().map(|session| session.output_bytes()).max().unwrap_or(0),
             data_bytes: shard.keyspace.used_bytes(),
@@ -252,14 +254,16 @@ fn clients(facts: &Facts, lines: &mut Lines) {
     lines.add("maxclients", facts.config.maxclients);
     lines.add("client_recent_max_input_buffer", facts.max(|shard| shard.longest_input));
     lines.add("client_recent_max_output_buffer", facts.max(|shard| shard.longest_output));
-    lines.add("blocked_clients", held);
+    lines.add("blocked_clients", held + facts.sum(|shard| shard.waiting.sessions));
     lines.add("tracking_clients", 0);
     lines.add("pubsub_clients", 0);
     lines.add("watching_clients", 0);
-    lines.add("clients_in_timeout_table", 0);
+    let with_deadline = facts.sum(|shard| shard.waiting.sessions_with_deadline);
+    lines.add("clients_in_timeout_table", with_deadline);
     lines.add("total_watched_keys", 0);
-    lines.add("total_blocking_keys", 0);
-    lines.add("total_blocking_keys_on_nokey", 0);
+    lines.add("total_blocking_keys", facts.sum(|shard| shard.waiting.keys));
+    let of_groups = facts.sum(|shard| shard.waiting.keys_of_groups);
+    lines.add("total_blocking_keys_on_nokey", of_groups);
     let (reason, actions, left_us) = match facts.pause {
         None => ("none", "none", 0),
         Some(pause) => (

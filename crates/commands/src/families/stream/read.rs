@@ -138,7 +138,11 @@ pub struct ReadRequest {
 }
 
 /// Reads the arguments of XREADGROUP, or of XREAD.
-pub fn parse_read(args: &[&[u8]], is_group: bool) -> Result<ReadRequest, CommandError> {
+pub fn parse_read(
+    args: &[&[u8]],
+    is_group: bool,
+    now_ms: u64,
+) -> Result<ReadRequest, CommandError> {
     let of_group = |option: &str| {
         CommandError::new(format!(
             "ERR The {option} option is only supported by XREADGROUP. You called XREAD instead."
@@ -157,7 +161,7 @@ pub fn parse_read(args: &[&[u8]], is_group: bool) -> Result<ReadRequest, Command
         let is = |word: &str| args[at].eq_ignore_ascii_case(word.as_bytes());
         if is("block") && more > 0 {
             at += 1;
-            request.block_ms = Some(parse_timeout(args[at])?);
+            request.block_ms = Some(parse_timeout(args[at], now_ms)?);
         } else if is("count") && more > 0 {
             at += 1;
             let count = usize::try_from(integer(args[at])?).unwrap_or(0);
@@ -197,10 +201,15 @@ pub fn parse_read(args: &[&[u8]], is_group: bool) -> Result<ReadRequest, Command
     Ok(request)
 }
 
-fn parse_timeout(text: &[u8]) -> Result<u64, CommandError> {
+fn parse_timeout(text: &[u8], now_ms: u64) -> Result<u64, CommandError> {
     let not_integer = CommandError::text("ERR timeout is not an integer or out of range");
     let timeout = integer(text).map_err(|_| not_integer)?;
-    u64::try_from(timeout).map_err(|_| CommandError::text("ERR timeout is negative"))
+    let negative = CommandError::text("ERR timeout is negative");
+    let timeout = u64::try_from(timeout).map_err(|_| negative)?;
+    if timeout > (i64::MAX as u64).saturating_sub(now_ms) {
+        return Err(CommandError::text("ERR timeout is out of range"));
+    }
+    Ok(timeout)
 }
 
 /// What a look at one stream finds.
@@ -209,6 +218,8 @@ pub struct StreamFound {
     /// The stream's key and entries, encoded; None where there is nothing to tell.
     pub answer: Option<Vec<u8>>,
     pub part: Option<StreamPart>,
+    /// The ID behind which `$` looked, for the next look.
+    pub newest: Option<StreamId>,
 }
 
 /// What it changes that a consumer reads of one stream.
@@ -256,7 +267,8 @@ pub fn look(
             })
         }))
     });
-    Ok(StreamFound { answer, part: None })
+    let newest = (from == b"$").then_some(after);
+    Ok(StreamFound { answer, part: None, newest })
 }
 
 fn look_as_consumer(
@@ -303,7 +315,7 @@ fn look_as_consumer(
             part.progress = Some((last_id, entries_read));
             answer
         });
-        return Ok(StreamFound { answer, part: Some(part) });
+        return Ok(StreamFound { answer, part: Some(part), newest: None });
     };
     let pending = group.consumer(consumer).into_iter().flat_map(|own| own.pending_from(start));
     let answer = encode(key, protocol, |reply| {
@@ -321,7 +333,7 @@ fn look_as_consumer(
         }
         told
     });
-    Ok(StreamFound { answer: Some(answer), part: Some(part) })
+    Ok(StreamFound { answer: Some(answer), part: Some(part), newest: None })
 }
 
 /// A stream's key and entries, as an element of the whole reply.
