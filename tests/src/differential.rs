@@ -94,6 +94,19 @@ fn against_valkey(program: Program, args: &[&str]) -> Result<(), Failed> {
             "LSET",
             "ZSCAN",
             "SSCAN",
+            // Leaves no consumer behind that got nothing.
+            "XAUTOCLAIM",
+            // Its words for a member that is not there, and the last digits of distances.
+            "GEODIST",
+            "GEOSEARCH",
+            "GEOSEARCHSTORE",
+            "GEORADIUS",
+            "GEORADIUS_RO",
+            "GEORADIUSBYMEMBER",
+            "GEORADIUSBYMEMBER_RO",
+            // What SORT takes for a number, and what it stores then.
+            "SORT",
+            "SORT_RO",
         ];
         plan.without.extend(OTHERWISE.iter().map(|&name| name.to_owned()));
     }

@@ -287,6 +287,9 @@ pub type Access = &'static [&'static str];
 /// Tells the access by the arguments.
 pub type VaryingAccess = fn(&[&[u8]]) -> Access;
 
+/// Finds the place of a key among the arguments.
+pub(crate) type KeyFinder = fn(&[&[u8]]) -> Option<usize>;
+
 /// Where keys stand among the arguments, as COMMAND's key specifications say it.
 #[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
@@ -300,6 +303,9 @@ pub struct KeySpec {
     /// Where not empty: the keys begin behind this word, which is looked for from `first` on, and as many
     /// other arguments as there are keys follow them.
     pub behind_word: &'static str,
+    /// Where the one key of this specification stands, if it is given, since no rule of COMMAND's tells it
+    /// rightly. Without a word before it, clients are told that the place is unknown.
+    pub finder: Option<KeyFinder>,
     pub access: Access,
     /// Why the access is as it is, where that surprises.
     pub notes: &'static str,
@@ -316,6 +322,7 @@ impl KeySpec {
             step: 1,
             is_counted: false,
             behind_word: "",
+            finder: None,
             access,
             notes: "",
             varies: None,
@@ -337,6 +344,26 @@ impl KeySpec {
         Self { behind_word: word, last: -1, ..Self::at(from, access) }
     }
 
+    /// One key behind a word, which is told to be looked for from an argument on.
+    pub(crate) const fn behind_its_word(
+        word: &'static str,
+        from: i16,
+        access: Access,
+        finder: KeyFinder,
+    ) -> Self {
+        Self { behind_word: word, finder: Some(finder), ..Self::at(from, access) }
+    }
+
+    /// One key whose place is told to be unknown.
+    pub(crate) const fn unknown(access: Access, finder: KeyFinder) -> Self {
+        Self { finder: Some(finder), ..Self::at(1, access) }
+    }
+
+    /// Whether clients are told that the place is unknown.
+    pub fn is_unknown(&self) -> bool {
+        self.finder.is_some() && self.behind_word.is_empty()
+    }
+
     pub(crate) const fn because(self, notes: &'static str) -> Self {
         Self { notes, ..self }
     }
@@ -354,7 +381,9 @@ impl KeySpec {
     #[inline]
     pub fn positions(&self, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
         let (first, step) = (self.first as usize, self.step as usize);
-        let range = if !self.behind_word.is_empty() {
+        let range = if let Some(finder) = self.finder {
+            finder(args).map_or(0..0, |at| at..at + 1)
+        } else if !self.behind_word.is_empty() {
             let rest = args.get(first..).unwrap_or_default();
             let is_word = |arg: &&[u8]| arg.eq_ignore_ascii_case(self.behind_word.as_bytes());
             let start = rest.iter().position(is_word).map_or(args.len(), |at| first + at + 1);
@@ -454,6 +483,9 @@ pub enum Verb {
     Exec,
     FlushAll,
     FlushDb,
+    GeoRadius,
+    GeoRadiusByMember,
+    GeoSearchStore,
     Hello,
     Info,
     Keys,
@@ -487,18 +519,22 @@ pub enum Verb {
     Scan,
     Select,
     SetDiff,
+    SetDiffCard,
     SetDiffStore,
     SetInter,
     SetInterCard,
     SetInterStore,
     SetMove,
     SetUnion,
+    SetUnionCard,
     SetUnionStore,
     Shutdown,
     SlowlogGet,
     SlowlogHelp,
     SlowlogLen,
     SlowlogReset,
+    Sort,
+    SortRo,
     SwapDb,
     Time,
     Unwatch,

@@ -78,12 +78,16 @@ fn write_info(command: &Command, reply: &mut Reply<'_>) {
 
 /// First key, last key and step over all specifications; zeros where there is no key.
 fn key_range(keys: &[KeySpec]) -> (i16, i16, i16) {
-    let keys: Vec<_> =
-        keys.iter().filter(|spec| !spec.is_counted && spec.behind_word.is_empty()).collect();
+    let keys: Vec<_> = keys.iter().filter(|spec| has_place(spec)).collect();
     let Some(first) = keys.iter().map(|spec| spec.first).min() else { return (0, 0, 0) };
     let open_end = keys.iter().map(|spec| spec.last).find(|last| *last < 0);
     let last = open_end.or(keys.iter().map(|spec| spec.last).max()).unwrap_or(first);
     (first, last, keys[0].step)
+}
+
+/// Whether the first key of a specification always stands at the same place.
+fn has_place(spec: &KeySpec) -> bool {
+    !spec.is_counted && spec.behind_word.is_empty() && !spec.is_unknown()
 }
 
 fn write_key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
@@ -95,6 +99,17 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
     }
     text(reply, "flags");
     write_access(spec.access, reply);
+    if spec.is_unknown() {
+        for part in ["begin_search", "find_keys"] {
+            text(reply, part);
+            reply.map(2);
+            text(reply, "type");
+            text(reply, "unknown");
+            text(reply, "spec");
+            reply.map(0);
+        }
+        return;
+    }
     text(reply, "begin_search");
     reply.map(2);
     text(reply, "type");
@@ -134,7 +149,7 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
     text(reply, "keystep");
     reply.integer(i64::from(spec.step));
     text(reply, "limit");
-    reply.integer(if spec.behind_word.is_empty() { 0 } else { 2 });
+    reply.integer(if spec.behind_word.is_empty() || spec.finder.is_some() { 0 } else { 2 });
 }
 
 fn write_access(access: &[&str], reply: &mut Reply<'_>) {

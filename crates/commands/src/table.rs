@@ -216,7 +216,8 @@ mod tests {
                 assert!(spec.first > 0 && spec.step > 0, "{name}");
                 let least = usize::from(row.arity.unsigned_abs());
                 let may_be_empty = index > 0 && spec.last < 0;
-                let is_there = (spec.first as usize) < least || may_be_empty;
+                let is_there =
+                    (spec.first as usize) < least || may_be_empty || spec.finder.is_some();
                 assert!(is_there, "{name}: its first key may be missing");
             }
             if let Run::Split(..) = row.run {

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use basalt_commands::config::Config;
 use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ShardId, SlotId};
 
+use crate::facts::SessionSums;
 use crate::limits;
 use crate::message::{Envelope, Message};
 use crate::outbox::Outbox;
@@ -94,6 +95,8 @@ pub struct Core {
     turn_requests_left: usize,
     sessions_checked_us: u64,
     session_check_at: usize,
+    /// Of the sessions looked over in this round.
+    sessions_so_far: SessionSums,
 }
 
 /// What was worked out of a key when its request was parsed: where its memory is likely needed.
@@ -128,6 +131,7 @@ impl Core {
             turn_requests_left: 0,
             sessions_checked_us: now.monotonic_us,
             session_check_at: 0,
+            sessions_so_far: SessionSums::default(),
         }
     }
 
@@ -219,6 +223,7 @@ impl Core {
         session.unsent += bytes.len();
         session.bytes_out += bytes.len() as u64;
         self.shard.stats.bytes_out += bytes.len() as u64;
+        self.shard.stats.writes += u64::from(!bytes.is_empty());
         let close = (session.is_closing || session.input_ended) && session.is_answered();
         let read = !session.is_closing
             && !session.input_ended
@@ -266,6 +271,7 @@ impl Core {
             self.settle();
         }
         self.settle_ended_calls(world);
+        self.log_long_visits(world);
         self.send_messages(world);
         if let Some(config) = self.shard.take_new_config() {
             world.config_changed(&config);

@@ -11,9 +11,11 @@ const NS_MAX: u64 = (1 << 34) - 1;
 const BUCKETS: usize = bucket_of(NS_MAX) + 1;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     counts: Box<[u64; BUCKETS]>,
     total: u64,
+    /// Of all times, as they were.
+    sum_ns: u64,
 }
 
 const fn bucket_of(ns: u64) -> usize {
@@ -32,7 +34,7 @@ const fn highest_of(bucket: usize) -> u64 {
 impl Default for Histogram {
     fn default() -> Self {
         let counts = vec![0; BUCKETS].try_into().expect("because it has the length");
-        Self { counts, total: 0 }
+        Self { counts, total: 0, sum_ns: 0 }
     }
 }
 
@@ -40,18 +42,26 @@ impl Histogram {
     pub(crate) fn add(&mut self, ns: u64, times: u64) {
         self.counts[bucket_of(ns.min(NS_MAX))] += times;
         self.total += times;
+        self.sum_ns = self.sum_ns.saturating_add(ns.saturating_mul(times));
     }
 
-    pub(crate) fn absorb(&mut self, other: &Self) {
+    /// Adds another's.
+    pub fn absorb(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts.iter()) {
             *count += more;
         }
         self.total += other.total;
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
     }
 
     /// How often anything was counted.
-    pub(crate) fn total(&self) -> u64 {
+    pub fn total(&self) -> u64 {
         self.total
+    }
+
+    /// Nanoseconds of all that was counted.
+    pub fn sum_ns(&self) -> u64 {
+        self.sum_ns
     }
 
     /// The time in nanoseconds that so many percent did not exceed.
@@ -68,7 +78,7 @@ impl Histogram {
     }
 
     /// How many took less than `ns`, a power of two.
-    pub(crate) fn below(&self, ns: u64) -> u64 {
+    pub fn below(&self, ns: u64) -> u64 {
         let end = if ns > NS_MAX { BUCKETS } else { bucket_of(ns) };
         self.counts[..end].iter().sum()
     }
@@ -127,5 +137,6 @@ mod tests {
         let mut twice = histogram.clone();
         twice.absorb(&histogram);
         assert_eq!((twice.total(), twice.below(1024)), (200, 180));
+        assert_eq!(twice.sum_ns(), u64::MAX);
     }
 }

@@ -9,6 +9,7 @@
 
 mod coordinate;
 mod core;
+mod facts;
 mod gates;
 mod histogram;
 mod latency;
@@ -32,6 +33,12 @@ mod waiting;
 mod world;
 
 pub use crate::core::{Core, CoreSetup, Output, Turn};
+pub use facts::{ClientFacts, SessionSums, ShardFacts, VisitFacts, command_name};
+pub use histogram::Histogram;
 pub use message::Message;
+pub use meter::Book;
+pub use rates::Rate;
 pub use session::{Peer, SessionId};
+pub use stats::{ShardStats, TransactionStats};
+pub use verbs::REDIS_VERSION;
 pub use world::{Now, ProcessFacts, ShutdownRequest, World};

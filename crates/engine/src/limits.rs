@@ -41,5 +41,13 @@ pub(crate) const BUFFER_KEPT_BYTES: usize = 16 << 10;
 pub(crate) const MAINTENANCE_TURN_US: u64 = 300;
 /// How often sessions are looked over for idleness and output limits.
 pub(crate) const SESSION_CHECK_US: u64 = 100_000;
+/// LIMIT: transactions of one turn that are logged because they held for long; the rest is counted.
+pub(crate) const LONG_VISITS_MAX: usize = 16;
+/// LIMIT: hashes of keys in such a line.
+pub(crate) const LOGGED_HASHES_MAX: usize = 16;
+
+/// LIMIT: databases told of on the metrics page, the first ones.
+pub(crate) const FACTS_DATABASES_MAX: usize = 256;
+
 /// LIMIT: sessions looked over at a time.
 pub(crate) const SESSION_CHECK_MAX: usize = 512;

@@ -39,12 +39,12 @@ struct Hot {
 
 /// What is kept of a command.
 #[derive(Clone, Default, Debug)]
-pub(crate) struct Book {
+pub struct Book {
     pub calls: u64,
-    /// Nanoseconds of all calls, as far as they are known.
+    /// Nanoseconds of all calls: those of quick commands are estimated from the ones that were timed.
     pub ns: u64,
     /// Calls that the time stands for.
-    timed: u64,
+    pub timed: u64,
     /// Refused before it ran.
     pub rejected: u64,
     /// Ran, and answered with an error.
@@ -156,7 +156,7 @@ impl Meter {
 
 impl Book {
     /// Adds another shard's.
-    pub(crate) fn absorb(&mut self, other: &Self) {
+    pub fn absorb(&mut self, other: &Self) {
         self.calls += other.calls;
         self.ns = self.ns.saturating_add(other.ns);
         self.timed += other.timed;

@@ -23,7 +23,7 @@ struct Mark {
 
 /// Growth per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Rate {
+pub struct Rate {
     pub commands: f64,
     pub bytes_in: f64,
     pub bytes_out: f64,

@@ -9,6 +9,7 @@ use basalt_commands::{Command, CommandError, Flags};
 use basalt_keyspace::{Keyspace, ShardId};
 use basalt_resp::ParseLimits;
 
+use crate::facts::SessionSums;
 use crate::gates::Armed;
 use crate::latency::LatencyEvents;
 use crate::meter::Meter;
@@ -17,7 +18,7 @@ use crate::routes::Routes;
 use crate::session::{Peer, Session, Sessions};
 use crate::slowlog::SlowLog;
 use crate::stats::ShardStats;
-use crate::transaction::Intents;
+use crate::transaction::{Intents, Number, Scope};
 use crate::waiting::Waiting;
 use crate::world::Now;
 
@@ -41,6 +42,8 @@ pub(crate) struct Shard {
     pub rates: Rates,
     /// The most bytes that data and sessions took at a time, as far as it was seen.
     pub used_bytes_peak: usize,
+    /// What the last round over all sessions saw of them, a slice at a time.
+    pub sessions_seen: SessionSums,
     /// Which transactions mean to touch what.
     pub intents: Intents,
     /// Who waits for what.
@@ -92,6 +95,7 @@ impl Shard {
             limits_before_auth: ParseLimits { unauthenticated: true, ..ParseLimits::default() },
             rates: Rates::default(),
             used_bytes_peak: 0,
+            sessions_seen: SessionSums::default(),
             intents: Intents::default(),
             waiting: Waiting::default(),
             pause: None,
@@ -183,12 +187,11 @@ impl Shard {
         self.used_bytes_peak = self.used_bytes_peak.max(self.keyspace.used_bytes());
     }
 
-    /// The bytes of data and sessions.
-    pub(crate) fn used_bytes(&mut self) -> usize {
-        let sessions: usize = self.sessions.iter().map(Session::heap_bytes).sum();
-        let used = self.keyspace.used_bytes() + sessions;
-        self.used_bytes_peak = self.used_bytes_peak.max(used);
-        used
+    /// Somebody visits, now or when its turn comes.
+    pub(crate) fn schedule(&mut self, number: Number, scope: Scope) {
+        if !self.intents.schedule(number, scope) {
+            self.stats.transactions.waits += 1;
+        }
     }
 
     pub(crate) fn set_now(&mut self, now: Now) {

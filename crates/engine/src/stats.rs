@@ -1,13 +1,15 @@
-//! Stats: what a shard counts since start or CONFIG RESETSTAT, for INFO.
+//! Stats: what a shard counts since start or CONFIG RESETSTAT, for INFO and the metrics page.
 
 use std::collections::BTreeMap;
+
+use crate::histogram::Histogram;
 
 /// LIMIT: kinds of errors that are counted each for itself.
 const ERROR_KINDS_MAX: usize = 128;
 
 /// Counters of a shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ShardStats {
+pub struct ShardStats {
     pub connections: u64,
     /// Commands that other shards' sessions sent here.
     pub commands_from_others: u64,
@@ -16,9 +18,35 @@ pub(crate) struct ShardStats {
     pub errors: BTreeMap<String, u64>,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Pieces of input that were worked, and pieces of output that were taken.
+    pub reads: u64,
+    pub writes: u64,
+    /// Microseconds that went to expiry and to freeing.
+    pub maintenance_us: u64,
+    /// Wrong passwords.
+    pub refused_logins: u64,
     pub messages_out: u64,
     pub output_limit_disconnections: u64,
     pub query_limit_disconnections: u64,
+    pub transactions: TransactionStats,
+}
+
+/// What a shard counts of transactions: those that began at its sessions, and the visits that it had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransactionStats {
+    /// EXECs and commands over several keys that ran as one call on one shard.
+    pub on_one_shard: u64,
+    /// That held keys of several shards.
+    pub on_several_shards: u64,
+    /// That held everything, on all shards.
+    pub on_all_shards: u64,
+    /// Visits and plain commands that met an intent here and had to wait.
+    pub waits: u64,
+    /// Grants that went back to one with a lower number.
+    pub given_back: u64,
+    /// How long visits held what they were granted, in steps of turns.
+    pub held: Histogram,
+    pub held_max_us: u64,
 }
 
 impl ShardStats {
@@ -36,7 +64,7 @@ impl ShardStats {
     }
 
     /// Adds another shard's counters.
-    pub(crate) fn absorb(&mut self, other: &Self) {
+    pub fn absorb(&mut self, other: &Self) {
         self.connections += other.connections;
         self.commands_from_others += other.commands_from_others;
         self.error_replies += other.error_replies;
@@ -45,8 +73,31 @@ impl ShardStats {
         }
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.reads += other.reads;
+        self.writes += other.writes;
+        self.maintenance_us += other.maintenance_us;
+        self.refused_logins += other.refused_logins;
         self.messages_out += other.messages_out;
         self.output_limit_disconnections += other.output_limit_disconnections;
         self.query_limit_disconnections += other.query_limit_disconnections;
+        self.transactions.absorb(&other.transactions);
+    }
+}
+
+impl TransactionStats {
+    /// A visit ended that held its intents for so long.
+    pub(crate) fn count_held(&mut self, us: u64) {
+        self.held.add(us.saturating_mul(1000), 1);
+        self.held_max_us = self.held_max_us.max(us);
+    }
+
+    fn absorb(&mut self, other: &Self) {
+        self.on_one_shard += other.on_one_shard;
+        self.on_several_shards += other.on_several_shards;
+        self.on_all_shards += other.on_all_shards;
+        self.waits += other.waits;
+        self.given_back += other.given_back;
+        self.held.absorb(&other.held);
+        self.held_max_us = self.held_max_us.max(other.held_max_us);
     }
 }

@@ -32,6 +32,8 @@ pub struct ShutdownRequest {
 pub struct ProcessFacts {
     pub pid: u32,
     pub uptime_s: u64,
+    /// Seconds since 1970 when it started.
+    pub started_s: u64,
     pub rss_bytes: u64,
     pub system_memory_bytes: u64,
     /// CPU seconds of the process in user and kernel mode.
@@ -44,6 +46,9 @@ pub struct ProcessFacts {
     pub tcp_port: u16,
     /// The longest turn of any shard's loop since the start or the last reset.
     pub loop_turn_max_us: u64,
+    /// Turns of all loops since the start, and the microseconds that they took.
+    pub loop_turns: u64,
+    pub loop_turns_us: u64,
     /// Clients that were let go because of `maxclients`.
     pub refused_connections: u64,
 }

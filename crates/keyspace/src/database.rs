@@ -35,6 +35,8 @@ pub(crate) struct Database {
     len: usize,
     /// Entries that have an expiry.
     pub(crate) expiring: usize,
+    /// The sum of their moments, for the mean.
+    pub(crate) expire_sum_ms: u128,
     /// Entries with elements that have one.
     pub(crate) with_expiring_elements: usize,
     /// Heap bytes of entries and of tables, kept at each change.
@@ -49,6 +51,7 @@ impl Database {
             pages: [const { None }; PAGES],
             len: 0,
             expiring: 0,
+            expire_sum_ms: 0,
             with_expiring_elements: 0,
             entry_bytes: 0,
             table_bytes: 0,
@@ -113,6 +116,7 @@ impl Database {
         self.entry_bytes += entry.heap_bytes();
         let moments = Moments::of(&entry);
         self.expiring += usize::from(moments.key_ms.is_some());
+        self.expire_sum_ms += u128::from(moments.key_ms.unwrap_or(0));
         self.with_expiring_elements += usize::from(moments.element_ms.is_some());
         self.table_bytes -= table.heap_bytes();
         table.insert(key.hash, entry, hasher);
@@ -131,6 +135,7 @@ impl Database {
         self.entry_bytes -= entry.heap_bytes();
         let moments = Moments::of(&entry);
         self.expiring -= usize::from(moments.key_ms.is_some());
+        self.expire_sum_ms -= u128::from(moments.key_ms.unwrap_or(0));
         self.with_expiring_elements -= usize::from(moments.element_ms.is_some());
         page.len -= 1;
         self.len -= 1;
@@ -223,6 +228,7 @@ impl Database {
                     let moments = Moments::of(entry);
                     books.len += 1;
                     books.expiring += usize::from(moments.key_ms.is_some());
+                    books.expire_sum_ms += u128::from(moments.key_ms.unwrap_or(0));
                     books.with_expiring_elements += usize::from(moments.element_ms.is_some());
                     books.entry_bytes += entry.heap_bytes();
                 });
@@ -236,6 +242,7 @@ impl Database {
         Books {
             len: self.len,
             expiring: self.expiring,
+            expire_sum_ms: self.expire_sum_ms,
             with_expiring_elements: self.with_expiring_elements,
             entry_bytes: self.entry_bytes,
             table_bytes: self.table_bytes,
@@ -248,6 +255,7 @@ impl Database {
 pub(crate) struct Books {
     len: usize,
     expiring: usize,
+    expire_sum_ms: u128,
     with_expiring_elements: usize,
     entry_bytes: usize,
     table_bytes: usize,

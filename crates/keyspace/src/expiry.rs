@@ -73,6 +73,8 @@ impl Database {
         }
         self.expiring += usize::from(after.is_some());
         self.expiring -= usize::from(before.is_some());
+        self.expire_sum_ms += u128::from(after.unwrap_or(0));
+        self.expire_sum_ms -= u128::from(before.unwrap_or(0));
         if let Some(at_ms) = after
             && before.is_none_or(|before| at_ms < before)
         {
@@ -87,6 +89,8 @@ impl Database {
         }
         self.expiring += usize::from(after.key_ms.is_some());
         self.expiring -= usize::from(before.key_ms.is_some());
+        self.expire_sum_ms += u128::from(after.key_ms.unwrap_or(0));
+        self.expire_sum_ms -= u128::from(before.key_ms.unwrap_or(0));
         self.with_expiring_elements += usize::from(after.element_ms.is_some());
         self.with_expiring_elements -= usize::from(before.element_ms.is_some());
         if before.next().is_none_or(|before| after.next().is_some_and(|after| after < before)) {

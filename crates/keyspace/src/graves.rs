@@ -57,17 +57,26 @@ impl Graves {
         self.bytes += bytes - drop_or_keep(entry, &mut self.collections);
     }
 
-    fn drop_step(&mut self) {
+    /// Drops some; tells how many values went with it.
+    fn drop_step(&mut self) -> u64 {
+        let mut count = 0;
         if let Some(collection) = self.collections.last_mut() {
             let mut freed = collection.drop_some(STEP_ELEMENTS);
             if collection.is_empty() {
                 freed += collection.heap_bytes();
                 self.collections.pop();
+                count += 1;
             }
             self.bytes = self.bytes.saturating_sub(freed);
         } else if let Some(table) = self.tables.last_mut() {
             let kept = &mut self.collections;
-            let freed = table.drop_some(STEP_ELEMENTS, &mut |entry| drop_or_keep(entry, kept));
+            let mut drop = |entry: Entry| {
+                let before = kept.len();
+                let freed = drop_or_keep(entry, kept);
+                count += u64::from(kept.len() == before);
+                freed
+            };
+            let freed = table.drop_some(STEP_ELEMENTS, &mut drop);
             self.bytes = self.bytes.saturating_sub(freed);
             if table.is_empty() {
                 self.tables.pop();
@@ -76,6 +85,7 @@ impl Graves {
         if self.is_empty() {
             *self = Self::default();
         }
+        count
     }
 }
 
@@ -92,7 +102,7 @@ impl Keyspace {
     /// used up. Says whether work is left.
     pub fn bury_some(&mut self, more: &mut dyn FnMut() -> bool) -> bool {
         while !self.graves.is_empty() {
-            self.graves.drop_step();
+            self.stats.freed_lazily += self.graves.drop_step();
             if !more() {
                 break;
             }

@@ -23,6 +23,8 @@ pub struct KeyspaceStats {
     /// Fields of hashes.
     pub expired_fields: u64,
     pub evicted: u64,
+    /// Values that were flushed or removed and freed bit by bit.
+    pub freed_lazily: u64,
     /// The longest that active expiry came after a key's moment.
     pub expiry_lag_max_ms: u64,
     /// Effects committed.
@@ -42,8 +44,26 @@ impl KeyspaceStats {
 pub struct DatabaseFacts {
     pub keys: usize,
     pub expiring: usize,
+    /// The moments of those added up, in milliseconds since 1970.
+    pub expire_sum_ms: u128,
     /// Keys with fields that expire.
     pub with_expiring_elements: usize,
+}
+
+impl DatabaseFacts {
+    /// Adds another shard's.
+    pub fn absorb(&mut self, other: &Self) {
+        self.keys += other.keys;
+        self.expiring += other.expiring;
+        self.expire_sum_ms += other.expire_sum_ms;
+        self.with_expiring_elements += other.with_expiring_elements;
+    }
+
+    /// The mean of what is left to the keys that expire, in milliseconds; 0 where there are none.
+    pub fn ttl_mean_ms(&self, now_ms: u64) -> u64 {
+        let mean = self.expire_sum_ms.checked_div(self.expiring as u128).unwrap_or(0);
+        u64::try_from(mean).unwrap_or(u64::MAX).saturating_sub(now_ms)
+    }
 }
 
 /// All databases of one shard.
@@ -247,6 +267,7 @@ impl Keyspace {
         DatabaseFacts {
             keys: database.len(),
             expiring: database.expiring,
+            expire_sum_ms: database.expire_sum_ms,
             with_expiring_elements: database.with_expiring_elements,
         }
     }

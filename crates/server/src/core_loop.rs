@@ -24,7 +24,9 @@ use crate::connections::{Closing, Connection, Connections};
 use crate::engine::Engine;
 use crate::gather::Gather;
 use crate::limits::{EVENTS_PER_TURN_MAX, SPARE_OUTPUT_BYTES_MAX, SPARE_OUTPUTS_MAX};
+use crate::loop_facts::LoopFacts;
 use crate::node::{Node, Post, Stage};
+use crate::observe::{LetterBox, Report};
 use crate::outside::{Outside, Parcel, SocketKind};
 use crate::ring::{Chunk, Event, Park, ReceiveEnd, Ring, Token};
 use crate::spin::Spin;
@@ -51,6 +53,11 @@ pub(crate) struct CoreLoop<E: Engine> {
     gather: Gather,
     connections: Connections,
     acceptor: Option<Acceptor>,
+    /// What others want to know.
+    asked: LetterBox,
+    /// The doorbell rang: somebody may have asked.
+    is_asked: bool,
+    facts: LoopFacts,
     /// What came in since the last turn, in order.
     received: Vec<(SessionId, Chunk)>,
     messages: Vec<(ShardId, E::Message)>,
@@ -84,16 +91,18 @@ pub(crate) struct Parts<E: Engine> {
     pub(crate) outside: Outside<E::Message>,
     pub(crate) ring: Ring,
     pub(crate) acceptor: Option<Acceptor>,
+    pub(crate) asked: LetterBox,
 }
 
 impl<E: Engine> CoreLoop<E> {
     pub(crate) fn new(parts: Parts<E>) -> io::Result<Self> {
-        let Parts { engine, outside, mut ring, acceptor } = parts;
+        let Parts { engine, outside, mut ring, acceptor, asked } = parts;
         let node = Arc::clone(&outside.node);
-        node.posts[outside.shard()].ring.store(ring.number(), Ordering::Release);
+        let post = &node.posts[outside.shard()];
+        post.ring.store(ring.number(), Ordering::Release);
+        ring.watch(post.doorbell());
         if let Some(acceptor) = &acceptor {
             acceptor.start(&mut ring);
-            ring.watch(node.doorbell());
         }
         Ok(Self {
             park: ring.park()?,
@@ -106,6 +115,9 @@ impl<E: Engine> CoreLoop<E> {
             ring,
             connections: Connections::default(),
             acceptor,
+            asked,
+            is_asked: false,
+            facts: LoopFacts::default(),
             received: Vec::new(),
             messages: Vec::new(),
             ends: Vec::new(),
@@ -138,6 +150,10 @@ impl<E: Engine> CoreLoop<E> {
             turn.wake_at_us = turn.wake_at_us.into_iter().chain(due_us).min();
             if something || turn.busy {
                 self.active_at_us = now.monotonic_us;
+            }
+            // What that takes counts as a part of the turn.
+            if std::mem::take(&mut self.is_asked) {
+                self.tell();
             }
             let end_us = self.outside.clock.monotonic_us();
             self.note_turn(end_us - now.monotonic_us);
@@ -208,8 +224,10 @@ impl<E: Engine> CoreLoop<E> {
                 }
             }
             Event::Doorbell => {
-                self.node.silence_doorbell();
-                self.ring.watch(self.node.doorbell());
+                let post = &self.node.posts[self.outside.shard()];
+                post.silence_doorbell();
+                self.ring.watch(post.doorbell());
+                self.is_asked = true;
             }
             Event::WakeFailed { shard, error } => {
                 // Its ring is gone where the process is ending; else it must hear of it.
@@ -418,11 +436,33 @@ impl<E: Engine> CoreLoop<E> {
         &self.node.posts[self.outside.shard()]
     }
 
-    fn note_turn(&self, turn_us: u64) {
-        let longest = &self.post().turn_max_us;
-        if turn_us > longest.load(Ordering::Relaxed) {
-            longest.store(turn_us, Ordering::Relaxed);
+    fn note_turn(&mut self, turn_us: u64) {
+        self.facts.count_turn(turn_us);
+        let post = &self.node.posts[self.outside.shard()];
+        post.turns.store(self.facts.turns, Ordering::Relaxed);
+        post.turns_us.store(self.facts.turns_us, Ordering::Relaxed);
+        if turn_us > post.turn_max_us.load(Ordering::Relaxed) {
+            post.turn_max_us.store(turn_us, Ordering::Relaxed);
         }
+    }
+
+    /// Answers those who asked.
+    #[cold]
+    fn tell(&mut self) {
+        let Self { asked, engine, outside, ring, facts, node, .. } = self;
+        let shard = outside.shard();
+        asked.answer(shard, || Report {
+            engine: engine.facts(),
+            core: LoopFacts {
+                turn_max_us: node.posts[shard].turn_max_us.load(Ordering::Relaxed),
+                submissions: ring.submissions(),
+                enters: ring.enters(),
+                mesh_depth: outside.port.waiting(),
+                parcels_sent: outside.sent,
+                parcels_received: outside.received,
+                ..facts.clone()
+            },
+        });
     }
 
     /// Hands over what this turn queued, and waits for what comes next, if nothing has to be done now.

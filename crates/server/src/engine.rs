@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
-use basalt_engine::{Core, Message, Now, Output, Peer, SessionId, Turn};
+use basalt_engine::{Core, Message, Now, Output, Peer, SessionId, ShardFacts, Turn};
 use basalt_keyspace::ShardId;
 
 use crate::Outside;
@@ -39,6 +39,8 @@ pub trait Engine {
     fn sent(&mut self, session: SessionId, bytes: usize);
     /// The configuration as it is now.
     fn config(&self) -> &Arc<Config>;
+    /// See [`Core::facts`].
+    fn facts(&mut self) -> ShardFacts;
 }
 
 impl Engine for Core {
@@ -76,5 +78,8 @@ impl Engine for Core {
     }
     fn config(&self) -> &Arc<Config> {
         Core::config(self)
+    }
+    fn facts(&mut self) -> ShardFacts {
+        Core::facts(self)
     }
 }

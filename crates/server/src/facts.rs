@@ -14,9 +14,11 @@ pub(crate) fn gather(node: &Node, monotonic_us: u64) -> ProcessFacts {
     let seconds = |time: Option<nix::sys::time::TimeVal>| {
         time.map_or(0.0, |time| time.num_microseconds() as f64 / 1e6)
     };
+    let (loop_turns, loop_turns_us) = node.turns();
     ProcessFacts {
         pid: std::process::id(),
         uptime_s: monotonic_us / 1_000_000,
+        started_s: node.started_s,
         rss_bytes: rss_bytes().unwrap_or(0),
         system_memory_bytes: system_memory_bytes().unwrap_or(0),
         cpu_user_s: seconds(usage.as_ref().map(|usage| usage.user_time())),
@@ -31,6 +33,8 @@ pub(crate) fn gather(node: &Node, monotonic_us: u64) -> ProcessFacts {
         run_id: node.facts.run_id.clone(),
         tcp_port: node.tcp_port.load(Ordering::Relaxed),
         loop_turn_max_us: node.turn_max_us(),
+        loop_turns,
+        loop_turns_us,
         refused_connections: node.refused.load(Ordering::Relaxed),
     }
 }

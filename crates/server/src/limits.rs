@@ -34,5 +34,14 @@ pub(crate) const MESH_RESERVED: usize = 2 * MESSAGES_IN_FLIGHT_MAX;
 /// LIMIT: parcels on their way from one shard to another.
 pub(crate) const MESH_CAPACITY: usize = (MESH_RESERVED + SOCKETS_IN_FLIGHT_MAX).next_power_of_two();
 
+/// LIMIT: questions of threads that are no shards that wait for a shard's answer.
+pub(crate) const ASKS_MAX: usize = 64;
+
+/// LIMIT: connections to the metrics page at a time; further ones are told so and let go.
+pub(crate) const PAGE_CONNECTIONS_MAX: usize = 32;
+/// LIMIT: bytes of the head of a request for the metrics page, and its header lines.
+pub(crate) const PAGE_HEAD_BYTES_MAX: usize = 8 << 10;
+pub(crate) const PAGE_HEADERS_MAX: usize = 64;
+
 /// LIMIT: shards of a process.
 pub(crate) const SHARDS_MAX: usize = 64;

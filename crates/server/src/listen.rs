@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use basalt_commands::config::Config;
+use basalt_commands::config::{BindAddresses, Config};
 use basalt_engine::Peer;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
@@ -82,7 +82,8 @@ impl Drop for Listener {
 pub fn listen(config: &Config) -> Result<Vec<Listener>, ListenError> {
     let mut listeners = Vec::new();
     if config.port != 0 {
-        listen_tcp(config, BIND_ATTEMPTS, &mut listeners)?;
+        let place = (&config.bind, config.port);
+        listen_tcp(place, config, BIND_ATTEMPTS, &mut listeners)?;
     }
     if !config.unixsocket.is_empty() {
         let path = PathBuf::from(&config.unixsocket);
@@ -102,18 +103,31 @@ pub fn listen(config: &Config) -> Result<Vec<Listener>, ListenError> {
 pub(crate) fn tcp_once(config: &Config) -> Result<Vec<Listener>, ListenError> {
     let mut listeners = Vec::new();
     if config.port != 0 {
-        listen_tcp(config, 1, &mut listeners)?;
+        listen_tcp((&config.bind, config.port), config, 1, &mut listeners)?;
     }
     Ok(listeners)
 }
 
+/// Opens the sockets of the metrics page, if there is to be one.
+pub(crate) fn for_metrics(config: &Config) -> Result<Vec<TcpListener>, ListenError> {
+    let mut listeners = Vec::new();
+    if config.metrics_port != 0 {
+        let place = (&config.metrics_bind, config.metrics_port);
+        listen_tcp(place, config, BIND_ATTEMPTS, &mut listeners)?;
+    }
+    let sockets =
+        listeners.iter().map(|listener| listener.socket.try_clone().map(TcpListener::from));
+    let sockets: io::Result<Vec<TcpListener>> = sockets.collect();
+    sockets.map_err(|error| ListenError(format!("Failed opening the metrics page: {error}")))
+}
+
 fn listen_tcp(
+    (bind, port): (&BindAddresses, u16),
     config: &Config,
     attempts: u32,
     listeners: &mut Vec<Listener>,
 ) -> Result<(), ListenError> {
-    let port = config.port;
-    for (name, must) in config.bind.iter() {
+    for (name, must) in bind.iter() {
         let opened = addresses(name, port).and_then(|all| {
             all.iter().map(|&one| tcp(one, attempts, config)).collect::<io::Result<Vec<_>>>()
         });
@@ -128,7 +142,7 @@ fn listen_tcp(
             }
         }
     }
-    if listeners.is_empty() && config.bind.iter().next().is_some() {
+    if listeners.is_empty() && bind.iter().next().is_some() {
         return Err(ListenError(format!(
             "None of the addresses to bind is there. Failed listening on port {port} (tcp), aborting."
         )));

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use basalt_commands::config::Config;
 use basalt_engine::Core;
-use basalt_server::{Facts, Pidfile, Signals, checks, detach, listen, logging, run_id, serve};
+use basalt_server::{
+    Facts, Pidfile, Signals, checks, detach, listen, logging, observe, run_id, serve,
+};
 use cli::Launch;
 
 #[global_allocator]
@@ -37,6 +39,7 @@ fn run(launch: Launch) -> Result<(), Box<dyn std::error::Error>> {
     let signals = Signals::hold()?;
     checks::prepare(&mut config)?;
     let listeners = listen(&config)?;
+    let page = observe::listen(&config)?;
     let _pidfile = Pidfile::write(&config);
     let facts = Facts {
         executable: std::env::current_exe().unwrap_or_default(),
@@ -45,9 +48,10 @@ fn run(launch: Launch) -> Result<(), Box<dyn std::error::Error>> {
         run_id: run_id()?,
     };
     let config = Arc::new(config);
-    let serving = serve(&config, facts, listeners, Core::new)
+    let mut serving = serve(&config, facts, listeners, Core::new)
         .map_err(|error| checks::explain(&error, &config))?;
     signals.obey(serving.node())?;
+    page.serve(&mut serving)?;
     tracing::info!("{} shards serve.", serving.shard_count());
     tracing::info!("Ready to accept connections");
     serving.join()?;

@@ -128,6 +128,11 @@ impl<T> Port<T> {
         self.bells[self.own].clear();
     }
 
+    /// How many messages wait in the incoming rings.
+    pub(crate) fn waiting(&mut self) -> usize {
+        self.incoming.iter_mut().flatten().map(Reader::len).sum()
+    }
+
     /// Whether something waits in the incoming rings.
     pub(crate) fn is_empty(&mut self) -> bool {
         self.incoming.iter_mut().flatten().all(Reader::is_empty)
@@ -241,6 +246,11 @@ impl<T> Reader<T> {
     fn is_empty(&mut self) -> bool {
         self.written_seen = self.shared.written.load(Ordering::Acquire);
         self.written_seen == self.read
+    }
+
+    fn len(&mut self) -> usize {
+        self.written_seen = self.shared.written.load(Ordering::Acquire);
+        self.written_seen.wrapping_sub(self.read)
     }
 
     /// Takes what was written before the call. Room is given back once, at the end.

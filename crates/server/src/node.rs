@@ -39,9 +39,9 @@ pub(crate) enum Stage {
 pub struct Node {
     pub(crate) facts: Facts,
     pub(crate) started: Instant,
+    /// The same on the calendar.
+    pub(crate) started_s: u64,
     stage: AtomicU8,
-    /// Rung by threads that are no shards; the first shard listens.
-    doorbell: EventFd,
     /// The TCP port, which CONFIG SET may change.
     pub(crate) tcp_port: AtomicU16,
     /// Clients that were let go because of `maxclients`.
@@ -52,12 +52,17 @@ pub struct Node {
 /// What one shard shows to the others.
 #[derive(Debug)]
 pub(crate) struct Post {
+    /// Rung by threads that are no shards.
+    doorbell: EventFd,
     /// The number of its ring, by which others wake it; negative while it has none.
     pub(crate) ring: AtomicI32,
     /// Connections that are pinned to it, or on their way.
     pub(crate) connections: AtomicU32,
     /// Its longest turn since the last reset.
     pub(crate) turn_max_us: AtomicU64,
+    /// Its turns since the start, and their microseconds.
+    pub(crate) turns: AtomicU64,
+    pub(crate) turns_us: AtomicU64,
     /// While draining: it has nothing left to do or to send.
     pub(crate) quiet: AtomicBool,
     /// While draining: parcels it has sent and received in all.
@@ -66,29 +71,44 @@ pub(crate) struct Post {
 }
 
 impl Post {
-    fn new() -> Self {
-        Self {
+    fn new() -> std::io::Result<Self> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Ok(Self {
+            doorbell: EventFd::from_value_and_flags(0, flags)?,
             ring: AtomicI32::new(-1),
             connections: AtomicU32::new(0),
             turn_max_us: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
+            turns_us: AtomicU64::new(0),
             quiet: AtomicBool::new(false),
             parcels_sent: AtomicU64::new(0),
             parcels_received: AtomicU64::new(0),
-        }
+        })
+    }
+
+    pub(crate) fn doorbell(&self) -> BorrowedFd<'_> {
+        self.doorbell.as_fd()
+    }
+
+    pub(crate) fn silence_doorbell(&self) {
+        // Nothing to read is as good.
+        let _ = self.doorbell.read();
     }
 }
 
 impl Node {
     pub(crate) fn new(facts: Facts, shard_count: usize) -> std::io::Result<Self> {
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let started = Clock::origin_now();
+        let posts: std::io::Result<Box<[_]>> =
+            (0..shard_count).map(|_| Post::new().map(Padded)).collect();
         Ok(Self {
             tcp_port: AtomicU16::new(facts.tcp_port),
             facts,
-            started: Clock::origin_now(),
+            started,
+            started_s: Clock::since(started).now().unix_ms / 1000,
             stage: AtomicU8::new(Stage::Serving as u8),
-            doorbell: EventFd::from_value_and_flags(0, flags)?,
             refused: AtomicU64::new(0),
-            posts: (0..shard_count).map(|_| Padded(Post::new())).collect(),
+            posts: posts?,
         })
     }
 
@@ -108,27 +128,23 @@ impl Node {
     /// Ends the process gracefully; may be called from any thread.
     pub fn stop(&self) {
         self.advance(Stage::Draining);
-        self.ring_doorbell();
+        self.ring_doorbells();
     }
 
     /// Ends all shards because one of them can't go on.
     pub(crate) fn fail(&self) {
         self.advance(Stage::Ended);
-        self.ring_doorbell();
+        self.ring_doorbells();
     }
 
-    fn ring_doorbell(&self) {
+    /// Has a shard look up, from a thread that is none.
+    pub(crate) fn ring_doorbell(&self, shard: usize) {
         // It can only fail where it was rung 2^64 times without being heard.
-        let _ = self.doorbell.write(1);
+        let _ = self.posts[shard].doorbell.write(1);
     }
 
-    pub(crate) fn doorbell(&self) -> BorrowedFd<'_> {
-        self.doorbell.as_fd()
-    }
-
-    pub(crate) fn silence_doorbell(&self) {
-        // Nothing to read is as good.
-        let _ = self.doorbell.read();
+    fn ring_doorbells(&self) {
+        (0..self.posts.len()).for_each(|shard| self.ring_doorbell(shard));
     }
 
     /// The number of another shard's ring, once it has one.
@@ -144,6 +160,14 @@ impl Node {
     pub(crate) fn turn_max_us(&self) -> u64 {
         let turns = self.posts.iter().map(|post| post.turn_max_us.load(Ordering::Relaxed));
         turns.max().unwrap_or(0)
+    }
+
+    /// Turns of all shards, and the microseconds that they took.
+    pub(crate) fn turns(&self) -> (u64, u64) {
+        let sum = |count: fn(&Post) -> &AtomicU64| -> u64 {
+            self.posts.iter().map(|post| count(post).load(Ordering::Relaxed)).sum()
+        };
+        (sum(|post| &post.turns), sum(|post| &post.turns_us))
     }
 
     pub(crate) fn reset_counters(&self) {

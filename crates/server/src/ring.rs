@@ -131,6 +131,9 @@ pub(crate) struct Ring {
     timer_at_us: Option<u64>,
     /// Tells the timer that is armed from those before it.
     timer_generation: u32,
+    /// Operations that were queued, and system calls that handed them over.
+    submissions: u64,
+    enters: u64,
 }
 
 struct Sending {
@@ -167,6 +170,8 @@ impl Ring {
             timer: Box::new(Timespec::new()),
             timer_at_us: None,
             timer_generation: 0,
+            submissions: 0,
+            enters: 0,
         };
         ring.uring.completion().disable_eventfd();
         Ok(ring)
@@ -180,6 +185,16 @@ impl Ring {
     /// The number by which other shards' rings wake this one.
     pub(crate) fn number(&self) -> RawFd {
         self.uring.as_raw_fd()
+    }
+
+    /// How many operations were handed to the kernel.
+    pub(crate) fn submissions(&self) -> u64 {
+        self.submissions
+    }
+
+    /// How many system calls did it, or waited for what came of it.
+    pub(crate) fn enters(&self) -> u64 {
+        self.enters
     }
 
     /// Receives from the socket until [`Event::ReceiveEnded`].
@@ -274,6 +289,7 @@ impl Ring {
     }
 
     fn push(&mut self, entry: Entry) {
+        self.submissions += 1;
         if !self.backlog.is_empty() || !self.try_push(&entry) {
             self.submit();
             if !self.backlog.is_empty() || !self.try_push(&entry) {
@@ -299,6 +315,7 @@ impl Ring {
 
     /// Hands the queued operations to the kernel. What it can't take now stays queued.
     fn submit(&mut self) {
+        self.enters += 1;
         let _ = self.uring.submit();
         self.push_backlog();
     }
@@ -353,6 +370,7 @@ impl Ring {
     }
 
     fn entered(&mut self, mut result: io::Result<usize>) -> io::Result<()> {
+        self.enters += 1;
         self.push_backlog();
         for _ in 1..ENTERS_MAX {
             match result {
@@ -365,6 +383,7 @@ impl Ring {
                 },
             }
             result = self.uring.submit();
+            self.enters += 1;
             self.push_backlog();
         }
         Ok(())

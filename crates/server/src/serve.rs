@@ -20,6 +20,7 @@ use crate::listen::Listener;
 use crate::memory;
 use crate::mesh::{self, Port};
 use crate::node::{Facts, Node};
+use crate::observe::{Askers, LetterBox, letter_boxes};
 use crate::outside::{Outside, Parcel};
 use crate::ring::Ring;
 
@@ -35,6 +36,7 @@ const GLOMMIO_RING_DEPTH: usize = 64;
 pub struct Serving {
     node: Arc<Node>,
     shards: Vec<ExecutorJoinHandle<io::Result<()>>>,
+    askers: Option<Askers>,
 }
 
 impl Serving {
@@ -45,6 +47,11 @@ impl Serving {
 
     pub fn shard_count(&self) -> usize {
         self.shards.len()
+    }
+
+    /// By which others ask the shards; given once.
+    pub(crate) fn take_askers(&mut self) -> Option<Askers> {
+        self.askers.take()
     }
 
     /// Waits until all shards have ended. An error is why one of them could not go on.
@@ -77,6 +84,8 @@ pub fn serve<E: Engine + 'static>(
     let node = Arc::new(Node::new(facts, shard_count)?);
     let mut acceptor = Some(Acceptor::new(listeners, shard_count, Arc::clone(config)));
     let (report, reports) = mpsc::channel();
+    let (askers, letter_boxes) = letter_boxes(shard_count);
+    let mut letter_boxes = letter_boxes.into_iter();
     let mut shards = Vec::new();
     for (index, port) in mesh::ports(shard_count, MESH_CAPACITY).into_iter().enumerate() {
         let beginning = Beginning {
@@ -85,6 +94,7 @@ pub fn serve<E: Engine + 'static>(
             node: Arc::clone(&node),
             port,
             acceptor: acceptor.take(),
+            asked: letter_boxes.next().expect("because there is one for each shard"),
             hash_seed,
             seed: chance()?,
             make_engine,
@@ -102,7 +112,7 @@ pub fn serve<E: Engine + 'static>(
         shards.push(shard);
     }
     drop(report);
-    let serving = Serving { node, shards };
+    let serving = Serving { node, shards, askers: Some(askers) };
     for _ in 0..shard_count {
         // A shard that says nothing has failed before it could; its own words come with the join.
         let started = reports.recv().unwrap_or_else(|_| Err(io::Error::other("no executor")));
@@ -121,6 +131,7 @@ struct Beginning<E: Engine> {
     node: Arc<Node>,
     port: Port<Parcel<E::Message>>,
     acceptor: Option<Acceptor>,
+    asked: LetterBox,
     hash_seed: u64,
     seed: u64,
     make_engine: fn(CoreSetup) -> E,
@@ -158,7 +169,8 @@ impl<E: Engine> Beginning<E> {
         });
         let ring = Ring::open()?;
         tracing::debug!(shard = self.index, incremental_buffers = ring.is_incremental(), "ring");
-        CoreLoop::new(Parts { engine, outside, ring, acceptor: self.acceptor })
+        let Self { acceptor, asked, .. } = self;
+        CoreLoop::new(Parts { engine, outside, ring, acceptor, asked })
     }
 }
 

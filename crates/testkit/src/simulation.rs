@@ -205,6 +205,11 @@ impl Simulation {
         self.clients[client.0].session.is_some()
     }
 
+    /// What was logged so far.
+    pub fn log(&self) -> &[String] {
+        &self.outside.log
+    }
+
     pub fn shutdown(&self) -> Option<ShutdownRequest> {
         self.outside.shutdown
     }

@@ -7,6 +7,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod load;
+pub(crate) mod metrics;
 mod observing;
 mod refusals;
 mod waiting;
@@ -35,6 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         limits::TESTS_OF_OURS,
         lifecycle::TESTS_OF_OURS,
         load::TESTS_OF_OURS,
+        metrics::TESTS_OF_OURS,
         observing::TESTS_OF_OURS,
         refusals::TESTS_OF_OURS,
     ]

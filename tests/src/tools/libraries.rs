@@ -1,19 +1,15 @@
 //! Client libraries of other languages: redis-py and ioredis, each with a script in `tests/tools`.
 
-use super::{SERVERS, run, trial};
+use super::{SERVERS, cache, run, trial};
 use basalt_testkit::process::Server;
 use libtest_mimic::Trial;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// LIMIT: seconds for one script.
 const SECONDS_MAX: u32 = 60;
 
 pub(super) fn trials() -> Vec<Trial> {
-    let cache = std::env::var_os("BASALT_TEST_CACHE").map(PathBuf::from).or_else(|| {
-        let home = std::env::var_os("HOME")?;
-        Some(Path::new(&home).join(".cache/basalt-tests"))
-    });
-    let cache = cache.unwrap_or_default();
+    let cache = cache();
     let python = cache.join("python/bin/python");
     let modules = cache.join("node_modules");
     SERVERS

@@ -6,15 +6,28 @@
 mod benchmark;
 mod cli;
 mod libraries;
+mod promtool;
 
 use basalt_testkit::process::{Launch, Program, Server};
 use libtest_mimic::Trial;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    [benchmark::trials(), cli::trials(), libraries::trials()].into_iter().flatten().collect()
+    [benchmark::trials(), cli::trials(), libraries::trials(), promtool::trials()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// What `scripts/test install` fills.
+fn cache() -> PathBuf {
+    let cache = std::env::var_os("BASALT_TEST_CACHE").map(PathBuf::from).or_else(|| {
+        let home = std::env::var_os("HOME")?;
+        Some(Path::new(&home).join(".cache/basalt-tests"))
+    });
+    cache.unwrap_or_default()
 }
 
 /// The servers that tools are tried on.

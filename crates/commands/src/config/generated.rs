@@ -35,7 +35,8 @@ const USUAL: &[&str] = &[
 /// `config/basalt.conf`: every parameter with its default.
 pub fn configuration_file() -> String {
     let mut text = String::from(
-        "# Basalt's configuration: every parameter, with the value it has when nothing is said.
+        "# Basalt's configuration: every parameter, with the value it has when nothing is said (or another,
+# where that is told).
 #
 #   basalt-server basalt.conf                this file
 #   basalt-server basalt.conf --port 7000    what the command line says counts more
@@ -58,7 +59,10 @@ pub fn configuration_file() -> String {
         for row in in_section(Standing::Used) {
             text.push('\n');
             comment(&mut text, row);
-            let _ = writeln!(text, "{}", default_line(row));
+            if row.shipped.is_some() {
+                let _ = writeln!(text, "# When nothing is said: {}.", row.default);
+            }
+            let _ = writeln!(text, "{}", line(row, row.shipped.unwrap_or(row.default)));
         }
         listed(&mut text, "Known, but nothing acts on it yet:", in_section(Standing::Later));
         listed(&mut text, "Known, but without use in Basalt:", in_section(Standing::Inert));
@@ -87,18 +91,17 @@ fn facts(row: &Parameter) -> String {
 }
 
 fn listed<'a>(text: &mut String, title: &str, rows: impl Iterator<Item = &'a Parameter>) {
-    let lines: String = rows.map(|row| format!("# {}\n", default_line(row))).collect();
+    let lines: String = rows.map(|row| format!("# {}\n", line(row, row.default))).collect();
     if !lines.is_empty() {
         let _ = write!(text, "\n# {title}\n#\n{lines}");
     }
 }
 
-fn default_line(row: &Parameter) -> String {
-    let needs_quotes =
-        row.default.is_empty() || row.default.contains(' ') && !row.kind.takes_many();
+fn line(row: &Parameter, value: &str) -> String {
+    let needs_quotes = value.is_empty() || value.contains(' ') && !row.kind.takes_many();
     match needs_quotes {
-        true => format!("{} \"{}\"", row.name, row.default),
-        false => format!("{} {}", row.name, row.default),
+        true => format!("{} \"{value}\"", row.name),
+        false => format!("{} {value}", row.name),
     }
 }
 
@@ -262,8 +265,10 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_file_is_the_default() {
-        assert_eq!(load(&configuration_file()), (Config::default(), Vec::new()));
+    fn the_configuration_file_is_the_default_and_the_metrics_page() {
+        // Who starts the server by hand may start several.
+        let expected = Config { metrics_port: 9121, ..Config::default() };
+        assert_eq!(load(&configuration_file()), (expected, Vec::new()));
     }
 
     /// What stands in comments is right too, and nothing but the hidden is missing.
@@ -271,9 +276,12 @@ mod tests {
     fn the_configuration_file_names_every_parameter() {
         let text = configuration_file();
         for row in PARAMETERS.iter().filter(|row| !row.is_hidden) {
-            let line = default_line(row);
-            assert!(text.lines().any(|found| found.trim_start_matches("# ") == line), "{line}");
-            assert_eq!(load(&line).0, Config::default(), "{line}");
+            let shipped = line(row, row.shipped.unwrap_or(row.default));
+            assert!(
+                text.lines().any(|found| found.trim_start_matches("# ") == shipped),
+                "{shipped}"
+            );
+            assert_eq!(load(&line(row, row.default)).0, Config::default(), "{}", row.name);
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Parameter {
     pub refusal: Option<&'static str>,
     /// A value that asks for nothing, so that it may be given while nothing acts on the parameter.
     pub(super) idle: Option<&'static str>,
+    /// What `config/basalt.conf` says instead of the default.
+    pub(super) shipped: Option<&'static str>,
     pub(super) value: Access,
 }
 
@@ -144,6 +146,11 @@ impl Parameter {
 
     pub(super) const fn idle(mut self, value: &'static str) -> Self {
         self.idle = Some(value);
+        self
+    }
+
+    pub(super) const fn shipped(mut self, value: &'static str) -> Self {
+        self.shipped = Some(value);
         self
     }
 
@@ -275,6 +282,7 @@ macro_rules! parameters {
                 is_secret: false,
                 refusal: None,
                 idle: None,
+                shipped: None,
                 value: $crate::config::parameter::Access {
                     assign: |config, kind, words, again| {
                         $Struct::of_mut(config).$field.assign(kind, words, again)

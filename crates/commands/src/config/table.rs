@@ -308,7 +308,20 @@ parameters! {
         /// were asked for and missed.
         "notify-keyspace-events" notify_keyspace_events: KeyspaceEvents = "", KeyspaceEvents::KIND;
 
+        /// Transactions over several shards that hold their keys for at least so many milliseconds are
+        /// logged. 0: all; -1: none.
+        ///
+        /// The line has the hashes of the keys, and whether each was to be read or written.
+        "transaction-log-slower-than" transaction_log_slower_than: i64 = "1000", integer(-1, LONG);
+
         /// The TCP port of the metrics page for Prometheus. 0: none.
-        "metrics-port" metrics_port: u16 = "0", TCP_PORT, at_start;
+        ///
+        /// `/metrics` is the page, `/healthz` says whether all shards answer. Nobody is asked for a
+        /// password: it shows numbers, names of commands and settings, no keys and no values.
+        "metrics-port" metrics_port: u16 = "0", TCP_PORT, at_start, shipped("9121");
+
+        /// The addresses to serve the metrics page on, as in `bind`.
+        "metrics-bind" metrics_bind: BindAddresses = "127.0.0.1 -::1",
+            BindAddresses::KIND, at_start;
     }
 }

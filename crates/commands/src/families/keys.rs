@@ -5,12 +5,14 @@ pub(super) mod expire;
 mod object;
 mod present;
 pub(super) mod scan;
+mod sort;
 
 use crate::command::{Categories, Command, Group};
 
 pub use copy::{CopyRequest, parse_copy};
 pub(crate) use scan::parse_cursor;
 pub use scan::{ScanRequest, parse_scan, wants_every_key};
+pub use sort::{SortKey, SortRequest, parse_sort, value_behind};
 
 pub(crate) const COMMANDS: &[Command] = &[
     copy::COPY,
@@ -31,6 +33,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     copy::RENAME,
     copy::RENAMENX,
     scan::SCAN,
+    sort::SORT,
+    sort::SORT_RO,
     present::TOUCH,
     expire::TTL,
     present::TYPE,

@@ -3,6 +3,7 @@
 pub(crate) mod bitmap;
 pub(crate) mod cluster;
 pub(crate) mod connection;
+pub(crate) mod geo;
 pub(crate) mod hash;
 pub(crate) mod hyperloglog;
 pub(crate) mod keys;
@@ -24,6 +25,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     hash::COMMANDS,
     set::COMMANDS,
     sorted::COMMANDS,
+    geo::COMMANDS,
     hyperloglog::COMMANDS,
     stream::COMMANDS,
     keys::COMMANDS,

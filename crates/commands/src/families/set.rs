@@ -3,6 +3,7 @@
 mod algebra;
 mod chance;
 mod change;
+mod count;
 mod read;
 
 use basalt_keyspace::{Content, Entry, SetRef};
@@ -22,7 +23,9 @@ pub(crate) const COMMANDS: &[Command] = &[
     algebra::SDIFF,
     algebra::SDIFFSTORE,
     algebra::SINTER,
-    algebra::SINTERCARD,
+    count::SDIFFCARD,
+    count::SINTERCARD,
+    count::SUNIONCARD,
     algebra::SINTERSTORE,
     read::SISMEMBER,
     read::SMEMBERS,

@@ -19,6 +19,7 @@ use crate::args::integer;
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
+pub(crate) use add::{AddOptions, put_scored};
 pub use blocking::parse_blocking_zmpop;
 pub use combine::{
     Combination, CombineOptions, CombineRequest, OwnedMembers, Purpose, members_of, parse_combine,

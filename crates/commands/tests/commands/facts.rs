@@ -31,6 +31,8 @@ const ABSENT: &[&str] = &[
 const ALONE: &[(&str, &str)] = &[
     ("delex", "of Redis 8.4"),
     ("digest", "of Redis 8.4"),
+    ("sdiffcard", "of Redis 8.10"),
+    ("sunioncard", "of Redis 8.10"),
     ("xackdel", "of Redis 8.2"),
     ("xdelex", "of Redis 8.2"),
 ];
@@ -81,6 +83,9 @@ fn key_spec(spec: &Value) -> String {
     let part = |name| field(field(spec, name), "spec");
     let (begin, rest) = (part("begin_search"), part("find_keys"));
     let flags = texts(field(spec, "flags")).join("+");
+    if text(field(field(spec, "begin_search"), "type")) == "unknown" {
+        return format!("{flags}@unknown");
+    }
     let first = match find(begin, "keyword") {
         Some(word) => format!("{},{}", text(word), integer(field(begin, "startfrom"))),
         None => integer(field(begin, "index")).to_string(),

@@ -70,7 +70,7 @@ impl Core {
                 Letter::Schedule { number, scope, look } => self.visit(number, scope, look),
                 Letter::Granted { number, found } => self.granted(number, from, found),
                 Letter::Inquire(number) => self.inquired(number, from),
-                Letter::GiveBack(number) => self.shard.intents.give_back(number),
+                Letter::GiveBack(number) => self.given_back(number),
                 Letter::Release { number, last } => self.end_visit(number, from, last),
                 Letter::Reply { session, hole, reply } => self.fill_hole(session, hole, &reply),
             }
@@ -128,7 +128,7 @@ impl Core {
                         if let Some(scope) = first {
                             let number = self.numbers.next(shard.id, shard.now.monotonic_us);
                             self.held.wait(number, (from, request.session));
-                            shard.intents.schedule(number, scope);
+                            shard.schedule(number, scope);
                         }
                         continue;
                     }
@@ -176,7 +176,7 @@ impl Core {
                 self.held.put_back(asker, held);
                 let number = self.numbers.next(shard.id, shard.now.monotonic_us);
                 self.held.wait(number, asker);
-                shard.intents.schedule(number, scope);
+                shard.schedule(number, scope);
                 return;
             }
             let request = *held.request();

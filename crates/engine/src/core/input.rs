@@ -79,6 +79,7 @@ pub(super) enum What {
 
 impl Core {
     pub(super) fn work_received(&mut self, world: &mut dyn World, received: &[(SessionId, &[u8])]) {
+        self.shard.stats.reads += received.len() as u64;
         let mut rest = received.iter().peekable();
         while rest.peek().is_some() {
             self.pass += 1;

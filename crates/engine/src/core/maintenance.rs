@@ -23,6 +23,7 @@ impl Core {
             }
             left |= self.shard.keyspace.bury_some(&mut more);
             let took_us = world.monotonic_us().saturating_sub(begun_us);
+            self.shard.stats.maintenance_us += took_us;
             self.shard.note_latency(latency::EXPIRE_CYCLE, took_us);
         }
         let now_us = self.shard.now.monotonic_us;
@@ -41,7 +42,15 @@ impl Core {
         let limit = &config.client_output_buffer_limit.normal;
         for _ in 0..limits::SESSION_CHECK_MAX.min(self.shard.sessions.len() + 1) {
             let (id, has_next) = self.shard.sessions.at(self.session_check_at);
-            self.session_check_at = if has_next { self.session_check_at + 1 } else { 0 };
+            if let Some(session) = id.and_then(|id| self.shard.sessions.get(id)) {
+                self.sessions_so_far.add(session);
+            }
+            if has_next {
+                self.session_check_at += 1;
+            } else {
+                self.session_check_at = 0;
+                self.shard.sessions_seen = std::mem::take(&mut self.sessions_so_far);
+            }
             let Some(id) = id else { continue };
             let session = self.shard.sessions.get_mut(id).expect("it is open");
             let idle_us = now_us.saturating_sub(session.last_used_us);

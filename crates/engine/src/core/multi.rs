@@ -172,6 +172,7 @@ impl Core {
         let is_plain = commands.iter().all(|queued| queued.reach() == Reach::Keys)
             && commands.iter().all(|queued| !matches!(queued.run, Run::Engine(_)));
         if is_plain && scopes.len() <= 1 {
+            self.count_alone();
             let here = (self.shard.id, Scope::keys(Vec::new()));
             let (owner, scope) = scopes.pop_first().unwrap_or(here);
             let tasks: Vec<OwnedTask> =

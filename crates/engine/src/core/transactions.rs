@@ -10,10 +10,12 @@ use basalt_keyspace::ShardId;
 
 use super::Core;
 use crate::coordinate::{Answer, Coordination, Hops, Wish};
+use crate::limits;
 use crate::message::{HopFn, HopResult, LastHop, Letter, LookFn, Ticket};
 use crate::session::SessionId;
 use crate::transaction::{Event, Holding, Number, Scope};
 use crate::waiting::WaiterId;
+use crate::world::World;
 
 /// What is under way.
 #[derive(Default)]
@@ -26,6 +28,17 @@ pub(super) struct UnderWay {
     transactions: BTreeMap<Number, Transaction>,
     /// Who visits this shard.
     visitors: BTreeMap<Number, Visitor>,
+    /// Visits that held for longer than `transaction-log-slower-than`, for the log.
+    long_visits: Vec<LongVisit>,
+    /// Those that found no room there.
+    long_visits_left_out: usize,
+}
+
+/// A visit that held for long.
+struct LongVisit {
+    number: Number,
+    us: u64,
+    scope: Scope,
 }
 
 /// A transaction at home.
@@ -38,7 +51,7 @@ struct Transaction {
 
 enum Visitor {
     /// Stays until its home releases it.
-    Looks(LookFn),
+    Looks { look: LookFn, granted_at_us: Option<u64> },
     /// Runs from start to end, and is gone.
     Passes { from: ShardId, ticket: Option<Ticket>, run: HopFn },
     /// Somebody in line is served, and it is gone.
@@ -132,6 +145,15 @@ impl Core {
                 false
             }
             Wish::Hold { index, visits } => {
+                let everything = visits.iter().any(|(_, scope, _)| scope.is_everything());
+                let transactions = &mut self.shard.stats.transactions;
+                if everything {
+                    transactions.on_all_shards += 1;
+                } else if visits.len() == 1 {
+                    transactions.on_one_shard += 1;
+                } else {
+                    transactions.on_several_shards += 1;
+                }
                 let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
                 let transaction = Transaction {
                     holding: Holding::new(visits.iter().map(|(shard, ..)| *shard)),
@@ -260,7 +282,7 @@ impl Core {
         {
             let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
             self.under_way.visitors.insert(number, Visitor::Passes { from, ticket, run });
-            self.shard.intents.schedule(number, scope);
+            self.shard.schedule(number, scope);
             return;
         }
         let result = run(&mut self.shard);
@@ -287,8 +309,9 @@ impl Core {
     /// A transaction visits this shard.
     pub(super) fn visit(&mut self, number: Number, scope: Scope, look: LookFn) {
         self.numbers.saw(number);
-        self.under_way.visitors.insert(number, Visitor::Looks(look));
-        self.shard.intents.schedule(number, scope);
+        let visitor = Visitor::Looks { look, granted_at_us: None };
+        self.under_way.visitors.insert(number, visitor);
+        self.shard.schedule(number, scope);
     }
 
     /// A visit is granted: what it came for is done.
@@ -308,9 +331,10 @@ impl Core {
                 self.shard.serve_held_up(waiter);
                 self.shard.intents.release(number);
             }
-            Some(Visitor::Looks(mut look)) => {
+            Some(Visitor::Looks { mut look, .. }) => {
                 let found = look(&mut self.shard);
-                self.under_way.visitors.insert(number, Visitor::Looks(look));
+                let granted_at_us = Some(self.shard.now.monotonic_us);
+                self.under_way.visitors.insert(number, Visitor::Looks { look, granted_at_us });
                 if number.home == self.shard.id {
                     self.granted(number, self.shard.id, found);
                 } else {
@@ -345,7 +369,7 @@ impl Core {
         let index = transaction.holding.index_of(shard);
         transaction.found[index] = None;
         if shard == self.shard.id {
-            self.shard.intents.give_back(number);
+            self.given_back(number);
         } else {
             self.write_letter(shard, Letter::GiveBack(number));
         }
@@ -357,7 +381,60 @@ impl Core {
             let result = run(&mut self.shard);
             self.tell(home, ticket, result);
         }
-        self.under_way.visitors.remove(&number);
-        self.shard.intents.release(number);
+        let visitor = self.under_way.visitors.remove(&number);
+        let scope = self.shard.intents.release(number);
+        if let Some(Visitor::Looks { granted_at_us: Some(since_us), .. }) = visitor {
+            let us = self.shard.now.monotonic_us.saturating_sub(since_us);
+            self.count_held(number, us, scope);
+        }
+    }
+
+    /// A home gives a grant of this shard back.
+    pub(super) fn given_back(&mut self, number: Number) {
+        if !self.shard.intents.give_back(number) {
+            return;
+        }
+        self.shard.stats.transactions.given_back += 1;
+        if let Some(Visitor::Looks { granted_at_us, .. }) = self.under_way.visitors.get_mut(&number)
+        {
+            *granted_at_us = None;
+        }
+    }
+
+    /// A command that could have been several hops ran as one call on one shard.
+    pub(crate) fn count_alone(&mut self) {
+        if self.nested.is_none() {
+            self.shard.stats.transactions.on_one_shard += 1;
+        }
+    }
+
+    /// A visit is over that held its scope for so long.
+    fn count_held(&mut self, number: Number, us: u64, scope: Option<Scope>) {
+        self.shard.stats.transactions.count_held(us);
+        let limit_ms = u64::try_from(self.shard.config.transaction_log_slower_than);
+        if limit_ms.is_ok_and(|limit_ms| us / 1000 >= limit_ms)
+            && let Some(scope) = scope
+        {
+            if self.under_way.long_visits.len() < limits::LONG_VISITS_MAX {
+                self.under_way.long_visits.push(LongVisit { number, us, scope });
+            } else {
+                self.under_way.long_visits_left_out += 1;
+            }
+        }
+    }
+
+    /// Logs the visits that held for long and ended in this turn.
+    pub(super) fn log_long_visits(&mut self, world: &mut dyn World) {
+        for LongVisit { number, us, scope } in self.under_way.long_visits.drain(..) {
+            let (shard, ms) = (self.shard.id.0, us / 1000);
+            world.log(&format!(
+                "Transaction {number} held {} of shard {shard} for {ms} ms",
+                scope.in_words(limits::LOGGED_HASHES_MAX)
+            ));
+        }
+        let left_out = std::mem::take(&mut self.under_way.long_visits_left_out);
+        if left_out > 0 {
+            world.log(&format!("{left_out} more transactions held for long are not told of"));
+        }
     }
 }

@@ -83,6 +83,24 @@ impl Scope {
         Self::Keys(intents)
     }
 
+    pub(crate) fn is_everything(&self) -> bool {
+        matches!(self, Self::Everything(_))
+    }
+
+    /// For the log: how much it is, and the hashes of the first keys.
+    pub(crate) fn in_words(&self, hashes_max: usize) -> String {
+        let Self::Keys(intents) = self else { return "everything".into() };
+        let noun = if intents.len() == 1 { "key" } else { "keys" };
+        let mark = |mode| if mode == Mode::Write { "w" } else { "r" };
+        let hashes = intents.iter().take(hashes_max);
+        let hashes = hashes.map(|intent| format!("{:016x}:{}", intent.hash, mark(intent.mode)));
+        let mut hashes: Vec<String> = hashes.collect();
+        if intents.len() > hashes_max {
+            hashes.push("…".into());
+        }
+        format!("{} {noun} ({})", intents.len(), hashes.join(" "))
+    }
+
     fn mode(&self) -> Mode {
         match self {
             Self::Keys(intents) => {
@@ -144,8 +162,23 @@ impl Intents {
         }
     }
 
-    /// Begins a visit, granted now or later.
-    pub(crate) fn schedule(&mut self, number: Number, scope: Scope) {
+    /// Visits that hold what they came for.
+    pub(crate) fn granted_count(&self) -> usize {
+        self.granted_count
+    }
+
+    /// Visits that wait for their turn.
+    pub(crate) fn waiting_count(&self) -> usize {
+        self.visits.len() - self.granted_count
+    }
+
+    /// The lowest number among those who hold or wait.
+    pub(crate) fn oldest(&self) -> Option<Number> {
+        self.visits.first_key_value().map(|(&number, _)| number)
+    }
+
+    /// Begins a visit. Says whether it is granted at once.
+    pub(crate) fn schedule(&mut self, number: Number, scope: Scope) -> bool {
         let mode = scope.mode();
         let claim = |mode| Claim { number, mode, is_granted: false };
         match &scope {
@@ -159,16 +192,18 @@ impl Intents {
         let visit = Visit { scope, mode, is_granted: false, is_inquired: false };
         let other = self.visits.insert(number, visit);
         assert!(other.is_none(), "a transaction visits a shard once");
-        if self.may_be_granted(number) {
+        let is_free = self.may_be_granted(number);
+        if is_free {
             self.set_granted(number, true);
         } else {
             self.inquire_for(number);
         }
+        is_free
     }
 
-    /// Ends a visit, granted or not. Not known: it was ended before.
-    pub(crate) fn release(&mut self, number: Number) {
-        let Some(visit) = self.visits.get(&number) else { return };
+    /// Ends a visit, granted or not; gives its scope. Not known: it was ended before.
+    pub(crate) fn release(&mut self, number: Number) -> Option<Scope> {
+        let visit = self.visits.get(&number)?;
         if visit.is_granted {
             self.set_granted(number, false);
         }
@@ -190,18 +225,20 @@ impl Intents {
                 }
             }
         }
+        Some(visit.scope)
     }
 
-    /// A home gives a grant back, and waits again.
-    pub(crate) fn give_back(&mut self, number: Number) {
-        let Some(visit) = self.visits.get_mut(&number) else { return };
+    /// A home gives a grant back, and waits again. Says whether it had one.
+    pub(crate) fn give_back(&mut self, number: Number) -> bool {
+        let Some(visit) = self.visits.get_mut(&number) else { return false };
         if !visit.is_granted {
-            return;
+            return false;
         }
         visit.is_inquired = false;
         let scope = visit.scope.clone();
         self.set_granted(number, false);
         self.grant_waiting(&scope);
+        true
     }
 
     pub(crate) fn next_event(&mut self) -> Option<Event> {

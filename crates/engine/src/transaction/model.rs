@@ -92,8 +92,8 @@ impl State {
     fn receive(&mut self, from: usize, to: usize, index: usize, letter: Letter, scopes: &Scopes) {
         let number = Self::number(index);
         match letter {
-            Letter::Schedule => self.shards[to].schedule(number, scopes[index].clone()),
-            Letter::GiveBack => self.shards[to].give_back(number),
+            Letter::Schedule => _ = self.shards[to].schedule(number, scopes[index].clone()),
+            Letter::GiveBack => _ = self.shards[to].give_back(number),
             Letter::Release => {
                 self.in_force[to][index] = false;
                 self.shards[to].release(number);

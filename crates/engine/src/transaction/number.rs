@@ -1,5 +1,7 @@
 //! Numbers: the order in which transactions go first where they meet.
 
+use std::fmt::{self, Display};
+
 use basalt_keyspace::ShardId;
 
 /// A transaction's number: lower goes first. No two are the same, and none is taken from a counter that
@@ -9,6 +11,19 @@ pub(crate) struct Number {
     at_us: u64,
     /// Where it was taken: the shard that is told of what happens to the transaction.
     pub home: ShardId,
+}
+
+impl Number {
+    /// The moment (monotonic µs) when it was taken, or a little later.
+    pub(crate) fn at_us(&self) -> u64 {
+        self.at_us
+    }
+}
+
+impl Display for Number {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}@{}", self.at_us, self.home.0)
+    }
 }
 
 /// Hands out the numbers of one shard.

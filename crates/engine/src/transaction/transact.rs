@@ -125,6 +125,7 @@ impl Core {
         shards.sort_unstable();
         shards.dedup();
         if let [only] = shards[..] {
+            self.count_alone();
             let scope = scope_on(only, &keys);
             let whole = move |shard: &mut Shard| {
                 let found = keys.iter().map(|key| look(shard, key)).collect();

@@ -5,67 +5,21 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
+use basalt_commands::Outcome;
 use basalt_commands::config::Config;
 use basalt_commands::requests::parse_info;
-use basalt_commands::{Outcome, table};
-use basalt_keyspace::{DatabaseFacts, DatabaseId, KeyspaceStats};
+use basalt_keyspace::{DatabaseFacts, KeyspaceStats};
 
 use super::latency::merge;
 use super::{REDIS_VERSION, VERSION, encode, everywhere, settings};
 use crate::core::Core;
+use crate::facts::{ShardFacts, command_name};
 use crate::meter::Book;
 use crate::rates::Rate;
 use crate::session::SessionId;
 use crate::shard::{Pause, Shard};
 use crate::stats::ShardStats;
-use crate::waiting::WaitingFacts;
 use crate::world::{Now, ProcessFacts, World};
-
-/// What one shard tells.
-struct ShardFacts {
-    stats: ShardStats,
-    books: Vec<(u16, Book)>,
-    keyspace: KeyspaceStats,
-    databases: Vec<DatabaseFacts>,
-    rate: Rate,
-    sessions: usize,
-    held_sessions: usize,
-    waiting: WaitingFacts,
-    longest_input: usize,
-    longest_output: usize,
-    /// Of all data.
-    data_bytes: usize,
-    /// Of data and sessions.
-    used_bytes: usize,
-    used_bytes_peak: usize,
-    waits_for_free: bool,
-}
-
-impl ShardFacts {
-    fn of(shard: &mut Shard, with_histograms: bool) -> Self {
-        let used_bytes = shard.used_bytes();
-        let databases = (0..shard.keyspace.database_count() as u16)
-            .map(|index| shard.keyspace.facts(DatabaseId(index)))
-            .collect();
-        let sessions = || shard.sessions.iter();
-        Self {
-            stats: shard.stats.clone(),
-            books: shard.meter.books(with_histograms),
-            keyspace: shard.keyspace.stats,
-            databases,
-            rate: shard.rates.now(&shard.stats, shard.meter.calls(), shard.now.monotonic_us),
-            sessions: shard.sessions.len(),
-            held_sessions: sessions().filter(|session| session.is_held).count(),
-            waiting: shard.waiting.facts(),
-            longest_input: sessions().map(|session| session.input.len()).max().unwrap_or(0),
-            longest_output: sessions().map(|session| session.output_bytes()).max().unwrap_or(0),
-            data_bytes: shard.keyspace.used_bytes(),
-            used_bytes,
-            used_bytes_peak: shard.used_bytes_peak,
-            waits_for_free: shard.keyspace.has_graves(),
-        }
-    }
-}
 
 /// What all sections are written from.
 struct Facts {
@@ -95,7 +49,7 @@ impl Facts {
 
     /// Commands by name, in the order of the table.
     fn rows(&self) -> impl Iterator<Item = (&'static str, &Book)> {
-        self.books.iter().map(|(number, book)| (table::rows()[usize::from(*number)].name, book))
+        self.books.iter().map(|(number, book)| (command_name(*number), book))
     }
 
     fn rate(&self, of: impl Fn(&Rate) -> f64) -> f64 {
@@ -103,12 +57,9 @@ impl Facts {
     }
 
     fn database(&self, index: usize) -> DatabaseFacts {
-        self.shards.iter().fold(DatabaseFacts::default(), |all, shard| DatabaseFacts {
-            keys: all.keys + shard.databases[index].keys,
-            expiring: all.expiring + shard.databases[index].expiring,
-            with_expiring_elements: all.with_expiring_elements
-                + shard.databases[index].with_expiring_elements,
-        })
+        let mut all = DatabaseFacts::default();
+        self.shards.iter().for_each(|shard| all.absorb(&shard.databases[index]));
+        all
     }
 }
 
@@ -119,6 +70,11 @@ struct Lines(String);
 impl Lines {
     fn add(&mut self, field: &str, value: impl Display) {
         let _ = write!(self.0, "{field}:{value}\r\n");
+    }
+
+    /// Several fields of the same value.
+    fn add_all(&mut self, fields: &[&str], value: impl Display + Copy) {
+        fields.iter().for_each(|field| self.add(field, value));
     }
 
     /// Bytes, and the same for people.
@@ -173,6 +129,7 @@ const SECTIONS: &[Section] = &[
     section("Errorstats", errorstats),
     Section { is_default: false, needs_histograms: true, ..section("Latencystats", latencystats) },
     section("Cluster", |_, lines| lines.add("cluster_enabled", 0)),
+    section("Transactions", transactions),
     section("Keyspace", keyspace),
 ];
 
@@ -199,7 +156,7 @@ pub(super) fn info(
         let wanted =
             |section: &&Section| request.wants(&section.title.to_lowercase(), section.is_default);
         let with_histograms = SECTIONS.iter().filter(wanted).any(|one| one.needs_histograms);
-        let hop = move |shard: &mut Shard| ShardFacts::of(shard, with_histograms);
+        let hop = move |shard: &mut Shard| ShardFacts::exact(shard, with_histograms);
         facts.shards = everywhere(&hops, &routes, hop).await;
         facts.shards.iter().for_each(|shard| facts.stats.absorb(&shard.stats));
         let books = facts.shards.iter_mut().map(|shard| std::mem::take(&mut shard.books));
@@ -228,8 +185,10 @@ fn server(facts: &Facts, lines: &mut Lines) {
     lines.add("redis_git_dirty", 0);
     lines.add("redis_build_id", 0);
     lines.add("redis_mode", "standalone");
+    lines.add("server_mode", "standalone");
     lines.add("os", &process.os);
     lines.add("arch_bits", usize::BITS);
+    lines.add("monotonic_clock", "POSIX clock_gettime");
     lines.add("multiplexing_api", "io_uring");
     lines.add("process_id", process.pid);
     lines.add("process_supervised", "no");
@@ -240,29 +199,54 @@ fn server(facts: &Facts, lines: &mut Lines) {
     lines.add("uptime_in_days", process.uptime_s / 86_400);
     lines.add("hz", facts.config.hz);
     lines.add("configured_hz", facts.config.hz);
+    lines.add("clients_hz", facts.config.hz);
     lines.add("lru_clock", (facts.now.unix_ms / 1000) & 0x00FF_FFFF);
     lines.add("executable", &process.executable);
     lines.add("config_file", &process.config_file);
     lines.add("io_threads_active", 0);
+    lines.add("availability_zone", &facts.config.later.availability_zone);
+    for (index, listener) in listeners(facts).iter().enumerate() {
+        lines.add(&format!("listener{index}"), listener);
+    }
     lines.add("shards", facts.shards.len());
 }
 
+/// Where clients arrive, as the settings name it.
+fn listeners(facts: &Facts) -> Vec<String> {
+    let config = &facts.config;
+    let mut all = Vec::new();
+    if config.port != 0 {
+        let mark = |must: bool| if must { "" } else { "-" };
+        let addresses =
+            config.bind.iter().map(|(address, must)| format!("bind={}{address},", mark(must)));
+        let addresses: String = addresses.collect();
+        all.push(format!("name=tcp,{addresses}port={}", config.port));
+    }
+    if !config.unixsocket.is_empty() {
+        all.push(format!("name=unix,bind={}", config.unixsocket));
+    }
+    all
+}
+
 fn clients(facts: &Facts, lines: &mut Lines) {
-    let held = facts.sum(|shard| shard.held_sessions);
-    lines.add("connected_clients", facts.sum(|shard| shard.sessions));
+    let held = facts.sum(|shard| shard.clients.blocked);
+    lines.add("connected_clients", facts.sum(|shard| shard.clients.connected));
     lines.add("cluster_connections", 0);
     lines.add("maxclients", facts.config.maxclients);
-    lines.add("client_recent_max_input_buffer", facts.max(|shard| shard.longest_input));
-    lines.add("client_recent_max_output_buffer", facts.max(|shard| shard.longest_output));
-    lines.add("blocked_clients", held + facts.sum(|shard| shard.waiting.sessions));
+    lines
+        .add("client_recent_max_input_buffer", facts.max(|shard| shard.clients.sums.longest_input));
+    lines.add(
+        "client_recent_max_output_buffer",
+        facts.max(|shard| shard.clients.sums.longest_output),
+    );
+    lines.add("blocked_clients", held);
     lines.add("tracking_clients", 0);
     lines.add("pubsub_clients", 0);
-    lines.add("watching_clients", 0);
-    let with_deadline = facts.sum(|shard| shard.waiting.sessions_with_deadline);
-    lines.add("clients_in_timeout_table", with_deadline);
-    lines.add("total_watched_keys", 0);
-    lines.add("total_blocking_keys", facts.sum(|shard| shard.waiting.keys));
-    let of_groups = facts.sum(|shard| shard.waiting.keys_of_groups);
+    lines.add("watching_clients", facts.sum(|shard| shard.clients.sums.watching));
+    lines.add("clients_in_timeout_table", facts.sum(|shard| shard.clients.with_timeout));
+    lines.add("total_watched_keys", facts.sum(|shard| shard.clients.sums.watched_keys));
+    lines.add("total_blocking_keys", facts.sum(|shard| shard.clients.awaited_keys));
+    let of_groups = facts.sum(|shard| shard.clients.awaited_keys_of_groups);
     lines.add("total_blocking_keys_on_nokey", of_groups);
     let (reason, actions, left_us) = match facts.pause {
         None => ("none", "none", 0),
@@ -293,8 +277,13 @@ fn memory(facts: &Facts, lines: &mut Lines) {
     lines.add("used_memory_dataset_perc", percent(data, used));
     lines.add_bytes("total_system_memory", process.system_memory_bytes);
     lines.add_bytes("used_memory_lua", 0);
+    lines.add_all(&["used_memory_vm_eval", "used_memory_scripts_eval"], 0);
+    let scripts = ["number_of_cached_scripts", "number_of_functions", "number_of_libraries"];
+    lines.add_all(&scripts, 0);
+    lines.add("used_memory_vm_functions", 0);
+    lines.add_bytes("used_memory_vm_total", 0);
+    lines.add("used_memory_functions", 0);
     lines.add_bytes("used_memory_scripts", 0);
-    lines.add("number_of_cached_scripts", 0);
     lines.add_bytes("maxmemory", facts.config.maxmemory);
     let policy = facts.config.get(&[b"maxmemory-policy"]);
     let policy = policy.first().map(|(_, value)| String::from_utf8_lossy(value));
@@ -306,34 +295,43 @@ fn memory(facts: &Facts, lines: &mut Lines) {
     lines.add("mem_not_counted_for_evict", 0);
     lines.add("mem_replication_backlog", 0);
     lines.add("mem_total_replication_buffers", 0);
+    lines.add("mem_replicas_repl_buffer", 0);
     lines.add("mem_clients_slaves", 0);
     lines.add("mem_clients_normal", overhead);
     lines.add("mem_cluster_links", 0);
     lines.add("mem_aof_buffer", 0);
     lines.add("mem_allocator", "mimalloc");
+    lines.add("mem_overhead_db_hashtable_rehashing", 0);
     lines.add("active_defrag_running", 0);
     let waiting = facts.shards.iter().filter(|shard| shard.waits_for_free).count();
     lines.add("lazyfree_pending_objects", waiting);
-    lines.add("lazyfreed_objects", 0);
+    lines.add("lazyfreed_objects", facts.keyspace(|stats| stats.freed_lazily));
 }
 
 fn persistence(facts: &Facts, lines: &mut Lines) {
     lines.add("loading", 0);
     lines.add("async_loading", 0);
+    lines.add_all(&["current_cow_peak", "current_cow_size", "current_cow_size_age"], 0);
+    lines.add("current_fork_perc", "0.00");
+    lines.add_all(&["current_save_keys_processed", "current_save_keys_total"], 0);
     lines.add("rdb_changes_since_last_save", facts.keyspace(|stats| stats.changes));
     lines.add("rdb_bgsave_in_progress", 0);
-    lines.add("rdb_last_save_time", facts.now.unix_ms / 1000 - facts.process.uptime_s);
+    lines.add("rdb_last_save_time", facts.process.started_s);
     lines.add("rdb_last_bgsave_status", "ok");
     lines.add("rdb_last_bgsave_time_sec", -1);
     lines.add("rdb_current_bgsave_time_sec", -1);
-    lines.add("rdb_saves", 0);
+    lines.add_all(&["rdb_saves", "rdb_last_cow_size"], 0);
+    lines.add_all(&["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"], 0);
     lines.add("aof_enabled", 0);
     lines.add("aof_rewrite_in_progress", 0);
     lines.add("aof_rewrite_scheduled", 0);
     lines.add("aof_last_rewrite_time_sec", -1);
     lines.add("aof_current_rewrite_time_sec", -1);
     lines.add("aof_last_bgrewrite_status", "ok");
+    lines.add_all(&["aof_rewrites", "aof_rewrites_consecutive_failures"], 0);
     lines.add("aof_last_write_status", "ok");
+    lines.add("aof_last_cow_size", 0);
+    lines.add_all(&["module_fork_in_progress", "module_fork_last_cow_size"], 0);
 }
 
 fn stats(facts: &Facts, lines: &mut Lines) {
@@ -349,6 +347,7 @@ fn stats(facts: &Facts, lines: &mut Lines) {
     lines.add("total_net_repl_output_bytes", 0);
     lines.add("instantaneous_input_kbps", kilobytes(facts.rate(|rate| rate.bytes_in)));
     lines.add("instantaneous_output_kbps", kilobytes(facts.rate(|rate| rate.bytes_out)));
+    lines.add_all(&["instantaneous_input_repl_kbps", "instantaneous_output_repl_kbps"], "0.00");
     lines.add("rejected_connections", facts.process.refused_connections);
     lines.add("sync_full", 0);
     lines.add("sync_partial_ok", 0);
@@ -358,9 +357,12 @@ fn stats(facts: &Facts, lines: &mut Lines) {
     lines.add("expired_fields", facts.keyspace(|stats| stats.expired_fields));
     lines.add("expired_subkeys", facts.keyspace(|stats| stats.expired_fields));
     lines.add("expired_stale_perc", "0.00");
+    lines.add("expired_keys_with_volatile_items_stale_perc", "0.00");
     lines.add("expired_time_cap_reached_count", 0);
+    lines.add("expire_cycle_cpu_milliseconds", stats.maintenance_us / 1000);
     lines.add("evicted_keys", facts.keyspace(|stats| stats.evicted));
-    lines.add("evicted_clients", 0);
+    lines.add_all(&["evicted_clients", "evicted_scripts"], 0);
+    lines.add_all(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"], 0);
     lines.add("keyspace_hits", facts.keyspace(|stats| stats.hits));
     lines.add("keyspace_misses", facts.keyspace(|stats| stats.misses));
     lines.add("pubsub_channels", 0);
@@ -368,16 +370,30 @@ fn stats(facts: &Facts, lines: &mut Lines) {
     lines.add("pubsubshard_channels", 0);
     lines.add("latest_fork_usec", 0);
     lines.add("total_forks", 0);
-    lines.add("migrate_cached_sockets", 0);
+    lines.add_all(&["migrate_cached_sockets", "slave_expires_tracked_keys"], 0);
+    lines.add_all(&["active_defrag_hits", "active_defrag_misses"], 0);
+    lines.add_all(&["active_defrag_key_hits", "active_defrag_key_misses"], 0);
+    lines.add_all(&["total_active_defrag_time", "current_active_defrag_time"], 0);
     lines.add("tracking_total_keys", 0);
     lines.add("tracking_total_items", 0);
     lines.add("tracking_total_prefixes", 0);
     lines.add("unexpected_error_replies", 0);
     lines.add("total_error_replies", stats.error_replies);
+    lines.add("dump_payload_sanitizations", 0);
+    lines.add("total_reads_processed", stats.reads);
+    lines.add("total_writes_processed", stats.writes);
+    lines.add_all(&["io_threaded_reads_processed", "io_threaded_writes_processed"], 0);
     let over_query = stats.query_limit_disconnections;
     lines.add("client_query_buffer_limit_disconnections", over_query);
     let over_output = stats.output_limit_disconnections;
     lines.add("client_output_buffer_limit_disconnections", over_output);
+    lines.add("eventloop_cycles", facts.process.loop_turns);
+    lines.add("eventloop_duration_sum", facts.process.loop_turns_us);
+    let commands_ns = facts.books.values().fold(0, |sum: u64, book| sum.saturating_add(book.ns));
+    lines.add("eventloop_duration_cmd_sum", commands_ns / 1000);
+    lines.add("acl_access_denied_auth", stats.refused_logins);
+    lines.add_all(&["acl_access_denied_cmd", "acl_access_denied_key"], 0);
+    lines.add("acl_access_denied_channel", 0);
     lines.add("loop_turn_max_us", facts.process.loop_turn_max_us);
     let lags = facts.shards.iter().map(|shard| shard.keyspace.expiry_lag_max_ms);
     lines.add("expiry_lag_max_ms", lags.max().unwrap_or(0));
@@ -388,7 +404,7 @@ fn stats(facts: &Facts, lines: &mut Lines) {
 /// Nothing is replicated yet, so the history of the data is the process'.
 fn replication(facts: &Facts, lines: &mut Lines) {
     lines.add("role", "master");
-    lines.add("connected_slaves", 0);
+    lines.add_all(&["connected_slaves", "replicas_waiting_psync"], 0);
     lines.add("master_failover_state", "no-failover");
     lines.add("master_replid", &facts.process.run_id);
     lines.add("master_replid2", "0".repeat(40));
@@ -443,12 +459,33 @@ fn errorstats(facts: &Facts, lines: &mut Lines) {
     }
 }
 
+/// What spans shards: how much of it, and who was in whose way.
+fn transactions(facts: &Facts, lines: &mut Lines) {
+    let stats = &facts.stats.transactions;
+    lines.add("transactions_on_one_shard", stats.on_one_shard);
+    lines.add("transactions_on_several_shards", stats.on_several_shards);
+    lines.add("transactions_on_all_shards", stats.on_all_shards);
+    lines.add("transaction_waits", stats.waits);
+    lines.add("transaction_grants_given_back", stats.given_back);
+    lines.add("transaction_visits_holding", facts.sum(|shard| shard.transactions.holding));
+    lines.add("transaction_visits_waiting", facts.sum(|shard| shard.transactions.waiting));
+    let oldest = facts.shards.iter().map(|shard| shard.transactions.oldest_us);
+    lines.add("transaction_oldest_us", oldest.max().unwrap_or(0));
+    for percent in [50.0, 99.0] {
+        let us = (stats.held.percentile(percent) / 1000).min(stats.held_max_us);
+        lines.add(&format!("transaction_held_us_p{percent}"), us);
+    }
+    lines.add("transaction_held_us_max", stats.held_max_us);
+}
+
 fn keyspace(facts: &Facts, lines: &mut Lines) {
     let count = facts.shards.first().map_or(0, |shard| shard.databases.len());
     for index in 0..count {
-        let DatabaseFacts { keys, expiring, with_expiring_elements } = facts.database(index);
+        let database = facts.database(index);
+        let DatabaseFacts { keys, expiring, with_expiring_elements, .. } = database;
         if keys > 0 {
-            let mut value = format!("keys={keys},expires={expiring},avg_ttl=0");
+            let ttl_ms = database.ttl_mean_ms(facts.now.unix_ms);
+            let mut value = format!("keys={keys},expires={expiring},avg_ttl={ttl_ms}");
             if with_expiring_elements > 0 {
                 value.push_str(&format!(",keys_with_volatile_items={with_expiring_elements}"));
             }

@@ -9,6 +9,7 @@ mod command;
 mod config;
 mod data;
 mod debug;
+mod geo;
 mod info;
 mod keys;
 mod latency;
@@ -18,13 +19,14 @@ mod process;
 mod session;
 mod sets;
 mod slowlog;
+mod sort;
 mod sorted;
 mod streams;
 mod strings;
 
 use std::any::Any;
 
-use basalt_commands::requests::{Combination, End, Purpose};
+use basalt_commands::requests::{Combination, End, GeoForm, Purpose};
 use basalt_commands::{CommandError, Outcome, Verb, docs};
 use basalt_keyspace::{DatabaseId, Side};
 use basalt_resp::{Protocol, Reply};
@@ -38,7 +40,7 @@ use crate::transaction::DeclaredKey;
 use crate::world::World;
 
 /// The version of Redis whose behaviour this follows, as clients ask for it.
-const REDIS_VERSION: &str = "7.2.4";
+pub const REDIS_VERSION: &str = "7.2.4";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What clients of a cluster are told that ask a server outside of one.
@@ -124,6 +126,11 @@ pub(crate) fn run(
         Verb::Exec => multi::exec(core, id),
         Verb::FlushAll => data::flush(core, id, args, true),
         Verb::FlushDb => data::flush(core, id, args, false),
+        Verb::GeoRadius => geo::radius(core, id, args, (GeoForm::Radius { stores: true }, 6)),
+        Verb::GeoRadiusByMember => {
+            geo::radius(core, id, args, (GeoForm::RadiusByMember { stores: true }, 5))
+        }
+        Verb::GeoSearchStore => geo::search_store(core, id, args),
         Verb::Hello => session::hello(core, id, args),
         Verb::Info => info::info(core, world, id, args),
         Verb::Keys => keys::keys(core, id, args),
@@ -154,11 +161,13 @@ pub(crate) fn run(
         Verb::Scan => keys::scan(core, id, args),
         Verb::SetMove => sets::smove(core, id, args),
         Verb::SetDiff
+        | Verb::SetDiffCard
         | Verb::SetDiffStore
         | Verb::SetInter
         | Verb::SetInterCard
         | Verb::SetInterStore
         | Verb::SetUnion
+        | Verb::SetUnionCard
         | Verb::SetUnionStore => sets::algebra(core, id, verb, args),
         Verb::Select => session::select(core, id, args),
         Verb::Shutdown => process::shutdown(core, world, id, args),
@@ -166,6 +175,8 @@ pub(crate) fn run(
         Verb::SlowlogHelp => command::help(core, id, "slowlog"),
         Verb::SlowlogLen => slowlog::len(core, id),
         Verb::SlowlogReset => slowlog::reset(core, id),
+        Verb::Sort => sort::sort(core, id, args, true),
+        Verb::SortRo => sort::sort(core, id, args, false),
         Verb::SwapDb => data::swapdb(core, id, args),
         Verb::Time => process::time(core, world, id),
         Verb::Unwatch => multi::unwatch(core, id),

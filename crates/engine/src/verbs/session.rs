@@ -90,6 +90,7 @@ fn log_in(core: &mut Core, id: SessionId, request: AuthRequest<'_>) -> Outcome {
     let wanted = &core.shard.config.requirepass;
     let is_right = !wanted.is_set() || is_same(&wanted.0, request.password);
     if request.user.is_some_and(|user| user != b"default") || !is_right {
+        core.shard.stats.refused_logins += 1;
         return Err(CommandError::text(
             "WRONGPASS invalid username-password pair or user is disabled.",
         ));

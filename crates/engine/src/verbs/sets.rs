@@ -122,7 +122,8 @@ pub(super) fn algebra(core: &mut Core, id: SessionId, verb: Verb, args: &[&[u8]]
             Ok(members) if spread.request.answer == SetAnswer::Members => {
                 write_members(&members, reply);
             }
-            Ok(members) => reply.integer(members.len() as i64),
+            // A limit may be met only when all shards have told what they have.
+            Ok(members) => reply.integer(members.len().min(spread.request.limit()) as i64),
         })
     });
     Ok(())

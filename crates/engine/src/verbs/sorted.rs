@@ -19,10 +19,10 @@ use crate::transaction::{Decision, DeclaredKey};
 use crate::waiting::WaitsFor;
 
 /// The key that something is stored at, where it is.
-const TARGET: usize = 0;
+pub(super) const TARGET: usize = 0;
 
 /// Has a key hold these members, or nothing where there are none; answers how many.
-fn store(decision: &mut Decision<'_>, members: &OwnedMembers) {
+pub(super) fn store(decision: &mut Decision<'_>, members: &OwnedMembers) {
     decision.reply.integer(members.len() as i64);
     if members.is_empty() {
         return decision.write(TARGET, remove);

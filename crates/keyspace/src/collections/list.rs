@@ -377,6 +377,15 @@ fn read_side(reader: &mut Reader<'_>) -> Result<Side, Malformed> {
     }
 }
 
+impl ListChange<'_> {
+    /// The changes that make a list of these elements, for `Effect::SetCollection`.
+    pub fn to_changes(self) -> Vec<u8> {
+        let mut changes = Vec::new();
+        self.encode(&mut changes);
+        changes
+    }
+}
+
 pub(super) fn write_changes(entry: &Entry, out: &mut Vec<u8>) {
     let list = ListRef::of(entry).expect("a list is looked at");
     out.extend_from_slice(&[0, side_byte(Side::Back)]);

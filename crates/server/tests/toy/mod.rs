@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
-use basalt_engine::{CoreSetup, Now, Output, Peer, SessionId, Turn};
+use basalt_engine::{CoreSetup, Now, Output, Peer, SessionId, ShardFacts, Turn};
 use basalt_keyspace::ShardId;
 use basalt_server::{Engine, Outside};
 
@@ -225,6 +225,9 @@ impl Engine for Toy {
 
     fn config(&self) -> &Arc<Config> {
         &self.setup.config
+    }
+    fn facts(&mut self) -> ShardFacts {
+        ShardFacts::default()
     }
 }
 

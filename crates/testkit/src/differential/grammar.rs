@@ -73,6 +73,10 @@ impl Grammar {
         if chance.one_in(SPOILED) {
             spoil(&mut needed, chance);
             lengthen_times(&mut needed);
+            if needed.get(1).is_some_and(|key| key.eq_ignore_ascii_case(b"fields")) {
+                // Valkey takes such a key for the word, and the field behind the word for the key.
+                needed[1] = b"key:1".to_vec();
+            }
         }
         if [&b"HELLO"[..], b"CLIENT"].iter().any(|name| needed[0].eq_ignore_ascii_case(name)) {
             // Valkey looks for forbidden bytes in a client's name up to the first zero byte only, and from then on

@@ -38,6 +38,28 @@ pub enum Kind {
     Sketch,
     /// Of a HyperLogLog.
     Element,
+    /// The key of places on the globe.
+    Map,
+    /// A member of a map.
+    Spot,
+    Longitude,
+    Latitude,
+    /// A length in any unit.
+    Radius,
+    /// How many of what was found.
+    Few,
+    /// The key of a list or sorted set that is sorted.
+    Roll,
+    /// The key of a set that is sorted.
+    Pool,
+    /// An element that is sorted.
+    Ident,
+    /// A key that is named after an element: with a number; a hash.
+    Weight,
+    Fruit,
+    /// How such keys are named.
+    ByPattern,
+    GetPattern,
     /// Anything, mostly what doesn't belong there.
     Odd,
 }
@@ -68,6 +90,19 @@ const KINDS: &[(&str, Kind)] = &[
     ("width", Kind::Width),
     ("sketch", Kind::Sketch),
     ("element", Kind::Element),
+    ("map", Kind::Map),
+    ("spot", Kind::Spot),
+    ("longitude", Kind::Longitude),
+    ("latitude", Kind::Latitude),
+    ("radius", Kind::Radius),
+    ("few", Kind::Few),
+    ("roll", Kind::Roll),
+    ("pool", Kind::Pool),
+    ("ident", Kind::Ident),
+    ("weight", Kind::Weight),
+    ("fruit", Kind::Fruit),
+    ("by-pattern", Kind::ByPattern),
+    ("get-pattern", Kind::GetPattern),
     ("odd", Kind::Odd),
 ];
 
@@ -256,9 +291,52 @@ impl Kind {
             ),
             Kind::Sketch => text(chance, &["hll:1", "hll:2", "{tag}hll"]),
             Kind::Element => chance.below(3000).to_string().into_bytes(),
+            Kind::Map => text(chance, &["map:1", "map:2", "{tag}map"]),
+            Kind::Spot => format!("spot:{}", chance.below(200)).into_bytes(),
+            Kind::Longitude => degrees(chance, 180.0, &["180", "-180", "179.9999999", "180.0001"]),
+            Kind::Latitude => {
+                degrees(chance, 85.0, &["85.05112878", "-85.05112878", "85.0512", "-90"])
+            }
+            Kind::Radius => text(
+                chance,
+                &[
+                    "0", "0.5", "10", "500", "2000", "3000.25", "70000", "250000", "900000", "3e6",
+                    "1e7", "3e7", "inf", "-1", "nan", "far",
+                ],
+            ),
+            Kind::Few => text(chance, &["1", "2", "3", "7", "50", "1000000", "0", "-1", "x"]),
+            Kind::Roll => text(chance, &["roll:1", "roll:2", "{tag}roll"]),
+            Kind::Pool => text(chance, &["pool:1", "pool:2"]),
+            Kind::Ident => match chance.below(12) {
+                0 => text(chance, &["1.5", "-2", "1e3", "inf", "", "x", "0x10", " 1"]),
+                _ => chance.below(20).to_string().into_bytes(),
+            },
+            Kind::Weight => format!("w_{}", chance.below(20)).into_bytes(),
+            Kind::Fruit => format!("{{fruit}}{}", chance.below(20)).into_bytes(),
+            Kind::ByPattern => {
+                text(chance, &["w_*", "w_*", "{fruit}*->1", "{fruit}*->2", "no*", "{fruit}*"])
+            }
+            Kind::GetPattern => text(
+                chance,
+                &["#", "w_*", "{fruit}*->1", "{fruit}*->2", "{fruit}*->", "no*", "*", "x", ""],
+            ),
             Kind::Odd => odd(chance),
         }
     }
+}
+
+/// Degrees: mostly near a place, sometimes anywhere, sometimes at the ends of the map.
+fn degrees(chance: &mut Chance, max: f64, ends: &[&str]) -> Vec<u8> {
+    let share = |chance: &mut Chance| chance.below(2_000_001) as f64 / 1_000_000.0 - 1.0;
+    let degrees = match chance.below(24) {
+        0 => return text(chance, ends),
+        1 => return text(chance, &["0", "abc", "nan", "1e400", "", "45"]),
+        2..6 => share(chance) * max,
+        6..9 => (max - share(chance).abs() / 2.0) * share(chance).signum(),
+        9..12 => 15.0 + share(chance) / 1000.0,
+        _ => 15.0 + share(chance) * 4.0,
+    };
+    format!("{degrees:.6}").into_bytes()
 }
 
 fn text(chance: &mut Chance, from: &[&str]) -> Vec<u8> {

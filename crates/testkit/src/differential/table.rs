@@ -211,6 +211,59 @@ pub const ROWS: &[Row] = &[
     row(3, "ZUNIONSTORE key 2 key key [WEIGHTS float float] [AGGREGATE (SUM|MIN|MAX)]"),
     row(2, "ZINTERSTORE key 2 key key"),
     row(2, "ZDIFFSTORE key 2 key key"),
+    // Places.
+    row(8, "GEOADD map (longitude latitude spot)..."),
+    row(3, "GEOADD map (NX|XX|CH|NX CH|CH XX|XX NX) (longitude latitude spot)..."),
+    row(1, "GEOADD key longitude latitude member"),
+    row(2, "ZREM map (spot)..."),
+    row(1, "ZADD map (integer spot)..."),
+    row(2, "GEODIST map spot spot [M|KM|FT|MI|odd]"),
+    row(2, "GEOHASH map (spot)..."),
+    row(2, "GEOPOS map (spot)..."),
+    row(
+        10,
+        "GEOSEARCH map (FROMMEMBER spot|FROMLONLAT longitude latitude) \
+         (BYRADIUS radius (M|KM|FT|MI)|BYBOX radius radius (M|KM|FT|MI)) \
+         [ASC|DESC] [COUNT few|COUNT few ANY] [WITHCOORD] [WITHDIST] [WITHHASH]",
+    ),
+    row(
+        3,
+        "GEORADIUS map longitude latitude radius (M|KM|FT|MI) \
+         [ASC|DESC] [COUNT few|COUNT few ANY] [WITHCOORD] [WITHDIST] [WITHHASH]",
+    ),
+    row(2, "GEORADIUS map longitude latitude radius (M|KM|FT|MI) [STORE map] [COUNT few]"),
+    row(
+        2,
+        "GEORADIUS_RO map longitude latitude radius (M|KM|odd) [ASC|DESC] [COUNT few] [WITHDIST]",
+    ),
+    row(3, "GEORADIUSBYMEMBER map spot radius (M|KM|FT|MI) [ASC|DESC] [WITHDIST] [STORE map]"),
+    row(2, "GEORADIUSBYMEMBER_RO map spot radius (M|KM|FT|odd) [ASC|DESC] [WITHHASH] [COUNT few]"),
+    row(
+        4,
+        "GEOSEARCHSTORE map map (FROMMEMBER spot|FROMLONLAT longitude latitude) \
+         (BYRADIUS radius (M|KM|FT|MI)|BYBOX radius radius (M|KM|FT|MI)) \
+         [ASC|DESC] [COUNT few]",
+    ),
+    // What is sorted. What is not told apart stays as each server has it, so no texts of other keys, and no
+    // set as it lies.
+    row(4, "RPUSH roll (ident)..."),
+    row(1, "ZADD roll (integer ident)..."),
+    row(3, "SADD pool (ident)..."),
+    row(1, "DEL (roll|pool)"),
+    row(3, "SET weight (float|integer)"),
+    row(3, "HSET fruit (1 integer|1 float|2 value)..."),
+    row(
+        6,
+        "SORT (roll|pool) [ALPHA] [LIMIT index index] [GET get-pattern] [GET get-pattern] [ASC|DESC]",
+    ),
+    row(
+        8,
+        "SORT (roll|pool) BY by-pattern [LIMIT index index] [GET get-pattern] [GET get-pattern] \
+         [ASC|DESC] [STORE roll]",
+    ),
+    row(3, "SORT roll BY NOSORT [LIMIT index index] [GET get-pattern] [ASC|DESC] [STORE roll]"),
+    row(2, "SORT pool BY NOSORT [LIMIT index index] [ASC|DESC] STORE roll"),
+    row(3, "SORT_RO (roll|pool|key) [ALPHA] [LIMIT index index] [GET get-pattern] [ASC|DESC]"),
     // Keys.
     row(4, "DEL (key)..."),
     row(2, "UNLINK (key)..."),
@@ -288,6 +341,8 @@ pub const NOT_RANDOM: &[(&str, &str)] = &[
     ("xdelex", "a command of Redis 8.2: no oracle at hand knows it"),
     ("delex", "a command of Redis 8.4: no oracle at hand knows it"),
     ("digest", "a command of Redis 8.4: no oracle at hand knows it"),
+    ("sdiffcard", "a command of Redis 8.10: no oracle at hand knows it"),
+    ("sunioncard", "a command of Redis 8.10: no oracle at hand knows it"),
     ("debug", "it changes the server itself, and each server has its own"),
     ("flushall", "each run begins with it; FLUSHDB stands for both"),
     ("lolwut", "a picture and a version"),
@@ -336,6 +391,21 @@ pub const ROWS_IF_KNOWN: &[RowIfKnown] = &[
     row_if("SWAPDB 0 0", 1, "SWAPDB database database"),
     row_if("SET probe v IFEQ w", 4, "SET key value IFEQ value [GET] [EX seconds|KEEPTTL]"),
     row_if("DELIFEQ probe v", 2, "DELIFEQ key value"),
+    row_if(
+        "GEOSEARCH probe BYPOLYGON 3 0 0 1 1 2 0",
+        6,
+        "GEOSEARCH map BYPOLYGON (3 longitude latitude longitude latitude longitude latitude|\
+         4 longitude latitude longitude latitude longitude latitude longitude latitude) \
+         [ASC|DESC] [COUNT few|COUNT few ANY] [WITHCOORD] [WITHDIST] [WITHHASH]",
+    ),
+    // Redis 7 reckons and prints the last digits otherwise.
+    row_if(
+        "GEOSEARCH probe BYPOLYGON 3 0 0 1 1 2 0",
+        4,
+        "GEOSEARCHSTORE map map (FROMMEMBER spot|FROMLONLAT longitude latitude|\
+         BYPOLYGON 3 longitude latitude longitude latitude longitude latitude) \
+         [BYRADIUS radius (M|KM|FT|MI)|BYBOX radius radius (M|KM|FT|MI)] [COUNT few] STOREDIST",
+    ),
     row_if(
         "CLIENT NO-TOUCH OFF",
         1,

@@ -9,15 +9,16 @@ use basalt_keyspace::{
     Cause, Content, DatabaseId, Digits, Effect, EntryRef, Key, Keyspace, Kind, SetChange, SetRef,
     StringList,
 };
-use basalt_resp::{Reply, parse_i64};
+use basalt_resp::Reply;
 
+use super::count::parse_count;
 use super::{ROW, answer, set};
 use crate::argument::Argument;
 use crate::call::Outcome;
 use crate::command::{Command, Flags, KeySpec, Run, Verb};
 use crate::error::CommandError;
 
-const ALGEBRA_ROW: Command = Command {
+pub(super) const ALGEBRA_ROW: Command = Command {
     since: "1.0.0",
     complexity: "O(N) for N members of all sets",
     arity: -2,
@@ -72,41 +73,6 @@ pub(super) const SINTER: Command = Command {
 OK
 > SINTER absent text
 (error) WRONGTYPE Operation against a key holding the wrong kind of value
-"#,
-    ..ALGEBRA_ROW
-};
-
-pub(super) const SINTERCARD: Command = Command {
-    name: "sintercard",
-    since: "7.0.0",
-    summary: "Tells how many members are in all of several sets, counting up to a limit.",
-    complexity: "O(N*M) for N members of the smallest of M sets",
-    arity: -3,
-    flags: Flags::READONLY.or(Flags::MOVABLE_KEYS),
-    tips: &[],
-    keys: &[KeySpec::counted(1, 1, &["RO", "access"])],
-    arguments: &[
-        Argument::integer("numkeys"),
-        Argument::KEYS,
-        Argument::integer("limit").after("LIMIT").optional(),
-    ],
-    run: Run::Engine(Verb::SetInterCard),
-    shows: r#"> SADD odd 1 3 5 7
-(integer) 4
-> SADD prime 2 3 5 7
-(integer) 4
-> SINTERCARD 2 odd prime
-(integer) 3
-> SINTERCARD 2 odd prime LIMIT 2
-(integer) 2
-> SINTERCARD 2 odd prime LIMIT 0
-(integer) 3
-> SINTERCARD 0 odd
-(error) ERR numkeys should be greater than 0
-> SINTERCARD 3 odd prime
-(error) ERR Number of keys can't be greater than number of args
-> SINTERCARD 1 odd LIMIT -1
-(error) ERR LIMIT can't be negative
 "#,
     ..ALGEBRA_ROW
 };
@@ -289,7 +255,9 @@ impl SetRequest {
 /// Reads the arguments of one of these commands.
 pub fn parse_set_algebra(verb: Verb, args: &[&[u8]]) -> Result<SetRequest, CommandError> {
     let (operation, answer) = match verb {
-        Verb::SetInterCard => return parse_sintercard(args),
+        Verb::SetInterCard => return parse_count(args, SetOperation::Inter),
+        Verb::SetUnionCard => return parse_count(args, SetOperation::Union),
+        Verb::SetDiffCard => return parse_count(args, SetOperation::Diff),
         Verb::SetInter => (SetOperation::Inter, SetAnswer::Members),
         Verb::SetInterStore => (SetOperation::Inter, SetAnswer::Stored),
         Verb::SetUnion => (SetOperation::Union, SetAnswer::Members),
@@ -299,27 +267,6 @@ pub fn parse_set_algebra(verb: Verb, args: &[&[u8]]) -> Result<SetRequest, Comma
     };
     let first = if answer == SetAnswer::Stored { 2 } else { 1 };
     Ok(SetRequest { operation, sources: first..args.len(), answer })
-}
-
-fn parse_sintercard(args: &[&[u8]]) -> Result<SetRequest, CommandError> {
-    let count = parse_i64(args[1]).and_then(|count| usize::try_from(count).ok());
-    let count = count.filter(|count| *count > 0);
-    let count = count.ok_or(CommandError::text("ERR numkeys should be greater than 0"))?;
-    if count > args.len() - 2 {
-        let text = "ERR Number of keys can't be greater than number of args";
-        return Err(CommandError::text(text));
-    }
-    let sources = 2..2 + count;
-    let mut limit = 0;
-    let mut options = args[sources.end..].iter();
-    while let Some(word) = options.next() {
-        let value = options.next().filter(|_| word.eq_ignore_ascii_case(b"limit"));
-        let value = parse_i64(value.ok_or(CommandError::SYNTAX)?);
-        let value = value.and_then(|value| usize::try_from(value).ok());
-        limit = value.ok_or(CommandError::text("ERR LIMIT can't be negative"))?;
-    }
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    Ok(SetRequest { operation: SetOperation::Inter, sources, answer: SetAnswer::Count { limit } })
 }
 
 /// What a key holds of a set: how many members, none where there is no key.
@@ -469,7 +416,7 @@ pub fn run_set_algebra(
         let mut count = 0;
         if let SetAnswer::Count { .. } = request.answer {
             combine(operation, sets, limit, &mut |_| count += 1);
-            reply.integer(count as i64);
+            reply.integer(count.min(limit) as i64);
         } else {
             let deferred = reply.deferred_array();
             combine(operation, sets, limit, &mut |member| {

@@ -1,0 +1,507 @@
+//! SORT: the elements of a list, set or sorted set in another order, or what keys named after them hold.
+//!
+//! ```text
+//! elements ──BY──► weights ──► order ──LIMIT──► some of them ──GET──► what is told or stored
+//! ```
+//!
+//! Pure functions: where the keys are and when they are read is the engine's affair.
+
+use std::cmp::Ordering;
+
+use basalt_keyspace::{
+    Content, Digits, Entry, HashRef, ListRef, SetRef, SortedRef, StringList, Value,
+};
+use basalt_resp::{Reply, parse_f64};
+
+use super::ROW;
+use crate::args::{Grammar, flag, integer, two_values, value};
+use crate::argument::Argument;
+use crate::command::{Categories, Command, Flags, KeySpec, Run, Verb};
+use crate::error::CommandError;
+
+const BY: Argument = Argument::pattern("by-pattern").shown_as("pattern").after("BY").optional();
+const LIMIT: Argument =
+    Argument::block("limit", &[Argument::integer("offset"), Argument::integer("count")])
+        .after("LIMIT")
+        .optional();
+const GET: Argument =
+    Argument::pattern("get-pattern").shown_as("pattern").after("GET").repeating_token().optional();
+const ORDER: Argument =
+    Argument::one_of("order", &[Argument::word("asc", "ASC"), Argument::word("desc", "DESC")])
+        .optional();
+const SORTING: Argument = Argument::word("sorting", "ALPHA").optional();
+const STORE: Argument = Argument::key("destination", 2).after("STORE").optional();
+
+const SOURCE: KeySpec = KeySpec::at(1, &["RO", "access"]);
+const NAMED_BY_ELEMENTS: KeySpec = KeySpec::unknown(&["RO", "access"], |_| None).because(
+    "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the \
+     content of the key we sort",
+);
+const TARGET: KeySpec = KeySpec::unknown(&["OW", "update"], store_at).because(
+    "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere \
+     in the argument array",
+);
+
+const SORT_ROW: Command = Command {
+    complexity: "O(N+M*log(M)) for N elements of which M are told",
+    arity: -2,
+    also: Categories::SET.or(Categories::SORTED_SET).or(Categories::LIST).or(Categories::DANGEROUS),
+    ..ROW
+};
+
+pub(super) const SORT: Command = Command {
+    name: "sort",
+    since: "1.0.0",
+    summary: "Tells or stores elements in order: by themselves, or by what keys named after them hold.",
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::MOVABLE_KEYS),
+    keys: &[SOURCE, NAMED_BY_ELEMENTS, TARGET],
+    arguments: &[Argument::KEY, BY, LIMIT, GET, ORDER, SORTING, STORE],
+    run: Run::Engine(Verb::Sort),
+    shows: r#"> RPUSH ids 3 20 1
+(integer) 3
+> SORT ids
+1) "1"
+2) "3"
+3) "20"
+> SORT ids ALPHA DESC LIMIT 0 2
+1) "3"
+2) "20"
+> MSET age:1 40 age:3 20 age:20 30
+OK
+> HSET user:3 name ann
+(integer) 1
+> SORT ids BY age:* GET # GET user:*->name GET age:*
+1) "3"
+2) "ann"
+3) "20"
+4) "20"
+5) (nil)
+6) "30"
+7) "1"
+8) (nil)
+9) "40"
+> SORT ids BY nosort DESC
+1) "1"
+2) "20"
+3) "3"
+> SORT ids BY age:* STORE by-age
+(integer) 3
+> LRANGE by-age 0 -1
+1) "3"
+2) "20"
+3) "1"
+> RPUSH ids four
+(integer) 4
+> SORT ids
+(error) ERR One or more scores can't be converted into double
+> SORT ids LIMIT 0
+(error) ERR syntax error
+> SORT age:1
+(error) WRONGTYPE Operation against a key holding the wrong kind of value
+> SORT absent STORE by-age
+(integer) 0
+> EXISTS by-age
+(integer) 0
+"#,
+    ..SORT_ROW
+};
+
+pub(super) const SORT_RO: Command = Command {
+    name: "sort_ro",
+    since: "7.0.0",
+    summary: "Tells elements in order: by themselves, or by what keys named after them hold.",
+    flags: Flags::READONLY.or(Flags::MOVABLE_KEYS),
+    keys: &[SOURCE, NAMED_BY_ELEMENTS],
+    arguments: &[Argument::KEY, BY, LIMIT, GET, ORDER, SORTING],
+    run: Run::Engine(Verb::SortRo),
+    shows: r#"> SADD letters b c a
+(integer) 3
+> SORT_RO letters ALPHA LIMIT 1 5
+1) "b"
+2) "c"
+> SORT_RO letters ALPHA STORE sorted
+(error) ERR syntax error
+> SORT_RO absent
+(empty array)
+"#,
+    ..SORT_ROW
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Asc,
+    Desc,
+    Alpha,
+    Limit,
+    By,
+    Get,
+    Store,
+}
+
+const SORT_OPTIONS: Grammar<Word> = Grammar(&[
+    flag("asc", Word::Asc),
+    flag("desc", Word::Desc),
+    flag("alpha", Word::Alpha),
+    two_values("limit", Word::Limit),
+    value("by", Word::By),
+    value("get", Word::Get),
+    value("store", Word::Store),
+]);
+
+/// Where the key stands that is stored at: the last one given.
+fn store_at(args: &[&[u8]]) -> Option<usize> {
+    let (mut found, mut at) = (None, 2);
+    while at < args.len() {
+        let value_count = match args[at].to_ascii_lowercase().as_slice() {
+            b"limit" => 2,
+            b"by" | b"get" => 1,
+            b"store" if at + 1 < args.len() => {
+                found = Some(at + 1);
+                1
+            }
+            _ => 0,
+        };
+        at += 1 + value_count;
+    }
+    found
+}
+
+/// What stands for an element: itself, nothing, or what a key named after it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    Element,
+    Nothing,
+    Key(Pattern),
+}
+
+/// How a key is named after an element, and which of its fields counts if it is a hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pattern {
+    before: Vec<u8>,
+    behind: Vec<u8>,
+    field: Option<Vec<u8>>,
+}
+
+/// A key to be read, and the field that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SortKey {
+    pub key: Vec<u8>,
+    pub field: Option<Vec<u8>>,
+}
+
+/// Where a text first has another one, before any NUL: as in C.
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    text[..end].windows(wanted.len()).position(|part| part == wanted)
+}
+
+impl Source {
+    fn parse(pattern: &[u8]) -> Self {
+        if matches!(pattern, [b'#'] | [b'#', 0, ..]) {
+            return Self::Element;
+        }
+        let Some(star) = find(pattern, b"*") else { return Self::Nothing };
+        let (before, behind) = (&pattern[..star], &pattern[star + 1..]);
+        let arrow = find(behind, b"->").filter(|at| !matches!(behind[at + 2..], [] | [0, ..]));
+        let (behind, field) = match arrow {
+            Some(at) => (&behind[..at], Some(behind[at + 2..].to_vec())),
+            None => (behind, None),
+        };
+        Self::Key(Pattern { before: before.to_vec(), behind: behind.to_vec(), field })
+    }
+
+    /// The key that is to be read for an element.
+    fn key_for(&self, element: &[u8]) -> Option<SortKey> {
+        let Self::Key(Pattern { before, behind, field }) = self else { return None };
+        Some(SortKey { key: [before, element, behind].concat(), field: field.clone() })
+    }
+}
+
+/// What SORT is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SortRequest {
+    /// `Nothing`: not sorted at all.
+    by: Source,
+    /// What is told of each element.
+    gets: Vec<Source>,
+    offset: i64,
+    /// Negative: all.
+    count: i64,
+    is_descending: bool,
+    is_alpha: bool,
+    /// Where the key stands that is stored at.
+    pub target: Option<usize>,
+}
+
+/// Reads SORT's arguments, or SORT_RO's, which stores nothing.
+pub fn parse_sort(args: &[&[u8]], may_store: bool) -> Result<SortRequest, CommandError> {
+    let mut request = SortRequest {
+        by: Source::Element,
+        gets: Vec::new(),
+        offset: 0,
+        count: -1,
+        is_descending: false,
+        is_alpha: false,
+        target: None,
+    };
+    for option in SORT_OPTIONS.parse(&args[2..]) {
+        let (word, values) = option?;
+        match word {
+            Word::Asc => request.is_descending = false,
+            Word::Desc => request.is_descending = true,
+            Word::Alpha => request.is_alpha = true,
+            Word::Limit => {
+                (request.offset, request.count) = (integer(values[0])?, integer(values[1])?);
+            }
+            Word::By => {
+                // A pattern of one name for all orders nothing.
+                let is_pattern = find(values[0], b"*").is_some();
+                request.by = if is_pattern { Source::parse(values[0]) } else { Source::Nothing };
+            }
+            Word::Get => request.gets.push(Source::parse(values[0])),
+            Word::Store if may_store => {}
+            Word::Store => return Err(CommandError::SYNTAX),
+        }
+    }
+    if may_store {
+        request.target = store_at(args);
+    }
+    if request.gets.is_empty() {
+        request.gets.push(Source::Element);
+    }
+    Ok(request)
+}
+
+/// What a key holds that was named after an element.
+pub fn value_behind(entry: Option<&Entry>, field: Option<&[u8]>, now_ms: u64) -> Option<Vec<u8>> {
+    let content = match (field, entry?.value()) {
+        (None, Value::String(content)) => content,
+        (None, _) => return None,
+        (Some(field), _) => HashRef::of(entry?, now_ms)?.get(field)?.value,
+    };
+    Some(content.as_text(&mut Digits::default()).to_vec())
+}
+
+/// By what an element is ordered.
+enum Weight<'a> {
+    Number(f64),
+    Text(Option<&'a [u8]>),
+}
+
+/// A number as SORT reads it: as a text of C, which ends before a NUL.
+fn number(text: &[u8]) -> Result<f64, CommandError> {
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    let refusal = "ERR One or more scores can't be converted into double";
+    parse_f64(&text[..end]).ok_or(CommandError::text(refusal))
+}
+
+impl SortRequest {
+    /// Whether keys are read that no argument names.
+    pub fn reads_other_keys(&self) -> bool {
+        let is_key = |source: &Source| matches!(source, Source::Key(_));
+        is_key(&self.by) || self.gets.iter().any(is_key)
+    }
+
+    /// The elements that a key holds; where they are not to be sorted, only those that are told.
+    pub fn elements(&self, entry: Option<&Entry>) -> Result<StringList, CommandError> {
+        let mut elements = StringList::default();
+        let Some(entry) = entry else { return Ok(elements) };
+        let mut digits = Digits::default();
+        let mut push = |content: Content<'_>| elements.push(content.as_text(&mut digits));
+        let is_unsorted = self.by == Source::Nothing;
+        let range = |len: usize| if is_unsorted { self.window(len) } else { 0..len };
+        if let Some(list) = ListRef::of(entry) {
+            let range = range(list.len());
+            if range.is_empty() {
+            } else if is_unsorted && self.is_descending {
+                let last = list.len() - 1 - range.start;
+                list.iter_back_from(last).take(range.len()).for_each(push);
+            } else {
+                list.iter_from(range.start).take(range.len()).for_each(push);
+            }
+        } else if let Some(sorted) = SortedRef::of(entry) {
+            let (len, range) = (sorted.len(), range(sorted.len()));
+            if is_unsorted && self.is_descending {
+                let range = len - range.end..len - range.start;
+                sorted.walk_back(range).for_each(|one| push(Content::Bytes(one.member)));
+            } else {
+                sorted.walk(range).for_each(|one| push(Content::Bytes(one.member)));
+            }
+        } else if let Some(set) = SetRef::of(entry) {
+            // The order of a set is chance; what is stored shall not be.
+            let is_told = self.target.is_none();
+            let range = if is_told { range(set.len()) } else { 0..set.len() };
+            set.iter().skip(range.start).take(range.len()).for_each(push);
+            if is_unsorted && !is_told {
+                let mut names: Vec<&[u8]> = elements.as_strings().iter().collect();
+                names.sort_unstable_by(|one, other| self.directed(one.cmp(other)));
+                let mut ordered = StringList::default();
+                names[self.window(names.len())].iter().for_each(|name| ordered.push(name));
+                return Ok(ordered);
+            }
+        } else {
+            return Err(CommandError::WRONG_TYPE);
+        }
+        Ok(elements)
+    }
+
+    /// Which of so many elements are told.
+    fn window(&self, len: usize) -> std::ops::Range<usize> {
+        let start = usize::try_from(self.offset).unwrap_or(0).min(len);
+        let count = usize::try_from(self.count).unwrap_or(len).min(len - start);
+        start..start + count
+    }
+
+    fn directed(&self, ordering: Ordering) -> Ordering {
+        if self.is_descending { ordering.reverse() } else { ordering }
+    }
+
+    /// The keys by which elements are ordered, one for each; none where they are ordered otherwise.
+    pub fn weight_keys(&self, elements: &StringList) -> Vec<SortKey> {
+        elements.as_strings().iter().filter_map(|element| self.by.key_for(element)).collect()
+    }
+
+    /// The elements that are told, in order. `weights` has what the keys of [`SortRequest::weight_keys`] hold.
+    pub fn ordered<'a>(
+        &self,
+        elements: &'a StringList,
+        weights: &[Option<Vec<u8>>],
+    ) -> Result<Vec<&'a [u8]>, CommandError> {
+        let elements = elements.as_strings().iter();
+        if self.by == Source::Nothing {
+            return Ok(elements.collect());
+        }
+        let is_by_key = matches!(self.by, Source::Key(_));
+        let weighed = elements.enumerate().map(|(at, element)| {
+            let text = if is_by_key { weights[at].as_deref() } else { Some(element) };
+            Ok(match (self.is_alpha, text) {
+                (true, text) => (Weight::Text(text.map(|text| self.compared(text))), element),
+                // What has no weight weighs nothing.
+                (false, None) => (Weight::Number(0.0), element),
+                (false, Some(text)) => (Weight::Number(number(text)?), element),
+            })
+        });
+        let mut weighed = weighed.collect::<Result<Vec<_>, CommandError>>()?;
+        weighed.sort_by(|(one, element), (other, other_element)| {
+            self.directed(match (one, other) {
+                (Weight::Number(one), Weight::Number(other)) => {
+                    let by_number = one.partial_cmp(other).unwrap_or(Ordering::Equal);
+                    by_number.then_with(|| element.cmp(other_element))
+                }
+                (Weight::Text(one), Weight::Text(other)) => one.cmp(other),
+                _ => Ordering::Equal,
+            })
+        });
+        let window = self.window(weighed.len());
+        Ok(weighed[window].iter().map(|(_, element)| *element).collect())
+    }
+
+    /// The part of a text that counts when it is compared: what is told is compared as texts of C are.
+    fn compared<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        let end = text.iter().position(|byte| *byte == 0 && self.target.is_none());
+        &text[..end.unwrap_or(text.len())]
+    }
+
+    /// The keys that are told for elements, those of one after those of the other.
+    pub fn told_keys(&self, ordered: &[&[u8]]) -> Vec<SortKey> {
+        let pairs = ordered
+            .iter()
+            .flat_map(|element| self.gets.iter().filter_map(move |get| get.key_for(element)));
+        pairs.collect()
+    }
+
+    /// Visits all that is told: the parts of one element after those of the other. `values` has what the keys
+    /// of [`SortRequest::told_keys`] hold.
+    fn tell(
+        &self,
+        ordered: &[&[u8]],
+        values: &[Option<Vec<u8>>],
+        visit: &mut dyn FnMut(Option<&[u8]>),
+    ) {
+        let mut values = values.iter();
+        for element in ordered {
+            for get in &self.gets {
+                visit(match get {
+                    Source::Element => Some(element),
+                    Source::Nothing => None,
+                    Source::Key(_) => values.next().expect("because every key was read").as_deref(),
+                });
+            }
+        }
+    }
+
+    /// Answers with all that is told.
+    pub fn write(&self, ordered: &[&[u8]], values: &[Option<Vec<u8>>], reply: &mut Reply<'_>) {
+        reply.array(ordered.len() * self.gets.len());
+        self.tell(ordered, values, &mut |value| match value {
+            Some(text) => reply.bulk(text),
+            None => reply.null(),
+        });
+    }
+
+    /// All that is told, to be stored: nothing is an empty text.
+    pub fn to_store(&self, ordered: &[&[u8]], values: &[Option<Vec<u8>>]) -> StringList {
+        let mut list = StringList::default();
+        self.tell(ordered, values, &mut |value| list.push(value.unwrap_or_default()));
+        list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::assert_documented;
+
+    fn key(pattern: &[u8]) -> Option<(String, Option<String>)> {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("a text");
+        let found = Source::parse(pattern).key_for(b"7")?;
+        Some((text(found.key), found.field.map(text)))
+    }
+
+    #[test]
+    fn options_are_documented() {
+        assert_documented(&SORT_OPTIONS, &SORT);
+    }
+
+    #[test]
+    fn keys_are_named_after_elements() {
+        let plain = |key: &str| Some((key.to_owned(), None));
+        assert_eq!(key(b"w_*"), plain("w_7"));
+        assert_eq!(key(b"*"), plain("7"));
+        assert_eq!(key(b"*-*"), plain("7-*"));
+        assert_eq!(key(b"h*x->name"), Some(("h7x".into(), Some("name".into()))));
+        assert_eq!(key(b"h*->"), plain("h7->"));
+        assert_eq!(key(b"h->n*"), plain("h->n7"));
+        assert_eq!(key(b"h"), None);
+        assert_eq!(key(b"h\0*"), None);
+        assert_eq!(Source::parse(b"#"), Source::Element);
+        assert_eq!(Source::parse(b"##"), Source::Nothing);
+    }
+
+    #[test]
+    fn the_key_that_is_stored_at_is_the_last() {
+        let at = |line: &str| {
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            store_at(&args)
+        };
+        assert_eq!(at("SORT k"), None);
+        assert_eq!(at("SORT k STORE a STORE b"), Some(5));
+        assert_eq!(at("SORT k GET STORE x"), None);
+        assert_eq!(at("SORT k LIMIT STORE 1 STORE d"), Some(6));
+        assert_eq!(at("SORT k STORE"), None);
+    }
+
+    #[test]
+    fn windows_stay_within() {
+        let request = |offset, count| SortRequest {
+            offset,
+            count,
+            ..parse_sort(&[b"sort", b"k"], true).expect("nothing is wrong")
+        };
+        assert_eq!(request(0, -1).window(5), 0..5);
+        assert_eq!(request(-3, 2).window(5), 0..2);
+        assert_eq!(request(3, 9).window(5), 3..5);
+        assert_eq!(request(9, 1).window(5), 5..5);
+        assert_eq!(request(i64::MAX, i64::MIN).window(0), 0..0);
+    }
+}
