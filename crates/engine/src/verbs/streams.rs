@@ -8,7 +8,8 @@ use basalt_resp::{Protocol, Reply};
 use super::{owned, settings};
 use crate::core::Core;
 use crate::session::SessionId;
-use crate::transaction::Decision;
+use crate::shard::Shard;
+use crate::transaction::{Decision, DeclaredKey};
 use crate::waiting::WaitsFor;
 
 /// What a look at a stream found.
@@ -31,16 +32,17 @@ pub(super) fn read(core: &mut Core, id: SessionId, args: &[&[u8]], is_group: boo
     let declared = keys.map(|(index, key)| core.declare(index, database, key, is_group));
     let declared: Vec<_> = declared.collect();
     let mut memory = Memory { ids: owned(&args[request.keys.end..]), waits: false };
-    let looked_for = request.clone();
-    let look = move |entry: Option<&_>, key: &[u8], from: &[u8]| -> Found {
-        look(entry, key, from, &looked_for, protocol)
+    let (looked_for, told_before) = (request.clone(), request.told_before(args));
+    let look = move |shard: &Shard, key: &DeclaredKey, ids: &[Vec<u8>]| -> Found {
+        let from = (&ids[key.index][..], told_before[key.index]);
+        look(key.peek(shard).as_deref(), &key.bytes, from, &looked_for, protocol)
     };
     let Some(block_ms) = request.block_ms else {
         let ids = memory.ids.clone();
         core.transact(
             id,
             declared,
-            move |shard, key| look(key.peek(shard).as_deref(), &key.bytes, &ids[key.index]),
+            move |shard, key| look(shard, key, &ids),
             move |found, decision| {
                 decide(&request, found, &mut memory, decision)?;
                 if decision.reply.position() == 0 {
@@ -60,9 +62,7 @@ pub(super) fn read(core: &mut Core, id: SessionId, args: &[&[u8]], is_group: boo
         id,
         (declared, terms),
         memory,
-        move |shard, key, memory| {
-            look(key.peek(shard).as_deref(), &key.bytes, &memory.ids[key.index])
-        },
+        move |shard, key, memory| look(shard, key, &memory.ids),
         move |found, memory, decision| decide(&request, found, memory, decision),
     );
     Ok(())
