@@ -15,7 +15,8 @@ pub use crate::families::server::*;
 pub use crate::families::set::*;
 pub use crate::families::sorted::{
     Combination, CombineOptions, CombineRequest, End, MpopRequest, OwnedMembers, Purpose,
-    RangeRequest, members_of, parse_combine, parse_range_store, parse_zmpop, scored, write_scored,
+    RangeRequest, members_of, parse_blocking_zmpop, parse_combine, parse_range_store, parse_zmpop,
+    scored, write_scored,
 };
 pub use crate::families::stream::*;
 pub use crate::families::string::*;

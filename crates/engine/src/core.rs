@@ -292,6 +292,9 @@ impl Core {
         self.work_ready(world);
         self.run_inside(world);
         let left = self.maintain(world);
+        if self.shard.keyspace.has_fed() {
+            self.settle();
+        }
         self.settle_ended_calls(world);
         self.tell_whether_quiet();
         self.log_long_visits(world);

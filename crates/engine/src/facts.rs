@@ -54,6 +54,8 @@ pub struct ClientFacts {
     pub with_timeout: usize,
     /// Keys that somebody waits for.
     pub awaited_keys: usize,
+    /// Of those, such whose end somebody waits for.
+    pub awaited_keys_of_groups: usize,
     pub sums: SessionSums,
 }
 
@@ -117,6 +119,7 @@ impl ShardFacts {
         shard.used_bytes_peak = shard.used_bytes_peak.max(used_bytes);
         let due_ms = shard.keyspace.next_expiry_ms();
         let oldest = shard.intents.oldest();
+        let waiting = shard.waiting.facts();
         Self {
             at_us: now.monotonic_us,
             config: Arc::clone(&shard.config),
@@ -127,9 +130,10 @@ impl ShardFacts {
             rate: shard.rates.now(&shard.stats, shard.meter.calls(), now.monotonic_us),
             clients: ClientFacts {
                 connected: shard.sessions.len(),
-                blocked: sums.held + shard.waiting.session_count(),
-                with_timeout: shard.waiting.deadline_count(),
-                awaited_keys: shard.waiting.line_count(),
+                blocked: sums.held + waiting.sessions,
+                with_timeout: waiting.sessions_with_deadline,
+                awaited_keys: waiting.keys,
+                awaited_keys_of_groups: waiting.keys_of_groups,
                 sums,
             },
             transactions: VisitFacts {

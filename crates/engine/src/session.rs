@@ -104,6 +104,8 @@ pub(crate) struct Session {
     pub is_gone: bool,
     /// Its next request waits for the end of a CLIENT PAUSE.
     pub is_held: bool,
+    /// Its command waits for a key.
+    pub is_waiting: bool,
     /// Where the last request went, for `pipeline-order strict`.
     pub last_shard: ShardId,
     /// Its next request found no room in an outbox.
@@ -362,6 +364,7 @@ impl Sessions {
             is_monitor: false,
             is_gone: false,
             is_held: false,
+            is_waiting: false,
             last_shard: ShardId(0),
             waits_for_room: false,
             input_ended: false,

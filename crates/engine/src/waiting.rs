@@ -9,16 +9,16 @@
 //!
 //! Who waits for keys of one shard is served on it, by the same plain call that would have answered it at
 //! once. Who waits for keys of several is told to look, and holds up those behind it until it has (but for
-//! streams, where nobody takes anything from anybody).
+//! XREAD, where nobody takes anything from anybody).
 //!
 //! When a slot moves, its keys' lines go along.
 //!
 //! Not here: the coordinator of a waiting command (`transaction/wait.rs`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use basalt_keyspace::{Kind, ShardId, SlotId};
+use basalt_keyspace::{DatabaseId, Kind, ShardId, SlotId};
 
 use crate::coordinate::Answer;
 use crate::message::Ticket;
@@ -49,6 +49,24 @@ pub(crate) enum End {
     Unblocked,
 }
 
+/// What somebody waits for, and who is served of those who wait for the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum WaitsFor {
+    /// A value of this kind, which is taken away: one after the other.
+    Value(Kind),
+    /// Entries of a stream, which stay: all.
+    Entries,
+    /// Entries that a group has not got, or its end, whatever the key holds then: one after the other.
+    Group(Vec<u8>),
+}
+
+impl WaitsFor {
+    /// Whether what one gets is nobody else's.
+    fn takes(&self) -> bool {
+        *self != Self::Entries
+    }
+}
+
 /// One who stands in line on a shard.
 pub(crate) struct Waiter {
     /// Where its home wants to be told.
@@ -59,12 +77,40 @@ pub(crate) struct Waiter {
     pub slots: Arc<[SlotId]>,
     /// What the attempt touches.
     pub scope: Scope,
-    /// What a key must hold for its turn to come.
-    pub kind: Kind,
+    pub waits_for: WaitsFor,
     /// None where keys of other shards are concerned.
     pub attempt: Option<Attempt>,
-    /// Told to look: nobody behind it is served until it has.
+    /// Told to look, or held up: nobody behind it is served until it has, if what they wait for is taken.
     pub is_told: bool,
+    /// The hashes of its keys that were fed since it was told. Only these are looked at again: were it all, who
+    /// waits for two keys of a shard would have itself told for ever.
+    pub fed_again: BTreeSet<u64>,
+}
+
+/// A line: those who wait for the same of the same key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LineName {
+    hash: u64,
+    database: DatabaseId,
+    key: Vec<u8>,
+    waits_for: WaitsFor,
+}
+
+impl LineName {
+    fn of(key: &DeclaredKey, waits_for: &WaitsFor) -> Self {
+        let (database, waits_for) = (key.database, waits_for.clone());
+        Self { hash: key.key().hash, database, key: key.bytes.clone(), waits_for }
+    }
+}
+
+/// How many wait, and for how many keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WaitingFacts {
+    pub sessions: usize,
+    pub sessions_with_deadline: usize,
+    pub keys: usize,
+    /// Those whose end somebody waits for.
+    pub keys_of_groups: usize,
 }
 
 /// A session of this core that waits.
@@ -86,12 +132,14 @@ pub(crate) enum News {
 #[derive(Default)]
 pub(crate) struct Waiting {
     waiters: BTreeMap<WaiterId, Waiter>,
-    /// By the hash of a key, in the order in which they came.
-    lines: HashMap<u64, BTreeMap<u64, WaiterId>>,
+    /// In each, those who wait in the order in which they came.
+    lines: BTreeMap<LineName, BTreeMap<u64, WaiterId>>,
     came: u64,
     at_home: BTreeMap<SessionId, AtHome>,
     deadlines: BTreeSet<(u64, SessionId)>,
     news: VecDeque<(ShardId, Ticket, News)>,
+    /// Whose turn it is, but not before an intent is out of the way.
+    held_up: VecDeque<(WaiterId, Scope)>,
 }
 
 impl Waiting {
@@ -103,6 +151,22 @@ impl Waiting {
     /// How many sessions of this core wait.
     pub(crate) fn session_count(&self) -> usize {
         self.at_home.len()
+    }
+
+    pub(crate) fn facts(&self) -> WaitingFacts {
+        // Lines of the same key lie side by side.
+        let count = |is_meant: fn(&LineName) -> bool| {
+            let lines = self.lines.keys().filter(|line| is_meant(line));
+            let mut keys: Vec<_> = lines.map(|line| (line.database, &line.key)).collect();
+            keys.dedup();
+            keys.len()
+        };
+        WaitingFacts {
+            sessions: self.at_home.len(),
+            sessions_with_deadline: self.deadlines.len(),
+            keys: count(|_| true),
+            keys_of_groups: count(|line| matches!(line.waits_for, WaitsFor::Group(_))),
+        }
     }
 
     /// A session of this core begins to wait.
@@ -120,16 +184,6 @@ impl Waiting {
             self.deadlines.remove(&(at_us, session));
         }
         Some(at_home)
-    }
-
-    /// How many of them wait for a time only.
-    pub(crate) fn deadline_count(&self) -> usize {
-        self.deadlines.len()
-    }
-
-    /// How many keys somebody stands in line for.
-    pub(crate) fn line_count(&self) -> usize {
-        self.lines.len()
     }
 
     pub(crate) fn next_deadline_us(&self) -> Option<u64> {
@@ -154,18 +208,30 @@ impl Waiting {
         true
     }
 
+    pub(crate) fn next_held_up(&mut self) -> Option<(WaiterId, Scope)> {
+        self.held_up.pop_front()
+    }
+
     pub(crate) fn next_news(&mut self) -> Option<(ShardId, Ticket, News)> {
         self.news.pop_front()
     }
 
-    /// Whether everybody was told everything.
+    /// Whether everybody was told everything, and nobody is held up who has not asked for its turn.
     pub(crate) fn is_told_all(&self) -> bool {
-        self.news.is_empty()
+        self.news.is_empty() && self.held_up.is_empty()
+    }
+
+    /// The names of all lines of a hash.
+    fn lines_of(&self, hash: u64) -> Vec<LineName> {
+        let waits_for = WaitsFor::Value(Kind::String);
+        let first = LineName { hash, database: DatabaseId(0), key: Vec::new(), waits_for };
+        let from = self.lines.range(first..);
+        from.map(|(line, _)| line).take_while(|line| line.hash == hash).cloned().collect()
     }
 
     /// The next in a line, from a place on.
-    fn next_in_line(&self, hash: u64, from: u64) -> Option<(u64, WaiterId)> {
-        self.lines.get(&hash)?.range(from..).next().map(|(place, id)| (*place, *id))
+    fn next_in_line(&self, line: &LineName, from: u64) -> Option<(u64, WaiterId)> {
+        self.lines.get(line)?.range(from..).next().map(|(place, id)| (*place, *id))
     }
 }
 
@@ -175,40 +241,66 @@ impl Shard {
         let waiting = &mut self.waiting;
         waiting.came += 1;
         for (key, place) in &mut waiter.lines {
-            let hash = key.key().hash;
             *place = waiting.came;
-            waiting.lines.entry(hash).or_default().insert(*place, id);
-            self.keyspace.want_fed(hash);
+            let line = LineName::of(key, &waiter.waits_for);
+            self.keyspace.want_fed(line.hash);
+            waiting.lines.entry(line).or_default().insert(*place, id);
         }
         waiting.waiters.insert(id, waiter);
     }
 
-    /// Somebody leaves its lines; says whether it stood there. Those behind it may be next.
+    /// Somebody leaves its lines; says whether it stood there. Where it held up those behind it, they may be
+    /// next.
     pub(crate) fn leave_line(&mut self, id: WaiterId) -> bool {
         let Some(waiter) = self.waiting.waiters.remove(&id) else { return false };
-        self.take_from_lines(&waiter.lines);
-        for (key, _) in &waiter.lines {
-            self.keyspace.note_fed(key.key().hash);
+        self.take_from_lines(&waiter.lines, &waiter.waits_for);
+        if waiter.is_told {
+            self.note_keys_fed(&waiter);
         }
         true
     }
 
-    fn take_from_lines(&mut self, lines: &[(DeclaredKey, u64)]) {
+    fn note_keys_fed(&mut self, waiter: &Waiter) {
+        for (key, _) in &waiter.lines {
+            self.keyspace.note_fed(key.key().hash);
+        }
+    }
+
+    fn take_from_lines(&mut self, lines: &[(DeclaredKey, u64)], waits_for: &WaitsFor) {
         for (key, place) in lines {
-            let hash = key.key().hash;
-            let Some(line) = self.waiting.lines.get_mut(&hash) else { continue };
+            let name = LineName::of(key, waits_for);
+            let Some(line) = self.waiting.lines.get_mut(&name) else { continue };
             line.remove(place);
             if line.is_empty() {
-                self.waiting.lines.remove(&hash);
-                self.keyspace.want_no_more(hash);
+                self.waiting.lines.remove(&name);
+                if self.waiting.lines_of(name.hash).is_empty() {
+                    self.keyspace.want_no_more(name.hash);
+                }
             }
         }
     }
 
-    /// Somebody who was told to look did, in vain: it goes on waiting in its place.
+    /// Somebody who was told to look did, in vain: it goes on waiting in its place. There is nothing for those
+    /// behind it either.
     pub(crate) fn wait_on(&mut self, id: WaiterId) {
-        let Some(waiter) = self.waiting.waiters.get_mut(&id) else { return };
+        let Some(mut waiter) = self.waiting.waiters.remove(&id) else { return };
         waiter.is_told = false;
+        for hash in std::mem::take(&mut waiter.fed_again) {
+            self.keyspace.note_fed(hash);
+        }
+        self.waiting.waiters.insert(id, waiter);
+    }
+
+    /// Somebody's turn comes that was held up by an intent; it may have left meanwhile.
+    pub(crate) fn serve_held_up(&mut self, id: WaiterId) {
+        let Some(mut waiter) = self.waiting.waiters.remove(&id) else { return };
+        let attempt = waiter.attempt.as_mut().expect("because its keys are all here");
+        let answer = attempt(self);
+        let ticket = waiter.ticket;
+        self.waiting.waiters.insert(id, waiter);
+        let Some(answer) = answer else { return self.wait_on(id) };
+        self.leave_line(id);
+        self.waiting.news.push_back((id.0, ticket, News::Woken(Woken::Served(answer))));
     }
 
     /// Takes out of their lines all who wait for keys that are other shards' by the new routes. What was one
@@ -224,16 +316,24 @@ impl Shard {
         for id in moving {
             let mut waiter = self.waiting.waiters.remove(&id).expect("it was just there");
             let lines: Vec<_> = waiter.lines.extract_if(.., |(key, _)| moves(key.slot)).collect();
-            self.take_from_lines(&lines);
+            self.take_from_lines(&lines, &waiter.waits_for);
             let stays_one = routes.shards_of(waiter.slots.iter().copied()).len() == 1;
             let attempt = waiter.attempt.take().filter(|_| stays_one);
             let (slots, scope) = (Arc::clone(&waiter.slots), waiter.scope.clone());
-            let Waiter { ticket, kind, .. } = waiter;
+            let went = Waiter {
+                ticket: waiter.ticket,
+                lines,
+                slots,
+                scope,
+                waits_for: waiter.waits_for.clone(),
+                attempt,
+                is_told: false,
+                fed_again: BTreeSet::new(),
+            };
+            given.push((id, went));
             if !waiter.lines.is_empty() {
                 self.waiting.waiters.insert(id, waiter);
             }
-            let went = Waiter { ticket, lines, slots, scope, kind, attempt, is_told: false };
-            given.push((id, went));
         }
         given
     }
@@ -252,10 +352,10 @@ impl Shard {
         lines.sort_unstable_by_key(|(place, ..)| *place);
         for (_, id, key) in lines {
             waiting.came += 1;
-            let hash = key.key().hash;
-            waiting.lines.entry(hash).or_default().insert(waiting.came, id);
-            self.keyspace.want_fed(hash);
             let waiter = waiting.waiters.get_mut(&id).expect("it was put there");
+            let line = LineName::of(&key, &waiter.waits_for);
+            self.keyspace.want_fed(line.hash);
+            waiting.lines.entry(line).or_default().insert(waiting.came, id);
             waiter.lines.push((key, waiting.came));
         }
     }
@@ -263,50 +363,64 @@ impl Shard {
     /// Serves those who wait for keys that were fed.
     pub(crate) fn serve_fed(&mut self) {
         while let Some(hash) = self.keyspace.next_fed() {
-            self.serve(hash);
+            for line in self.waiting.lines_of(hash) {
+                self.serve(&line);
+            }
         }
     }
 
-    fn serve(&mut self, hash: u64) {
+    /// Serves a line. Where what they wait for is taken, there is nothing for anybody behind one who got
+    /// nothing; who is told to look may get it.
+    fn serve(&mut self, line: &LineName) {
         let mut from = 0;
-        while let Some((place, id)) = self.waiting.next_in_line(hash, from) {
+        while let Some((place, id)) = self.waiting.next_in_line(line, from) {
             from = place + 1;
-            let waiter = &self.waiting.waiters[&id];
-            let takes = waiter.kind != Kind::Stream;
-            if waiter.is_told && takes {
-                return;
-            }
-            if waiter.is_told || !self.is_ready_for(waiter, hash) {
-                continue;
-            }
-            let mut waiter = self.waiting.waiters.remove(&id).expect("it was just there");
-            let ticket = waiter.ticket;
-            let may = self.intents.admits(&waiter.scope);
-            let Some(attempt) = waiter.attempt.as_mut().filter(|_| may) else {
-                waiter.is_told = true;
+            let mut waiter = self.waiting.waiters.remove(&id).expect("who stands there waits");
+            let is_served = self.serve_one(id, line, &mut waiter);
+            if is_served {
+                self.take_from_lines(&waiter.lines, &waiter.waits_for);
+            } else {
                 self.waiting.waiters.insert(id, waiter);
-                self.waiting.news.push_back((id.0, ticket, News::Woken(Woken::Look)));
-                if takes {
+                if line.waits_for.takes() {
                     return;
                 }
-                continue;
-            };
-            match attempt(self) {
-                Some(answer) => {
-                    self.take_from_lines(&waiter.lines);
-                    let served = News::Woken(Woken::Served(answer));
-                    self.waiting.news.push_back((id.0, ticket, served));
-                }
-                None => _ = self.waiting.waiters.insert(id, waiter),
             }
         }
     }
 
-    /// Whether one of its keys of this hash holds what it waits for.
-    fn is_ready_for(&self, waiter: &Waiter, hash: u64) -> bool {
-        waiter.lines.iter().any(|(key, _)| {
-            key.key().hash == hash
-                && key.peek(self).is_some_and(|entry| entry.kind() == waiter.kind)
-        })
+    fn serve_one(&mut self, id: WaiterId, line: &LineName, waiter: &mut Waiter) -> bool {
+        if waiter.is_told {
+            waiter.fed_again.insert(line.hash);
+            return false;
+        }
+        if !self.is_ready(line, waiter) {
+            return false;
+        }
+        let Some(attempt) = &mut waiter.attempt else {
+            waiter.is_told = true;
+            self.waiting.news.push_back((id.0, waiter.ticket, News::Woken(Woken::Look)));
+            return false;
+        };
+        if !self.intents.admits(&waiter.scope) {
+            waiter.is_told = true;
+            self.waiting.held_up.push_back((id, waiter.scope.clone()));
+            return false;
+        }
+        let Some(answer) = attempt(self) else { return false };
+        let served = News::Woken(Woken::Served(answer));
+        self.waiting.news.push_back((id.0, waiter.ticket, served));
+        true
+    }
+
+    /// Whether the key of the line holds what is waited for.
+    fn is_ready(&self, line: &LineName, waiter: &Waiter) -> bool {
+        let wanted = match line.waits_for {
+            WaitsFor::Value(kind) => kind,
+            WaitsFor::Entries => Kind::Stream,
+            WaitsFor::Group(_) => return true,
+        };
+        let key = waiter.lines.iter().find(|(key, _)| key.bytes == line.key);
+        let entry = key.and_then(|(key, _)| key.peek(self));
+        entry.is_some_and(|entry| entry.kind() == wanted)
     }
 }

@@ -45,7 +45,7 @@ impl<'a> Edit<'a> {
     pub fn commit(self, effect: Effect<'_>) {
         let Self { keyspace, database, key, place } = self;
         keyspace.stats.changes += 1;
-        keyspace.fed.note(key.hash);
+        keyspace.fed.note_effect(key.hash, &effect);
         keyspace.record(&Record::Key { database, key: key.bytes, effect });
         match effect {
             Effect::SetString { value, expire_at_ms, changed } => {

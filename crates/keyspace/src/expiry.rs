@@ -213,6 +213,10 @@ impl Keyspace {
             self.stats.expired += 1;
             let effect = Effect::Remove { cause: Cause::Expired };
             self.record(&Record::Key { database: id, key: entry.key(), effect });
+            if self.fed.is_wanted() {
+                let hash = self.key(entry.key()).hash;
+                self.fed.note(hash);
+            }
             self.bury(entry);
         }
     }

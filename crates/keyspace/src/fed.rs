@@ -5,35 +5,72 @@
 //!
 //! Not here: who waits, and for what (`engine::waiting`).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::Keyspace;
+use crate::effect::Effect;
+use crate::{Keyspace, StreamChange};
 
 #[derive(Debug, Default)]
 pub(crate) struct Fed {
-    wanted: BTreeSet<u64>,
-    /// Each once, in the order of their changes.
+    /// Whether each was changed.
+    wanted: BTreeMap<u64, bool>,
+    /// Those, each once, in the order of their changes.
     changed: VecDeque<u64>,
 }
 
 impl Fed {
+    /// A key is about to be changed.
     #[inline]
+    pub(crate) fn note_effect(&mut self, hash: u64, effect: &Effect<'_>) {
+        if self.is_wanted() && may_feed(effect) {
+            self.note(hash);
+        }
+    }
+
+    /// Whether anybody waits for any key.
+    #[inline]
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
     pub(crate) fn note(&mut self, hash: u64) {
-        if !self.wanted.is_empty() && self.wanted.contains(&hash) && !self.changed.contains(&hash) {
+        if let Some(is_changed) = self.wanted.get_mut(&hash)
+            && !std::mem::replace(is_changed, true)
+        {
             self.changed.push_back(hash);
         }
     }
 
     /// Any key may hold something else now.
     pub(crate) fn note_all(&mut self) {
-        self.changed = self.wanted.iter().copied().collect();
+        for (hash, is_changed) in &mut self.wanted {
+            if !std::mem::replace(is_changed, true) {
+                self.changed.push_back(*hash);
+            }
+        }
+    }
+}
+
+/// Whether anybody may have waited for this: of streams, those who read them wait for entries and for the end
+/// of their group, and nothing else (XGROUP SETID lets them wait on, as in Redis).
+#[cold]
+fn may_feed(effect: &Effect<'_>) -> bool {
+    match effect {
+        Effect::ExpireAt { .. } | Effect::Persist => false,
+        Effect::Stream(change) => matches!(
+            change,
+            StreamChange::Add { .. }
+                | StreamChange::DestroyGroup { .. }
+                | StreamChange::Become { .. }
+        ),
+        _ => true,
     }
 }
 
 impl Keyspace {
     /// From now on changes of keys of this hash are told of, until [`Keyspace::want_no_more`].
     pub fn want_fed(&mut self, hash: u64) {
-        self.fed.wanted.insert(hash);
+        self.fed.wanted.entry(hash).or_default();
     }
 
     pub fn want_no_more(&mut self, hash: u64) {
@@ -53,6 +90,10 @@ impl Keyspace {
 
     /// The next such key.
     pub fn next_fed(&mut self) -> Option<u64> {
-        self.fed.changed.pop_front()
+        let hash = self.fed.changed.pop_front()?;
+        if let Some(is_changed) = self.fed.wanted.get_mut(&hash) {
+            *is_changed = false;
+        }
+        Some(hash)
     }
 }

@@ -290,6 +290,7 @@ impl Keyspace {
     fn remove_expired(&mut self, id: DatabaseId, key: &Key<'_>, place: Place) {
         let effect = Effect::Remove { cause: Cause::Expired };
         self.record(&Record::Key { database: id, key: key.bytes, effect });
+        self.fed.note(key.hash);
         self.remove(id, key, place, Cause::Expired);
     }
 
@@ -300,6 +301,7 @@ impl Keyspace {
         let database = &mut self.databases[id.index()];
         let pages_and_wheel = database.heap_bytes();
         self.graves.add_tables(database.take_tables(self.now_ms), pages_and_wheel);
+        self.fed.note_all();
     }
 
     pub fn swap(&mut self, first: DatabaseId, second: DatabaseId) {

@@ -13,7 +13,7 @@ use crate::sorted::Sorted;
 use crate::stream::Stream;
 
 /// The types of values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     String,
     List,

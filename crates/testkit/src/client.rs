@@ -119,6 +119,46 @@ impl Connection {
         }
     }
 
+    /// Whether a reply, or the end, has come; waits for neither.
+    pub fn has_reply(&mut self) -> io::Result<bool> {
+        let nonblocking = |stream: &Stream, on| match stream {
+            Stream::Tcp(stream) => stream.set_nonblocking(on),
+            Stream::Unix(stream) => stream.set_nonblocking(on),
+        };
+        loop {
+            if !matches!(decode(&self.received[self.read_from..]), Ok(None)) {
+                return Ok(true);
+            }
+            nonblocking(&self.stream, true)?;
+            let read = self.read_more();
+            nonblocking(&self.stream, false)?;
+            match read {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if is_end(error.kind()) => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends a request that may wait and, with the help of another connection, goes on when this one either
+    /// is blocked or has its reply. `id` is what CLIENT ID said.
+    pub fn begin_wait<S: AsRef<[u8]>>(
+        &mut self,
+        args: &[S],
+        id: i64,
+        other: &mut Self,
+    ) -> io::Result<Option<Value>> {
+        self.send(args)?;
+        let ask = request(&["CLIENT", "LIST", "ID", &id.to_string()]);
+        while !self.has_reply()? {
+            if is_blocked(&other.ask(&ask)?) {
+                return Ok(None);
+            }
+        }
+        self.receive().map(Some)
+    }
+
     /// Sends a request and waits for its reply.
     pub fn ask<S: AsRef<[u8]>>(&mut self, args: &[S]) -> io::Result<Value> {
         self.send(args)?;
@@ -208,6 +248,13 @@ impl Connection {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether the line of CLIENT LIST tells of a client that waits.
+pub(crate) fn is_blocked(line: &Value) -> bool {
+    let line = String::from_utf8_lossy(line.as_bytes().unwrap_or_default()).into_owned();
+    let flags = line.split(' ').find_map(|word| word.strip_prefix("flags="));
+    flags.is_some_and(|flags| flags.contains('b'))
 }
 
 /// A server that closes with unread input resets the connection: for a client that is an end like another.

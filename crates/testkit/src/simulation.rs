@@ -237,6 +237,11 @@ impl Simulation {
         }
     }
 
+    /// Whether the client has received anything since it was last asked.
+    pub fn has_received(&self, client: ClientId) -> bool {
+        !self.clients[client.0].from_server.is_empty()
+    }
+
     /// What the client has received since it was last asked.
     pub fn take_received(&mut self, client: ClientId) -> Vec<u8> {
         std::mem::take(&mut self.clients[client.0].from_server)

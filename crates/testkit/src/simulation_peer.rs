@@ -69,7 +69,14 @@ impl Link for SimulationLink {
         Ok(())
     }
 
+    fn has_reply(&mut self) -> io::Result<bool> {
+        let mut simulation = self.simulation.borrow_mut();
+        self.received.extend(simulation.take_received(self.client));
+        Ok(self.read_from < self.received.len())
+    }
+
     fn receive(&mut self) -> io::Result<Value> {
+        self.has_reply()?;
         match decode(&self.received[self.read_from..]) {
             Ok(Some((value, used))) => {
                 self.read_from += used;

@@ -43,10 +43,19 @@ impl SimulationTarget {
     }
 
     fn ask(&mut self, client: ClientId, args: &[Vec<u8>]) -> io::Result<Value> {
+        self.send(client, args);
+        self.reply_to(client)
+    }
+
+    fn send(&mut self, client: ClientId, args: &[Vec<u8>]) {
         let mut request = Vec::new();
         encode_request(args, &mut request);
         self.simulation.send(client, &request);
         self.simulation.settle();
+    }
+
+    /// The one reply that has come.
+    fn reply_to(&mut self, client: ClientId) -> io::Result<Value> {
         let reply = self.simulation.take_received(client);
         if reply.is_empty() && !self.simulation.is_connected(client) {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -69,6 +78,20 @@ impl Target for SimulationTarget {
     fn execute(&mut self, client: &str, args: &Request) -> io::Result<Value> {
         let client = self.client(client)?;
         self.ask(client, args)
+    }
+
+    fn begin_wait(&mut self, client: &str, args: &Request) -> io::Result<Option<Value>> {
+        let client = self.client(client)?;
+        self.send(client, args);
+        if !self.simulation.has_received(client) && self.simulation.is_connected(client) {
+            return Ok(None);
+        }
+        self.reply_to(client).map(Some)
+    }
+
+    fn end_wait(&mut self, client: &str) -> io::Result<Value> {
+        let client = self.client(client)?;
+        self.reply_to(client)
     }
 
     fn advance_clock(&mut self, ms: u64) {

@@ -104,6 +104,18 @@ impl Target for SocketTarget {
         self.connection(client)?.ask(args)
     }
 
+    fn begin_wait(&mut self, client: &str, args: &Request) -> io::Result<Option<Value>> {
+        let Value::Integer(id) = self.connection(client)?.ask(&request(&["CLIENT", "ID"]))? else {
+            return Err(io::Error::other("CLIENT ID told no number"));
+        };
+        let mut other = Connection::open(&self.server.address())?;
+        self.connection(client)?.begin_wait(args, id, &mut other)
+    }
+
+    fn end_wait(&mut self, client: &str) -> io::Result<Value> {
+        self.connection(client)?.receive()
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the clock of a server process is the wall clock"

@@ -9,6 +9,8 @@
 //! (nil)
 //! ```
 //!
+//! A command that waits has `(waits)` below it; a line `<` takes the reply once it has come.
+//!
 //! The directives stand in `docs/TESTING.md`. A command must be followed by its reply: saying nothing about it is
 //! an error, so that no transcript passes by accident.
 //!
@@ -27,6 +29,13 @@ pub trait Target {
 
     /// Sends a request as the client of this name, which is connected first when it is new.
     fn execute(&mut self, client: &str, args: &Request) -> io::Result<Value>;
+
+    /// As `execute`, for a request that waits: goes on when the client stands in line, with None, or when the
+    /// reply has come all the same.
+    fn begin_wait(&mut self, client: &str, args: &Request) -> io::Result<Option<Value>>;
+
+    /// The next reply to a client that waits.
+    fn end_wait(&mut self, client: &str) -> io::Result<Value>;
 
     /// Lets time pass, by at most the profile's `wait_ms_max` at a time.
     fn advance_clock(&mut self, ms: u64);
@@ -95,8 +104,17 @@ struct Step {
 
 #[derive(Debug)]
 enum Action {
-    Ask { client: String, source: String, args: Request, sorted: bool, expected: Vec<String> },
-    Wait { ms: u64 },
+    /// Without arguments: the reply to a request that waited.
+    Ask {
+        client: String,
+        source: String,
+        args: Request,
+        sorted: bool,
+        expected: Vec<String>,
+    },
+    Wait {
+        ms: u64,
+    },
 }
 
 /// Which targets a step is for.
@@ -149,7 +167,7 @@ impl Transcript {
             match &step.action {
                 Action::Wait { ms } => target.advance_clock(*ms),
                 Action::Ask { client, source, args, sorted, expected } => {
-                    let got = ask(target, client, args, *sorted);
+                    let got = ask(target, client, args, *sorted, expected);
                     if !wildcard::matches(expected, &got) {
                         return Err(Box::new(Difference {
                             line: step.line,
@@ -205,7 +223,7 @@ pub fn record(text: &str, target: &mut dyn Target) -> Result<String, ParseError>
         match &step.action {
             Action::Wait { ms } => target.advance_clock(*ms),
             Action::Ask { client, args, sorted, expected, .. } => {
-                let got = ask(target, client, args, *sorted);
+                let got = ask(target, client, args, *sorted, expected);
                 if expected.is_empty() || !wildcard::matches(expected, &got) {
                     lines[step.line..step.line + expected.len()].fill(None);
                     let command = lines[step.line - 1].as_mut();
@@ -220,8 +238,28 @@ pub fn record(text: &str, target: &mut dyn Target) -> Result<String, ParseError>
     Ok(lines.into_iter().flatten().fold(String::new(), |all, line| all + &line + "\n"))
 }
 
-fn ask(target: &mut dyn Target, client: &str, args: &Request, sorted: bool) -> Vec<String> {
-    let printed = match target.execute(client, args) {
+/// What is written below a command whose reply is yet to come.
+const WAITS: &str = "(waits)";
+
+fn ask(
+    target: &mut dyn Target,
+    client: &str,
+    args: &Request,
+    sorted: bool,
+    expected: &[String],
+) -> Vec<String> {
+    let answer = if args.is_empty() {
+        target.end_wait(client)
+    } else if expected == [WAITS] {
+        match target.begin_wait(client, args) {
+            Ok(None) => return vec![WAITS.to_owned()],
+            Ok(Some(value)) => Ok(value),
+            Err(error) => Err(error),
+        }
+    } else {
+        target.execute(client, args)
+    };
+    let printed = match answer {
         Ok(value) if sorted => print_sorted(&value),
         Ok(value) => print(&value),
         Err(error) if is_end(error.kind()) => "(connection closed)".to_owned(),
@@ -266,6 +304,11 @@ impl Reader {
             let args = split_args(source)?;
             let sorted = std::mem::take(&mut self.sorted);
             let (client, source) = (self.client.clone(), source.to_owned());
+            self.push(number, Action::Ask { client, source, args, sorted, expected: Vec::new() });
+            self.in_reply = true;
+        } else if line == "<" {
+            let (client, source) = (self.client.clone(), "(what it waited for)".to_owned());
+            let (args, sorted) = (Request::new(), std::mem::take(&mut self.sorted));
             self.push(number, Action::Ask { client, source, args, sorted, expected: Vec::new() });
             self.in_reply = true;
         } else if let Some(directive) = line.strip_prefix('@') {
@@ -418,6 +461,15 @@ mod tests {
             Ok(Value::Bulk(args.last().unwrap().clone()))
         }
 
+        fn begin_wait(&mut self, client: &str, args: &Request) -> io::Result<Option<Value>> {
+            self.asked.push((client.to_owned(), args.clone()));
+            Ok(None)
+        }
+
+        fn end_wait(&mut self, client: &str) -> io::Result<Value> {
+            Ok(Value::Bulk(client.into()))
+        }
+
         fn advance_clock(&mut self, ms: u64) {
             self.waited_ms += ms;
         }
@@ -434,6 +486,14 @@ mod tests {
         assert_eq!(echo.asked.len(), 2);
         let wrong = replay("> ECHO a\n\"a\"\n> ECHO b\n\"a\"\n", &mut echo).unwrap_err();
         assert_eq!((wrong.line, wrong.got), (3, vec!["\"b\"".to_owned()]));
+    }
+
+    #[test]
+    fn a_reply_may_come_later() {
+        let text = "> POP k\n(waits)\n@client other\n> PUSH k\n\"k\"\n@client main\n<\n\"main\"\n";
+        let mut echo = Echo::new("ours", 2);
+        replay(text, &mut echo).unwrap();
+        assert_eq!(echo.asked.len(), 2);
     }
 
     #[test]

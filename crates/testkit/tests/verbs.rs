@@ -437,7 +437,7 @@ fn info_tells_of_all_shards() {
         let keyspace = server.text(client, "INFO keyspace");
         assert_eq!(
             keyspace,
-            "# Keyspace\r\ndb0:keys=40,expires=1,avg_ttl=0\r\ndb3:keys=1,expires=0,avg_ttl=0\r\n"
+            "# Keyspace\r\ndb0:keys=40,expires=1,avg_ttl=100000\r\ndb3:keys=1,expires=0,avg_ttl=0\r\n"
         );
         for (section, field, value) in [
             ("stats", "keyspace_hits", "40"),

@@ -16,9 +16,7 @@ impl Server {
     }
 
     fn send(&mut self, client: ClientId, line: &str) {
-        let mut bytes = Vec::new();
-        encode_request(&line.split_whitespace().collect::<Vec<_>>(), &mut bytes);
-        self.0.send(client, &bytes);
+        self.0.send(client, &encoded(line));
         self.0.settle();
     }
 
@@ -47,6 +45,12 @@ fn text(value: &Value) -> String {
         Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(" "),
         value => String::from_utf8_lossy(value.as_bytes().expect("a text")).into_owned(),
     }
+}
+
+fn encoded(line: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_request(&line.split_whitespace().collect::<Vec<_>>(), &mut bytes);
+    bytes
 }
 
 const SHARDS: [usize; 3] = [1, 2, 5];
@@ -82,7 +86,15 @@ fn time_ends_waiting() {
     for shards in SHARDS {
         let mut server = Server::new(shards, 2);
         let (waiting, feeder) = (server.0.connect(0), server.0.connect(1));
-        for line in ["BLPOP a b c 0.5", "BRPOPLPUSH a b 0.5", "BLMPOP 0.5 2 a b LEFT"] {
+        for line in [
+            "BLPOP a b c 0.5",
+            "BRPOPLPUSH a b 0.5",
+            "BLMPOP 0.5 2 a b LEFT",
+            "BZPOPMAX a b c 0.5",
+            "BZMPOP 0.5 2 a b MIN",
+            "XREAD BLOCK 500 STREAMS a $",
+            "XREAD BLOCK 500 STREAMS a b c $ 0 +",
+        ] {
             server.send(waiting, line);
             server.0.advance_ms(499);
             server.0.settle();
@@ -130,11 +142,18 @@ fn transactions_wait_for_nothing_and_feed_at_their_end() {
     for shards in SHARDS {
         let mut server = Server::new(shards, 5);
         let clients: Vec<ClientId> = (0..2).map(|core| server.0.connect(core)).collect();
-        for line in ["MULTI", "BLPOP q 0", "BLMOVE q r LEFT LEFT 0", "BLMPOP 0 2 q r LEFT"] {
-            server.send(clients[0], line);
-        }
+        let waiting = [
+            "BLPOP q 0",
+            "BLMOVE q r LEFT LEFT 0",
+            "BLMPOP 0 2 q r LEFT",
+            "BZPOPMIN q r 0",
+            "BZMPOP 0 2 q r MAX",
+            "XREAD BLOCK 0 STREAMS q r $ $",
+        ];
+        server.send(clients[0], "MULTI");
+        waiting.iter().for_each(|line| server.send(clients[0], line));
         drop(server.received(clients[0]));
-        assert_eq!(server.ask(clients[0], "EXEC"), "(nil) (nil) (nil)");
+        assert_eq!(server.ask(clients[0], "EXEC"), ["(nil)"; 6].join(" "));
         server.send(clients[1], "BLPOP q 0");
         for line in ["MULTI", "RPUSH q a", "RPUSH r x", "LPUSH q b", "LRANGE q 0 -1"] {
             server.send(clients[0], line);
@@ -167,60 +186,274 @@ fn moved_elements_feed_others() {
     }
 }
 
+#[test]
+fn sorted_sets_are_waited_for() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards, 6);
+        let clients: Vec<ClientId> = (0..3).map(|core| server.0.connect(core)).collect();
+        let feeder = server.0.connect(1);
+        server.send(clients[0], "BZPOPMIN z y 0");
+        server.send(clients[1], "BZMPOP 0 1 z MAX COUNT 2");
+        server.send(clients[2], "BZPOPMAX z 0");
+        server.ask(feeder, "RPUSH z text");
+        server.ask(feeder, "DEL z");
+        assert_eq!(server.ask(feeder, "ZADD z 1 a 2 b 3 c 4 d"), "4");
+        assert_eq!(server.received(clients[0]), ["z a 1"]);
+        assert_eq!(server.received(clients[1]), ["z d 4 c 3"]);
+        assert_eq!(server.received(clients[2]), ["z b 2"]);
+        server.send(clients[0], "BZPOPMIN y z 0");
+        server.ask(feeder, "ZADD w 5 e");
+        server.ask(feeder, "ZUNIONSTORE z 1 w");
+        assert_eq!(server.received(clients[0]), ["z e 5"]);
+        server.send(clients[0], "BZPOPMIN y z 0");
+        server.ask(feeder, "SET y text");
+        server.ask(feeder, "ZADD z 5 e");
+        let told = server.received(clients[0]).concat();
+        assert!(told.starts_with("WRONGTYPE"), "{told}: all keys are looked at");
+    }
+}
+
+#[test]
+fn entries_of_streams_go_to_all_who_read() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards, 7);
+        let clients: Vec<ClientId> = (0..4).map(|core| server.0.connect(core)).collect();
+        let feeder = server.0.connect(1);
+        server.ask(feeder, "XADD s 5-0 n 1");
+        server.send(clients[0], "XREAD BLOCK 0 STREAMS s $");
+        server.send(clients[1], "XREAD BLOCK 0 STREAMS t u s $ $ $");
+        server.send(clients[2], "XREAD BLOCK 0 STREAMS s 6-5");
+        server.send(clients[3], "XREAD BLOCK 0 STREAMS t u + +");
+        server.ask(feeder, "XSETID s 6-0");
+        server.ask(feeder, "DEL s");
+        server.ask(feeder, "XADD s 1-0 n 2");
+        assert!(clients.iter().all(|client| server.received(*client).is_empty()));
+        server.ask(feeder, "XADD s 6-1 n 3");
+        assert_eq!(server.received(clients[0]), ["s 6-1 n 3"]);
+        assert_eq!(server.received(clients[1]), ["s 6-1 n 3"]);
+        assert!(server.received(clients[2]).is_empty());
+        for line in ["MULTI", "XADD t 1-0 n 4", "XADD u 1-0 n 5", "XADD u 2-0 n 6", "EXEC"] {
+            server.ask(feeder, line);
+        }
+        assert_eq!(server.received(clients[3]), ["t 1-0 n 4 u 2-0 n 6"], "+ is the last");
+        let info = server.ask(feeder, "INFO clients");
+        assert!(info.contains("total_blocking_keys:1\r\n"), "{info}");
+        server.ask(feeder, "XADD s 7-0 n 7");
+        assert_eq!(server.received(clients[2]), ["s 7-0 n 7"]);
+    }
+}
+
+#[test]
+fn entries_for_a_group_go_to_one_consumer_each() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards, 8);
+        let clients: Vec<ClientId> = (0..4).map(|core| server.0.connect(core)).collect();
+        let feeder = server.0.connect(1);
+        for line in
+            ["XGROUP CREATE s g $ MKSTREAM", "XGROUP CREATE s h $", "XGROUP CREATE t g $ MKSTREAM"]
+        {
+            assert_eq!(server.ask(feeder, line), "OK");
+        }
+        server.send(clients[0], "XREADGROUP GROUP g a BLOCK 0 STREAMS s t > >");
+        server.send(clients[1], "XREADGROUP GROUP g b BLOCK 0 STREAMS s >");
+        server.send(clients[2], "XREADGROUP GROUP h c BLOCK 0 NOACK STREAMS s >");
+        server.send(clients[3], "XREADGROUP GROUP g d BLOCK 0 STREAMS t s > 0");
+        assert_eq!(server.received(clients[3]), ["s "], "what it has is told at once");
+        let info = server.ask(feeder, "INFO clients");
+        assert!(info.contains("total_blocking_keys_on_nokey:2\r\n"), "{info}");
+        server.ask(feeder, "XADD s 1-0 n 1");
+        assert_eq!(server.received(clients[0]), ["s 1-0 n 1"]);
+        assert_eq!(server.received(clients[2]), ["s 1-0 n 1"]);
+        assert!(server.received(clients[1]).is_empty());
+        server.ask(feeder, "XGROUP SETID s g 0");
+        assert!(server.received(clients[1]).is_empty(), "as in Redis, that wakes nobody");
+        server.ask(feeder, "XADD s 2-0 n 2");
+        assert_eq!(server.received(clients[1]), ["s 1-0 n 1 2-0 n 2"]);
+        assert!(server.ask(feeder, "XPENDING s h").starts_with("0 "));
+        assert!(server.ask(feeder, "XPENDING s g").starts_with("2 "));
+    }
+}
+
+/// Whatever ends a group ends the waiting for it.
+#[test]
+fn who_waits_for_a_group_learns_of_its_end() {
+    let ends = [
+        "DEL s",
+        "RENAME s z",
+        "MOVE s 1",
+        "FLUSHALL",
+        "SWAPDB 0 1",
+        "XGROUP DESTROY s g",
+        "PEXPIRE s 20",
+        "SET s text",
+    ];
+    for shards in SHARDS {
+        for end in ends {
+            for keys in ["STREAMS s >", "STREAMS t s u > > >"] {
+                let mut server = Server::new(shards, 9);
+                let (waiting, other) = (server.0.connect(0), server.0.connect(1));
+                for key in ["s", "t", "u"] {
+                    server.ask(other, &format!("XGROUP CREATE {key} g $ MKSTREAM"));
+                }
+                server.send(waiting, &format!("XREADGROUP GROUP g a BLOCK 0 {keys}"));
+                assert!(server.received(waiting).is_empty());
+                server.ask(other, end);
+                server.0.advance_ms(25);
+                server.0.settle();
+                let told = server.received(waiting).concat();
+                let expected = match end {
+                    "SET s text" => {
+                        "WRONGTYPE Operation against a key holding the wrong kind of value"
+                    }
+                    _ => "in XREADGROUP with GROUP option",
+                };
+                assert!(told.ends_with(expected), "{end}, {keys}: {told}");
+                assert!(server.ask(other, "INFO clients").contains("blocked_clients:0\r\n"));
+            }
+        }
+    }
+}
+
+/// One kind of queue: how it is fed, waited for, and what is left of it.
+struct Queue {
+    setup: fn(&str) -> Vec<String>,
+    feed: fn(&str, u32) -> String,
+    waits: &'static [&'static str],
+    /// The numbers of a reply to one who waited.
+    taken: fn(&str) -> Vec<u32>,
+    rest: fn(&str) -> String,
+}
+
+const QUEUES: [Queue; 3] = [
+    Queue {
+        setup: |_| Vec::new(),
+        feed: |key, number| format!("RPUSH {key} {number}"),
+        waits: &["BLPOP q 0", "BLPOP r q s 0", "BLMPOP 0 2 s q LEFT COUNT 1"],
+        taken: |reply| numbers(reply, 1, 1),
+        rest: |key| format!("LRANGE {key} 0 -1"),
+    },
+    Queue {
+        setup: |_| Vec::new(),
+        feed: |key, number| format!("ZADD {key} {number} {number}"),
+        waits: &["BZPOPMIN q 0", "BZPOPMIN r q s 0", "BZMPOP 0 2 s q MIN"],
+        taken: |reply| numbers(reply, 1, 2),
+        rest: |key| format!("ZRANGE {key} 0 -1"),
+    },
+    Queue {
+        setup: |key| vec![format!("XGROUP CREATE {key} g $ MKSTREAM")],
+        feed: |key, number| format!("XADD {key} * n {number}"),
+        waits: &[
+            "XREADGROUP GROUP g a COUNT 1 BLOCK 0 STREAMS q >",
+            "XREADGROUP GROUP g b COUNT 1 BLOCK 0 STREAMS r q s > > >",
+            "XREADGROUP GROUP g c BLOCK 0 STREAMS s q > >",
+        ],
+        taken: |reply| {
+            let words: Vec<&str> = reply.split(' ').collect();
+            let behind = words.iter().zip(&words[1..]).filter(|(name, _)| **name == "n");
+            behind.map(|(_, number)| number.parse().expect("ours")).collect()
+        },
+        rest: |key| format!("XREADGROUP GROUP g a STREAMS {key} >"),
+    },
+];
+
+/// The number at `at` in a reply, and what follows in steps.
+fn numbers(reply: &str, at: usize, step: usize) -> Vec<u32> {
+    let words = reply.split(' ').skip(at).step_by(step);
+    words.map(|word| word.parse().expect("a number of ours")).collect()
+}
+
 /// Whatever goes in comes out once, and from one queue in its order, whoever comes and goes.
 #[test]
 fn nothing_is_lost_or_given_twice() {
-    let seeds = 200;
-    for seed in 0..seeds {
-        let mut chance = Chance::from_seed(seed);
-        let shards = 1 + chance.below(5);
-        let mut server = Server::new(shards, seed);
-        let takers: Vec<ClientId> = (0..5).map(|_| server.0.connect(chance.below(5))).collect();
-        let feeders: Vec<ClientId> = (0..2).map(|_| server.0.connect(chance.below(5))).collect();
-        let (mut fed, mut taken) = (0, Vec::new());
-        let mut waits = vec![false; takers.len()];
-        for _ in 0..60 {
-            let at = chance.below(takers.len());
-            let mut bytes = Vec::new();
-            if chance.one_in(2) && !waits[at] {
-                let lines = ["BLPOP q 0", "BLPOP r q s 0", "BLMPOP 0 2 s q LEFT COUNT 1"];
-                let line = lines[chance.below(3)];
-                encode_request(&line.split_whitespace().collect::<Vec<_>>(), &mut bytes);
-                server.0.send(takers[at], &bytes);
-                waits[at] = true;
-            } else {
-                let key = ["q", "r", "s"][chance.below(3)];
-                let number = fed.to_string();
-                fed += 1;
-                encode_request(&["RPUSH", key, &number], &mut bytes);
-                server.0.send(feeders[chance.below(2)], &bytes);
+    for (kind, queue) in QUEUES.iter().enumerate() {
+        for seed in 0..120 {
+            play(queue, seed * QUEUES.len() as u64 + kind as u64);
+        }
+    }
+}
+
+fn play(queue: &Queue, seed: u64) {
+    const KEYS: [&str; 3] = ["q", "r", "s"];
+    let mut chance = Chance::from_seed(seed);
+    let shards = 1 + chance.below(5);
+    let mut server = Server::new(shards, seed);
+    let takers: Vec<ClientId> = (0..5).map(|_| server.0.connect(chance.below(5))).collect();
+    let feeders: Vec<ClientId> = (0..2).map(|_| server.0.connect(chance.below(5))).collect();
+    for line in KEYS.iter().flat_map(|key| (queue.setup)(key)) {
+        server.ask(feeders[0], &line);
+    }
+    let (mut fed, mut taken) = (0, Vec::new());
+    let mut waits = vec![false; takers.len()];
+    for _ in 0..60 {
+        let at = chance.below(takers.len());
+        if chance.one_in(2) && !waits[at] {
+            let line = queue.waits[chance.below(queue.waits.len())];
+            server.0.send(takers[at], &encoded(line));
+            waits[at] = true;
+        } else {
+            let line = (queue.feed)(KEYS[chance.below(3)], fed);
+            fed += 1;
+            server.0.send(feeders[chance.below(2)], &encoded(&line));
+        }
+        for _ in 0..chance.below(6) {
+            server.0.step();
+        }
+        for (at, taker) in takers.iter().enumerate() {
+            for line in server.received(*taker) {
+                waits[at] = false;
+                taken.extend((queue.taken)(&line));
             }
-            for _ in 0..chance.below(6) {
-                server.0.step();
+        }
+    }
+    server.0.settle();
+    for taker in &takers {
+        taken.extend(server.received(*taker).iter().flat_map(|line| (queue.taken)(line)));
+    }
+    feeders.iter().for_each(|feeder| drop(server.received(*feeder)));
+    for key in KEYS {
+        let rest = server.ask(feeders[0], &(queue.rest)(key));
+        if rest.starts_with(key) {
+            taken.extend((queue.taken)(&rest));
+        } else {
+            taken.extend(rest.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));
+        }
+    }
+    taken.sort_unstable();
+    assert_eq!(taken, (0..fed).collect::<Vec<_>>(), "seed {seed}");
+}
+
+/// Those who wait for the same keys are served in the order in which they came, wherever the keys are; and from
+/// one queue elements come in their order.
+#[test]
+fn the_line_is_kept_over_shards() {
+    for (kind, queue) in QUEUES.iter().enumerate() {
+        for seed in 0..60 {
+            let mut chance = Chance::from_seed(seed);
+            let mut server = Server::new(1 + chance.below(5), seed);
+            let feeder = server.0.connect(0);
+            for line in ["q", "r", "s"].iter().flat_map(|key| (queue.setup)(key)) {
+                server.ask(feeder, &line);
             }
-            for (at, taker) in takers.iter().enumerate() {
-                for line in server.received(*taker) {
-                    waits[at] = false;
-                    taken.push(line);
+            let waiting: Vec<ClientId> = (0..6)
+                .map(|core| {
+                    let client = server.0.connect(core);
+                    server.send(client, queue.waits[chance.below(2)]);
+                    client
+                })
+                .collect();
+            for number in 0..6 {
+                server.0.send(feeder, &encoded(&(queue.feed)("q", number)));
+                for _ in 0..chance.below(6) {
+                    server.0.step();
                 }
             }
+            server.0.settle();
+            let got: Vec<u32> = waiting
+                .iter()
+                .flat_map(|client| server.received(*client))
+                .flat_map(|line| (queue.taken)(&line))
+                .collect();
+            assert_eq!(got, (0..6).collect::<Vec<_>>(), "kind {kind}, seed {seed}");
         }
-        server.0.settle();
-        for taker in &takers {
-            taken.extend(server.received(*taker));
-        }
-        let mut numbers: Vec<u32> = taken
-            .iter()
-            .map(|line| line.split(' ').next_back().and_then(|number| number.parse().ok()))
-            .map(|number| number.expect("a reply ends with the element"))
-            .collect();
-        feeders.iter().for_each(|feeder| drop(server.received(*feeder)));
-        for key in ["q", "r", "s"] {
-            let rest = server.ask(feeders[0], &format!("LRANGE {key} 0 -1"));
-            numbers
-                .extend(rest.split_whitespace().map(|number| number.parse::<u32>().expect("ours")));
-        }
-        numbers.sort_unstable();
-        assert_eq!(numbers, (0..fed).collect::<Vec<_>>(), "seed {seed}");
     }
 }

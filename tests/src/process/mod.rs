@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 mod observing;
 mod operating;
 mod refusals;
+mod waiting;
 mod wire;
 
 use basalt_testkit::client::Connection;
@@ -32,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         observing::TESTS,
         operating::TESTS,
         chaos::TESTS,
+        waiting::TESTS,
     ]
     .concat();
     let ours: Vec<(&str, Test)> = [

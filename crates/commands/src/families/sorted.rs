@@ -3,6 +3,7 @@
 //! Not here: places on the globe, which are kept as scores (`geo`).
 
 mod add;
+mod blocking;
 mod choose;
 mod combine;
 mod look;
@@ -19,6 +20,7 @@ use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
 pub(crate) use add::{AddOptions, put_scored};
+pub use blocking::parse_blocking_zmpop;
 pub use combine::{
     Combination, CombineOptions, CombineRequest, OwnedMembers, Purpose, members_of, parse_combine,
     scored,
@@ -27,6 +29,9 @@ pub use range::{RangeRequest, parse_range_store};
 pub use remove::{End, MpopRequest, parse_zmpop};
 
 pub(crate) const COMMANDS: &[Command] = &[
+    blocking::BZMPOP,
+    blocking::BZPOPMAX,
+    blocking::BZPOPMIN,
     add::ZADD,
     add::ZINCRBY,
     look::ZCARD,

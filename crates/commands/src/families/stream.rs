@@ -8,6 +8,7 @@
 //! | `group` | XGROUP, XACK |
 //! | `pending` | XPENDING, XCLAIM, XAUTOCLAIM |
 //! | `info` | XINFO |
+//! | `references` | XDELEX, XACKDEL |
 //!
 //! What they have in common stands in `id` (IDs as clients write them) and `progress` (how far a group is).
 
@@ -19,6 +20,7 @@ mod pending;
 mod progress;
 mod range;
 mod read;
+mod references;
 
 use basalt_keyspace::{Entry, Group as StreamGroup, Stream, StreamEntry, stream_of};
 use basalt_resp::Reply;
@@ -30,10 +32,12 @@ pub use read::{ReadRequest, StreamFound, StreamPart, apply_part, look, parse_rea
 
 pub(crate) const COMMANDS: &[Command] = &[
     group::XACK,
+    references::XACKDEL,
     add::XADD,
     pending::XAUTOCLAIM,
     pending::XCLAIM,
     add::XDEL,
+    references::XDELEX,
     group::XGROUP,
     info::XINFO,
     range::XLEN,

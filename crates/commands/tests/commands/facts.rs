@@ -12,13 +12,7 @@ const GOLDEN: &str = include_str!("../golden/commands-valkey-9.1.tsv");
 
 /// Rows of the golden file that we do not have yet.
 #[rustfmt::skip]
-const ABSENT: &[&str] = &[
-    "client|capa",
-    "client|import-source",
-    "bzmpop",
-    "bzpopmax",
-    "bzpopmin",
-];
+const ABSENT: &[&str] = &["client|capa", "client|import-source"];
 
 /// Rows of ours that Valkey does not have.
 const ALONE: &[(&str, &str)] = &[
@@ -26,12 +20,16 @@ const ALONE: &[(&str, &str)] = &[
     ("digest", "of Redis 8.4"),
     ("sdiffcard", "of Redis 8.10"),
     ("sunioncard", "of Redis 8.10"),
+    ("xackdel", "of Redis 8.2"),
+    ("xdelex", "of Redis 8.2"),
 ];
 
 /// Rows of ours that take more than Valkey's do, or are told better.
 const OTHER_ARGUMENTS: &[(&str, &str)] = &[
     ("client|list", "its filters are those of CLIENT KILL"),
     ("bitop", "DIFF, DIFF1, ANDOR and ONE, as in Redis 8.2"),
+    ("xadd", "KEEPREF, DELREF and ACKED, as in Redis 8.2"),
+    ("xtrim", "KEEPREF, DELREF and ACKED, as in Redis 8.2"),
     ("set", "IFNE, IFDEQ and IFDNE, as in Redis 8.4"),
 ];
 

@@ -14,6 +14,7 @@ use crate::limits;
 use crate::message::{HopFn, HopResult, LastHop, Letter, LookFn, Ticket};
 use crate::session::SessionId;
 use crate::transaction::{Event, Holding, Number, Scope};
+use crate::waiting::WaiterId;
 use crate::world::World;
 
 /// What is under way.
@@ -53,6 +54,8 @@ enum Visitor {
     Looks { look: LookFn, granted_at_us: Option<u64> },
     /// Runs from start to end, and is gone.
     Passes { from: ShardId, ticket: Option<Ticket>, run: HopFn },
+    /// Somebody in line is served, and it is gone.
+    Serves(WaiterId),
 }
 
 impl UnderWay {
@@ -236,6 +239,7 @@ impl Core {
         let id = ended.session;
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.coordination = None;
+        session.is_waiting = false;
         if session.is_executing {
             self.end_execution(id, answer);
         }
@@ -317,6 +321,14 @@ impl Core {
         }
     }
 
+    /// Somebody in line is to be served as soon as nothing is in the way of what it touches: before any command
+    /// that comes now.
+    pub(super) fn visit_for_waiter(&mut self, waiter: WaiterId, scope: Scope) {
+        let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
+        self.under_way.visitors.insert(number, Visitor::Serves(waiter));
+        self.shard.intents.schedule(number, scope);
+    }
+
     /// A transaction visits this shard.
     pub(super) fn visit(&mut self, number: Number, scope: Scope, look: LookFn) {
         self.numbers.saw(number);
@@ -338,6 +350,10 @@ impl Core {
                 let result = run(&mut self.shard);
                 self.shard.intents.release(number);
                 self.tell(from, ticket, result);
+            }
+            Some(Visitor::Serves(waiter)) => {
+                self.shard.serve_held_up(waiter);
+                self.shard.intents.release(number);
             }
             Some(Visitor::Looks { mut look, .. }) => {
                 let found = look(&mut self.shard);

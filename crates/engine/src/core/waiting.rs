@@ -12,6 +12,9 @@ impl Core {
     /// Serves who waits for what was fed, and tells all there is to tell.
     pub(super) fn tell_news(&mut self) {
         self.shard.serve_fed();
+        while let Some((id, scope)) = self.shard.waiting.next_held_up() {
+            self.visit_for_waiter(id, scope);
+        }
         while let Some((home, ticket, news)) = self.shard.waiting.next_news() {
             match news {
                 News::Woken(woken) => self.tell(home, Some(ticket), Box::new(woken)),
@@ -22,7 +25,8 @@ impl Core {
 
     /// A session goes to sleep; one that is gone is over at once.
     pub(super) fn begin_wait(&mut self, session: SessionId, at_home: AtHome) {
-        if self.shard.sessions.get(session).is_some() {
+        if let Some(own) = self.shard.sessions.get_mut(session) {
+            own.is_waiting = true;
             self.shard.waiting.begin(session, at_home);
         } else {
             self.take_result(at_home.ticket, Box::new(End::TimeOver));

@@ -3,12 +3,13 @@
 //! It looks, decides and writes as in `transact`; where the decision leaves no reply it stands in line on
 //! its keys' shards (`crate::waiting`) before anybody else gets at them, and tries again when its turn comes.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use basalt_commands::{CommandError, Outcome};
-use basalt_keyspace::{Kind, ShardId, SlotId};
+use basalt_keyspace::{ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
 
 use super::transact::{Write, decided, scope_on};
@@ -18,15 +19,15 @@ use crate::message::Ticket;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::{Decision, DeclaredKey};
-use crate::waiting::{AtHome, Attempt, End, Waiter, WaiterId, Woken};
+use crate::waiting::{AtHome, Attempt, End, Waiter, WaiterId, WaitsFor, Woken};
 
 /// For what, and how long, a command waits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     /// How many of its keys it waits for; the others it only writes.
     pub key_count: usize,
-    /// What one of them must come to hold.
-    pub kind: Kind,
+    /// What it waits for, of any of them.
+    pub waits_for: WaitsFor,
     /// The moment when its time is over.
     pub deadline_us: Option<u64>,
     /// What it tells between MULTI and EXEC, where nobody waits, if there is nothing.
@@ -50,13 +51,14 @@ impl End {
 }
 
 /// A command that waits, as its coordinator carries it.
-struct Case<L, D> {
+struct Case<M, L, D> {
     id: WaiterId,
     keys: Arc<[DeclaredKey]>,
     shards: Vec<ShardId>,
     slots: Arc<[SlotId]>,
     terms: Terms,
     protocol: Protocol,
+    memory: M,
     look: L,
     decide: D,
 }
@@ -66,19 +68,33 @@ const TURN: usize = 0;
 const END: usize = 1;
 
 impl Core {
+    /// The terms of a command that is told a null where nothing came.
+    pub(crate) fn terms(
+        &self,
+        key_count: usize,
+        waits_for: WaitsFor,
+        timeout_ms: Option<u64>,
+    ) -> Terms {
+        let now_us = self.shard.now.monotonic_us;
+        let deadline_us = timeout_ms.map(|ms| now_us.saturating_add(ms.saturating_mul(1000)));
+        Terms { key_count, waits_for, deadline_us, nothing: |reply| reply.null_array() }
+    }
+
     /// As [`Core::transact`], but where `decide` writes no reply the command waits for its first keys to be
-    /// fed. `decide` runs until it writes one; CLIENT UNBLOCK and the deadline end it.
-    pub(crate) fn wait<T, L, D>(
+    /// fed. `decide` runs until it writes one; CLIENT UNBLOCK and the deadline end it. `memory` is what it
+    /// remembers from one time to the next.
+    pub(crate) fn wait<M, T, L, D>(
         &mut self,
         id: SessionId,
-        keys: Vec<DeclaredKey>,
-        terms: Terms,
+        (keys, terms): (Vec<DeclaredKey>, Terms),
+        memory: M,
         look: L,
         decide: D,
     ) where
+        M: Clone + Send + 'static,
         T: Send + 'static,
-        L: Fn(&mut Shard, &DeclaredKey) -> T + Clone + Send + 'static,
-        D: Fn(Vec<T>, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
+        L: Fn(&mut Shard, &DeclaredKey, &M) -> T + Clone + Send + 'static,
+        D: Fn(Vec<T>, &mut M, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
     {
         let mut case = Case {
             id: (self.shard.id, self.next_coordination()),
@@ -87,6 +103,7 @@ impl Core {
             keys: keys.into(),
             terms,
             protocol: self.protocol(id),
+            memory,
             look,
             decide,
         };
@@ -99,11 +116,12 @@ impl Core {
     }
 }
 
-impl<T, L, D> Case<L, D>
+impl<M, T, L, D> Case<M, L, D>
 where
+    M: Clone + Send + 'static,
     T: Send + 'static,
-    L: Fn(&mut Shard, &DeclaredKey) -> T + Clone + Send + 'static,
-    D: Fn(Vec<T>, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
+    L: Fn(&mut Shard, &DeclaredKey, &M) -> T + Clone + Send + 'static,
+    D: Fn(Vec<T>, &mut M, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
 {
     fn ticket(&self, index: usize) -> Ticket {
         Ticket { coordination: self.id.1, index }
@@ -122,7 +140,7 @@ where
     }
 
     /// As it stands in line on a shard; not at all, where it waits for no key of it.
-    fn waiter(&self, shard: ShardId, attempt: Option<Attempt>) -> Option<Waiter> {
+    fn waiter(&self, shard: ShardId) -> Option<Waiter> {
         let own = self.waited_for().filter(|key| key.shard == shard);
         let lines: Vec<(DeclaredKey, u64)> = own.map(|key| (key.clone(), 0)).collect();
         (!lines.is_empty()).then(|| Waiter {
@@ -130,9 +148,10 @@ where
             lines,
             slots: Arc::clone(&self.slots),
             scope: scope_on(shard, &self.keys),
-            kind: self.terms.kind,
-            attempt,
+            waits_for: self.terms.waits_for.clone(),
+            attempt: None,
             is_told: false,
+            fed_again: BTreeSet::new(),
         })
     }
 
@@ -147,21 +166,22 @@ where
     }
 
     /// All of it in one plain call, where all keys are on one shard.
-    fn attempt(&self) -> Attempt {
+    fn attempt(&self) -> impl FnMut(&mut Shard, &mut M) -> Option<Answer> + Send + use<M, T, L, D> {
         let (keys, protocol) = (Arc::clone(&self.keys), self.protocol);
         let (look, decide) = (self.look.clone(), self.decide.clone());
-        Box::new(move |shard| {
-            let found = keys.iter().map(|key| look(shard, key)).collect();
-            let (answer, writes) = decided(&keys, found, protocol, decide.clone());
+        move |shard, memory| {
+            let found = keys.iter().map(|key| look(shard, key, memory)).collect();
+            let decide = |found, decision: &mut Decision<'_>| decide(found, memory, decision);
+            let (answer, writes) = decided(&keys, found, protocol, decide);
             for Write { index, run } in writes {
                 run(shard, &keys[index]);
             }
             (!answer.is_empty()).then_some(answer)
-        })
+        }
     }
 
     /// Inside the transaction of another: answered at once.
-    async fn inside(self, hops: Hops) -> Answer {
+    async fn inside(&mut self, hops: Hops) -> Answer {
         let (mut answer, writes) = self.look_at_all(&hops).await;
         if answer.is_empty() {
             (self.terms.nothing)(&mut Reply::new(&mut answer, self.protocol));
@@ -210,24 +230,35 @@ where
         }
     }
 
-    /// Where all keys are on one shard.
-    async fn try_on(&self, hops: &Hops, shard: ShardId, stands_in_line: bool) -> Option<Answer> {
+    /// Where all keys are on one shard: it stands in line as the very attempt that was in vain.
+    async fn try_on(
+        &mut self,
+        hops: &Hops,
+        shard: ShardId,
+        stands_in_line: bool,
+    ) -> Option<Answer> {
         let (id, mut attempt) = (self.id, self.attempt());
-        let waiter = if stands_in_line { None } else { self.waiter(shard, Some(self.attempt())) };
-        let scope = scope_on(shard, &self.keys);
+        let waiter = if stands_in_line { None } else { self.waiter(shard) };
+        let mut memory = self.memory.clone();
         let hop = move |shard: &mut Shard| {
-            let answer = attempt(shard);
+            let answer = attempt(shard, &mut memory);
             match (&answer, waiter) {
-                (None, Some(waiter)) => shard.stand_in_line(id, waiter),
+                (None, Some(waiter)) => {
+                    let mut kept = memory.clone();
+                    let attempt: Attempt = Box::new(move |shard| attempt(shard, &mut kept));
+                    shard.stand_in_line(id, Waiter { attempt: Some(attempt), ..waiter });
+                }
                 (None, None) => shard.wait_on(id),
                 (Some(_), _) => _ = shard.leave_line(id),
             }
-            answer
+            (answer, memory)
         };
-        hops.alone(shard, scope, hop).await
+        let (answer, memory) = hops.alone(shard, scope_on(shard, &self.keys), hop).await;
+        self.memory = memory;
+        answer
     }
 
-    async fn try_on_several(&self, hops: &Hops, stands_in_line: bool) -> Option<Answer> {
+    async fn try_on_several(&mut self, hops: &Hops, stands_in_line: bool) -> Option<Answer> {
         let (answer, writes) = self.look_at_all(hops).await;
         let is_served = !answer.is_empty();
         hops.release(self.last_hops(writes, is_served, stands_in_line));
@@ -235,12 +266,13 @@ where
     }
 
     /// Holds all keys, and decides.
-    async fn look_at_all(&self, hops: &Hops) -> (Answer, Vec<Write>) {
+    async fn look_at_all(&mut self, hops: &Hops) -> (Answer, Vec<Write>) {
         let visits = self.shards.iter().map(|&owner| {
             let (keys, look) = (Arc::clone(&self.keys), self.look.clone());
+            let memory = self.memory.clone();
             let look_at_all = move |shard: &mut Shard| -> Vec<(usize, T)> {
                 let own = keys.iter().enumerate().filter(|(_, key)| key.shard == owner);
-                own.map(|(index, key)| (index, look(shard, key))).collect()
+                own.map(|(index, key)| (index, look(shard, key, &memory))).collect()
             };
             (owner, scope_on(owner, &self.keys), look_at_all)
         });
@@ -248,7 +280,8 @@ where
         let mut found: Vec<(usize, T)> = found.into_iter().flatten().collect();
         found.sort_unstable_by_key(|(index, _)| *index);
         let found = found.into_iter().map(|(_, found)| found).collect();
-        decided(&self.keys, found, self.protocol, self.decide.clone())
+        let Self { keys, protocol, memory, decide, .. } = self;
+        decided(keys, found, *protocol, |found, decision| decide(found, memory, decision))
     }
 
     /// What is left to be done on each shard: its writes, and its place in line taken or left.
@@ -264,7 +297,7 @@ where
             let keys = Arc::clone(&self.keys);
             let own = writes.extract_if(.., |write| keys[write.index].shard == owner);
             let own: Vec<Write> = own.collect();
-            let waiter = self.waiter(owner, None);
+            let waiter = self.waiter(owner);
             let hop = move |shard: &mut Shard| {
                 for Write { index, run } in own {
                     run(shard, &keys[index]);

@@ -21,7 +21,7 @@ fn flags(session: &Session) -> String {
     let letters = [
         (session.is_monitor, 'O'),
         (session.multi.is_some() || session.is_executing, 'x'),
-        (session.is_held, 'b'),
+        (session.is_held || session.is_waiting, 'b'),
         (session.is_closing, 'c'),
         (matches!(session.peer, Peer::Unix { .. }), 'U'),
         (session.no_evict, 'e'),

@@ -246,7 +246,8 @@ fn clients(facts: &Facts, lines: &mut Lines) {
     lines.add("clients_in_timeout_table", facts.sum(|shard| shard.clients.with_timeout));
     lines.add("total_watched_keys", facts.sum(|shard| shard.clients.sums.watched_keys));
     lines.add("total_blocking_keys", facts.sum(|shard| shard.clients.awaited_keys));
-    lines.add("total_blocking_keys_on_nokey", 0);
+    let of_groups = facts.sum(|shard| shard.clients.awaited_keys_of_groups);
+    lines.add("total_blocking_keys_on_nokey", of_groups);
     let (reason, actions, left_us) = match facts.pause {
         None => ("none", "none", 0),
         Some(pause) => (

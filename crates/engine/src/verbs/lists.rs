@@ -8,11 +8,12 @@ use basalt_commands::{CommandError, Outcome};
 use basalt_keyspace::{Digits, Effect, Kind, ListChange, ListRef, Side, Strings};
 use basalt_resp::Reply;
 
-use super::settings;
+use super::declare_all;
 use crate::core::Core;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::{Decision, DeclaredKey, Terms};
+use crate::waiting::WaitsFor;
 
 /// Some elements of a list, as they travel.
 type Elements = Vec<Vec<u8>>;
@@ -94,17 +95,9 @@ fn tell_several(reply: &mut Reply<'_>, key: &[u8], elements: &[Vec<u8>]) {
     elements.iter().for_each(|element| reply.bulk(element));
 }
 
-fn declare_all(core: &Core, id: SessionId, keys: &[&[u8]]) -> Vec<DeclaredKey> {
-    let (database, _) = settings(core, id);
-    let keys = keys.iter().enumerate();
-    keys.map(|(index, key)| core.declare(index, database, key, true)).collect()
-}
-
 /// The terms of those who wait for `key_count` keys to hold a list.
 fn terms(core: &Core, key_count: usize, timeout_ms: Option<u64>) -> Terms {
-    let now_us = core.shard.now.monotonic_us;
-    let deadline_us = timeout_ms.map(|ms| now_us.saturating_add(ms.saturating_mul(1000)));
-    Terms { key_count, kind: Kind::List, deadline_us, nothing: |reply| reply.null_array() }
+    core.terms(key_count, WaitsFor::Value(Kind::List), timeout_ms)
 }
 
 /// LMOVE and RPOPLPUSH.
@@ -134,10 +127,10 @@ pub(super) fn blocking_move(core: &mut Core, id: SessionId, args: &[&[u8]]) -> O
     let terms = Terms { nothing: |reply| reply.null(), ..terms(core, 1, timeout_ms) };
     core.wait(
         id,
-        keys,
-        terms,
-        move |shard, key| peek_end(shard, key, sides.from, 1),
-        move |found, decision| decide_move(sides, found, decision),
+        (keys, terms),
+        (),
+        move |shard, key, ()| peek_end(shard, key, sides.from, 1),
+        move |found, (), decision| decide_move(sides, found, decision),
     );
     Ok(())
 }
@@ -169,10 +162,10 @@ pub(super) fn blocking_multi_pop(core: &mut Core, id: SessionId, args: &[&[u8]])
     let (keys, terms) = (declare_all(core, id, keys), terms(core, keys.len(), timeout_ms));
     core.wait(
         id,
-        keys,
-        terms,
-        move |shard, key| peek_end(shard, key, side, count),
-        move |found, decision| decide_pop(side, found, decision, tell_several),
+        (keys, terms),
+        (),
+        move |shard, key, ()| peek_end(shard, key, side, count),
+        move |found, (), decision| decide_pop(side, found, decision, tell_several),
     );
     Ok(())
 }
@@ -183,10 +176,10 @@ pub(super) fn blocking_pop(core: &mut Core, id: SessionId, args: &[&[u8]], side:
     let (keys, terms) = (declare_all(core, id, keys), terms(core, keys.len(), timeout_ms));
     core.wait(
         id,
-        keys,
-        terms,
-        move |shard, key| peek_end(shard, key, side, 1),
-        move |found, decision| decide_pop(side, found, decision, tell_one),
+        (keys, terms),
+        (),
+        move |shard, key, ()| peek_end(shard, key, side, 1),
+        move |found, (), decision| decide_pop(side, found, decision, tell_one),
     );
     Ok(())
 }

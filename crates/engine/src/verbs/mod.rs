@@ -27,7 +27,7 @@ mod strings;
 use std::any::Any;
 
 use basalt_commands::config::Extent;
-use basalt_commands::requests::{Combination, GeoForm, Purpose};
+use basalt_commands::requests::{Combination, End, GeoForm, Purpose};
 use basalt_commands::{CommandError, Outcome, Verb, docs};
 use basalt_keyspace::{DatabaseId, Side};
 use basalt_resp::{Protocol, Reply};
@@ -37,6 +37,7 @@ use crate::core::Core;
 use crate::routes::Routes;
 use crate::session::{Session, SessionId};
 use crate::shard::Shard;
+use crate::transaction::DeclaredKey;
 use crate::world::World;
 
 /// The version of Redis whose behaviour this follows, as clients ask for it.
@@ -77,6 +78,9 @@ pub(crate) fn run(
         Verb::BlMpop => lists::blocking_multi_pop(core, id, args),
         Verb::BlPop => lists::blocking_pop(core, id, args, Side::Front),
         Verb::BrPop => lists::blocking_pop(core, id, args, Side::Back),
+        Verb::BzMpop => sorted::blocking_mpop(core, id, args),
+        Verb::BzPopMax => sorted::blocking_pop(core, id, args, End::Max),
+        Verb::BzPopMin => sorted::blocking_pop(core, id, args, End::Min),
         Verb::Auth => session::auth(core, id, args),
         Verb::ClientCaching => client::caching(),
         Verb::ClientGetName => client::getname(core, id),
@@ -213,6 +217,13 @@ fn settings(core: &Core, id: SessionId) -> (DatabaseId, Protocol) {
         .sessions
         .get(id)
         .map_or((DatabaseId(0), Protocol::Resp2), |session| (session.database, session.protocol))
+}
+
+/// All keys, which may be written, in the session's database.
+fn declare_all(core: &Core, id: SessionId, keys: &[&[u8]]) -> Vec<DeclaredKey> {
+    let (database, _) = settings(core, id);
+    let keys = keys.iter().enumerate();
+    keys.map(|(index, key)| core.declare(index, database, key, true)).collect()
 }
 
 /// An encoded reply.

@@ -1,48 +1,98 @@
-//! XREAD and XREADGROUP: what is new in streams, wherever they are.
+//! XREAD and XREADGROUP: what is new in streams, wherever they are, and waiting for it.
 
+use basalt_commands::CommandError;
 use basalt_commands::Outcome;
-use basalt_commands::requests::{apply_part, look, parse_read};
+use basalt_commands::requests::{ReadRequest, StreamFound, apply_part, look, parse_read};
 use basalt_resp::{Protocol, Reply};
 
-use super::settings;
+use super::{owned, settings};
 use crate::core::Core;
 use crate::session::SessionId;
+use crate::shard::Shard;
+use crate::transaction::{Decision, DeclaredKey};
+use crate::waiting::WaitsFor;
+
+/// What a look at a stream found.
+type Found = Result<StreamFound, CommandError>;
+
+/// What a reader remembers from one look to the next.
+#[derive(Clone)]
+struct Memory {
+    /// Behind which each stream is read, as the arguments say; `$` becomes the ID that it was at first.
+    ids: Vec<Vec<u8>>,
+    /// Its consumer was seen, and nothing came.
+    waits: bool,
+}
 
 /// XREAD, and XREADGROUP with `is_group`.
 pub(super) fn read(core: &mut Core, id: SessionId, args: &[&[u8]], is_group: bool) -> Outcome {
     let (database, protocol) = settings(core, id);
-    let request = parse_read(args, is_group)?;
-    let keys = &args[request.keys.clone()];
-    let ids: Vec<Vec<u8>> = args[request.keys.end..].iter().map(|text| text.to_vec()).collect();
-    let declared = keys.iter().enumerate();
-    let declared = declared.map(|(index, key)| core.declare(index, database, key, is_group));
-    let declared = declared.collect();
-    let looked_for = request.clone();
-    core.transact(
-        id,
-        declared,
-        move |shard, key| {
-            look(key.peek(shard).as_deref(), &key.bytes, &ids[key.index], &looked_for, protocol)
-        },
-        move |found, decision| {
-            let found: Vec<_> = found.into_iter().collect::<Result<_, _>>()?;
-            let answers = found.iter().filter_map(|found| found.answer.as_ref());
-            match answers.clone().count() {
-                0 => decision.reply.null_array(),
-                count => {
-                    write_header(count, &mut decision.reply);
-                    answers.for_each(|answer| decision.reply.raw(answer));
+    let request = parse_read(args, is_group, core.shard.now.unix_ms)?;
+    let keys = args[request.keys.clone()].iter().enumerate();
+    let declared = keys.map(|(index, key)| core.declare(index, database, key, is_group));
+    let declared: Vec<_> = declared.collect();
+    let mut memory = Memory { ids: owned(&args[request.keys.end..]), waits: false };
+    let (looked_for, told_before) = (request.clone(), request.told_before(args));
+    let look = move |shard: &Shard, key: &DeclaredKey, ids: &[Vec<u8>]| -> Found {
+        let from = (&ids[key.index][..], told_before[key.index]);
+        look(key.peek(shard).as_deref(), &key.bytes, from, &looked_for, protocol)
+    };
+    let Some(block_ms) = request.block_ms else {
+        let ids = memory.ids.clone();
+        core.transact(
+            id,
+            declared,
+            move |shard, key| look(shard, key, &ids),
+            move |found, decision| {
+                decide(&request, found, &mut memory, decision)?;
+                if decision.reply.position() == 0 {
+                    decision.reply.null_array();
                 }
-            }
-            for (index, found) in found.into_iter().enumerate() {
-                let (Some(part), request) = (found.part, request.clone()) else { continue };
-                decision.write(index, move |shard, key| {
-                    apply_part(&mut shard.keyspace, key.database, &key.key(), &request, &part);
-                });
-            }
-            Ok(())
-        },
+                Ok(())
+            },
+        );
+        return Ok(());
+    };
+    let waits_for = match &request.group {
+        Some((group, _)) => WaitsFor::Group(group.clone()),
+        None => WaitsFor::Entries,
+    };
+    let terms = core.terms(declared.len(), waits_for, (block_ms > 0).then_some(block_ms));
+    core.wait(
+        id,
+        (declared, terms),
+        memory,
+        move |shard, key, memory| look(shard, key, &memory.ids),
+        move |found, memory, decision| decide(&request, found, memory, decision),
     );
+    Ok(())
+}
+
+/// Tells what was found; leaves no reply where that is nothing.
+fn decide(
+    request: &ReadRequest,
+    found: Vec<Found>,
+    memory: &mut Memory,
+    decision: &mut Decision<'_>,
+) -> Outcome {
+    let found: Vec<StreamFound> = found.into_iter().collect::<Result<_, _>>()?;
+    let answers = found.iter().filter_map(|found| found.answer.as_ref());
+    let count = answers.clone().count();
+    if count > 0 {
+        write_header(count, &mut decision.reply);
+        answers.for_each(|answer| decision.reply.raw(answer));
+    } else if std::mem::replace(&mut memory.waits, true) {
+        return Ok(());
+    }
+    for (index, found) in found.into_iter().enumerate() {
+        if let Some(newest) = found.newest {
+            memory.ids[index] = newest.to_string().into_bytes();
+        }
+        let (Some(part), request) = (found.part, request.clone()) else { continue };
+        decision.write(index, move |shard, key| {
+            apply_part(&mut shard.keyspace, key.database, &key.key(), &request, &part);
+        });
+    }
     Ok(())
 }
 

@@ -37,6 +37,9 @@ pub trait Peer {
 pub trait Link {
     fn send(&mut self, requests: &[&Request]) -> io::Result<()>;
     fn receive(&mut self) -> io::Result<Value>;
+
+    /// Whether a reply, or the end, has come; waits for neither.
+    fn has_reply(&mut self) -> io::Result<bool>;
 }
 
 impl Link for Connection {
@@ -48,6 +51,10 @@ impl Link for Connection {
 
     fn receive(&mut self) -> io::Result<Value> {
         Connection::receive(self)
+    }
+
+    fn has_reply(&mut self) -> io::Result<bool> {
+        Connection::has_reply(self)
     }
 }
 
@@ -122,10 +129,11 @@ impl fmt::Debug for Finding {
 pub fn run(ours: &dyn Peer, oracle: &dyn Peer, plan: &Plan) -> Result<Tally, Box<Finding>> {
     let players = Players { ours, oracle };
     let grammars = grammars(&players, &plan.without);
+    let waiting: Vec<(usize, Grammar)> = wanted(table::WAITING_ROWS.iter(), &plan.without);
     let mut tally = Tally::default();
     let mut seed = plan.seed;
     while tally.requests < plan.requests {
-        let steps = steps(seed, &grammars);
+        let steps = steps(seed, &grammars, &waiting);
         let asked = steps.len();
         if let Err(difference) = players.play(&steps, &mut tally.allowed) {
             return Err(Box::new(shrink::shrink(&players, seed, steps, &difference)));
@@ -141,7 +149,13 @@ fn grammars(players: &Players<'_>, without: &[String]) -> Vec<(usize, Grammar)> 
         let probe = split_args(row.probe).expect("because the table is part of the program");
         players.both_know(&probe)
     });
-    let rows = table::ROWS.iter().chain(known.map(|known| &known.row));
+    wanted(table::ROWS.iter().chain(known.map(|known| &known.row)), without)
+}
+
+fn wanted<'a>(
+    rows: impl Iterator<Item = &'a table::Row>,
+    without: &[String],
+) -> Vec<(usize, Grammar)> {
     let wanted = |row: &&table::Row| {
         let name = row.grammar.split(' ').next().unwrap_or_default();
         !without.iter().any(|without| without.eq_ignore_ascii_case(name))
@@ -149,8 +163,9 @@ fn grammars(players: &Players<'_>, without: &[String]) -> Vec<(usize, Grammar)> 
     rows.filter(wanted).map(|row| (row.weight, Grammar::parse(row.grammar))).collect()
 }
 
-/// All requests of a run, each with its connection and the pipeline it belongs to.
-fn steps(seed: u64, grammars: &[(usize, Grammar)]) -> Vec<Step> {
+/// All requests of a run, each with its connection and the pipeline it belongs to. Now and then a client sends
+/// one that may wait, and stays silent until the next pipeline of another is over.
+fn steps(seed: u64, grammars: &[(usize, Grammar)], waiting: &[(usize, Grammar)]) -> Vec<Step> {
     let mut chance = Chance::from_seed(seed);
     // Some commands rest in each run, so that others meet more often.
     let awake: Vec<&(usize, Grammar)> = grammars.iter().filter(|_| !chance.one_in(4)).collect();
@@ -160,6 +175,14 @@ fn steps(seed: u64, grammars: &[(usize, Grammar)]) -> Vec<Step> {
     let mut in_multi = [false; play::CLIENTS.len()];
     while steps.len() < REQUESTS_OF_RUN {
         let client = chance.below(play::CLIENTS.len());
+        if !waiting.is_empty() && !in_multi[client] && chance.one_in(4) {
+            let request = chance.pick(waiting).1.request(&mut chance);
+            if after(&request, false) == Some(false) {
+                steps.push(Step { batch, client, request, may_wait: true });
+                batch += 1;
+                continue;
+            }
+        }
         let mut bytes = 0;
         for _ in 0..=chance.below(PIPELINE_MAX) {
             let request = weighted(&awake, weights, &mut chance).request(&mut chance);
@@ -170,7 +193,7 @@ fn steps(seed: u64, grammars: &[(usize, Grammar)]) -> Vec<Step> {
                 batch += 1;
                 bytes = 0;
             }
-            steps.push(Step { batch, client, request });
+            steps.push(Step { batch, client, request, may_wait: false });
         }
         batch += 1;
     }

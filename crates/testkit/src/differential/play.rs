@@ -2,7 +2,7 @@
 
 use super::compare::{self, Verdict};
 use super::{Link, Peer};
-use crate::client::{Request, request};
+use crate::client::{Request, is_blocked, request};
 use basalt_resp::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -21,6 +21,8 @@ pub(super) struct Step {
     /// Index in `CLIENTS`.
     pub(super) client: usize,
     pub(super) request: Request,
+    /// It is sent alone; its reply is taken after the next batch, when whoever still waits is unblocked.
+    pub(super) may_wait: bool,
 }
 
 /// A reply, or why there was none.
@@ -56,6 +58,15 @@ struct Pair {
     oracle: Box<dyn Link>,
     /// What both queued since MULTI.
     queued: Vec<Request>,
+    /// What CLIENT ID tells of each.
+    ids: [Option<i64>; 2],
+}
+
+/// One that may wait for its reply: which client, and which step.
+#[derive(Clone, Copy)]
+struct MayWait {
+    client: usize,
+    at: usize,
 }
 
 /// Differences that were met and are allowed, by reason.
@@ -79,14 +90,24 @@ impl Players<'_> {
         self.ask_both(&mut inspector, &request(&["FLUSHALL"]), allowed)?;
         let mut pairs: Vec<Option<Pair>> = CLIENTS.iter().map(|_| None).collect();
         let mut at = 0;
+        let mut waiting: Option<MayWait> = None;
         for batch in steps.chunk_by(|one, next| one.batch == next.batch) {
             let client = batch[0].client;
+            if let Some(one) = waiting.take_if(|one| one.client == client || batch[0].may_wait) {
+                self.end_wait(one, steps, &mut pairs, &mut inspector, allowed)?;
+            }
             let pair = match &mut pairs[client] {
                 Some(pair) => pair,
                 empty => empty.insert(self.connected(CLIENTS[client])?),
             };
             let requests: Vec<&Request> = batch.iter().map(|step| &step.request).collect();
             let broken = [pair.ours.send(&requests), pair.oracle.send(&requests)];
+            if batch[0].may_wait {
+                pair.settle(&mut inspector);
+                waiting = Some(MayWait { client, at });
+                at += 1;
+                continue;
+            }
             let mut lost = broken.iter().any(Result::is_err);
             // All replies are taken, also after a difference: what a server has not worked yet would else be worked
             // after the next run has begun.
@@ -102,8 +123,39 @@ impl Players<'_> {
                 // Both have closed, or it would be a difference: the next batch begins anew.
                 pairs[client] = None;
             }
+            if let Some(one) = waiting.take() {
+                self.end_wait(one, steps, &mut pairs, &mut inspector, allowed)?;
+            }
+        }
+        if let Some(one) = waiting {
+            self.end_wait(one, steps, &mut pairs, &mut inspector, allowed)?;
         }
         self.compare_states(&mut inspector, allowed)
+    }
+
+    /// Takes the replies of one that may wait, which is told to wait no longer.
+    fn end_wait(
+        &self,
+        MayWait { client, at }: MayWait,
+        steps: &[Step],
+        pairs: &mut [Option<Pair>],
+        inspector: &mut Pair,
+        allowed: &mut AllowedCounts,
+    ) -> Result<(), Box<Difference>> {
+        let Some(pair) = &mut pairs[client] else { return Ok(()) };
+        for (link, id) in [&mut inspector.ours, &mut inspector.oracle].into_iter().zip(pair.ids) {
+            let unblock = request(&["CLIENT", "UNBLOCK", &id.unwrap_or(0).to_string()]);
+            let _ = link.send(&[&unblock]).and_then(|()| link.receive());
+        }
+        let answers = pair.receive();
+        let is_lost = answers.0.is_err() || answers.1.is_err();
+        for (request, answers) in pair.answered(&steps[at].request, answers) {
+            self.judge(Where::Reply(at), &request, answers, allowed)?;
+        }
+        if is_lost {
+            pairs[client] = None;
+        }
+        Ok(())
     }
 
     fn compare_states(
@@ -167,7 +219,13 @@ impl Players<'_> {
 
     fn connect(&self, resp: u8) -> io::Result<Pair> {
         let (ours, oracle) = (self.ours.connect(resp)?, self.oracle.connect(resp)?);
-        Ok(Pair { ours, oracle, queued: Vec::new() })
+        let mut pair = Pair { ours, oracle, queued: Vec::new(), ids: [None; 2] };
+        let (ours, oracle) = pair.ask(&request(&["CLIENT", "ID"]));
+        pair.ids = [ours, oracle].map(|id| match id {
+            Ok(Value::Integer(id)) => Some(id),
+            _ => None,
+        });
+        Ok(pair)
     }
 
     /// As `connect`; a server that takes no connection any more is different from one that does.
@@ -188,6 +246,21 @@ impl Players<'_> {
 }
 
 impl Pair {
+    /// Goes on when both have answered or wait.
+    fn settle(&mut self, inspector: &mut Pair) {
+        let own = [&mut self.ours, &mut self.oracle].into_iter().zip(self.ids);
+        for ((link, id), inspector) in own.zip([&mut inspector.ours, &mut inspector.oracle]) {
+            let Some(id) = id else { continue };
+            let ask = request(&["CLIENT", "LIST", "ID", &id.to_string()]);
+            while matches!(link.has_reply(), Ok(false)) {
+                let told = inspector.send(&[&ask]).and_then(|()| inspector.receive());
+                if told.is_ok_and(|line| is_blocked(&line)) {
+                    break;
+                }
+            }
+        }
+    }
+
     /// What is to be compared: the replies, or those within EXEC's to what was queued.
     fn answered(
         &mut self,

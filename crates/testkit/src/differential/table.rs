@@ -312,17 +312,33 @@ pub const ROWS: &[Row] = &[
     row(1, "ASKING"),
 ];
 
+/// Commands that may wait. One client sends one of them alone, another goes on, and whoever waits then is unblocked.
+/// Each waits for one key: where the keys are on several shards, who waits is served a little later than the
+/// command that fed it is answered.
+pub const WAITING_ROWS: &[Row] = &[
+    row(1, "BLPOP key 0"),
+    row(1, "BRPOP key 0"),
+    row(1, "BLMPOP 0 1 key (LEFT|RIGHT) [COUNT count]"),
+    row(1, "BZPOPMIN key 0"),
+    row(1, "BZPOPMAX key 0"),
+    row(1, "BZMPOP 0 1 key (MIN|MAX) [COUNT count]"),
+    row(1, "XREAD [COUNT index] BLOCK 0 STREAMS key (stream-id|$|+|>)"),
+    row(1, "XREADGROUP GROUP group consumer [COUNT index] BLOCK 0 [NOACK] STREAMS key >"),
+];
+
 /// Commands that no row asks for, and why.
 pub const NOT_RANDOM: &[(&str, &str)] = &[
     ("watch", "inside MULTI Valkey 9 refuses it and aborts, where Redis refuses it and goes on"),
     ("latency", "how long commands take is each server's own affair"),
     ("slowlog", "what is slow is each server's own affair"),
     ("pfselftest", "it says OK and takes long"),
-    ("blmove", "it may wait for ever; there are tests for waiting"),
-    ("blmpop", "it may wait for ever; there are tests for waiting"),
-    ("blpop", "it may wait for ever; there are tests for waiting"),
-    ("brpop", "it may wait for ever; there are tests for waiting"),
-    ("brpoplpush", "it may wait for ever; there are tests for waiting"),
+    ("blmove", "its keys may be on two shards, see `WAITING_ROWS`; there are tests for waiting"),
+    (
+        "brpoplpush",
+        "its keys may be on two shards, see `WAITING_ROWS`; there are tests for waiting",
+    ),
+    ("xackdel", "a command of Redis 8.2: no oracle at hand knows it"),
+    ("xdelex", "a command of Redis 8.2: no oracle at hand knows it"),
     ("delex", "a command of Redis 8.4: no oracle at hand knows it"),
     ("digest", "a command of Redis 8.4: no oracle at hand knows it"),
     ("sdiffcard", "a command of Redis 8.10: no oracle at hand knows it"),

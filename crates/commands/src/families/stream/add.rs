@@ -6,6 +6,7 @@ use basalt_keyspace::{
 };
 
 use super::id::{self, GivenId};
+use super::references::{REFERENCES, References, is_referenced};
 use super::{ROW, stream};
 use crate::args::integer;
 use crate::argument::Argument;
@@ -25,6 +26,7 @@ const TRIM_ARGUMENTS: &[Argument] = &[
     .optional(),
     Argument::string("threshold"),
     Argument::integer("count").after("LIMIT").optional(),
+    REFERENCES,
 ];
 
 pub(super) const XADD: Command = Command {
@@ -79,7 +81,7 @@ struct Options {
     id_at: usize,
     id: Option<GivenId>,
     makes_stream: bool,
-    trim: Option<(Keep, Trim)>,
+    trim: Option<(Keep, Trim, References)>,
 }
 
 /// Reads the options of XADD up to its ID, or all of XTRIM's.
@@ -87,6 +89,7 @@ fn parse_options(call: &Call<'_>, is_xadd: bool) -> Result<Options, CommandError
     let args = call.args;
     let mut options = Options { id_at: args.len(), id: None, makes_stream: true, trim: None };
     let (mut keep, mut is_approximate, mut limit) = (None, false, None);
+    let mut references = None;
     let mut at = 2;
     while at < args.len() {
         let (word, more) = (args[at], args.len() - 1 - at);
@@ -120,6 +123,10 @@ fn parse_options(call: &Call<'_>, is_xadd: bool) -> Result<Options, CommandError
             limit = Some(u64::try_from(integer(args[at])?).map_err(|_| negative)?);
         } else if is_xadd && is("nomkstream") {
             options.makes_stream = false;
+        } else if let Some(wanted) = References::of_word(word) {
+            if references.replace(wanted).is_some() {
+                return Err(CommandError::SYNTAX);
+            }
         } else if is_xadd {
             options.id = Some(id::parse_given(word)?);
             options.id_at = at;
@@ -150,7 +157,7 @@ fn parse_options(call: &Call<'_>, is_xadd: bool) -> Result<Options, CommandError
     } else {
         Trim::Exactly
     };
-    options.trim = keep.map(|keep| (keep, trim));
+    options.trim = keep.map(|keep| (keep, trim, references.unwrap_or_default()));
     Ok(options)
 }
 
@@ -191,8 +198,8 @@ fn xadd(call: &mut Call<'_>) -> Outcome {
     let in_new_node = there.is_some_and(|stream| stream.is_node_full(limits, part_bytes));
     let pairs = Strings::from(parts);
     edit.commit(Effect::Stream(StreamChange::Add { id, pairs, in_new_node }));
-    if let Some((keep, trim)) = options.trim {
-        trim_stream(call, keep, trim)?;
+    if let Some(trimming) = options.trim {
+        trim_stream(call, trimming)?;
     }
     id::write(id, &mut call.reply);
     Ok(())
@@ -220,12 +227,43 @@ fn next_id(last: StreamId, given: Option<GivenId>, now_ms: u64) -> Result<Stream
 }
 
 /// Trims the stream of the command's key; tells how many entries went.
-fn trim_stream(call: &mut Call<'_>, keep: Keep, trim: Trim) -> Result<u64, CommandError> {
+fn trim_stream(
+    call: &mut Call<'_>,
+    (keep, trim, references): (Keep, Trim, References),
+) -> Result<u64, CommandError> {
     let edit = call.keyspace.edit(call.database, &call.key);
-    let count =
-        stream(edit.entry().as_deref())?.map_or(0, |stream| stream.trimmed_count(keep, trim));
-    if count > 0 {
-        edit.commit(Effect::Stream(StreamChange::DropFirst { count }));
+    let entry = edit.entry();
+    let Some(stream) = stream(entry.as_deref())? else { return Ok(0) };
+    let count = stream.trimmed_count(keep, trim);
+    if count == 0 {
+        return Ok(0);
+    }
+    let entries = || stream.range(StreamId::MIN, StreamId::MAX).map(|entry| entry.id);
+    let ids: Vec<StreamId> = match references {
+        References::Kept => Vec::new(),
+        References::Dropped => entries().take(count as usize).collect(),
+        // Down to a length, others go in the place of those that are still wanted.
+        References::Respected => {
+            let among = match (keep, trim) {
+                (Keep::Newest(_), Trim::Exactly) => stream.len(),
+                _ => count,
+            };
+            let free = entries().take(among as usize).filter(|id| !is_referenced(stream, *id));
+            free.take(count as usize).collect()
+        }
+    };
+    let ids_to_go = StreamIds::from(&ids[..]);
+    if references == References::Respected {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        edit.commit(Effect::Stream(StreamChange::Delete { ids: ids_to_go }));
+        return Ok(ids.len() as u64);
+    }
+    edit.commit(Effect::Stream(StreamChange::DropFirst { count }));
+    if references == References::Dropped {
+        let edit = call.keyspace.edit(call.database, &call.key);
+        edit.commit(Effect::Stream(StreamChange::Forget { ids: ids_to_go }));
     }
     Ok(count)
 }
@@ -267,8 +305,8 @@ pub(super) const XTRIM: Command = Command {
 
 fn xtrim(call: &mut Call<'_>) -> Outcome {
     let options = parse_options(call, false)?;
-    let (keep, trim) = options.trim.expect("because XTRIM without a strategy was refused");
-    let count = trim_stream(call, keep, trim)?;
+    let trimming = options.trim.expect("because XTRIM without a strategy was refused");
+    let count = trim_stream(call, trimming)?;
     call.reply.integer(count as i64);
     Ok(())
 }

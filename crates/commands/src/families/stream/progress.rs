@@ -14,9 +14,10 @@ pub(super) fn entries_until(stream: &Stream, id: StreamId) -> Option<u64> {
     if id == stream.last_id() || (len == 0 && id < stream.last_id()) {
         return Some(added);
     }
-    let first = stream.first_id();
-    let is_whole = stream.max_deleted_id() == StreamId::MIN || stream.max_deleted_id() < first;
-    if id > stream.last_id() || !is_whole {
+    let (first, deleted) = (stream.first_id(), stream.max_deleted_id());
+    let is_whole = deleted == StreamId::MIN || deleted < first;
+    let is_before_deleted = id != StreamId::MIN && id < deleted;
+    if id > stream.last_id() || !is_whole || is_before_deleted {
         return None;
     }
     match id.cmp(&first) {
@@ -29,7 +30,7 @@ pub(super) fn entries_until(stream: &Stream, id: StreamId) -> Option<u64> {
 /// Whether a deleted entry may lie at an ID or behind it.
 fn has_gap_from(stream: &Stream, id: StreamId) -> bool {
     let deleted = stream.max_deleted_id();
-    !stream.is_empty() && deleted != StreamId::MIN && stream.first_id() <= deleted && id <= deleted
+    !stream.is_empty() && deleted != StreamId::MIN && id <= deleted
 }
 
 /// What a group has read once it has also read the entry with this ID.

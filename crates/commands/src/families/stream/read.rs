@@ -3,6 +3,7 @@
 //! Each stream is looked at on its shard ([`look`]), which changes nothing; what the reading of a group changes
 //! is a [`StreamPart`] that is applied there once all streams were looked at.
 
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use basalt_keyspace::{
@@ -138,7 +139,11 @@ pub struct ReadRequest {
 }
 
 /// Reads the arguments of XREADGROUP, or of XREAD.
-pub fn parse_read(args: &[&[u8]], is_group: bool) -> Result<ReadRequest, CommandError> {
+pub fn parse_read(
+    args: &[&[u8]],
+    is_group: bool,
+    now_ms: u64,
+) -> Result<ReadRequest, CommandError> {
     let of_group = |option: &str| {
         CommandError::new(format!(
             "ERR The {option} option is only supported by XREADGROUP. You called XREAD instead."
@@ -157,7 +162,7 @@ pub fn parse_read(args: &[&[u8]], is_group: bool) -> Result<ReadRequest, Command
         let is = |word: &str| args[at].eq_ignore_ascii_case(word.as_bytes());
         if is("block") && more > 0 {
             at += 1;
-            request.block_ms = Some(parse_timeout(args[at])?);
+            request.block_ms = Some(parse_timeout(args[at], now_ms)?);
         } else if is("count") && more > 0 {
             at += 1;
             let count = usize::try_from(integer(args[at])?).unwrap_or(0);
@@ -197,10 +202,15 @@ pub fn parse_read(args: &[&[u8]], is_group: bool) -> Result<ReadRequest, Command
     Ok(request)
 }
 
-fn parse_timeout(text: &[u8]) -> Result<u64, CommandError> {
+fn parse_timeout(text: &[u8], now_ms: u64) -> Result<u64, CommandError> {
     let not_integer = CommandError::text("ERR timeout is not an integer or out of range");
     let timeout = integer(text).map_err(|_| not_integer)?;
-    u64::try_from(timeout).map_err(|_| CommandError::text("ERR timeout is negative"))
+    let negative = CommandError::text("ERR timeout is negative");
+    let timeout = u64::try_from(timeout).map_err(|_| negative)?;
+    if timeout > (i64::MAX as u64).saturating_sub(now_ms) {
+        return Err(CommandError::text("ERR timeout is out of range"));
+    }
+    Ok(timeout)
 }
 
 /// What a look at one stream finds.
@@ -209,6 +219,8 @@ pub struct StreamFound {
     /// The stream's key and entries, encoded; None where there is nothing to tell.
     pub answer: Option<Vec<u8>>,
     pub part: Option<StreamPart>,
+    /// The ID behind which `$` looked, for the next look.
+    pub newest: Option<StreamId>,
 }
 
 /// What it changes that a consumer reads of one stream.
@@ -221,16 +233,35 @@ pub struct StreamPart {
     progress: Option<(StreamId, Option<u64>)>,
 }
 
-/// Looks at one of the streams; `from` is the argument that says behind which ID.
+impl ReadRequest {
+    /// How many new entries of the stream of each key are told under the same key before it, where a request
+    /// names it more than once.
+    pub fn told_before(&self, args: &[&[u8]]) -> Vec<usize> {
+        let (keys, ids) = (&args[self.keys.clone()], &args[self.keys.end..]);
+        let pairs: Vec<_> = keys.iter().zip(ids).collect();
+        let mut named = HashMap::new();
+        let times = pairs.iter().map(|(key, id)| {
+            let times = named.entry(**key).or_insert(0_usize);
+            let before = *times;
+            *times += usize::from(self.group.is_some() && **id == b">");
+            before
+        });
+        times.map(|times| times.saturating_mul(self.count_max)).collect()
+    }
+}
+
+/// Looks at one of the streams; `from` is the argument that says behind which ID, and so many new entries were
+/// told before.
 pub fn look(
     entry: Option<&Entry>,
     key: &[u8],
-    from: &[u8],
+    (from, told_before): (&[u8], usize),
     request: &ReadRequest,
     protocol: Protocol,
 ) -> Result<StreamFound, CommandError> {
     let found = stream(entry)?;
     if let Some((group, consumer)) = &request.group {
+        let from = (from, told_before);
         return look_as_consumer(found, key, from, (group, consumer), request, protocol);
     }
     let last_id = found.map_or(StreamId::MIN, Stream::last_id);
@@ -256,13 +287,14 @@ pub fn look(
             })
         }))
     });
-    Ok(StreamFound { answer, part: None })
+    let newest = (from == b"$").then_some(after);
+    Ok(StreamFound { answer, part: None, newest })
 }
 
 fn look_as_consumer(
     found: Option<&Stream>,
     key: &[u8],
-    from: &[u8],
+    (from, told_before): (&[u8], usize),
     (group_name, consumer): (&[u8], &[u8]),
     request: &ReadRequest,
     protocol: Protocol,
@@ -289,26 +321,41 @@ fn look_as_consumer(
         // What nobody in the group got yet.
         let is_new = stream.last().is_some_and(|newest| newest.id > group.last_id);
         let start = group.last_id.next().filter(|_| is_new);
-        let answer = start.map(|start| {
-            let (mut last_id, mut entries_read) = (group.last_id, group.entries_read);
-            let answer = encode(key, protocol, |reply| {
-                for entry in stream.range(start, StreamId::MAX).take(request.count_max) {
+        let Some(start) = start else {
+            return Ok(StreamFound { answer: None, part: Some(part), newest: None });
+        };
+        let (mut last_id, mut entries_read) = (group.last_id, group.entries_read);
+        let answer = encode(key, protocol, |reply| {
+            let until = told_before.saturating_add(request.count_max);
+            for (at, entry) in stream.range(start, StreamId::MAX).take(until).enumerate() {
+                entries_read = entries_read_with(stream, entries_read, entry.id);
+                last_id = entry.id;
+                if at >= told_before {
                     write_entry(&entry, reply);
-                    entries_read = entries_read_with(stream, entries_read, entry.id);
-                    last_id = entry.id;
                     part.delivered.push(entry.id);
                 }
-                part.delivered.len()
-            });
-            part.progress = Some((last_id, entries_read));
-            answer
+            }
+            part.delivered.len()
         });
-        return Ok(StreamFound { answer, part: Some(part) });
+        part.progress = Some((last_id, entries_read));
+        let answer = Some(answer).filter(|_| !part.delivered.is_empty());
+        return Ok(StreamFound { answer, part: Some(part), newest: None });
     };
     let pending = group.consumer(consumer).into_iter().flat_map(|own| own.pending_from(start));
+    // What the same request was told as new is its own by now.
+    let is_pending = !request.is_acknowledged && told_before > 0;
+    let told = group.last_id.next().filter(|_| is_pending).into_iter().flat_map(|first| {
+        let told = stream.range(first, StreamId::MAX).take(told_before);
+        told.map(|entry| entry.id).filter(|id| *id >= start)
+    });
+    let pending: BTreeSet<StreamId> = if is_pending {
+        pending.chain(told).collect()
+    } else {
+        pending.take(request.count_max).collect()
+    };
     let answer = encode(key, protocol, |reply| {
         let mut told = 0;
-        for id in pending.take(request.count_max) {
+        for id in pending.into_iter().take(request.count_max) {
             told += 1;
             if let Some(entry) = stream.get(id) {
                 write_entry(&entry, reply);
@@ -321,7 +368,7 @@ fn look_as_consumer(
         }
         told
     });
-    Ok(StreamFound { answer: Some(answer), part: Some(part) })
+    Ok(StreamFound { answer: Some(answer), part: Some(part), newest: None })
 }
 
 /// A stream's key and entries, as an element of the whole reply.

@@ -1,0 +1,51 @@
+//! Thousands of clients that wait: each served once and in line, and nobody else hindered.
+
+use super::{Test, eventually, start};
+use basalt_resp::Value;
+use basalt_testkit::client::Connection;
+use basalt_testkit::process::Program;
+
+pub(super) const TESTS: &[(&str, Test)] = &[("thousands_wait_in_line", thousands_wait_in_line)];
+
+/// LIMIT: connections of the test; each takes a descriptor on both sides.
+const CLIENTS: usize = 2000;
+
+fn thousands_wait_in_line(program: Program) {
+    let server = start(program, &[]);
+    let mut other = Connection::open(&server.address()).unwrap();
+    let mut blocked = |count: usize| {
+        let info = other.execute(&["INFO", "clients"]);
+        let info = String::from_utf8_lossy(info.as_bytes().expect("a text")).into_owned();
+        info.contains(&format!("blocked_clients:{count}\r\n"))
+    };
+    let mut waiting: Vec<Connection> = Vec::with_capacity(CLIENTS);
+    for index in 0..CLIENTS {
+        let mut client = Connection::open(&server.address()).unwrap();
+        // Every tenth in one line, whose order has to be known; the others each for a key of its own.
+        if index % 10 == 0 {
+            client.send(&["BLPOP", "line", "0"]).unwrap();
+            eventually("it stands in line", || blocked(index + 1));
+        } else {
+            client.send(&["BZPOPMIN", &format!("own:{index}"), "absent", "0"]).unwrap();
+        }
+        if index % 10 == 9 {
+            eventually("they wait", || blocked(index + 1));
+        }
+        waiting.push(client);
+    }
+    let mut feeder = Connection::open(&server.address()).unwrap();
+    let numbers: Vec<String> = (0..CLIENTS / 10).map(|number| number.to_string()).collect();
+    let push: Vec<&str> =
+        ["RPUSH", "line"].into_iter().chain(numbers.iter().map(String::as_str)).collect();
+    feeder.execute(&push);
+    assert_eq!(feeder.execute(&["EXISTS", "line"]), Value::Integer(0), "they were served at once");
+    for (number, client) in waiting.iter_mut().step_by(10).enumerate() {
+        let served = Value::Array(vec![Value::bulk("line"), Value::bulk(number.to_string())]);
+        assert_eq!(client.receive().unwrap(), served);
+    }
+    feeder.execute(&["ZADD", "own:1", "5", "x"]);
+    assert!(matches!(waiting[1].receive().unwrap(), Value::Array(values) if values.len() == 3));
+    eventually("the others wait on", || blocked(CLIENTS - CLIENTS / 10 - 1));
+    drop(waiting);
+    eventually("who has gone waits no more", || blocked(0));
+}
