@@ -8,7 +8,7 @@
 //!
 //! Invariant: the bytes of a chunk that is not released are written by nobody.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -146,7 +146,7 @@ impl Buffers {
     }
 }
 
-/// Zeroed memory that begins at a page.
+/// Zeroed memory that begins at a page; touched from the start, so that no request waits for it.
 struct Allocation {
     start: NonNull<u8>,
     layout: Layout,
@@ -159,8 +159,10 @@ impl Allocation {
         let layout = Layout::from_size_align(bytes, PAGE_BYTES).expect("because sizes are small");
         assert!(bytes > 0, "an allocation of nothing has no address");
         // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
+        let start = unsafe { alloc(layout) };
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        // SAFETY: so many bytes were allocated there.
+        unsafe { start.write_bytes(0, bytes) };
         Self { start, layout, kept: false }
     }
 }

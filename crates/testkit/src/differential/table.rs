@@ -57,9 +57,11 @@ pub const ROWS: &[Row] = &[
     row(5, "BITPOS key (0|1) [index|index index|index index BYTE|index index BIT]"),
     row(5, "BITOP (AND|OR|XOR) key (key)..."),
     row(2, "BITOP NOT key key"),
+    // No SET that saturates: where its number is near the smallest of all, Redis' and Valkey's calculation
+    // overflows itself and takes the largest.
     row(
         6,
-        "BITFIELD key [GET width bit] [OVERFLOW (WRAP|SAT|FAIL)] [SET width bit integer] [INCRBY width bit integer] [OVERFLOW FAIL INCRBY width bit integer]",
+        "BITFIELD key [GET width bit] [OVERFLOW (WRAP|FAIL)] [SET width bit integer] [INCRBY width bit integer] [OVERFLOW (FAIL|SAT) INCRBY width bit integer]",
     ),
     row(2, "BITFIELD_RO key (GET width bit)..."),
     // HyperLogLog.
@@ -77,28 +79,6 @@ pub const ROWS: &[Row] = &[
     row(4, "HINCRBYFLOAT key field float"),
     row(2, "HRANDFIELD key [count [WITHVALUES]]"),
     row(2, "HSCAN key 0 COUNT count [MATCH pattern]"),
-    row(1, "LCS key key [LEN] [IDX] [MINMATCHLEN integer] [WITHMATCHLEN]"),
-    // Bitmaps.
-    row(6, "SETBIT key bit (0|1)"),
-    row(3, "GETBIT key bit"),
-    row(5, "BITCOUNT key [index index|index index BYTE|index index BIT]"),
-    row(5, "BITPOS key (0|1) [index|index index|index index BYTE|index index BIT]"),
-    row(5, "BITOP (AND|OR|XOR) key (key)..."),
-    row(2, "BITOP NOT key key"),
-    row(
-        6,
-        "BITFIELD key [GET width bit] [OVERFLOW (WRAP|SAT|FAIL)] [SET width bit integer] [INCRBY width bit integer] [OVERFLOW FAIL INCRBY width bit integer]",
-    ),
-    row(2, "BITFIELD_RO key (GET width bit)..."),
-    // HyperLogLog.
-    row(10, "PFADD sketch (element)..."),
-    row(4, "PFADD key [value] [element]"),
-    row(4, "PFCOUNT (sketch)..."),
-    row(2, "PFCOUNT (key)..."),
-    row(4, "PFMERGE sketch (sketch)..."),
-    row(1, "PFMERGE key [key] [sketch]"),
-    row(1, "PFDEBUG (ENCODING|DECODE|TODENSE|odd) sketch"),
-    row(4, "GET sketch"),
     // Lists.
     row(8, "LPUSH key (value)..."),
     row(8, "RPUSH key (value)..."),
@@ -328,6 +308,9 @@ pub const WAITING_ROWS: &[Row] = &[
 
 /// Commands that no row asks for, and why.
 pub const NOT_RANDOM: &[(&str, &str)] = &[
+    ("wait", "a spoiled request would wait for ever"),
+    ("waitaof", "a spoiled request would wait for ever"),
+    ("monitor", "it makes another connection of it"),
     ("watch", "inside MULTI Valkey 9 refuses it and aborts, where Redis refuses it and goes on"),
     ("latency", "how long commands take is each server's own affair"),
     ("slowlog", "what is slow is each server's own affair"),
@@ -391,19 +374,13 @@ pub const ROWS_IF_KNOWN: &[RowIfKnown] = &[
     row_if("SWAPDB 0 0", 1, "SWAPDB database database"),
     row_if("SET probe v IFEQ w", 4, "SET key value IFEQ value [GET] [EX seconds|KEEPTTL]"),
     row_if("DELIFEQ probe v", 2, "DELIFEQ key value"),
-    row_if(
-        "GEOSEARCH probe BYPOLYGON 3 0 0 1 1 2 0",
-        6,
-        "GEOSEARCH map BYPOLYGON (3 longitude latitude longitude latitude longitude latitude|\
-         4 longitude latitude longitude latitude longitude latitude longitude latitude) \
-         [ASC|DESC] [COUNT few|COUNT few ANY] [WITHCOORD] [WITHDIST] [WITHHASH]",
-    ),
+    // No polygons: by chance they span half the globe, where Valkey searches too few cells and misses members.
+    // A property test measures every member.
     // Redis 7 reckons and prints the last digits otherwise.
     row_if(
         "GEOSEARCH probe BYPOLYGON 3 0 0 1 1 2 0",
         4,
-        "GEOSEARCHSTORE map map (FROMMEMBER spot|FROMLONLAT longitude latitude|\
-         BYPOLYGON 3 longitude latitude longitude latitude longitude latitude) \
+        "GEOSEARCHSTORE map map (FROMMEMBER spot|FROMLONLAT longitude latitude) \
          [BYRADIUS radius (M|KM|FT|MI)|BYBOX radius radius (M|KM|FT|MI)] [COUNT few] STOREDIST",
     ),
     row_if(
@@ -434,6 +411,8 @@ pub fn comparison(request: &[Vec<u8>]) -> Comparison {
         b"HPTTL" | b"HPEXPIRETIME" => Comparison::Within(2000),
         b"HSCAN" if word(2) != b"0" || !has_large_count(request) => Comparison::SameKind,
         b"KEYS" | b"SCAN" | b"HGETALL" | b"HKEYS" | b"HVALS" | b"HSCAN" => Comparison::AnyOrder,
+        // Some of many are chosen by chance.
+        b"SRANDMEMBER" if word(2) != b"1000000" => Comparison::SameKind,
         b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"SPOP" | b"SSCAN" | b"SRANDMEMBER" => {
             Comparison::AnyOrder
         }

@@ -26,12 +26,13 @@ OK
 3) (nil)
 > DEBUG SLEEP 0
 OK
+> DEBUG NONSENSE
+(error) ERR unknown subcommand or wrong number of arguments for 'NONSENSE'. Try DEBUG HELP.
+@only ours
 > DEBUG SLOT-MOVE 0 99 0
 OK
 > DEBUG SLOT-MOVE 0 16384 0
 (error) ERR Invalid or out of range slot
-> DEBUG NONSENSE
-(error) ERR unknown subcommand or wrong number of arguments for 'NONSENSE'. Try DEBUG HELP.
 "#,
     ..ROW
 };
