@@ -87,13 +87,17 @@ impl Doors {
 
     /// Listens on the TCP addresses that the settings name, and on no other.
     fn change(&mut self, next: &Config) -> Result<(), ListenError> {
-        let open: Vec<SocketAddr> = self.all().filter_map(Listener::address).collect();
+        // Another change in the same turn may have closed some for good.
+        let is_there = |door: &&Door| door.state != State::Leaving;
+        let open = self.doors.iter().filter(is_there).filter_map(|door| door.listener.address());
+        let open: Vec<SocketAddr> = open.collect();
         let wanted = listen::wanted(next)?;
         let stays = |door: &Door| {
             door.listener.address().is_none_or(|own| wanted.iter().any(|one| one.names(own)))
         };
-        let leaving: Vec<usize> =
-            (0..self.doors.len()).filter(|at| !stays(&self.doors[*at])).collect();
+        let leaving: Vec<usize> = (0..self.doors.len())
+            .filter(|at| is_there(&&self.doors[*at]) && !stays(&self.doors[*at]))
+            .collect();
         let opened = listen::open_missing(next, &wanted, &open).or_else(|error| {
             if !error.is_address_in_use || leaving.is_empty() {
                 return Err(error);

@@ -4,20 +4,25 @@
 //! and `ps` reads what stands there. The kernel shows no more than that room, so a title that does not fit
 //! changes nothing.
 
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use basalt_commands::config::Config;
 
+/// What the process was called at its start: asked later, its arguments would be the title.
+static NAME: OnceLock<OsString> = OnceLock::new();
+
 /// Writes the title, if that is wanted.
 pub fn set_title(config: &Config, config_file: Option<&Path>) {
+    let name = NAME.get_or_init(|| std::env::args_os().next().unwrap_or_default());
     if !config.set_proc_title {
         return;
     }
-    let name = std::env::args_os().next().unwrap_or_default();
     let title = title(config, &name.to_string_lossy(), config_file);
     if let Err(error) = write(title.as_bytes()) {
         tracing::debug!("the process can't be given its title: {error}");

@@ -1,6 +1,6 @@
 //! Servers as child processes: ours, and the oracles that say what is right.
 //!
-//! A [`Server`] listens on a port that the kernel picked, counts as started once it answers PING, keeps what it
+//! A [`Server`] listens on a port that was free, counts as started once it answers PING, keeps what it
 //! printed, and dies with its value. When a test panics while holding one, the end of that log is shown.
 //!
 //! Not here: what is said to a server (`client`), and which tests run on which (`transcript`, the runner).
@@ -214,9 +214,22 @@ impl Launch {
     }
 }
 
-/// A port that nobody listens on at this moment.
+/// A port that nobody listens on at this moment. It is none of those that the kernel gives to outgoing
+/// connections, of which other tests make thousands.
 pub fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    const FIRST: u32 = 10_240;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Other processes begin elsewhere.
+    let start = std::process::id().wrapping_mul(997);
+    for _ in 0..COUNT {
+        let at = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = u16::try_from(FIRST + at).map_err(io::Error::other)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(io::Error::other("all ports are taken"))
 }
 
 /// A running server; it is killed when this value goes.

@@ -78,7 +78,7 @@ fn all_is_as_before(server: &Server, before: u64, kept: u64) {
 fn ten_thousand_connections(program: Program) {
     const CLIENTS: usize = 10_000;
     /// Left for this process itself.
-    const FILES: usize = 300;
+    const FILES: usize = 5000;
     /// The connections of two servers at a time might be more than this process may have.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

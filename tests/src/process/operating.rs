@@ -3,7 +3,7 @@
 use super::{Test, eventually, start, text};
 use basalt_resp::Value;
 use basalt_testkit::client::{Address, Connection, Request, request};
-use basalt_testkit::process::Program;
+use basalt_testkit::process::{Program, free_port};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -132,10 +132,6 @@ fn answers(address: &str, port: u16) -> bool {
         .is_ok_and(|reply| reply == Value::simple("PONG"))
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
 fn port_is_changed_or_stays(program: Program) {
     let server = start(program, &["--bind", "127.0.0.1"]);
     let mut client = server.connect();
@@ -156,7 +152,7 @@ fn port_is_changed_or_stays(program: Program) {
     assert_eq!(setting(&mut client, "port"), port_before);
     assert_eq!(setting(&mut client, "maxmemory"), "0", "all or nothing");
     assert!(answers("127.0.0.1", server.port()), "the old port stays");
-    let next = free_port();
+    let next = free_port().unwrap();
     assert_eq!(text(&mut client, &["CONFIG", "SET", "port", &next.to_string()]), "OK");
     assert!(answers("127.0.0.1", next), "the new one is listened on when it is answered");
     assert!(!answers("127.0.0.1", server.port()), "the old one is not");
@@ -169,7 +165,7 @@ fn bind_is_changed_or_stays(program: Program) {
     let server = start(program, &["--bind", "127.0.0.1"]);
     let (mut client, port) = (server.connect(), server.port());
     let mut bind = |addresses: &str| text(&mut client, &["CONFIG", "SET", "bind", addresses]);
-    for wrong in ["192.0.2.77", "127.0.0.1 192.0.2.77", "no.such.host.invalid"] {
+    for wrong in ["192.0.2.77", "127.0.0.1 192.0.2.77", "no..such..host"] {
         assert_eq!(
             bind(wrong),
             "(error) ERR CONFIG SET failed (possibly related to argument 'bind') - Failed to bind to \
@@ -191,14 +187,14 @@ fn bind_is_changed_or_stays(program: Program) {
 
 #[expect(clippy::disallowed_methods, reason = "how long a reply takes is the test")]
 fn debug_sleep_stalls_everybody(program: Program) {
-    const SLEEP: Duration = Duration::from_millis(600);
+    const SLEEP: Duration = Duration::from_millis(1500);
     let server = start(program, &[]);
     let mut clients: Vec<Connection> = (0..6).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(|client| drop(client.execute(&["PING"])));
     let begin = Instant::now();
     clients[0].send(&["DEBUG", "SLEEP", &SLEEP.as_secs_f64().to_string()]).unwrap();
     // Until the server has read it; what is asked then has to wait.
-    std::thread::sleep(SLEEP / 6);
+    std::thread::sleep(SLEEP / 4);
     for client in &mut clients[1..] {
         client.send(&["PING"]).unwrap();
     }
@@ -207,7 +203,7 @@ fn debug_sleep_stalls_everybody(program: Program) {
         assert!(begin.elapsed() >= SLEEP * 9 / 10, "it was answered after {:?}", begin.elapsed());
     }
     assert_eq!(clients[0].receive().unwrap(), Value::simple("OK"));
-    assert!((SLEEP..SLEEP * 3).contains(&begin.elapsed()), "it took {:?}", begin.elapsed());
+    assert!((SLEEP..SLEEP * 10).contains(&begin.elapsed()), "it took {:?}", begin.elapsed());
 }
 
 fn uses_are_counted(program: Program) {

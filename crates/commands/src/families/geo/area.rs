@@ -38,7 +38,7 @@ pub(super) fn distance_m(from: Place, to: Place) -> f64 {
     let (from, to) = (radians(from.lat), radians(to.lat));
     let up = ((to - from) / 2.0).sin();
     let square = up * up + from.cos() * to.cos() * across * across;
-    2.0 * EARTH_RADIUS_M * square.sqrt().asin()
+    2.0 * EARTH_RADIUS_M * square.sqrt().min(1.0).asin()
 }
 
 /// A shape on the globe, with lengths in the unit that was given.
