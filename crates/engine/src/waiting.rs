@@ -335,6 +335,12 @@ impl Shard {
                 self.waiting.waiters.insert(id, waiter);
             }
         }
+        // Who stays may have a key that goes, though nobody waits for it: the one that BLMOVE moves to.
+        for waiter in self.waiting.waiters.values_mut() {
+            if waiter.slots.iter().any(|slot| moves(*slot)) {
+                waiter.attempt = None;
+            }
+        }
         given
     }
 

@@ -191,6 +191,27 @@ fn those_who_wait_keep_their_places() {
     }
 }
 
+/// What is only written is no key that anybody waits for, and may leave all the same.
+#[test]
+fn an_element_follows_the_key_that_it_is_moved_to() {
+    for wait in ["BLMOVE src dst LEFT LEFT 0", "BRPOPLPUSH src dst 0"] {
+        let mut server = Server::new(2, 9);
+        let (client, feeder) = (server.0.connect(0), server.0.connect(0));
+        server.carry(feeder, "src", 0);
+        server.carry(feeder, "dst", 0);
+        server.send(client, wait);
+        server.0.settle();
+        server.carry(feeder, "dst", 1);
+        assert_eq!(server.ask(feeder, "RPUSH src x"), "1");
+        assert_eq!(server.received(client), ["x"]);
+        assert_eq!(server.ask(feeder, "LRANGE dst 0 -1"), "x", "{wait}");
+        assert_eq!(server.ask(feeder, "RPUSH dst y"), "2");
+        server.carry(feeder, "dst", 0);
+        assert_eq!(server.ask(feeder, "LRANGE dst 0 -1"), "x y");
+        server.verify();
+    }
+}
+
 #[test]
 fn time_ends_waiting_wherever_its_keys_went() {
     let mut server = Server::new(3, 4);

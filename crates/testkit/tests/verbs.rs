@@ -85,6 +85,20 @@ const OK: &str = "OK";
 const NOAUTH: &str = "NOAUTH Authentication required.";
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
+/// What follows the password in one piece is held to the limits of those who are logged in.
+#[test]
+fn what_comes_behind_the_password_may_be_large() {
+    let mut server = Simulation::new(1, with_password(), 3);
+    let client = server.connect(0);
+    let value = "v".repeat(20_000);
+    let mut bytes = Vec::new();
+    encode_request(&["AUTH", "secret"], &mut bytes);
+    encode_request(&["SET", "k", &value], &mut bytes);
+    server.send(client, &bytes);
+    server.settle();
+    assert_eq!(String::from_utf8_lossy(&server.take_received(client)), "+OK\r\n+OK\r\n");
+}
+
 #[test]
 fn a_password_is_asked_for() {
     for shards in SHARDS {

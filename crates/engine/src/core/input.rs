@@ -276,7 +276,9 @@ impl Core {
                                 What::Broken(broken.len() - 1)
                             }
                         };
-                        let is_barrier = self.is_barrier(&what);
+                        // Who is not logged in yet may be behind this one, and then other limits hold.
+                        let is_barrier =
+                            self.is_barrier(&what) || session.armed.has(gates::Armed::AUTH);
                         staged.push(Staged {
                             source: index,
                             args: (first_arg, args.len()),
