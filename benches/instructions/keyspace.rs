@@ -71,8 +71,7 @@ fn lookup_16((keyspace, names): (Keyspace, Vec<Vec<u8>>)) -> (Keyspace, usize) {
 fn lookup_staged_16((mut keyspace, names): (Keyspace, Vec<Vec<u8>>)) -> (Keyspace, usize) {
     let keys: [Key<'_>; BATCH as usize] =
         std::array::from_fn(|index| keyspace.key(black_box(&names[index])));
-    keys.iter().for_each(|key| keyspace.prefetch_bucket(DATABASE, key.slot, key.hash));
-    keys.iter().for_each(|key| keyspace.prefetch_entry(DATABASE, key.slot, key.hash));
+    keyspace.prefetch(keys.iter().map(|key| (DATABASE, key.slot, key.hash)));
     let count = keys.iter().filter(|key| keyspace.read(DATABASE, key).is_some()).count();
     (keyspace, count)
 }

@@ -106,6 +106,11 @@ impl Hops {
         self.0.borrow_mut().results[place].take().map(downcast)
     }
 
+    /// Forgets all results but the first ones, when none is awaited.
+    pub(crate) fn forget_results(&self, kept: usize) {
+        self.0.borrow_mut().results.truncate(kept);
+    }
+
     /// The session sleeps from now on.
     pub(crate) fn begin_wait(&self, at_home: AtHome) {
         self.0.borrow_mut().wishes.push(Wish::Wait { at_home });

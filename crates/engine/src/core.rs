@@ -188,7 +188,11 @@ impl Core {
             && self.stop_waiting(session)
             && let Some(session) = self.shard.sessions.get_mut(session)
         {
+            // What it sent behind is worked no more, as if it were gone.
             session.coordination = None;
+            session.is_waiting = false;
+            session.pending_call = None;
+            session.is_closing = true;
         }
         if let Some(session) = self.shard.sessions.get_mut(session) {
             session.input_ended = true;

@@ -3,9 +3,12 @@
 //! At most [`MESSAGES_IN_FLIGHT_MAX`](crate::limits::MESSAGES_IN_FLIGHT_MAX) messages are on their way;
 //! beyond that requests gather in the next one, and beyond its limits sessions wait.
 
+use basalt_commands::{Command, ShardFn};
+use basalt_keyspace::SlotId;
+
 use crate::limits;
-use crate::message::Envelope;
-use crate::session::SessionId;
+use crate::message::{Envelope, Request};
+use crate::session::{Session, SessionId};
 
 /// What a core has to ask of one other shard.
 #[derive(Default)]
@@ -24,6 +27,31 @@ impl Outbox {
         batch.is_empty()
             || (batch.requests.len() < limits::OUTBOX_REQUESTS_MAX
                 && batch.arg_bytes.len() + bytes <= limits::OUTBOX_BYTES_MAX)
+    }
+
+    /// Adds a session's request for a key of that shard; its reply has a place from now on.
+    #[inline]
+    pub(crate) fn add(
+        &mut self,
+        session: &mut Session,
+        (command, run): (&'static Command, ShardFn),
+        args: &[&[u8]],
+        (hash, slot, key_at): (u64, SlotId, u16),
+    ) {
+        let request = Request {
+            session: session.id,
+            hole: session.queue.open_hole(),
+            command,
+            run,
+            arg_count: args.len() as u32,
+            hash,
+            slot,
+            database: session.database,
+            protocol: session.protocol,
+            key_at,
+            is_held: false,
+        };
+        self.gathering.batch.push(request, args);
     }
 
     /// Whether nothing is gathered, and nothing that went has still to come back.

@@ -5,8 +5,10 @@ use basalt_commands::{Call, Command, CommandError, Flags, Outcome, ShardFn};
 use basalt_keyspace::{DatabaseId, Key, Keyspace, SlotId};
 use basalt_resp::{Protocol, Reply};
 
+use crate::meter::Meter;
 use crate::session::SessionId;
 use crate::shard::Shard;
+use crate::stats::ShardStats;
 use crate::transaction::{Intent, Mode, Scope};
 
 /// A command on the shard of its keys.
@@ -33,6 +35,19 @@ pub(crate) fn perform(
     let outcome = run(&mut call);
     if outcome.is_err() {
         refuse(outcome, &mut call.reply, refused);
+    }
+}
+
+/// What counts a refusal of a command, for `perform`.
+pub(crate) fn counted<'a>(
+    stats: &'a mut ShardStats,
+    meter: &'a mut Meter,
+    command: &Command,
+) -> impl FnOnce(&CommandError) + use<'a> {
+    let number = command.number;
+    move |error| {
+        stats.count_error(error.as_bytes());
+        meter.failed(number);
     }
 }
 
@@ -135,18 +150,9 @@ impl OwnedTask {
         answer
     }
 
-    /// Stage by stage, as the requests of a turn.
     fn prefetch(&self, keyspace: &Keyspace) {
         let database = self.manner.database;
-        for &(slot, _) in &self.places {
-            keyspace.prefetch_table(database, slot);
-        }
-        for &(slot, hash) in &self.places {
-            keyspace.prefetch_bucket(database, slot, hash);
-        }
-        for &(slot, hash) in &self.places {
-            keyspace.prefetch_entry(database, slot, hash);
-        }
+        keyspace.prefetch(self.places.iter().map(|&(slot, hash)| (database, slot, hash)));
     }
 }
 

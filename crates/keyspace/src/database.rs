@@ -132,19 +132,14 @@ impl Database {
         self.entry_bytes += entry.heap_bytes();
         books.entry_bytes += entry.heap_bytes();
         let moments = Moments::of(&entry);
-        if moments != Moments::NEVER {
-            self.expiring += usize::from(moments.key_ms.is_some());
-            books.expiring += u32::from(moments.key_ms.is_some());
-            self.expire_sum_ms += u128::from(moments.key_ms.unwrap_or(0));
-            books.expire_sum_ms += u128::from(moments.key_ms.unwrap_or(0));
-            self.with_expiring_elements += usize::from(moments.element_ms.is_some());
-            books.with_expiring_elements += u32::from(moments.element_ms.is_some());
-        }
         self.table_bytes -= table.heap_bytes();
         table.insert(key.hash, entry, hasher);
         self.table_bytes += table.heap_bytes();
         page.len += 1;
         self.len += 1;
+        if moments != Moments::NEVER {
+            self.count_moments(key.slot, Moments::NEVER, moments);
+        }
     }
 
     pub(crate) fn remove(&mut self, slot: SlotId, place: Place, hasher: &KeyHasher) -> Entry {
@@ -158,16 +153,11 @@ impl Database {
         self.entry_bytes -= entry.heap_bytes();
         books.entry_bytes -= entry.heap_bytes();
         let moments = Moments::of(&entry);
-        if moments != Moments::NEVER {
-            self.expiring -= usize::from(moments.key_ms.is_some());
-            books.expiring -= u32::from(moments.key_ms.is_some());
-            self.expire_sum_ms -= u128::from(moments.key_ms.unwrap_or(0));
-            books.expire_sum_ms -= u128::from(moments.key_ms.unwrap_or(0));
-            self.with_expiring_elements -= usize::from(moments.element_ms.is_some());
-            books.with_expiring_elements -= u32::from(moments.element_ms.is_some());
-        }
         page.len -= 1;
         self.len -= 1;
+        if moments != Moments::NEVER {
+            self.count_moments(slot, moments, Moments::NEVER);
+        }
         entry
     }
 

@@ -189,25 +189,22 @@ impl Keyspace {
         self.databases.len()
     }
 
-    /// Asks for the memory of the slot's table head: the first stage of a look-up.
+    /// Asks for the memory of keys, stage by stage: table heads, then buckets, then entries. So all of it is on
+    /// its way at once.
     #[inline]
-    pub fn prefetch_table(&self, database: DatabaseId, slot: SlotId) {
-        self.databases[database.index()].prefetch_table(slot);
-    }
-
-    /// Asks for the memory of the key's bucket: the second stage.
-    #[inline]
-    pub fn prefetch_bucket(&self, database: DatabaseId, slot: SlotId, hash: u64) {
-        if let Some(table) = self.databases[database.index()].table(slot) {
-            table.prefetch_bucket(hash);
+    pub fn prefetch(&self, keys: impl Iterator<Item = (DatabaseId, SlotId, u64)> + Clone) {
+        for (database, slot, _) in keys.clone() {
+            self.databases[database.index()].prefetch_table(slot);
         }
-    }
-
-    /// Asks for the memory of the key's entry: the third stage.
-    #[inline]
-    pub fn prefetch_entry(&self, database: DatabaseId, slot: SlotId, hash: u64) {
-        if let Some(table) = self.databases[database.index()].table(slot) {
-            table.prefetch_entry(hash);
+        for (database, slot, hash) in keys.clone() {
+            if let Some(table) = self.databases[database.index()].table(slot) {
+                table.prefetch_bucket(hash);
+            }
+        }
+        for (database, slot, hash) in keys {
+            if let Some(table) = self.databases[database.index()].table(slot) {
+                table.prefetch_entry(hash);
+            }
         }
     }
 

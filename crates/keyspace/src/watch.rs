@@ -79,6 +79,12 @@ impl Watches {
 }
 
 impl Keyspace {
+    /// Whether anybody watches a key, for tests.
+    #[doc(hidden)]
+    pub fn is_watched(&self) -> bool {
+        !self.watches.is_empty()
+    }
+
     /// From now on `watcher` is told of changes of the key, and of its expiry.
     pub fn watch(&mut self, watcher: u64, database: DatabaseId, key: &Key<'_>) {
         // What is dead already may go without that being a change.

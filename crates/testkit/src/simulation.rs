@@ -4,6 +4,8 @@
 //! chance, some of the messages and some of the bytes that wait for it (never changing the order within
 //! one channel or one connection), and takes away what it sends.
 
+mod lines;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 

@@ -133,8 +133,9 @@ fn histories_have_an_explanation() {
 #[cfg(feature = "break-isolation")]
 #[test]
 fn broken_isolation_is_noticed() {
-    let broken = (0..100).filter(|&seed| history(seed).is_err()).count();
-    assert!(broken > 10, "only {broken} of 100 histories showed it");
+    // One in nine shows it: most have a single shard, or clients that seldom meet.
+    let broken = (0..600).filter(|&seed| history(seed).is_err()).count();
+    assert!(broken > 40, "only {broken} of 600 histories showed it");
 }
 
 #[cfg(not(feature = "break-isolation"))]

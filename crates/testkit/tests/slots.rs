@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use basalt_commands::config::{Allowed, Config};
 use basalt_keyspace::{DatabaseId, SlotId};
-use basalt_resp::{Value, decode, encode_request};
+use basalt_resp::encode_request;
 use basalt_testkit::chance::Chance;
 use basalt_testkit::simulation::{ClientId, Simulation};
 
@@ -15,15 +15,6 @@ fn slot(key: &str) -> u16 {
     SlotId::of_key(key.as_bytes()).0
 }
 
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null | Value::NullArray => "(nil)".into(),
-        Value::Integer(value) => value.to_string(),
-        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(" "),
-        value => String::from_utf8_lossy(value.as_bytes().expect("a text")).into_owned(),
-    }
-}
-
 impl Server {
     fn new(shards: usize, seed: u64) -> Self {
         let config = Config { enable_debug_command: Allowed::Yes, ..Config::default() };
@@ -31,26 +22,15 @@ impl Server {
     }
 
     fn send(&mut self, client: ClientId, line: &str) {
-        let mut bytes = Vec::new();
-        encode_request(&line.split_whitespace().collect::<Vec<_>>(), &mut bytes);
-        self.0.send(client, &bytes);
+        self.0.send_line(client, line);
     }
 
     fn received(&mut self, client: ClientId) -> Vec<String> {
-        let bytes = self.0.take_received(client);
-        let (mut rest, mut lines) = (&bytes[..], Vec::new());
-        while !rest.is_empty() {
-            let (value, len) = decode(rest).expect("it is well-formed").expect("it is whole");
-            lines.push(text(&value));
-            rest = &rest[len..];
-        }
-        lines
+        self.0.received_lines(client)
     }
 
     fn ask(&mut self, client: ClientId, line: &str) -> String {
-        self.send(client, line);
-        self.0.settle();
-        self.received(client).join(" | ")
+        self.0.ask_line(client, line)
     }
 
     /// Moves the slot of a key.

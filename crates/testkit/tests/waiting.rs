@@ -1,7 +1,6 @@
 //! Waiting in simulation: elements go to those who wait, each to one, in the order in which they came.
 
 use basalt_commands::config::Config;
-use basalt_resp::{Value, decode, encode_request};
 use basalt_testkit::chance::Chance;
 use basalt_testkit::simulation::{ClientId, Simulation};
 
@@ -16,41 +15,17 @@ impl Server {
     }
 
     fn send(&mut self, client: ClientId, line: &str) {
-        self.0.send(client, &encoded(line));
+        self.0.send_line(client, line);
         self.0.settle();
     }
 
-    /// What has come since this was last asked, each reply's texts side by side.
     fn received(&mut self, client: ClientId) -> Vec<String> {
-        let bytes = self.0.take_received(client);
-        let (mut rest, mut lines) = (&bytes[..], Vec::new());
-        while !rest.is_empty() {
-            let (value, len) = decode(rest).expect("it is well-formed").expect("it is whole");
-            lines.push(text(&value));
-            rest = &rest[len..];
-        }
-        lines
+        self.0.received_lines(client)
     }
 
     fn ask(&mut self, client: ClientId, line: &str) -> String {
-        self.send(client, line);
-        self.received(client).join(" | ")
+        self.0.ask_line(client, line)
     }
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null | Value::NullArray => "(nil)".into(),
-        Value::Integer(value) => value.to_string(),
-        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(" "),
-        value => String::from_utf8_lossy(value.as_bytes().expect("a text")).into_owned(),
-    }
-}
-
-fn encoded(line: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_request(&line.split_whitespace().collect::<Vec<_>>(), &mut bytes);
-    bytes
 }
 
 const SHARDS: [usize; 3] = [1, 2, 5];
@@ -388,12 +363,12 @@ fn play(queue: &Queue, seed: u64) {
         let at = chance.below(takers.len());
         if chance.one_in(2) && !waits[at] {
             let line = queue.waits[chance.below(queue.waits.len())];
-            server.0.send(takers[at], &encoded(line));
+            server.0.send_line(takers[at], line);
             waits[at] = true;
         } else {
             let line = (queue.feed)(KEYS[chance.below(3)], fed);
             fed += 1;
-            server.0.send(feeders[chance.below(2)], &encoded(&line));
+            server.0.send_line(feeders[chance.below(2)], &line);
         }
         for _ in 0..chance.below(6) {
             server.0.step();
@@ -442,7 +417,7 @@ fn the_line_is_kept_over_shards() {
                 })
                 .collect();
             for number in 0..6 {
-                server.0.send(feeder, &encoded(&(queue.feed)("q", number)));
+                server.0.send_line(feeder, &(queue.feed)("q", number));
                 for _ in 0..chance.below(6) {
                     server.0.step();
                 }
@@ -454,6 +429,70 @@ fn the_line_is_kept_over_shards() {
                 .flat_map(|line| (queue.taken)(&line))
                 .collect();
             assert_eq!(got, (0..6).collect::<Vec<_>>(), "kind {kind}, seed {seed}");
+        }
+    }
+}
+
+/// A client that has closed its side gets nothing any more: it leaves no session behind, and no element is
+/// lost to it, whenever its end comes and whatever it asked for besides.
+#[test]
+fn who_closes_around_a_wait_leaves_nothing_behind() {
+    for (seed, shards) in (0..40).zip([1, 2, 3].into_iter().cycle()) {
+        for lines in [&["BLPOP k 0"][..], &["BLPOP k 0", "PING"], &["GET k", "BLPOP k l 0", "PING"]]
+        {
+            let mut server = Server::new(shards, seed);
+            let (client, feeder) = (server.0.connect(0), server.0.connect(1));
+            for line in lines {
+                server.0.send_line(client, line);
+            }
+            if seed % 2 == 0 {
+                server.0.settle();
+            }
+            server.0.end_input(client);
+            server.0.settle();
+            assert!(!server.0.is_connected(client), "seed {seed}: {lines:?}");
+            assert_eq!(server.ask(feeder, "RPUSH k x"), "1");
+            assert_eq!(server.ask(feeder, "LLEN k"), "1", "seed {seed}: {lines:?}");
+            assert!(server.ask(feeder, "INFO clients").contains("blocked_clients:0\r\n"));
+        }
+    }
+}
+
+/// Who waits comes before the next command of the very pipeline that fed the key, wherever the key is.
+#[test]
+fn nobody_comes_between_a_push_and_who_waits_for_it() {
+    for seed in 0..40 {
+        for key in ["k", "l", "m", "n"] {
+            let mut server = Server::new(2, seed);
+            let (waiter, feeder) = (server.0.connect(0), server.0.connect(0));
+            server.send(waiter, &format!("BLPOP {key} 0"));
+            server.0.send_line(feeder, &format!("RPUSH {key} x"));
+            server.0.send_line(feeder, &format!("LPOP {key}"));
+            server.0.settle();
+            assert_eq!(server.received(feeder), ["1", "(nil)"], "seed {seed}");
+            assert_eq!(server.received(waiter), [format!("{key} x")], "seed {seed}");
+        }
+    }
+}
+
+/// A watch that an intent held up until its client was gone is forgotten as well.
+#[test]
+fn who_goes_while_it_begins_to_watch_watches_nothing() {
+    for seed in 0..300 {
+        let mut chance = Chance::from_seed(seed);
+        let mut server = Server::new(1 + chance.below(3), seed);
+        let (writer, watcher) = (server.0.connect(0), server.0.connect(1));
+        for _ in 0..3 {
+            server.0.send_line(writer, "MSET k 1 l 2 m 3 n 4");
+        }
+        server.0.send_line(watcher, "WATCH k l m n");
+        for _ in 0..chance.below(25) {
+            server.0.step();
+        }
+        server.0.disconnect(watcher);
+        server.0.settle();
+        for core in 0..server.0.shard_count() {
+            assert!(!server.0.core(core).keyspace().is_watched(), "seed {seed}");
         }
     }
 }

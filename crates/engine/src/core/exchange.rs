@@ -1,6 +1,5 @@
 //! Exchange: requests of other shards worked, answers put into their places, letters written and read.
 
-use basalt_commands::CommandError;
 use basalt_keyspace::{Key, ShardId};
 use basalt_resp::Reply;
 
@@ -9,9 +8,9 @@ use super::held::HeldRequest;
 use super::request::Flow;
 use super::timing::timed;
 use crate::limits;
-use crate::message::{Envelope, Letter, Message};
+use crate::message::{Envelope, Letter, Message, Request};
 use crate::meter::LARGE_REQUEST_BYTES;
-use crate::perform::{Task, mode_of, perform, scope_of};
+use crate::perform::{Task, counted, mode_of, perform, scope_of};
 use crate::session::SessionId;
 use crate::transaction::{Intent, Number};
 use crate::world::World;
@@ -101,15 +100,8 @@ impl Core {
         let mut args: Vec<&[u8]> = Vec::new();
         let (mut arg_at, mut arg_start) = (0, 0);
         for group in batch.requests.chunks_mut(limits::STAGE_REQUESTS_MAX) {
-            for request in &*group {
-                shard.keyspace.prefetch_table(request.database, request.slot);
-            }
-            for request in &*group {
-                shard.keyspace.prefetch_bucket(request.database, request.slot, request.hash);
-            }
-            for request in &*group {
-                shard.keyspace.prefetch_entry(request.database, request.slot, request.hash);
-            }
+            let place = |request: &Request| (request.database, request.slot, request.hash);
+            shard.keyspace.prefetch(group.iter().map(place));
             for request in group {
                 args.clear();
                 let request_start = arg_start;
@@ -150,10 +142,7 @@ impl Core {
                     shard.meter.time_next(command.number);
                 }
                 let is_timed = shard.meter.count(command.number);
-                let refused = |error: &CommandError| {
-                    shard.stats.count_error(error.as_bytes());
-                    shard.meter.failed(command.number);
-                };
+                let refused = counted(&mut shard.stats, &mut shard.meter, command);
                 let run = || perform(&mut shard.keyspace, &shard.config, task, reply, refused);
                 if is_timed {
                     let ns = timed(world, run);
@@ -164,6 +153,10 @@ impl Core {
                     run();
                 }
                 batch.reply_ends.push(reply_bytes.len());
+                // Before the next request, which may be for the same key.
+                if shard.keyspace.has_fed() {
+                    shard.serve_fed();
+                }
             }
         }
         shard.stats.commands_from_others += batch.requests.len() as u64;
@@ -199,12 +192,13 @@ impl Core {
             let reply = Reply::new(&mut answer, request.protocol);
             // Its time is not taken; those that are stand for it.
             shard.meter.count(request.command.number);
-            perform(&mut shard.keyspace, &shard.config, task, reply, |error| {
-                shard.stats.count_error(error.as_bytes());
-                shard.meter.failed(request.command.number);
-            });
+            let refused = counted(&mut shard.stats, &mut shard.meter, request.command);
+            perform(&mut shard.keyspace, &shard.config, task, reply, refused);
             if let Some(number) = visit.take() {
                 shard.intents.release(number);
+            }
+            if shard.keyspace.has_fed() {
+                shard.serve_fed();
             }
             let (session, hole) = (request.session, request.hole);
             self.write_letter(asker.0, Letter::Reply { session, hole, reply: answer });

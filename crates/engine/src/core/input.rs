@@ -337,23 +337,13 @@ impl Core {
         }
     }
 
-    /// Asks for the memory of all staged keys of this shard, stage by stage, so that they are fetched at
-    /// once.
+    /// Asks for the memory of all staged keys of this shard.
     fn prefetch(&self) {
         if self.keys.len() < 2 {
             return;
         }
-        let keyspace = &self.shard.keyspace;
-        let here = || self.keys.iter().filter(|key| key.shard == self.shard.id);
-        for key in here() {
-            keyspace.prefetch_table(key.database, key.slot);
-        }
-        for key in here() {
-            keyspace.prefetch_bucket(key.database, key.slot, key.hash);
-        }
-        for key in here() {
-            keyspace.prefetch_entry(key.database, key.slot, key.hash);
-        }
+        let here = self.keys.iter().filter(|key| key.shard == self.shard.id);
+        self.shard.keyspace.prefetch(here.map(|key| (key.database, key.slot, key.hash)));
     }
 
     /// Puts what is left of a source into its session's backlog.

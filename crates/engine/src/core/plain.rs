@@ -12,8 +12,7 @@ use basalt_resp::Reply;
 use super::input::{Staged, What};
 use super::{Core, KeyHash};
 use crate::limits;
-use crate::message::Request;
-use crate::perform::{Task, perform};
+use crate::perform::{Task, counted, perform};
 use crate::session::{ReplyMode, SessionId};
 
 impl Core {
@@ -48,10 +47,8 @@ impl Core {
                 let key = Key { bytes: args[usize::from(key_at)], hash, slot };
                 let task = Task { run, args, key, database };
                 let reply = Reply::new(session.output(), protocol);
-                perform(&mut shard.keyspace, &shard.config, task, reply, |error| {
-                    shard.stats.count_error(error.as_bytes());
-                    shard.meter.failed(command.number);
-                });
+                let refused = counted(&mut shard.stats, &mut shard.meter, command);
+                perform(&mut shard.keyspace, &shard.config, task, reply, refused);
             } else {
                 let outbox = &mut outboxes[to.index()];
                 if session.queue.len() >= session.hole_limit
@@ -59,20 +56,7 @@ impl Core {
                 {
                     break;
                 }
-                let request = Request {
-                    session: id,
-                    hole: session.queue.open_hole(),
-                    command,
-                    run,
-                    arg_count: args.len() as u32,
-                    hash,
-                    slot,
-                    database,
-                    protocol,
-                    key_at,
-                    is_held: false,
-                };
-                outbox.gathering.batch.push(request, args);
+                outbox.add(session, (command, run), args, (hash, slot, key_at));
             }
             session.last_command = command.name;
             session.last_shard = to;

@@ -9,9 +9,8 @@ use super::Core;
 use super::timing::timed;
 use crate::gates;
 use crate::limits;
-use crate::message::Request;
 use crate::multi::half_a_pair;
-use crate::perform::{Manner, OwnedTask, Task, mode_of, perform, scope_of};
+use crate::perform::{Manner, OwnedTask, Task, counted, mode_of, perform, scope_of};
 use crate::resolve::Resolved;
 use crate::session::{ReplyMode, SessionId};
 use crate::split::Split;
@@ -205,10 +204,7 @@ impl Core {
         let task = Task { run, args, key, database };
         let reply = Reply::new(out, protocol);
         let is_timed = shard.meter.count(command.number);
-        let refused = |error: &CommandError| {
-            shard.stats.count_error(error.as_bytes());
-            shard.meter.failed(command.number);
-        };
+        let refused = counted(&mut shard.stats, &mut shard.meter, command);
         let run = || perform(&mut shard.keyspace, &shard.config, task, reply, refused);
         if is_timed {
             let ns = timed(world, run);
@@ -253,20 +249,7 @@ impl Core {
         session.last_shard = to;
         session.commands += 1;
         session.last_command = command.name;
-        let request = Request {
-            session: id,
-            hole: session.queue.open_hole(),
-            command,
-            run,
-            arg_count: args.len() as u32,
-            hash: key.hash,
-            slot: key.slot,
-            database: session.database,
-            protocol: session.protocol,
-            key_at,
-            is_held: false,
-        };
-        outbox.gathering.batch.push(request, args);
+        outbox.add(session, (command, run), args, (key.hash, key.slot, key_at));
         Flow::On
     }
 

@@ -1,7 +1,7 @@
 //! Stillness as this core keeps it: nothing new is begun, and whoever moves slots is told when what was under
 //! way is over. See `crate::slots`.
 
-use basalt_keyspace::{ShardId, SlotId};
+use basalt_keyspace::{ShardId, SlotId, slot_of_item};
 
 use super::Core;
 use crate::limits;
@@ -138,9 +138,9 @@ impl Core {
 
     /// Puts items of an expiry wheel where their slots are now.
     pub(super) fn hand_on(&mut self, items: &[u32]) {
-        for owner in self.shard.routes.shards_of(items.iter().map(|item| slot_of(*item))) {
+        for owner in self.shard.routes.shards_of(items.iter().map(|item| slot_of_item(*item))) {
             let own = items.iter().copied();
-            let own = own.filter(|item| self.shard.routes.shard(slot_of(*item)) == owner);
+            let own = own.filter(|item| self.shard.routes.shard(slot_of_item(*item)) == owner);
             let own: Vec<u32> = own.collect();
             if owner == self.shard.id {
                 own.into_iter().for_each(|item| self.shard.keyspace.take_stray(item));
@@ -149,8 +149,4 @@ impl Core {
             }
         }
     }
-}
-
-fn slot_of(item: u32) -> SlotId {
-    basalt_keyspace::slot_of_item(item)
 }

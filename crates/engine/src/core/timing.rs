@@ -204,10 +204,13 @@ impl Core {
     #[cold]
     pub(super) fn log_slow_answers(&mut self, envelope: &Envelope) {
         let batch = &envelope.batch;
+        let (mut at, mut first) = (0, 0);
+        // They stand in the order of the requests.
         for &(index, us) in &envelope.slow {
             let request = &batch.requests[index];
-            let earlier = &batch.requests[..index];
-            let first: usize = earlier.iter().map(|request| request.arg_count as usize).sum();
+            let between = &batch.requests[at..index];
+            first += between.iter().map(|request| request.arg_count as usize).sum::<usize>();
+            at = index;
             let end_of = |arg: usize| arg.checked_sub(1).map_or(0, |last| batch.arg_ends[last]);
             let args: Vec<&[u8]> = (first..first + request.arg_count as usize)
                 .map(|arg| &batch.arg_bytes[end_of(arg)..batch.arg_ends[arg]])

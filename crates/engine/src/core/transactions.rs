@@ -309,7 +309,15 @@ impl Core {
             return;
         }
         let result = run(&mut self.shard);
+        self.serve_fed();
         self.tell(from, ticket, result);
+    }
+
+    /// Who waits comes before whatever else has arrived.
+    fn serve_fed(&mut self) {
+        if self.shard.keyspace.has_fed() {
+            self.shard.serve_fed();
+        }
     }
 
     pub(super) fn tell(&mut self, to: ShardId, ticket: Option<Ticket>, result: HopResult) {
@@ -408,6 +416,7 @@ impl Core {
         }
         let visitor = self.under_way.visitors.remove(&number);
         let scope = self.shard.intents.release(number);
+        self.serve_fed();
         if let Some(Visitor::Looks { granted_at_us: Some(since_us), .. }) = visitor {
             let us = self.shard.now.monotonic_us.saturating_sub(since_us);
             self.count_held(number, us, scope);

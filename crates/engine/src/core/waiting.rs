@@ -23,9 +23,12 @@ impl Core {
         }
     }
 
-    /// A session goes to sleep; one that is gone is over at once.
+    /// A session goes to sleep; for one that is gone, or sends no more, it is over at once: its end was told
+    /// already, and nothing would wake it.
     pub(super) fn begin_wait(&mut self, session: SessionId, at_home: AtHome) {
-        if let Some(own) = self.shard.sessions.get_mut(session) {
+        if let Some(own) = self.shard.sessions.get_mut(session)
+            && !own.input_ended
+        {
             own.is_waiting = true;
             self.shard.waiting.begin(session, at_home);
         } else {

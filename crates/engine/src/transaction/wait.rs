@@ -66,6 +66,7 @@ struct Case<M, L, D> {
 /// Where a coordinator is told of its turn, and of the end.
 const TURN: usize = 0;
 const END: usize = 1;
+const PLACES: usize = 2;
 
 impl Core {
     /// The terms of a command that is told a null where nothing came.
@@ -206,6 +207,8 @@ where
                 hops.begin_wait(self.at_home());
                 stands_in_line = true;
             }
+            // Else each look in vain would leave its places behind.
+            hops.forget_results(PLACES);
             let woken = turn_or_end(&hops).await;
             self.look_around(&hops).await;
             match woken {

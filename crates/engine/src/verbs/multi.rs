@@ -1,6 +1,7 @@
 //! Verbs of transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 
 use basalt_commands::{CommandError, Outcome};
+use basalt_keyspace::ShardId;
 
 use super::{encode, session, settings};
 use crate::core::Core;
@@ -63,6 +64,8 @@ pub(super) fn watch(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
         session(core, id).watched.add(name);
     }
     let watcher = session(core, id).number;
+    let home = core.shard.id;
+    let shards: Vec<ShardId> = parts.iter().map(|part| part.shard).collect();
     core.coordinate(id, |hops| async move {
         let hops_of_parts = parts.into_iter().map(|Part { shard, keys, intents }| {
             let watch = move |shard: &mut Shard| {
@@ -74,6 +77,11 @@ pub(super) fn watch(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
             (shard, Scope::keys(intents), watch)
         });
         hops.each_alone(hops_of_parts.collect::<Vec<_>>()).await;
+        // One that went while an intent was in the way was forgotten before it watched.
+        if hops.on(home, move |shard| shard.sessions.get(id).is_none()).await {
+            let forget = |shard| (shard, move |shard: &mut Shard| shard.keyspace.unwatch(watcher));
+            hops.on_each(shards.into_iter().map(forget)).await;
+        }
         encode(protocol, |reply| reply.ok())
     });
     Ok(())
@@ -81,7 +89,7 @@ pub(super) fn watch(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
 
 /// The watched keys of one shard.
 struct Part {
-    shard: basalt_keyspace::ShardId,
+    shard: ShardId,
     keys: Vec<Vec<u8>>,
     intents: Vec<Intent>,
 }

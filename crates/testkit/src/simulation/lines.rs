@@ -1,0 +1,42 @@
+//! Lines: requests as a person types them and replies as texts, for tests that look at what is said.
+
+use basalt_resp::{Value, decode, encode_request};
+
+use super::{ClientId, Simulation};
+
+impl Simulation {
+    /// The client sends a request: the words of a line.
+    pub fn send_line(&mut self, client: ClientId, line: &str) {
+        let mut bytes = Vec::new();
+        encode_request(&line.split_whitespace().collect::<Vec<_>>(), &mut bytes);
+        self.send(client, &bytes);
+    }
+
+    /// What the client has received since it was last asked, each reply's texts side by side.
+    pub fn received_lines(&mut self, client: ClientId) -> Vec<String> {
+        let bytes = self.take_received(client);
+        let (mut rest, mut lines) = (&bytes[..], Vec::new());
+        while !rest.is_empty() {
+            let (value, len) = decode(rest).expect("it is well-formed").expect("it is whole");
+            lines.push(text(&value));
+            rest = &rest[len..];
+        }
+        lines
+    }
+
+    /// Sends a request and lets everything come to rest; what the client has received then.
+    pub fn ask_line(&mut self, client: ClientId, line: &str) -> String {
+        self.send_line(client, line);
+        self.settle();
+        self.received_lines(client).join(" | ")
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null | Value::NullArray => "(nil)".into(),
+        Value::Integer(value) => value.to_string(),
+        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(" "),
+        value => String::from_utf8_lossy(value.as_bytes().expect("a text")).into_owned(),
+    }
+}
