@@ -9,6 +9,7 @@ use std::time::Duration;
 use basalt_commands::config::Config;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::limits::PAGE_CONNECTIONS_MAX;
 use crate::ring::Ring;
 use crate::serve;
 
@@ -26,8 +27,9 @@ const MEMORY_ATTEMPTS: u32 = 40;
 const MEMORY_RETRY: Duration = Duration::from_millis(50);
 /// The capability to lock memory without limit, as a bit of the kernel's set.
 const CAP_IPC_LOCK: u64 = 1 << 14;
-/// Descriptors beside those of clients: files, listeners, and whatever libraries open.
-const DESCRIPTORS_RESERVED: u64 = 64;
+/// Descriptors beside those of clients: files, listeners, readers of the metrics page, and whatever libraries
+/// open.
+const DESCRIPTORS_RESERVED: u64 = 64 + PAGE_CONNECTIONS_MAX as u64;
 /// Descriptors of one shard's rings and wake-ups.
 const DESCRIPTORS_PER_SHARD: u64 = 16;
 

@@ -99,11 +99,17 @@ impl Doors {
             .filter(|at| is_there(&&self.doors[*at]) && !stays(&self.doors[*at]))
             .collect();
         let opened = listen::open_missing(next, &wanted, &open).or_else(|error| {
-            if !error.is_address_in_use || leaving.is_empty() {
+            // Only who has the wanted port can be in its way; the others go on, lest it be in vain.
+            let in_the_way = |at: &&usize| {
+                let address = self.doors[**at].listener.address();
+                address.is_some_and(|address| address.port() == next.port)
+            };
+            let in_the_way: Vec<usize> = leaving.iter().filter(in_the_way).copied().collect();
+            if !error.is_address_in_use || in_the_way.is_empty() {
                 return Err(error);
             }
             let set_resting = |rests: bool| {
-                for &at in &leaving {
+                for &at in &in_the_way {
                     self.doors[at].listener.rest(rests, next);
                 }
             };

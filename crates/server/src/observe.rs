@@ -41,9 +41,10 @@ impl Page {
         let Some(askers) = serving.take_askers() else { return Ok(()) };
         let seen = (0..serving.shard_count()).map(|_| None).collect();
         let observer = Arc::new(Observer { node: serving.node(), askers, seen: Mutex::new(seen) });
+        let open = http::Open::default();
         for listener in self.listeners {
-            let observer = Arc::clone(&observer);
-            http::serve(listener, observer.node.started, move |path| observer.reply(path))?;
+            let (observer, open) = (Arc::clone(&observer), Arc::clone(&open));
+            http::serve(listener, open, observer.node.started, move |path| observer.reply(path))?;
         }
         Ok(())
     }

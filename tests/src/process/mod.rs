@@ -43,6 +43,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         load::TESTS_OF_OURS,
         metrics::TESTS_OF_OURS,
         observing::TESTS_OF_OURS,
+        operating::TESTS_OF_OURS,
         chaos::TESTS_OF_OURS,
         refusals::TESTS_OF_OURS,
     ]

@@ -17,6 +17,11 @@ pub(super) const TESTS: &[(&str, Test)] = &[
     ("wait_is_unblocked", wait_is_unblocked),
 ];
 
+pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
+    ("port_changes_twice_in_a_turn", port_changes_twice_in_a_turn),
+    ("title_follows_the_port", title_follows_the_port),
+];
+
 /// The next line that a monitor shows, without its moment and its address.
 fn shown(monitor: &mut Connection) -> String {
     let Value::Simple(line) = monitor.receive().unwrap() else { panic!("it is no line") };
@@ -159,6 +164,40 @@ fn port_is_changed_or_stays(program: Program) {
     assert_eq!(text(&mut client, &["PING"]), "PONG", "who is connected stays so");
     assert_eq!(text(&mut client, &["CONFIG", "SET", "port", &port_before]), "OK");
     assert!(answers("127.0.0.1", server.port()) && !answers("127.0.0.1", next));
+}
+
+/// With one shard both are settled in the turn that read them.
+fn port_changes_twice_in_a_turn(program: Program) {
+    let server = start(program, &["--bind", "127.0.0.1", "--shards", "1"]);
+    let mut client = server.connect();
+    let (first, next) = (server.port(), free_port().unwrap());
+    for port in [next, first] {
+        client.send(&["CONFIG", "SET", "port", &port.to_string()]).unwrap();
+    }
+    for _ in 0..2 {
+        assert_eq!(client.receive().unwrap(), Value::simple("OK"));
+    }
+    assert!(answers("127.0.0.1", first), "the port that was set last is listened on");
+    assert!(!answers("127.0.0.1", next), "and no other");
+}
+
+fn title_follows_the_port(program: Program) {
+    let server = start(program, &["--bind", "127.0.0.1"]);
+    let mut client = server.connect();
+    let shown = || {
+        let path = format!("/proc/{}/cmdline", server.pid());
+        let bytes = std::fs::read(path).unwrap();
+        String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
+    };
+    let before = shown();
+    assert!(before.ends_with(&format!("basalt-server 127.0.0.1:{}", server.port())), "{before}");
+    for timeout in ["7", "8"] {
+        assert_eq!(text(&mut client, &["CONFIG", "SET", "timeout", timeout]), "OK");
+    }
+    assert_eq!(shown(), before, "it is written anew, not longer");
+    let next = free_port().unwrap().to_string();
+    assert_eq!(text(&mut client, &["CONFIG", "SET", "port", &next]), "OK");
+    eventually("the title tells the new port", || shown().ends_with(&format!(":{next}")));
 }
 
 fn bind_is_changed_or_stays(program: Program) {

@@ -13,7 +13,7 @@ use crate::command::{Categories, Command, Group};
 pub use copy::{CopyRequest, parse_copy};
 pub(crate) use scan::parse_cursor;
 pub use scan::{ScanRequest, parse_scan, wants_every_key};
-pub use sort::{SortKey, SortRequest, parse_sort, value_behind};
+pub use sort::{Allowance, SortKey, SortRequest, parse_sort, value_behind};
 pub use wait::{WaitAofRequest, WaitRequest, parse_wait, parse_waitaof};
 
 pub(crate) const COMMANDS: &[Command] = &[

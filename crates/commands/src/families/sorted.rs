@@ -16,6 +16,7 @@ use basalt_keyspace::{Entry, LexBound, ScoreRange, Scored, SortedRef};
 use basalt_resp::{Protocol, Reply, parse_f64};
 
 use crate::args::integer;
+use crate::argument::Argument;
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
@@ -27,6 +28,8 @@ pub use combine::{
 };
 pub use range::{RangeRequest, parse_range_store};
 pub use remove::{End, MpopRequest, parse_zmpop};
+
+const MIN_OR_MAX: &[Argument] = &[Argument::word("min", "MIN"), Argument::word("max", "MAX")];
 
 pub(crate) const COMMANDS: &[Command] = &[
     blocking::BZMPOP,

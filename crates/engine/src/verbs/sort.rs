@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use basalt_commands::requests::{SortKey, SortRequest, parse_sort, value_behind};
+use basalt_commands::requests::{Allowance, SortKey, SortRequest, parse_sort, value_behind};
 use basalt_commands::{CommandError, Outcome};
 use basalt_keyspace::{DatabaseId, Effect, Kind, ListChange, ShardId, Side, SlotId, StringList};
 use basalt_resp::Protocol;
@@ -71,6 +71,9 @@ fn store(shard: &mut Shard, key: &DeclaredKey, list: &StringList) {
     shard.keyspace.edit(key.database, &key.key()).commit(effect);
 }
 
+/// What a shard's keys hold, each with its place among all that were asked for.
+type Found = Vec<(usize, Option<Vec<u8>>)>;
+
 /// A SORT that reads keys which are named after its elements.
 struct Wide {
     hops: Hops,
@@ -119,9 +122,9 @@ impl Wide {
         protocol: Protocol,
     ) -> Result<(Vec<u8>, StringList), CommandError> {
         let elements = found.into_iter().flatten().next().expect("one shard has the key")?;
-        let weights = self.read(routes, self.request.weight_keys(&elements)).await;
+        let weights = self.read(routes, self.request.weight_keys(&elements)?).await?;
         let ordered = self.request.ordered(&elements, &weights)?;
-        let values = self.read(routes, self.request.told_keys(&ordered)).await;
+        let values = self.read(routes, self.request.told_keys(&ordered)?).await?;
         if target.is_none() {
             let answer = encode(protocol, |reply| self.request.write(&ordered, &values, reply));
             return Ok((answer, StringList::default()));
@@ -131,7 +134,11 @@ impl Wide {
     }
 
     /// What keys hold, in their order, wherever they are.
-    async fn read(&self, routes: &Routes, keys: Vec<SortKey>) -> Vec<Option<Vec<u8>>> {
+    async fn read(
+        &self,
+        routes: &Routes,
+        keys: Vec<SortKey>,
+    ) -> Result<Vec<Option<Vec<u8>>>, CommandError> {
         let database = self.database;
         let mut values = vec![None; keys.len()];
         let mut by_shard: BTreeMap<ShardId, Vec<(usize, SortKey)>> = BTreeMap::new();
@@ -140,21 +147,25 @@ impl Wide {
             by_shard.entry(owner).or_default().push((index, key));
         }
         let hops = by_shard.into_iter().map(|(owner, keys)| {
-            let read_all = move |shard: &mut Shard| -> Vec<(usize, Option<Vec<u8>>)> {
+            let read_all = move |shard: &mut Shard| -> Result<Found, CommandError> {
                 let keyspace = &shard.keyspace;
-                let read = |key: &SortKey| {
+                let mut allowance = Allowance::default();
+                let mut read = |key: &SortKey| {
                     let entry = keyspace.peek(database, &keyspace.key(&key.key));
-                    value_behind(entry.as_deref(), key.field.as_deref(), keyspace.now_ms())
+                    let value =
+                        value_behind(entry.as_deref(), key.field.as_deref(), keyspace.now_ms());
+                    allowance.take(value.as_ref().map_or(0, Vec::len))?;
+                    Ok(value)
                 };
-                keys.iter().map(|(index, key)| (*index, read(key))).collect()
+                keys.iter().map(|(index, key)| Ok((*index, read(key)?))).collect()
             };
             (owner, read_all)
         });
-        for (index, value) in
-            self.hops.on_each(hops.collect::<Vec<_>>()).await.into_iter().flatten()
-        {
-            values[index] = value;
+        for found in self.hops.on_each(hops.collect::<Vec<_>>()).await {
+            for (index, value) in found? {
+                values[index] = value;
+            }
         }
-        values
+        Ok(values)
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP for the metrics page: one request per connection, each on a thread of its own.
 //!
-//! LIMIT: [`PAGE_CONNECTIONS_MAX`] connections at a time, whatever the number of listeners' clients; a head
+//! LIMIT: [`PAGE_CONNECTIONS_MAX`] connections at a time, over all listeners; a head
 //! of [`PAGE_HEAD_BYTES_MAX`] bytes with [`PAGE_HEADERS_MAX`] lines; and [`WITHIN`] for all of a
 //! connection, from its first byte to its last, so that who neither asks nor reads is let go.
 //! Not here: what is answered.
@@ -41,14 +41,17 @@ impl Reply {
     }
 }
 
+/// How many connections there are, of all listeners.
+pub(super) type Open = Arc<AtomicUsize>;
+
 /// Serves a listener's clients on threads of their own; `answer` gets the path that is asked for.
 pub(super) fn serve(
     listener: TcpListener,
+    open: Open,
     origin: Instant,
     answer: impl Fn(&str) -> Reply + Send + Sync + 'static,
 ) -> io::Result<()> {
     let answer = Arc::new(answer);
-    let open = Arc::new(AtomicUsize::new(0));
     let accept_all = move || {
         loop {
             match listener.accept() {
@@ -90,11 +93,11 @@ fn is_passing(error: &io::Error) -> bool {
 struct Guest {
     /// How many there are with it.
     number: usize,
-    open: Arc<AtomicUsize>,
+    open: Open,
 }
 
 impl Guest {
-    fn of(open: &Arc<AtomicUsize>) -> Self {
+    fn of(open: &Open) -> Self {
         let number = open.fetch_add(1, Ordering::Relaxed) + 1;
         Self { number, open: Arc::clone(open) }
     }

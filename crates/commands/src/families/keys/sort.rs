@@ -217,6 +217,36 @@ impl Source {
     }
 }
 
+/// What one SORT may still look up elsewhere: bytes of names and of what is found there. LIMIT: all of it is
+/// in memory at once, and a short request can name the same large value for each of a million elements.
+#[derive(Debug)]
+pub struct Allowance(usize);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(1 << 30)
+    }
+}
+
+impl Allowance {
+    /// Uses up so many bytes of it, or refuses.
+    pub fn take(&mut self, bytes: usize) -> Result<(), CommandError> {
+        let refusal = "ERR SORT would look up more than 1 GB; sort fewer elements at a time, or use BY and GET \
+                       with smaller values";
+        self.0 = self.0.checked_sub(bytes).ok_or(CommandError::text(refusal))?;
+        Ok(())
+    }
+
+    fn take_all(keys: impl Iterator<Item = SortKey>) -> Result<Vec<SortKey>, CommandError> {
+        let mut allowance = Self::default();
+        let take = |key: SortKey| {
+            allowance.take(key.key.len() + key.field.as_ref().map_or(0, Vec::len))?;
+            Ok(key)
+        };
+        keys.map(take).collect()
+    }
+}
+
 /// What SORT is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SortRequest {
@@ -357,8 +387,9 @@ impl SortRequest {
     }
 
     /// The keys by which elements are ordered, one for each; none where they are ordered otherwise.
-    pub fn weight_keys(&self, elements: &StringList) -> Vec<SortKey> {
-        elements.as_strings().iter().filter_map(|element| self.by.key_for(element)).collect()
+    pub fn weight_keys(&self, elements: &StringList) -> Result<Vec<SortKey>, CommandError> {
+        let elements = elements.as_strings().iter();
+        Allowance::take_all(elements.filter_map(|element| self.by.key_for(element)))
     }
 
     /// The elements that are told, in order. `weights` has what the keys of [`SortRequest::weight_keys`] hold.
@@ -403,11 +434,11 @@ impl SortRequest {
     }
 
     /// The keys that are told for elements, those of one after those of the other.
-    pub fn told_keys(&self, ordered: &[&[u8]]) -> Vec<SortKey> {
+    pub fn told_keys(&self, ordered: &[&[u8]]) -> Result<Vec<SortKey>, CommandError> {
         let pairs = ordered
             .iter()
             .flat_map(|element| self.gets.iter().filter_map(move |get| get.key_for(element)));
-        pairs.collect()
+        Allowance::take_all(pairs)
     }
 
     /// Visits all that is told: the parts of one element after those of the other. `values` has what the keys
@@ -503,5 +534,17 @@ mod tests {
         assert_eq!(request(3, 9).window(5), 3..5);
         assert_eq!(request(9, 1).window(5), 5..5);
         assert_eq!(request(i64::MAX, i64::MIN).window(0), 0..0);
+    }
+
+    #[test]
+    fn what_is_looked_up_is_bounded() {
+        let mut allowance = Allowance(10);
+        assert!(allowance.take(10).is_ok() && allowance.take(0).is_ok());
+        assert!(allowance.take(1).is_err());
+        let large = || SortKey { key: vec![b'k'; 1 << 20], field: Some(vec![b'f'; 1 << 20]) };
+        assert_eq!(Allowance::take_all((0..3).map(|_| large())).map(|keys| keys.len()), Ok(3));
+        // It stops at the first that is too much: were all taken, this would not end.
+        let endless = std::iter::repeat_with(|| SortKey { key: vec![0; 400 << 20], field: None });
+        assert!(Allowance::take_all(endless).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Commands that wait for a sorted set to be fed: what they ask for.
 
-use super::ROW;
 use super::remove::{MpopRequest, parse_zmpop};
+use super::{MIN_OR_MAX, ROW};
 use crate::args::timeout_ms;
 use crate::argument::Argument;
 use crate::command::{Command, Flags, KeySpec, Run, Verb};
@@ -83,7 +83,7 @@ pub(super) const BZMPOP: Command = Command {
         Argument::double("timeout"),
         Argument::integer("numkeys"),
         Argument::KEYS,
-        Argument::one_of("where", &[Argument::word("min", "MIN"), Argument::word("max", "MAX")]),
+        Argument::one_of("where", MIN_OR_MAX),
         Argument::integer("count").after("COUNT").optional(),
     ],
     run: Run::Engine(Verb::BzMpop),

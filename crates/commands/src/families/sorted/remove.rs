@@ -5,7 +5,7 @@ use std::ops::Range;
 use basalt_keyspace::{Edit, Effect, SortedChange, SortedRef, Strings};
 use basalt_resp::{Protocol, Reply};
 
-use super::{ROW, RankRange, lex_range, score_range, sorted, write_scored};
+use super::{MIN_OR_MAX, ROW, RankRange, lex_range, score_range, sorted, write_scored};
 use crate::args::integer;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
@@ -333,7 +333,7 @@ pub(super) const ZMPOP: Command = Command {
     arguments: &[
         Argument::integer("numkeys"),
         Argument::KEYS,
-        Argument::one_of("where", &[Argument::word("min", "MIN"), Argument::word("max", "MAX")]),
+        Argument::one_of("where", MIN_OR_MAX),
         Argument::integer("count").after("COUNT").optional(),
     ],
     run: Run::Engine(Verb::ZMpop),
