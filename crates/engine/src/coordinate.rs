@@ -51,6 +51,8 @@ pub(crate) enum Wish {
     },
     Hold {
         index: usize,
+        /// With what is kept for it, under this number.
+        number: Option<Number>,
         visits: Vec<(ShardId, Scope, LookFn)>,
     },
     /// Whether all is quiet on a shard.
@@ -79,6 +81,8 @@ struct Desk {
     is_inside: bool,
     wishes: Vec<Wish>,
     results: Vec<Option<HopResult>>,
+    /// It asked for nothing that is still to come, but waits to be told.
+    is_asleep: bool,
 }
 
 /// What a coordinator holds to ask for hops.
@@ -101,9 +105,12 @@ impl Hops {
         desk.results.len() - 1
     }
 
-    /// What has come at a place, if something has.
+    /// What has come at a place, if something has; if not, it sleeps until something comes.
     pub(crate) fn take_at<T: Any>(&self, place: usize) -> Option<T> {
-        self.0.borrow_mut().results[place].take().map(downcast)
+        let mut desk = self.0.borrow_mut();
+        let found = desk.results[place].take().map(downcast);
+        desk.is_asleep = found.is_none();
+        found
     }
 
     /// Forgets all results but the first ones, when none is awaited.
@@ -200,6 +207,19 @@ impl Hops {
         T: Any + Send,
         L: FnMut(&mut Shard) -> T + Send + 'static,
     {
+        self.hold_as(None, visits).await
+    }
+
+    /// As [`Hops::hold`], under the number with which one of the shards keeps something for it already.
+    pub(crate) async fn hold_as<T, L>(
+        &self,
+        number: Option<Number>,
+        visits: impl IntoIterator<Item = (ShardId, Scope, L)>,
+    ) -> Vec<T>
+    where
+        T: Any + Send,
+        L: FnMut(&mut Shard) -> T + Send + 'static,
+    {
         if self.is_inside() {
             let looks = visits.into_iter().map(|(shard, _, look)| (shard, look));
             return self.on_each(looks.collect::<Vec<_>>()).await;
@@ -214,7 +234,7 @@ impl Hops {
         if visits.is_empty() {
             return Vec::new();
         }
-        let found: Vec<HopResult> = self.ask(|index| Wish::Hold { index, visits }).await;
+        let found: Vec<HopResult> = self.ask(|index| Wish::Hold { index, number, visits }).await;
         found.into_iter().map(downcast).collect()
     }
 
@@ -343,6 +363,12 @@ impl Coordination {
     /// What it asked for since the last call.
     pub(crate) fn take_wishes(&mut self) -> Vec<Wish> {
         std::mem::take(&mut self.desk.borrow_mut().wishes)
+    }
+
+    /// Whether it sleeps, and was told nothing at a place yet.
+    pub(crate) fn awaits_turn(&self, place: usize) -> bool {
+        let desk = self.desk.borrow();
+        desk.is_asleep && desk.results.get(place).is_some_and(Option::is_none)
     }
 
     pub(crate) fn put_result(&mut self, index: usize, result: HopResult) {

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A session's requests are worked in its order. One for another shard leaves a hole in the replies and
-//! the next goes on; whatever is more than one key on one shard waits until the holes are filled.
+//! the next goes on, and so does one that is taken apart by shards; whatever is more waits until the holes are
+//! filled.
 
 mod exchange;
 mod held;
@@ -297,6 +298,9 @@ impl Core {
         self.turn_requests_left = limits::TURN_REQUESTS_MAX;
         if self.shard.still.is_none() {
             self.shard.waiting.end_overdue(self.shard.id, now.monotonic_us);
+        }
+        for outbox in &mut self.outboxes {
+            outbox.renew(|| self.numbers.next(self.shard.id, now.monotonic_us));
         }
         for (from, message) in messages.drain(..) {
             self.receive(world, from, message);

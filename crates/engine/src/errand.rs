@@ -55,6 +55,12 @@ impl Replies {
         &self.bytes[start..self.ends[nth]]
     }
 
+    /// The errors among them, without their signs and ends.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = &[u8]> {
+        let all = (0..self.ends.len()).map(|nth| self.nth(nth));
+        all.filter_map(|reply| Some(reply.strip_prefix(b"-")?.trim_ascii_end()))
+    }
+
     fn clear(&mut self) {
         self.is_broken = false;
         self.bytes.clear();
@@ -107,18 +113,29 @@ impl Errand {
         self.watcher.is_none_or(|watcher| !shard.keyspace.is_watch_broken(watcher))
     }
 
-    /// Calls the handlers, unless what is watched was changed; what they reply is in `replies`. What is
-    /// watched is forgotten.
+    /// Decides by itself: runs, unless what is watched was changed. What is watched is forgotten.
     pub(crate) fn perform(&mut self, shard: &mut Shard) {
         self.replies.is_broken = !self.may_run(shard);
-        self.forget_watches(shard);
-        if !self.replies.is_broken {
-            self.run(shard);
+        if self.replies.is_broken {
+            self.forget_watches(shard);
+        } else {
+            self.complete(shard);
         }
     }
 
-    /// Calls the handlers.
-    pub(crate) fn run(&mut self, shard: &mut Shard) {
+    /// Runs what is decided: whatever was watched is not asked again, it may have expired since.
+    pub(crate) fn complete(&mut self, shard: &mut Shard) {
+        self.forget_watches(shard);
+        self.run(shard, self.counts_errors);
+    }
+
+    /// Runs what changes nothing, since it may have to be repeated.
+    pub(crate) fn look(&mut self, shard: &mut Shard) {
+        self.run(shard, false);
+    }
+
+    /// Calls the handlers; what they reply is in `replies`.
+    fn run(&mut self, shard: &mut Shard, counts_errors: bool) {
         self.replies.clear();
         let keyspace = &mut shard.keyspace;
         if self.places.len() > 1 {
@@ -138,9 +155,9 @@ impl Errand {
             let key = Key { bytes: args[call.key_at as usize], hash: call.hash, slot: call.slot };
             let task = Task { run: call.run, args: &args, key, database: call.database };
             let reply = Reply::new(bytes, self.protocol);
-            let (stats, counts) = (&mut shard.stats, self.counts_errors);
+            let stats = &mut shard.stats;
             perform(keyspace, &shard.config, task, reply, |error| {
-                if counts {
+                if counts_errors {
                     stats.count_error(error.as_bytes());
                 }
             });
@@ -178,6 +195,17 @@ impl Errand {
         }
     }
 
+    /// The bytes of all that it keeps for its next use.
+    fn heap_bytes(&self) -> usize {
+        let ends = self.arg_ends.capacity() + self.replies.ends.capacity();
+        self.arg_bytes.capacity()
+            + self.replies.bytes.capacity()
+            + ends * size_of::<usize>()
+            + self.intents.capacity() * size_of::<Intent>()
+            + self.calls.capacity() * size_of::<ErrandCall>()
+            + self.places.capacity() * size_of::<(DatabaseId, SlotId, u64)>()
+    }
+
     fn clear(&mut self) {
         let Self { intents, calls, arg_bytes, arg_ends, places, replies, .. } = self;
         intents.clear();
@@ -198,15 +226,14 @@ pub(crate) struct SpareErrands(
 
 impl SpareErrands {
     const COUNT_MAX: usize = 256;
-    const KEPT_BYTES: usize = 4 << 10;
+    const KEPT_BYTES: usize = 8 << 10;
 
     pub(crate) fn take(&mut self) -> Box<Errand> {
         self.0.pop().unwrap_or_default()
     }
 
     pub(crate) fn keep(&mut self, mut errand: Box<Errand>) {
-        let bytes = errand.arg_bytes.capacity() + errand.replies.bytes.capacity();
-        if self.0.len() < Self::COUNT_MAX && bytes <= Self::KEPT_BYTES {
+        if self.0.len() < Self::COUNT_MAX && errand.heap_bytes() <= Self::KEPT_BYTES {
             errand.clear();
             self.0.push(errand);
         }
@@ -218,6 +245,11 @@ impl SpareErrands {
 pub(crate) struct Errands(pub SmallVec<[(ShardId, Box<Errand>); 2]>);
 
 impl Errands {
+    /// How many replies may come of them, as far as can be told: keys or calls, whichever are more.
+    pub(crate) fn weight(&self) -> usize {
+        self.0.iter().map(|(_, errand)| errand.intents.len().max(errand.calls.len())).sum()
+    }
+
     /// Where among these the errand for a shard is; it is begun if there is none.
     pub(crate) fn place_of(&mut self, shard: ShardId, spare: &mut SpareErrands) -> usize {
         self.0.iter().position(|(other, _)| *other == shard).unwrap_or_else(|| {

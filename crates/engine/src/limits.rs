@@ -7,7 +7,7 @@ pub const MESSAGES_IN_FLIGHT_MAX: usize = 64;
 
 /// LIMIT: requests gathered for one shard before sessions that want to add to them have to wait.
 pub(crate) const OUTBOX_REQUESTS_MAX: usize = 4096;
-/// LIMIT: the same in bytes; a single larger request is taken when nothing else waits.
+/// LIMIT: the same in bytes; the request that goes beyond it may be as large as requests are.
 pub(crate) const OUTBOX_BYTES_MAX: usize = 8 << 20;
 
 /// LIMIT: requests parsed and staged together. Large enough that the memory of all of them is on its

@@ -11,6 +11,7 @@ use crate::errand::Errand;
 use crate::monitor::Observed;
 use crate::shard::Shard;
 use crate::transaction::{Number, Scope};
+use crate::waiting::Woken;
 
 /// What one core tells another. Opaque to those who carry it.
 pub struct Message(pub(crate) Box<Envelope>);
@@ -67,6 +68,9 @@ pub(crate) enum Ask {
     /// A visit ends, with the last that it does.
     Release { number: Number, last: Option<LastHop> },
 
+    /// Nobody comes for what is reserved for somebody in line there: its home is at something else.
+    Decline(Number),
+
     /// Whether all is quiet there, asked by one who moves slots.
     IsQuiet { ticket: Ticket },
     /// Items of an expiry wheel whose slots went to the shard.
@@ -105,6 +109,11 @@ pub(crate) enum Letter {
     },
     /// One with a lower number waits for a grant.
     Inquire(Number),
+    /// The turn of somebody in line has come.
+    Turn {
+        ticket: Ticket,
+        woken: Woken,
+    },
     /// The reply to a request of a batch that had to wait.
     Reply {
         session: SessionId,

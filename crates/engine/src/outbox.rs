@@ -27,14 +27,20 @@ impl Outbox {
         Self { gathering, ..Self::default() }
     }
 
-    /// Whether a session's request of so many bytes has room.
+    /// Whether there is room for one more, however large: else what is large would wait until nothing else is
+    /// there, which may be never.
     #[inline]
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         let Envelope { batch, asks, ask_bytes, .. } = &*self.gathering;
-        let (count, gathered) =
-            (batch.requests.len() + asks.len(), batch.arg_bytes.len() + ask_bytes);
-        (batch.is_empty() && *ask_bytes == 0)
-            || (count < limits::OUTBOX_REQUESTS_MAX && gathered + bytes <= limits::OUTBOX_BYTES_MAX)
+        batch.requests.len() + asks.len() < limits::OUTBOX_REQUESTS_MAX
+            && batch.arg_bytes.len() + ask_bytes < limits::OUTBOX_BYTES_MAX
+    }
+
+    /// Gives the message that is gathered a number of now, if there is nothing in it that needs one.
+    pub(crate) fn renew(&mut self, next: impl FnOnce() -> Number) {
+        if self.gathering.batch.is_empty() && self.gathering.asks.is_empty() {
+            self.gathering.number = next();
+        }
     }
 
     /// Adds a session's request for a key of that shard; its reply has a place from now on.
@@ -117,6 +123,6 @@ impl Outbox {
 
     /// The sessions that may try again, once there is room.
     pub(crate) fn take_waiting(&mut self) -> Vec<SessionId> {
-        if self.has_room(0) { std::mem::take(&mut self.waiting) } else { Vec::new() }
+        if self.has_room() { std::mem::take(&mut self.waiting) } else { Vec::new() }
     }
 }

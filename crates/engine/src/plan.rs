@@ -151,6 +151,11 @@ impl Plan {
         }
     }
 
+    /// Whether the replies are those of an EXEC's commands.
+    pub(crate) fn is_exec(&self) -> bool {
+        self.is_exec
+    }
+
     /// Whether it changes anything.
     pub(crate) fn writes(&self) -> bool {
         self.writes

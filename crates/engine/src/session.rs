@@ -35,6 +35,9 @@ impl SessionId {
     }
 }
 
+/// Where the last request went that went to several shards.
+pub(crate) const NO_SHARD: ShardId = ShardId(u16::MAX);
+
 /// Both ends of a connection, for CLIENT LIST and protected mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
@@ -98,6 +101,8 @@ pub(crate) struct Session {
     pub coordination: Option<u64>,
     /// Transactions of its pipeline that are under way; what follows goes on.
     pub pipelined: u32,
+    /// The keys or calls of these together.
+    pub pipelined_weight: usize,
     /// The call that is coordinated, for the books.
     pub pending_call: Option<Box<PendingCall>>,
     /// MULTI was said.
@@ -366,6 +371,7 @@ impl Sessions {
             unsent: 0,
             coordination: None,
             pipelined: 0,
+            pipelined_weight: 0,
             pending_call: None,
             multi: None,
             watched: Watched::default(),

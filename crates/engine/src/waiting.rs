@@ -25,7 +25,7 @@ use crate::message::Ticket;
 use crate::routes::Routes;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::transaction::{DeclaredKey, Scope};
+use crate::transaction::{DeclaredKey, Intent, Mode, Number, Scope};
 
 /// Tries to answer the command; nothing where it would have to wait on.
 pub(crate) type Attempt = Box<dyn FnMut(&mut Shard) -> Option<Answer> + Send>;
@@ -37,8 +37,18 @@ pub(crate) type WaiterId = (ShardId, u64);
 pub(crate) enum Woken {
     /// It was served; this is its reply.
     Served(Answer),
-    /// It is its turn: it should look.
-    Look,
+    /// It is its turn: it should look. Where what it looks for is taken, that is kept for it under a
+    /// transaction's number, with which it comes.
+    Look(Option<Number>),
+}
+
+/// What somebody in line needs before its turn can come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeldUp {
+    /// An intent is out of the way; then it is served here.
+    Serves,
+    /// What it may take is kept from others until its home has looked.
+    Reserves,
 }
 
 /// How waiting ends without having been served.
@@ -80,6 +90,8 @@ pub(crate) struct Waiter {
     pub waits_for: WaitsFor,
     /// None where keys of other shards are concerned.
     pub attempt: Option<Attempt>,
+    /// What was fed is kept for it under this number.
+    pub reserved: Option<Number>,
     /// Told to look, or held up: nobody behind it is served until it has, if what they wait for is taken.
     pub is_told: bool,
     /// The hashes of its keys that were fed since it was told. Only these are looked at again: were it all, who
@@ -138,8 +150,10 @@ pub(crate) struct Waiting {
     at_home: BTreeMap<SessionId, AtHome>,
     deadlines: BTreeSet<(u64, SessionId)>,
     news: VecDeque<(ShardId, Ticket, News)>,
-    /// Whose turn it is, but not before an intent is out of the way.
-    held_up: VecDeque<(WaiterId, Scope)>,
+    /// Whose turn it is, but for this.
+    held_up: VecDeque<(WaiterId, HeldUp, Scope)>,
+    /// Reservations whose waiters need them no more.
+    given_up: Vec<Number>,
 }
 
 impl Waiting {
@@ -208,8 +222,25 @@ impl Waiting {
         true
     }
 
-    pub(crate) fn next_held_up(&mut self) -> Option<(WaiterId, Scope)> {
+    pub(crate) fn next_held_up(&mut self) -> Option<(WaiterId, HeldUp, Scope)> {
         self.held_up.pop_front()
+    }
+
+    /// A reservation that is to be let go.
+    pub(crate) fn next_given_up(&mut self) -> Option<Number> {
+        self.given_up.pop()
+    }
+
+    /// Something is reserved for somebody; says whether it is still in line, and what for.
+    pub(crate) fn note_reserved(&mut self, id: WaiterId, number: Number) -> bool {
+        let waiter = self.waiters.get_mut(&id).filter(|waiter| waiter.is_told);
+        waiter.is_some_and(|waiter| waiter.reserved.replace(number).is_none())
+    }
+
+    /// Where its home is told of what is reserved for it, if it still is.
+    pub(crate) fn reserver(&self, id: WaiterId, number: Number) -> Option<Ticket> {
+        let waiter = self.waiters.get(&id)?;
+        (waiter.reserved == Some(number)).then_some(waiter.ticket)
     }
 
     pub(crate) fn next_news(&mut self) -> Option<(ShardId, Ticket, News)> {
@@ -218,7 +249,7 @@ impl Waiting {
 
     /// Whether everybody was told everything, and nobody is held up who has not asked for its turn.
     pub(crate) fn is_told_all(&self) -> bool {
-        self.news.is_empty() && self.held_up.is_empty()
+        self.news.is_empty() && self.held_up.is_empty() && self.given_up.is_empty()
     }
 
     /// The names of all lines of a hash.
@@ -254,6 +285,7 @@ impl Shard {
     pub(crate) fn leave_line(&mut self, id: WaiterId) -> bool {
         let Some(waiter) = self.waiting.waiters.remove(&id) else { return false };
         self.take_from_lines(&waiter.lines, &waiter.waits_for);
+        self.waiting.given_up.extend(waiter.reserved);
         if waiter.is_told {
             self.note_keys_fed(&waiter);
         }
@@ -285,10 +317,21 @@ impl Shard {
     pub(crate) fn wait_on(&mut self, id: WaiterId) {
         let Some(mut waiter) = self.waiting.waiters.remove(&id) else { return };
         waiter.is_told = false;
+        self.waiting.given_up.extend(waiter.reserved.take());
         for hash in std::mem::take(&mut waiter.fed_again) {
             self.keyspace.note_fed(hash);
         }
         self.waiting.waiters.insert(id, waiter);
+    }
+
+    /// Somebody did not come for what is reserved for it, since it is at something else: it looks at its keys when
+    /// that is over.
+    pub(crate) fn decline(&mut self, id: WaiterId, number: Number) {
+        let Some(waiter) = self.waiting.waiters.get_mut(&id) else { return };
+        if waiter.reserved == Some(number) {
+            waiter.reserved = None;
+            waiter.fed_again.extend(waiter.lines.iter().map(|(key, _)| key.key().hash));
+        }
     }
 
     /// Somebody's turn comes that was held up by an intent; it may have left meanwhile.
@@ -327,6 +370,7 @@ impl Shard {
                 scope,
                 waits_for: waiter.waits_for.clone(),
                 attempt,
+                reserved: None,
                 is_told: false,
                 fed_again: BTreeSet::new(),
             };
@@ -404,12 +448,21 @@ impl Shard {
         }
         let Some(attempt) = &mut waiter.attempt else {
             waiter.is_told = true;
-            self.waiting.news.push_back((id.0, waiter.ticket, News::Woken(Woken::Look)));
+            let waiting = &mut self.waiting;
+            if line.waits_for.takes() {
+                let keys = waiter.lines.iter().map(|(key, _)| key.key().hash);
+                let intents = keys.map(|hash| Intent { hash, mode: Mode::Write });
+                let scope = Scope::keys(intents.collect());
+                waiting.held_up.push_back((id, HeldUp::Reserves, scope));
+            } else {
+                waiting.news.push_back((id.0, waiter.ticket, News::Woken(Woken::Look(None))));
+            }
             return false;
         };
         if !self.intents.admits(&waiter.scope) {
             waiter.is_told = true;
-            self.waiting.held_up.push_back((id, waiter.scope.clone()));
+            let scope = waiter.scope.clone();
+            self.waiting.held_up.push_back((id, HeldUp::Serves, scope));
             return false;
         }
         let Some(answer) = attempt(self) else { return false };

@@ -337,3 +337,38 @@ fn a_strict_pipeline_runs_in_its_order() {
         assert_eq!(replies(&simulation.take_received(writer)).len(), count);
     }
 }
+
+/// A watch is asked when an EXEC is decided; what expires while the shards do what was decided changes nothing.
+#[test]
+fn a_watched_key_that_expires_under_way_makes_no_half_exec() {
+    for seed in 0..600 {
+        let mut chance = Chance::from_seed(seed);
+        let shards = 2 + chance.below(3);
+        let mut simulation = Simulation::new(shards, Config::default(), seed);
+        let (client, other) = (simulation.connect(chance.below(4)), simulation.connect(0));
+        let watched = ["a", "b", "c", "k", "l"][chance.below(5)];
+        simulation.ask_line(client, &format!("SET {watched} x PX {}", 2 + chance.below(4)));
+        simulation.ask_line(client, &format!("WATCH {watched}"));
+        let mut lines = String::from("MULTI\r\n");
+        for key in ["1", "2", "3", "4"].into_iter().take(2 + chance.below(3)) {
+            lines += &format!("INCR n{key}\r\n");
+        }
+        simulation.send(client, (lines + "EXEC\r\n").as_bytes());
+        for _ in 0..40 {
+            simulation.step();
+            if chance.one_in(6) {
+                simulation.advance_ms(1);
+            }
+        }
+        simulation.settle();
+        let told = simulation.received_lines(client);
+        let values = simulation.ask_line(other, "MGET n1 n2 n3 n4");
+        let counted = values.split(' ').filter(|value| *value == "1").count();
+        let queued = told.iter().filter(|line| *line == "QUEUED").count();
+        let wanted = if told.last().is_some_and(|line| line == "(nil)") { 0 } else { queued };
+        assert_eq!(counted, wanted, "seed {seed}: {told:?}, {values}");
+        for shard in 0..shards {
+            assert!(simulation.core(shard).is_at_rest(), "seed {seed}");
+        }
+    }
+}

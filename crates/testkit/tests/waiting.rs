@@ -56,6 +56,51 @@ fn who_came_first_is_served_first() {
     }
 }
 
+/// What is fed is kept for whoever waits first, though its keys are on several shards: nobody takes it before it
+/// has looked, not in the same pipeline and not from another core.
+#[test]
+fn nobody_takes_what_somebody_waits_for() {
+    for seed in 0..200 {
+        let shards = 2 + seed as usize % 4;
+        let mut server = Server::new(shards, seed);
+        let waiting: Vec<ClientId> = (0..2).map(|core| server.0.connect(core)).collect();
+        let others: Vec<ClientId> = (0..4).map(|core| server.0.connect(core)).collect();
+        for client in &waiting {
+            server.send(*client, "BLPOP a b c k l 0");
+        }
+        // The thief asks at the same time or a little later; then nobody may come before those who wait.
+        let key = ["a", "b", "c", "k", "l"][seed as usize % 5];
+        let line = format!("RPUSH {key} x y\r\nLPOP {key}\r\nLLEN {key}\r\n");
+        server.0.send(others[seed as usize % 4], line.as_bytes());
+        server.0.settle();
+        let told = server.received(others[seed as usize % 4]);
+        assert_eq!(told, ["2", "(nil)", "0"], "seed {seed}");
+        assert_eq!(server.received(waiting[0]), [format!("{key} x")], "seed {seed}");
+        assert_eq!(server.received(waiting[1]), [format!("{key} y")], "seed {seed}");
+
+        server.send(waiting[0], "BLMOVE a b LEFT RIGHT 0");
+        server.send(waiting[1], "BZMPOP 0 3 k l m MIN");
+        server.0.send_line(others[0], "RPUSH a z");
+        server.0.send_line(others[1], "ZADD m 1 one");
+        let mut answers = 0;
+        while answers < 2 {
+            server.0.step();
+            answers += server.received(others[0]).len() + server.received(others[1]).len();
+        }
+        server.0.send_line(others[2], "LPOP a");
+        server.0.send_line(others[3], "ZPOPMIN m");
+        server.0.settle();
+        assert_eq!(server.received(others[2]), ["(nil)"], "seed {seed}");
+        assert_eq!(server.received(waiting[0]), ["z"], "seed {seed}");
+        assert_eq!(server.received(others[3]), [""], "seed {seed}");
+        assert_eq!(server.ask(others[0], "LRANGE b 0 -1"), "z");
+        assert!(server.ask(others[0], "INFO clients").contains("blocked_clients:0\r\n"));
+        for shard in 0..shards {
+            assert!(server.0.core(shard).is_at_rest(), "seed {seed}: something is kept for ever");
+        }
+    }
+}
+
 #[test]
 fn time_ends_waiting() {
     for shards in SHARDS {

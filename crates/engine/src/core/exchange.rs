@@ -78,6 +78,7 @@ impl Core {
                 Letter::Waits(number) => self.not_decided_there(number),
                 Letter::Ran { number, errand } => self.ran(number, from, errand),
                 Letter::Inquire(number) => self.inquired(number, from),
+                Letter::Turn { ticket, woken } => self.turn_comes(from, ticket, woken),
                 Letter::Reply { session, hole, reply } => self.fill_hole(session, hole, &reply),
             }
         }
@@ -93,6 +94,7 @@ impl Core {
             Ask::Entrust { number, errand, look } => self.entrusted(number, errand, look),
             Ask::GiveBack(number) => self.given_back(number),
             Ask::Run { number, is_wanted } => self.run_errand(number, is_wanted),
+            Ask::Decline(number) => self.declined(number),
             Ask::Release { number, last } => self.end_visit(number, from, last),
             Ask::IsQuiet { ticket } => self.stillness.ask(from, ticket),
             Ask::Strays(items) => self.hand_on(&items),
@@ -168,7 +170,7 @@ impl Core {
                 batch.reply_ends.push(reply_bytes.len());
                 // Before the next request, which may be for the same key.
                 if self.shard.keyspace.has_fed() {
-                    self.shard.serve_fed();
+                    self.serve_fed();
                 }
             }
         }
@@ -217,10 +219,8 @@ impl Core {
         shard.meter.count(request.command.number);
         let mut reply = Vec::new();
         work_asked(shard, request, &held.args(), &mut reply);
-        shard.intents.release(number);
-        if shard.keyspace.has_fed() {
-            shard.serve_fed();
-        }
+        self.serve_fed();
+        self.shard.intents.release(number);
         let (session, hole) = (request.session, request.hole);
         self.write_letter(*from, Letter::Reply { session, hole, reply });
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use basalt_commands::{Command, CommandError, Flags, Run, Verb};
 use basalt_keyspace::{Key, ShardId, SlotId};
 use basalt_resp::Reply;
+use smallvec::SmallVec;
 
 use super::Core;
 use super::request::Flow;
@@ -158,10 +159,22 @@ impl Core {
         keys.into_iter().map(|(shard, intents)| (shard, Scope::keys(intents))).collect()
     }
 
-    /// The bytes of an EXEC of nothing but calls on the shards of their keys, if it is one.
-    pub(super) fn plain_execution(&self, id: SessionId) -> Option<usize> {
-        let multi = self.shard.sessions.get(id)?.multi.as_ref()?;
-        (multi.verbs == 0 && !multi.is_broken).then_some(multi.bytes)
+    /// Whether a session's EXEC would be one of nothing but calls on the shards of their keys.
+    pub(super) fn would_execute_plainly(&self, id: SessionId) -> bool {
+        let multi = self.shard.sessions.get(id).and_then(|session| session.multi.as_ref());
+        multi.is_some_and(|multi| multi.verbs == 0 && !multi.is_broken)
+    }
+
+    /// Whose the keys are that a session's EXEC will touch.
+    pub(super) fn shards_of_execution(&self, id: SessionId) -> SmallVec<[ShardId; 8]> {
+        let mut shards = SmallVec::new();
+        let Some(session) = self.shard.sessions.get(id) else { return shards };
+        for queued in session.multi.iter().flat_map(|multi| &multi.commands) {
+            queued.visit_intents(&self.shard, &mut |shard, _, _| shards.push(shard));
+        }
+        let watched = session.watched.keys.iter().map(|key| SlotId::of_key(key));
+        shards.extend(watched.map(|slot| self.shard.routes.shard(slot)));
+        shards
     }
 
     /// EXEC.

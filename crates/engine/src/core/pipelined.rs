@@ -21,8 +21,9 @@ use super::transactions::{Owner, Transaction, Visitor};
 use crate::errand::{Errand, Errands, Replies};
 use crate::limits;
 use crate::message::{Ask, Letter, Look};
+use crate::outbox::Outbox;
 use crate::plan::{Known, Plan};
-use crate::session::{ReplyMode, SessionId};
+use crate::session::{NO_SHARD, ReplyMode, SessionId};
 use crate::shard::Shard;
 use crate::transaction::{Holding, Number, Scope};
 
@@ -33,6 +34,8 @@ pub(crate) struct Pipelined {
     hole: u32,
     /// The client wants no reply.
     is_silent: bool,
+    /// What it counts for among those of its session.
+    weight: usize,
     plan: Plan,
     /// In the plan's order.
     parts: SmallVec<[Part; 2]>,
@@ -85,24 +88,30 @@ impl Pipelined {
 }
 
 impl Core {
-    /// Whether a session's next request may be a pipelined transaction of so many bytes. If not it waits, and
-    /// is taken up again when it may.
-    pub(super) fn may_pipeline(&mut self, id: SessionId, bytes: usize) -> bool {
-        let Some(session) = self.shard.sessions.get_mut(id) else { return false };
+    /// Whether a session's next request may be a pipelined transaction of some shards, which are asked for only
+    /// where one has more than enough to do. If not it waits, and is taken up again when it may.
+    pub(super) fn may_pipeline(
+        &mut self,
+        id: SessionId,
+        shards: impl FnOnce(&Self) -> SmallVec<[ShardId; 8]>,
+    ) -> bool {
+        let Some(session) = self.shard.sessions.get(id) else { return false };
         let is_strict = self.shard.config.pipeline_order == PipelineOrder::Strict;
-        if session.queue.len() >= session.hole_limit || (is_strict && !session.queue.is_empty()) {
+        // Its replies may be as many as its keys, and as large as those before them.
+        let under_way = session.queue.len().max(session.pipelined_weight);
+        if under_way >= session.hole_limit || (is_strict && !session.queue.is_empty()) {
             return false;
         }
-        let own = self.shard.id.index();
-        let others = self.outboxes.iter_mut().enumerate().filter(|(index, _)| *index != own);
-        for (_, outbox) in others {
-            if !outbox.has_room(bytes) {
-                outbox.wait_for_room(id);
-                session.waits_for_room = true;
-                return false;
-            }
+        if self.outboxes.iter().all(Outbox::has_room) {
+            return true;
         }
-        true
+        let full = shards(self).into_iter().find(|to| !self.outboxes[to.index()].has_room());
+        let Some(full) = full else { return true };
+        self.outboxes[full.index()].wait_for_room(id);
+        if let Some(session) = self.shard.sessions.get_mut(id) {
+            session.waits_for_room = true;
+        }
+        false
     }
 
     /// Begins a transaction that goes on while its session does.
@@ -120,8 +129,10 @@ impl Core {
             session.reply_mode = ReplyMode::On;
         }
         session.pipelined += 1;
+        let weight = errands.weight();
+        session.pipelined_weight += weight;
         // With `pipeline-order strict` whatever comes next waits for it.
-        session.last_shard = ShardId(u16::MAX);
+        session.last_shard = NO_SHARD;
         let hole = session.queue.open_hole();
         let transactions = &mut self.shard.stats.transactions;
         match errands.0.len() {
@@ -147,6 +158,7 @@ impl Core {
             session: id,
             hole,
             is_silent,
+            weight,
             plan,
             parts,
             granted_at_us: None,
@@ -211,7 +223,7 @@ impl Core {
     pub(super) fn look_at_errand(&mut self, number: Number, mut errand: Box<Errand>, look: Look) {
         let may_run = errand.may_run(&mut self.shard);
         match look {
-            Look::Run if may_run => errand.run(&mut self.shard),
+            Look::Run if may_run => errand.look(&mut self.shard),
             Look::Count if may_run => errand.count_present(&self.shard),
             Look::Run | Look::Count | Look::Not => {}
         }
@@ -231,10 +243,12 @@ impl Core {
         else {
             unreachable!("what was brought stays until it is run")
         };
-        errand.perform(&mut self.shard);
+        errand.complete(&mut self.shard);
         self.leave(number, granted_at_us);
         if is_wanted {
             self.write_letter(number.home, Letter::Ran { number, errand });
+        } else {
+            self.spare_errands.keep(errand);
         }
     }
 
@@ -250,7 +264,7 @@ impl Core {
     /// All visits of a transaction are granted.
     pub(super) fn decide(&mut self, number: Number) {
         let Some((mut transaction, mut own)) = self.take_pipelined(number) else { return };
-        let known = own.plan.known();
+        let (here, known) = (self.shard.id, own.plan.known());
         let mut is_broken = !own.may_run_here(&mut self.shard);
         for (part, found) in own.parts.iter_mut().zip(transaction.take_found()) {
             let Some(Ok(found)) = found.map(|found| found.downcast::<Replies>()) else { continue };
@@ -259,26 +273,27 @@ impl Core {
         }
         let runs = !is_broken && own.plan.writes();
         let is_wanted = runs && known == Known::Afterwards;
-        for part in own.parts.iter().filter(|part| part.shard != self.shard.id) {
+        let mut others = 0;
+        for part in own.parts.iter().filter(|part| part.shard != here) {
+            others += 1;
+            if let (Some(found), true) = (&part.found, own.plan.is_exec() && !is_broken) {
+                // Who looked did not count them: it might have had to look again.
+                found.errors().for_each(|error| self.shard.stats.count_error(error));
+            }
             if runs {
-                self.outboxes[part.shard.index()].ask(Ask::Run { number, is_wanted });
-                own.running += usize::from(is_wanted);
+                self.ask(part.shard, Ask::Run { number, is_wanted });
             } else {
-                self.outboxes[part.shard.index()].ask(Ask::Release { number, last: None });
+                self.ask(part.shard, Ask::Release { number, last: None });
             }
         }
+        own.running = if is_wanted { others } else { 0 };
         self.run_own(number, &mut own, is_broken);
-        if own.running == 0 {
-            self.end_pipelined(*own, is_broken);
-        } else {
-            transaction.owner = Owner::Pipelined(own);
-            self.under_way.transactions.insert(number, transaction);
-        }
+        self.go_on(number, transaction, own, is_broken);
     }
 
     /// Another shard ran its errand: since it was decided, or as the one that decides.
     pub(super) fn ran(&mut self, number: Number, from: ShardId, errand: Box<Errand>) {
-        let Some((mut transaction, mut own)) = self.take_pipelined(number) else { return };
+        let Some((transaction, mut own)) = self.take_pipelined(number) else { return };
         let is_broken = errand.replies.is_broken;
         if let Some(part) = own.part(from) {
             part.errand = Some(errand);
@@ -288,6 +303,17 @@ impl Core {
         } else {
             own.running -= 1;
         }
+        self.go_on(number, transaction, own, is_broken);
+    }
+
+    /// Ends a transaction, or waits for those who are still running it.
+    fn go_on(
+        &mut self,
+        number: Number,
+        mut transaction: Transaction,
+        own: Box<Pipelined>,
+        is_broken: bool,
+    ) {
         if own.running == 0 {
             self.end_pipelined(*own, is_broken);
         } else {
@@ -311,7 +337,7 @@ impl Core {
         if is_broken {
             errand.forget_watches(&mut self.shard);
         } else {
-            errand.perform(&mut self.shard);
+            errand.complete(&mut self.shard);
         }
         self.leave(number, granted_at_us);
     }
@@ -339,6 +365,7 @@ impl Core {
         }
         if let Some(session) = self.shard.sessions.get_mut(id) {
             session.pipelined -= 1;
+            session.pipelined_weight -= own.weight;
         }
         self.fill_hole(id, own.hole, if own.is_silent { &[] } else { &answer });
         answer.clear();

@@ -60,9 +60,7 @@ impl Core {
                 perform(&mut shard.keyspace, &shard.config, task, reply, refused);
             } else {
                 let outbox = &mut outboxes[to.index()];
-                if session.queue.len() >= session.hole_limit
-                    || !outbox.has_room(args.iter().map(|arg| arg.len()).sum())
-                {
+                if session.queue.len() >= session.hole_limit || !outbox.has_room() {
                     break;
                 }
                 outbox.add(session, (command, run), args, (hash, slot, key_at));

@@ -159,8 +159,8 @@ impl Core {
         args: &[&[u8]],
     ) -> Flow {
         let may_run = match verb {
-            Verb::Exec if let Some(bytes) = self.plain_execution(id) => {
-                self.may_pipeline(id, bytes)
+            Verb::Exec if self.would_execute_plainly(id) => {
+                self.may_pipeline(id, |core| core.shards_of_execution(id))
             }
             _ => verbs::is_immediate(verb) || self.is_drained(id),
         };
@@ -188,7 +188,8 @@ impl Core {
         args: &[&[u8]],
         keys: (usize, usize),
     ) -> Flow {
-        if !self.may_pipeline(id, args.iter().map(|arg| arg.len()).sum()) {
+        let shards = |core: &Self| core.keys[keys.0..keys.1].iter().map(|key| key.shard).collect();
+        if !self.may_pipeline(id, shards) {
             return Flow::Held;
         }
         let manner = Manner::of(&self.shard, id, command);
@@ -266,7 +267,7 @@ impl Core {
             return Flow::Held;
         }
         let outbox = &mut self.outboxes[to.index()];
-        if !outbox.has_room(args.iter().map(|arg| arg.len()).sum()) {
+        if !outbox.has_room() {
             outbox.wait_for_room(id);
             session.waits_for_room = true;
             return Flow::Held;

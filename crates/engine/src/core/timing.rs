@@ -16,7 +16,7 @@ use crate::shard::Shard;
 use crate::slowlog::SlowRequest;
 use crate::world::World;
 
-/// A call that goes on as a coordination.
+/// A call that goes on as a coordination or a pipelined transaction.
 pub(crate) struct PendingCall {
     command: &'static Command,
     timing: Timing,

@@ -27,7 +27,7 @@ pub(super) struct UnderWay {
     begun: u64,
     /// Coordinations that got something they waited for.
     to_drive: VecDeque<u64>,
-    /// Transactions of coordinations here.
+    /// Transactions at home here.
     pub(super) transactions: BTreeMap<Number, Transaction>,
     /// Who visits this shard.
     pub(super) visitors: BTreeMap<Number, Visitor>,
@@ -81,6 +81,9 @@ pub(super) enum Visitor {
     Passes { from: ShardId, ticket: Option<Ticket>, run: HopFn },
     /// Somebody in line is served, and it is gone.
     Serves(WaiterId),
+    /// Keeps something for somebody in line whose keys are on several shards, until its home comes with the same
+    /// number.
+    Reserves { waiter: WaiterId, is_told: bool },
 }
 
 impl Visitor {
@@ -90,12 +93,18 @@ impl Visitor {
             Self::Looks { granted_at_us, .. } | Self::Carries { granted_at_us, .. } => {
                 *granted_at_us
             }
-            Self::Passes { .. } | Self::Serves(_) => None,
+            Self::Passes { .. } | Self::Serves(_) | Self::Reserves { .. } => None,
         }
     }
 }
 
 impl UnderWay {
+    /// Whether a coordination sleeps until it is told at this place.
+    pub(super) fn awaits_turn(&self, ticket: Ticket) -> bool {
+        let own = self.coordinations.get(&ticket.coordination);
+        own.is_some_and(|own| own.awaits_turn(ticket.index))
+    }
+
     /// How many coordinations there are, if none of them is about to go on and none holds, waits for or is
     /// waited for by anything.
     pub(super) fn sleepers(&self) -> Option<usize> {
@@ -136,6 +145,13 @@ impl Core {
             if let Some(event) = self.shard.intents.next_event() {
                 match event {
                     Event::Granted(number) => self.enter(number),
+                    // Whoever it is kept for has not come yet: it waits its turn.
+                    Event::Inquire(number)
+                        if let Some(Visitor::Reserves { .. }) =
+                            self.under_way.visitors.get(&number) =>
+                    {
+                        self.given_back(number);
+                    }
                     Event::Inquire(number) if number.home == self.shard.id => {
                         self.inquired(number, self.shard.id);
                     }
@@ -201,7 +217,7 @@ impl Core {
                 self.inside.push_back((ticket, session, commands));
                 false
             }
-            Wish::Hold { index, visits } => {
+            Wish::Hold { index, number, visits } => {
                 let everything = visits.iter().any(|(_, scope, _)| scope.is_everything());
                 let transactions = &mut self.shard.stats.transactions;
                 if everything {
@@ -211,7 +227,8 @@ impl Core {
                 } else {
                     transactions.on_several_shards += 1;
                 }
-                let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
+                let next = || self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
+                let number = number.unwrap_or_else(next);
                 let holding = Holding::new(visits.iter().map(|(shard, ..)| *shard));
                 let owner = Owner::Coordination(Ticket { coordination, index });
                 let transaction = Transaction::new(holding, owner);
@@ -348,13 +365,6 @@ impl Core {
         self.tell(from, ticket, result);
     }
 
-    /// Who waits comes before whatever else has arrived.
-    pub(super) fn serve_fed(&mut self) {
-        if self.shard.keyspace.has_fed() {
-            self.shard.serve_fed();
-        }
-    }
-
     pub(super) fn tell(&mut self, to: ShardId, ticket: Option<Ticket>, result: HopResult) {
         let Some(ticket) = ticket else { return };
         if to == self.shard.id {
@@ -364,21 +374,16 @@ impl Core {
         }
     }
 
-    /// Somebody in line is to be served as soon as nothing is in the way of what it touches: before any command
-    /// that comes now.
-    pub(super) fn visit_for_waiter(&mut self, waiter: WaiterId, scope: Scope) {
-        let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
-        self.under_way.visitors.insert(number, Visitor::Serves(waiter));
-        self.shard.intents.schedule(number, scope);
-    }
-
     /// A transaction visits this shard.
     pub(super) fn visit(&mut self, number: Number, scope: Scope, look: LookFn) {
         self.numbers.saw(number);
         self.stillness.disturb();
         let visitor = Visitor::Looks { look, granted_at_us: None };
-        self.under_way.visitors.insert(number, visitor);
-        self.shard.schedule(number, scope);
+        // Somebody in line may have come for what is kept for it.
+        match self.under_way.visitors.insert(number, visitor) {
+            Some(_) => self.shard.intents.replace(number, scope),
+            None => self.shard.schedule(number, scope),
+        };
     }
 
     /// A visit is granted: what it came for is done.
@@ -397,12 +402,13 @@ impl Core {
             }
             Some(Visitor::Passes { from, ticket, run }) => {
                 let result = run(&mut self.shard);
-                self.shard.intents.release(number);
+                self.leave(number, None);
                 self.tell(from, ticket, result);
             }
+            Some(Visitor::Reserves { waiter, is_told }) => self.reserved(number, waiter, is_told),
             Some(Visitor::Serves(waiter)) => {
                 self.shard.serve_held_up(waiter);
-                self.shard.intents.release(number);
+                self.leave(number, None);
             }
             Some(Visitor::Looks { mut look, .. }) => {
                 let found = look(&mut self.shard);
@@ -466,16 +472,19 @@ impl Core {
             self.tell(home, ticket, result);
         }
         let visitor = self.under_way.visitors.remove(&number);
-        if let Some(Visitor::Carries { errand, .. }) = &visitor {
+        let granted_at_us = visitor.as_ref().and_then(Visitor::granted_at_us);
+        self.leave(number, granted_at_us);
+        if let Some(Visitor::Carries { errand, .. }) = visitor {
             errand.forget_watches(&mut self.shard);
+            self.spare_errands.keep(errand);
         }
-        self.leave(number, visitor.and_then(|visitor| visitor.granted_at_us()));
     }
 
     /// Ends a visit that was granted at this moment, if it was.
     pub(super) fn leave(&mut self, number: Number, granted_at_us: Option<u64>) {
-        let scope = self.shard.intents.release(number);
+        // Who stood in line comes before those who wait for what is let go.
         self.serve_fed();
+        let scope = self.shard.intents.release(number);
         if let Some(since_us) = granted_at_us {
             let us = self.shard.now.monotonic_us.saturating_sub(since_us);
             self.count_held(number, us, scope);

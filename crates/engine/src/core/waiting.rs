@@ -3,23 +3,100 @@
 use basalt_keyspace::ShardId;
 
 use super::Core;
-use crate::message::{Ask, HopFn};
+use super::transactions::Visitor;
+use crate::message::{Ask, HopFn, Letter, Ticket};
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::waiting::{AtHome, End, News};
+use crate::transaction::Number;
+use crate::waiting::{AtHome, End, HeldUp, News, WaiterId, Woken};
 
 impl Core {
     /// Serves who waits for what was fed, and tells all there is to tell.
     pub(super) fn tell_news(&mut self) {
-        self.shard.serve_fed();
-        while let Some((id, scope)) = self.shard.waiting.next_held_up() {
-            self.visit_for_waiter(id, scope);
+        self.serve_fed();
+        while let Some(number) = self.shard.waiting.next_given_up() {
+            self.give_up(number);
         }
         while let Some((home, ticket, news)) = self.shard.waiting.next_news() {
             match news {
-                News::Woken(woken) => self.tell(home, Some(ticket), Box::new(woken)),
+                News::Woken(woken) => self.tell_turn(home, ticket, woken),
                 News::Ended(end) => self.tell(home, Some(ticket), Box::new(end)),
             }
+        }
+    }
+
+    /// Serves who waits for what was fed, before whatever else has arrived: where that takes more than one call,
+    /// what it may take is kept from all who come later.
+    pub(super) fn serve_fed(&mut self) {
+        if self.shard.keyspace.has_fed() {
+            self.shard.serve_fed();
+        }
+        while let Some((waiter, held_up, scope)) = self.shard.waiting.next_held_up() {
+            let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us).in_line();
+            let (number, visitor) = match held_up {
+                HeldUp::Serves => (number, Visitor::Serves(waiter)),
+                HeldUp::Reserves => {
+                    let number = number.on_behalf_of(waiter.0);
+                    if !self.shard.waiting.note_reserved(waiter, number) {
+                        continue;
+                    }
+                    (number, Visitor::Reserves { waiter, is_told: false })
+                }
+            };
+            self.under_way.visitors.insert(number, visitor);
+            self.shard.intents.schedule(number, scope);
+        }
+    }
+
+    /// What is reserved for somebody is kept now: its home is told, once.
+    pub(super) fn reserved(&mut self, number: Number, waiter: WaiterId, is_told: bool) {
+        let Some(ticket) = self.shard.waiting.reserver(waiter, number) else {
+            self.shard.intents.release(number);
+            return;
+        };
+        let visitor = Visitor::Reserves { waiter, is_told: true };
+        self.under_way.visitors.insert(number, visitor);
+        if !is_told {
+            self.tell_turn(waiter.0, ticket, Woken::Look(Some(number)));
+        }
+    }
+
+    /// Nobody comes for what is reserved under this number.
+    fn give_up(&mut self, number: Number) {
+        if let Some(Visitor::Reserves { .. }) = self.under_way.visitors.get(&number) {
+            self.under_way.visitors.remove(&number);
+            self.shard.intents.release(number);
+        }
+    }
+
+    /// The home of somebody in line is at something else.
+    pub(super) fn declined(&mut self, number: Number) {
+        if let Some(&Visitor::Reserves { waiter, .. }) = self.under_way.visitors.get(&number) {
+            self.shard.decline(waiter, number);
+            self.give_up(number);
+        }
+    }
+
+    fn tell_turn(&mut self, home: ShardId, ticket: Ticket, woken: Woken) {
+        if home == self.shard.id {
+            self.turn_comes(home, ticket, woken);
+        } else {
+            self.write_letter(home, Letter::Turn { ticket, woken });
+        }
+    }
+
+    /// A shard tells a session of this core that its turn has come.
+    pub(super) fn turn_comes(&mut self, from: ShardId, ticket: Ticket, woken: Woken) {
+        let is_asleep = self.under_way.awaits_turn(ticket);
+        match woken {
+            Woken::Look(Some(number)) if !is_asleep => {
+                if from == self.shard.id {
+                    self.declined(number);
+                } else {
+                    self.ask(from, Ask::Decline(number));
+                }
+            }
+            woken => self.take_result(ticket, Box::new(woken)),
         }
     }
 

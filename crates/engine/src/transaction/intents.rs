@@ -145,10 +145,13 @@ impl Intents {
         self.visits.is_empty() && self.keys.is_empty() && self.everything.is_empty()
     }
 
-    /// Whether what runs from start to end may touch a key now.
+    /// Whether what runs from start to end may touch a key now: nothing granted is in its way, and nobody who stood
+    /// in line for it waits.
     pub(crate) fn admits_key(&self, intent: Intent) -> bool {
         let is_free = |claims: &[Claim]| {
-            !claims.iter().any(|claim| claim.is_granted && conflict(claim.mode, intent.mode))
+            !claims.iter().any(|claim| {
+                (claim.is_granted || claim.number.is_in_line()) && conflict(claim.mode, intent.mode)
+            })
         };
         is_free(&self.everything)
             && self.keys.get(&intent.hash).is_none_or(|claims| is_free(claims))
@@ -206,7 +209,9 @@ impl Intents {
         }
         let is_free = |claims: &[Claim]| {
             !claims.iter().any(|claim| {
-                (claim.is_granted || claim.number.home == home) && conflict(claim.mode, intent.mode)
+                let precedes =
+                    claim.is_granted || claim.number.is_in_line() || claim.number.home == home;
+                precedes && conflict(claim.mode, intent.mode)
             })
         };
         is_free(&self.everything)
@@ -249,8 +254,27 @@ impl Intents {
         is_free
     }
 
+    /// Gives a visit another scope; nobody comes between. Says whether it is granted that at once.
+    pub(crate) fn replace(&mut self, number: Number, scope: Scope) -> bool {
+        let before = self.take_out(number);
+        let is_granted = self.schedule(number, scope);
+        if let Some((before, _)) = before {
+            self.grant_waiting(&before);
+        }
+        is_granted
+    }
+
     /// Ends a visit, granted or not; gives its scope. Not known: it was ended before.
     pub(crate) fn release(&mut self, number: Number) -> Option<Scope> {
+        let (scope, is_alone) = self.take_out(number)?;
+        if !is_alone {
+            self.grant_waiting(&scope);
+        }
+        Some(scope)
+    }
+
+    /// Forgets a visit; gives its scope, and whether nobody else means to touch anything of that.
+    fn take_out(&mut self, number: Number) -> Option<(Scope, bool)> {
         let visit = self.visits.remove(&number)?;
         self.granted_count -= usize::from(visit.is_granted);
         let mut is_alone = self.everything.is_empty();
@@ -273,10 +297,7 @@ impl Intents {
                 is_alone = false;
             }
         }
-        if !is_alone {
-            self.grant_waiting(&visit.scope);
-        }
-        Some(visit.scope)
+        Some((visit.scope, is_alone))
     }
 
     /// A home gives a grant back, and waits again. Says whether it had one.

@@ -8,6 +8,8 @@ use basalt_keyspace::ShardId;
 /// shards would share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Number {
+    /// Those that serve who stood in line go before all that came since, and so before all others.
+    class: Class,
     at_us: u64,
     /// Where it was taken: the shard that is told of what happens to the transaction.
     pub home: ShardId,
@@ -15,14 +17,36 @@ pub(crate) struct Number {
     behind: u32,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Class {
+    InLine,
+    Usual,
+}
+
 impl Default for Number {
     /// Before all others.
     fn default() -> Self {
-        Self { at_us: 0, home: ShardId(0), behind: 0 }
+        Self { class: Class::Usual, at_us: 0, home: ShardId(0), behind: 0 }
     }
 }
 
 impl Number {
+    /// That of a transaction of `home` which another shard begins for it, with this as that shard's own: no
+    /// other of `home` has it.
+    pub(crate) fn on_behalf_of(self, home: ShardId) -> Self {
+        Self { home, behind: u32::MAX - u32::from(self.home.0), ..self }
+    }
+
+    /// The same for somebody who stood in line.
+    pub(crate) fn in_line(self) -> Self {
+        Self { class: Class::InLine, ..self }
+    }
+
+    /// Whether it is for somebody who stood in line.
+    pub(crate) fn is_in_line(self) -> bool {
+        self.class == Class::InLine
+    }
+
     /// That of the `nth` request (from 1) that its home sent behind this number and before the next.
     pub(crate) fn behind(self, nth: u32) -> Self {
         Self { behind: nth, ..self }
@@ -52,7 +76,7 @@ impl Numbers {
     /// for ever by a shard whose turn is long.
     pub(crate) fn next(&mut self, home: ShardId, now_us: u64) -> Number {
         self.last_us = (self.last_us + 1).max(now_us);
-        Number { at_us: self.last_us, home, behind: 0 }
+        Number { class: Class::Usual, at_us: self.last_us, home, behind: 0 }
     }
 
     /// A number of another shard came by.
@@ -64,7 +88,7 @@ impl Numbers {
 #[cfg(test)]
 impl Number {
     pub(crate) fn of(at_us: u64, home: u16) -> Self {
-        Self { at_us, home: ShardId(home), behind: 0 }
+        Self { class: Class::Usual, at_us, home: ShardId(home), behind: 0 }
     }
 }
 
@@ -81,6 +105,8 @@ mod tests {
         assert!(first < second && first < other && second != other);
         assert!(first < first.behind(1) && first.behind(1) < first.behind(2));
         assert!(first.behind(2) < second);
+        assert!(second.in_line() < first && first.in_line() < second.in_line());
+        assert!(second.on_behalf_of(ShardId(7)) != there.next(ShardId(7), 11));
         there.saw(Number::of(500, 0));
         assert!(there.next(ShardId(1), 20) > Number::of(500, 0));
     }

@@ -18,7 +18,7 @@ use crate::core::Core;
 use crate::message::Ticket;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::transaction::{Decision, DeclaredKey};
+use crate::transaction::{Decision, DeclaredKey, Number};
 use crate::waiting::{AtHome, Attempt, End, Waiter, WaiterId, WaitsFor, Woken};
 
 /// For what, and how long, a command waits.
@@ -151,6 +151,7 @@ where
             scope: scope_on(shard, &self.keys),
             waits_for: self.terms.waits_for.clone(),
             attempt: None,
+            reserved: None,
             is_told: false,
             fed_again: BTreeSet::new(),
         })
@@ -183,7 +184,7 @@ where
 
     /// Inside the transaction of another: answered at once.
     async fn inside(&mut self, hops: Hops) -> Answer {
-        let (mut answer, writes) = self.look_at_all(&hops).await;
+        let (mut answer, writes) = self.look_at_all(&hops, None).await;
         if answer.is_empty() {
             (self.terms.nothing)(&mut Reply::new(&mut answer, self.protocol));
         }
@@ -195,10 +196,11 @@ where
     async fn outside(&mut self, hops: Hops) -> Answer {
         let id = self.id;
         let mut stands_in_line = false;
+        let mut reserved = None;
         loop {
             let answer = match self.shards[..] {
-                [only] => self.try_on(&hops, only, stands_in_line).await,
-                _ => self.try_on_several(&hops, stands_in_line).await,
+                [only] if reserved.is_none() => self.try_on(&hops, only, stands_in_line).await,
+                _ => self.try_on_several(&hops, reserved, stands_in_line).await,
             };
             if let Some(answer) = answer {
                 return answer;
@@ -213,7 +215,7 @@ where
             self.look_around(&hops).await;
             match woken {
                 Ok(Woken::Served(answer)) => return answer,
-                Ok(Woken::Look) => {}
+                Ok(Woken::Look(number)) => reserved = number,
                 Err(end) => {
                     let mut shards: Vec<_> = self.waited_for().map(|key| key.shard).collect();
                     shards.sort_unstable();
@@ -222,7 +224,8 @@ where
                     if hops.on_each(shards.into_iter().map(leave)).await.contains(&true) {
                         return end.answer(self.protocol);
                     }
-                    // It was served before it left the line: that counts.
+                    // It was served before it left the line: that counts. What was kept for it went with its
+                    // place.
                     loop {
                         if let Woken::Served(answer) = turn(&hops).await {
                             return answer;
@@ -261,15 +264,20 @@ where
         answer
     }
 
-    async fn try_on_several(&mut self, hops: &Hops, stands_in_line: bool) -> Option<Answer> {
-        let (answer, writes) = self.look_at_all(hops).await;
+    async fn try_on_several(
+        &mut self,
+        hops: &Hops,
+        reserved: Option<Number>,
+        stands_in_line: bool,
+    ) -> Option<Answer> {
+        let (answer, writes) = self.look_at_all(hops, reserved).await;
         let is_served = !answer.is_empty();
         hops.release(self.last_hops(writes, is_served, stands_in_line));
         is_served.then_some(answer)
     }
 
     /// Holds all keys, and decides.
-    async fn look_at_all(&mut self, hops: &Hops) -> (Answer, Vec<Write>) {
+    async fn look_at_all(&mut self, hops: &Hops, reserved: Option<Number>) -> (Answer, Vec<Write>) {
         let visits = self.shards.iter().map(|&owner| {
             let (keys, look) = (Arc::clone(&self.keys), self.look.clone());
             let memory = self.memory.clone();
@@ -279,7 +287,7 @@ where
             };
             (owner, scope_on(owner, &self.keys), look_at_all)
         });
-        let found = hops.hold(visits.collect::<Vec<_>>()).await;
+        let found = hops.hold_as(reserved, visits.collect::<Vec<_>>()).await;
         let mut found: Vec<(usize, T)> = found.into_iter().flatten().collect();
         found.sort_unstable_by_key(|(index, _)| *index);
         let found = found.into_iter().map(|(_, found)| found).collect();
