@@ -11,6 +11,7 @@ mod balance;
 mod coordinate;
 mod core;
 mod facts;
+mod fieldsets;
 mod gates;
 mod histogram;
 mod latency;

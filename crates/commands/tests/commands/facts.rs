@@ -16,8 +16,15 @@ const ABSENT: &[&str] = &["client|capa", "client|import-source"];
 
 /// Rows of ours that Valkey does not have.
 const ALONE: &[(&str, &str)] = &[
+    ("blmovem", "of Redis 8.10"),
     ("delex", "of Redis 8.4"),
     ("digest", "of Redis 8.4"),
+    ("himport", "of Redis 8.10"),
+    ("himport|discard", "of Redis 8.10"),
+    ("himport|discardall", "of Redis 8.10"),
+    ("himport|prepare", "of Redis 8.10"),
+    ("himport|set", "of Redis 8.10"),
+    ("lmovem", "of Redis 8.10"),
     ("sdiffcard", "of Redis 8.10"),
     ("sunioncard", "of Redis 8.10"),
     ("xackdel", "of Redis 8.2"),
