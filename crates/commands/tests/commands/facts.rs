@@ -28,14 +28,17 @@ const ALONE: &[(&str, &str)] = &[
     ("sdiffcard", "of Redis 8.10"),
     ("sunioncard", "of Redis 8.10"),
     ("xackdel", "of Redis 8.2"),
+    ("xcfgset", "of Redis 8.6"),
     ("xdelex", "of Redis 8.2"),
+    ("xidmprecord", "of Redis 8.6"),
+    ("xnack", "of Redis 8.8"),
 ];
 
 /// Rows of ours that take more than Valkey's do, or are told better.
 const OTHER_ARGUMENTS: &[(&str, &str)] = &[
     ("client|list", "its filters are those of CLIENT KILL"),
     ("bitop", "DIFF, DIFF1, ANDOR and ONE, as in Redis 8.2"),
-    ("xadd", "KEEPREF, DELREF and ACKED, as in Redis 8.2"),
+    ("xadd", "KEEPREF, DELREF and ACKED, as in Redis 8.2, IDMP and IDMPAUTO, as in Redis 8.6"),
     ("xtrim", "KEEPREF, DELREF and ACKED, as in Redis 8.2"),
     ("set", "IFNE, IFDEQ and IFDNE, as in Redis 8.4"),
 ];
