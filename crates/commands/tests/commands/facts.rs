@@ -24,6 +24,7 @@ const ALONE: &[(&str, &str)] = &[
     ("himport|discardall", "of Redis 8.10"),
     ("himport|prepare", "of Redis 8.10"),
     ("himport|set", "of Redis 8.10"),
+    ("increx", "of Redis 8.8"),
     ("lmovem", "of Redis 8.10"),
     ("sdiffcard", "of Redis 8.10"),
     ("sunioncard", "of Redis 8.10"),

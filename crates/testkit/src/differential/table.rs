@@ -324,6 +324,7 @@ pub const NOT_RANDOM: &[(&str, &str)] = &[
     ("xdelex", "a command of Redis 8.2: no oracle at hand knows it"),
     ("xcfgset", "a command of Redis 8.6: no oracle at hand knows it"),
     ("xidmprecord", "a command of Redis 8.6: no oracle at hand knows it"),
+    ("increx", "a command of Redis 8.8: no oracle at hand knows it"),
     ("xnack", "a command of Redis 8.8: no oracle at hand knows it"),
     ("delex", "a command of Redis 8.4: no oracle at hand knows it"),
     ("digest", "a command of Redis 8.4: no oracle at hand knows it"),
