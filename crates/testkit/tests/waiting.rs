@@ -347,8 +347,14 @@ const QUEUES: [Queue; 3] = [
     Queue {
         setup: |_| Vec::new(),
         feed: |key, number| format!("RPUSH {key} {number}"),
-        waits: &["BLPOP q 0", "BLPOP r q s 0", "BLMPOP 0 2 s q LEFT COUNT 1"],
-        taken: |reply| numbers(reply, 1, 1),
+        waits: &[
+            "BLPOP q 0",
+            "BLPOP r q s 0",
+            "BLMPOP 0 2 s q LEFT COUNT 1",
+            "BLMOVEM q m LEFT RIGHT 0 EXACTLY 3 BULK",
+            "BLMOVEM r m RIGHT LEFT 0 COUNT 2 OBO",
+        ],
+        taken: |reply| reply.split(' ').filter_map(|word| word.parse().ok()).collect(),
         rest: |key| format!("LRANGE {key} 0 -1"),
     },
     Queue {

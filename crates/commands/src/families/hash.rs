@@ -16,7 +16,7 @@ use crate::argument::Argument;
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
-pub use import::{FieldsetRequest, parse_himport_prepare};
+pub use import::{FieldsetRequest, IMPORT_KEY_AT, import, parse_himport_prepare, with_fields};
 
 pub(crate) const COMMANDS: &[Command] = &[
     set::HDEL,

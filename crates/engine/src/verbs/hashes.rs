@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use basalt_commands::requests::parse_himport_prepare;
-use basalt_commands::{CommandError, Outcome};
-use basalt_keyspace::{Effect, FieldLife, HashChange, Kind, Strings};
+use basalt_commands::requests::{IMPORT_KEY_AT, import, parse_himport_prepare, with_fields};
+use basalt_commands::{CommandError, Outcome, table};
 
-use super::{declare_all, owned, session};
+use super::{declare_all, session};
 use crate::core::Core;
+use crate::perform::{Manner, OwnedTask};
 use crate::session::SessionId;
+use crate::transaction::scope_on;
 
 pub(super) fn prepare(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let request = parse_himport_prepare(args)?;
@@ -22,36 +23,18 @@ pub(super) fn prepare(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome
     Ok(())
 }
 
+/// HIMPORT SET between MULTI and EXEC; else `Core::work_import` runs it.
 pub(super) fn set(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
-    let fieldset = session(core, id).fieldsets.get(args[3]).map(Arc::clone);
-    let fields = fieldset.ok_or(CommandError::text("ERR no such fieldset"))?;
-    let values = owned(&args[4..]);
-    if fields.len() != values.len() {
-        return Err(CommandError::text("ERR value count does not match fieldset field count"));
-    }
-    let keys = declare_all(core, id, &args[2..3]);
-    core.transact(
-        id,
-        keys,
-        |shard, key| key.peek(shard).map(|entry| entry.kind()),
-        move |found, decision| {
-            if found[0].is_some_and(|kind| kind != Kind::Hash) {
-                return Err(CommandError::WRONG_TYPE);
-            }
-            decision.reply.ok();
-            decision.write(0, move |shard, key| {
-                let pairs = fields.iter().zip(&values);
-                let pairs: Vec<&[u8]> =
-                    pairs.flat_map(|(field, value)| [&field[..], &value[..]]).collect();
-                let pairs = Strings::from(&pairs[..]);
-                let changes = HashChange::Set { pairs, life: FieldLife::Forever }.to_changes();
-                let kind = Kind::Hash;
-                let effect = Effect::SetCollection { kind, changes: &changes, expire_at_ms: None };
-                shard.keyspace.edit(key.database, &key.key()).commit(effect);
-            });
-            Ok(())
-        },
-    );
+    let fields = session(core, id).fieldsets.get(args[3]).map(Arc::clone);
+    let args = with_fields(args, fields.as_deref())?;
+    let keys = declare_all(core, id, &args[IMPORT_KEY_AT..=IMPORT_KEY_AT]);
+    let (shard, scope) = (keys[0].shard, scope_on(keys[0].shard, &keys));
+    let command = table::find(b"himport").expect("it is run just now");
+    let manner = Manner::of(&core.shard, id, command);
+    let task = OwnedTask::new(import, &args, IMPORT_KEY_AT, manner);
+    core.coordinate(id, |hops| async move {
+        hops.alone(shard, scope, move |shard| task.perform(shard)).await
+    });
     Ok(())
 }
 

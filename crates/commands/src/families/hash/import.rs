@@ -1,7 +1,10 @@
 //! HIMPORT: hashes of the same fields, whose names a session says once.
 
-use super::{FIELD, ROW};
+use basalt_keyspace::{Effect, FieldLife, HashChange, Kind, Strings};
+
+use super::{FIELD, ROW, hash};
 use crate::argument::Argument;
+use crate::call::{Call, Outcome};
 use crate::command::{Categories, Command, Flags, KeySpec, Run, Verb};
 use crate::error::CommandError;
 
@@ -149,4 +152,36 @@ pub fn parse_himport_prepare<'a>(
         return Err(CommandError::text("ERR duplicate field name in fieldset"));
     }
     Ok(request)
+}
+
+/// HIMPORT SET on the key's shard: behind the key stand the fields, each with its value.
+pub fn import(call: &mut Call<'_>) -> Outcome {
+    let now_ms = call.keyspace.now_ms();
+    let edit = call.keyspace.edit(call.database, &call.key);
+    hash(edit.entry().as_deref(), now_ms)?;
+    let pairs = Strings::from(&call.args[IMPORT_KEY_AT + 1..]);
+    let changes = HashChange::Set { pairs, life: FieldLife::Forever }.to_changes();
+    let effect = Effect::SetCollection { kind: Kind::Hash, changes: &changes, expire_at_ms: None };
+    edit.commit(effect);
+    call.reply.ok();
+    Ok(())
+}
+
+/// Where the key of HIMPORT SET stands.
+pub const IMPORT_KEY_AT: usize = 2;
+
+/// HIMPORT SET's arguments with the names of the fields put in, as [`import`] takes them.
+pub fn with_fields<'a>(
+    args: &[&'a [u8]],
+    fields: Option<&'a [Vec<u8>]>,
+) -> Result<Vec<&'a [u8]>, CommandError> {
+    let fields = fields.ok_or(CommandError::text("ERR no such fieldset"))?;
+    let values = &args[IMPORT_KEY_AT + 2..];
+    if fields.len() != values.len() {
+        return Err(CommandError::text("ERR value count does not match fieldset field count"));
+    }
+    let mut all = Vec::with_capacity(IMPORT_KEY_AT + 1 + 2 * fields.len());
+    all.extend_from_slice(&args[..=IMPORT_KEY_AT]);
+    all.extend(fields.iter().zip(values).flat_map(|(field, value)| [field.as_slice(), *value]));
+    Ok(all)
 }
