@@ -84,18 +84,34 @@ impl Lab {
         mode: Mode,
         work: impl FnOnce() -> io::Result<T> + Send,
     ) -> io::Result<T> {
-        let (core, policy) = (self.generator_core(), mode.policy());
-        thread::scope(|scope| {
-            let worker = scope.spawn(|| {
-                kernel::run_here(core, policy)?;
-                work()
-            });
-            worker.join().expect("because the release profile aborts on panic")
-        })
+        at(self.generator_core(), mode, work)
+    }
+
+    /// Does something where a server's first shard runs in a mode that gives it a core.
+    pub(crate) fn at_server<T: Send>(
+        &self,
+        mode: Mode,
+        work: impl FnOnce() -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        at(self.cores[0], mode, work)
     }
 
     /// All programs, ours first.
     pub(crate) fn programs(&self) -> Vec<Program> {
         [&self.ours, &self.valkey].into_iter().chain(&self.rivals).cloned().collect()
     }
+}
+
+fn at<T: Send>(
+    core: usize,
+    mode: Mode,
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            kernel::run_here(core, mode.policy())?;
+            work()
+        });
+        worker.join().expect("because the release profile aborts on panic")
+    })
 }

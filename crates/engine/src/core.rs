@@ -16,6 +16,7 @@ mod input;
 mod maintenance;
 mod monitor;
 mod multi;
+mod pipelined;
 mod plain;
 mod request;
 mod still;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use basalt_commands::config::Config;
 use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ShardId, SlotId};
 
+use crate::errand::SpareErrands;
 use crate::facts::SessionSums;
 use crate::limits;
 use crate::message::{Envelope, Message};
@@ -36,7 +38,7 @@ use crate::outbox::Outbox;
 use crate::routes::Routes;
 use crate::session::{Peer, SessionId};
 use crate::shard::Shard;
-use crate::transaction::Numbers;
+use crate::transaction::{Number, Numbers};
 use crate::world::{ApplySettings, Now, World};
 use held::HeldRequests;
 use input::Staged;
@@ -87,6 +89,11 @@ pub struct Core {
     under_way: UnderWay,
     held: HeldRequests,
     numbers: Numbers,
+    /// The pipelined transaction that the command of just now began.
+    begun_pipelined: Option<Number>,
+    spare_errands: SpareErrands,
+    /// A reply while it is put together.
+    answer: Vec<u8>,
     /// What EXECs wish to have run.
     inside: VecDeque<Inside>,
     nested: Option<Nested>,
@@ -126,12 +133,18 @@ impl Core {
         if let Some(apply) = apply {
             shard.apply_with(apply);
         }
+        let mut numbers = Numbers::default();
+        let outboxes =
+            (0..shard_count).map(|_| Outbox::new(numbers.next(shard.id, now.monotonic_us)));
         Self {
+            outboxes: outboxes.collect(),
             shard,
-            outboxes: (0..shard_count).map(|_| Outbox::default()).collect(),
             under_way: UnderWay::default(),
             held: HeldRequests::default(),
-            numbers: Numbers::default(),
+            numbers,
+            begun_pipelined: None,
+            spare_errands: SpareErrands::default(),
+            answer: Vec::new(),
             inside: VecDeque::new(),
             nested: None,
             spare_envelopes: Vec::new(),

@@ -7,6 +7,7 @@ use basalt_keyspace::{DatabaseId, SlotId};
 use basalt_resp::Protocol;
 
 use crate::SessionId;
+use crate::errand::Errand;
 use crate::monitor::Observed;
 use crate::shard::Shard;
 use crate::transaction::{Number, Scope};
@@ -14,13 +15,19 @@ use crate::transaction::{Number, Scope};
 /// What one core tells another. Opaque to those who carry it.
 pub struct Message(pub(crate) Box<Envelope>);
 
-/// A message's content: requests asked by one shard and answered in place by another, and letters either
-/// way.
+/// A message's content: what one shard asks of another, in the order in which it does, and letters about
+/// what was asked before. The batch comes back in the same envelope with the replies in place.
 #[derive(Default)]
 pub(crate) struct Envelope {
+    /// Lower than those of all transactions that go with it or later, higher than those that went before.
+    pub number: Number,
     pub answered: bool,
-    pub batch: Batch,
     pub letters: Vec<Letter>,
+    pub batch: Batch,
+    /// Each with how many requests of the batch come before it.
+    pub asks: Vec<(u32, Ask)>,
+    /// The bytes that travel with these.
+    pub ask_bytes: usize,
     /// What the asking core worked, as lines for the monitors of the other.
     pub observed: Observed,
     /// The requests of the batch that are for the slow log, and their microseconds.
@@ -40,52 +47,80 @@ pub(crate) struct Ticket {
     pub index: usize,
 }
 
-/// What one core tells another about coordinations. Letters of a shard to another arrive in order.
-pub(crate) enum Letter {
+/// What one core asks of another beside single requests. They are done in their order, and in that of the
+/// requests between them.
+pub(crate) enum Ask {
     /// A hop, and who is to be told what it gave; one with a scope waits until nothing that is granted is in its way.
-    Hop {
-        ticket: Option<Ticket>,
-        scope: Option<Scope>,
-        run: HopFn,
-    },
+    Hop { ticket: Option<Ticket>, scope: Option<Scope>, run: HopFn },
+
+    /// A transaction visits, and wants to know what it looks at as soon as it is granted.
+    Schedule { number: Number, scope: Scope, look: LookFn },
+    /// A transaction whose errand is here visits; it is looked at in this way as soon as it is granted.
+    Bring { number: Number, errand: Box<Errand>, look: Look },
+    /// All else of the transaction is granted: it is decided here, now, by running the errand, if nobody is in
+    /// its way. Else it visits, as if it were brought.
+    Entrust { number: Number, errand: Box<Errand>, look: Look },
+    /// One with a lower number gets this one's grant.
+    GiveBack(Number),
+    /// What was brought is decided: it is run, its visit ends, and if it is wanted it comes back.
+    Run { number: Number, is_wanted: bool },
+    /// A visit ends, with the last that it does.
+    Release { number: Number, last: Option<LastHop> },
+
+    /// Whether all is quiet there, asked by one who moves slots.
+    IsQuiet { ticket: Ticket },
+    /// Items of an expiry wheel whose slots went to the shard.
+    Strays(Vec<u32>),
+}
+
+impl Ask {
+    /// The transaction that begins with it, if one does.
+    pub(crate) fn transaction(&self) -> Option<Number> {
+        match self {
+            Self::Schedule { number, .. }
+            | Self::Bring { number, .. }
+            | Self::Entrust { number, .. } => Some(*number),
+            _ => None,
+        }
+    }
+}
+
+/// What one core tells another of what that asked for. Nothing that is asked depends on when a letter
+/// comes, so they ride with whatever leaves first.
+pub(crate) enum Letter {
     Done {
         ticket: Ticket,
         result: HopResult,
-    },
-
-    /// A transaction visits, and wants to know what it looks at as soon as it is granted.
-    Schedule {
-        number: Number,
-        scope: Scope,
-        look: LookFn,
     },
     Granted {
         number: Number,
         found: HopResult,
     },
-    /// One with a lower number waits for a grant …
-    Inquire(Number),
-    /// … and gets it.
-    GiveBack(Number),
-    /// A visit ends, with the last that it does.
-    Release {
+    /// One that was entrusted was not decided, and waits.
+    Waits(Number),
+    /// An errand was run.
+    Ran {
         number: Number,
-        last: Option<LastHop>,
+        errand: Box<Errand>,
     },
-
-    /// Whether all is quiet there, asked by one who moves slots.
-    IsQuiet {
-        ticket: Ticket,
-    },
-    /// Items of an expiry wheel whose slots went to the shard.
-    Strays(Vec<u32>),
-
+    /// One with a lower number waits for a grant.
+    Inquire(Number),
     /// The reply to a request of a batch that had to wait.
     Reply {
         session: SessionId,
         hole: u32,
         reply: Vec<u8>,
     },
+}
+
+/// How an errand is looked at when its visit is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    Not,
+    /// It changes nothing, so it is run.
+    Run,
+    /// How many of its keys hold something.
+    Count,
 }
 
 /// What is done on a shard before its intents go, and who wants to know what came of it.
@@ -121,6 +156,8 @@ pub(crate) struct Request {
     pub protocol: Protocol,
     /// The position of the key among the arguments.
     pub key_at: u16,
+    /// Transactions of its session are under way, and may be for the same key.
+    pub is_behind: bool,
     /// It has to wait; its reply comes in a letter.
     pub is_held: bool,
 }
@@ -141,7 +178,10 @@ impl Batch {
 
 impl Envelope {
     pub(crate) fn is_empty(&self) -> bool {
-        self.batch.is_empty() && self.letters.is_empty() && self.observed.is_empty()
+        self.batch.is_empty()
+            && self.asks.is_empty()
+            && self.letters.is_empty()
+            && self.observed.is_empty()
     }
 
     /// Empties it for its next use; large buffers are given back.
@@ -150,6 +190,8 @@ impl Envelope {
         let Batch { requests, arg_bytes, arg_ends, reply_bytes, reply_ends } = &mut self.batch;
         self.answered = false;
         self.letters.clear();
+        self.asks.clear();
+        self.ask_bytes = 0;
         self.slow.clear();
         requests.clear();
         arg_ends.clear();

@@ -2,8 +2,9 @@
 
 use basalt_commands::{Call, Command, CommandError, Flags, Outcome, Run, Verb, table};
 use basalt_keyspace::{ShardId, SlotId};
+use smallvec::SmallVec;
 
-use crate::perform::mode_of;
+use crate::perform::{OwnedArgs, mode_of};
 use crate::shard::Shard;
 use crate::transaction::{Intent, Mode};
 
@@ -16,6 +17,8 @@ pub(crate) struct Multi {
     pub is_broken: bool,
     /// Those of all commands together.
     pub flags: Flags,
+    /// How many of them are more than calls on the shards of their keys.
+    pub verbs: usize,
 }
 
 /// What a session watches.
@@ -29,7 +32,7 @@ pub(crate) struct Watched {
 pub(crate) struct Queued {
     pub command: &'static Command,
     pub run: Run,
-    args: Vec<Vec<u8>>,
+    args: OwnedArgs,
 }
 
 /// What a command touches.
@@ -54,7 +57,8 @@ fn refuse_half_a_pair(call: &mut Call<'_>) -> Outcome {
 
 impl Multi {
     pub(crate) fn push(&mut self, queued: Queued) {
-        self.bytes += queued.args.iter().map(|arg| arg.len() + size_of::<Vec<u8>>()).sum::<usize>();
+        self.bytes += queued.args.bytes() + queued.args.len() * size_of::<Vec<u8>>();
+        self.verbs += usize::from(matches!(queued.run, Run::Engine(_)));
         self.flags = self.flags.or(queued.command.flags);
         self.commands.push(queued);
     }
@@ -76,11 +80,11 @@ impl Queued {
             Run::Alone(_, verb) => Run::Engine(verb),
             run => run,
         };
-        Self { command, run, args: args.iter().map(|arg| arg.to_vec()).collect() }
+        Self { command, run, args: OwnedArgs::new(args) }
     }
 
-    pub(crate) fn args(&self) -> Vec<&[u8]> {
-        self.args.iter().map(Vec::as_slice).collect()
+    pub(crate) fn args(&self) -> SmallVec<[&[u8]; 16]> {
+        self.args.all()
     }
 
     /// Where the first key stands.
@@ -105,16 +109,20 @@ impl Queued {
     }
 
     /// Every key's shard and intent.
-    pub(crate) fn visit_intents(&self, shard: &Shard, visit: &mut dyn FnMut(ShardId, Intent)) {
+    pub(crate) fn visit_intents(
+        &self,
+        shard: &Shard,
+        visit: &mut dyn FnMut(ShardId, SlotId, Intent),
+    ) {
         let args = self.args();
         let reads_all = mode_of(self.command) == Mode::Read;
         for spec in self.command.keys {
             let is_read = reads_all || spec.access_with(&args).first() == Some(&"RO");
             let mode = if is_read { Mode::Read } else { Mode::Write };
             for at in spec.positions(&args) {
-                let owner = shard.routes.shard(SlotId::of_key(args[at]));
+                let slot = SlotId::of_key(args[at]);
                 let hash = shard.keyspace.hasher().hash(args[at]);
-                visit(owner, Intent { hash, mode });
+                visit(shard.routes.shard(slot), slot, Intent { hash, mode });
             }
         }
     }

@@ -7,8 +7,9 @@ use basalt_commands::{Command, ShardFn};
 use basalt_keyspace::SlotId;
 
 use crate::limits;
-use crate::message::{Envelope, Request};
+use crate::message::{Ask, Envelope, Request};
 use crate::session::{Session, SessionId};
+use crate::transaction::Number;
 
 /// What a core has to ask of one other shard.
 #[derive(Default)]
@@ -20,13 +21,20 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    /// With the number of the first message.
+    pub(crate) fn new(number: Number) -> Self {
+        let gathering = Box::new(Envelope { number, ..Envelope::default() });
+        Self { gathering, ..Self::default() }
+    }
+
     /// Whether a session's request of so many bytes has room.
     #[inline]
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        let batch = &self.gathering.batch;
-        batch.is_empty()
-            || (batch.requests.len() < limits::OUTBOX_REQUESTS_MAX
-                && batch.arg_bytes.len() + bytes <= limits::OUTBOX_BYTES_MAX)
+        let Envelope { batch, asks, ask_bytes, .. } = &*self.gathering;
+        let (count, gathered) =
+            (batch.requests.len() + asks.len(), batch.arg_bytes.len() + ask_bytes);
+        (batch.is_empty() && *ask_bytes == 0)
+            || (count < limits::OUTBOX_REQUESTS_MAX && gathered + bytes <= limits::OUTBOX_BYTES_MAX)
     }
 
     /// Adds a session's request for a key of that shard; its reply has a place from now on.
@@ -49,9 +57,30 @@ impl Outbox {
             database: session.database,
             protocol: session.protocol,
             key_at,
+            is_behind: session.pipelined > 0,
             is_held: false,
         };
         self.gathering.batch.push(request, args);
+    }
+
+    /// Asks for something behind the requests that are there.
+    pub(crate) fn ask(&mut self, ask: Ask) {
+        if let Ask::Bring { errand, .. } | Ask::Entrust { errand, .. } = &ask {
+            self.gathering.ask_bytes += errand.arg_bytes();
+        }
+        let after = self.gathering.batch.requests.len() as u32;
+        self.gathering.asks.push((after, ask));
+    }
+
+    /// Has all that can go with an envelope that leaves now: letters, and what is asked unless requests come
+    /// before it.
+    pub(crate) fn send_along(&mut self, envelope: &mut Envelope, next: impl FnOnce() -> Number) {
+        envelope.letters.append(&mut self.gathering.letters);
+        if self.gathering.batch.is_empty() && !self.gathering.asks.is_empty() {
+            envelope.asks.append(&mut self.gathering.asks);
+            self.gathering.ask_bytes = 0;
+            self.gathering.number = next();
+        }
     }
 
     /// Whether nothing is gathered, and nothing that went has still to come back.
@@ -66,12 +95,18 @@ impl Outbox {
     }
 
     /// The gathered message, if there is something in it and it may go; `spare` takes its place.
-    pub(crate) fn take(&mut self, spare: impl FnOnce() -> Box<Envelope>) -> Option<Box<Envelope>> {
+    pub(crate) fn take(
+        &mut self,
+        spare: impl FnOnce() -> Box<Envelope>,
+        next: impl FnOnce() -> Number,
+    ) -> Option<Box<Envelope>> {
         if self.gathering.is_empty() || self.in_flight >= limits::MESSAGES_IN_FLIGHT_MAX {
             return None;
         }
         self.in_flight += 1;
-        Some(std::mem::replace(&mut self.gathering, spare()))
+        let taken = std::mem::replace(&mut self.gathering, spare());
+        self.gathering.number = next();
+        Some(taken)
     }
 
     /// A message came back.

@@ -2,8 +2,9 @@
 
 use basalt_commands::config::Config;
 use basalt_commands::{Call, Command, CommandError, Flags, Outcome, ShardFn};
-use basalt_keyspace::{DatabaseId, Key, Keyspace, SlotId};
+use basalt_keyspace::{DatabaseId, Key, Keyspace};
 use basalt_resp::{Protocol, Reply};
+use smallvec::SmallVec;
 
 use crate::meter::Meter;
 use crate::session::SessionId;
@@ -87,18 +88,16 @@ pub(crate) struct OwnedTask {
     args: OwnedArgs,
     key_at: usize,
     manner: Manner,
-    /// Where its keys are, when there are several: their memory is asked for at once.
-    places: Vec<(SlotId, u64)>,
 }
 
-/// Arguments one after the other in one buffer: another core frees them, and that costs.
-struct OwnedArgs {
+/// Arguments one after the other in one buffer: another core may free them, and that costs.
+pub(crate) struct OwnedArgs {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl OwnedArgs {
-    fn new(args: &[&[u8]]) -> Self {
+    pub(crate) fn new(args: &[&[u8]]) -> Self {
         let mut bytes = Vec::with_capacity(args.iter().map(|arg| arg.len()).sum());
         let mut ends = Vec::with_capacity(args.len());
         for arg in args {
@@ -108,36 +107,30 @@ impl OwnedArgs {
         Self { bytes, ends }
     }
 
-    fn all(&self) -> Vec<&[u8]> {
+    pub(crate) fn all(&self) -> SmallVec<[&[u8]; 16]> {
         let mut start = 0;
         let arg = |&end| &self.bytes[std::mem::replace(&mut start, end)..end];
         self.ends.iter().map(arg).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 }
 
 impl OwnedTask {
     pub(crate) fn new(run: ShardFn, args: &[&[u8]], key_at: usize, manner: Manner) -> Self {
-        Self { run, args: OwnedArgs::new(args), key_at, manner, places: Vec::new() }
-    }
-
-    /// With what is known of its keys.
-    pub(crate) fn with_places(self, places: Vec<(SlotId, u64)>) -> Self {
-        Self { places, ..self }
-    }
-
-    /// The keys of a command whose arguments are nothing else, each once.
-    pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
-        let mut keys: Vec<&[u8]> = self.args.all().split_off(self.key_at);
-        keys.sort_unstable();
-        keys.dedup();
-        keys.into_iter().map(<[u8]>::to_vec).collect()
+        Self { run, args: OwnedArgs::new(args), key_at, manner }
     }
 
     /// Calls the handler; its encoded reply.
     pub(crate) fn perform(&self, shard: &mut Shard) -> Vec<u8> {
         let Manner { database, protocol, touches } = self.manner;
         shard.keyspace.set_touching(touches);
-        self.prefetch(&shard.keyspace);
         let args = self.args.all();
         let key = shard.keyspace.key(args[self.key_at]);
         let task = Task { run: self.run, args: &args, key, database };
@@ -149,11 +142,6 @@ impl OwnedTask {
         shard.stats.commands_from_others += 1;
         answer
     }
-
-    fn prefetch(&self, keyspace: &Keyspace) {
-        let database = self.manner.database;
-        keyspace.prefetch(self.places.iter().map(|&(slot, hash)| (database, slot, hash)));
-    }
 }
 
 /// What a command means to do with its keys, where it does the same with all.
@@ -162,6 +150,12 @@ pub(crate) fn mode_of(command: &Command) -> Mode {
     // PFCOUNT is told as one that reads, and remembers its estimate in the key.
     let only_reads = command.flags.has(Flags::READONLY) && !command.flags.has(Flags::MAY_REPLICATE);
     if only_reads { Mode::Read } else { Mode::Write }
+}
+
+/// Whether one key is all that a command touches.
+#[inline]
+pub(crate) fn has_one_key(command: &Command) -> bool {
+    matches!(command.keys, [spec] if spec.first == spec.last && !spec.is_counted)
 }
 
 /// What a command touches of its shard.

@@ -27,6 +27,13 @@ pub struct SessionId {
 impl SessionId {
     /// For what the server does unasked.
     pub(crate) const NOBODY: Self = Self { index: u32::MAX, generation: u32::MAX };
+
+    /// What stands for a session of a shard where keys stand for themselves by their hashes.
+    pub(crate) fn as_hash(self, shard: ShardId) -> u64 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let place = u64::from(self.index) << 32 | u64::from(self.generation);
+        (place.wrapping_mul(ODD) ^ u64::from(shard.0)).wrapping_mul(ODD)
+    }
 }
 
 /// Both ends of a connection, for CLIENT LIST and protected mode.
@@ -90,6 +97,8 @@ pub(crate) struct Session {
     pub unsent: usize,
     /// The coordination that is under way: nothing else of this session is worked.
     pub coordination: Option<u64>,
+    /// Transactions of its pipeline that are under way; what follows goes on.
+    pub pipelined: u32,
     /// The call that is coordinated, for the books.
     pub pending_call: Option<Box<PendingCall>>,
     /// MULTI was said.
@@ -360,6 +369,7 @@ impl Sessions {
             hole_limit: limits::HOLES_MIN,
             unsent: 0,
             coordination: None,
+            pipelined: 0,
             pending_call: None,
             multi: None,
             watched: Watched::default(),

@@ -217,11 +217,11 @@ impl Shard {
         self.used_bytes_peak = self.used_bytes_peak.max(self.keyspace.used_bytes());
     }
 
-    /// Somebody visits, now or when its turn comes.
-    pub(crate) fn schedule(&mut self, number: Number, scope: Scope) {
-        if !self.intents.schedule(number, scope) {
-            self.stats.transactions.waits += 1;
-        }
+    /// Somebody visits, now or when its turn comes; says which.
+    pub(crate) fn schedule(&mut self, number: Number, scope: Scope) -> bool {
+        let is_granted = self.intents.schedule(number, scope);
+        self.stats.transactions.waits += u64::from(!is_granted);
+        is_granted
     }
 
     pub(crate) fn set_now(&mut self, now: Now) {

@@ -1,5 +1,10 @@
 //! Memory: the thread that makes shards' memory ready before they need it, and gives back to the system
-//! what the general allocator keeps of buffers that are gone.
+//! what is ready in vain and what the general allocator keeps of buffers that are gone.
+//!
+//! It may have no core of its own, and touching a chunk can take 5 ms on a virtual machine: a shard that has
+//! something to do meanwhile shouldn't wait so long for its core. So the thread gives way: it has a smaller
+//! share than a shard (but no tiny one, since it may hold a lock of the kernel that a shard needs), doesn't
+//! interrupt one when it wakes up, and is interrupted at once.
 //!
 //! The allocator gives unused memory back only when it is next asked for something, and only in part: after
 //! values of 512 MB were deleted, more than a gigabyte stayed resident. So it is told to, now and then.
@@ -11,10 +16,18 @@ use std::sync::OnceLock;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use basalt_structures::{promise_chunks, supply_chunks};
+use basalt_structures::{promise_chunks, supply_chunks, withdraw_chunks};
 
 /// How often what is unused goes back to the system.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
+/// A chunk that nobody took goes back when it stood for once or twice as long.
+const WITHDRAW_EVERY: Duration = Duration::from_secs(2);
+
+/// How much nicer the thread is than others: it gets about a fourth of a core that a shard wants whole.
+const NICER: i32 = 5;
+/// How long it may run on a core that a shard has begun to wait for; the shortest the kernel knows (since
+/// 6.12, older ones decide themselves).
+const SLICE_NS: u64 = 100_000;
 
 static SUPPLIER: OnceLock<Thread> = OnceLock::new();
 
@@ -25,9 +38,15 @@ pub(crate) fn look_ahead() -> io::Result<()> {
         return Ok(());
     }
     let supply = || {
+        give_way();
         let mut gave_back_at = Instant::now();
+        let mut withdrew_at = gave_back_at;
         loop {
             supply_chunks();
+            if withdrew_at.elapsed() >= WITHDRAW_EVERY {
+                withdraw_chunks();
+                withdrew_at = Instant::now();
+            }
             if gave_back_at.elapsed() >= GIVE_BACK_EVERY {
                 give_back();
                 gave_back_at = Instant::now();
@@ -51,4 +70,34 @@ pub(crate) fn look_ahead() -> io::Result<()> {
 fn give_back() {
     // SAFETY: may be called by any thread at any time; it touches nothing that is in use.
     unsafe { libmimalloc_sys::mi_collect(true) }
+}
+
+/// What `sched_setattr` takes, in its first version.
+#[repr(C)]
+#[derive(Default)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime_ns: u64,
+    deadline_ns: u64,
+    period_ns: u64,
+}
+
+/// Has the kernel run this thread after others. Where it won't, it runs as they do.
+#[expect(unsafe_code, reason = "no library has a safe face for it")]
+fn give_way() {
+    // SAFETY: asks for a number; 0 is the calling thread.
+    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    let attributes = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: libc::SCHED_BATCH as u32,
+        nice: (nice + NICER).min(19),
+        runtime_ns: SLICE_NS,
+        ..SchedAttr::default()
+    };
+    // SAFETY: the kernel reads as much of the structure as its size says.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }

@@ -25,9 +25,9 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
-pub use ahead::{promise_chunks, supply_chunks};
-pub(crate) use chunk::LINE_BYTES;
+pub use ahead::{promise_chunks, supply_chunks, withdraw_chunks};
 use chunk::UNIT_BYTES;
+pub(crate) use chunk::{LINE_BYTES, Page};
 pub(crate) use extent::Extent;
 pub use pool::{PoolFacts, pool_facts};
 
@@ -109,7 +109,7 @@ pub(crate) fn allocate(bytes: usize) -> NonNull<u8> {
     if bytes <= SMALL_BYTES_MAX {
         pool::take_small(class_of(bytes))
     } else if bytes <= POOLED_BYTES_MAX {
-        pool::take_lines(bytes.div_ceil(LINE_BYTES))
+        pool::take_lines(bytes.div_ceil(LINE_BYTES), Page::Huge)
     } else {
         // SAFETY: the layout has a size above zero.
         unsafe { or_end(alloc(system_layout(bytes)), bytes) }
@@ -135,12 +135,14 @@ pub(crate) unsafe fn release(block: NonNull<u8>, bytes: usize) {
     }
 }
 
-/// New zeroed lines of 64 bytes, at least one, at an address that is a multiple of that.
-pub(crate) fn allocate_zeroed_lines(count: usize) -> NonNull<u8> {
+/// New zeroed lines of 64 bytes, at least one, at an address that is a multiple of that. `page` says
+/// what a chunk should be backed by that is needed for them: huge pages for what is looked up here and
+/// there, small ones, which are resident only as far as they are used, for what is read in order.
+pub(crate) fn allocate_zeroed_lines(count: usize, page: Page) -> NonNull<u8> {
     debug_assert!(count > 0, "an array holds something");
     let bytes = count * LINE_BYTES;
     if bytes <= POOLED_BYTES_MAX {
-        let lines = pool::take_lines(count);
+        let lines = pool::take_lines(count, page);
         // SAFETY: the run is this long and nobody else's.
         unsafe { lines.write_bytes(0, bytes) };
         lines
@@ -188,7 +190,7 @@ pub(crate) unsafe fn shrink_lines(lines: NonNull<u8>, count: usize, kept: usize)
             let size = block_bytes(kept_bytes);
             return or_end(realloc(lines.as_ptr(), system_layout(bytes), size), size);
         }
-        let moved = pool::take_lines(kept);
+        let moved = pool::take_lines(kept, Page::Small);
         moved.copy_from_nonoverlapping(lines, kept_bytes);
         dealloc(lines.as_ptr(), system_layout(bytes));
         moved

@@ -456,7 +456,7 @@ impl Table {
         let mut next = ManuallyDrop::new(next);
         if bucket_count > 0 {
             // Zeroed cells are empty cells.
-            next.buckets = block::allocate_zeroed_lines(bucket_count).cast();
+            next.buckets = block::allocate_zeroed_lines(bucket_count, block::Page::Huge).cast();
         }
         for bucket in self.buckets() {
             for &word in bucket.iter().filter(|&&word| word != 0) {

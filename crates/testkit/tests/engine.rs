@@ -31,9 +31,15 @@ fn one_history(seed: u64, shards: usize) {
         for (index, &client) in clients.iter().enumerate() {
             let mut bytes = Vec::new();
             for _ in 0..chance.below(40) {
-                let (args, value) = request(&mut chance, index, &mut models[index]);
-                encode_request(&args, &mut bytes);
-                expected[index].push(value);
+                let mut ask = |(args, value): (Vec<String>, Value)| {
+                    encode_request(&args, &mut bytes);
+                    expected[index].push(value);
+                };
+                if chance.one_in(6) {
+                    transaction(&mut chance, index, &mut models[index]).into_iter().for_each(ask);
+                } else {
+                    ask(request(&mut chance, index, &mut models[index]));
+                }
             }
             simulation.send(client, &bytes);
         }
@@ -54,6 +60,24 @@ fn one_history(seed: u64, shards: usize) {
     for shard in 0..shards {
         simulation.core(shard).keyspace().verify();
     }
+}
+
+/// A few requests between MULTI and EXEC.
+fn transaction(
+    chance: &mut Chance,
+    client: usize,
+    model: &mut HashMap<String, String>,
+) -> Vec<(Vec<String>, Value)> {
+    let word = |word: &str| vec![word.to_owned()];
+    let mut asked = vec![(word("MULTI"), Value::simple("OK"))];
+    let mut values = Vec::new();
+    for _ in 0..chance.below(5) {
+        let (args, value) = request(chance, client, model);
+        asked.push((args, Value::simple("QUEUED")));
+        values.push(value);
+    }
+    asked.push((word("EXEC"), Value::Array(values)));
+    asked
 }
 
 fn request(

@@ -118,7 +118,7 @@ fn a_turn_logs_only_so_many() {
     let clients: Vec<ClientId> = (0..50).map(|core| simulation.connect(core % 2)).collect();
     for (index, client) in clients.iter().enumerate() {
         let keys = (0..8).map(|key| format!(" {index}:{key} x")).collect::<String>();
-        send(&mut simulation, *client, &format!("MSET{keys}"));
+        send(&mut simulation, *client, &format!("MSETNX{keys}"));
     }
     simulation.settle();
     assert_eq!(transactions(&mut simulation, |stats| stats.on_several_shards), 50);

@@ -3,16 +3,19 @@
 //!
 //! With the feature `break-isolation` the engine lets all conflicts pass, and these tests must notice.
 
+use std::collections::VecDeque;
+
 use basalt_commands::config::Config;
 use basalt_resp::{Value, decode, encode_request};
 use basalt_testkit::chance::Chance;
 use basalt_testkit::history::{Anomaly, Plan, Transaction, Workload, check};
 use basalt_testkit::simulation::{ClientId, Simulation};
 
-/// A client with at most one transaction under way.
+/// A client with so many transactions under way at most: the next is sent before the last is answered.
 struct Client {
     id: ClientId,
-    under_way: Option<(Plan, u64)>,
+    under_way: VecDeque<(Plan, u64)>,
+    most: usize,
     received: Vec<u8>,
 }
 
@@ -21,27 +24,32 @@ impl Client {
         let mut bytes = Vec::new();
         plan.requests.iter().for_each(|request| encode_request(request, &mut bytes));
         simulation.send(self.id, &bytes);
-        self.under_way = Some((plan, at));
+        self.under_way.push_back((plan, at));
     }
 
-    /// The transaction, if all its replies are there.
-    fn answered(&mut self, simulation: &mut Simulation, at: u64) -> Option<Transaction> {
+    /// The transactions whose replies are all there.
+    fn answered(&mut self, simulation: &mut Simulation, at: u64) -> Vec<Transaction> {
         self.received.extend(simulation.take_received(self.id));
-        let wanted = self.under_way.as_ref()?.0.requests.len();
-        let mut replies: Vec<Value> = Vec::new();
-        let mut rest = &self.received[..];
-        while let Some((value, len)) = decode(rest).expect("replies are well-formed") {
-            replies.push(value);
-            rest = &rest[len..];
+        let mut answered = Vec::new();
+        while let Some((plan, _)) = self.under_way.front() {
+            let mut replies: Vec<Value> = Vec::new();
+            let mut rest = &self.received[..];
+            while replies.len() < plan.requests.len()
+                && let Some((value, len)) = decode(rest).expect("replies are well-formed")
+            {
+                replies.push(value);
+                rest = &rest[len..];
+            }
+            if replies.len() < plan.requests.len() {
+                return answered;
+            }
+            self.received = rest.to_vec();
+            let (plan, asked_at) = self.under_way.pop_front().expect("because it was just seen");
+            let (acts, fate) = plan.read(&replies);
+            answered.push(Transaction { acts, fate, asked_at, answered_at: at });
         }
-        if replies.len() < wanted {
-            return None;
-        }
-        assert!(rest.is_empty() && replies.len() == wanted, "a reply for each request");
-        self.received.clear();
-        let (plan, asked_at) = self.under_way.take().expect("because it was just seen");
-        let (acts, fate) = plan.read(&replies);
-        Some(Transaction { acts, fate, asked_at, answered_at: at })
+        assert!(self.received.is_empty(), "a reply for each request");
+        answered
     }
 }
 
@@ -57,7 +65,8 @@ fn history(seed: u64) -> Result<(), Anomaly> {
     }
     let connect = |simulation: &mut Simulation, chance: &mut Chance| Client {
         id: simulation.connect(chance.below(8)),
-        under_way: None,
+        under_way: VecDeque::new(),
+        most: if chance.one_in(2) { 1 } else { 1 + chance.below(5) },
         received: Vec::new(),
     };
     let mut clients: Vec<Client> =
@@ -67,11 +76,11 @@ fn history(seed: u64) -> Result<(), Anomaly> {
     for _ in 0..80 {
         for client in &mut clients {
             clock += 1;
-            if client.under_way.is_none() && chance.one_in(2) {
+            if client.under_way.len() < client.most && chance.one_in(2) {
                 client.ask(workload.plan(&mut chance), &mut simulation, clock);
             } else if chance.one_in(leaves) {
                 simulation.disconnect(client.id);
-                if let Some((plan, asked_at)) = client.under_way.take() {
+                for (plan, asked_at) in client.under_way.drain(..) {
                     let (acts, fate) = plan.lost();
                     history.push(Transaction { acts, fate, asked_at, answered_at: u64::MAX });
                 }
@@ -82,14 +91,14 @@ fn history(seed: u64) -> Result<(), Anomaly> {
             simulation.step();
         }
         clock += 1;
-        let done = clients.iter_mut().filter_map(|client| client.answered(&mut simulation, clock));
+        let done = clients.iter_mut().flat_map(|client| client.answered(&mut simulation, clock));
         history.extend(done);
     }
     simulation.settle();
     clock += 1;
     for client in &mut clients {
         history.extend(client.answered(&mut simulation, clock));
-        assert!(client.under_way.is_none(), "seed {seed}: a client waits for ever");
+        assert!(client.under_way.is_empty(), "seed {seed}: a client waits for ever");
     }
     for plan in workload.last_reads() {
         clients[0].ask(plan, &mut simulation, clock + 1);

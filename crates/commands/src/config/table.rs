@@ -149,7 +149,7 @@ parameters! {
         /// Requests that cross to another core together cost a third less CPU time, and more of them
         /// are answered a second; each may wait so much longer. A shard with fewer than 8 clients at
         /// a time never waits. 0: no shard ever does. Needs Linux 6.12.
-        "gather-us" gather_us: u32 = "100", integer(0, 10_000);
+        "gather-us" gather_us: u32 = "200", integer(0, 10_000);
 
         /// Microseconds that a shard waits for its sockets alone before it goes to sleep in
         /// earnest.

@@ -8,11 +8,12 @@ use super::held::HeldRequest;
 use super::request::Flow;
 use super::timing::timed;
 use crate::limits;
-use crate::message::{Envelope, Letter, Message, Request};
+use crate::message::{Ask, Envelope, Letter, Message, Request};
 use crate::meter::LARGE_REQUEST_BYTES;
-use crate::perform::{Task, counted, mode_of, perform, scope_of};
+use crate::perform::{Task, counted, has_one_key, mode_of, perform, scope_of};
 use crate::session::SessionId;
-use crate::transaction::{Intent, Number};
+use crate::shard::Shard;
+use crate::transaction::{Intent, Mode, Number, Scope};
 use crate::world::World;
 
 impl Core {
@@ -43,6 +44,10 @@ impl Core {
         }
         self.read_letters(from, &mut envelope.letters);
         if envelope.answered {
+            for (_, ask) in envelope.asks.drain(..) {
+                self.do_ask(from, ask);
+            }
+            self.settle();
             self.outboxes[from.index()].returned();
             self.take_answers(&envelope);
             envelope.clear();
@@ -56,7 +61,8 @@ impl Core {
         self.settle();
         envelope.answered = true;
         // What is to be said to the other anyway goes along.
-        envelope.letters.append(&mut self.outboxes[from.index()].gathering.letters);
+        let next = || self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
+        self.outboxes[from.index()].send_along(&mut envelope, next);
         world.send(from, Message(envelope));
     }
 
@@ -67,19 +73,30 @@ impl Core {
         }
         for letter in letters.drain(..) {
             match letter {
-                Letter::Hop { ticket, scope, run } => self.hop_for(from, ticket, scope, run),
                 Letter::Done { ticket, result } => self.take_result(ticket, result),
-                Letter::Schedule { number, scope, look } => self.visit(number, scope, look),
-                Letter::Granted { number, found } => self.granted(number, from, found),
+                Letter::Granted { number, found } => self.granted(number, from, Some(found)),
+                Letter::Waits(number) => self.not_decided_there(number),
+                Letter::Ran { number, errand } => self.ran(number, from, errand),
                 Letter::Inquire(number) => self.inquired(number, from),
-                Letter::GiveBack(number) => self.given_back(number),
-                Letter::Release { number, last } => self.end_visit(number, from, last),
-                Letter::IsQuiet { ticket } => self.stillness.ask(from, ticket),
-                Letter::Strays(items) => self.hand_on(&items),
                 Letter::Reply { session, hole, reply } => self.fill_hole(session, hole, &reply),
             }
         }
         self.settle();
+    }
+
+    /// Does what another shard asks.
+    fn do_ask(&mut self, from: ShardId, ask: Ask) {
+        match ask {
+            Ask::Hop { ticket, scope, run } => self.hop_for(from, ticket, scope, run),
+            Ask::Schedule { number, scope, look } => self.visit(number, scope, look),
+            Ask::Bring { number, errand, look } => self.bring(number, errand, look),
+            Ask::Entrust { number, errand, look } => self.entrusted(number, errand, look),
+            Ask::GiveBack(number) => self.given_back(number),
+            Ask::Run { number, is_wanted } => self.run_errand(number, is_wanted),
+            Ask::Release { number, last } => self.end_visit(number, from, last),
+            Ask::IsQuiet { ticket } => self.stillness.ask(from, ticket),
+            Ask::Strays(items) => self.hand_on(&items),
+        }
     }
 
     /// Writes a letter; it leaves with the turn.
@@ -87,22 +104,37 @@ impl Core {
         self.outboxes[to.index()].gathering.letters.push(letter);
     }
 
-    /// Works the requests that another shard gathered, their memory fetched in stages.
+    /// Asks another shard for something, behind what it was asked before.
+    pub(super) fn ask(&mut self, to: ShardId, ask: Ask) {
+        self.outboxes[to.index()].ask(ask);
+    }
+
+    /// Does what another shard asks, in its order, the requests' memory fetched in stages.
     pub(super) fn work_batch(
         &mut self,
         world: &mut dyn World,
         from: ShardId,
         envelope: &mut Envelope,
     ) {
-        let Envelope { batch, slow, .. } = envelope;
-        let shard = &mut self.shard;
+        let Envelope { number, batch, asks, slow, .. } = envelope;
+        self.numbers.saw(*number);
+        let mut asks = asks.drain(..).peekable();
         let mut reply_bytes = std::mem::take(&mut batch.reply_bytes);
         let mut args: Vec<&[u8]> = Vec::new();
-        let (mut arg_at, mut arg_start) = (0, 0);
+        let (mut index, mut arg_at, mut arg_start) = (0, 0, 0);
+        // Where a request that has to wait stands among transactions: behind those that its home sent before it.
+        let (mut place, mut behind) = (*number, 0);
         for group in batch.requests.chunks_mut(limits::STAGE_REQUESTS_MAX) {
-            let place = |request: &Request| (request.database, request.slot, request.hash);
-            shard.keyspace.prefetch(group.iter().map(place));
+            let memory = |request: &Request| (request.database, request.slot, request.hash);
+            self.shard.keyspace.prefetch(group.iter().map(memory));
             for request in group {
+                while let Some((_, ask)) = asks.next_if(|(after, _)| *after <= index) {
+                    if let Some(number) = ask.transaction() {
+                        place = place.max(number);
+                    }
+                    self.do_ask(from, ask);
+                }
+                index += 1;
                 args.clear();
                 let request_start = arg_start;
                 for &end in &batch.arg_ends[arg_at..arg_at + request.arg_count as usize] {
@@ -110,43 +142,24 @@ impl Core {
                     arg_start = end;
                 }
                 arg_at += request.arg_count as usize;
-                if !shard.intents.is_idle() || !self.held.is_empty() {
-                    let intent = Intent { hash: request.hash, mode: mode_of(request.command) };
-                    let scope = || scope_of(request.command, &args, &shard.keyspace);
-                    let is_behind = self.held.has(from, request.session);
-                    let meets = is_behind
-                        || !shard.intents.admits_key(intent)
-                        || (args.len() > 2 && !shard.intents.admits(&scope()));
-                    if meets {
-                        request.is_held = true;
-                        batch.reply_ends.push(reply_bytes.len());
-                        let held = HeldRequest::new(*request, &args, scope());
-                        let first = self.held.push(from, request.session, held);
-                        if let Some(scope) = first {
-                            let number = self.numbers.next(shard.id, shard.now.monotonic_us);
-                            self.held.wait(number, (from, request.session));
-                            shard.schedule(number, scope);
-                        }
-                        continue;
-                    }
+                let is_free = self.shard.intents.is_empty() && self.held.is_empty();
+                if !is_free && self.has_to_wait(from, request, &args) {
+                    request.is_held = true;
+                    batch.reply_ends.push(reply_bytes.len());
+                    behind += 1;
+                    self.hold(place.behind(behind), from, *request, &args);
+                    continue;
                 }
-                let key = Key {
-                    bytes: args[usize::from(request.key_at)],
-                    hash: request.hash,
-                    slot: request.slot,
-                };
-                let task = Task { run: request.run, args: &args, key, database: request.database };
-                let reply = Reply::new(&mut reply_bytes, request.protocol);
+                let shard = &mut self.shard;
                 let command = request.command;
                 if arg_start - request_start >= LARGE_REQUEST_BYTES {
                     shard.meter.time_next(command.number);
                 }
                 let is_timed = shard.meter.count(command.number);
-                let refused = counted(&mut shard.stats, &mut shard.meter, command);
-                let run = || perform(&mut shard.keyspace, &shard.config, task, reply, refused);
+                let mut run = || work_asked(shard, request, &args, &mut reply_bytes);
                 if is_timed {
                     let ns = timed(world, run);
-                    if shard.took(command, Some(request.slot), ns) {
+                    if self.shard.took(command, Some(request.slot), ns) {
                         slow.push((batch.reply_ends.len(), ns / 1000));
                     }
                 } else {
@@ -154,55 +167,62 @@ impl Core {
                 }
                 batch.reply_ends.push(reply_bytes.len());
                 // Before the next request, which may be for the same key.
-                if shard.keyspace.has_fed() {
-                    shard.serve_fed();
+                if self.shard.keyspace.has_fed() {
+                    self.shard.serve_fed();
                 }
             }
         }
-        shard.stats.commands_from_others += batch.requests.len() as u64;
+        for (_, ask) in asks {
+            self.do_ask(from, ask);
+        }
+        self.shard.stats.commands_from_others += batch.requests.len() as u64;
         batch.reply_bytes = reply_bytes;
         if !batch.requests.is_empty() {
             self.stillness.disturb();
         }
     }
 
-    /// Works the requests of one session that waited, now that the first of them is granted its visit: that
-    /// one, and those behind it as far as they meet nobody.
-    pub(super) fn work_held(&mut self, number: Number, asker: (ShardId, SessionId)) {
-        let mut visit = Some(number);
-        while let Some(held) = self.held.next(asker) {
-            let shard = &mut self.shard;
-            if visit.is_none() && !shard.intents.admits(held.scope()) {
-                let scope = held.scope().clone();
-                self.held.put_back(asker, held);
-                let number = self.numbers.next(shard.id, shard.now.monotonic_us);
-                self.held.wait(number, asker);
-                shard.schedule(number, scope);
-                return;
-            }
-            let request = *held.request();
-            let args: Vec<&[u8]> = held.args().collect();
-            let key = Key {
-                bytes: args[usize::from(request.key_at)],
-                hash: request.hash,
-                slot: request.slot,
-            };
-            let task = Task { run: request.run, args: &args, key, database: request.database };
-            let mut answer = Vec::new();
-            let reply = Reply::new(&mut answer, request.protocol);
-            // Its time is not taken; those that are stand for it.
-            shard.meter.count(request.command.number);
-            let refused = counted(&mut shard.stats, &mut shard.meter, request.command);
-            perform(&mut shard.keyspace, &shard.config, task, reply, refused);
-            if let Some(number) = visit.take() {
-                shard.intents.release(number);
-            }
-            if shard.keyspace.has_fed() {
-                shard.serve_fed();
-            }
-            let (session, hole) = (request.session, request.hole);
-            self.write_letter(asker.0, Letter::Reply { session, hole, reply: answer });
+    /// Whether a request of another shard meets a transaction, or one of its session that waits.
+    fn has_to_wait(&self, from: ShardId, request: &Request, args: &[&[u8]]) -> bool {
+        let intents = &self.shard.intents;
+        let pipelined = u32::from(request.is_behind);
+        let meets = |intent| !intents.admits_key_behind(pipelined, from, intent);
+        if !self.held.is_empty() && self.held.has(from, request.session) {
+            return true;
         }
+        match has_one_key(request.command) {
+            true => meets(Intent { hash: request.hash, mode: mode_of(request.command) }),
+            false => match scope_of(request.command, args, &self.shard.keyspace) {
+                Scope::Keys(intents) => intents.into_iter().any(meets),
+                Scope::Everything(_) => unreachable!("a request has keys"),
+            },
+        }
+    }
+
+    /// Keeps a request of another shard until its turn comes.
+    fn hold(&mut self, number: Number, from: ShardId, request: Request, args: &[&[u8]]) {
+        let Scope::Keys(mut intents) = scope_of(request.command, args, &self.shard.keyspace) else {
+            unreachable!("a request has keys");
+        };
+        // Those of its session run in their order.
+        intents.push(Intent { hash: request.session.as_hash(from), mode: Mode::Write });
+        self.held.keep(number, from, request, args);
+        self.shard.schedule(number, Scope::keys(intents));
+    }
+
+    /// Works a request that waited, now that it is granted its visit.
+    pub(super) fn work_held(&mut self, number: Number, held: &HeldRequest) {
+        let HeldRequest { from, request, .. } = held;
+        let shard = &mut self.shard;
+        shard.meter.count(request.command.number);
+        let mut reply = Vec::new();
+        work_asked(shard, request, &held.args(), &mut reply);
+        shard.intents.release(number);
+        if shard.keyspace.has_fed() {
+            shard.serve_fed();
+        }
+        let (session, hole) = (request.session, request.hole);
+        self.write_letter(*from, Letter::Reply { session, hole, reply });
     }
 
     /// Puts what another shard answered into its places.
@@ -221,7 +241,7 @@ impl Core {
         }
     }
 
-    fn fill_hole(&mut self, id: SessionId, hole: u32, reply: &[u8]) {
+    pub(super) fn fill_hole(&mut self, id: SessionId, hole: u32, reply: &[u8]) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.queue.fill(hole, reply, &mut session.out);
         session.adjust_hole_limit(reply.len());
@@ -237,7 +257,8 @@ impl Core {
         for index in 0..self.outboxes.len() {
             let outbox = &mut self.outboxes[index];
             let spare = || self.spare_envelopes.pop().unwrap_or_default();
-            if let Some(envelope) = outbox.take(spare) {
+            let next = || self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
+            if let Some(envelope) = outbox.take(spare, next) {
                 self.shard.stats.messages_out += 1;
                 world.send(ShardId(index as u16), Message(envelope));
             }
@@ -249,4 +270,15 @@ impl Core {
             }
         }
     }
+}
+
+/// Calls the handler of a request of another shard.
+#[inline]
+fn work_asked(shard: &mut Shard, request: &Request, args: &[&[u8]], reply_bytes: &mut Vec<u8>) {
+    let bytes = args[usize::from(request.key_at)];
+    let key = Key { bytes, hash: request.hash, slot: request.slot };
+    let task = Task { run: request.run, args, key, database: request.database };
+    let reply = Reply::new(reply_bytes, request.protocol);
+    let refused = counted(&mut shard.stats, &mut shard.meter, request.command);
+    perform(&mut shard.keyspace, &shard.config, task, reply, refused);
 }

@@ -1,6 +1,6 @@
 //! Input: requests of every session parsed, staged and worked, round by round, until all is dry.
 
-use basalt_commands::{Command, Flags, Run, ShardFn, Verb};
+use basalt_commands::{Command, Flags, Run, ShardFn};
 use basalt_resp::{Parsed, Partial, parse};
 
 use super::Core;
@@ -277,8 +277,7 @@ impl Core {
                             }
                         };
                         // Who is not logged in yet may be behind this one, and then other limits hold.
-                        let is_barrier =
-                            self.is_barrier(&what) || session.armed.has(gates::Armed::AUTH);
+                        let is_barrier = session.armed.has(gates::Armed::AUTH);
                         staged.push(Staged {
                             source: index,
                             args: (first_arg, args.len()),
@@ -323,17 +322,6 @@ impl Core {
                 }
                 break;
             }
-        }
-    }
-
-    /// Whether what follows has to wait for other shards: it would be parsed in vain, and again with each
-    /// barrier of a pipeline.
-    fn is_barrier(&self, what: &What) -> bool {
-        let What::Ready(Resolved { command, shard: None, .. }) = what else { return false };
-        match command.run {
-            Run::Split(..) => true,
-            Run::Engine(Verb::Exec) => self.shard.routes.shard_count() > 1,
-            _ => false,
         }
     }
 

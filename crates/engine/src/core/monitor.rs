@@ -96,9 +96,7 @@ impl Core {
     }
 
     /// An EXEC is over with this answer.
-    pub(super) fn show_execution(&mut self, id: SessionId, answer: &[u8]) {
-        let session = self.shard.sessions.get_mut(id);
-        let Some(execution) = session.and_then(|session| session.execution.take()) else { return };
+    pub(super) fn show_execution(&mut self, id: SessionId, execution: &Execution, answer: &[u8]) {
         let is_nothing = answer.starts_with(b"*-1") || answer.starts_with(b"_");
         if !is_nothing {
             self.show_to_all(&execution.commands);

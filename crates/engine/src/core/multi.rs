@@ -1,25 +1,25 @@
 //! Multi: requests queued between MULTI and EXEC, and EXEC itself.
 //!
-//! Where all that was queued, and all that is watched, is on one shard, EXEC is one plain call there. Else
-//! it is a transaction: intents on all keys ahead, then the commands *inside* it, as many at a time as
-//! need nothing of each other's order; a verb is one by itself.
+//! Where nothing but calls on the shards of their keys was queued, EXEC is one plain call, or a pipelined
+//! transaction (`pipelined`). With verbs it is a coordination: intents on all keys ahead, then the commands
+//! *inside* it, as many at a time as need nothing of each other's order; a verb is one by itself.
 
 use std::collections::BTreeMap;
 
 use basalt_commands::{Command, CommandError, Flags, Run, Verb};
 use basalt_keyspace::{Key, ShardId, SlotId};
-use basalt_resp::{Protocol, Reply};
+use basalt_resp::Reply;
 
 use super::Core;
 use super::request::Flow;
-use crate::coordinate::Answer;
+use crate::errand::{Errands, Replies};
 use crate::gates::{self, Armed};
-use crate::message::{Letter, Ticket};
+use crate::message::{Ask, Ticket};
 use crate::multi::{Multi, Queued, Reach, Watched};
-use crate::perform::{Manner, OwnedTask};
+use crate::perform::Manner;
+use crate::plan::{PlacedKey, Plan};
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::split::Split;
 use crate::transaction::{Intent, Mode, Scope};
 use crate::verbs;
 use crate::world::World;
@@ -127,7 +127,7 @@ impl Core {
                     shard.keyspace.unwatch(number);
                     Box::new(())
                 });
-                self.write_letter(shard, Letter::Hop { ticket: None, scope: None, run });
+                self.ask(shard, Ask::Hop { ticket: None, scope: None, run });
             }
         }
     }
@@ -140,7 +140,7 @@ impl Core {
             match queued.reach() {
                 Reach::Nothing => {}
                 Reach::Everything(mode) => everything = everything.max(Some(mode)),
-                Reach::Keys => queued.visit_intents(&self.shard, &mut |shard, intent| {
+                Reach::Keys => queued.visit_intents(&self.shard, &mut |shard, _, intent| {
                     keys.entry(shard).or_default().push(intent);
                 }),
             }
@@ -158,37 +158,80 @@ impl Core {
         keys.into_iter().map(|(shard, intents)| (shard, Scope::keys(intents))).collect()
     }
 
+    /// The bytes of an EXEC of nothing but calls on the shards of their keys, if it is one.
+    pub(super) fn plain_execution(&self, id: SessionId) -> Option<usize> {
+        let multi = self.shard.sessions.get(id)?.multi.as_ref()?;
+        (multi.verbs == 0 && !multi.is_broken).then_some(multi.bytes)
+    }
+
     /// EXEC.
-    pub(crate) fn execute(&mut self, id: SessionId, commands: Vec<Queued>) {
+    pub(crate) fn execute(&mut self, id: SessionId, multi: Multi) {
+        let Multi { commands, verbs, .. } = multi;
         for queued in &commands {
             self.shard.meter.count(queued.command.number);
         }
+        if verbs == 0 {
+            self.execute_plain(id, &commands);
+        } else {
+            self.execute_in_steps(id, commands);
+        }
+    }
+
+    /// EXEC of nothing but calls on the shards of their keys.
+    fn execute_plain(&mut self, id: SessionId, commands: &[Queued]) {
+        self.note_execution(id, commands);
+        let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        let (watcher, protocol) = (session.number, session.protocol);
+        let pipelined = session.pipelined;
+        let watched = std::mem::take(&mut session.watched);
+        let execution = session.execution.take();
+        let (mut plan, mut errands) = (Plan::new(protocol, true), Errands::default());
+        for queued in commands {
+            let manner = Manner::of(&self.shard, id, queued.command);
+            plan.add(queued, &self.shard, manner, (&mut errands, &mut self.spare_errands));
+        }
+        for name in &watched.keys {
+            let key = PlacedKey::of(&self.shard, name);
+            let at = errands.place_of(key.shard, &mut self.spare_errands);
+            errands.0[at].1.intents.push(Intent { hash: key.hash, mode: Mode::Read });
+        }
+        if !watched.keys.is_empty() {
+            errands.0.iter_mut().for_each(|(_, errand)| errand.watcher = Some(watcher));
+        }
+        let here = self.shard.id;
+        let is_free = |intent| self.shard.intents.admits_key_behind(pipelined, here, intent);
+        let runs_at_once = errands
+            .0
+            .iter()
+            .all(|(shard, errand)| *shard == here && errand.intents.iter().copied().all(is_free));
+        if !runs_at_once {
+            self.begin_pipelined(id, plan, errands, execution);
+            return;
+        }
+        self.count_alone();
+        let mut answer = Vec::new();
+        errands.0.iter_mut().for_each(|(_, errand)| errand.perform(&mut self.shard));
+        match errands.0.first() {
+            Some((_, errand)) if errand.replies.is_broken => plan.write_broken(&mut answer),
+            Some((_, errand)) => plan.write(&[&errand.replies], &mut answer),
+            None => plan.write(&[], &mut answer),
+        }
+        self.put_answer(id, &answer);
+        if let Some(execution) = execution {
+            self.show_execution(id, &execution, &answer);
+        }
+        errands.0.into_iter().for_each(|(_, errand)| self.spare_errands.keep(errand));
+    }
+
+    /// EXEC with verbs among its commands: they need the session, which waits for it.
+    fn execute_in_steps(&mut self, id: SessionId, commands: Vec<Queued>) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.is_executing = true;
         let (watcher, protocol) = (session.number, session.protocol);
         let watched = session.watched.keys.clone();
         let keyspace = &self.shard.keyspace;
         let keys: Vec<Key<'_>> = watched.iter().map(|key| keyspace.key(key)).collect();
-        let mut scopes = self.scopes(&commands, &keys);
-        let is_plain = commands.iter().all(|queued| queued.reach() == Reach::Keys)
-            && commands.iter().all(|queued| !matches!(queued.run, Run::Engine(_)));
-        if is_plain && scopes.len() <= 1 {
-            self.count_alone();
-            let here = (self.shard.id, Scope::keys(Vec::new()));
-            let (owner, scope) = scopes.pop_first().unwrap_or(here);
-            self.note_execution(id, &commands);
-            let tasks: Vec<OwnedTask> =
-                commands.iter().map(|queued| self.task_of(id, queued)).collect();
-            let whole = move |shard: &mut Shard| execute_here(shard, watcher, &tasks, protocol);
-            if owner == self.shard.id && self.shard.intents.admits(&scope) {
-                let answer = whole(&mut self.shard);
-                self.end_execution(id, &answer);
-                self.put_answer(id, &answer);
-            } else {
-                self.coordinate(id, |hops| async move { hops.alone(owner, scope, whole).await });
-            }
-            return;
-        }
+        let scopes = self.scopes(&commands, &keys);
         self.coordinate(id, |hops| async move {
             let shards: Vec<ShardId> = scopes.keys().copied().collect();
             let look = move |shard: &mut Shard| shard.keyspace.is_watch_broken(watcher);
@@ -215,15 +258,10 @@ impl Core {
             session.is_executing = false;
             session.watched = Default::default();
         }
-        self.show_execution(id, answer);
-    }
-
-    fn task_of(&self, id: SessionId, queued: &Queued) -> OwnedTask {
-        let (Run::Shard(run) | Run::Split(run, _)) = queued.run else {
-            unreachable!("verbs are run one by one")
-        };
-        let manner = Manner::of(&self.shard, id, queued.command);
-        OwnedTask::new(run, &queued.args(), queued.key_at(), manner)
+        let session = self.shard.sessions.get_mut(id);
+        if let Some(execution) = session.and_then(|session| session.execution.take()) {
+            self.show_execution(id, &execution, answer);
+        }
     }
 
     /// Runs what is wished inside held transactions.
@@ -267,46 +305,24 @@ impl Core {
 
     /// Runs commands that need nothing of each other but their order on each shard.
     fn run_step(&mut self, id: SessionId, commands: &[Queued]) {
-        let mut tasks: BTreeMap<ShardId, Vec<(usize, OwnedTask)>> = BTreeMap::new();
-        let mut splits: Vec<Option<Split>> = Vec::new();
-        for (index, queued) in commands.iter().enumerate() {
-            let (args, manner) = (queued.args(), Manner::of(&self.shard, id, queued.command));
-            match queued.run {
-                Run::Split(run, merge) => {
-                    let mut split =
-                        Split::new(queued.command, run, merge, &args, &self.shard, manner);
-                    for (shard, task) in split.take_tasks() {
-                        tasks.entry(shard).or_default().push((index, task));
-                    }
-                    splits.push(Some(split));
-                }
-                _ => {
-                    let slot = SlotId::of_key(args[queued.key_at()]);
-                    let owner = self.shard.routes.shard(slot);
-                    tasks.entry(owner).or_default().push((index, self.task_of(id, queued)));
-                    splits.push(None);
-                }
-            }
+        let Some(session) = self.shard.sessions.get(id) else { return };
+        let (mut plan, mut errands) = (Plan::new(session.protocol, true), Errands::default());
+        for queued in commands {
+            let manner = Manner::of(&self.shard, id, queued.command);
+            plan.add(queued, &self.shard, manner, (&mut errands, &mut self.spare_errands));
         }
         self.coordinate(id, |hops| async move {
-            let parts = tasks.into_iter().map(|(shard, tasks)| {
-                let run_all = move |shard: &mut Shard| -> Vec<(usize, Vec<u8>)> {
-                    tasks.iter().map(|(index, task)| (*index, counted(shard, task))).collect()
-                };
-                (shard, run_all)
+            let parts = errands.0.into_iter().map(|(shard, mut errand)| {
+                (shard, move |shard: &mut Shard| {
+                    errand.perform(shard);
+                    errand
+                })
             });
-            let mut replies: Vec<Vec<Vec<u8>>> = splits.iter().map(|_| Vec::new()).collect();
-            // In the order of shards, as the parts of a split are.
-            for (index, reply) in
-                hops.on_each(parts.collect::<Vec<_>>()).await.into_iter().flatten()
-            {
-                replies[index].push(reply);
-            }
-            let merged = splits.into_iter().zip(replies).map(|(split, mut replies)| match split {
-                Some(split) => split.merge(replies),
-                None => replies.swap_remove(0),
-            });
-            merged.collect::<Vec<Vec<u8>>>().concat()
+            let parts = hops.on_each(parts.collect::<Vec<_>>()).await;
+            let replies: Vec<&Replies> = parts.iter().map(|errand| &errand.replies).collect();
+            let mut answer = Vec::new();
+            plan.write_each(&replies, &mut answer);
+            answer
         });
     }
 }
@@ -322,33 +338,4 @@ fn in_steps(commands: Vec<Queued>) -> Vec<Vec<Queued>> {
         }
     }
     steps
-}
-
-fn counted(shard: &mut Shard, task: &OwnedTask) -> Vec<u8> {
-    let reply = task.perform(shard);
-    if let Some(text) = reply.strip_prefix(b"-") {
-        shard.stats.count_error(text.trim_ascii_end());
-    }
-    reply
-}
-
-/// A whole EXEC on one shard.
-fn execute_here(
-    shard: &mut Shard,
-    watcher: u64,
-    tasks: &[OwnedTask],
-    protocol: Protocol,
-) -> Answer {
-    let is_broken = shard.keyspace.is_watch_broken(watcher);
-    shard.keyspace.unwatch(watcher);
-    let mut answer = Vec::new();
-    if is_broken {
-        Reply::new(&mut answer, protocol).null_array();
-        return answer;
-    }
-    Reply::new(&mut answer, protocol).array(tasks.len());
-    for task in tasks {
-        answer.extend(counted(shard, task));
-    }
-    answer
 }

@@ -12,8 +12,9 @@ use basalt_resp::Reply;
 use super::input::{Staged, What};
 use super::{Core, KeyHash};
 use crate::limits;
-use crate::perform::{Task, counted, perform};
+use crate::perform::{Task, counted, has_one_key, mode_of, perform};
 use crate::session::{ReplyMode, SessionId};
+use crate::transaction::Intent;
 
 impl Core {
     /// Works the plain requests of one session that stand first, or sends them to their shards, until one
@@ -24,11 +25,12 @@ impl Core {
         let is_plain = session.may_run()
             && session.armed.0 | shard.armed.0 == 0
             && session.reply_mode == ReplyMode::On
-            && shard.intents.is_idle()
             && shard.config.pipeline_order != PipelineOrder::Strict;
         if !is_plain {
             return 0;
         }
+        let pipelined = session.pipelined;
+        let is_free = shard.intents.is_idle() && pipelined == 0;
         let (database, protocol) = (session.database, session.protocol);
         let source = staged[0].source;
         let mut worked = 0;
@@ -41,6 +43,13 @@ impl Core {
             let KeyHash { hash, slot, shard: to, .. } = keys[request.keys.0];
             let key_at = command.keys[0].first as u16;
             if to == shard.id {
+                if !is_free {
+                    let intent = Intent { hash, mode: mode_of(command) };
+                    let is_admitted = shard.intents.admits_key_behind(pipelined, to, intent);
+                    if !is_admitted || !has_one_key(command) {
+                        break;
+                    }
+                }
                 if !shard.meter.count_untimed(command.number) {
                     break;
                 }

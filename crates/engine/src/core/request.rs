@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use basalt_commands::config::PipelineOrder;
 use basalt_commands::requests::{IMPORT_KEY_AT, import, with_fields};
-use basalt_commands::{Command, CommandError, Flags, Run, ShardFn, Verb};
+use basalt_commands::{Command, CommandError, Flags, Merge, Run, ShardFn, Verb};
 use basalt_keyspace::{Key, ShardId};
 use basalt_resp::{ProtocolError, Reply};
 
-use super::Core;
 use super::timing::timed;
+use super::{Core, KeyHash};
+use crate::errand::Errands;
 use crate::gates;
 use crate::limits;
 use crate::multi::half_a_pair;
 use crate::perform::{Manner, OwnedTask, Task, counted, mode_of, perform, scope_of};
+use crate::plan::{PlacedKey, Plan, SplitRequest};
 use crate::resolve::Resolved;
 use crate::session::{ReplyMode, SessionId};
-use crate::split::Split;
 use crate::transaction::{Intent, Mode};
 use crate::verbs;
 use crate::world::World;
@@ -122,7 +123,8 @@ impl Core {
         let Resolved { command, shard, key_at } = resolved;
         match (command.run, shard) {
             (Run::Shard(run) | Run::Split(run, _) | Run::Alone(run, _), Some(shard))
-                if armed.has(gates::Armed::NO_TOUCH) || self.meets_intent(command, shard, keys) =>
+                if armed.has(gates::Armed::NO_TOUCH)
+                    || self.meets_intent(id, command, shard, keys) =>
             {
                 self.work_apart(world, id, (command, run), args, (key_at, shard))
             }
@@ -139,15 +141,7 @@ impl Core {
                 }
             }
             (Run::Split(run, merge), None) => {
-                if !self.is_drained(id) {
-                    return Flow::Held;
-                }
-                let manner = Manner::of(&self.shard, id, command);
-                let split = Split::new(command, run, merge, args, &self.shard, manner);
-                self.run_whole(world, id, command, args, |core, _| {
-                    core.coordinate(id, |hops| split.run(hops));
-                });
-                self.flow_after(id)
+                self.work_split(world, id, (command, run, merge), args, keys)
             }
             (Run::Engine(Verb::HImportSet), _) => self.work_import(world, id, command, args),
             (Run::Engine(verb) | Run::Alone(_, verb), _) => {
@@ -168,7 +162,13 @@ impl Core {
         verb: Verb,
         args: &[&[u8]],
     ) -> Flow {
-        if !verbs::is_immediate(verb) && !self.is_drained(id) {
+        let may_run = match verb {
+            Verb::Exec if let Some(bytes) = self.plain_execution(id) => {
+                self.may_pipeline(id, bytes)
+            }
+            _ => verbs::is_immediate(verb) || self.is_drained(id),
+        };
+        if !may_run {
             return Flow::Held;
         }
         self.run_whole(world, id, command, args, |core, world| {
@@ -207,11 +207,36 @@ impl Core {
         let intent = Intent { hash: key.hash, mode: Mode::Write };
         if to != self.shard.id {
             self.work_there(world, id, (command, import), &args, (key, key_at, to))
-        } else if self.shard.intents.is_idle() || self.shard.intents.admits_key(intent) {
+        } else if self.is_free_for(id, [intent]) {
             self.work_here(world, id, (command, import), &args, key)
         } else {
             self.work_apart(world, id, (command, import), &args, (key_at, to))
         }
+    }
+
+    /// Works a command whose keys are on several shards.
+    fn work_split(
+        &mut self,
+        world: &mut dyn World,
+        id: SessionId,
+        (command, run, merge): (&'static Command, ShardFn, Merge),
+        args: &[&[u8]],
+        keys: (usize, usize),
+    ) -> Flow {
+        if !self.may_pipeline(id, args.iter().map(|arg| arg.len()).sum()) {
+            return Flow::Held;
+        }
+        let manner = Manner::of(&self.shard, id, command);
+        let mut plan = Plan::new(manner.protocol, false);
+        let mut errands = Errands::default();
+        let keys = self.keys[keys.0..keys.1].iter();
+        let keys = keys.map(|&KeyHash { hash, slot, shard, .. }| PlacedKey { shard, slot, hash });
+        let request = SplitRequest { command, run, merge, args, manner };
+        plan.split(&request, keys, (&mut errands, &mut self.spare_errands));
+        self.run_whole(world, id, command, args, |core, _| {
+            core.begin_pipelined(id, plan, errands, None);
+        });
+        self.flow_after(id)
     }
 
     #[inline]
@@ -311,15 +336,32 @@ impl Core {
         self.flow_after(id)
     }
 
-    /// Whether a command of this shard has to wait for a transaction that holds one of its keys.
+    /// Whether a session's command on this shard has to wait for a transaction that holds one of its keys, or
+    /// for one of the session's own that comes before it.
     #[inline]
-    fn meets_intent(&self, command: &Command, shard: ShardId, keys: (usize, usize)) -> bool {
-        if self.shard.intents.is_idle() || shard != self.shard.id {
+    fn meets_intent(
+        &self,
+        id: SessionId,
+        command: &Command,
+        shard: ShardId,
+        keys: (usize, usize),
+    ) -> bool {
+        if shard != self.shard.id {
             return false;
         }
         let mode = mode_of(command);
-        let mut keys = self.keys[keys.0..keys.1].iter();
-        !keys.all(|key| self.shard.intents.admits_key(Intent { hash: key.hash, mode }))
+        let keys = self.keys[keys.0..keys.1].iter();
+        !self.is_free_for(id, keys.map(|key| Intent { hash: key.hash, mode }))
+    }
+
+    /// Whether nothing is in the way of a session that means to do this on this shard.
+    #[inline]
+    fn is_free_for(&self, id: SessionId, intents: impl IntoIterator<Item = Intent>) -> bool {
+        let pipelined = self.shard.sessions.get(id).map_or(0, |session| session.pipelined);
+        let (own, shard) = (&self.shard.intents, self.shard.id);
+        let mut intents = intents.into_iter();
+        own.is_idle() && pipelined == 0
+            || intents.all(|intent| own.admits_key_behind(pipelined, shard, intent))
     }
 
     /// Whether no reply of another shard is awaited: what concerns more than one key on one shard

@@ -5,7 +5,7 @@ use basalt_keyspace::{ShardId, SlotId, slot_of_item};
 
 use super::Core;
 use crate::limits;
-use crate::message::{Letter, Ticket};
+use crate::message::{Ask, Ticket};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::slots::{Quiet, move_slots};
@@ -145,7 +145,7 @@ impl Core {
             if owner == self.shard.id {
                 own.into_iter().for_each(|item| self.shard.keyspace.take_stray(item));
             } else {
-                self.write_letter(owner, Letter::Strays(own));
+                self.ask(owner, Ask::Strays(own));
             }
         }
     }

@@ -154,10 +154,11 @@ impl Core {
         args: &[&[u8]],
         span: Option<(u64, u64)>,
     ) -> bool {
-        let session = self.shard.sessions.get_mut(id);
-        let Some(session) = session.filter(|session| session.coordination.is_some()) else {
+        let is_coordinated =
+            self.shard.sessions.get(id).is_some_and(|session| session.coordination.is_some());
+        if !is_coordinated && self.begun_pipelined.is_none() {
             return false;
-        };
+        }
         let logs = span.is_some() && self.shard.config.slowlog_log_slower_than >= 0;
         let args = if logs { logged_args(command, args) } else { Vec::new() };
         let timing = match span {
@@ -167,7 +168,16 @@ impl Core {
             }
             Some((begun, _)) => Timing::Since(begun),
         };
-        session.pending_call = Some(Box::new(PendingCall { command, timing, args }));
+        let call = PendingCall { command, timing, args };
+        if let Some(place) = self.pipelined_call() {
+            *place = Some(call);
+        } else if let Some(session) = self.shard.sessions.get_mut(id)
+            && is_coordinated
+        {
+            session.pending_call = Some(Box::new(call));
+        } else {
+            return false;
+        }
         true
     }
 
@@ -175,8 +185,15 @@ impl Core {
     pub(super) fn end_pending_call(&mut self, id: SessionId, answer: &[u8]) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         if let Some(call) = session.pending_call.take() {
-            let failed = answer.starts_with(b"-");
-            self.ended_calls.push(EndedCall { session: id, call: *call, failed });
+            self.end_call(id, *call, answer.starts_with(b"-"));
+        }
+    }
+
+    /// A call that went on is over: it is settled now, or where its time is taken before the turn ends.
+    pub(super) fn end_call(&mut self, session: SessionId, call: PendingCall, failed: bool) {
+        match call.timing {
+            Timing::Untimed => self.shard.end_call(call.command, failed),
+            _ => self.ended_calls.push(EndedCall { session, call, failed }),
         }
     }
 

@@ -7,11 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::task::Poll;
 
 use basalt_keyspace::ShardId;
+use smallvec::SmallVec;
 
 use super::Core;
+use super::pipelined::Pipelined;
 use crate::coordinate::{Answer, Coordination, Hops, Wish};
+use crate::errand::Errand;
 use crate::limits;
-use crate::message::{HopFn, HopResult, LastHop, Letter, LookFn, Ticket};
+use crate::message::{Ask, HopFn, HopResult, LastHop, Letter, Look, LookFn, Ticket};
 use crate::session::SessionId;
 use crate::transaction::{Event, Holding, Number, Scope};
 use crate::waiting::WaiterId;
@@ -25,9 +28,9 @@ pub(super) struct UnderWay {
     /// Coordinations that got something they waited for.
     to_drive: VecDeque<u64>,
     /// Transactions of coordinations here.
-    transactions: BTreeMap<Number, Transaction>,
+    pub(super) transactions: BTreeMap<Number, Transaction>,
     /// Who visits this shard.
-    visitors: BTreeMap<Number, Visitor>,
+    pub(super) visitors: BTreeMap<Number, Visitor>,
     /// Visits that held for longer than `transaction-log-slower-than`, for the log.
     long_visits: Vec<LongVisit>,
     /// Those that found no room there.
@@ -42,20 +45,54 @@ struct LongVisit {
 }
 
 /// A transaction at home.
-struct Transaction {
-    holding: Holding,
-    ticket: Ticket,
+pub(super) struct Transaction {
+    pub holding: Holding,
+    pub owner: Owner,
     /// What the shards found, in the order of the visits.
-    found: Vec<Option<HopResult>>,
+    found: SmallVec<[Option<HopResult>; 2]>,
 }
 
-enum Visitor {
+/// Whose a transaction is.
+pub(super) enum Owner {
+    Coordination(Ticket),
+    Pipelined(Box<Pipelined>),
+    /// Whoever has it in hand just now.
+    Nobody,
+}
+
+impl Transaction {
+    pub(super) fn new(holding: Holding, owner: Owner) -> Self {
+        let found = holding.shards().map(|_| None).collect();
+        Self { holding, owner, found }
+    }
+
+    /// What the shards found, once it is decided.
+    pub(super) fn take_found(&mut self) -> impl Iterator<Item = Option<HopResult>> {
+        std::mem::take(&mut self.found).into_iter()
+    }
+}
+
+pub(super) enum Visitor {
     /// Stays until its home releases it.
     Looks { look: LookFn, granted_at_us: Option<u64> },
+    /// Stays until its home has it run, or releases it.
+    Carries { errand: Box<Errand>, look: Look, granted_at_us: Option<u64> },
     /// Runs from start to end, and is gone.
     Passes { from: ShardId, ticket: Option<Ticket>, run: HopFn },
     /// Somebody in line is served, and it is gone.
     Serves(WaiterId),
+}
+
+impl Visitor {
+    /// Since when it holds what it came for.
+    pub(super) fn granted_at_us(&self) -> Option<u64> {
+        match self {
+            Self::Looks { granted_at_us, .. } | Self::Carries { granted_at_us, .. } => {
+                *granted_at_us
+            }
+            Self::Passes { .. } | Self::Serves(_) => None,
+        }
+    }
 }
 
 impl UnderWay {
@@ -142,7 +179,7 @@ impl Core {
             Wish::Hop { index, shard, scope, run } => {
                 let ticket = Ticket { coordination, index };
                 if shard != self.shard.id {
-                    self.write_letter(shard, Letter::Hop { ticket: Some(ticket), scope, run });
+                    self.ask(shard, Ask::Hop { ticket: Some(ticket), scope, run });
                     return false;
                 }
                 self.hop_for(shard, Some(ticket), scope, run);
@@ -153,7 +190,7 @@ impl Core {
                 if shard == self.shard.id {
                     self.stillness.ask(shard, ticket);
                 } else {
-                    self.write_letter(shard, Letter::IsQuiet { ticket });
+                    self.ask(shard, Ask::IsQuiet { ticket });
                 }
                 false
             }
@@ -175,11 +212,9 @@ impl Core {
                     transactions.on_several_shards += 1;
                 }
                 let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
-                let transaction = Transaction {
-                    holding: Holding::new(visits.iter().map(|(shard, ..)| *shard)),
-                    ticket: Ticket { coordination, index },
-                    found: visits.iter().map(|_| None).collect(),
-                };
+                let holding = Holding::new(visits.iter().map(|(shard, ..)| *shard));
+                let owner = Owner::Coordination(Ticket { coordination, index });
+                let transaction = Transaction::new(holding, owner);
                 self.under_way.transactions.insert(number, transaction);
                 let own = self.under_way.coordinations.get_mut(&coordination);
                 own.expect("it wishes just now").transaction = Some(number);
@@ -187,7 +222,7 @@ impl Core {
                     if shard == self.shard.id {
                         self.visit(number, scope, look);
                     } else {
-                        self.write_letter(shard, Letter::Schedule { number, scope, look });
+                        self.ask(shard, Ask::Schedule { number, scope, look });
                     }
                 }
                 false
@@ -223,7 +258,7 @@ impl Core {
             if shard == self.shard.id {
                 self.end_visit(number, shard, last);
             } else {
-                self.write_letter(shard, Letter::Release { number, last });
+                self.ask(shard, Ask::Release { number, last });
             }
         }
         assert!(last.is_empty(), "last hops run on shards that are held, one on each");
@@ -314,7 +349,7 @@ impl Core {
     }
 
     /// Who waits comes before whatever else has arrived.
-    fn serve_fed(&mut self) {
+    pub(super) fn serve_fed(&mut self) {
         if self.shard.keyspace.has_fed() {
             self.shard.serve_fed();
         }
@@ -348,12 +383,18 @@ impl Core {
 
     /// A visit is granted: what it came for is done.
     fn enter(&mut self, number: Number) {
-        if let Some(asker) = self.held.granted(number) {
-            self.work_held(number, asker);
+        if !self.held.is_empty()
+            && let Some(held) = self.held.granted(number)
+        {
+            self.work_held(number, &held);
             return;
         }
         match self.under_way.visitors.remove(&number) {
-            None => {}
+            // A pipelined one at its home: it looks when it is decided.
+            None => self.granted(number, self.shard.id, None),
+            Some(Visitor::Carries { errand, look, .. }) => {
+                self.look_at_errand(number, errand, look);
+            }
             Some(Visitor::Passes { from, ticket, run }) => {
                 let result = run(&mut self.shard);
                 self.shard.intents.release(number);
@@ -368,7 +409,7 @@ impl Core {
                 let granted_at_us = Some(self.shard.now.monotonic_us);
                 self.under_way.visitors.insert(number, Visitor::Looks { look, granted_at_us });
                 if number.home == self.shard.id {
-                    self.granted(number, self.shard.id, found);
+                    self.granted(number, self.shard.id, Some(found));
                 } else {
                     self.write_letter(number.home, Letter::Granted { number, found });
                 }
@@ -377,18 +418,28 @@ impl Core {
     }
 
     /// A shard granted a visit of a transaction of this core.
-    pub(super) fn granted(&mut self, number: Number, shard: ShardId, found: HopResult) {
+    pub(super) fn granted(&mut self, number: Number, shard: ShardId, found: Option<HopResult>) {
         let Some(transaction) = self.under_way.transactions.get_mut(&number) else { return };
         let index = transaction.holding.index_of(shard);
-        transaction.found[index] = Some(found);
-        if transaction.holding.granted(shard) {
-            let found = transaction
-                .found
-                .iter_mut()
-                .map(|found| found.take().expect("every shard that grants says what it found"));
-            let found: Vec<HopResult> = found.collect();
-            let ticket = transaction.ticket;
-            self.take_result(ticket, Box::new(found));
+        transaction.found[index] = found;
+        if shard == self.shard.id
+            && let Owner::Pipelined(own) = &mut transaction.owner
+        {
+            own.granted_at_us = Some(self.shard.now.monotonic_us);
+        }
+        if !transaction.holding.granted(shard) {
+            return;
+        }
+        match &transaction.owner {
+            Owner::Pipelined(_) => self.decide(number),
+            Owner::Nobody => unreachable!("it is put back with its owner"),
+            &Owner::Coordination(ticket) => {
+                let found = transaction.take_found().map(|found| {
+                    found.expect("every shard that grants to a coordination says what it found")
+                });
+                let found: Vec<HopResult> = found.collect();
+                self.take_result(ticket, Box::new(found));
+            }
         }
     }
 
@@ -403,7 +454,7 @@ impl Core {
         if shard == self.shard.id {
             self.given_back(number);
         } else {
-            self.write_letter(shard, Letter::GiveBack(number));
+            self.ask(shard, Ask::GiveBack(number));
         }
     }
 
@@ -415,9 +466,17 @@ impl Core {
             self.tell(home, ticket, result);
         }
         let visitor = self.under_way.visitors.remove(&number);
+        if let Some(Visitor::Carries { errand, .. }) = &visitor {
+            errand.forget_watches(&mut self.shard);
+        }
+        self.leave(number, visitor.and_then(|visitor| visitor.granted_at_us()));
+    }
+
+    /// Ends a visit that was granted at this moment, if it was.
+    pub(super) fn leave(&mut self, number: Number, granted_at_us: Option<u64>) {
         let scope = self.shard.intents.release(number);
         self.serve_fed();
-        if let Some(Visitor::Looks { granted_at_us: Some(since_us), .. }) = visitor {
+        if let Some(since_us) = granted_at_us {
             let us = self.shard.now.monotonic_us.saturating_sub(since_us);
             self.count_held(number, us, scope);
         }
@@ -429,7 +488,9 @@ impl Core {
             return;
         }
         self.shard.stats.transactions.given_back += 1;
-        if let Some(Visitor::Looks { granted_at_us, .. }) = self.under_way.visitors.get_mut(&number)
+        let visitor = self.under_way.visitors.get_mut(&number);
+        if let Some(Visitor::Looks { granted_at_us, .. } | Visitor::Carries { granted_at_us, .. }) =
+            visitor
         {
             *granted_at_us = None;
         }

@@ -3,7 +3,7 @@
 use basalt_keyspace::ShardId;
 
 use super::Core;
-use crate::message::{HopFn, Letter};
+use crate::message::{Ask, HopFn};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::waiting::{AtHome, End, News};
@@ -63,7 +63,7 @@ impl Core {
         if shard == self.shard.id {
             drop(run(&mut self.shard));
         } else {
-            self.write_letter(shard, Letter::Hop { ticket: None, scope: None, run });
+            self.ask(shard, Ask::Hop { ticket: None, scope: None, run });
         }
     }
 }

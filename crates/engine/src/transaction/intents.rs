@@ -10,9 +10,11 @@
 //!
 //! Pure: no shard, no message. What is to be told comes out of [`Intents::next_event`].
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
+use basalt_keyspace::ShardId;
 use smallvec::SmallVec;
 
 use super::number::Number;
@@ -180,25 +182,68 @@ impl Intents {
         self.visits.first_key_value().map(|(&number, _)| number)
     }
 
+    /// Whether what runs from start to end may go before or between those who are here, as one with this
+    /// number: nothing that is granted is in its way, and none with a lower number waits.
+    pub(crate) fn admits_as(&self, number: Number, intents: &[Intent]) -> bool {
+        if self.visits.is_empty() {
+            return true;
+        }
+        let Some(mode) = intents.iter().map(|intent| intent.mode).max() else { return true };
+        let precedes = |claims: &[Claim], mode| claims.iter().any(|c| c.precedes(number, mode));
+        !precedes(&self.everything, mode)
+            && intents.iter().all(|intent| {
+                let claims = self.keys.get(&intent.hash);
+                claims.is_none_or(|claims| !precedes(claims, intent.mode))
+            })
+    }
+
+    /// As [`Intents::admits_key`], for a session with so many transactions of a pipeline under way: none of
+    /// these, nor any other from its `home`, may wait for the key.
+    #[inline]
+    pub(crate) fn admits_key_behind(&self, pipelined: u32, home: ShardId, intent: Intent) -> bool {
+        if pipelined == 0 {
+            return self.is_idle() || self.admits_key(intent);
+        }
+        let is_free = |claims: &[Claim]| {
+            !claims.iter().any(|claim| {
+                (claim.is_granted || claim.number.home == home) && conflict(claim.mode, intent.mode)
+            })
+        };
+        is_free(&self.everything)
+            && self.keys.get(&intent.hash).is_none_or(|claims| is_free(claims))
+    }
+
     /// Begins a visit. Says whether it is granted at once.
     pub(crate) fn schedule(&mut self, number: Number, scope: Scope) -> bool {
         let mode = scope.mode();
-        let claim = |mode| Claim { number, mode, is_granted: false };
+        // As if it were granted, which it nearly always is.
+        let claim = |mode| Claim { number, mode, is_granted: true };
+        let precedes = |claims: &[Claim], mode| claims.iter().any(|c| c.precedes(number, mode));
+        let mut is_free = !precedes(&self.everything, mode);
         match &scope {
             Scope::Keys(intents) => {
                 for intent in intents {
-                    insert(self.keys.entry(intent.hash).or_default(), claim(intent.mode));
+                    let claims = self.keys.entry(intent.hash).or_default();
+                    is_free = is_free && !precedes(claims, intent.mode);
+                    insert(claims, claim(intent.mode));
                 }
             }
-            Scope::Everything(mode) => insert(&mut self.everything, claim(*mode)),
+            Scope::Everything(_) => {
+                is_free = is_free
+                    && !self.visits.iter().any(|(&other, there)| {
+                        (there.is_granted || other < number) && conflict(there.mode, mode)
+                    });
+                insert(&mut self.everything, claim(mode));
+            }
         }
-        let visit = Visit { scope, mode, is_granted: false, is_inquired: false };
+        let visit = Visit { scope, mode, is_granted: true, is_inquired: false };
         let other = self.visits.insert(number, visit);
         assert!(other.is_none(), "a transaction visits a shard once");
-        let is_free = self.may_be_granted(number);
+        self.granted_count += 1;
         if is_free {
-            self.set_granted(number, true);
+            self.events.push_back(Event::Granted(number));
         } else {
+            self.set_granted(number, false);
             self.inquire_for(number);
         }
         is_free
@@ -206,27 +251,30 @@ impl Intents {
 
     /// Ends a visit, granted or not; gives its scope. Not known: it was ended before.
     pub(crate) fn release(&mut self, number: Number) -> Option<Scope> {
-        let visit = self.visits.get(&number)?;
-        if visit.is_granted {
-            self.set_granted(number, false);
-        }
-        let visit = self.visits.remove(&number).expect("because it was just seen");
+        let visit = self.visits.remove(&number)?;
+        self.granted_count -= usize::from(visit.is_granted);
+        let mut is_alone = self.everything.is_empty();
         match &visit.scope {
             Scope::Keys(intents) => {
                 for intent in intents {
-                    let claims = self.keys.get_mut(&intent.hash).expect("a visit has its claims");
-                    claims.retain(|claim| claim.number != number);
+                    let Entry::Occupied(mut claims) = self.keys.entry(intent.hash) else {
+                        unreachable!("a visit has its claims");
+                    };
+                    claims.get_mut().retain(|claim| claim.number != number);
+                    if claims.get().is_empty() {
+                        claims.remove();
+                    } else {
+                        is_alone = false;
+                    }
                 }
             }
-            Scope::Everything(_) => self.everything.retain(|claim| claim.number != number),
+            Scope::Everything(_) => {
+                self.everything.retain(|claim| claim.number != number);
+                is_alone = false;
+            }
         }
-        self.grant_waiting(&visit.scope);
-        if let Scope::Keys(intents) = &visit.scope {
-            for intent in intents {
-                if self.keys.get(&intent.hash).is_some_and(|claims| claims.is_empty()) {
-                    self.keys.remove(&intent.hash);
-                }
-            }
+        if !is_alone {
+            self.grant_waiting(&visit.scope);
         }
         Some(visit.scope)
     }

@@ -1,5 +1,6 @@
 //! The protocol in every order: two shards, three transactions, each over both shards, begun and delivered
-//! in every order that the channels allow.
+//! in every order that the channels allow. The first has its home on a third, where nothing of it is, so
+//! that what it asks of the two can overtake what they tell each other.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -8,12 +9,18 @@ use basalt_keyspace::ShardId;
 use super::{Event, Holding, Intent, Intents, Mode, Number, Scope};
 
 const SHARDS: usize = 2;
+/// Those, and one that is only a home.
+const CORES: usize = 3;
 const TRANSACTIONS: usize = 3;
 
 #[derive(Clone, Copy, Debug)]
 enum Letter {
     Schedule,
+    /// Home has granted: decided by who gets it, if nobody is in the way.
+    Entrust,
     Granted,
+    Waits,
+    Ran,
     Inquire,
     GiveBack,
     Release,
@@ -32,7 +39,7 @@ struct State {
     shards: [Intents; SHARDS],
     stages: [Stage; TRANSACTIONS],
     /// By sender and receiver: which transaction, and what of it.
-    channels: [[VecDeque<(usize, Letter)>; SHARDS]; SHARDS],
+    channels: [[VecDeque<(usize, Letter)>; CORES]; CORES],
     /// Which transactions are decided, and not yet released on a shard.
     in_force: [[bool; TRANSACTIONS]; SHARDS],
 }
@@ -40,7 +47,8 @@ struct State {
 /// What may happen next.
 #[derive(Clone, Copy)]
 enum Step {
-    Begin(usize),
+    /// With a home that asks all shards, or one that entrusts the other where it can.
+    Begin(usize, bool),
     Deliver(usize, usize),
 }
 
@@ -62,25 +70,36 @@ impl State {
     }
 
     fn home(transaction: usize) -> usize {
-        transaction % SHARDS
+        [2, 1, 0][transaction]
     }
 
     fn steps(&self) -> Vec<Step> {
         let not_begun = |index: &usize| matches!(self.stages[*index], Stage::NotBegun);
-        let begins = (0..TRANSACTIONS).filter(not_begun).map(Step::Begin);
-        let pairs = (0..SHARDS).flat_map(|from| (0..SHARDS).map(move |to| (from, to)));
+        let begins = (0..TRANSACTIONS).filter(not_begun);
+        let begins = begins.flat_map(|index| [false, true].map(|way| Step::Begin(index, way)));
+        let pairs = (0..CORES).flat_map(|from| (0..CORES).map(move |to| (from, to)));
         let mail = pairs.filter(|&(from, to)| !self.channels[from][to].is_empty());
         begins.chain(mail.map(|(from, to)| Step::Deliver(from, to))).collect()
     }
 
     fn take(&mut self, step: Step, scopes: &Scopes) {
         match step {
-            Step::Begin(index) => {
-                let shards = (0..SHARDS).map(|shard| ShardId(shard as u16));
-                self.stages[index] = Stage::Waiting(Holding::new(shards));
-                for shard in 0..SHARDS {
-                    self.channels[Self::home(index)][shard].push_back((index, Letter::Schedule));
+            Step::Begin(index, entrusts) => {
+                let home = Self::home(index);
+                let scope = scopes[index].clone();
+                let mut holding = Holding::new((0..SHARDS).map(|shard| ShardId(shard as u16)));
+                let is_granted =
+                    home < SHARDS && self.shards[home].schedule(Self::number(index), scope.clone());
+                let entrusts = entrusts && is_granted && !scope.is_everything();
+                let letter = if entrusts { Letter::Entrust } else { Letter::Schedule };
+                if entrusts {
+                    holding.entrust();
                 }
+                self.stages[index] = Stage::Waiting(holding);
+                for shard in (0..SHARDS).filter(|&shard| shard != home) {
+                    self.channels[home][shard].push_back((index, letter));
+                }
+                self.tell_events(home, scopes);
             }
             Step::Deliver(from, to) => {
                 let (index, letter) = self.channels[from][to].pop_front().expect("there is mail");
@@ -93,6 +112,33 @@ impl State {
         let number = Self::number(index);
         match letter {
             Letter::Schedule => _ = self.shards[to].schedule(number, scopes[index].clone()),
+            Letter::Entrust => {
+                let Scope::Keys(intents) = &scopes[index] else {
+                    panic!("only keys are entrusted")
+                };
+                if self.shards[to].admits_as(number, intents) {
+                    self.assert_alone(index, to, scopes);
+                    self.assert_alone(index, from, scopes);
+                    self.in_force[from][index] = true;
+                    self.channels[to][from].push_back((index, Letter::Ran));
+                } else {
+                    self.channels[to][from].push_back((index, Letter::Waits));
+                    self.shards[to].schedule(number, scopes[index].clone());
+                }
+            }
+            Letter::Ran => {
+                self.stages[index] = Stage::Over;
+                self.in_force[to][index] = false;
+                self.shards[to].release(number);
+            }
+            Letter::Waits => {
+                let Stage::Waiting(holding) = &mut self.stages[index] else {
+                    panic!("{index} waits after it was over")
+                };
+                if holding.is_not_decided_there(ShardId(to as u16)) {
+                    self.shards[to].give_back(number);
+                }
+            }
             Letter::GiveBack => _ = self.shards[to].give_back(number),
             Letter::Release => {
                 self.in_force[to][index] = false;
@@ -110,18 +156,30 @@ impl State {
                 if let Stage::Waiting(holding) = &mut self.stages[index]
                     && holding.inquired(ShardId(from as u16))
                 {
-                    self.channels[to][from].push_back((index, Letter::GiveBack));
+                    match from == to {
+                        true => _ = self.shards[to].give_back(number),
+                        false => self.channels[to][from].push_back((index, Letter::GiveBack)),
+                    }
                 }
             }
         }
-        while let Some(event) = self.shards[to].next_event() {
+        self.tell_events(to, scopes);
+    }
+
+    fn tell_events(&mut self, to: usize, scopes: &Scopes) {
+        while let Some(event) = self.shards.get_mut(to).and_then(Intents::next_event) {
             let (number, letter) = match event {
                 Event::Granted(number) => (number, Letter::Granted),
                 Event::Inquire(number) => (number, Letter::Inquire),
             };
             let is_it = |index: &usize| Self::number(*index) == number;
             let index = (0..TRANSACTIONS).find(is_it).expect("one of ours");
-            self.channels[to][Self::home(index)].push_back((index, letter));
+            if Self::home(index) == to {
+                // What a core tells itself comes at once.
+                self.receive(to, to, index, letter, scopes);
+            } else {
+                self.channels[to][Self::home(index)].push_back((index, letter));
+            }
         }
     }
 
@@ -129,14 +187,24 @@ impl State {
     fn decide(&mut self, index: usize, scopes: &Scopes) {
         self.stages[index] = Stage::Over;
         for shard in 0..SHARDS {
-            for other in (0..TRANSACTIONS).filter(|&other| self.in_force[shard][other]) {
-                assert!(
-                    !conflict(&scopes[index], &scopes[other]),
-                    "{index} and {other} are both in force on shard {shard}"
-                );
-            }
+            self.assert_alone(index, shard, scopes);
             self.in_force[shard][index] = true;
+        }
+        for shard in (0..SHARDS).filter(|&shard| shard != Self::home(index)) {
             self.channels[Self::home(index)][shard].push_back((index, Letter::Release));
+        }
+        if Self::home(index) < SHARDS {
+            self.receive(Self::home(index), Self::home(index), index, Letter::Release, scopes);
+        }
+    }
+
+    /// Nobody who conflicts is in force on a shard.
+    fn assert_alone(&self, index: usize, shard: usize, scopes: &Scopes) {
+        for other in (0..TRANSACTIONS).filter(|&other| self.in_force[shard][other]) {
+            assert!(
+                !conflict(&scopes[index], &scopes[other]),
+                "{index} and {other} are both in force on shard {shard}"
+            );
         }
     }
 

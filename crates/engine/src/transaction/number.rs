@@ -11,9 +11,23 @@ pub(crate) struct Number {
     at_us: u64,
     /// Where it was taken: the shard that is told of what happens to the transaction.
     pub home: ShardId,
+    /// Which of those that came behind that moment, in their order; 0 is the transaction itself.
+    behind: u32,
+}
+
+impl Default for Number {
+    /// Before all others.
+    fn default() -> Self {
+        Self { at_us: 0, home: ShardId(0), behind: 0 }
+    }
 }
 
 impl Number {
+    /// That of the `nth` request (from 1) that its home sent behind this number and before the next.
+    pub(crate) fn behind(self, nth: u32) -> Self {
+        Self { behind: nth, ..self }
+    }
+
     /// The moment (monotonic µs) when it was taken, or a little later.
     pub(crate) fn at_us(&self) -> u64 {
         self.at_us
@@ -22,7 +36,8 @@ impl Number {
 
 impl Display for Number {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}@{}", self.at_us, self.home.0)
+        write!(out, "{}@{}", self.at_us, self.home.0)?;
+        if self.behind > 0 { write!(out, "+{}", self.behind) } else { Ok(()) }
     }
 }
 
@@ -37,7 +52,7 @@ impl Numbers {
     /// for ever by a shard whose turn is long.
     pub(crate) fn next(&mut self, home: ShardId, now_us: u64) -> Number {
         self.last_us = (self.last_us + 1).max(now_us);
-        Number { at_us: self.last_us, home }
+        Number { at_us: self.last_us, home, behind: 0 }
     }
 
     /// A number of another shard came by.
@@ -49,7 +64,7 @@ impl Numbers {
 #[cfg(test)]
 impl Number {
     pub(crate) fn of(at_us: u64, home: u16) -> Self {
-        Self { at_us, home: ShardId(home) }
+        Self { at_us, home: ShardId(home), behind: 0 }
     }
 }
 
@@ -64,6 +79,8 @@ mod tests {
         let second = here.next(ShardId(0), 10);
         let other = there.next(ShardId(1), 10);
         assert!(first < second && first < other && second != other);
+        assert!(first < first.behind(1) && first.behind(1) < first.behind(2));
+        assert!(first.behind(2) < second);
         there.saw(Number::of(500, 0));
         assert!(there.next(ShardId(1), 20) > Number::of(500, 0));
     }

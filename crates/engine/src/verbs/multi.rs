@@ -33,7 +33,7 @@ pub(super) fn exec(core: &mut Core, id: SessionId) -> Outcome {
             "EXECABORT Transaction discarded because of previous errors.",
         ));
     }
-    core.execute(id, multi.commands);
+    core.execute(id, *multi);
     Ok(())
 }
 

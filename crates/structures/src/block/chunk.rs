@@ -37,8 +37,8 @@ pub(super) struct Chunk {
 }
 
 /// What a new chunk is backed by.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Page {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
     Small,
     /// A huge page, where the system has one, at the first touch.
     Huge,

@@ -1,13 +1,13 @@
 //! Extent: lines of memory of one's own, as plain bytes.
 //!
 //! It is what safe code builds on that wants memory of the pool: initialized, sized in lines, counted by
-//! the books to the byte.
+//! the books to the byte. What is kept in it is read in order, a page at a time: small pages serve.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use super::{LINE_BYTES, allocate_zeroed_lines, block_bytes, release_lines, shrink_lines};
+use super::{LINE_BYTES, Page, allocate_zeroed_lines, block_bytes, release_lines, shrink_lines};
 
 /// Owned bytes, a whole number of lines and at least one.
 pub(crate) struct Extent {
@@ -22,7 +22,7 @@ impl Extent {
     /// At least so many bytes, all zero.
     pub(crate) fn zeroed(bytes: usize) -> Self {
         let lines = lines_for(bytes);
-        Self { start: allocate_zeroed_lines(lines as usize), lines }
+        Self { start: allocate_zeroed_lines(lines as usize, Page::Small), lines }
     }
 
     /// The memory that it takes.

@@ -23,10 +23,6 @@ use super::{CLASS_BYTES, CLASSES};
 /// a whole: the newest chunk's unused part and the next chunk, made ready ahead, may be 4 MiB.
 const HUGE_PAGES_FROM_BYTES: usize = 4 << 20;
 
-/// The next chunk is ordered when no free run is longer than that: an eighth of a chunk, which lasts
-/// for thousands of entries.
-const ORDER_BELOW_LINES: usize = CHUNK_BYTES / LINE_BYTES / 8;
-
 /// How much memory a thread's pool has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolFacts {
@@ -144,11 +140,11 @@ pub(super) unsafe fn give_small(block: NonNull<u8>) {
     }
 }
 
-/// A run of at least one line.
-pub(super) fn take_lines(count: usize) -> NonNull<u8> {
+/// A run of at least one line; where that takes a new chunk, one of such pages.
+pub(super) fn take_lines(count: usize, page: Page) -> NonNull<u8> {
     let pool = own();
     pool.in_use_bytes.set(pool.in_use_bytes.get() + count * LINE_BYTES);
-    pool.take(|lines| lines.take(count))
+    pool.take(page, |lines| lines.take(count))
 }
 
 /// Gives lines back.
@@ -292,7 +288,7 @@ impl Pool {
     }
 
     fn open_span(&self, class: usize) {
-        let unit = self.take(Lines::take_unit);
+        let unit = self.take(Page::Huge, Lines::take_unit);
         let chunk = Chunk::of(unit.as_ptr());
         // SAFETY: the unit is in use now, and its span describes nothing else.
         unsafe {
@@ -347,18 +343,20 @@ impl Pool {
         }
     }
 
-    /// Lines that `find` takes, if need be from a new chunk.
-    fn take(&self, find: impl Fn(&mut Lines) -> Option<NonNull<u8>>) -> NonNull<u8> {
+    /// Lines that `find` takes, if need be from a new chunk of such pages.
+    fn take(&self, page: Page, find: impl Fn(&mut Lines) -> Option<NonNull<u8>>) -> NonNull<u8> {
         loop {
             // SAFETY: the pool is this thread's, and `find` calls nothing that leads back here.
             if let Some(lines) = find(unsafe { &mut *self.lines.get() }) {
-                self.order_ahead();
+                if page == Page::Huge {
+                    self.order_ahead();
+                }
                 return lines;
             }
             if self.take_in_strays() {
                 continue;
             }
-            let chunk = self.new_chunk();
+            let chunk = self.new_chunk(page);
             self.mapped_bytes.set(self.mapped_bytes.get() + CHUNK_BYTES);
             // SAFETY: the chunk is new, and this pool's.
             unsafe {
@@ -368,11 +366,12 @@ impl Pool {
         }
     }
 
-    fn new_chunk(&self) -> NonNull<Chunk> {
-        let is_small = self.mapped_bytes.get() < HUGE_PAGES_FROM_BYTES;
-        self.ahead.take().unwrap_or_else(|| {
+    fn new_chunk(&self, page: Page) -> NonNull<Chunk> {
+        let ready = if page == Page::Huge { self.ahead.take() } else { None };
+        ready.unwrap_or_else(|| {
+            let is_small = self.mapped_bytes.get() < HUGE_PAGES_FROM_BYTES;
             // Where huge pages are made ready ahead, none is waited for here.
-            let page = if is_small || ahead::is_promised() { Page::Small } else { Page::Huge };
+            let page = if is_small || ahead::is_promised() { Page::Small } else { page };
             Chunk::map(page).unwrap_or_else(|| Chunk::out_of_memory())
         })
     }
@@ -384,7 +383,7 @@ impl Pool {
             return;
         }
         // SAFETY: the pool is this thread's, and nothing else has its lines now.
-        if !unsafe { (*self.lines.get()).has_run(ORDER_BELOW_LINES) } {
+        if !unsafe { (*self.lines.get()).has_run(self.ahead.order_below()) } {
             self.ahead.order();
         }
     }

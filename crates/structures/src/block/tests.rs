@@ -44,7 +44,7 @@ impl Held {
     }
 
     fn lines(count: usize, fill: u8) -> Self {
-        let start = allocate_zeroed_lines(count);
+        let start = allocate_zeroed_lines(count, Page::Huge);
         assert_eq!(start.addr().get() % LINE_BYTES, 0);
         let held = Self { start, bytes: count * LINE_BYTES, fill: 0, is_lines: true };
         held.check();
@@ -266,23 +266,69 @@ fn a_pool_outlives_its_thread() {
     held.into_iter().for_each(Held::release);
 }
 
+static ORDERS: Mutex<usize> = Mutex::new(0);
+
+fn orders() -> usize {
+    *ORDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes runs until it is over. Returns how many.
+fn take_until(held: &mut Vec<Held>, is_over: impl Fn() -> bool) -> usize {
+    let before = held.len();
+    while !is_over() {
+        held.push(Held::lines(256, 1));
+        assert!(pool_facts().mapped_bytes < 64 << 20, "it should have been over long ago");
+    }
+    held.len() - before
+}
+
 #[test]
-fn chunks_come_ahead_of_need() {
-    static ORDERS: Mutex<usize> = Mutex::new(0);
+fn what_comes_late_is_ordered_earlier_and_what_stands_is_withdrawn() {
     promise_chunks(|| *ORDERS.lock().unwrap_or_else(PoisonError::into_inner) += 1);
     on_a_pool(|| {
-        let orders = || *ORDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        supply_chunks();
+        let mut held = Vec::new();
+        let to_order = |held: &mut Vec<Held>| {
+            let before = orders();
+            take_until(held, || orders() > before)
+        };
+        let to_new_chunk = |held: &mut Vec<Held>| {
+            let mapped_bytes = pool_facts().mapped_bytes;
+            take_until(held, || pool_facts().mapped_bytes > mapped_bytes)
+        };
+        to_order(&mut held);
+        supply_chunks();
+        let in_time = to_new_chunk(&mut held);
+        to_order(&mut held);
+        to_new_chunk(&mut held);
+        // What came late serves next, without an order.
+        supply_chunks();
+        to_new_chunk(&mut held);
+        to_order(&mut held);
+        supply_chunks();
+        let earlier = to_new_chunk(&mut held);
+        assert!(earlier > in_time * 3 / 2, "{earlier} runs before the end after {in_time}");
+        to_order(&mut held);
+        supply_chunks();
+        withdraw_chunks();
+        let before = orders();
+        held.push(Held::lines(256, 1));
+        assert_eq!(orders(), before, "what is new isn't withdrawn");
+        withdraw_chunks();
+        to_order(&mut held);
+        held.into_iter().for_each(Held::release);
+    });
+}
+
+#[test]
+fn chunks_come_ahead_of_need() {
+    promise_chunks(|| *ORDERS.lock().unwrap_or_else(PoisonError::into_inner) += 1);
+    on_a_pool(|| {
         // The pool may have ordered before, for another thread.
         supply_chunks();
         let before = orders();
         let mut held = Vec::new();
-        while orders() == before {
-            held.push(Held::lines(256, 1));
-            assert!(
-                pool_facts().mapped_bytes < 64 << 20,
-                "an order comes with the last of a chunk"
-            );
-        }
+        take_until(&mut held, || orders() > before);
         supply_chunks();
         let mapped_bytes = pool_facts().mapped_bytes;
         // What was made ready is used next, and is zeroed as any other.

@@ -1,0 +1,352 @@
+//! Pipelined: transactions whose reply has its place, so that their session goes on meanwhile.
+//!
+//! MSET, MGET, DEL … over several shards, and every EXEC of commands that are plain calls. Nothing in them
+//! needs the session, so nothing of the session waits for them but what meets their keys.
+//!
+//! ```text
+//! home: own keys granted ──► Entrust(errand) ──► free there? run: decided ──► Ran(replies) ─► run own part
+//!       else, or more shards: Bring(errand) ──► Granted … all granted: decided ──► Run ──► (Ran)
+//! ```
+//!
+//! `docs/design/transactions.md` says why it is right.
+
+use basalt_commands::config::PipelineOrder;
+use basalt_keyspace::ShardId;
+use smallvec::SmallVec;
+
+use super::Core;
+use super::monitor::Execution;
+use super::timing::PendingCall;
+use super::transactions::{Owner, Transaction, Visitor};
+use crate::errand::{Errand, Errands, Replies};
+use crate::limits;
+use crate::message::{Ask, Letter, Look};
+use crate::plan::{Known, Plan};
+use crate::session::{ReplyMode, SessionId};
+use crate::shard::Shard;
+use crate::transaction::{Holding, Number, Scope};
+
+/// A transaction of a pipeline, at home.
+pub(crate) struct Pipelined {
+    session: SessionId,
+    /// The place of its reply.
+    hole: u32,
+    /// The client wants no reply.
+    is_silent: bool,
+    plan: Plan,
+    /// In the plan's order.
+    parts: SmallVec<[Part; 2]>,
+    /// When the own visit was granted last.
+    pub granted_at_us: Option<u64>,
+    /// How many shards have still to say that they ran it.
+    running: usize,
+    /// For the books, once the command that began it is on its way.
+    call: Option<PendingCall>,
+    execution: Option<Box<Execution>>,
+}
+
+/// What one shard has to do with a transaction.
+struct Part {
+    shard: ShardId,
+    /// The own one until the end; another shard's when it came back.
+    errand: Option<Box<Errand>>,
+    /// What was found by looking.
+    found: Option<Replies>,
+}
+
+impl Pipelined {
+    fn part(&mut self, shard: ShardId) -> Option<&mut Part> {
+        self.parts.iter_mut().find(|part| part.shard == shard)
+    }
+
+    /// What all shards reply, if that is known of each.
+    fn replies(&self) -> Option<SmallVec<[&Replies; 2]>> {
+        let replies = self.parts.iter().map(|part| {
+            let errand = part.errand.as_ref();
+            errand.map(|errand| &errand.replies).or(part.found.as_ref())
+        });
+        replies.collect()
+    }
+
+    /// How other shards look at their errands as soon as they are granted.
+    fn look(&self) -> Look {
+        match self.plan.known() {
+            Known::ByLooking if self.plan.writes() => Look::Count,
+            Known::ByLooking => Look::Run,
+            Known::Ahead | Known::Afterwards => Look::Not,
+        }
+    }
+
+    /// Whether nothing that was watched on this shard was changed.
+    fn may_run_here(&mut self, shard: &mut Shard) -> bool {
+        let own = self.part(shard.id).and_then(|part| part.errand.as_ref());
+        own.is_none_or(|errand| errand.may_run(shard))
+    }
+}
+
+impl Core {
+    /// Whether a session's next request may be a pipelined transaction of so many bytes. If not it waits, and
+    /// is taken up again when it may.
+    pub(super) fn may_pipeline(&mut self, id: SessionId, bytes: usize) -> bool {
+        let Some(session) = self.shard.sessions.get_mut(id) else { return false };
+        let is_strict = self.shard.config.pipeline_order == PipelineOrder::Strict;
+        if session.queue.len() >= session.hole_limit || (is_strict && !session.queue.is_empty()) {
+            return false;
+        }
+        let own = self.shard.id.index();
+        let others = self.outboxes.iter_mut().enumerate().filter(|(index, _)| *index != own);
+        for (_, outbox) in others {
+            if !outbox.has_room(bytes) {
+                outbox.wait_for_room(id);
+                session.waits_for_room = true;
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Begins a transaction that goes on while its session does.
+    pub(super) fn begin_pipelined(
+        &mut self,
+        id: SessionId,
+        plan: Plan,
+        errands: Errands,
+        execution: Option<Box<Execution>>,
+    ) {
+        let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
+        let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        let is_silent = session.reply_mode != ReplyMode::On;
+        if session.reply_mode == ReplyMode::Skip {
+            session.reply_mode = ReplyMode::On;
+        }
+        session.pipelined += 1;
+        // With `pipeline-order strict` whatever comes next waits for it.
+        session.last_shard = ShardId(u16::MAX);
+        let hole = session.queue.open_hole();
+        let transactions = &mut self.shard.stats.transactions;
+        match errands.0.len() {
+            1 => transactions.on_one_shard += 1,
+            _ => transactions.on_several_shards += 1,
+        }
+        self.stillness.disturb();
+
+        let mut holding = Holding::new(errands.0.iter().map(|(shard, _)| *shard));
+        let (mut parts, mut others) = (SmallVec::new(), SmallVec::<[_; 2]>::new());
+        let mut is_granted_here = true;
+        for (shard, mut errand) in errands.0 {
+            if shard == self.shard.id {
+                let scope = Scope::keys(std::mem::take(&mut errand.intents));
+                is_granted_here = self.shard.schedule(number, scope);
+                parts.push(Part { shard, errand: Some(errand), found: None });
+            } else {
+                parts.push(Part { shard, errand: None, found: None });
+                others.push((shard, errand));
+            }
+        }
+        let mut pipelined = Box::new(Pipelined {
+            session: id,
+            hole,
+            is_silent,
+            plan,
+            parts,
+            granted_at_us: None,
+            running: 0,
+            call: None,
+            execution,
+        });
+        let look = pipelined.look();
+        let is_entrusted =
+            others.len() == 1 && is_granted_here && pipelined.may_run_here(&mut self.shard);
+        if is_entrusted {
+            holding.entrust();
+        }
+        for (shard, errand) in others {
+            let ask = match is_entrusted {
+                true => Ask::Entrust { number, errand, look },
+                false => Ask::Bring { number, errand, look },
+            };
+            self.ask(shard, ask);
+        }
+        let transaction = Transaction::new(holding, Owner::Pipelined(pipelined));
+        self.under_way.transactions.insert(number, transaction);
+        self.begun_pipelined = Some(number);
+        self.settle();
+    }
+
+    /// Keeps what the books need of the command that just began a pipelined transaction, if that is still
+    /// under way.
+    pub(super) fn pipelined_call(&mut self) -> Option<&mut Option<PendingCall>> {
+        let number = self.begun_pipelined.take()?;
+        match &mut self.under_way.transactions.get_mut(&number)?.owner {
+            Owner::Pipelined(pipelined) => Some(&mut pipelined.call),
+            _ => None,
+        }
+    }
+
+    /// An errand of another shard's transaction visits this shard.
+    pub(super) fn bring(&mut self, number: Number, mut errand: Box<Errand>, look: Look) {
+        self.numbers.saw(number);
+        self.stillness.disturb();
+        let scope = Scope::keys(std::mem::take(&mut errand.intents));
+        let visitor = Visitor::Carries { errand, look, granted_at_us: None };
+        self.under_way.visitors.insert(number, visitor);
+        self.shard.schedule(number, scope);
+    }
+
+    /// Another shard's transaction may be decided here: it is, if nobody is in its way.
+    pub(super) fn entrusted(&mut self, number: Number, mut errand: Box<Errand>, look: Look) {
+        if !self.shard.intents.admits_as(number, &errand.intents) {
+            self.write_letter(number.home, Letter::Waits(number));
+            self.bring(number, errand, look);
+            return;
+        }
+        self.numbers.saw(number);
+        self.stillness.disturb();
+        errand.perform(&mut self.shard);
+        self.serve_fed();
+        self.write_letter(number.home, Letter::Ran { number, errand });
+    }
+
+    /// A visit of an errand is granted: its home is told what there is to see.
+    pub(super) fn look_at_errand(&mut self, number: Number, mut errand: Box<Errand>, look: Look) {
+        let may_run = errand.may_run(&mut self.shard);
+        match look {
+            Look::Run if may_run => errand.run(&mut self.shard),
+            Look::Count if may_run => errand.count_present(&self.shard),
+            Look::Run | Look::Count | Look::Not => {}
+        }
+        let mut found = std::mem::take(&mut errand.replies);
+        found.is_broken = !may_run;
+        let granted_at_us = Some(self.shard.now.monotonic_us);
+        let visitor = Visitor::Carries { errand, look, granted_at_us };
+        self.under_way.visitors.insert(number, visitor);
+        self.write_letter(number.home, Letter::Granted { number, found: Box::new(found) });
+    }
+
+    /// A visit of an errand is decided: it is run.
+    pub(super) fn run_errand(&mut self, number: Number, is_wanted: bool) {
+        self.stillness.disturb();
+        let Some(Visitor::Carries { mut errand, granted_at_us, .. }) =
+            self.under_way.visitors.remove(&number)
+        else {
+            unreachable!("what was brought stays until it is run")
+        };
+        errand.perform(&mut self.shard);
+        self.leave(number, granted_at_us);
+        if is_wanted {
+            self.write_letter(number.home, Letter::Ran { number, errand });
+        }
+    }
+
+    /// A shard that was entrusted with a transaction did not decide it.
+    pub(super) fn not_decided_there(&mut self, number: Number) {
+        let home = self.shard.id;
+        let Some(transaction) = self.under_way.transactions.get_mut(&number) else { return };
+        if transaction.holding.is_not_decided_there(home) {
+            self.given_back(number);
+        }
+    }
+
+    /// All visits of a transaction are granted.
+    pub(super) fn decide(&mut self, number: Number) {
+        let Some((mut transaction, mut own)) = self.take_pipelined(number) else { return };
+        let known = own.plan.known();
+        let mut is_broken = !own.may_run_here(&mut self.shard);
+        for (part, found) in own.parts.iter_mut().zip(transaction.take_found()) {
+            let Some(Ok(found)) = found.map(|found| found.downcast::<Replies>()) else { continue };
+            is_broken |= found.is_broken;
+            part.found = (known == Known::ByLooking).then_some(*found);
+        }
+        let runs = !is_broken && own.plan.writes();
+        let is_wanted = runs && known == Known::Afterwards;
+        for part in own.parts.iter().filter(|part| part.shard != self.shard.id) {
+            if runs {
+                self.outboxes[part.shard.index()].ask(Ask::Run { number, is_wanted });
+                own.running += usize::from(is_wanted);
+            } else {
+                self.outboxes[part.shard.index()].ask(Ask::Release { number, last: None });
+            }
+        }
+        self.run_own(number, &mut own, is_broken);
+        if own.running == 0 {
+            self.end_pipelined(*own, is_broken);
+        } else {
+            transaction.owner = Owner::Pipelined(own);
+            self.under_way.transactions.insert(number, transaction);
+        }
+    }
+
+    /// Another shard ran its errand: since it was decided, or as the one that decides.
+    pub(super) fn ran(&mut self, number: Number, from: ShardId, errand: Box<Errand>) {
+        let Some((mut transaction, mut own)) = self.take_pipelined(number) else { return };
+        let is_broken = errand.replies.is_broken;
+        if let Some(part) = own.part(from) {
+            part.errand = Some(errand);
+        }
+        if transaction.holding.is_entrusted() {
+            self.run_own(number, &mut own, is_broken);
+        } else {
+            own.running -= 1;
+        }
+        if own.running == 0 {
+            self.end_pipelined(*own, is_broken);
+        } else {
+            transaction.owner = Owner::Pipelined(own);
+            self.under_way.transactions.insert(number, transaction);
+        }
+    }
+
+    fn take_pipelined(&mut self, number: Number) -> Option<(Transaction, Box<Pipelined>)> {
+        let mut transaction = self.under_way.transactions.remove(&number)?;
+        match std::mem::replace(&mut transaction.owner, Owner::Nobody) {
+            Owner::Pipelined(own) => Some((transaction, own)),
+            _ => unreachable!("a coordination has no errands"),
+        }
+    }
+
+    /// Runs the part that is this shard's, if there is one, unless it must not, and leaves.
+    fn run_own(&mut self, number: Number, own: &mut Pipelined, is_broken: bool) {
+        let granted_at_us = own.granted_at_us;
+        let Some(Part { errand: Some(errand), .. }) = own.part(self.shard.id) else { return };
+        if is_broken {
+            errand.forget_watches(&mut self.shard);
+        } else {
+            errand.perform(&mut self.shard);
+        }
+        self.leave(number, granted_at_us);
+    }
+
+    /// Puts the reply into its place.
+    fn end_pipelined(&mut self, own: Pipelined, is_broken: bool) {
+        let id = own.session;
+        let mut answer = std::mem::take(&mut self.answer);
+        if is_broken {
+            own.plan.write_broken(&mut answer);
+        } else if let Some(replies) = own.replies() {
+            own.plan.write(&replies, &mut answer);
+        } else {
+            own.plan.write_ahead(&mut answer);
+        }
+        let failed = answer.starts_with(b"-");
+        if failed {
+            self.shard.stats.count_error(answer[1..].trim_ascii_end());
+        }
+        if let Some(call) = own.call {
+            self.end_call(id, call, failed);
+        }
+        if let Some(execution) = own.execution {
+            self.show_execution(id, &execution, &answer);
+        }
+        if let Some(session) = self.shard.sessions.get_mut(id) {
+            session.pipelined -= 1;
+        }
+        self.fill_hole(id, own.hole, if own.is_silent { &[] } else { &answer });
+        answer.clear();
+        if answer.capacity() <= limits::BUFFER_KEPT_BYTES {
+            self.answer = answer;
+        }
+        for errand in own.parts.into_iter().filter_map(|part| part.errand) {
+            self.spare_errands.keep(errand);
+        }
+    }
+}
