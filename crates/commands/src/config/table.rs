@@ -123,8 +123,8 @@ parameters! {
         /// In which order the commands of one pipeline may run when their keys are on different
         /// shards.
         ///
-        /// `relaxed`: plain commands on one key may overtake each other if their keys are on
-        /// different shards, as they may through a cluster client; replies keep their order.
+        /// `relaxed`: commands and EXECs that have no key in common may overtake each other if they
+        /// concern different shards, as they may through a cluster client; replies keep their order.
         /// `strict`: every change of shard waits, as on a server with one thread, and pipelines get
         /// slower.
         "pipeline-order" pipeline_order: PipelineOrder = "relaxed", PipelineOrder::KIND;
