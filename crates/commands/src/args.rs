@@ -61,7 +61,7 @@ impl<T: Copy> Word<T> {
     }
 }
 
-const CHOICES: usize = 4;
+const CHOICES: usize = 7;
 
 /// The options of a command.
 #[derive(Debug)]

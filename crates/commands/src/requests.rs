@@ -8,6 +8,7 @@
 pub use crate::families::bitmap::*;
 pub use crate::families::connection::*;
 pub use crate::families::geo::{GeoForm, answer_search, found_to_store, radius_store_at};
+pub use crate::families::hash::*;
 pub use crate::families::hyperloglog::*;
 pub use crate::families::keys::*;
 pub use crate::families::list::*;

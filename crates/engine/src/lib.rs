@@ -12,6 +12,7 @@ mod coordinate;
 mod core;
 mod errand;
 mod facts;
+mod fieldsets;
 mod gates;
 mod histogram;
 mod latency;

@@ -11,6 +11,7 @@ use basalt_keyspace::{DatabaseId, ShardId};
 use basalt_resp::{Partial, Protocol};
 
 use crate::core::{Execution, PendingCall};
+use crate::fieldsets::Fieldsets;
 use crate::gates::Armed;
 use crate::limits;
 use crate::multi::{Multi, Watched};
@@ -108,6 +109,8 @@ pub(crate) struct Session {
     /// MULTI was said.
     pub multi: Option<Box<Multi>>,
     pub watched: Watched,
+    /// HIMPORT PREPARE was said.
+    pub fieldsets: Fieldsets,
     /// The coordination is an EXEC.
     pub is_executing: bool,
     /// What monitors are shown of its EXEC.
@@ -283,6 +286,7 @@ impl Session {
             + self.queue.bytes()
             + self.unsent
             + self.multi.as_ref().map_or(0, |multi| multi.bytes)
+            + self.fieldsets.bytes()
     }
 
     /// Lets it have more holes while replies from others are small, and fewer as soon as one is large.
@@ -375,6 +379,7 @@ impl Sessions {
             pending_call: None,
             multi: None,
             watched: Watched::default(),
+            fieldsets: Fieldsets::default(),
             is_executing: false,
             execution: None,
             is_monitor: false,

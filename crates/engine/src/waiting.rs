@@ -11,6 +11,8 @@
 //! once. Who waits for keys of several is told to look, and holds up those behind it until it has (but for
 //! XREAD, where nobody takes anything from anybody).
 //!
+//! Who needs more than there is (BLMOVEM … EXACTLY) is passed over, and keeps its place.
+//!
 //! When a slot moves, its keys' lines go along.
 //!
 //! Not here: the coordinator of a waiting command (`transaction/wait.rs`).
@@ -18,7 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use basalt_keyspace::{DatabaseId, Kind, ShardId, SlotId};
+use basalt_keyspace::{DatabaseId, Key, Kind, ListRef, ShardId, SlotId};
 
 use crate::coordinate::Answer;
 use crate::message::Ticket;
@@ -88,6 +90,8 @@ pub(crate) struct Waiter {
     /// What the attempt touches.
     pub scope: Scope,
     pub waits_for: WaitsFor,
+    /// How much of it there must be: elements of a list, else 1.
+    pub least: u64,
     /// None where keys of other shards are concerned.
     pub attempt: Option<Attempt>,
     /// What was fed is kept for it under this number.
@@ -113,6 +117,13 @@ impl LineName {
         let (database, waits_for) = (key.database, waits_for.clone());
         Self { hash: key.key().hash, database, key: key.bytes.clone(), waits_for }
     }
+}
+
+/// One who stands in a line, and how much it needs.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    id: WaiterId,
+    least: u64,
 }
 
 /// How many wait, and for how many keys.
@@ -145,7 +156,7 @@ pub(crate) enum News {
 pub(crate) struct Waiting {
     waiters: BTreeMap<WaiterId, Waiter>,
     /// In each, those who wait in the order in which they came.
-    lines: BTreeMap<LineName, BTreeMap<u64, WaiterId>>,
+    lines: BTreeMap<LineName, BTreeMap<u64, Place>>,
     came: u64,
     at_home: BTreeMap<SessionId, AtHome>,
     deadlines: BTreeSet<(u64, SessionId)>,
@@ -260,9 +271,10 @@ impl Waiting {
         from.map(|(line, _)| line).take_while(|line| line.hash == hash).cloned().collect()
     }
 
-    /// The next in a line, from a place on.
-    fn next_in_line(&self, line: &LineName, from: u64) -> Option<(u64, WaiterId)> {
-        self.lines.get(line)?.range(from..).next().map(|(place, id)| (*place, *id))
+    /// The next in a line, from a place on, for whom there is enough.
+    fn next_in_line(&self, line: &LineName, from: u64, there: u64) -> Option<(u64, WaiterId)> {
+        let mut rest = self.lines.get(line)?.range(from..);
+        rest.find(|(_, place)| place.least <= there).map(|(at, place)| (*at, place.id))
     }
 }
 
@@ -275,7 +287,8 @@ impl Shard {
             *place = waiting.came;
             let line = LineName::of(key, &waiter.waits_for);
             self.keyspace.want_fed(line.hash);
-            waiting.lines.entry(line).or_default().insert(*place, id);
+            let own = Place { id, least: waiter.least };
+            waiting.lines.entry(line).or_default().insert(*place, own);
         }
         waiting.waiters.insert(id, waiter);
     }
@@ -369,6 +382,7 @@ impl Shard {
                 slots,
                 scope,
                 waits_for: waiter.waits_for.clone(),
+                least: waiter.least,
                 attempt,
                 reserved: None,
                 is_told: false,
@@ -405,7 +419,8 @@ impl Shard {
             let waiter = waiting.waiters.get_mut(&id).expect("it was put there");
             let line = LineName::of(&key, &waiter.waits_for);
             self.keyspace.want_fed(line.hash);
-            waiting.lines.entry(line).or_default().insert(waiting.came, id);
+            let own = Place { id, least: waiter.least };
+            waiting.lines.entry(line).or_default().insert(waiting.came, own);
             waiter.lines.push((key, waiting.came));
         }
     }
@@ -423,7 +438,7 @@ impl Shard {
     /// nothing; who is told to look may get it.
     fn serve(&mut self, line: &LineName) {
         let mut from = 0;
-        while let Some((place, id)) = self.waiting.next_in_line(line, from) {
+        while let Some((place, id)) = self.waiting.next_in_line(line, from, self.held_by(line)) {
             from = place + 1;
             let mut waiter = self.waiting.waiters.remove(&id).expect("who stands there waits");
             let is_served = self.serve_one(id, line, &mut waiter);
@@ -441,9 +456,6 @@ impl Shard {
     fn serve_one(&mut self, id: WaiterId, line: &LineName, waiter: &mut Waiter) -> bool {
         if waiter.is_told {
             waiter.fed_again.insert(line.hash);
-            return false;
-        }
-        if !self.is_ready(line, waiter) {
             return false;
         }
         let Some(attempt) = &mut waiter.attempt else {
@@ -471,15 +483,17 @@ impl Shard {
         true
     }
 
-    /// Whether the key of the line holds what is waited for.
-    fn is_ready(&self, line: &LineName, waiter: &Waiter) -> bool {
+    /// How much the key of a line holds of what is waited for: elements of a list, else all or nothing.
+    fn held_by(&self, line: &LineName) -> u64 {
         let wanted = match line.waits_for {
             WaitsFor::Value(kind) => kind,
             WaitsFor::Entries => Kind::Stream,
-            WaitsFor::Group(_) => return true,
+            WaitsFor::Group(_) => return u64::MAX,
         };
-        let key = waiter.lines.iter().find(|(key, _)| key.bytes == line.key);
-        let entry = key.and_then(|(key, _)| key.peek(self));
-        entry.is_some_and(|entry| entry.kind() == wanted)
+        let slot = SlotId::of_key(&line.key);
+        let entry =
+            self.keyspace.peek(line.database, &Key { bytes: &line.key, hash: line.hash, slot });
+        let Some(entry) = entry.filter(|entry| entry.kind() == wanted) else { return 0 };
+        ListRef::of(&entry).map_or(u64::MAX, |list| list.len() as u64)
     }
 }

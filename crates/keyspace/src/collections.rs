@@ -134,9 +134,21 @@ pub(crate) fn write_changes(entry: &Entry, out: &mut Vec<u8>) {
 pub(crate) fn check_changes(kind: Kind, changes: &[u8]) -> Result<(), Malformed> {
     let mut reader = Reader::new(changes);
     while !reader.is_at_end() {
-        decode_change(kind, &mut reader)?;
+        let change = decode_change(kind, &mut reader)?;
+        // A stream is made as a whole; other changes of one may need what is there.
+        if kind == Kind::Stream && !matches!(change, Effect::Stream(StreamChange::Become { .. })) {
+            return Err(Malformed);
+        }
     }
     Ok(())
+}
+
+/// Whether an effect on a key that holds this can come of a command.
+pub(crate) fn follows(entry: Option<&Entry>, effect: &Effect<'_>) -> bool {
+    match effect {
+        Effect::Stream(change) => stream::follows(entry.and_then(stream_of), change),
+        _ => true,
+    }
 }
 
 /// The elements of a collection, at a moment, mixed into the digest of its value, as Redis does it.

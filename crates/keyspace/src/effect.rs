@@ -279,7 +279,7 @@ mod tests {
         copy(&string, true);
     }
 
-    fn stream_changes<'a>(pairs: Strings<'a>, ids: StreamIds<'a>) -> [StreamChange<'a>; 16] {
+    fn stream_changes<'a>(pairs: Strings<'a>, ids: StreamIds<'a>) -> [StreamChange<'a>; 20] {
         let (group, consumer, last_id) = (&b"g"[..], &b""[..], StreamId { ms: 7, seq: 0 });
         let assign =
             |deliveries| StreamChange::Assign { group, consumer, ids, at_ms: 5, deliveries };
@@ -304,7 +304,11 @@ mod tests {
             assign(Deliveries::Kept),
             StreamChange::Acknowledge { group, ids },
             StreamChange::Forget { ids },
-            StreamChange::Become { bytes: &[0; 7] },
+            StreamChange::Become { bytes: &[0; 8] },
+            StreamChange::Release { group, ids, deliveries: Deliveries::OneLess },
+            StreamChange::NoteName { producer: group, name: b"", id: last_id, at_ms: 3 },
+            StreamChange::CountRepeated,
+            StreamChange::ConfigureProducers { seconds: 1, most: u64::MAX },
         ]
     }
 

@@ -3,7 +3,7 @@
 use basalt_structures::{Entry, EntryRef, KeyHasher, Place};
 
 use crate::chance::Chance;
-use crate::collections::Thresholds;
+use crate::collections::{self, Thresholds};
 use crate::database::{Database, ScanPosition};
 use crate::edit::Edit;
 use crate::effect::{Cause, Effect, Malformed, Record};
@@ -413,7 +413,7 @@ impl Keyspace {
         }
     }
 
-    /// Does again what the records say.
+    /// Does again what the records say, up to the first that can't follow on those before it.
     pub fn replay(&mut self, mut records: &[u8]) -> Result<(), Malformed> {
         while !records.is_empty() {
             let (record, len) = Record::decode(records)?;
@@ -423,7 +423,11 @@ impl Keyspace {
                 Record::Key { database, key, effect } if is_known(database) => {
                     let key = self.key(key);
                     let place = self.databases[database.index()].find(&key);
-                    Edit::new(self, database, key, place).commit(effect);
+                    let edit = Edit::new(self, database, key, place);
+                    if !collections::follows(edit.entry().as_deref(), &effect) {
+                        return Err(Malformed);
+                    }
+                    edit.commit(effect);
                 }
                 Record::Flush { database } if is_known(database) => self.flush(database),
                 Record::Swap { first, second } if is_known(first) && is_known(second) => {

@@ -26,9 +26,10 @@ mod slots;
 mod watch;
 
 pub use basalt_structures::{
-    Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, Keep, KeyHasher, Kind, LexBound,
-    NodeLimits, STREAM_ENTRY_BYTES_MAX, ScoreRange, Scored, Side, Small, Stream, StreamEntry,
-    StreamId, Trim, Value, count_ones,
+    Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, IDEMPOTENCY_NAMES,
+    IDEMPOTENCY_SECONDS, Keep, KeyHasher, Kind, LexBound, NodeLimits, Pending, Producers,
+    STREAM_ENTRY_BYTES_MAX, ScoreRange, Scored, Side, Small, Stream, StreamEntry, StreamId, Trim,
+    Value, count_ones,
 };
 pub use chance::Chance;
 pub use collections::{

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use basalt_keyspace::{
-    Cause, Content, DatabaseId, Effect, Entry, KeyHasher, Keyspace, SLOTS, ScanPosition,
+    Cause, Content, DatabaseId, Effect, Entry, KeyHasher, Keyspace, Malformed, Record, SLOTS,
+    ScanPosition, StreamChange, StreamId, Strings, stream_of,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -377,5 +378,28 @@ fn a_scan_in_steps_visits_what_stays() {
     }
     for name in names.iter().step_by(2) {
         assert!(seen.contains_key(name), "{} was there throughout", String::from_utf8_lossy(name));
+    }
+}
+
+/// What can't follow on what is there is refused, and what went before it stays.
+#[test]
+fn records_of_streams_that_do_not_follow_are_refused() {
+    let parts: [&[u8]; 2] = [b"n", b"v"];
+    let id = |ms| StreamId { ms, seq: 0 };
+    let add =
+        |ms| StreamChange::Add { id: id(ms), pairs: Strings::from(&parts), in_new_node: false };
+    let last =
+        |ms| StreamChange::SetLastId { last_id: id(ms), entries_added: None, max_deleted_id: None };
+    for bad in [add(5), add(4), add(0), last(4)] {
+        let mut records = Vec::new();
+        for change in [add(5), bad, add(6)] {
+            let effect = Effect::Stream(change);
+            Record::Key { database: DatabaseId(0), key: b"s", effect }.encode(&mut records);
+        }
+        let mut keyspace = Keyspace::new(1, KeyHasher::new(1), START_MS);
+        assert_eq!(keyspace.replay(&records), Err(Malformed), "{bad:?}");
+        let entry = keyspace.peek(DatabaseId(0), &keyspace.key(b"s"));
+        let stream = entry.as_deref().and_then(stream_of).expect("the first record was right");
+        assert_eq!((stream.len(), stream.last_id()), (1, id(5)));
     }
 }

@@ -22,8 +22,8 @@ pub mod value;
 mod wide;
 
 pub use number::{
-    FloatError, add_long_double, format_f64, format_i64, format_long_double_human, parse_f64,
-    parse_i64,
+    FloatError, LongFloat, add_long_double, format_f64, format_i64, format_long_double_human,
+    parse_f64, parse_i64,
 };
 pub use parse::{ParseLimits, Parsed, Partial, ProtocolError, parse};
 pub use reply::{Deferred, Reply};

@@ -8,6 +8,7 @@
 //! are Redis' on x86-64. What fits two machine words is worked there; the rest (hundreds of digits,
 //! exponents of thousands) goes through `Wide`.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use crate::wide::Wide;
@@ -74,6 +75,106 @@ pub fn format_long_double_human(value: f64) -> String {
         _ => (fraction | 1 << 52, exponent - 1075),
     };
     write(LongDouble { negative: value.is_sign_negative(), significand, exponent })
+}
+
+/// A float of INCRBYFLOAT's precision, to be reckoned with before it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongFloat {
+    number: Number,
+    /// Below zero.
+    is_negative: bool,
+}
+
+impl From<LongDouble> for LongFloat {
+    fn from(number: LongDouble) -> Self {
+        let is_negative = number.negative && number.significand > 0;
+        Self { number: Number::Finite(number), is_negative }
+    }
+}
+
+impl LongFloat {
+    /// The greatest and the least finite ones.
+    pub const MAX: Self = Self::edge(false);
+    pub const MIN: Self = Self::edge(true);
+
+    const fn edge(negative: bool) -> Self {
+        let edge = LongDouble { negative, significand: u64::MAX, exponent: EXPONENT_MAX };
+        Self { number: Number::Finite(edge), is_negative: negative }
+    }
+
+    /// Reads what [`add_long_double`] reads; also infinities.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        Some(match read(text).ok()? {
+            Number::Finite(number) => Self::from(number),
+            Number::Infinite => {
+                Self { number: Number::Infinite, is_negative: text.first() == Some(&b'-') }
+            }
+        })
+    }
+
+    pub fn is_infinite(self) -> bool {
+        self.number == Number::Infinite
+    }
+
+    pub fn is_negative(self) -> bool {
+        self.is_negative
+    }
+
+    /// The sum; infinite, where it can't be had.
+    pub fn plus(self, other: Self) -> Self {
+        let (Number::Finite(a), Number::Finite(b)) = (self.number, other.number) else {
+            return if self.is_infinite() { self } else { other };
+        };
+        match add(a, b) {
+            Number::Finite(sum) => Self::from(sum),
+            Number::Infinite => Self { number: Number::Infinite, is_negative: self.is_negative },
+        }
+    }
+
+    /// The difference; infinite, where it can't be had.
+    pub fn minus(self, other: Self) -> Self {
+        let number = match other.number {
+            Number::Finite(number) => {
+                Number::Finite(LongDouble { negative: !number.negative, ..number })
+            }
+            Number::Infinite => Number::Infinite,
+        };
+        self.plus(Self { number, is_negative: !other.is_negative })
+    }
+
+    /// How far from zero; the greater, the farther.
+    fn distance(self) -> (i32, u64) {
+        match self.number {
+            Number::Finite(LongDouble { significand, exponent, .. }) => (exponent, significand),
+            Number::Infinite => (i32::MAX, 0),
+        }
+    }
+}
+
+impl PartialOrd for LongFloat {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(match (self.is_negative, other.is_negative) {
+            (false, false) => self.distance().cmp(&other.distance()),
+            (true, true) => other.distance().cmp(&self.distance()),
+            (is_less, _) => {
+                if is_less {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                }
+            }
+        })
+    }
+}
+
+impl fmt::Display for LongFloat {
+    /// With up to 17 decimals and never an exponent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.number {
+            Number::Finite(number) => f.write_str(&write(number)),
+            Number::Infinite => f.write_str(if self.is_negative { "-inf" } else { "inf" }),
+        }
+    }
 }
 
 /// significand × 2^exponent. Read and computed ones have the top bit set unless they are next to zero.
@@ -566,5 +667,37 @@ mod tests {
             assert_eq!(format_long_double_human(value), text);
         }
         assert_eq!(format_long_double_human(f64::MAX).len(), 309);
+    }
+
+    #[test]
+    fn floats_are_reckoned_with_as_they_are_written() {
+        let float = |text: &str| LongFloat::parse(text.as_bytes()).expect("a float");
+        let rising =
+            ["-inf", "-1e4932", "-2.5", "-1", "-1e-4900", "0", "1e-4900", "0.5", "1e19", "inf"];
+        for (a, one) in rising.iter().enumerate() {
+            for (b, other) in rising.iter().enumerate() {
+                assert_eq!(float(one).partial_cmp(&float(other)), Some(a.cmp(&b)), "{one} {other}");
+            }
+        }
+        assert_eq!(float("-0").partial_cmp(&float("0")), Some(Ordering::Equal));
+        assert!(LongFloat::MIN < float("-1e4932") && float("1e4932") < LongFloat::MAX);
+        assert!(LongFloat::MAX.plus(LongFloat::MAX).is_infinite());
+        assert!(LongFloat::MAX.plus(LongFloat::MIN).to_string() == "0");
+        assert!(LongFloat::MIN.minus(LongFloat::MAX).is_infinite());
+        for (a, b) in
+            [("10.5", "0.1"), ("-7e2", "1.55"), ("3", "-3"), ("1e19", "-1"), ("0.1", "0.2")]
+        {
+            let sum = add_long_double(a.as_bytes(), b.as_bytes());
+            assert_eq!(sum, Ok(float(a).plus(float(b)).to_string()));
+            assert_eq!(
+                float(a).minus(float(b)).to_string(),
+                float(a).plus(float(&negated(b))).to_string()
+            );
+        }
+        assert_eq!(LongFloat::parse(b"nan"), None);
+    }
+
+    fn negated(text: &str) -> String {
+        text.strip_prefix('-').map_or_else(|| format!("-{text}"), str::to_owned)
     }
 }

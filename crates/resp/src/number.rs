@@ -6,7 +6,7 @@
 
 use crate::shortest;
 
-pub use crate::long_double::{FloatError, add_long_double, format_long_double_human};
+pub use crate::long_double::{FloatError, LongFloat, add_long_double, format_long_double_human};
 
 /// Reads an integer in the one form that Redis' string2ll takes: no plus sign, no leading zero, no blank,
 /// no `-0`.

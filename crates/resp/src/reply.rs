@@ -6,7 +6,7 @@
 //! Not here: which reply to give, error texts of commands, decoding (`value`).
 
 use crate::number::Text;
-use crate::{Protocol, encoded, format_long_double_human, line};
+use crate::{LongFloat, Protocol, encoded, format_long_double_human, line};
 
 /// Writes encoded replies into an output.
 #[derive(Debug)]
@@ -139,6 +139,11 @@ impl<'a> Reply<'a> {
     /// With up to 17 decimals and never an exponent: coordinates.
     pub fn human_double(&mut self, value: f64) {
         self.scalar(b',', format_long_double_human(value).as_bytes());
+    }
+
+    /// As it is written: digits that no double holds.
+    pub fn long_float(&mut self, value: LongFloat) {
+        self.scalar(b',', value.to_string().as_bytes());
     }
 
     /// Decimal digits, maybe after a minus sign.

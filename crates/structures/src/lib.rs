@@ -43,8 +43,8 @@ pub use packed::{
 pub use prefetch::prefetch_ref;
 pub use sorted::{LexBound, ScoreRange, Scored, Sorted, SortedWalk};
 pub use stream::{
-    Consumer, ConsumerNumber, Group, Keep, NodeLimits, Pairs, Pending, STREAM_ENTRY_BYTES_MAX,
-    Stream, StreamEntry, StreamId, Trim,
+    Consumer, ConsumerNumber, Group, IDEMPOTENCY_NAMES, IDEMPOTENCY_SECONDS, Keep, NodeLimits,
+    Pairs, Pending, Producers, STREAM_ENTRY_BYTES_MAX, Stream, StreamEntry, StreamId, Trim,
 };
 pub use table::{EntryMut, EntryRef, Place, TAGS, Table};
 pub use wheel::{Backlog, Fate, Resolve, Wheel};

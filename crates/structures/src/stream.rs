@@ -3,6 +3,7 @@
 //! ```text
 //! nodes    first ID ──► entries side by side (`node`)       up to 100 of them or 4 KiB, as configured
 //! groups   name ──► last ID, pending entries, consumers     (`group`)
+//! producers  name ──► what it called its newest entries     (`producers`)
 //! ```
 //!
 //! IDs only grow, so new entries go to the last node. A deleted entry leaves its bytes in its node until
@@ -15,6 +16,7 @@ use crate::block::block_bytes;
 mod codec;
 mod group;
 mod node;
+mod producers;
 mod runs;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ mod tests;
 pub use group::{Consumer, ConsumerNumber, Group, Pending};
 use node::Node;
 pub use node::Pairs;
+pub use producers::{IDEMPOTENCY_NAMES, IDEMPOTENCY_SECONDS, Producers};
 use runs::Runs;
 
 /// LIMIT: what the names and values of an entry come to; also of a node.
@@ -114,6 +117,8 @@ pub struct Stream {
     groups: Vec<Group>,
     /// Of the groups, without the array.
     group_bytes: usize,
+    /// None while all of it is as it is without a word about it.
+    producers: Option<Box<Producers>>,
 }
 
 impl Default for Stream {
@@ -133,6 +138,7 @@ impl Stream {
             entries_added: 0,
             groups: Vec::new(),
             group_bytes: 0,
+            producers: None,
         }
     }
 
@@ -388,9 +394,31 @@ impl Stream {
         }
     }
 
+    /// Who adds entries by names of their own; none while nobody did, and nothing else was set.
+    pub fn producers(&self) -> Option<&Producers> {
+        self.producers.as_deref()
+    }
+
+    /// Notes what a producer called an entry.
+    pub fn note_name(&mut self, producer: &[u8], name: &[u8], id: StreamId, now_ms: u64) {
+        self.producers.get_or_insert_default().note(producer, name, id, now_ms);
+    }
+
+    /// Counts an entry that came again.
+    pub fn count_repeated(&mut self) {
+        self.producers.get_or_insert_default().repeated += 1;
+    }
+
+    /// Sets for how many seconds, and how many of each producer, names of entries are known; forgets them.
+    pub fn configure_producers(&mut self, seconds: u64, most: u64) {
+        self.producers.get_or_insert_default().configure(seconds, most);
+    }
+
     /// The heap bytes that it takes beside itself; known at no cost.
     pub fn heap_bytes(&self) -> usize {
+        let of_producers = |own: &Producers| block_bytes(size_of::<Producers>()) + own.heap_bytes();
         self.nodes.heap_bytes()
+            + self.producers().map_or(0, of_producers)
             + self.node_bytes
             + block_bytes(self.groups.capacity() * size_of::<Group>())
             + self.group_bytes
@@ -399,7 +427,9 @@ impl Stream {
     /// How many entries, pending entries, consumers and groups there are; not 0 while
     /// [`Stream::drop_some`] has something to drop.
     pub fn droppable_len(&self) -> usize {
-        self.groups.iter().map(Group::droppable_len).sum::<usize>() + self.len as usize
+        self.groups.iter().map(Group::droppable_len).sum::<usize>()
+            + self.len as usize
+            + self.producers().map_or(0, Producers::droppable_len)
     }
 
     /// Drops about `count` entries and pending entries, whichever; returns the heap bytes that were
@@ -418,6 +448,11 @@ impl Stream {
                     self.group_bytes -= self.groups[last].heap_bytes();
                     self.groups.pop();
                     dropped += 1;
+                }
+            } else if let Some(producers) = &mut self.producers {
+                match producers.drop_one() {
+                    Some(count) => dropped += count,
+                    None => self.producers = None,
                 }
             } else {
                 break;
@@ -440,6 +475,7 @@ impl Stream {
         }
         assert_eq!((bytes, len), (self.node_bytes, self.len));
         self.groups.iter().for_each(Group::check);
+        self.producers().iter().for_each(|producers| producers.check());
         assert_eq!(self.groups.iter().map(Group::heap_bytes).sum::<usize>(), self.group_bytes);
         assert!(self.groups.iter().map(Group::name).is_sorted_by(|a, b| a < b));
     }

@@ -657,3 +657,66 @@ fn time_passes() {
     let (first, second) = (moment(), moment());
     assert!((1_500_000..1_600_000).contains(&(second - first)), "{first} {second}");
 }
+
+#[test]
+fn hashes_are_imported_in_a_pipeline_wherever_they_are() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let (client, other) = (server.client(0), server.client(1));
+        let mut lines = vec!["HIMPORT PREPARE f a b".to_owned()];
+        lines.extend((0..60).map(|number| format!("HIMPORT SET key:{number} f {number} x")));
+        lines.push("HIMPORT SET key:1 f 1".into());
+        lines.push("HIMPORT PREPARE f c".into());
+        lines.extend((30..90).map(|number| format!("HIMPORT SET key:{number} f {number}")));
+        lines.push("CLIENT REPLY SKIP".into());
+        lines.push("HIMPORT SET key:0 f skipped".into());
+        lines.push("HIMPORT DISCARDALL".into());
+        lines.push("HIMPORT SET key:1 f 1".into());
+        server.send(client, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let received = server.received(client);
+        let ok = Value::Simple(b"OK".to_vec());
+        let is_error = |value: &Value| matches!(value, Value::Error(_));
+        assert_eq!(received.len(), 1 + 60 + 2 + 60 + 2, "{shards} shards");
+        assert!(received[..61].iter().all(|value| *value == ok));
+        assert!(is_error(&received[61]) && received[62..123].iter().all(|value| *value == ok));
+        assert_eq!(received[123], Value::Integer(1));
+        assert!(is_error(&received[124]), "{received:?}");
+        for (key, field, expected) in [
+            ("key:0", "c", &b"skipped"[..]),
+            ("key:29", "a", b"29"),
+            ("key:30", "c", b"30"),
+            ("key:89", "c", b"89"),
+        ] {
+            let found = server.ask(other, &format!("HGET {key} {field}"));
+            assert_eq!(found, Value::Bulk(expected.to_vec()), "{key}");
+        }
+        assert_eq!(server.ask(other, "HLEN key:30"), Value::Integer(1), "all of it was replaced");
+    }
+}
+
+/// LIMIT: what a session may have the server keep for it.
+#[test]
+fn fieldsets_are_bounded_and_told_of() {
+    let limited = Config { client_query_buffer_limit: 1 << 20, ..Config::default() };
+    let mut server = Server::with(1, limited);
+    let client = server.client(0);
+    let field = "f".repeat(100_000);
+    let mut refused = 0;
+    for number in 0..12 {
+        match server.ask(client, &format!("HIMPORT PREPARE set{number} {field}")) {
+            Value::Error(_) => refused += 1,
+            other => assert_eq!(other, Value::Simple(b"OK".to_vec())),
+        }
+    }
+    assert_eq!(refused, 2, "ten fit");
+    let of_session = |server: &mut Server| {
+        let info = server.ask(client, "CLIENT INFO");
+        let info = String::from_utf8_lossy(info.as_bytes().expect("a text")).into_owned();
+        let bytes = info.split("tot-mem=").nth(1).and_then(|rest| rest.split(' ').next());
+        bytes.and_then(|bytes| bytes.parse::<u64>().ok()).expect("it is told")
+    };
+    assert!(of_session(&mut server) > 1_000_000);
+    assert_eq!(server.ask(client, "HIMPORT DISCARD set3"), Value::Integer(1));
+    assert_eq!(server.ask(client, "HIMPORT DISCARDALL"), Value::Integer(9));
+    assert!(of_session(&mut server) < 700_000);
+}

@@ -165,6 +165,7 @@ fn transactions_wait_for_nothing_and_feed_at_their_end() {
         let waiting = [
             "BLPOP q 0",
             "BLMOVE q r LEFT LEFT 0",
+            "BLMOVEM q r LEFT LEFT 0 EXACTLY 2 OBO",
             "BLMPOP 0 2 q r LEFT",
             "BZPOPMIN q r 0",
             "BZMPOP 0 2 q r MAX",
@@ -173,7 +174,7 @@ fn transactions_wait_for_nothing_and_feed_at_their_end() {
         server.send(clients[0], "MULTI");
         waiting.iter().for_each(|line| server.send(clients[0], line));
         drop(server.received(clients[0]));
-        assert_eq!(server.ask(clients[0], "EXEC"), ["(nil)"; 6].join(" "));
+        assert_eq!(server.ask(clients[0], "EXEC"), ["(nil)"; 7].join(" "));
         server.send(clients[1], "BLPOP q 0");
         for line in ["MULTI", "RPUSH q a", "RPUSH r x", "LPUSH q b", "LRANGE q 0 -1"] {
             server.send(clients[0], line);
@@ -203,6 +204,49 @@ fn moved_elements_feed_others() {
         let left = ["a", "b", "c"].map(|key| server.ask(feeder, &format!("EXISTS {key}")));
         drop(server.received(feeder));
         assert!(left.iter().all(|reply| reply.ends_with('0')), "{left:?}");
+    }
+}
+
+#[test]
+fn who_needs_more_than_there_is_is_passed_over_and_keeps_its_place() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards, 12);
+        let clients: Vec<ClientId> = (0..4).map(|core| server.0.connect(core)).collect();
+        let feeder = server.0.connect(1);
+        server.send(clients[0], "BLMOVEM a b LEFT RIGHT 0 EXACTLY 3 BULK");
+        server.send(clients[1], "BLMOVEM a c LEFT LEFT 0 EXACTLY 2 OBO");
+        server.send(clients[2], "BLMOVEM a b LEFT RIGHT 0 EXACTLY 3 BULK");
+        server.send(clients[3], "BLPOP a 0");
+        server.send(feeder, "RPUSH a 1");
+        assert_eq!(server.received(clients[3]), ["a 1"], "one is enough for it");
+        server.send(feeder, "RPUSH a 2 3");
+        assert_eq!(server.received(clients[1]), ["3 2"]);
+        server.send(feeder, "RPUSH a 4");
+        server.send(feeder, "LPUSH a 5");
+        assert!(server.received(clients[0]).is_empty());
+        assert!(server.received(clients[2]).is_empty());
+        server.send(feeder, "RPUSH a 6 7");
+        assert_eq!(server.received(clients[0]), ["5 4 6"], "it came first");
+        assert!(server.received(clients[2]).is_empty());
+        server.send(clients[0], "BLMOVEM b a LEFT RIGHT 0 COUNT 2 BULK");
+        assert_eq!(server.received(clients[0]), ["5 4"]);
+        assert_eq!(server.received(clients[2]), ["7 5 4"], "what moves feeds others");
+        drop(server.received(feeder));
+        assert_eq!(server.ask(feeder, "LRANGE b 0 -1"), "6 7 5 4");
+        assert_eq!(server.ask(feeder, "LRANGE c 0 -1"), "3 2");
+        assert_eq!(server.ask(feeder, "EXISTS a"), "0");
+
+        server.send(clients[0], "BLMOVEM a a LEFT RIGHT 1 EXACTLY 2 BULK");
+        server.send(clients[1], "BLMOVEM a b LEFT LEFT 0 EXACTLY 9 OBO");
+        server.send(feeder, "RPUSH a x");
+        server.0.advance_ms(1100);
+        server.0.settle();
+        assert_eq!(server.received(clients[0]), ["(nil)"], "its time is over");
+        server.0.disconnect(clients[1]);
+        server.0.settle();
+        drop(server.received(feeder));
+        assert!(server.ask(feeder, "INFO clients").contains("blocked_clients:0\r\n"));
+        assert_eq!(server.ask(feeder, "LRANGE a 0 -1"), "x");
     }
 }
 
@@ -348,8 +392,14 @@ const QUEUES: [Queue; 3] = [
     Queue {
         setup: |_| Vec::new(),
         feed: |key, number| format!("RPUSH {key} {number}"),
-        waits: &["BLPOP q 0", "BLPOP r q s 0", "BLMPOP 0 2 s q LEFT COUNT 1"],
-        taken: |reply| numbers(reply, 1, 1),
+        waits: &[
+            "BLPOP q 0",
+            "BLPOP r q s 0",
+            "BLMPOP 0 2 s q LEFT COUNT 1",
+            "BLMOVEM q m LEFT RIGHT 0 EXACTLY 3 BULK",
+            "BLMOVEM r m RIGHT LEFT 0 COUNT 2 OBO",
+        ],
+        taken: |reply| reply.split(' ').filter_map(|word| word.parse().ok()).collect(),
         rest: |key| format!("LRANGE {key} 0 -1"),
     },
     Queue {

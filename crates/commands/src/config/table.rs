@@ -269,6 +269,12 @@ parameters! {
 
         /// How many entries a node of a stream may have. 0: no limit.
         "stream-node-max-entries" stream_node_max_entries: u64 = "100", integer(0, LONG);
+
+        /// For how many seconds a new stream knows what IDMP called an entry. XCFGSET sets it for one that is there.
+        "stream-idmp-duration" stream_idmp_duration: u64 = "100", integer(1, 86_400);
+
+        /// How many such names of each producer a new stream knows. XCFGSET sets it for one that is there.
+        "stream-idmp-maxsize" stream_idmp_maxsize: u64 = "100", integer(1, 10_000);
     }
 
     Persistence {

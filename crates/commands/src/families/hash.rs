@@ -3,6 +3,7 @@
 mod expire;
 mod expire_with;
 mod get;
+mod import;
 mod many;
 mod number;
 mod set;
@@ -15,6 +16,8 @@ use crate::argument::Argument;
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
+pub use import::{FieldsetRequest, IMPORT_KEY_AT, import, parse_himport_prepare, with_fields};
+
 pub(crate) const COMMANDS: &[Command] = &[
     set::HDEL,
     get::HEXISTS,
@@ -25,6 +28,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     many::HGETALL,
     expire_with::HGETDEL,
     expire_with::HGETEX,
+    import::HIMPORT,
     number::HINCRBY,
     number::HINCRBYFLOAT,
     many::HKEYS,

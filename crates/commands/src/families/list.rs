@@ -6,6 +6,7 @@ mod change;
 mod pop;
 mod push;
 mod read;
+mod several;
 
 use basalt_keyspace::{Entry, ListRef, Side};
 
@@ -16,9 +17,11 @@ use crate::error::CommandError;
 
 pub use between::{ListPop, Sides, parse_list_move, parse_list_pop};
 pub use blocking::{Patient, parse_blocking_move, parse_blocking_multi_pop, parse_blocking_pop};
+pub use several::{ListMove, MoveOrder, parse_blocking_move_many, parse_list_move_many};
 
 pub(crate) const COMMANDS: &[Command] = &[
     blocking::BLMOVE,
+    several::BLMOVEM,
     blocking::BLMPOP,
     blocking::BLPOP,
     blocking::BRPOP,
@@ -27,6 +30,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     change::LINSERT,
     read::LLEN,
     between::LMOVE,
+    several::LMOVEM,
     between::LMPOP,
     pop::LPOP,
     read::LPOS,

@@ -9,6 +9,8 @@
 //! | `pending` | XPENDING, XCLAIM, XAUTOCLAIM |
 //! | `info` | XINFO |
 //! | `references` | XDELEX, XACKDEL |
+//! | `produce` | XCFGSET, XIDMPRECORD |
+//! | `release` | XNACK |
 //!
 //! What they have in common stands in `id` (IDs as clients write them) and `progress` (how far a group is).
 
@@ -17,10 +19,12 @@ mod group;
 mod id;
 mod info;
 mod pending;
+mod produce;
 mod progress;
 mod range;
 mod read;
 mod references;
+mod release;
 
 use basalt_keyspace::{Entry, Group as StreamGroup, Stream, StreamEntry, stream_of};
 use basalt_resp::Reply;
@@ -35,12 +39,15 @@ pub(crate) const COMMANDS: &[Command] = &[
     references::XACKDEL,
     add::XADD,
     pending::XAUTOCLAIM,
+    produce::XCFGSET,
     pending::XCLAIM,
     add::XDEL,
     references::XDELEX,
     group::XGROUP,
+    produce::XIDMPRECORD,
     info::XINFO,
     range::XLEN,
+    release::XNACK,
     pending::XPENDING,
     range::XRANGE,
     read::XREAD,

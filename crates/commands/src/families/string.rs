@@ -2,6 +2,7 @@
 
 mod digest;
 mod get;
+mod increx;
 mod lcs;
 mod many;
 mod number;
@@ -33,6 +34,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     number::INCR,
     number::INCRBY,
     number::INCRBYFLOAT,
+    increx::INCREX,
     lcs::LCS,
     many::MGET,
     many::MSET,
@@ -136,6 +138,7 @@ mod tests {
         assert_documented(&set::SET_OPTIONS, &set::SET);
         assert_documented(&lcs::LCS_OPTIONS, &lcs::LCS);
         assert_documented(&get::GETEX_OPTIONS, &get::GETEX);
+        assert_documented(&increx::OPTIONS, &increx::INCREX);
         assert_documented(&many::MSETEX_OPTIONS, &many::MSETEX);
     }
 }

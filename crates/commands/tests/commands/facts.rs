@@ -16,19 +16,30 @@ const ABSENT: &[&str] = &["client|capa", "client|import-source"];
 
 /// Rows of ours that Valkey does not have.
 const ALONE: &[(&str, &str)] = &[
+    ("blmovem", "of Redis 8.10"),
     ("delex", "of Redis 8.4"),
     ("digest", "of Redis 8.4"),
+    ("himport", "of Redis 8.10"),
+    ("himport|discard", "of Redis 8.10"),
+    ("himport|discardall", "of Redis 8.10"),
+    ("himport|prepare", "of Redis 8.10"),
+    ("himport|set", "of Redis 8.10"),
+    ("increx", "of Redis 8.8"),
+    ("lmovem", "of Redis 8.10"),
     ("sdiffcard", "of Redis 8.10"),
     ("sunioncard", "of Redis 8.10"),
     ("xackdel", "of Redis 8.2"),
+    ("xcfgset", "of Redis 8.6"),
     ("xdelex", "of Redis 8.2"),
+    ("xidmprecord", "of Redis 8.6"),
+    ("xnack", "of Redis 8.8"),
 ];
 
 /// Rows of ours that take more than Valkey's do, or are told better.
 const OTHER_ARGUMENTS: &[(&str, &str)] = &[
     ("client|list", "its filters are those of CLIENT KILL"),
     ("bitop", "DIFF, DIFF1, ANDOR and ONE, as in Redis 8.2"),
-    ("xadd", "KEEPREF, DELREF and ACKED, as in Redis 8.2"),
+    ("xadd", "KEEPREF, DELREF and ACKED, as in Redis 8.2, IDMP and IDMPAUTO, as in Redis 8.6"),
     ("xtrim", "KEEPREF, DELREF and ACKED, as in Redis 8.2"),
     ("set", "IFNE, IFDEQ and IFDNE, as in Redis 8.4"),
 ];

@@ -144,6 +144,9 @@ fn read(row: &Command, args: &[&[u8]]) -> Result<(), CommandError> {
         "config|set" => requests::parse_config_set(args).map(drop),
         "shutdown" => requests::parse_shutdown(args).map(drop),
         "debug" => requests::parse_debug(args).map(drop),
+        "himport|prepare" => requests::parse_himport_prepare(args).map(drop),
+        "lmovem" => requests::parse_list_move_many(args).map(drop),
+        "blmovem" => requests::parse_blocking_move_many(args).map(drop),
         "lolwut" => requests::lolwut(args, "0", &mut || 1).map(drop),
         _ => Ok(()),
     }

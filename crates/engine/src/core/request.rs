@@ -1,6 +1,9 @@
 //! Request: one request at its place: refused, worked here, sent to another shard, or begun as more.
 
+use std::sync::Arc;
+
 use basalt_commands::config::PipelineOrder;
+use basalt_commands::requests::{IMPORT_KEY_AT, import, with_fields};
 use basalt_commands::{Command, CommandError, Flags, Merge, Run, ShardFn, Verb};
 use basalt_keyspace::{Key, ShardId};
 use basalt_resp::{ProtocolError, Reply};
@@ -15,7 +18,7 @@ use crate::perform::{Manner, OwnedTask, Task, counted, mode_of, perform, scope_o
 use crate::plan::{PlacedKey, Plan, SplitRequest};
 use crate::resolve::Resolved;
 use crate::session::{ReplyMode, SessionId};
-use crate::transaction::Intent;
+use crate::transaction::{Intent, Mode};
 use crate::verbs;
 use crate::world::World;
 
@@ -140,6 +143,7 @@ impl Core {
             (Run::Split(run, merge), None) => {
                 self.work_split(world, id, (command, run, merge), args, keys)
             }
+            (Run::Engine(Verb::HImportSet), _) => self.work_import(world, id, command, args),
             (Run::Engine(verb) | Run::Alone(_, verb), _) => {
                 self.work_verb(world, id, command, verb, args)
             }
@@ -177,6 +181,37 @@ impl Core {
             self.settle();
         }
         self.flow_after(id)
+    }
+
+    /// HIMPORT SET: with the names that its session keeps it is a command of one shard, which a pipeline may
+    /// have many of under way.
+    fn work_import(
+        &mut self,
+        world: &mut dyn World,
+        id: SessionId,
+        command: &'static Command,
+        args: &[&[u8]],
+    ) -> Flow {
+        let session = self.shard.sessions.get(id).expect("it was just there");
+        let fields = session.fieldsets.get(args[3]).map(Arc::clone);
+        let args = match with_fields(args, fields.as_deref()) {
+            Ok(args) => args,
+            Err(error) => {
+                self.run_whole(world, id, command, args, |core, _| core.refuse(id, &error));
+                self.settle_reply_mode(id, None);
+                return Flow::On;
+            }
+        };
+        let key = self.shard.keyspace.key(args[IMPORT_KEY_AT]);
+        let (to, key_at) = (self.shard.routes.shard(key.slot), IMPORT_KEY_AT as u16);
+        let intent = Intent { hash: key.hash, mode: Mode::Write };
+        if to != self.shard.id {
+            self.work_there(world, id, (command, import), &args, (key, key_at, to))
+        } else if self.is_free_for(id, [intent]) {
+            self.work_here(world, id, (command, import), &args, key)
+        } else {
+            self.work_apart(world, id, (command, import), &args, (key_at, to))
+        }
     }
 
     /// Works a command whose keys are on several shards.
@@ -312,16 +347,22 @@ impl Core {
         shard: ShardId,
         keys: (usize, usize),
     ) -> bool {
-        let pipelined = self.shard.sessions.get(id).map_or(0, |session| session.pipelined);
-        if shard != self.shard.id || (self.shard.intents.is_idle() && pipelined == 0) {
+        if shard != self.shard.id {
             return false;
         }
         let mode = mode_of(command);
-        let mut keys = self.keys[keys.0..keys.1].iter();
-        !keys.all(|key| {
-            let intent = Intent { hash: key.hash, mode };
-            self.shard.intents.admits_key_behind(pipelined, shard, intent)
-        })
+        let keys = self.keys[keys.0..keys.1].iter();
+        !self.is_free_for(id, keys.map(|key| Intent { hash: key.hash, mode }))
+    }
+
+    /// Whether nothing is in the way of a session that means to do this on this shard.
+    #[inline]
+    fn is_free_for(&self, id: SessionId, intents: impl IntoIterator<Item = Intent>) -> bool {
+        let pipelined = self.shard.sessions.get(id).map_or(0, |session| session.pipelined);
+        let (own, shard) = (&self.shard.intents, self.shard.id);
+        let mut intents = intents.into_iter();
+        own.is_idle() && pipelined == 0
+            || intents.all(|intent| own.admits_key_behind(pipelined, shard, intent))
     }
 
     /// Whether no reply of another shard is awaited: what concerns more than one key on one shard

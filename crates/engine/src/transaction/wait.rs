@@ -28,6 +28,8 @@ pub(crate) struct Terms {
     pub key_count: usize,
     /// What it waits for, of any of them.
     pub waits_for: WaitsFor,
+    /// How much of it there must be.
+    pub least: u64,
     /// The moment when its time is over.
     pub deadline_us: Option<u64>,
     /// What it tells between MULTI and EXEC, where nobody waits, if there is nothing.
@@ -78,7 +80,7 @@ impl Core {
     ) -> Terms {
         let now_us = self.shard.now.monotonic_us;
         let deadline_us = timeout_ms.map(|ms| now_us.saturating_add(ms.saturating_mul(1000)));
-        Terms { key_count, waits_for, deadline_us, nothing: |reply| reply.null_array() }
+        Terms { key_count, waits_for, least: 1, deadline_us, nothing: |reply| reply.null_array() }
     }
 
     /// As [`Core::transact`], but where `decide` writes no reply the command waits for its first keys to be
@@ -150,6 +152,7 @@ where
             slots: Arc::clone(&self.slots),
             scope: scope_on(shard, &self.keys),
             waits_for: self.terms.waits_for.clone(),
+            least: self.terms.least,
             attempt: None,
             reserved: None,
             is_told: false,

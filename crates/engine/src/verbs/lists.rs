@@ -1,8 +1,9 @@
-//! Verbs over several lists, and those that wait for one: LMOVE, LMPOP, BLPOP …
+//! Verbs over several lists, and those that wait for one: LMOVE, LMOVEM, LMPOP, BLPOP …
 
 use basalt_commands::requests::{
-    ListPop, Patient, Sides, parse_blocking_move, parse_blocking_multi_pop, parse_blocking_pop,
-    parse_list_move, parse_list_pop,
+    ListMove, ListPop, MoveOrder, Patient, Sides, parse_blocking_move, parse_blocking_move_many,
+    parse_blocking_multi_pop, parse_blocking_pop, parse_list_move, parse_list_move_many,
+    parse_list_pop,
 };
 use basalt_commands::{CommandError, Outcome};
 use basalt_keyspace::{Digits, Effect, Kind, ListChange, ListRef, Side, Strings};
@@ -38,10 +39,29 @@ fn pop(shard: &mut Shard, key: &DeclaredKey, side: Side, count: usize) {
     edit.commit(Effect::List(ListChange::Pop { side, count: count as u64 }));
 }
 
-fn push(shard: &mut Shard, key: &DeclaredKey, side: Side, element: &[u8]) {
+/// Puts elements at one end; they come to lie there in their order.
+fn put(shard: &mut Shard, key: &DeclaredKey, side: Side, elements: &[Vec<u8>]) {
+    let mut pushed: Vec<&[u8]> = elements.iter().map(Vec::as_slice).collect();
+    if side == Side::Front {
+        pushed.reverse();
+    }
     let edit = shard.keyspace.edit(key.database, &key.key());
-    let elements = [element];
-    edit.commit(Effect::List(ListChange::Push { side, elements: Strings::from(&elements) }));
+    edit.commit(Effect::List(ListChange::Push { side, elements: Strings::from(&pushed[..]) }));
+}
+
+/// Moves elements within a list. One that moves as a whole is never empty in between, so that it keeps its
+/// time to live.
+fn put_elsewhere(shard: &mut Shard, key: &DeclaredKey, sides: Sides, elements: &[Vec<u8>]) {
+    let Sides { from, to } = sides;
+    let list_len = key.peek(shard).and_then(|entry| ListRef::of(&entry).map(ListRef::len));
+    if list_len == Some(elements.len()) {
+        let behind = if from == Side::Front { Side::Back } else { Side::Front };
+        put(shard, key, behind, elements);
+        pop(shard, key, from, elements.len());
+    } else {
+        pop(shard, key, from, elements.len());
+        put(shard, key, to, elements);
+    }
 }
 
 const SOURCE: usize = 0;
@@ -50,16 +70,44 @@ const TARGET: usize = 1;
 /// What a look at a key found.
 type Found = Result<Option<Elements>, CommandError>;
 
-/// Takes the element that was found from the first key to the second; leaves no reply where there is none.
-fn decide_move(sides: Sides, found: Vec<Found>, decision: &mut Decision<'_>) -> Outcome {
-    let Sides { from, to } = sides;
+/// What is to be moved of the source; of the target whether it may be.
+fn look_to_move(shard: &Shard, key: &DeclaredKey, request: ListMove) -> Found {
+    let max = if key.index == SOURCE { request.most } else { 0 };
+    peek_end(shard, key, request.sides.from, max)
+}
+
+/// Takes the elements that were found from the first key to the second, and tells them as they lie there; leaves
+/// no reply where there are too few.
+fn decide_move(
+    request: ListMove,
+    found: Vec<Found>,
+    decision: &mut Decision<'_>,
+    tell: impl FnOnce(&mut Reply<'_>, &[Vec<u8>]),
+) -> Outcome {
+    let ListMove { sides, least, order, .. } = request;
     let mut found = found.into_iter();
     let source = found.next().expect("two keys were declared")?;
-    let Some(element) = source.and_then(|mut elements| elements.pop()) else { return Ok(()) };
+    let Some(mut elements) = source.filter(|found| found.len() as u64 >= least) else {
+        return Ok(());
+    };
     found.next().expect("two keys were declared")?;
-    decision.reply.bulk(&element);
-    decision.write(SOURCE, move |shard, key| pop(shard, key, from, 1));
-    decision.write(TARGET, move |shard, key| push(shard, key, to, &element));
+    // They were found in the order in which they are taken.
+    let is_turned = match order {
+        MoveOrder::OneByOne => sides.to == Side::Front,
+        MoveOrder::Bulk => sides.from == Side::Back,
+    };
+    if is_turned {
+        elements.reverse();
+    }
+    tell(&mut decision.reply, &elements);
+    let [source, target] = decision.keys else { unreachable!("two keys were declared") };
+    if source.database == target.database && source.bytes == target.bytes {
+        decision.write(SOURCE, move |shard, key| put_elsewhere(shard, key, sides, &elements));
+    } else {
+        let count = elements.len();
+        decision.write(SOURCE, move |shard, key| pop(shard, key, sides.from, count));
+        decision.write(TARGET, move |shard, key| put(shard, key, sides.to, &elements));
+    }
     Ok(())
 }
 
@@ -80,6 +128,16 @@ fn decide_pop(
     Ok(())
 }
 
+/// The only element.
+fn tell_only(reply: &mut Reply<'_>, elements: &[Vec<u8>]) {
+    reply.bulk(&elements[0]);
+}
+
+fn tell_all(reply: &mut Reply<'_>, elements: &[Vec<u8>]) {
+    reply.array(elements.len());
+    elements.iter().for_each(|element| reply.bulk(element));
+}
+
 /// A key and its element.
 fn tell_one(reply: &mut Reply<'_>, key: &[u8], elements: &[Vec<u8>]) {
     reply.array(2);
@@ -91,8 +149,7 @@ fn tell_one(reply: &mut Reply<'_>, key: &[u8], elements: &[Vec<u8>]) {
 fn tell_several(reply: &mut Reply<'_>, key: &[u8], elements: &[Vec<u8>]) {
     reply.array(2);
     reply.bulk(key);
-    reply.array(elements.len());
-    elements.iter().for_each(|element| reply.bulk(element));
+    tell_all(reply, elements);
 }
 
 /// The terms of those who wait for `key_count` keys to hold a list.
@@ -100,19 +157,24 @@ fn terms(core: &Core, key_count: usize, timeout_ms: Option<u64>) -> Terms {
     core.terms(key_count, WaitsFor::Value(Kind::List), timeout_ms)
 }
 
-/// LMOVE and RPOPLPUSH.
-pub(super) fn list_move(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
-    let sides = parse_list_move(args)?;
-    let keys = declare_all(core, id, &args[1..3]);
+/// Moves elements, if there are enough, or tells that there are not.
+fn move_now(
+    core: &mut Core,
+    id: SessionId,
+    (keys, request): (&[&[u8]], ListMove),
+    tell: fn(&mut Reply<'_>, &[Vec<u8>]),
+    nothing: fn(&mut Reply<'_>),
+) -> Outcome {
+    let keys = declare_all(core, id, keys);
     core.transact(
         id,
         keys,
-        move |shard, key| peek_end(shard, key, sides.from, 1),
+        move |shard, key| look_to_move(shard, key, request),
         move |found, decision| {
             let start = decision.reply.position();
-            decide_move(sides, found, decision)?;
+            decide_move(request, found, decision, tell)?;
             if decision.reply.position() == start {
-                decision.reply.null();
+                nothing(&mut decision.reply);
             }
             Ok(())
         },
@@ -120,18 +182,50 @@ pub(super) fn list_move(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outco
     Ok(())
 }
 
-/// BLMOVE and BRPOPLPUSH.
-pub(super) fn blocking_move(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
-    let Patient { request: sides, timeout_ms } = parse_blocking_move(args)?;
-    let keys = declare_all(core, id, &args[1..3]);
-    let terms = Terms { nothing: |reply| reply.null(), ..terms(core, 1, timeout_ms) };
+/// LMOVE and RPOPLPUSH.
+pub(super) fn list_move(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
+    let request = ListMove::one(parse_list_move(args)?);
+    move_now(core, id, (&args[1..3], request), tell_only, |reply| reply.null())
+}
+
+/// LMOVEM.
+pub(super) fn list_move_many(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
+    let request = parse_list_move_many(args)?;
+    move_now(core, id, (&args[1..3], request), tell_all, |reply| reply.null_array())
+}
+
+/// Moves elements as soon as there are enough.
+fn move_in_time(
+    core: &mut Core,
+    id: SessionId,
+    keys: &[&[u8]],
+    Patient { request, timeout_ms }: Patient<ListMove>,
+    tell: fn(&mut Reply<'_>, &[Vec<u8>]),
+    nothing: fn(&mut Reply<'_>),
+) {
+    let keys = declare_all(core, id, keys);
+    let terms = Terms { nothing, least: request.least, ..terms(core, 1, timeout_ms) };
     core.wait(
         id,
         (keys, terms),
         (),
-        move |shard, key, ()| peek_end(shard, key, sides.from, 1),
-        move |found, (), decision| decide_move(sides, found, decision),
+        move |shard, key, ()| look_to_move(shard, key, request),
+        move |found, (), decision| decide_move(request, found, decision, tell),
     );
+}
+
+/// BLMOVE and BRPOPLPUSH.
+pub(super) fn blocking_move(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
+    let Patient { request: sides, timeout_ms } = parse_blocking_move(args)?;
+    let request = Patient { request: ListMove::one(sides), timeout_ms };
+    move_in_time(core, id, &args[1..3], request, tell_only, |reply| reply.null());
+    Ok(())
+}
+
+/// BLMOVEM.
+pub(super) fn blocking_move_many(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
+    let request = parse_blocking_move_many(args)?;
+    move_in_time(core, id, &args[1..3], request, tell_all, |reply| reply.null_array());
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod config;
 mod data;
 mod debug;
 mod geo;
+mod hashes;
 mod info;
 mod keys;
 mod latency;
@@ -75,6 +76,7 @@ pub(crate) fn run(
 ) -> Outcome {
     match verb {
         Verb::BlMove | Verb::BrPopLpush => lists::blocking_move(core, id, args),
+        Verb::BlMoveM => lists::blocking_move_many(core, id, args),
         Verb::BlMpop => lists::blocking_multi_pop(core, id, args),
         Verb::BlPop => lists::blocking_pop(core, id, args, Side::Front),
         Verb::BrPop => lists::blocking_pop(core, id, args, Side::Back),
@@ -132,6 +134,10 @@ pub(crate) fn run(
             geo::radius(core, id, args, (GeoForm::RadiusByMember { stores: true }, 5))
         }
         Verb::GeoSearchStore => geo::search_store(core, id, args),
+        Verb::HImportDiscard => hashes::discard(core, id, args),
+        Verb::HImportDiscardAll => hashes::discard_all(core, id),
+        Verb::HImportPrepare => hashes::prepare(core, id, args),
+        Verb::HImportSet => hashes::set(core, id, args),
         Verb::Hello => session::hello(core, id, args),
         Verb::Info => info::info(core, world, id, args),
         Verb::Keys => keys::keys(core, id, args),
@@ -144,6 +150,7 @@ pub(crate) fn run(
         Verb::LatencyReset => latency::reset(core, id, &args[2..]),
         Verb::Lcs => strings::lcs(core, id, args),
         Verb::ListMove | Verb::RpopLpush => lists::list_move(core, id, args),
+        Verb::ListMoveMany => lists::list_move_many(core, id, args),
         Verb::ListMultiPop => lists::multi_pop(core, id, args),
         Verb::Lolwut => process::lolwut(core, world, id, args),
         Verb::Monitor => process::monitor(core, id),

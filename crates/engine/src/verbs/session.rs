@@ -7,6 +7,7 @@ use basalt_resp::Protocol;
 
 use super::{REDIS_VERSION, session};
 use crate::core::Core;
+use crate::fieldsets::Fieldsets;
 use crate::gates::Armed;
 use crate::session::{ReplyMode, SessionId};
 
@@ -118,6 +119,7 @@ pub(super) fn reset(core: &mut Core, id: SessionId) -> Outcome {
     session.no_evict = false;
     session.no_touch = false;
     session.name.clear();
+    session.fieldsets = Fieldsets::default();
     core.answer(id, |reply| reply.simple("RESET"));
     Ok(())
 }

@@ -242,6 +242,13 @@ impl<'a> Change<'a> for HashChange<'a> {
 }
 
 impl HashChange<'_> {
+    /// The changes that make a hash of these fields, for `Effect::SetCollection`.
+    pub fn to_changes(self) -> Vec<u8> {
+        let mut changes = Vec::new();
+        self.encode(&mut changes);
+        changes
+    }
+
     /// Whether the change leaves a small hash small, but for how many fields it has then.
     fn fits_small(self, thresholds: &Thresholds) -> bool {
         match self {

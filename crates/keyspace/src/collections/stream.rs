@@ -63,6 +63,22 @@ pub enum Deliveries {
     OneMore,
     /// As often as before; never, where it was not pending.
     Kept,
+    /// Once less than before.
+    OneLess,
+}
+
+impl Deliveries {
+    /// LIMIT: no entry counts as delivered more often: nobody is to be given it any more.
+    pub const MAX: u64 = i64::MAX as u64;
+
+    fn after(self, before: u64) -> u64 {
+        match self {
+            Self::Are(count) => count,
+            Self::OneMore => before.saturating_add(u64::from(before != Self::MAX)),
+            Self::Kept => before,
+            Self::OneLess => before.saturating_sub(1),
+        }
+    }
 }
 
 /// A change of a stream. Groups, consumers and entries that are not there are passed over.
@@ -130,6 +146,38 @@ pub enum StreamChange<'a> {
     Become {
         bytes: &'a [u8],
     },
+    /// Entries are pending with nobody from now on.
+    Release {
+        group: &'a [u8],
+        ids: StreamIds<'a>,
+        deliveries: Deliveries,
+    },
+    /// What a producer called an entry.
+    NoteName {
+        producer: &'a [u8],
+        name: &'a [u8],
+        id: StreamId,
+        at_ms: u64,
+    },
+    /// An entry came again.
+    CountRepeated,
+    /// For how many seconds, and how many of each producer, names of entries are known; they are forgotten.
+    ConfigureProducers {
+        seconds: u64,
+        most: u64,
+    },
+}
+
+/// Whether a change of the stream that is there can come of a command; what is read from records may be
+/// anything.
+pub(crate) fn follows(stream: Option<&Stream>, change: &StreamChange<'_>) -> bool {
+    match *change {
+        StreamChange::Add { id, .. } => id > stream.map_or(StreamId::MIN, Stream::last_id),
+        StreamChange::SetLastId { last_id, .. } => {
+            stream.and_then(Stream::last).is_none_or(|newest| newest.id <= last_id)
+        }
+        _ => true,
+    }
 }
 
 impl<'a> Change<'a> for StreamChange<'a> {
@@ -182,6 +230,19 @@ impl<'a> Change<'a> for StreamChange<'a> {
                 });
             }
             Self::Forget { ids } => ids.iter().for_each(|id| stream.acknowledge_everywhere(id)),
+            Self::Release { group, ids, deliveries } => {
+                stream.change_group(group, |group| {
+                    for id in ids.iter() {
+                        let before = group.pending(id).map_or(0, |pending| pending.delivery_count);
+                        group.release(id, deliveries.after(before));
+                    }
+                });
+            }
+            Self::NoteName { producer, name, id, at_ms } => {
+                stream.note_name(producer, name, id, at_ms);
+            }
+            Self::CountRepeated => stream.count_repeated(),
+            Self::ConfigureProducers { seconds, most } => stream.configure_producers(seconds, most),
             Self::Become { bytes } => {
                 **stream = Stream::decode(bytes).expect("because it was checked when it was read");
             }
@@ -258,6 +319,25 @@ impl<'a> Change<'a> for StreamChange<'a> {
                 out.push(12);
                 put_bytes(out, bytes);
             }
+            Self::Release { group, ids, deliveries } => {
+                out.push(13);
+                put_bytes(out, group);
+                put_ids(out, ids);
+                put_deliveries(out, deliveries);
+            }
+            Self::NoteName { producer, name, id, at_ms } => {
+                out.push(14);
+                put_bytes(out, producer);
+                put_bytes(out, name);
+                put_id(out, id);
+                out.extend(at_ms.to_le_bytes());
+            }
+            Self::CountRepeated => out.push(15),
+            Self::ConfigureProducers { seconds, most } => {
+                out.push(16);
+                out.extend(seconds.to_le_bytes());
+                out.extend(most.to_le_bytes());
+            }
         }
     }
 
@@ -309,6 +389,19 @@ impl<'a> Change<'a> for StreamChange<'a> {
                 Stream::decode(bytes).ok_or(Malformed)?;
                 Self::Become { bytes }
             }
+            13 => Self::Release {
+                group: reader.bytes()?,
+                ids: read_ids(reader)?,
+                deliveries: read_deliveries(reader)?,
+            },
+            14 => Self::NoteName {
+                producer: reader.bytes()?,
+                name: reader.bytes()?,
+                id: read_id(reader)?,
+                at_ms: reader.u64()?,
+            },
+            15 => Self::CountRepeated,
+            16 => Self::ConfigureProducers { seconds: reader.u64()?, most: reader.u64()? },
             _ => return Err(Malformed),
         })
     }
@@ -324,12 +417,7 @@ fn assign(
     let number = group.join(consumer, at_ms);
     for id in ids.iter() {
         let before = group.pending(id).map_or(0, |pending| pending.delivery_count);
-        let count = match deliveries {
-            Deliveries::Are(count) => count,
-            Deliveries::OneMore => before.saturating_add(1),
-            Deliveries::Kept => before,
-        };
-        group.assign(id, number, at_ms, count);
+        group.assign(id, number, at_ms, deliveries.after(before));
     }
 }
 
@@ -378,6 +466,7 @@ fn put_deliveries(out: &mut Vec<u8>, deliveries: Deliveries) {
         Deliveries::Are(count) => (0, count),
         Deliveries::OneMore => (1, 0),
         Deliveries::Kept => (2, 0),
+        Deliveries::OneLess => (3, 0),
     };
     out.push(kind);
     out.extend(count.to_le_bytes());
@@ -390,6 +479,7 @@ fn read_deliveries(reader: &mut Reader<'_>) -> Result<Deliveries, Malformed> {
         0 => Ok(Deliveries::Are(count)),
         1 => Ok(Deliveries::OneMore),
         2 => Ok(Deliveries::Kept),
+        3 => Ok(Deliveries::OneLess),
         _ => Err(Malformed),
     }
 }

@@ -3,7 +3,9 @@
 //! ```text
 //! last ID, largest deleted ID, entries added
 //! node count, and each node    its ID, its bytes as they are
-//! group count, and each group  name, last ID, entries read, consumers (name, seen, active), what is pending
+//! group count, and each group  name, last ID, entries read, consumers (name, seen, active, what is pending),
+//!                              what is pending with nobody
+//! producers, if any            seconds, most, noted, repeated; of each its name, and what it called entries
 //! ```
 //!
 //! Bytes that come from elsewhere are checked wholly.
@@ -11,7 +13,7 @@
 //! Not here: the form of Redis' files.
 
 use super::node::{Node, Reader, put_number, put_part};
-use super::{Group, Stream, StreamId};
+use super::{Group, Producers, Stream, StreamId};
 use crate::block::block_bytes;
 
 impl Stream {
@@ -28,6 +30,10 @@ impl Stream {
         put_number(out, self.groups.len() as u64);
         for group in &self.groups {
             put_group(out, group);
+        }
+        out.push(u8::from(self.producers.is_some()));
+        if let Some(producers) = self.producers() {
+            put_producers(out, producers);
         }
     }
 
@@ -54,6 +60,11 @@ impl Stream {
         for _ in 0..reader.try_number()? {
             read_group(&mut reader, &mut stream)?;
         }
+        stream.producers = match reader.try_byte()? {
+            0 => None,
+            1 => Some(Box::new(read_producers(&mut reader)?)),
+            _ => return None,
+        };
         reader.bytes.is_empty().then_some(stream)
     }
 }
@@ -72,6 +83,13 @@ fn put_group(out: &mut Vec<u8>, group: &Group) {
             let pending = group.pending(id).expect("because what a consumer has, its group knows");
             put_id(out, id);
             put_number(out, pending.delivered_at_ms);
+            put_number(out, pending.delivery_count);
+        }
+    }
+    put_number(out, group.unowned_count() as u64);
+    for (id, pending) in group.pending_from(StreamId::MIN) {
+        if group.owner(pending).is_none() {
+            put_id(out, *id);
             put_number(out, pending.delivery_count);
         }
     }
@@ -105,8 +123,50 @@ fn read_group(reader: &mut Reader<'_>, stream: &mut Stream) -> Option<()> {
                 group.assign(id, number, reader.try_number()?, reader.try_number()?);
             }
         }
+        for _ in 0..reader.try_number()? {
+            let id = read_id(reader)?;
+            if group.pending(id).is_some() {
+                return None;
+            }
+            group.release(id, reader.try_number()?);
+        }
         Some(())
     })?
+}
+
+fn put_producers(out: &mut Vec<u8>, producers: &Producers) {
+    let Producers { seconds, most, noted, repeated, .. } = producers;
+    [seconds, most, noted, repeated].into_iter().for_each(|number| put_number(out, *number));
+    let all = producers.all();
+    put_number(out, all.len() as u64);
+    for (producer, names) in all {
+        put_part(out, producer);
+        put_number(out, names.len() as u64);
+        for (name, id) in names {
+            put_part(out, name);
+            put_id(out, id);
+        }
+    }
+}
+
+fn read_producers(reader: &mut Reader<'_>) -> Option<Producers> {
+    let [seconds, most] = [reader.try_number()?, reader.try_number()?];
+    let mut producers = Producers::new(seconds, most, reader.try_number()?, reader.try_number()?);
+    for _ in 0..reader.try_number()? {
+        let producer = reader.try_part()?;
+        let count = reader.try_number()?;
+        if count == 0 || count > producers.most || producers.knows(producer) {
+            return None;
+        }
+        for _ in 0..count {
+            let name = reader.try_part()?;
+            if producers.find(producer, name, 0).is_some() {
+                return None;
+            }
+            producers.note_quietly(producer, name, read_id(reader)?);
+        }
+    }
+    Some(producers)
 }
 
 fn put_id(out: &mut Vec<u8>, id: StreamId) {

@@ -10,6 +10,9 @@ use crate::block::block_bytes;
 use super::StreamId;
 use super::runs::Runs;
 
+/// The number of no consumer: of entries that were given back.
+const NOBODY: u32 = u32::MAX;
+
 /// An entry that was delivered and not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
@@ -61,6 +64,8 @@ pub struct Group {
     /// How many entries up to there were ever added, where that is known.
     pub entries_read: Option<u64>,
     pending: Runs<Pending>,
+    /// How many of these were given back.
+    unowned_count: usize,
     /// By number; those that went leave a vacancy.
     consumers: Vec<Option<Consumer>>,
     /// The numbers, sorted by name.
@@ -76,6 +81,7 @@ impl Group {
             last_id,
             entries_read,
             pending: Runs::new(),
+            unowned_count: 0,
             consumers: Vec::new(),
             by_name: Vec::new(),
             consumer_bytes: 0,
@@ -116,9 +122,14 @@ impl Group {
         Some(ConsumerNumber(self.by_name[at]))
     }
 
-    /// The consumer whose pending entry this is.
-    pub fn owner(&self, pending: &Pending) -> &Consumer {
-        self.numbered(pending.consumer)
+    /// The consumer whose pending entry this is; nobody's, where it was given back.
+    pub fn owner(&self, pending: &Pending) -> Option<&Consumer> {
+        (pending.consumer != NOBODY).then(|| self.numbered(pending.consumer))
+    }
+
+    /// How many pending entries are nobody's.
+    pub fn unowned_count(&self) -> usize {
+        self.unowned_count
     }
 
     /// Whether the pending entry is this consumer's.
@@ -200,6 +211,7 @@ impl Group {
         let pending = Pending { consumer: number.0, delivered_at_ms, delivery_count };
         match self.pending.insert(id, pending) {
             Some(before) if before.consumer == number.0 => return,
+            Some(before) if before.consumer == NOBODY => self.unowned_count -= 1,
             Some(before) => self.change_consumer(before.consumer, |consumer| {
                 consumer.pending.remove(id);
             }),
@@ -210,9 +222,26 @@ impl Group {
         });
     }
 
+    /// Makes an entry pending with nobody, whoever had it before.
+    pub fn release(&mut self, id: StreamId, delivery_count: u64) {
+        let pending = Pending { consumer: NOBODY, delivered_at_ms: 0, delivery_count };
+        match self.pending.insert(id, pending) {
+            Some(before) if before.consumer == NOBODY => return,
+            Some(before) => self.change_consumer(before.consumer, |consumer| {
+                consumer.pending.remove(id);
+            }),
+            None => {}
+        }
+        self.unowned_count += 1;
+    }
+
     /// Takes an entry out of what is pending; false where it was not.
     pub fn acknowledge(&mut self, id: StreamId) -> bool {
         let Some(pending) = self.pending.remove(id) else { return false };
+        if pending.consumer == NOBODY {
+            self.unowned_count -= 1;
+            return true;
+        }
         self.change_consumer(pending.consumer, |consumer| {
             consumer.pending.remove(id);
         });
@@ -273,10 +302,11 @@ impl Group {
         let consumers = self.consumers.iter().flatten();
         assert_eq!(consumers.clone().map(Consumer::heap_bytes).sum::<usize>(), self.consumer_bytes);
         consumers.clone().for_each(|consumer| consumer.pending.check());
-        assert_eq!(consumers.map(Consumer::pending_count).sum::<usize>(), self.pending.len());
+        let owned_count = consumers.map(Consumer::pending_count).sum::<usize>();
+        assert_eq!(owned_count + self.unowned_count, self.pending.len());
         assert!(self.consumers().map(Consumer::name).is_sorted_by(|a, b| a < b));
         for (id, pending) in self.pending.starting_at(StreamId::MIN) {
-            assert!(self.owner(pending).pending.get(*id).is_some());
+            assert!(self.owner(pending).is_none_or(|owner| owner.pending.get(*id).is_some()));
         }
     }
 }

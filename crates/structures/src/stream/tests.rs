@@ -29,6 +29,7 @@ struct Model {
     max_deleted_id: StreamId,
     entries_added: u64,
     groups: BTreeMap<Vec<u8>, GroupModel>,
+    producers: ProducersModel,
 }
 
 #[derive(Clone, Debug)]
@@ -45,7 +46,10 @@ enum Change {
     Leave(u8, u8),
     Assign { group: u8, consumer: u8, number: u64, count: u64 },
     Seen { group: u8, consumer: u8, is_active: bool },
+    Release { group: u8, number: u64, count: u64 },
     Acknowledge { group: u8, number: u64 },
+    Note { producer: u8, name: u8, number: u64 },
+    Configure { seconds: u64, most: u64 },
     Forget(u64),
     Code,
 }
@@ -86,9 +90,70 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (group.clone(), consumer, any::<bool>())
             .prop_map(|(group, consumer, is_active)| Change::Seen { group, consumer, is_active }),
         5 => (group, number.clone()).prop_map(|(group, number)| Change::Acknowledge { group, number }),
+        2 => (0..3u8, number.clone(), 0..5u64)
+            .prop_map(|(group, number, count)| Change::Release { group, number, count }),
+        9 => (0..4u8, 0..12u8, number.clone())
+            .prop_map(|(producer, name, number)| Change::Note { producer, name, number }),
+        1 => (0..2u64, 1..6u64).prop_map(|(few, most)| Change::Configure { seconds: 2 + 98 * few, most }),
         1 => number.prop_map(Change::Forget),
         1 => Just(Change::Code),
     ]
+}
+
+/// A moment at which names of entries may be past theirs.
+fn after_some_time(now_ms: u64) -> u64 {
+    2000 + now_ms / 3
+}
+
+/// Producers as plain lists.
+#[derive(Clone, Debug)]
+struct ProducersModel {
+    seconds: u64,
+    most: u64,
+    noted: u64,
+    repeated: u64,
+    by_name: BTreeMap<u8, Vec<(u8, StreamId)>>,
+}
+
+impl Default for ProducersModel {
+    fn default() -> Self {
+        let (seconds, most) = (IDEMPOTENCY_SECONDS, IDEMPOTENCY_NAMES);
+        Self { seconds, most, noted: 0, repeated: 0, by_name: BTreeMap::new() }
+    }
+}
+
+impl ProducersModel {
+    /// Forgets what is past its moment, from the oldest on.
+    fn at(&self, at_ms: u64) -> BTreeMap<u8, Vec<(u8, StreamId)>> {
+        let due_ms = at_ms.checked_sub(self.seconds * 1000);
+        let mut rest = self.by_name.clone();
+        for names in rest.values_mut() {
+            let is_due = |(_, id): &&(u8, StreamId)| due_ms.is_some_and(|due_ms| id.ms <= due_ms);
+            names.drain(..names.iter().take_while(is_due).count());
+        }
+        rest.retain(|_, names| !names.is_empty());
+        rest
+    }
+
+    fn find(&self, producer: u8, name: u8, at_ms: u64) -> Option<StreamId> {
+        let rest = self.at(at_ms);
+        rest.get(&producer)?.iter().find(|(other, _)| *other == name).map(|(_, id)| *id)
+    }
+
+    fn known(&self, at_ms: u64) -> (u64, u64) {
+        let rest = self.at(at_ms);
+        (rest.len() as u64, rest.values().map(|names| names.len() as u64).sum())
+    }
+
+    fn note(&mut self, producer: u8, name: u8, id: StreamId, at_ms: u64) {
+        self.by_name = self.at(at_ms);
+        self.noted += 1;
+        let names = self.by_name.entry(producer).or_default();
+        names.push((name, id));
+        if names.len() as u64 > self.most {
+            names.remove(0);
+        }
+    }
 }
 
 const LIMITS: NodeLimits = NodeLimits { bytes: 400, entries: 10 };
@@ -182,6 +247,25 @@ impl Pair {
                 stream.encode(&mut again);
                 assert_eq!(bytes, again);
             }
+            Change::Note { producer, name, number } => {
+                let at_ms = after_some_time(now_ms);
+                let known =
+                    stream.producers().and_then(|all| all.find(&[producer], &[name], at_ms));
+                assert_eq!(known, model.producers.find(producer, name, at_ms));
+                if known.is_none() {
+                    stream.note_name(&[producer], &[name], id(number), at_ms);
+                    model.producers.note(producer, name, id(number), at_ms);
+                } else {
+                    stream.count_repeated();
+                    model.producers.repeated += 1;
+                }
+            }
+            Change::Configure { seconds, most } => {
+                stream.configure_producers(seconds, most);
+                let ProducersModel { noted, repeated, .. } = model.producers;
+                model.producers =
+                    ProducersModel { seconds, most, noted, repeated, by_name: BTreeMap::new() };
+            }
             of_group => self.apply_to_group(&of_group),
         }
     }
@@ -192,6 +276,7 @@ impl Pair {
         | Change::Leave(group, _)
         | Change::Assign { group, .. }
         | Change::Seen { group, .. }
+        | Change::Release { group, .. }
         | Change::Acknowledge { group, .. }) = *change
         else {
             unreachable!("the others were taken before")
@@ -229,6 +314,10 @@ impl Pair {
                     *active = if is_active { Some(now_ms) } else { *active };
                 }
             }
+            Change::Release { number, count, .. } => {
+                group.release(id(number), count);
+                model.pending.insert(id(number), (Vec::new(), 0, count));
+            }
             Change::Acknowledge { number, .. } => {
                 let was_there = model.pending.remove(&id(number)).is_some();
                 assert_eq!(group.acknowledge(id(number)), was_there);
@@ -259,6 +348,11 @@ impl Pair {
         assert_eq!(found, all);
         assert_eq!(stream.first().map(|entry| read(&entry)).as_ref(), all.first());
         assert_eq!(stream.last().map(|entry| read(&entry)).as_ref(), all.last());
+        let at_ms = after_some_time(self.now_ms);
+        let known = stream.producers().map_or((0, 0), |all| all.known(at_ms));
+        assert_eq!(known, model.producers.known(at_ms));
+        let counts = stream.producers().map_or((0, 0), |all| (all.noted(), all.repeated()));
+        assert_eq!(counts, (model.producers.noted, model.producers.repeated));
         let names: BTreeSet<_> =
             stream.groups().iter().map(|group| group.name().to_vec()).collect();
         assert_eq!(names, model.groups.keys().cloned().collect());
@@ -300,7 +394,7 @@ fn check_group(group: &Group, model: &GroupModel) {
     let pending: BTreeMap<_, _> = group
         .pending_from(StreamId::MIN)
         .map(|(id, pending)| {
-            let owner = group.owner(pending).name().to_vec();
+            let owner = group.owner(pending).map_or(Vec::new(), |owner| owner.name().to_vec());
             (*id, (owner, pending.delivered_at_ms, pending.delivery_count))
         })
         .collect();
@@ -417,6 +511,8 @@ fn foreign_bytes_are_checked() {
         let consumer = (number % 3) as u8;
         pair.apply(Change::Assign { group: 1, consumer, number, count: 2 });
         pair.apply(Change::Delete(number * 3));
+        pair.apply(Change::Release { group: 2, number, count: 3 });
+        pair.apply(Change::Note { producer: consumer, name: number as u8, number });
     }
     let mut whole = Vec::new();
     pair.stream.encode(&mut whole);

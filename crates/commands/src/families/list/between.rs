@@ -9,7 +9,7 @@ use crate::command::{Command, Deprecated, Flags, KeySpec, Run, Verb};
 use crate::error::CommandError;
 
 /// The keys of those that take an element from one list to another.
-const FROM_AND_TO: &[KeySpec] =
+pub(super) const FROM_AND_TO: &[KeySpec] =
     &[KeySpec::at(1, &["RW", "access", "delete"]), KeySpec::at(2, &["RW", "insert"])];
 
 pub(super) const LMOVE: Command = Command {
@@ -156,7 +156,7 @@ pub fn parse_list_pop<'a>(args: &'a [&'a [u8]]) -> Result<ListPop<'a>, CommandEr
     Ok(ListPop { keys, side, count })
 }
 
-fn above_zero(text: &[u8], refusal: &'static str) -> Result<u64, CommandError> {
+pub(super) fn above_zero(text: &[u8], refusal: &'static str) -> Result<u64, CommandError> {
     let number = integer(text).ok().filter(|number| *number > 0);
     number.and_then(|number| u64::try_from(number).ok()).ok_or(CommandError::text(refusal))
 }

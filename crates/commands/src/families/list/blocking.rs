@@ -1,6 +1,6 @@
 //! Commands that wait for a list to be fed: what they ask for.
 
-use super::between::{ListPop, Sides, parse_list_move, parse_list_pop};
+use super::between::{FROM_AND_TO, ListPop, Sides, parse_list_move, parse_list_pop};
 use super::{LEFT_OR_RIGHT, ROW};
 use crate::args::timeout_ms;
 use crate::argument::Argument;
@@ -53,8 +53,6 @@ OK
 "#,
     ..POP
 };
-
-const FROM_AND_TO: &[KeySpec] = &[KeySpec::at(1, TAKES), KeySpec::at(2, &["RW", "insert"])];
 
 pub(super) const BLMOVE: Command = Command {
     name: "blmove",

@@ -6,6 +6,7 @@ use basalt_keyspace::{
 };
 
 use super::id::{self, GivenId};
+use super::produce::{PRODUCED, Produced, configure_new};
 use super::references::{REFERENCES, References, is_referenced};
 use super::{ROW, stream};
 use crate::args::integer;
@@ -41,6 +42,7 @@ pub(super) const XADD: Command = Command {
     arguments: &[
         Argument::KEY,
         Argument::word("nomkstream", "NOMKSTREAM").optional(),
+        PRODUCED,
         Argument::block("trim", TRIM_ARGUMENTS).optional(),
         Argument::one_of("id-selector", &[Argument::word("auto-id", "*"), Argument::string("id")]),
         Argument::block("data", &[Argument::string("field"), Argument::string("value")]).multiple(),
@@ -76,18 +78,20 @@ pub(super) const XADD: Command = Command {
 };
 
 /// What the options of XADD and XTRIM say.
-struct Options {
+struct Options<'a> {
     /// Of XADD: where the ID stands.
     id_at: usize,
     id: Option<GivenId>,
     makes_stream: bool,
+    produced: Option<Produced<'a>>,
     trim: Option<(Keep, Trim, References)>,
 }
 
 /// Reads the options of XADD up to its ID, or all of XTRIM's.
-fn parse_options(call: &Call<'_>, is_xadd: bool) -> Result<Options, CommandError> {
+fn parse_options<'a>(call: &Call<'a>, is_xadd: bool) -> Result<Options<'a>, CommandError> {
     let args = call.args;
-    let mut options = Options { id_at: args.len(), id: None, makes_stream: true, trim: None };
+    let mut options =
+        Options { id_at: args.len(), id: None, makes_stream: true, produced: None, trim: None };
     let (mut keep, mut is_approximate, mut limit) = (None, false, None);
     let mut references = None;
     let mut at = 2;
@@ -123,12 +127,21 @@ fn parse_options(call: &Call<'_>, is_xadd: bool) -> Result<Options, CommandError
             limit = Some(u64::try_from(integer(args[at])?).map_err(|_| negative)?);
         } else if is_xadd && is("nomkstream") {
             options.makes_stream = false;
+        } else if is_xadd && (is("idmp") && more >= 2 || is("idmpauto") && more > 0) {
+            let values = if is("idmp") { &args[at + 1..at + 3] } else { &args[at + 1..at + 2] };
+            options.produced = Some(Produced::parse(values, options.produced.is_some())?);
+            at += values.len();
         } else if let Some(wanted) = References::of_word(word) {
             if references.replace(wanted).is_some() {
                 return Err(CommandError::SYNTAX);
             }
         } else if is_xadd {
             options.id = Some(id::parse_given(word)?);
+            if options.produced.is_some() {
+                return Err(CommandError::text(
+                    "ERR syntax error, IDMP/IDMPAUTO can be used only with auto-generated IDs",
+                ));
+            }
             options.id_at = at;
             break;
         } else {
@@ -190,6 +203,15 @@ fn xadd(call: &mut Call<'_>) -> Outcome {
         call.reply.null();
         return Ok(());
     }
+    let name = options.produced.map(|produced| (produced.producer, produced.name(parts)));
+    if let (Some((producer, name)), Some(producers)) = (&name, there.and_then(Stream::producers))
+        && let Some(id) = producers.find(producer, name, now_ms)
+    {
+        edit.commit(Effect::Stream(StreamChange::CountRepeated));
+        id::write(id, &mut call.reply);
+        return Ok(());
+    }
+    let is_new = there.is_none();
     let id = next_id(there.map_or(StreamId::MIN, Stream::last_id), options.id, now_ms)?;
     let part_bytes = parts.iter().map(|part| part.len()).sum();
     if part_bytes > STREAM_ENTRY_BYTES_MAX {
@@ -198,6 +220,13 @@ fn xadd(call: &mut Call<'_>) -> Outcome {
     let in_new_node = there.is_some_and(|stream| stream.is_node_full(limits, part_bytes));
     let pairs = Strings::from(parts);
     edit.commit(Effect::Stream(StreamChange::Add { id, pairs, in_new_node }));
+    if is_new {
+        configure_new(call);
+    }
+    if let Some((producer, name)) = &name {
+        let change = StreamChange::NoteName { producer, name, id, at_ms: now_ms };
+        call.keyspace.edit(call.database, &call.key).commit(Effect::Stream(change));
+    }
     if let Some(trimming) = options.trim {
         trim_stream(call, trimming)?;
     }

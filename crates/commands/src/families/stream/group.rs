@@ -2,6 +2,7 @@
 
 use basalt_keyspace::{Effect, Stream, StreamChange, StreamId, StreamIds};
 
+use super::produce::configure_new;
 use super::{ROW, group_of, id, no_group_of_key, stream, wrong_subcommand};
 use crate::args::integer;
 use crate::argument::Argument;
@@ -110,8 +111,11 @@ fn create(call: &mut Call<'_>) -> Outcome {
     if there.is_some_and(|stream| stream.group(group).is_some()) {
         return Err(CommandError::text("BUSYGROUP Consumer Group name already exists"));
     }
-    let entries_read = options.entries_read;
+    let (entries_read, is_new) = (options.entries_read, there.is_none());
     edit.commit(Effect::Stream(StreamChange::CreateGroup { group, last_id, entries_read }));
+    if is_new {
+        configure_new(call);
+    }
     call.reply.ok();
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! What a stream, its groups and their consumers are like.
 
-use basalt_keyspace::{Consumer, Group as StreamGroup, Stream, StreamEntry, StreamId};
+use basalt_keyspace::{Consumer, Group as StreamGroup, Producers, Stream, StreamEntry, StreamId};
 use basalt_resp::Reply;
 
+use super::produce::settings_of;
 use super::progress::lag;
 use super::{ROW, id, no_group_of_key, stream, write_entry, wrong_subcommand};
 use crate::args::integer;
@@ -189,6 +190,7 @@ const STREAM: Command = Command {
 > XDEL log 1-0
 (integer) 1
 @resp 2
+@only ours
 > XINFO STREAM log
  1) "length"
  2) (integer) 1
@@ -204,16 +206,29 @@ const STREAM: Command = Command {
 12) (integer) 2
 13) "recorded-first-entry-id"
 14) "2-0"
-15) "groups"
-16) (integer) 0
-17) "first-entry"
-18) 1) "2-0"
+15) "idmp-duration"
+16) (integer) 100
+17) "idmp-maxsize"
+18) (integer) 100
+19) "pids-tracked"
+20) (integer) 0
+21) "iids-tracked"
+22) (integer) 0
+23) "iids-added"
+24) (integer) 0
+25) "iids-duplicates"
+26) (integer) 0
+27) "groups"
+28) (integer) 0
+29) "first-entry"
+30) 1) "2-0"
     2) 1) "n"
        2) "2"
-19) "last-entry"
-20) 1) "2-0"
+31) "last-entry"
+32) 1) "2-0"
     2) 1) "n"
        2) "2"
+@only any
 > XINFO STREAM absent
 (error) ERR no such key
 > XINFO STREAM log SHORT
@@ -226,6 +241,7 @@ const STREAM: Command = Command {
 const FULL_COUNT: usize = 10;
 
 fn stream_info(call: &mut Call<'_>) -> Outcome {
+    let now_ms = call.keyspace.now_ms();
     let entry = call.keyspace.read(call.database, &call.key);
     let stream = stream(entry.as_deref())?.ok_or(CommandError::NO_SUCH_KEY)?;
     let full_count = match &call.args[3..] {
@@ -239,7 +255,7 @@ fn stream_info(call: &mut Call<'_>) -> Outcome {
         _ => return Err(wrong_subcommand("XINFO", call.args)),
     };
     let reply = &mut call.reply;
-    reply.map(if full_count.is_some() { 9 } else { 10 });
+    reply.map(if full_count.is_some() { 15 } else { 16 });
     number(reply, "length", stream.len() as i64);
     number(reply, "radix-tree-keys", stream.node_count() as i64);
     // Ours is no radix tree; one of Redis with a key has two nodes.
@@ -253,6 +269,19 @@ fn stream_info(call: &mut Call<'_>) -> Outcome {
     number(reply, "entries-added", stream.entries_added() as i64);
     reply.bulk(b"recorded-first-entry-id");
     id::write(stream.first_id(), reply);
+    let (seconds, most) = settings_of(stream);
+    let producers = stream.producers();
+    let (known_producers, known_names) = producers.map_or((0, 0), |own| own.known(now_ms));
+    for (name, value) in [
+        ("idmp-duration", seconds),
+        ("idmp-maxsize", most),
+        ("pids-tracked", known_producers),
+        ("iids-tracked", known_names),
+        ("iids-added", producers.map_or(0, Producers::noted)),
+        ("iids-duplicates", producers.map_or(0, Producers::repeated)),
+    ] {
+        number(reply, name, value as i64);
+    }
     if let Some(count) = full_count {
         write_full(stream, if count == 0 { usize::MAX } else { count }, reply);
         return Ok(());
@@ -282,17 +311,18 @@ fn write_full(stream: &Stream, count_max: usize, reply: &mut Reply<'_>) {
     reply.bulk(b"groups");
     reply.array(stream.groups().len());
     for group in stream.groups() {
-        reply.map(7);
+        reply.map(8);
         reply.bulk(b"name");
         reply.bulk(group.name());
         write_progress(stream, group, reply);
         number(reply, "pel-count", group.pending_count() as i64);
+        number(reply, "nacked-count", group.unowned_count() as i64);
         reply.bulk(b"pending");
         reply.array(group.pending_count().min(count_max));
         for (id, pending) in group.pending_from(StreamId::MIN).take(count_max) {
             reply.array(4);
             id::write(*id, reply);
-            reply.bulk(group.owner(pending).name());
+            reply.bulk(group.owner(pending).map_or(b"", Consumer::name));
             reply.integer(pending.delivered_at_ms as i64);
             reply.integer(pending.delivery_count as i64);
         }

@@ -1,6 +1,8 @@
 //! What consumers were given and have not acknowledged: looking at it, and taking it over.
 
-use basalt_keyspace::{Deliveries, Effect, Group, StreamChange, StreamId, StreamIds};
+use basalt_keyspace::{
+    Consumer, Deliveries, Effect, Group, Pending, StreamChange, StreamId, StreamIds,
+};
 
 use super::{ROW, group_of, id, no_group, write_entry};
 use crate::args::integer;
@@ -141,14 +143,15 @@ fn xpending(call: &mut Call<'_>) -> Outcome {
     let told = ids
         .take_while(|id| *id <= wanted.end)
         .filter_map(|id| Some((id, group.pending(id)?)))
-        .map(|(id, pending)| (id, pending, now_ms.wrapping_sub(pending.delivered_at_ms) as i64))
-        .filter(|(_, _, idle_ms)| wanted.idle_min_ms == 0 || *idle_ms >= wanted.idle_min_ms)
+        .filter(|(_, pending)| is_claimable(group, pending, now_ms, wanted.idle_min_ms))
         .take(wanted.count)
-        .fold(0, |told, (id, pending, idle_ms)| {
+        .fold(0, |told, (id, pending)| {
+            let owner = group.owner(pending);
+            let idle_ms = now_ms.wrapping_sub(pending.delivered_at_ms) as i64;
             reply.array(4);
             id::write(id, reply);
-            reply.bulk(group.owner(pending).name());
-            reply.integer(idle_ms.max(0));
+            reply.bulk(owner.map_or(b"", Consumer::name));
+            reply.integer(if owner.is_some() { idle_ms.max(0) } else { -1 });
             reply.integer(pending.delivery_count as i64);
             told + 1
         });
@@ -295,7 +298,7 @@ fn xclaim(call: &mut Call<'_>) -> Outcome {
             continue;
         };
         let may = match pending {
-            Some(pending) => is_idle(pending.delivered_at_ms, now_ms, idle_min_ms),
+            Some(pending) => is_claimable(found, pending, now_ms, idle_min_ms),
             None => claim.is_forced,
         };
         if !may {
@@ -333,8 +336,11 @@ fn parse_idle_min(text: &[u8], command: &str) -> Result<i64, CommandError> {
     Ok(integer(text).map_err(|_| invalid())?.max(0))
 }
 
-fn is_idle(delivered_at_ms: u64, now_ms: u64, idle_min_ms: i64) -> bool {
-    idle_min_ms == 0 || now_ms.wrapping_sub(delivered_at_ms) as i64 >= idle_min_ms
+/// Whether a pending entry has waited long enough; one that was given back always has.
+fn is_claimable(group: &Group, pending: &Pending, now_ms: u64, idle_min_ms: i64) -> bool {
+    idle_min_ms == 0
+        || group.owner(pending).is_none()
+        || now_ms.wrapping_sub(pending.delivered_at_ms) as i64 >= idle_min_ms
 }
 
 pub(super) const XAUTOCLAIM: Command = Command {
@@ -427,7 +433,8 @@ fn xautoclaim(call: &mut Call<'_>) -> Outcome {
     let refusal = || no_group(key, group);
     let (stream, found) = group_of(entry.as_deref(), group)?.ok_or_else(refusal)?;
     let is_there = |id| stream.get(id).is_some();
-    let sweep = sweep(found, start, count, is_there, |at_ms| is_idle(at_ms, now_ms, idle_min_ms));
+    let may = |pending: &Pending| is_claimable(found, pending, now_ms, idle_min_ms);
+    let sweep = sweep(found, start, count, is_there, may);
     call.reply.array(3);
     id::write(sweep.next, &mut call.reply);
     call.reply.array(sweep.taken.len());
@@ -459,7 +466,7 @@ fn sweep(
     start: StreamId,
     count: usize,
     is_there: impl Fn(StreamId) -> bool,
-    is_idle: impl Fn(u64) -> bool,
+    may: impl Fn(&Pending) -> bool,
 ) -> Sweep {
     let mut sweep = Sweep::default();
     let mut pending = group.pending_from(start);
@@ -469,7 +476,7 @@ fn sweep(
         attempts -= 1;
         if !is_there(*id) {
             sweep.deleted.push(*id);
-        } else if is_idle(found.delivered_at_ms) {
+        } else if may(found) {
             sweep.taken.push(*id);
         }
     }

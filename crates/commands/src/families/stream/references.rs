@@ -45,7 +45,7 @@ pub(super) const REFERENCES: Argument = Argument::one_of(
 )
 .optional();
 
-const IDS: Argument =
+pub(super) const IDS: Argument =
     Argument::block("ids", &[Argument::integer("numids"), Argument::string("id").multiple()])
         .after("IDS");
 

@@ -10,7 +10,7 @@ use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 
-const COUNT_ROW: Command = Command {
+pub(super) const COUNT_ROW: Command = Command {
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "access", "update"])],
     ..ROW
