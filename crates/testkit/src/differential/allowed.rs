@@ -98,6 +98,15 @@ pub const ALLOWED: &[Allowed] = &[
     },
     Allowed {
         program: Program::Redis7,
+        command: "object",
+        why: "Redis 7 has each small number once: a key that is new is idle as long as its number was",
+        applies: |request, redis, other| {
+            let asks = request.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"idletime"));
+            asks && matches!((redis, other), (Value::Integer(_), Value::Integer(_)))
+        },
+    },
+    Allowed {
+        program: Program::Redis7,
         command: "zadd",
         why: "Redis 7 takes hexadecimal numbers for scores",
         applies: |_, _, other| is_error(other),

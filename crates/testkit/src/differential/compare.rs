@@ -7,6 +7,7 @@ use crate::client::Request;
 use crate::print::print_sorted;
 use crate::process::Program;
 use basalt_resp::Value;
+use std::time::Duration;
 
 pub(super) enum Verdict {
     Equal,
@@ -18,17 +19,24 @@ pub(super) enum Verdict {
 /// exactly, while other times are counted from each server's own now.
 const NAMED_SECONDS: std::ops::Range<i64> = 33_177_000_000..33_178_000_000;
 
+/// How much times may differ although nobody was late, in milliseconds: each is rounded.
+const ROUNDING_MS: u64 = 2000;
+
+/// `lag` is how much later than the other a server may have worked a request: what a busy machine does to one of
+/// the two is no difference.
 pub(super) fn compare(
     request: &Request,
     (ours, oracle): (&Answer, &Answer),
     (our_program, oracle_program): (Program, Program),
+    lag: Duration,
 ) -> Verdict {
     let (ours, oracle) = match (ours, oracle) {
         (Ok(ours), Ok(oracle)) => (ours, oracle),
         (Err(_), Err(_)) => return Verdict::Equal,
         _ => return Verdict::Different,
     };
-    if equal(comparison(request), ours, oracle) {
+    let apart_ms = ROUNDING_MS + u64::try_from(lag.as_millis()).unwrap_or(u64::MAX / 2);
+    if equal(comparison(request), ours, oracle, apart_ms) {
         return Verdict::Equal;
     }
     let excuse = ALLOWED.iter().find(|allowed| {
@@ -38,33 +46,14 @@ pub(super) fn compare(
     excuse.map_or(Verdict::Different, |allowed| Verdict::Allowed(allowed.why))
 }
 
-fn equal(by: Comparison, one: &Value, other: &Value) -> bool {
+fn equal(by: Comparison, one: &Value, other: &Value, apart_ms: u64) -> bool {
     if same(one, other) {
         return true;
     }
     match by {
         Comparison::Exact => false,
-        Comparison::Within(tolerance) => match (one, other) {
-            (Value::Integer(one), Value::Integer(other)) => {
-                // -1 and -2 have a meaning of their own.
-                !is_named(*one)
-                    && !is_named(*other)
-                    && *one >= 0
-                    && *other >= 0
-                    && one.abs_diff(*other) <= tolerance.unsigned_abs()
-            }
-            (Value::Array(one), Value::Array(other)) => {
-                one.len() == other.len()
-                    && one.iter().zip(other).all(|(one, other)| equal(by, one, other))
-            }
-            (Value::Map(one), Value::Map(other)) => {
-                one.len() == other.len()
-                    && one.iter().zip(other).all(|((key, one), (other_key, other))| {
-                        same(key, other_key) && equal(by, one, other)
-                    })
-            }
-            (one, other) => same(one, other),
-        },
+        Comparison::Seconds => are_near(one, other, apart_ms.div_ceil(1000)),
+        Comparison::Milliseconds => are_near(one, other, apart_ms),
         Comparison::AnyOrder => {
             std::mem::discriminant(one) == std::mem::discriminant(other)
                 && print_sorted(one) == print_sorted(other)
@@ -73,6 +62,31 @@ fn equal(by: Comparison, one: &Value, other: &Value) -> bool {
             std::mem::discriminant(one) == std::mem::discriminant(other)
                 && !matches!(one, Value::Error(_))
         }
+    }
+}
+
+/// Whether all is the same but for integers that are at most `apart` from each other.
+fn are_near(one: &Value, other: &Value, apart: u64) -> bool {
+    match (one, other) {
+        (Value::Integer(one), Value::Integer(other)) if one != other => {
+            // -1 and -2 have a meaning of their own.
+            !is_named(*one)
+                && !is_named(*other)
+                && *one >= 0
+                && *other >= 0
+                && one.abs_diff(*other) <= apart
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len()
+                && one.iter().zip(other).all(|(one, other)| are_near(one, other, apart))
+        }
+        (Value::Map(one), Value::Map(other)) => {
+            one.len() == other.len()
+                && one.iter().zip(other).all(|((key, one), (other_key, other))| {
+                    same(key, other_key) && are_near(one, other, apart)
+                })
+        }
+        (one, other) => same(one, other),
     }
 }
 
@@ -105,9 +119,13 @@ mod tests {
     use crate::client::request;
 
     fn verdict(command: &[&str], ours: Value, oracle: Value) -> bool {
+        verdict_after(Duration::ZERO, command, ours, oracle)
+    }
+
+    fn verdict_after(lag: Duration, command: &[&str], ours: Value, oracle: Value) -> bool {
         let answers = (&Ok(ours), &Ok(oracle));
-        let verdict = compare(&request(command), answers, (Program::Ours, Program::Valkey9));
-        matches!(verdict, Verdict::Equal)
+        let programs = (Program::Ours, Program::Valkey9);
+        matches!(compare(&request(command), answers, programs, lag), Verdict::Equal)
     }
 
     #[test]
@@ -126,6 +144,34 @@ mod tests {
         assert!(!verdict(&["pttl", "k"], Value::Integer(-1), Value::Integer(0)));
         let far = 33_177_117_420_000;
         assert!(!verdict(&["PEXPIRETIME", "k"], Value::Integer(far), Value::Integer(far + 1)));
+    }
+
+    #[test]
+    fn a_server_that_was_late_counts_its_times_later() {
+        let after = |lag, ours, oracle| {
+            let lag = Duration::from_secs(lag);
+            let (ours, oracle) = (Value::Integer(ours), Value::Integer(oracle));
+            verdict_after(lag, &["TTL", "k"], ours, oracle)
+        };
+        assert!(after(0, 98, 100));
+        assert!(!after(0, 97, 100));
+        assert!(after(1, 97, 100));
+        assert!(!after(1, 96, 100));
+        assert!(!after(60, -1, 0));
+    }
+
+    #[test]
+    fn redis_7_counts_how_long_a_shared_number_was_idle() {
+        let idle = request(&["object", "IDLETIME", "k"]);
+        let answers = |value| (Ok(Value::bulk(value)), Ok(Value::Integer(0)));
+        let number = (Ok(Value::Integer(9)), Ok(Value::Integer(0)));
+        let between = |one: &(Answer, Answer), program| {
+            let programs = (program, Program::Valkey9);
+            compare(&idle, (&one.0, &one.1), programs, Duration::ZERO)
+        };
+        assert!(matches!(between(&number, Program::Redis7), Verdict::Allowed(_)));
+        assert!(matches!(between(&number, Program::Ours), Verdict::Different));
+        assert!(matches!(between(&answers("9"), Program::Redis7), Verdict::Different));
     }
 
     #[test]

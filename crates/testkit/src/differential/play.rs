@@ -3,9 +3,11 @@
 use super::compare::{self, Verdict};
 use super::{Link, Peer};
 use crate::client::{Request, is_blocked, request};
+use crate::process::Program;
 use basalt_resp::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::time::Instant;
 
 /// The protocol of each connection that a run uses.
 pub(super) const CLIENTS: [u8; 4] = [2, 3, 2, 3];
@@ -72,6 +74,41 @@ struct MayWait {
 /// Differences that were met and are allowed, by reason.
 pub(super) type AllowedCounts = BTreeMap<&'static str, usize>;
 
+/// Judges the replies of one run.
+struct Referee<'a> {
+    programs: (Program, Program),
+    began: Instant,
+    allowed: &'a mut AllowedCounts,
+}
+
+impl<'a> Referee<'a> {
+    #[expect(clippy::disallowed_methods, reason = "the oracle is a process and lives in real time")]
+    fn new(players: &Players<'_>, allowed: &'a mut AllowedCounts) -> Self {
+        let programs = (players.ours.program(), players.oracle.program());
+        Referee { programs, began: Instant::now(), allowed }
+    }
+
+    fn judge(
+        &mut self,
+        place: Where,
+        request: &Request,
+        (ours, oracle): (Answer, Answer),
+    ) -> Result<(), Box<Difference>> {
+        // A run begins on empty servers: what one counts from a moment, the other counts from one in the same run.
+        let lag = self.began.elapsed();
+        match compare::compare(request, (&ours, &oracle), self.programs, lag) {
+            Verdict::Equal => Ok(()),
+            Verdict::Allowed(why) => {
+                *self.allowed.entry(why).or_default() += 1;
+                Ok(())
+            }
+            Verdict::Different => {
+                Err(Box::new(Difference { place, request: request.clone(), ours, oracle }))
+            }
+        }
+    }
+}
+
 impl Players<'_> {
     /// Whether both answer with something else than an error.
     pub(super) fn both_know(&self, probe: &Request) -> bool {
@@ -86,15 +123,16 @@ impl Players<'_> {
         steps: &[Step],
         allowed: &mut AllowedCounts,
     ) -> Result<(), Box<Difference>> {
+        let referee = &mut Referee::new(self, allowed);
         let mut inspector = self.connected(2)?;
-        self.ask_both(&mut inspector, &request(&["FLUSHALL"]), allowed)?;
+        self.ask_both(&mut inspector, &request(&["FLUSHALL"]), referee)?;
         let mut pairs: Vec<Option<Pair>> = CLIENTS.iter().map(|_| None).collect();
         let mut at = 0;
         let mut waiting: Option<MayWait> = None;
         for batch in steps.chunk_by(|one, next| one.batch == next.batch) {
             let client = batch[0].client;
             if let Some(one) = waiting.take_if(|one| one.client == client || batch[0].may_wait) {
-                self.end_wait(one, steps, &mut pairs, &mut inspector, allowed)?;
+                self.end_wait(one, steps, &mut pairs, &mut inspector, referee)?;
             }
             let pair = match &mut pairs[client] {
                 Some(pair) => pair,
@@ -115,7 +153,7 @@ impl Players<'_> {
             for (request, answers) in requests.iter().zip(answers) {
                 lost |= answers.0.is_err() || answers.1.is_err();
                 for (request, answers) in pair.answered(request, answers) {
-                    self.judge(Where::Reply(at), &request, answers, allowed)?;
+                    referee.judge(Where::Reply(at), &request, answers)?;
                 }
                 at += 1;
             }
@@ -124,13 +162,13 @@ impl Players<'_> {
                 pairs[client] = None;
             }
             if let Some(one) = waiting.take() {
-                self.end_wait(one, steps, &mut pairs, &mut inspector, allowed)?;
+                self.end_wait(one, steps, &mut pairs, &mut inspector, referee)?;
             }
         }
         if let Some(one) = waiting {
-            self.end_wait(one, steps, &mut pairs, &mut inspector, allowed)?;
+            self.end_wait(one, steps, &mut pairs, &mut inspector, referee)?;
         }
-        self.compare_states(&mut inspector, allowed)
+        self.compare_states(&mut inspector, referee)
     }
 
     /// Takes the replies of one that may wait, which is told to wait no longer.
@@ -140,7 +178,7 @@ impl Players<'_> {
         steps: &[Step],
         pairs: &mut [Option<Pair>],
         inspector: &mut Pair,
-        allowed: &mut AllowedCounts,
+        referee: &mut Referee<'_>,
     ) -> Result<(), Box<Difference>> {
         let Some(pair) = &mut pairs[client] else { return Ok(()) };
         for (link, id) in [&mut inspector.ours, &mut inspector.oracle].into_iter().zip(pair.ids) {
@@ -150,7 +188,7 @@ impl Players<'_> {
         let answers = pair.receive();
         let is_lost = answers.0.is_err() || answers.1.is_err();
         for (request, answers) in pair.answered(&steps[at].request, answers) {
-            self.judge(Where::Reply(at), &request, answers, allowed)?;
+            referee.judge(Where::Reply(at), &request, answers)?;
         }
         if is_lost {
             pairs[client] = None;
@@ -161,11 +199,11 @@ impl Players<'_> {
     fn compare_states(
         &self,
         pair: &mut Pair,
-        allowed: &mut AllowedCounts,
+        referee: &mut Referee<'_>,
     ) -> Result<(), Box<Difference>> {
         for database in DATABASES {
-            self.ask_both(pair, &request(&["SELECT", database]), allowed)?;
-            let keys = self.ask_both(pair, &request(&["KEYS", "*"]), allowed)?;
+            self.ask_both(pair, &request(&["SELECT", database]), referee)?;
+            let keys = self.ask_both(pair, &request(&["KEYS", "*"]), referee)?;
             let Value::Array(keys) = keys else { continue };
             let keys: BTreeSet<&[u8]> = keys.iter().filter_map(Value::as_bytes).collect();
             for key in keys {
@@ -173,7 +211,7 @@ impl Players<'_> {
                 {
                     let mut question = request(question);
                     question.push(key.to_vec());
-                    self.ask_both(pair, &question, allowed)?;
+                    self.ask_both(pair, &question, referee)?;
                 }
             }
         }
@@ -185,36 +223,16 @@ impl Players<'_> {
         &self,
         pair: &mut Pair,
         request: &Request,
-        allowed: &mut AllowedCounts,
+        referee: &mut Referee<'_>,
     ) -> Result<Value, Box<Difference>> {
         let (ours, oracle) = pair.ask(request);
         let value = ours.clone();
-        self.judge(Where::State, request, (ours, oracle), allowed)?;
+        referee.judge(Where::State, request, (ours, oracle))?;
         value.map_err(|why| {
             let gone = |why: &str| Err(why.to_owned());
             let (ours, oracle) = (gone(&why), gone(&why));
             Box::new(Difference { place: Where::State, request: request.clone(), ours, oracle })
         })
-    }
-
-    fn judge(
-        &self,
-        place: Where,
-        request: &Request,
-        (ours, oracle): (Answer, Answer),
-        allowed: &mut AllowedCounts,
-    ) -> Result<(), Box<Difference>> {
-        let programs = (self.ours.program(), self.oracle.program());
-        match compare::compare(request, (&ours, &oracle), programs) {
-            Verdict::Equal => Ok(()),
-            Verdict::Allowed(why) => {
-                *allowed.entry(why).or_default() += 1;
-                Ok(())
-            }
-            Verdict::Different => {
-                Err(Box::new(Difference { place, request: request.clone(), ours, oracle }))
-            }
-        }
     }
 
     fn connect(&self, resp: u8) -> io::Result<Pair> {

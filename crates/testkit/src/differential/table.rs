@@ -407,15 +407,11 @@ pub fn comparison(request: &[Vec<u8>]) -> Comparison {
     let word =
         |index: usize| request.get(index).map(|word| word.to_ascii_uppercase()).unwrap_or_default();
     match word(0).as_slice() {
-        b"TTL" => Comparison::Within(1),
-        b"PTTL" => Comparison::Within(2000),
         // The moment is counted from each server's own now.
-        b"EXPIRETIME" => Comparison::Within(2),
-        b"PEXPIRETIME" => Comparison::Within(2000),
+        b"TTL" | b"EXPIRETIME" | b"HTTL" | b"HEXPIRETIME" => Comparison::Seconds,
+        b"PTTL" | b"PEXPIRETIME" | b"HPTTL" | b"HPEXPIRETIME" => Comparison::Milliseconds,
         // What a cursor means and how full a page is are each server's own affair.
         b"SCAN" if word(1) != b"0" || !has_large_count(request) => Comparison::SameKind,
-        b"HTTL" | b"HEXPIRETIME" => Comparison::Within(2),
-        b"HPTTL" | b"HPEXPIRETIME" => Comparison::Within(2000),
         b"HSCAN" if word(2) != b"0" || !has_large_count(request) => Comparison::SameKind,
         b"KEYS" | b"SCAN" | b"HGETALL" | b"HKEYS" | b"HVALS" | b"HSCAN" => Comparison::AnyOrder,
         // Some of many are chosen by chance.
@@ -432,9 +428,9 @@ pub fn comparison(request: &[Vec<u8>]) -> Comparison {
         b"CLIENT" if word(1) == b"ID" => Comparison::SameKind,
         // How long ago a consumer asked or got something is counted from each server's own now; and
         // ours has no radix tree whose nodes could be counted.
-        b"XPENDING" => Comparison::Within(2000),
-        b"XINFO" if word(1) != b"GROUPS" => Comparison::Within(2000),
-        b"OBJECT" if word(1) == b"IDLETIME" => Comparison::Within(2),
+        b"XPENDING" => Comparison::Milliseconds,
+        b"XINFO" if word(1) != b"GROUPS" => Comparison::Milliseconds,
+        b"OBJECT" if word(1) == b"IDLETIME" => Comparison::Seconds,
         _ => Comparison::Exact,
     }
 }
@@ -443,8 +439,10 @@ pub fn comparison(request: &[Vec<u8>]) -> Comparison {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     Exact,
-    /// Integers may differ by this much; all else is exact.
-    Within(i64),
+    /// Integers are times in seconds, counted from each server's own now; all else is exact.
+    Seconds,
+    /// The same in milliseconds.
+    Milliseconds,
     /// The innermost lists are sets.
     AnyOrder,
     /// Errors are exact; of other replies only the type is compared.
