@@ -12,7 +12,7 @@
 //! Not here: what options mean, and the few commands whose refusals are worded otherwise.
 
 use basalt_keyspace::DatabaseId;
-use basalt_resp::{parse_f64, parse_i64};
+use basalt_resp::{LongFloat, parse_i64};
 
 use crate::error::CommandError;
 
@@ -121,23 +121,16 @@ pub(crate) fn positive(text: &[u8]) -> Result<u64, CommandError> {
 
 /// How long to wait, given in seconds: milliseconds, none for 0, which is without end.
 pub(crate) fn timeout_ms(text: &[u8]) -> Result<Option<u64>, CommandError> {
-    /// So that a moment in microseconds stays within 64 bits.
-    const MS_MAX: f64 = (i64::MAX / 1000) as f64;
-    const OUT_OF_RANGE: CommandError = CommandError::text("ERR timeout is out of range");
+    /// What is left of 64 bits when the present is taken off, which is the year 2039 at most.
+    const MS_MAX: i64 = i64::MAX - (1 << 41);
     let no_float = CommandError::text("ERR timeout is not a float or out of range");
-    let seconds = parse_f64(text);
-    let is_infinite = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
-    if is_infinite.is_some_and(f64::is_infinite) {
-        return Err(OUT_OF_RANGE);
+    let seconds = LongFloat::parse(text).ok_or(no_float)?;
+    match seconds.thousandfold_ceil() {
+        Some(0) => Ok(None),
+        Some(ms @ 1..=MS_MAX) => Ok(Some(ms.unsigned_abs())),
+        _ if seconds.is_negative() => Err(CommandError::text("ERR timeout is negative")),
+        _ => Err(CommandError::text("ERR timeout is out of range")),
     }
-    let ms = (seconds.ok_or(no_float)? * 1000.0).ceil();
-    if ms > MS_MAX {
-        return Err(OUT_OF_RANGE);
-    }
-    if ms < 0.0 {
-        return Err(CommandError::text("ERR timeout is negative"));
-    }
-    Ok((ms > 0.0).then_some(ms as u64))
 }
 
 /// An integer of 32 bits.
@@ -282,7 +275,11 @@ mod tests {
         assert_eq!(timeout_ms(b"0"), Ok(None));
         assert_eq!(timeout_ms(b"0.0001"), Ok(Some(1)));
         assert_eq!(timeout_ms(b"1.5"), Ok(Some(1500)));
-        for text in ["1e500", "inf", "99999999999999999999", "9223372036854775807"] {
+        assert_eq!(timeout_ms(b"0x10"), Ok(Some(16_000)));
+        assert_eq!(timeout_ms(b"1909269881950774"), Ok(Some(1_909_269_881_950_774_000)));
+        for text in
+            ["1e500", "inf", "9223372036854774", "99999999999999999999", "9223372036854775807"]
+        {
             assert_eq!(refusal(text.as_bytes()), "ERR timeout is out of range", "{text}");
         }
         assert_eq!(refusal(b"-0.01"), "ERR timeout is negative");

@@ -347,8 +347,20 @@ impl Shard {
         }
     }
 
+    /// Whether a key of this shard that somebody waits for holds enough of what it waits for. What was fed may be gone
+    /// again, or something else, by the time that it looks; then it waits on, as if it had not been woken.
+    pub(crate) fn has_for(&self, id: WaiterId) -> bool {
+        self.waiting.waiters.get(&id).is_some_and(|waiter| {
+            let line_of = |key| LineName::of(key, &waiter.waits_for);
+            waiter.lines.iter().any(|(key, _)| self.held_by(&line_of(key)) >= waiter.least)
+        })
+    }
+
     /// Somebody's turn comes that was held up by an intent; it may have left meanwhile.
     pub(crate) fn serve_held_up(&mut self, id: WaiterId) {
+        if !self.has_for(id) {
+            return self.wait_on(id);
+        }
         let Some(mut waiter) = self.waiting.waiters.remove(&id) else { return };
         let attempt = waiter.attempt.as_mut().expect("because its keys are all here");
         let answer = attempt(self);

@@ -142,6 +142,25 @@ impl LongFloat {
         self.plus(Self { number, is_negative: !other.is_negative })
     }
 
+    /// A thousand times as much, rounded up, as of seconds milliseconds are made; none beyond 64 bits.
+    pub fn thousandfold_ceil(self) -> Option<i64> {
+        let Number::Finite(LongDouble { negative, significand, exponent }) = self.number else {
+            return None;
+        };
+        // Rounded as the processor would, so that 0.001 is one and not a little more.
+        let product = round(negative, u128::from(significand) * 1000, exponent, false);
+        let Number::Finite(LongDouble { significand, exponent, .. }) = product else { return None };
+        if exponent > 0 {
+            // The top bit is set: it is beyond 64 bits already.
+            return (significand == 0).then_some(0);
+        }
+        let whole = significand.checked_shr(exponent.unsigned_abs()).unwrap_or(0);
+        let is_whole = significand.trailing_zeros() >= exponent.unsigned_abs() || significand == 0;
+        let whole = i128::from(whole);
+        let up = if negative { -whole } else { whole + i128::from(!is_whole) };
+        i64::try_from(up).ok()
+    }
+
     /// How far from zero; the greater, the farther.
     fn distance(self) -> (i32, u64) {
         match self.number {
@@ -695,6 +714,37 @@ mod tests {
             );
         }
         assert_eq!(LongFloat::parse(b"nan"), None);
+    }
+
+    #[test]
+    fn seconds_become_milliseconds() {
+        for (seconds, ms) in [
+            ("0", Some(0)),
+            ("-0", Some(0)),
+            ("0.001", Some(1)),
+            ("0.002", Some(2)),
+            ("0.0001", Some(1)),
+            ("1e-4900", Some(1)),
+            ("1.0005", Some(1001)),
+            ("-0.0005", Some(0)),
+            ("-1.0005", Some(-1000)),
+            ("0x10", Some(16_000)),
+            ("0x1p-4", Some(63)),
+            ("22248721815198", Some(22_248_721_815_198_000)),
+            ("9223372036854775.807", Some(i64::MAX)),
+            ("9223372036854775.808", None),
+            ("-1e16", None),
+            ("1e16", None),
+            ("1e4932", None),
+            ("inf", None),
+        ] {
+            let float = LongFloat::parse(seconds.as_bytes()).expect("a float");
+            assert_eq!(float.thousandfold_ceil(), ms, "{seconds}");
+        }
+        for ms in (0..100_000).step_by(7) {
+            let float = LongFloat::parse(format!("{}.{:03}", ms / 1000, ms % 1000).as_bytes());
+            assert_eq!(float.and_then(LongFloat::thousandfold_ceil), Some(ms));
+        }
     }
 
     fn negated(text: &str) -> String {

@@ -101,6 +101,47 @@ fn nobody_takes_what_somebody_waits_for() {
     }
 }
 
+/// A key that was fed and holds something else at the end of the same EXEC wakes nobody, as in Redis: what waits for
+/// a list waits on. Where one is fed, the command is as if it had just been sent.
+#[test]
+fn what_is_of_another_type_at_the_end_wakes_nobody() {
+    for seed in 0..60 {
+        let shards = 1 + seed as usize % 5;
+        let mut server = Server::new(shards, seed);
+        let waiting: Vec<ClientId> = (0..3).map(|core| server.0.connect(core)).collect();
+        let feeder = server.0.connect(seed as usize % 3);
+        server.send(waiting[0], "BRPOP q 0");
+        server.send(waiting[1], "BLMPOP 0 4 a b q c LEFT");
+        server.send(waiting[2], "BLMOVE q m LEFT RIGHT 0");
+        for line in ["MULTI", "RPUSH q 1 2", "SUNION k l", "SET q text"] {
+            server.ask(feeder, line);
+        }
+        server.ask(feeder, "EXEC");
+        for client in &waiting {
+            let told = server.received(*client);
+            assert!(told.is_empty(), "seed {seed}: {told:?}");
+        }
+        assert!(server.ask(feeder, "INFO clients").contains("blocked_clients:3\r\n"));
+        server.ask(feeder, "RPUSH b x");
+        let told = server.received(waiting[1]);
+        assert_eq!(told, ["b x"], "seed {seed}");
+        server.send(waiting[1], "BLPOP a b q c 0");
+        assert!(server.received(waiting[1])[0].starts_with("WRONGTYPE"), "it looks when it comes");
+        server.ask(feeder, "DEL q");
+        server.send(waiting[1], "BLPOP a b q c 0");
+        server.ask(feeder, "SET a text");
+        server.ask(feeder, "RPUSH c y");
+        assert!(server.received(waiting[1])[0].starts_with("WRONGTYPE"), "as just sent");
+        assert_eq!(server.ask(feeder, "LRANGE c 0 -1"), "y", "nothing is lost");
+        server.ask(feeder, "RPUSH q 3 4");
+        assert_eq!(server.received(waiting[0]), ["q 4"], "seed {seed}");
+        assert_eq!(server.received(waiting[2]), ["3"], "seed {seed}");
+        for shard in 0..shards {
+            assert!(server.0.core(shard).is_at_rest(), "seed {seed}: something is kept for ever");
+        }
+    }
+}
+
 #[test]
 fn time_ends_waiting() {
     for shards in SHARDS {

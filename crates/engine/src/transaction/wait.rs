@@ -187,7 +187,7 @@ where
 
     /// Inside the transaction of another: answered at once.
     async fn inside(&mut self, hops: Hops) -> Answer {
-        let (mut answer, writes) = self.look_at_all(&hops, None).await;
+        let (mut answer, writes) = self.look_at_all(&hops, None, false).await;
         if answer.is_empty() {
             (self.terms.nothing)(&mut Reply::new(&mut answer, self.protocol));
         }
@@ -250,7 +250,8 @@ where
         let waiter = if stands_in_line { None } else { self.waiter(shard) };
         let mut memory = self.memory.clone();
         let hop = move |shard: &mut Shard| {
-            let answer = attempt(shard, &mut memory);
+            let looks = !stands_in_line || shard.has_for(id);
+            let answer = if looks { attempt(shard, &mut memory) } else { None };
             match (&answer, waiter) {
                 (None, Some(waiter)) => {
                     let mut kept = memory.clone();
@@ -273,25 +274,35 @@ where
         reserved: Option<Number>,
         stands_in_line: bool,
     ) -> Option<Answer> {
-        let (answer, writes) = self.look_at_all(hops, reserved).await;
+        let (answer, writes) = self.look_at_all(hops, reserved, stands_in_line).await;
         let is_served = !answer.is_empty();
         hops.release(self.last_hops(writes, is_served, stands_in_line));
         is_served.then_some(answer)
     }
 
-    /// Holds all keys, and decides.
-    async fn look_at_all(&mut self, hops: &Hops, reserved: Option<Number>) -> (Answer, Vec<Write>) {
+    /// Holds all keys, and decides; not, where somebody in line finds nothing of what it waits for.
+    async fn look_at_all(
+        &mut self,
+        hops: &Hops,
+        reserved: Option<Number>,
+        stands_in_line: bool,
+    ) -> (Answer, Vec<Write>) {
+        let id = self.id;
         let visits = self.shards.iter().map(|&owner| {
             let (keys, look) = (Arc::clone(&self.keys), self.look.clone());
             let memory = self.memory.clone();
-            let look_at_all = move |shard: &mut Shard| -> Vec<(usize, T)> {
+            let look_at_all = move |shard: &mut Shard| -> (bool, Vec<(usize, T)>) {
                 let own = keys.iter().enumerate().filter(|(_, key)| key.shard == owner);
-                own.map(|(index, key)| (index, look(shard, key, &memory))).collect()
+                let found = own.map(|(index, key)| (index, look(shard, key, &memory))).collect();
+                (!stands_in_line || shard.has_for(id), found)
             };
             (owner, scope_on(owner, &self.keys), look_at_all)
         });
         let found = hops.hold_as(reserved, visits.collect::<Vec<_>>()).await;
-        let mut found: Vec<(usize, T)> = found.into_iter().flatten().collect();
+        if found.iter().all(|(looks, _)| !looks) {
+            return Default::default();
+        }
+        let mut found: Vec<(usize, T)> = found.into_iter().flat_map(|(_, found)| found).collect();
         found.sort_unstable_by_key(|(index, _)| *index);
         let found = found.into_iter().map(|(_, found)| found).collect();
         let Self { keys, protocol, memory, decide, .. } = self;

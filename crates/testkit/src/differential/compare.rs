@@ -1,6 +1,6 @@
 //! Whether two replies to the same request are equal, as far as that command promises.
 
-use super::allowed::ALLOWED;
+use super::allowed::{ALLOWED, Allowed, PARTING};
 use super::play::Answer;
 use super::table::{Comparison, comparison};
 use crate::client::Request;
@@ -12,6 +12,8 @@ use std::time::Duration;
 pub(super) enum Verdict {
     Equal,
     Allowed(&'static str),
+    /// Allowed, but from here on the servers hold different things.
+    Parting(&'static str),
     Different,
 }
 
@@ -39,11 +41,18 @@ pub(super) fn compare(
     if equal(comparison(request), ours, oracle, apart_ms) {
         return Verdict::Equal;
     }
-    let excuse = ALLOWED.iter().find(|allowed| {
-        (allowed.program == oracle_program && allowed.covers(request, oracle, ours))
-            || (allowed.program == our_program && allowed.covers(request, ours, oracle))
-    });
-    excuse.map_or(Verdict::Different, |allowed| Verdict::Allowed(allowed.why))
+    let excuse = |among: &[Allowed]| {
+        let covering = among.iter().find(|allowed| {
+            (allowed.program == oracle_program && allowed.covers(request, oracle, ours))
+                || (allowed.program == our_program && allowed.covers(request, ours, oracle))
+        });
+        covering.map(|allowed| allowed.why)
+    };
+    match (excuse(ALLOWED), excuse(PARTING)) {
+        (_, Some(why)) => Verdict::Parting(why),
+        (Some(why), None) => Verdict::Allowed(why),
+        (None, None) => Verdict::Different,
+    }
 }
 
 fn equal(by: Comparison, one: &Value, other: &Value, apart_ms: u64) -> bool {

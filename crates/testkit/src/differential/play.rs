@@ -42,6 +42,8 @@ pub(super) enum Where {
 #[derive(Debug)]
 pub(super) struct Difference {
     pub(super) place: Where,
+    /// How many steps had been sent when it was seen. The reply to one that waited is seen later than those to others.
+    pub(super) sent: usize,
     /// The request whose replies differ.
     pub(super) request: Request,
     pub(super) ours: Answer,
@@ -74,10 +76,25 @@ struct MayWait {
 /// Differences that were met and are allowed, by reason.
 pub(super) type AllowedCounts = BTreeMap<&'static str, usize>;
 
+/// Why a run is over before its last step.
+enum End {
+    Different(Box<Difference>),
+    /// A difference that is allowed, after which there is nothing to compare any more.
+    Parted,
+}
+
+impl From<Difference> for End {
+    fn from(difference: Difference) -> Self {
+        Self::Different(Box::new(difference))
+    }
+}
+
 /// Judges the replies of one run.
 struct Referee<'a> {
     programs: (Program, Program),
     began: Instant,
+    /// How many steps have been sent.
+    sent: usize,
     allowed: &'a mut AllowedCounts,
 }
 
@@ -85,7 +102,7 @@ impl<'a> Referee<'a> {
     #[expect(clippy::disallowed_methods, reason = "the oracle is a process and lives in real time")]
     fn new(players: &Players<'_>, allowed: &'a mut AllowedCounts) -> Self {
         let programs = (players.ours.program(), players.oracle.program());
-        Referee { programs, began: Instant::now(), allowed }
+        Referee { programs, began: Instant::now(), sent: 0, allowed }
     }
 
     fn judge(
@@ -93,7 +110,7 @@ impl<'a> Referee<'a> {
         place: Where,
         request: &Request,
         (ours, oracle): (Answer, Answer),
-    ) -> Result<(), Box<Difference>> {
+    ) -> Result<(), End> {
         // A run begins on empty servers: what one counts from a moment, the other counts from one in the same run.
         let lag = self.began.elapsed();
         match compare::compare(request, (&ours, &oracle), self.programs, lag) {
@@ -102,8 +119,13 @@ impl<'a> Referee<'a> {
                 *self.allowed.entry(why).or_default() += 1;
                 Ok(())
             }
+            Verdict::Parting(why) => {
+                *self.allowed.entry(why).or_default() += 1;
+                Err(End::Parted)
+            }
             Verdict::Different => {
-                Err(Box::new(Difference { place, request: request.clone(), ours, oracle }))
+                let (sent, request) = (self.sent, request.clone());
+                Err(Difference { place, sent, request, ours, oracle }.into())
             }
         }
     }
@@ -123,7 +145,13 @@ impl Players<'_> {
         steps: &[Step],
         allowed: &mut AllowedCounts,
     ) -> Result<(), Box<Difference>> {
-        let referee = &mut Referee::new(self, allowed);
+        match self.play_all(steps, &mut Referee::new(self, allowed)) {
+            Ok(()) | Err(End::Parted) => Ok(()),
+            Err(End::Different(difference)) => Err(difference),
+        }
+    }
+
+    fn play_all(&self, steps: &[Step], referee: &mut Referee<'_>) -> Result<(), End> {
         let mut inspector = self.connected(2)?;
         self.ask_both(&mut inspector, &request(&["FLUSHALL"]), referee)?;
         let mut pairs: Vec<Option<Pair>> = CLIENTS.iter().map(|_| None).collect();
@@ -139,6 +167,7 @@ impl Players<'_> {
                 empty => empty.insert(self.connected(CLIENTS[client])?),
             };
             let requests: Vec<&Request> = batch.iter().map(|step| &step.request).collect();
+            referee.sent += batch.len();
             let broken = [pair.ours.send(&requests), pair.oracle.send(&requests)];
             if batch[0].may_wait {
                 pair.settle(&mut inspector);
@@ -179,7 +208,7 @@ impl Players<'_> {
         pairs: &mut [Option<Pair>],
         inspector: &mut Pair,
         referee: &mut Referee<'_>,
-    ) -> Result<(), Box<Difference>> {
+    ) -> Result<(), End> {
         let Some(pair) = &mut pairs[client] else { return Ok(()) };
         for (link, id) in [&mut inspector.ours, &mut inspector.oracle].into_iter().zip(pair.ids) {
             let unblock = request(&["CLIENT", "UNBLOCK", &id.unwrap_or(0).to_string()]);
@@ -196,11 +225,7 @@ impl Players<'_> {
         Ok(())
     }
 
-    fn compare_states(
-        &self,
-        pair: &mut Pair,
-        referee: &mut Referee<'_>,
-    ) -> Result<(), Box<Difference>> {
+    fn compare_states(&self, pair: &mut Pair, referee: &mut Referee<'_>) -> Result<(), End> {
         for database in DATABASES {
             self.ask_both(pair, &request(&["SELECT", database]), referee)?;
             let keys = self.ask_both(pair, &request(&["KEYS", "*"]), referee)?;
@@ -224,14 +249,21 @@ impl Players<'_> {
         pair: &mut Pair,
         request: &Request,
         referee: &mut Referee<'_>,
-    ) -> Result<Value, Box<Difference>> {
+    ) -> Result<Value, End> {
         let (ours, oracle) = pair.ask(request);
         let value = ours.clone();
         referee.judge(Where::State, request, (ours, oracle))?;
         value.map_err(|why| {
             let gone = |why: &str| Err(why.to_owned());
             let (ours, oracle) = (gone(&why), gone(&why));
-            Box::new(Difference { place: Where::State, request: request.clone(), ours, oracle })
+            Difference {
+                place: Where::State,
+                sent: referee.sent,
+                request: request.clone(),
+                ours,
+                oracle,
+            }
+            .into()
         })
     }
 
@@ -247,18 +279,15 @@ impl Players<'_> {
     }
 
     /// As `connect`; a server that takes no connection any more is different from one that does.
-    fn connected(&self, resp: u8) -> Result<Pair, Box<Difference>> {
+    fn connected(&self, resp: u8) -> Result<Pair, End> {
         let answer = |peer: &dyn Peer| match peer.connect(resp) {
             Ok(_) => Ok(Value::simple("connected")),
             Err(error) => Err(error.to_string()),
         };
         self.connect(resp).map_err(|_| {
-            Box::new(Difference {
-                place: Where::State,
-                request: request(&["(connect)"]),
-                ours: answer(self.ours),
-                oracle: answer(self.oracle),
-            })
+            let (ours, oracle) = (answer(self.ours), answer(self.oracle));
+            let request = request(&["(connect)"]);
+            Difference { place: Where::State, sent: 0, request, ours, oracle }.into()
         })
     }
 }

@@ -22,10 +22,12 @@ pub(super) fn shrink(
     steps: Vec<Step>,
     found: &Difference,
 ) -> Finding {
-    let mut shrinker = Shrinker { players, trials: 0 };
+    let mut shrinker =
+        Shrinker { players, trials: 0, command: found.request[0].to_ascii_uppercase() };
     let mut steps = steps;
     match shrinker.differs(&steps) {
         Some(again) => {
+            let again = shrinker.cut_to_hidden(&mut steps).unwrap_or(again);
             let difference = shrinker.cut_down(&mut steps, again);
             let text = describe(players, &steps, &difference);
             let requests = steps.into_iter().map(|step| step.request).collect();
@@ -46,12 +48,35 @@ pub(super) fn shrink(
 struct Shrinker<'a> {
     players: &'a Players<'a>,
     trials: usize,
+    /// What was answered differently. With requests missing, other commands may differ for other reasons.
+    command: Vec<u8>,
 }
 
 impl Shrinker<'_> {
     fn differs(&mut self, steps: &[Step]) -> Option<Difference> {
         self.trials += 1;
-        self.players.play(steps, &mut AllowedCounts::new()).err().map(|difference| *difference)
+        let difference = self.players.play(steps, &mut AllowedCounts::new()).err()?;
+        difference.request[0].eq_ignore_ascii_case(&self.command).then_some(*difference)
+    }
+
+    /// Looks for the first moment at which keys differ, which a reply may tell of much later. Cuts the steps there.
+    fn cut_to_hidden(&mut self, steps: &mut Vec<Step>) -> Option<Difference> {
+        let (mut same, mut differs, mut found) = (0, steps.len(), None);
+        while differs - same > 1 {
+            let middle = usize::midpoint(same, differs);
+            self.trials += 1;
+            match self.players.play(&steps[..middle], &mut AllowedCounts::new()) {
+                Ok(()) => same = middle,
+                Err(difference) => {
+                    differs = middle;
+                    found = Some(*difference);
+                }
+            }
+        }
+        let found = found.filter(|difference| difference.place == Where::State)?;
+        self.command = found.request[0].to_ascii_uppercase();
+        steps.truncate(differs);
+        Some(found)
     }
 
     /// Takes away what is not needed: all after the difference, then ever smaller pieces, then pipelining.
@@ -109,8 +134,8 @@ impl Shrinker<'_> {
 
     /// What comes after a wrong reply can't be its cause.
     fn cut_after(&self, steps: &mut Vec<Step>, difference: &Difference) {
-        if let Where::Reply(index) = difference.place {
-            steps.truncate(index + 1);
+        if difference.place != Where::State {
+            steps.truncate(difference.sent);
         }
     }
 }

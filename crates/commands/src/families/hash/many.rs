@@ -11,8 +11,7 @@ use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::families::keys::scan::{COUNT_DEFAULT, parse_cursor};
-use crate::glob;
+use crate::families::keys::scan::{MemberScan, MemberScanOption, parse_cursor, write_page};
 
 const ALL_ROW: Command = Command {
     since: "2.0.0",
@@ -295,17 +294,10 @@ pub(super) const HSCAN: Command = Command {
     ..ROW
 };
 
-#[derive(Clone, Copy)]
-pub(super) enum ScanOption {
-    Match,
-    Count,
-    NoValues,
-}
-
-pub(super) const SCAN_OPTIONS: Grammar<ScanOption> = Grammar(&[
-    value("match", ScanOption::Match),
-    value("count", ScanOption::Count),
-    flag("novalues", ScanOption::NoValues),
+pub(super) const SCAN_OPTIONS: Grammar<MemberScanOption> = Grammar(&[
+    value("match", MemberScanOption::Match),
+    value("count", MemberScanOption::Count),
+    flag("novalues", MemberScanOption::NamesOnly),
 ]);
 
 fn hscan(call: &mut Call<'_>) -> Outcome {
@@ -313,39 +305,24 @@ fn hscan(call: &mut Call<'_>) -> Outcome {
     let now_ms = call.keyspace.now_ms();
     let entry = call.keyspace.read(call.database, &call.key);
     let Some(hash) = hash(entry.as_deref(), now_ms)? else {
-        call.reply.array(2);
-        call.reply.bulk(b"0");
-        call.reply.array(0);
+        // The options of a scan of nothing are not looked at.
+        write_page(&mut call.reply, 0, 0, &[]);
         return Ok(());
     };
-    let (mut pattern, mut count, mut with_values) = (None, COUNT_DEFAULT, true);
-    for option in SCAN_OPTIONS.parse(&call.args[3..]) {
-        match option? {
-            (ScanOption::Match, values) => pattern = Some(values[0]),
-            (ScanOption::Count, values) => {
-                count = usize::try_from(integer(values[0])?).unwrap_or(0);
-                if count == 0 {
-                    return Err(CommandError::SYNTAX);
-                }
-            }
-            (ScanOption::NoValues, _) => with_values = false,
-        }
-    }
-    let mut found = Vec::new();
+    let request = MemberScan::parse(&call.args[3..], &SCAN_OPTIONS)?;
+    let (mut texts, mut len) = (Vec::new(), 0);
+    let mut found = Reply::new(&mut texts, call.reply.protocol());
     let mut digits = Digits::default();
-    let next = hash.scan(cursor, count, &mut |field| {
-        if pattern.is_none_or(|pattern| glob::matches(pattern, field.name.as_text(&mut digits))) {
-            found.push(field);
+    let next = hash.scan(cursor, request.count, &mut |field| {
+        if request.wants(field.name.as_text(&mut digits)) {
+            answer(&mut found, field.name);
+            len += 1;
+            if !request.names_only {
+                answer(&mut found, field.value);
+                len += 1;
+            }
         }
     });
-    call.reply.array(2);
-    call.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
-    call.reply.array(if with_values { 2 * found.len() } else { found.len() });
-    for field in found {
-        answer(&mut call.reply, field.name);
-        if with_values {
-            answer(&mut call.reply, field.value);
-        }
-    }
+    write_page(&mut call.reply, next, len, &texts);
     Ok(())
 }

@@ -5,6 +5,8 @@ use crate::args::{Grammar, integer, value};
 use crate::argument::Argument;
 use crate::command::{Categories, Command, Flags, Run, Verb};
 use crate::error::CommandError;
+use crate::glob;
+use basalt_resp::Reply;
 
 pub(super) const SCAN: Command = Command {
     name: "scan",
@@ -69,8 +71,71 @@ pub(super) const SCAN_OPTIONS: Grammar<ScanOption> = Grammar(&[
     value("type", ScanOption::Type),
 ]);
 
+/// The options of HSCAN, SSCAN and ZSCAN; each takes some of them.
+#[derive(Clone, Copy)]
+pub(in crate::families) enum MemberScanOption {
+    Match,
+    Count,
+    /// Leaves out what belongs to a member.
+    NamesOnly,
+    /// HSCAN's word, in a command that knows it and doesn't take it.
+    ForHashes,
+}
+
+/// What HSCAN, SSCAN and ZSCAN ask of a collection.
+pub(in crate::families) struct MemberScan<'a> {
+    pattern: Option<&'a [u8]>,
+    /// About how many members are to be looked at, at least 1.
+    pub count: usize,
+    pub names_only: bool,
+}
+
+impl<'a> MemberScan<'a> {
+    /// Reads what stands behind the cursor.
+    pub(in crate::families) fn parse(
+        args: &'a [&'a [u8]],
+        options: &Grammar<MemberScanOption>,
+    ) -> Result<Self, CommandError> {
+        let mut scan = Self { pattern: None, count: COUNT_DEFAULT, names_only: false };
+        for option in options.parse(args) {
+            match option? {
+                (MemberScanOption::Match, values) => scan.pattern = pattern(values[0]),
+                (MemberScanOption::Count, values) => scan.count = count(values[0])?,
+                (MemberScanOption::NamesOnly, _) => scan.names_only = true,
+                (MemberScanOption::ForHashes, _) => {
+                    let text = "ERR NOVALUES option can only be used in HSCAN";
+                    return Err(CommandError::text(text));
+                }
+            }
+        }
+        Ok(scan)
+    }
+
+    pub(in crate::families) fn wants(&self, member: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, member))
+    }
+}
+
+/// A page of a collection: the cursor to go on with, and `len` replies that are encoded already.
+pub(in crate::families) fn write_page(reply: &mut Reply<'_>, next: u64, len: usize, page: &[u8]) {
+    reply.array(2);
+    reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+    reply.array(len);
+    reply.raw(page);
+}
+
+/// The pattern, unless all match it.
+fn pattern(text: &[u8]) -> Option<&[u8]> {
+    Some(text).filter(|pattern| !wants_every_key(pattern))
+}
+
+fn count(text: &[u8]) -> Result<usize, CommandError> {
+    let count = usize::try_from(integer(text)?).unwrap_or(0);
+    Some(count).filter(|count| *count > 0).ok_or(CommandError::SYNTAX)
+}
+
 const TYPES: [&str; 7] = ["string", "list", "set", "zset", "hash", "module", "stream"];
-pub(in crate::families) const COUNT_DEFAULT: usize = 10;
+const COUNT_DEFAULT: usize = 10;
 
 /// Reads SCAN's arguments.
 pub fn parse_scan<'a>(args: &'a [&'a [u8]]) -> Result<ScanRequest<'a>, CommandError> {
@@ -82,13 +147,8 @@ pub fn parse_scan<'a>(args: &'a [&'a [u8]]) -> Result<ScanRequest<'a>, CommandEr
     };
     for option in SCAN_OPTIONS.parse(&args[2..]) {
         match option? {
-            (ScanOption::Match, values) => {
-                scan.pattern = Some(values[0]).filter(|pattern| !wants_every_key(pattern));
-            }
-            (ScanOption::Count, values) => {
-                let count = usize::try_from(integer(values[0])?).unwrap_or(0);
-                scan.count = Some(count).filter(|count| *count > 0).ok_or(CommandError::SYNTAX)?;
-            }
+            (ScanOption::Match, values) => scan.pattern = pattern(values[0]),
+            (ScanOption::Count, values) => scan.count = count(values[0])?,
             (ScanOption::Type, values) => {
                 let known =
                     TYPES.iter().find(|name| values[0].eq_ignore_ascii_case(name.as_bytes()));
@@ -116,7 +176,7 @@ pub(crate) fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
     value.ok_or(CommandError::text("ERR invalid cursor"))
 }
 
-/// Whether KEYS and SCAN take a pattern for all keys, the empty one included.
+/// Whether a pattern is taken for all that there is, the empty name included.
 pub fn wants_every_key(pattern: &[u8]) -> bool {
     pattern == b"*"
 }

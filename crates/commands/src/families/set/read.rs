@@ -1,13 +1,14 @@
 //! Reading one set.
 
+use basalt_keyspace::Digits;
+use basalt_resp::Reply;
+
 use super::{ROW, answer, set};
-use crate::args::{Grammar, flag, integer, value};
+use crate::args::{Grammar, flag, value};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
-use crate::error::CommandError;
-use crate::families::keys::parse_cursor;
-use crate::glob;
+use crate::families::keys::scan::{MemberScan, MemberScanOption, parse_cursor, write_page};
 
 pub(super) const SCARD: Command = Command {
     name: "scard",
@@ -173,60 +174,31 @@ pub(super) const SSCAN: Command = Command {
     ..ROW
 };
 
-#[derive(Clone, Copy)]
-enum ScanOption {
-    Match,
-    Count,
-    NoValues,
-}
-
-const SCAN_OPTIONS: Grammar<ScanOption> = Grammar(&[
-    value("match", ScanOption::Match),
-    value("count", ScanOption::Count),
-    flag("novalues", ScanOption::NoValues),
+const SCAN_OPTIONS: Grammar<MemberScanOption> = Grammar(&[
+    value("match", MemberScanOption::Match),
+    value("count", MemberScanOption::Count),
+    flag("novalues", MemberScanOption::ForHashes),
 ]);
-
-const COUNT_DEFAULT: usize = 10;
 
 fn sscan(call: &mut Call<'_>) -> Outcome {
     let cursor = parse_cursor(call.args[2])?;
     let entry = call.keyspace.read(call.database, &call.key);
-    // As in Redis the options of a scan of nothing are not looked at.
     let Some(set) = set(entry.as_deref())? else {
-        call.reply.array(2);
-        call.reply.bulk(b"0");
-        call.reply.array(0);
+        // The options of a scan of nothing are not looked at.
+        write_page(&mut call.reply, 0, 0, &[]);
         return Ok(());
     };
-    let (mut pattern, mut count) = (None, COUNT_DEFAULT);
-    for option in SCAN_OPTIONS.parse(&call.args[3..]) {
-        match option? {
-            (ScanOption::Match, values) => pattern = Some(values[0]),
-            (ScanOption::Count, values) => {
-                count = usize::try_from(integer(values[0])?).unwrap_or(0);
-                if count == 0 {
-                    return Err(CommandError::SYNTAX);
-                }
-            }
-            (ScanOption::NoValues, _) => {
-                let text = "ERR NOVALUES option can only be used in HSCAN";
-                return Err(CommandError::text(text));
-            }
-        }
-    }
-    let (mut names, mut found) = (Vec::new(), 0);
-    let mut reply = basalt_resp::Reply::new(&mut names, call.reply.protocol());
-    let mut digits = basalt_keyspace::Digits::default();
-    let next = set.scan(cursor, count, &mut |member| {
+    let request = MemberScan::parse(&call.args[3..], &SCAN_OPTIONS)?;
+    let (mut texts, mut len) = (Vec::new(), 0);
+    let mut found = Reply::new(&mut texts, call.reply.protocol());
+    let mut digits = Digits::default();
+    let next = set.scan(cursor, request.count, &mut |member| {
         let name = member.as_text(&mut digits);
-        if pattern.is_none_or(|pattern| glob::matches(pattern, name)) {
-            reply.bulk(name);
-            found += 1;
+        if request.wants(name) {
+            found.bulk(name);
+            len += 1;
         }
     });
-    call.reply.array(2);
-    call.reply.bulk(next.to_string().as_bytes());
-    call.reply.array(found);
-    call.reply.raw(&names);
+    write_page(&mut call.reply, next, len, &texts);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Members by chance, and bit by bit.
 
 use basalt_keyspace::{Scored, significant};
-use basalt_resp::format_f64;
+use basalt_resp::{Reply, format_f64};
 
 use super::{ROW, sorted, write_scored};
 use crate::args::{Grammar, flag, integer, value};
@@ -9,8 +9,7 @@ use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::families::keys::{parse_cursor, wants_every_key};
-use crate::glob;
+use crate::families::keys::scan::{MemberScan, MemberScanOption, parse_cursor, write_page};
 
 pub(super) const ZRANDMEMBER: Command = Command {
     name: "zrandmember",
@@ -179,64 +178,36 @@ pub(super) const ZSCAN: Command = Command {
     ..ROW
 };
 
-#[derive(Clone, Copy)]
-pub(super) enum ScanOption {
-    Match,
-    Count,
-    NoScores,
-}
-
-pub(super) const ZSCAN_OPTIONS: Grammar<ScanOption> = Grammar(&[
-    value("match", ScanOption::Match),
-    value("count", ScanOption::Count),
-    flag("noscores", ScanOption::NoScores),
+const SCAN_OPTIONS: Grammar<MemberScanOption> = Grammar(&[
+    value("match", MemberScanOption::Match),
+    value("count", MemberScanOption::Count),
+    flag("noscores", MemberScanOption::NamesOnly),
 ]);
-
-const COUNT_DEFAULT: usize = 10;
 
 fn zscan(call: &mut Call<'_>) -> Outcome {
     let cursor = parse_cursor(call.args[2])?;
-    if sorted(call.keyspace.read(call.database, &call.key).as_deref())?.is_none() {
+    let entry = call.keyspace.read(call.database, &call.key);
+    let Some(sorted) = sorted(entry.as_deref())? else {
         // The options of a scan of nothing are not looked at.
-        call.reply.array(2);
-        call.reply.bulk(b"0");
-        call.reply.array(0);
+        write_page(&mut call.reply, 0, 0, &[]);
         return Ok(());
-    }
-    let (mut pattern, mut count, mut with_scores) = (None, COUNT_DEFAULT, true);
-    for option in ZSCAN_OPTIONS.parse(&call.args[3..]) {
-        match option? {
-            (ScanOption::Match, values) => {
-                pattern = Some(values[0]).filter(|pattern| !wants_every_key(pattern));
-            }
-            (ScanOption::Count, values) => {
-                let given = usize::try_from(integer(values[0])?).unwrap_or(0);
-                count = Some(given).filter(|count| *count > 0).ok_or(CommandError::SYNTAX)?;
-            }
-            (ScanOption::NoScores, _) => with_scores = false,
-        }
-    }
-    let entry = call.keyspace.peek(call.database, &call.key);
-    let sorted = sorted(entry.as_deref())?;
+    };
+    let request = MemberScan::parse(&call.args[3..], &SCAN_OPTIONS)?;
     let (mut texts, mut len) = (Vec::new(), 0);
-    let mut found = basalt_resp::Reply::new(&mut texts, call.reply.protocol());
-    let is_large = sorted.is_some_and(|sorted| sorted.is_large());
-    let visit = |scored: Scored<'_>| {
-        if pattern.is_some_and(|pattern| !glob::matches(pattern, scored.member)) {
+    let mut found = Reply::new(&mut texts, call.reply.protocol());
+    let is_large = sorted.is_large();
+    let next = sorted.scan(cursor, request.count, |scored: Scored<'_>| {
+        if !request.wants(scored.member) {
             return;
         }
         found.bulk(scored.member);
         len += 1;
-        if with_scores {
+        if !request.names_only {
             found.bulk(&score_text(scored.score, is_large));
             len += 1;
         }
-    };
-    let next = sorted.map_or(0, |sorted| sorted.scan(cursor, count, visit));
-    call.reply.array(2);
-    call.reply.bulk(next.to_string().as_bytes());
-    call.reply.array(len);
-    call.reply.raw(&texts);
+    });
+    write_page(&mut call.reply, next, len, &texts);
     Ok(())
 }
 

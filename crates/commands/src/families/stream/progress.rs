@@ -33,14 +33,16 @@ fn has_gap_from(stream: &Stream, id: StreamId) -> bool {
     !stream.is_empty() && deleted != StreamId::MIN && id <= deleted
 }
 
-/// What a group has read once it has also read the entry with this ID.
+/// What a group that had read up to `last_id` has read once it has also read the entry with this ID.
 pub(super) fn entries_read_with(
     stream: &Stream,
-    entries_read: Option<u64>,
+    (last_id, entries_read): (StreamId, Option<u64>),
     id: StreamId,
 ) -> Option<u64> {
+    // Before the first entry some may have been trimmed away that the group never saw.
+    let is_within = last_id >= stream.first_id() && !has_gap_from(stream, last_id);
     match entries_read {
-        Some(count) if !has_gap_from(stream, id) => Some(count.wrapping_add(1)),
+        Some(count) if is_within => Some(count.wrapping_add(1)),
         _ if stream.entries_added() > 0 => entries_until(stream, id),
         _ => entries_read,
     }
@@ -48,8 +50,13 @@ pub(super) fn entries_read_with(
 
 /// How many entries a group has still to read; None where nobody can tell.
 pub(super) fn lag(stream: &Stream, group: &Group) -> Option<i64> {
-    if stream.entries_added() == 0 {
+    if stream.is_empty() {
         return Some(0);
+    }
+    let first = stream.first_id();
+    if group.last_id < first && stream.max_deleted_id() < first {
+        // All that is left lies ahead, and nothing is missing in it.
+        return Some(stream.len() as i64);
     }
     let exact = group.entries_read.filter(|_| !has_gap_from(stream, group.last_id));
     let read = exact.or_else(|| entries_until(stream, group.last_id))?;

@@ -301,8 +301,9 @@ fn look_as_consumer(
 ) -> Result<StreamFound, CommandError> {
     let group = found.and_then(|stream| Some((stream, stream.group(group_name)?)));
     let Some((stream, group)) = group else {
-        let refusal = super::no_group(key, group_name).to_string();
-        return Err(CommandError::new(refusal + " in XREADGROUP with GROUP option"));
+        let parts =
+            ["NOGROUP No such key '", "' or consumer group '", "' in XREADGROUP with GROUP option"];
+        return Err(CommandError::quoting_two(parts, key, group_name));
     };
     let after = match from {
         b"$" | b"+" => {
@@ -328,7 +329,7 @@ fn look_as_consumer(
         let answer = encode(key, protocol, |reply| {
             let until = told_before.saturating_add(request.count_max);
             for (at, entry) in stream.range(start, StreamId::MAX).take(until).enumerate() {
-                entries_read = entries_read_with(stream, entries_read, entry.id);
+                entries_read = entries_read_with(stream, (last_id, entries_read), entry.id);
                 last_id = entry.id;
                 if at >= told_before {
                     write_entry(&entry, reply);
