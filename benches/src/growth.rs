@@ -6,10 +6,12 @@
 //! 50 ms of each second that it wants whole. The server tells its longest turn too (INFO's
 //! `loop_turn_max_us`); between turns it may still wait for its core.
 //!
-//! Afterwards a thread that only looks at the clock runs as long in the server's place. When it stood
-//! still, so did the machine.
+//! Afterwards two threads play ping-pong in the place of client and server, for as long and at the same pace, with work
+//! that is nothing but looking at the clock. When they stand still, so does the machine.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,9 +25,9 @@ const BATCH_KEYS: u64 = 64;
 /// The target, for each of the times in µs.
 pub(crate) const PAUSE_MAX_US: f64 = 1000.0;
 const PAUSE_MAX: Duration = Duration::from_millis(1);
-/// How long the probe runs before it rests, and for how long: what runs in real time must.
-const PROBE: Duration = Duration::from_millis(9);
-const PROBE_RESTS: Duration = Duration::from_millis(1);
+/// What the server's part of a batch takes, about, and the client's.
+const SERVER_WORKS: Duration = Duration::from_micros(40);
+const CLIENT_WORKS: Duration = Duration::from_micros(20);
 
 /// How long something took at most, and how often it was more than the target.
 #[derive(Clone, Copy, Default)]
@@ -38,8 +40,9 @@ pub(crate) struct Longest {
 pub(crate) struct Outcome {
     pub(crate) turn_max_us: f64,
     pub(crate) batch: Longest,
-    /// What the machine itself contributes.
-    pub(crate) machine: Longest,
+    /// The same of the two that play ping-pong: what the machine itself contributes.
+    pub(crate) machine_turn_max_us: f64,
+    pub(crate) machine_batch: Longest,
 }
 
 impl Longest {
@@ -57,8 +60,10 @@ pub(crate) fn measure(lab: &Lab, program: &Program) -> io::Result<Outcome> {
     let took = began.elapsed();
     let turn_max_us = server.client()?.info_field("stats", "loop_turn_max_us")?;
     let turn_max_us = turn_max_us.ok_or_else(|| io::Error::other("it tells no longest turn"))?;
-    let machine = lab.at_server(Mode::Undisturbed, || Ok(stalls_within(took)))?;
-    Ok(Outcome { turn_max_us: turn_max_us as f64, batch, machine })
+    let turn_max_us = turn_max_us as f64;
+    drop(server);
+    let (machine_turn_max_us, machine_batch) = ping_pong(lab, took)?;
+    Ok(Outcome { turn_max_us, batch, machine_turn_max_us, machine_batch })
 }
 
 /// How long a batch of keys took.
@@ -76,19 +81,40 @@ fn load(server: &Server) -> io::Result<Longest> {
     Ok(longest)
 }
 
-/// How long the calling thread stood still where nothing but the machine can be why.
-fn stalls_within(time: Duration) -> Longest {
+/// How long a turn of one took at most that only answers, and how long the other waited.
+fn ping_pong(lab: &Lab, time: Duration) -> io::Result<(f64, Longest)> {
+    let (mut client, mut server) = UnixStream::pair()?;
+    thread::scope(|scope| {
+        let serve = || {
+            let (mut turn, mut ball) = (Longest::default(), [0]);
+            while server.read(&mut ball)? > 0 {
+                turn.add(spin(SERVER_WORKS));
+                server.write_all(&ball)?;
+            }
+            Ok(turn.us)
+        };
+        let server = scope.spawn(|| lab.at_server(Mode::Undisturbed, serve));
+        let play = || {
+            let (mut wait, began) = (Longest::default(), Instant::now());
+            while began.elapsed() < time {
+                let sent = Instant::now();
+                client.write_all(&[0])?;
+                client.read_exact(&mut [0])?;
+                wait.add(sent.elapsed());
+                spin(CLIENT_WORKS);
+            }
+            client.shutdown(Shutdown::Both)?;
+            Ok(wait)
+        };
+        let wait = lab.at_generator(Mode::Undisturbed, play)?;
+        let turn_max_us = server.join().expect("because the other one is done")?;
+        Ok((turn_max_us, wait))
+    })
+}
+
+/// Looks at the clock for so long; how long it really took.
+fn spin(time: Duration) -> Duration {
     let began = Instant::now();
-    let mut longest = Longest::default();
-    while began.elapsed() < time {
-        let awake = Instant::now();
-        let mut before = awake;
-        while before - awake < PROBE {
-            let now = Instant::now();
-            longest.add(now - before);
-            before = now;
-        }
-        thread::sleep(PROBE_RESTS);
-    }
-    longest
+    while began.elapsed() < time {}
+    began.elapsed()
 }

@@ -83,7 +83,8 @@ pub fn serve<E: Engine + 'static>(
         Auto::Auto => shard_count <= cpus.len(),
     };
     let hash_seed = chance()?;
-    memory::look_ahead()?;
+    // Getting a page can hold up a core for long: where one has no shard, it is that one.
+    memory::look_ahead(if pin { cpus.get(shard_count..).unwrap_or_default() } else { &[] })?;
     let node = Arc::new(Node::new(facts, shard_count)?);
     let mut listeners = Some(listeners);
     let (report, reports) = mpsc::channel();
