@@ -71,6 +71,26 @@ impl Argument {
     /// A key, and one or more of them.
     pub(crate) const KEYS: Self = Self::KEY.multiple();
 
+    /// When a key expires from now on: the choice of SET, and that of GETEX.
+    pub(crate) const EXPIRY_OR_KEEPTTL: Self =
+        Self::expiry(&Self::expiry_or(Self::word("keepttl", "KEEPTTL")));
+    pub(crate) const EXPIRY_OR_PERSIST: Self =
+        Self::expiry(&Self::expiry_or(Self::word("persist", "PERSIST")));
+
+    const fn expiry(choices: &'static [Self]) -> Self {
+        Self::one_of("expiration", choices).optional()
+    }
+
+    const fn expiry_or(otherwise: Self) -> [Self; 5] {
+        [
+            Self::integer("seconds").after("EX"),
+            Self::integer("milliseconds").after("PX"),
+            Self::unix_time("unix-time-seconds").after("EXAT"),
+            Self::unix_time("unix-time-milliseconds").after("PXAT"),
+            otherwise,
+        ]
+    }
+
     pub(crate) const fn key(name: &'static str, spec: u8) -> Self {
         Self::new(name, ArgumentKind::Key(spec))
     }

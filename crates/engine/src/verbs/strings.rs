@@ -105,13 +105,15 @@ fn look_at_sketch(shard: &mut Shard, key: &DeclaredKey) -> Found<Option<Union>> 
 }
 
 fn union_of(found: Vec<Found<Option<Union>>>) -> Found<Union> {
-    let mut union = Union::default();
+    let mut union: Option<Union> = None;
     for sketch in found {
-        if let Some(sketch) = sketch? {
-            union.absorb(&sketch);
+        match (&mut union, sketch?) {
+            (Some(union), Some(sketch)) => union.absorb(&sketch),
+            (first @ None, sketch) => *first = sketch,
+            (Some(_), None) => {}
         }
     }
-    Ok(union)
+    Ok(union.unwrap_or_default())
 }
 
 pub(super) fn pfcount(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {

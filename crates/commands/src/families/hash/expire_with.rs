@@ -71,21 +71,7 @@ pub(super) const HGETEX: Command = Command {
     arity: -5,
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "access", "update"])],
-    arguments: &[
-        Argument::KEY,
-        Argument::one_of(
-            "expiration",
-            &[
-                Argument::integer("seconds").after("EX"),
-                Argument::integer("milliseconds").after("PX"),
-                Argument::unix_time("unix-time-seconds").after("EXAT"),
-                Argument::unix_time("unix-time-milliseconds").after("PXAT"),
-                Argument::word("persist", "PERSIST"),
-            ],
-        )
-        .optional(),
-        COUNTED_FIELDS,
-    ],
+    arguments: &[Argument::KEY, Argument::EXPIRY_OR_PERSIST, COUNTED_FIELDS],
     run: Run::Shard(hgetex),
     shows: r#"@only ours valkey9
 > HSET user name Ann token abc
@@ -191,17 +177,7 @@ pub(super) const HSETEX: Command = Command {
             &[Argument::word("fnx", "FNX"), Argument::word("fxx", "FXX")],
         )
         .optional(),
-        Argument::one_of(
-            "expiration",
-            &[
-                Argument::integer("seconds").after("EX"),
-                Argument::integer("milliseconds").after("PX"),
-                Argument::unix_time("unix-time-seconds").after("EXAT"),
-                Argument::unix_time("unix-time-milliseconds").after("PXAT"),
-                Argument::word("keepttl", "KEEPTTL"),
-            ],
-        )
-        .optional(),
+        Argument::EXPIRY_OR_KEEPTTL,
         Argument::block("fields", &[Argument::integer("numfields"), FIELDS_AND_VALUES])
             .after("FIELDS"),
     ],

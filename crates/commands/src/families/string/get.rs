@@ -107,20 +107,7 @@ pub(super) const GETEX: Command = Command {
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "access", "update"])
         .because("RW and UPDATE because it changes the TTL")],
-    arguments: &[
-        Argument::KEY,
-        Argument::one_of(
-            "expiration",
-            &[
-                Argument::integer("seconds").after("EX"),
-                Argument::integer("milliseconds").after("PX"),
-                Argument::unix_time("unix-time-seconds").after("EXAT"),
-                Argument::unix_time("unix-time-milliseconds").after("PXAT"),
-                Argument::word("persist", "PERSIST"),
-            ],
-        )
-        .optional(),
-    ],
+    arguments: &[Argument::KEY, Argument::EXPIRY_OR_PERSIST],
     run: Run::Shard(getex),
     shows: r#"> SET session abc
 OK

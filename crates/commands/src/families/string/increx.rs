@@ -29,17 +29,7 @@ pub(super) const INCREX: Command = Command {
         Argument::word("saturate", "SATURATE").optional(),
         Argument::string("lowerbound").after("LBOUND").optional(),
         Argument::string("upperbound").after("UBOUND").optional(),
-        Argument::one_of(
-            "expiration",
-            &[
-                Argument::integer("seconds").after("EX"),
-                Argument::integer("milliseconds").after("PX"),
-                Argument::unix_time("unix-time-seconds").after("EXAT"),
-                Argument::unix_time("unix-time-milliseconds").after("PXAT"),
-                Argument::word("persist", "PERSIST"),
-            ],
-        )
-        .optional(),
+        Argument::EXPIRY_OR_PERSIST,
         Argument::word("enx", "ENX").optional(),
     ],
     run: Run::Shard(increx),

@@ -117,17 +117,7 @@ pub(super) const MSETEX: Command = Command {
         PAIRS[0],
         Argument::one_of("condition", &[Argument::word("nx", "NX"), Argument::word("xx", "XX")])
             .optional(),
-        Argument::one_of(
-            "expiration",
-            &[
-                Argument::integer("seconds").after("EX"),
-                Argument::integer("milliseconds").after("PX"),
-                Argument::unix_time("unix-time-seconds").after("EXAT"),
-                Argument::unix_time("unix-time-milliseconds").after("PXAT"),
-                Argument::word("keepttl", "KEEPTTL"),
-            ],
-        )
-        .optional(),
+        Argument::EXPIRY_OR_KEEPTTL,
     ],
     run: Run::Engine(Verb::MsetEx),
     shows: r#"@only ours valkey9

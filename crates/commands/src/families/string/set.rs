@@ -35,17 +35,7 @@ pub(super) const SET: Command = Command {
         )
         .optional(),
         Argument::word("get", "GET").optional(),
-        Argument::one_of(
-            "expiration",
-            &[
-                Argument::integer("seconds").after("EX"),
-                Argument::integer("milliseconds").after("PX"),
-                Argument::unix_time("unix-time-seconds").after("EXAT"),
-                Argument::unix_time("unix-time-milliseconds").after("PXAT"),
-                Argument::word("keepttl", "KEEPTTL"),
-            ],
-        )
-        .optional(),
+        Argument::EXPIRY_OR_KEEPTTL,
     ],
     run: Run::Shard(set),
     shows: r#"> SET key value
