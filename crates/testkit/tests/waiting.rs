@@ -143,6 +143,18 @@ fn what_is_of_another_type_at_the_end_wakes_nobody() {
 }
 
 #[test]
+fn a_refusal_quotes_byte_by_byte() {
+    let mut server = Server::new(2, 1);
+    let client = server.0.connect(0);
+    server.0.send(client, b"XREADGROUP GROUP g ann STREAMS \xe8k >\r\n");
+    server.0.settle();
+    let refusal =
+        &b"-NOGROUP No such key '\xe8k' or consumer group 'g' in XREADGROUP with GROUP option\r\n"
+            [..];
+    assert_eq!(server.0.take_received(client), refusal);
+}
+
+#[test]
 fn time_ends_waiting() {
     for shards in SHARDS {
         let mut server = Server::new(shards, 2);
