@@ -10,7 +10,6 @@
 //! that is nothing but looking at the clock. When they stand still, so does the machine.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -83,9 +82,10 @@ fn load(server: &Server) -> io::Result<Longest> {
 
 /// How long a turn of one took at most that only answers, and how long the other waited.
 fn ping_pong(lab: &Lab, time: Duration) -> io::Result<(f64, Longest)> {
+    // Each end is closed when its thread is done, however that ends: then the other one is, too.
     let (mut client, mut server) = UnixStream::pair()?;
     thread::scope(|scope| {
-        let serve = || {
+        let serve = move || {
             let (mut turn, mut ball) = (Longest::default(), [0]);
             while server.read(&mut ball)? > 0 {
                 turn.add(spin(SERVER_WORKS));
@@ -93,8 +93,8 @@ fn ping_pong(lab: &Lab, time: Duration) -> io::Result<(f64, Longest)> {
             }
             Ok(turn.us)
         };
-        let server = scope.spawn(|| lab.at_server(Mode::Undisturbed, serve));
-        let play = || {
+        let server = scope.spawn(move || lab.at_server(Mode::Undisturbed, serve));
+        let play = move || {
             let (mut wait, began) = (Longest::default(), Instant::now());
             while began.elapsed() < time {
                 let sent = Instant::now();
@@ -103,7 +103,6 @@ fn ping_pong(lab: &Lab, time: Duration) -> io::Result<(f64, Longest)> {
                 wait.add(sent.elapsed());
                 spin(CLIENT_WORKS);
             }
-            client.shutdown(Shutdown::Both)?;
             Ok(wait)
         };
         let wait = lab.at_generator(Mode::Undisturbed, play)?;

@@ -151,8 +151,8 @@ impl LongFloat {
         let product = round(negative, u128::from(significand) * 1000, exponent, false);
         let Number::Finite(LongDouble { significand, exponent, .. }) = product else { return None };
         if exponent > 0 {
-            // The top bit is set: it is beyond 64 bits already.
-            return (significand == 0).then_some(0);
+            // Zero has the least exponent, and all else its top bit set: it is beyond 64 bits already.
+            return None;
         }
         let whole = significand.checked_shr(exponent.unsigned_abs()).unwrap_or(0);
         let is_whole = significand.trailing_zeros() >= exponent.unsigned_abs() || significand == 0;

@@ -3,6 +3,7 @@
 use super::{Test, eventually, launch, start, text};
 use basalt_testkit::client::{Address, Connection};
 use basalt_testkit::process::{Program, Scratch, Server, free_port};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
@@ -27,6 +28,7 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("shipped_config_is_valid", shipped_config_is_valid),
     ("ready_line", ready_line),
     ("json_log", json_log),
+    ("the_memory_thread_keeps_off_the_shards", the_memory_thread_keeps_off_the_shards),
 ];
 
 /// LIMIT: how long a server may take to end when nothing holds it.
@@ -60,6 +62,39 @@ fn several_binds(program: Program) {
 fn assert_ends_well(mut server: Server) {
     let status = server.wait(ENDS_WITHIN).unwrap_or_else(|| panic!("it still runs"));
     assert!(status.success(), "it ended with {status}: {}", server.log());
+}
+
+/// Where there is a CPU without a shard, that is.
+fn the_memory_thread_keeps_off_the_shards(program: Program) {
+    let server = start(program, &["--shards", "1"]);
+    let folder = format!("/proc/{}/task", server.pid());
+    let (mut of_memory, mut of_shards) = (BTreeSet::new(), BTreeSet::new());
+    for thread in fs::read_dir(&folder).unwrap() {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let name = line_of(&status, "Name:");
+        match name.split('-').next() {
+            Some("memory") => of_memory.extend(cpus(&status)),
+            Some("shard") => of_shards.extend(cpus(&status)),
+            _ => {}
+        }
+    }
+    let all = cpus(&fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap());
+    let others: BTreeSet<usize> = all.difference(&of_shards).copied().collect();
+    assert_eq!(of_shards.len(), 1, "a shard has a CPU of its own");
+    assert_eq!(of_memory, if others.is_empty() { all } else { others });
+}
+
+fn line_of<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("no {name} in {status}")).trim()
+}
+
+/// The CPUs that a thread may use, from `0-2,5`.
+fn cpus(status: &str) -> BTreeSet<usize> {
+    let number = |text: &str| text.parse::<usize>().expect("a CPU's number");
+    let ranges = line_of(status, "Cpus_allowed_list:").split(',');
+    let ends = ranges.map(|range| range.split_once('-').unwrap_or((range, range)));
+    ends.flat_map(|(first, last)| number(first)..=number(last)).collect()
 }
 
 fn sigterm_ends_it(program: Program) {

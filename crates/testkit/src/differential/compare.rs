@@ -48,11 +48,10 @@ pub(super) fn compare(
         });
         covering.map(|allowed| allowed.why)
     };
-    match (excuse(ALLOWED), excuse(PARTING)) {
-        (_, Some(why)) => Verdict::Parting(why),
-        (Some(why), None) => Verdict::Allowed(why),
-        (None, None) => Verdict::Different,
+    if let Some(why) = excuse(PARTING) {
+        return Verdict::Parting(why);
     }
+    excuse(ALLOWED).map_or(Verdict::Different, Verdict::Allowed)
 }
 
 fn equal(by: Comparison, one: &Value, other: &Value, apart_ms: u64) -> bool {

@@ -134,11 +134,12 @@ pub fn run(ours: &dyn Peer, oracle: &dyn Peer, plan: &Plan) -> Result<Tally, Box
     let mut seed = plan.seed;
     while tally.requests < plan.requests {
         let steps = steps(seed, &grammars, &waiting);
-        let asked = steps.len();
-        if let Err(difference) = players.play(&steps, &mut tally.allowed) {
-            return Err(Box::new(shrink::shrink(&players, seed, steps, &difference)));
+        match players.play(&steps, &mut tally.allowed) {
+            Ok(played) => tally.requests += played,
+            Err(difference) => {
+                return Err(Box::new(shrink::shrink(&players, seed, steps, &difference)));
+            }
         }
-        tally.requests += asked;
         seed += 1;
     }
     Ok(tally)

@@ -139,14 +139,15 @@ impl Players<'_> {
         [ours, oracle].iter().all(|answer| !matches!(answer, Ok(Value::Error(_)) | Err(_)))
     }
 
-    /// Empties both, plays all steps and compares every reply, then every key.
+    /// Empties both, plays all steps and compares every reply, then every key. Tells how many steps were played.
     pub(super) fn play(
         &self,
         steps: &[Step],
         allowed: &mut AllowedCounts,
-    ) -> Result<(), Box<Difference>> {
-        match self.play_all(steps, &mut Referee::new(self, allowed)) {
-            Ok(()) | Err(End::Parted) => Ok(()),
+    ) -> Result<usize, Box<Difference>> {
+        let mut referee = Referee::new(self, allowed);
+        match self.play_all(steps, &mut referee) {
+            Ok(()) | Err(End::Parted) => Ok(referee.sent),
             Err(End::Different(difference)) => Err(difference),
         }
     }

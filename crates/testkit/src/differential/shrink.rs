@@ -66,7 +66,7 @@ impl Shrinker<'_> {
             let middle = usize::midpoint(same, differs);
             self.trials += 1;
             match self.players.play(&steps[..middle], &mut AllowedCounts::new()) {
-                Ok(()) => same = middle,
+                Ok(_) => same = middle,
                 Err(difference) => {
                     differs = middle;
                     found = Some(*difference);
