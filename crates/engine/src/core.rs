@@ -102,7 +102,9 @@ pub struct Core {
     #[expect(clippy::vec_box, reason = "they travel in their boxes")]
     spare_envelopes: Vec<Box<Envelope>>,
     staged: Vec<Staged>,
+    /// The keys of what is staged, and those of them that are this shard's.
     keys: Vec<KeyHash>,
+    keys_here: Vec<KeyHash>,
     /// Calls of coordinations that ended in this turn.
     ended_calls: Vec<EndedCall>,
     stillness: Stillness,
@@ -151,6 +153,7 @@ impl Core {
             spare_envelopes: Vec::new(),
             staged: Vec::new(),
             keys: Vec::new(),
+            keys_here: Vec::new(),
             ended_calls: Vec::new(),
             stillness: Stillness::default(),
             pass: 0,

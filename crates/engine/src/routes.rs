@@ -2,11 +2,20 @@
 
 use basalt_keyspace::{SLOTS, ShardId, SlotId};
 
+/// Slots that are looked up together: so many that one line of memory tells the owners of all.
+const BLOCK_SLOTS: usize = SLOTS / 64;
+/// A block of which not all slots are one shard's.
+const MIXED: u8 = u8::MAX;
+
 /// The table of slots. It is data: contiguous blocks to begin with, but nothing relies on that. It changes
 /// only while everything stands still (`slots`), so what is under way may keep what it read here.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(align(64))]
 pub(crate) struct Routes {
-    /// LIMIT: up to 256 shards. A byte each, since look-ups for random keys go all over it.
+    /// The owner of each block, or [`MIXED`]: look-ups for random keys go all over the table of slots, whose
+    /// 256 lines would push others out of the first cache.
+    block_owner: [u8; SLOTS / BLOCK_SLOTS],
+    /// LIMIT: up to 255 shards.
     shard_of: Box<[u8; SLOTS]>,
     shard_count: usize,
 }
@@ -18,16 +27,16 @@ impl Routes {
         for (slot, shard) in shard_of.iter_mut().enumerate() {
             *shard = (slot * shard_count / SLOTS) as u8;
         }
-        Self { shard_of, shard_count }
+        Self { block_owner: block_owners(&shard_of), shard_of, shard_count }
     }
 
     #[inline]
     pub(crate) fn shard(&self, slot: SlotId) -> ShardId {
-        // One shard owns all: its core is spared the look-up.
-        if self.shard_count == 1 {
-            return ShardId(0);
-        }
-        ShardId(self.shard_of[slot.index()].into())
+        let owner = match self.block_owner[slot.index() / BLOCK_SLOTS] {
+            MIXED => self.shard_of[slot.index()],
+            owner => owner,
+        };
+        ShardId(owner.into())
     }
 
     /// The same, but for some slots that are another shard's now.
@@ -36,6 +45,7 @@ impl Routes {
         for slot in slots {
             routes.shard_of[slot.index()] = owner.0 as u8;
         }
+        routes.block_owner = block_owners(&routes.shard_of);
         routes
     }
 
@@ -82,6 +92,13 @@ impl Routes {
     }
 }
 
+fn block_owners(shard_of: &[u8; SLOTS]) -> [u8; SLOTS / BLOCK_SLOTS] {
+    std::array::from_fn(|block| {
+        let owners = &shard_of[block * BLOCK_SLOTS..][..BLOCK_SLOTS];
+        if owners.iter().all(|owner| *owner == owners[0]) { owners[0] } else { MIXED }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +124,8 @@ mod tests {
         let runs: Vec<_> =
             routes.runs().map(|(first, last, owner)| (first, last, owner.0)).collect();
         assert_eq!(runs, [(0, 0, 1), (1, 8191, 0), (8192, SLOTS - 1, 1)]);
+        assert_eq!(routes.shard(SlotId(9000)), ShardId(1));
+        assert_eq!([0, 1, 255, 256].map(|slot| routes.shard(SlotId(slot)).0), [1, 0, 0, 0]);
         assert_eq!(routes.with(&slots[..1], ShardId(0)), Routes::in_blocks(2));
     }
 }

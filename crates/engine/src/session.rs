@@ -192,6 +192,8 @@ pub(crate) struct ReplyQueue {
     first: u32,
     /// What was answered behind the first hole; each hole knows where in it its reply belongs.
     tail: Vec<u8>,
+    /// How much of it is in the output already.
+    moved: usize,
     /// Replies that came before those of earlier holes.
     early: Vec<u8>,
 }
@@ -213,7 +215,7 @@ impl ReplyQueue {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.tail.len() + self.early.len()
+        self.tail.len() - self.moved + self.early.len()
     }
 
     /// Keeps a place for a reply that another shard will give.
@@ -231,11 +233,10 @@ impl ReplyQueue {
             self.holes[index].filled = Some((start, self.early.len()));
             return;
         }
-        let mut written = 0;
         let mut reply = Some(reply);
         while let Some(first) = self.holes.front() {
-            out.extend_from_slice(&self.tail[written..first.at]);
-            written = first.at;
+            out.extend_from_slice(&self.tail[self.moved..first.at]);
+            self.moved = first.at;
             let bytes = match (reply.take(), first.filled) {
                 (Some(reply), _) => reply,
                 (None, Some((start, end))) => &self.early[start..end],
@@ -246,14 +247,16 @@ impl ReplyQueue {
             self.first = self.first.wrapping_add(1);
         }
         if self.holes.is_empty() {
-            out.extend_from_slice(&self.tail[written..]);
+            out.extend_from_slice(&self.tail[self.moved..]);
             self.tail.clear();
             self.early.clear();
-        } else if written > 0 {
-            self.tail.drain(..written);
+            self.moved = 0;
+        } else if self.moved >= limits::BUFFER_KEPT_BYTES && self.moved * 2 >= self.tail.len() {
+            self.tail.drain(..self.moved);
             for hole in &mut self.holes {
-                hole.at -= written;
+                hole.at -= self.moved;
             }
+            self.moved = 0;
         }
     }
 }
@@ -289,9 +292,16 @@ impl Session {
             + self.fieldsets.bytes()
     }
 
+    /// Puts a reply of another shard into its place.
+    #[inline]
+    pub(crate) fn fill_hole(&mut self, hole: u32, reply: &[u8]) {
+        self.queue.fill(hole, reply, &mut self.out);
+        self.adjust_hole_limit(reply.len());
+    }
+
     /// Lets it have more holes while replies from others are small, and fewer as soon as one is large.
     #[inline]
-    pub(crate) fn adjust_hole_limit(&mut self, reply_bytes: usize) {
+    fn adjust_hole_limit(&mut self, reply_bytes: usize) {
         let fitting = limits::OUTPUT_PAUSE_BYTES / reply_bytes.max(1);
         let next = fitting.min(self.hole_limit + 1);
         self.hole_limit = next.clamp(limits::HOLES_MIN, limits::HOLES_MAX);
@@ -545,6 +555,27 @@ mod tests {
         let again = queue.open_hole();
         queue.fill(again, b"g", &mut out);
         assert_eq!(out, b"abcdefg");
+    }
+
+    #[test]
+    fn a_queue_that_never_runs_empty_stays_small() {
+        let mut queue = ReplyQueue::default();
+        let (mut out, mut expected) = (Vec::new(), Vec::new());
+        let mut open = VecDeque::new();
+        for number in 0..100_000_u32 {
+            let hole = queue.open_hole();
+            open.push_back((number, hole));
+            queue.tail.extend_from_slice(format!("own {number}\n").as_bytes());
+            if open.len() > 3 {
+                let (filled, hole) = open.pop_front().expect("there are four");
+                queue.fill(hole, format!("other {filled}\n").as_bytes(), &mut out);
+                expected.extend_from_slice(format!("other {filled}\nown {filled}\n").as_bytes());
+                assert!(out == expected, "after {filled} holes");
+                out.clear();
+                expected.clear();
+            }
+            assert!(queue.bytes() < 100 && queue.tail.len() <= 3 * limits::BUFFER_KEPT_BYTES);
+        }
     }
 
     #[test]

@@ -5,9 +5,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where the server reads clocks")]
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use basalt_engine::Now;
+use nix::time::{ClockId, clock_gettime};
 
 /// How long the calendar is carried forward.
 const CALENDAR_EVERY_US: u64 = 10_000;
@@ -18,6 +19,12 @@ pub(crate) struct Clock {
     /// A moment on the monotonic clock, and the same on the calendar.
     at_us: u64,
     calendar_us: u64,
+}
+
+/// The CPU time that the calling thread has used, in microseconds; 0 where the kernel doesn't tell.
+pub(crate) fn thread_cpu_us() -> u64 {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map_or(0, |time| Duration::from(time).as_micros() as u64)
 }
 
 impl Clock {

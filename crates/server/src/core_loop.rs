@@ -20,6 +20,7 @@ use basalt_engine::{Now, SessionId, Turn};
 use basalt_keyspace::ShardId;
 
 use crate::acceptor::Acceptor;
+use crate::clock;
 use crate::connections::{Closing, Connection, Connections};
 use crate::engine::Engine;
 use crate::gather::Gather;
@@ -171,7 +172,7 @@ impl<E: Engine> CoreLoop<E> {
 
     /// Takes in what the ring and the mesh have. False where that is nothing.
     fn collect(&mut self, now_us: u64) -> bool {
-        self.gather.begin(now_us);
+        self.gather.begin(now_us, clock::thread_cpu_us);
         let mut events = std::mem::take(&mut self.events);
         self.ring.drain(&mut events, EVENTS_PER_TURN_MAX);
         let mut something = !events.is_empty();

@@ -143,13 +143,14 @@ parameters! {
         /// a single client faster, at the price of CPU time. 0: sleep at once.
         "spin-us" spin_us: u32 = "0", integer(0, 1_000_000);
 
-        /// Microseconds that a shard with many active clients waits until half of them have asked
-        /// again, where there are several shards.
+        /// Microseconds that a busy shard with many active clients waits at most until half of them
+        /// have asked again, where there are several shards.
         ///
-        /// Requests that cross to another core together cost a third less CPU time, and more of them
-        /// are answered a second; each may wait so much longer. A shard with fewer than 8 clients at
-        /// a time never waits. 0: no shard ever does. Needs Linux 6.12.
-        "gather-us" gather_us: u32 = "200", integer(0, 10_000);
+        /// Requests that cross to another core together cost a third less CPU time; each may wait so
+        /// much longer. A shard that works half of the time waits for 680 µs at most, for a third
+        /// 300, for a tenth 27; with fewer than 8 clients at a time it never waits. 0: no shard ever
+        /// does. Needs Linux 6.12.
+        "gather-us" gather_us: u32 = "400", integer(0, 10_000);
 
         /// Microseconds that a shard waits for its sockets alone before it goes to sleep in
         /// earnest.

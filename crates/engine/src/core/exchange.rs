@@ -8,7 +8,7 @@ use super::held::HeldRequest;
 use super::request::Flow;
 use super::timing::timed;
 use crate::limits;
-use crate::message::{Ask, Envelope, Letter, Message, Request};
+use crate::message::{Ask, Batch, Envelope, Letter, Message, Request};
 use crate::meter::LARGE_REQUEST_BYTES;
 use crate::perform::{Task, counted, has_one_key, mode_of, perform, scope_of};
 use crate::session::SessionId;
@@ -230,21 +230,44 @@ impl Core {
         if !envelope.slow.is_empty() {
             self.log_slow_answers(envelope);
         }
-        let batch = &envelope.batch;
-        let mut start = 0;
-        for (request, &end) in batch.requests.iter().zip(&batch.reply_ends) {
-            let reply = &batch.reply_bytes[start..end];
-            start = end;
-            if !request.is_held {
-                self.fill_hole(request.session, request.hole, reply);
+        let Batch { requests, reply_bytes, reply_ends, .. } = &envelope.batch;
+        let (mut start, mut first) = (0, 0);
+        // Requests of one session stand together for the most part.
+        for group in requests.chunk_by(|one, next| one.session == next.session) {
+            let ends = &reply_ends[first..first + group.len()];
+            first += group.len();
+            let replies = group.iter().zip(ends).map(|(request, &end)| {
+                let reply = &reply_bytes[start..end];
+                start = end;
+                (request, reply)
+            });
+            let id = group[0].session;
+            match self.shard.sessions.get_mut(id) {
+                Some(session) => {
+                    for (request, reply) in replies {
+                        if !request.is_held {
+                            session.fill_hole(request.hole, reply);
+                        }
+                    }
+                    self.settle_holes(id);
+                }
+                // It is gone.
+                None => replies.for_each(drop),
             }
         }
     }
 
+    /// Puts what was answered late into its place.
     pub(super) fn fill_hole(&mut self, id: SessionId, hole: u32, reply: &[u8]) {
+        if let Some(session) = self.shard.sessions.get_mut(id) {
+            session.fill_hole(hole, reply);
+            self.settle_holes(id);
+        }
+    }
+
+    /// Sends and goes on, if that is possible after holes were filled.
+    fn settle_holes(&mut self, id: SessionId) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
-        session.queue.fill(hole, reply, &mut session.out);
-        session.adjust_hole_limit(reply.len());
         if session.queue.is_empty() {
             self.shard.sessions.mark_dirty(id);
             self.shard.sessions.mark_ready(id);

@@ -3,8 +3,8 @@
 use basalt_commands::{Command, Flags, Run, ShardFn};
 use basalt_resp::{Parsed, Partial, parse};
 
-use super::Core;
 use super::request::{Broken, Flow};
+use super::{Core, KeyHash};
 use crate::gates;
 use crate::limits;
 use crate::meter::LARGE_REQUEST_BYTES;
@@ -326,12 +326,22 @@ impl Core {
     }
 
     /// Asks for the memory of all staged keys of this shard.
-    fn prefetch(&self) {
-        if self.keys.len() < 2 {
+    fn prefetch(&mut self) {
+        let Self { keys, keys_here, shard, .. } = self;
+        if keys.len() < 2 {
             return;
         }
-        let here = self.keys.iter().filter(|key| key.shard == self.shard.id);
-        self.shard.keyspace.prefetch(here.map(|key| (key.database, key.slot, key.hash)));
+        // Picked once and without a branch: whose a key is can't be foretold, and a wrong guess costs more
+        // than all else here.
+        keys_here.clone_from(keys);
+        let mut count = 0;
+        for at in 0..keys_here.len() {
+            keys_here[count] = keys_here[at];
+            count += usize::from(keys_here[count].shard == shard.id);
+        }
+        keys_here.truncate(count);
+        let memory = |key: &KeyHash| (key.database, key.slot, key.hash);
+        shard.keyspace.prefetch(keys_here.iter().map(memory));
     }
 
     /// Puts what is left of a source into its session's backlog.
