@@ -98,7 +98,7 @@ mod tests {
 
     /// Microseconds of CPU time used by `now_us`, of a thread that works so many in each epoch.
     fn busy(us: u64, now_us: u64) -> impl FnOnce() -> u64 {
-        move || now_us * us >> EPOCH_SHIFT
+        move || (now_us * us) >> EPOCH_SHIFT
     }
 
     #[test]
