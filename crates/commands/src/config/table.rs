@@ -147,9 +147,9 @@ parameters! {
         /// have asked again, where there are several shards.
         ///
         /// Requests that cross to another core together cost a third less CPU time; each may wait so
-        /// much longer. A shard that works half of the time waits for 680 µs at most, for a third
-        /// 300, for a tenth 27; with fewer than 8 clients at a time it never waits. 0: no shard ever
-        /// does. Needs Linux 6.12.
+        /// much longer. A shard that is less busy waits less: for 300 µs at most if it works a third
+        /// of the time, for 27 if a tenth; with fewer than 8 clients at a time it never waits. Below
+        /// 25: no shard ever does. Needs Linux 6.12.
         "gather-us" gather_us: u32 = "400", integer(0, 10_000);
 
         /// Microseconds that a shard waits for its sockets alone before it goes to sleep in
