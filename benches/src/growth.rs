@@ -3,15 +3,13 @@
 //! A table that grows in one go would stand still for a second. The keys come 64 at a time, each batch
 //! once the one before is answered: a batch is 40 µs of work, so one that takes long was held up. A server
 //! that never rested would look bad for no fault of its own, since what runs in real time is stopped for
-//! 50 ms of each second that it wants whole. The server tells its longest turn too (INFO's
-//! `loop_turn_max_us`); between turns it may still wait for its core.
+//! 50 ms of each second that it wants whole.
 //!
-//! Afterwards two threads play ping-pong in the place of client and server, for as long and at the same pace, with work
-//! that is nothing but looking at the clock. When they stand still, so does the machine.
+//! A machine that others share stands still as well, for milliseconds, but at another moment each time. Fresh servers
+//! with the same seed do the same work at the same batch, so the load is repeated: what comes again in every run is the
+//! server's. Each batch counts as its longest neighbour, lest a pause that comes a little later be missed.
 
-use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::thread;
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, Mode};
@@ -21,99 +19,106 @@ use crate::server::{Program, Server};
 pub(crate) const NAME: &str = "growth";
 const KEYS: u64 = 20_000_000;
 const BATCH_KEYS: u64 = 64;
-/// The target, for each of the times in µs.
+/// The target in µs.
 pub(crate) const PAUSE_MAX_US: f64 = 1000.0;
-const PAUSE_MAX: Duration = Duration::from_millis(1);
-/// What the server's part of a batch takes, about, and the client's.
-const SERVER_WORKS: Duration = Duration::from_micros(40);
-const CLIENT_WORKS: Duration = Duration::from_micros(20);
-
-/// How long something took at most, and how often it was more than the target.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Longest {
-    pub(crate) us: f64,
-    pub(crate) over: u64,
-}
+/// With fewer runs the machine may stand still at the same batch in all of them.
+pub(crate) const RUNS_MIN: usize = 3;
+/// A pause may come so many batches earlier or later than in another run: 2 ms of work.
+const NEIGHBOURS: usize = 32;
 
 /// What one run with a fresh server showed.
-pub(crate) struct Outcome {
+pub(crate) struct Run {
+    /// What each batch took, in µs.
+    waits_us: Vec<f32>,
+    /// As the server tells it.
     pub(crate) turn_max_us: f64,
-    pub(crate) batch: Longest,
-    /// The same of the two that play ping-pong: what the machine itself contributes.
-    pub(crate) machine_turn_max_us: f64,
-    pub(crate) machine_batch: Longest,
 }
 
-impl Longest {
-    fn add(&mut self, took: Duration) {
-        self.us = self.us.max(took.as_secs_f64() * 1e6);
-        self.over += u64::from(took > PAUSE_MAX);
+impl Run {
+    pub(crate) fn longest_us(&self) -> f64 {
+        self.waits_us.iter().copied().fold(0.0, f32::max).into()
+    }
+
+    /// How many batches took longer than the target.
+    pub(crate) fn over(&self) -> f64 {
+        self.waits_us.iter().filter(|us| f64::from(**us) > PAUSE_MAX_US).count() as f64
+    }
+
+    /// For each batch, the longest wait around it.
+    fn longest_around(&self) -> impl Iterator<Item = f32> {
+        let len = self.waits_us.len();
+        let around =
+            move |batch: usize| batch.saturating_sub(NEIGHBOURS)..len.min(batch + NEIGHBOURS + 1);
+        (0..len).map(move |batch| self.waits_us[around(batch)].iter().copied().fold(0.0, f32::max))
     }
 }
 
-pub(crate) fn measure(lab: &Lab, program: &Program) -> io::Result<Outcome> {
-    eprintln!("{NAME}: {}", program.name);
-    let server = lab.start(program, Mode::Undisturbed)?;
-    let began = Instant::now();
-    let batch = lab.at_generator(Mode::Undisturbed, || load(&server))?;
-    let took = began.elapsed();
-    let turn_max_us = server.client()?.info_field("stats", "loop_turn_max_us")?;
-    let turn_max_us = turn_max_us.ok_or_else(|| io::Error::other("it tells no longest turn"))?;
-    let turn_max_us = turn_max_us as f64;
-    drop(server);
-    let (machine_turn_max_us, machine_batch) = ping_pong(lab, took)?;
-    Ok(Outcome { turn_max_us, batch, machine_turn_max_us, machine_batch })
+/// The longest wait, in µs, that comes at the same batch in all the runs.
+pub(crate) fn repeated_us(runs: &[Run]) -> f64 {
+    let mut least =
+        vec![f32::INFINITY; runs.iter().map(|run| run.waits_us.len()).min().unwrap_or(0)];
+    for run in runs {
+        least.iter_mut().zip(run.longest_around()).for_each(|(least, us)| *least = least.min(us));
+    }
+    least.into_iter().fold(0.0, f32::max).into()
 }
 
-/// How long a batch of keys took.
-fn load(server: &Server) -> io::Result<Longest> {
+pub(crate) fn measure(lab: &Lab, program: &Program) -> io::Result<Run> {
+    eprintln!("{NAME}: {}", program.name);
+    let server = lab.start(program, Mode::Undisturbed)?;
+    let waits_us = lab.at_generator(Mode::Undisturbed, || load(&server))?;
+    let turn_max_us = server.client()?.info_field("stats", "loop_turn_max_us")?;
+    let turn_max_us = turn_max_us.ok_or_else(|| io::Error::other("it tells no longest turn"))?;
+    Ok(Run { waits_us, turn_max_us: turn_max_us as f64 })
+}
+
+/// What each batch of keys took, in µs.
+fn load(server: &Server) -> io::Result<Vec<f32>> {
     let mut client = server.client()?;
     client.ask(&["CONFIG", "RESETSTAT"])?;
-    let mut longest = Longest::default();
+    let mut waits_us = Vec::with_capacity(KEYS.div_ceil(BATCH_KEYS) as usize);
     for first in (0..KEYS).step_by(BATCH_KEYS as usize) {
         let sent = Instant::now();
         client.load(BATCH_KEYS.min(KEYS - first), |out, index| {
             request::encode(out, &["SET", &request::key("key:", first + index), "0123456789"]);
         })?;
-        longest.add(sent.elapsed());
+        waits_us.push(in_us(sent.elapsed()));
     }
-    Ok(longest)
+    Ok(waits_us)
 }
 
-/// How long a turn of one took at most that only answers, and how long the other waited.
-fn ping_pong(lab: &Lab, time: Duration) -> io::Result<(f64, Longest)> {
-    // Each end is closed when its thread is done, however that ends: then the other one is, too.
-    let (mut client, mut server) = UnixStream::pair()?;
-    thread::scope(|scope| {
-        let serve = move || {
-            let (mut turn, mut ball) = (Longest::default(), [0]);
-            while server.read(&mut ball)? > 0 {
-                turn.add(spin(SERVER_WORKS));
-                server.write_all(&ball)?;
-            }
-            Ok(turn.us)
-        };
-        let server = scope.spawn(move || lab.at_server(Mode::Undisturbed, serve));
-        let play = move || {
-            let (mut wait, began) = (Longest::default(), Instant::now());
-            while began.elapsed() < time {
-                let sent = Instant::now();
-                client.write_all(&[0])?;
-                client.read_exact(&mut [0])?;
-                wait.add(sent.elapsed());
-                spin(CLIENT_WORKS);
-            }
-            Ok(wait)
-        };
-        let wait = lab.at_generator(Mode::Undisturbed, play)?;
-        let turn_max_us = server.join().expect("because the other one is done")?;
-        Ok((turn_max_us, wait))
-    })
+fn in_us(time: Duration) -> f32 {
+    time.as_secs_f32() * 1e6
 }
 
-/// Looks at the clock for so long; how long it really took.
-fn spin(time: Duration) -> Duration {
-    let began = Instant::now();
-    while began.elapsed() < time {}
-    began.elapsed()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run of 1,000 batches of 40 µs, but for these.
+    fn run(waits: &[(usize, f32)]) -> Run {
+        let mut waits_us = vec![40.0; 1000];
+        waits.iter().for_each(|(batch, us)| waits_us[*batch] = *us);
+        Run { waits_us, turn_max_us: 0.0 }
+    }
+
+    #[test]
+    fn what_comes_in_every_run_is_the_servers() {
+        let runs = [
+            run(&[(100, 5000.0), (400, 300.0), (999, 70.0)]),
+            run(&[(200, 5000.0), (401, 250.0), (700, 9000.0)]),
+            run(&[(700, 3000.0), (390, 270.0)]),
+        ];
+        assert_eq!(repeated_us(&runs), 250.0);
+        assert_eq!(repeated_us(&runs[1..]), 3000.0, "two runs were held up at the same batch");
+        assert_eq!(repeated_us(&runs[..1]), 5000.0);
+        assert_eq!((runs[1].longest_us(), runs[1].over()), (9000.0, 2.0));
+    }
+
+    #[test]
+    fn a_pause_that_wanders_further_than_its_neighbours_is_not_one() {
+        let at = |batch| run(&[(batch, 2000.0)]);
+        assert_eq!(repeated_us(&[at(100), at(100 + 2 * NEIGHBOURS)]), 2000.0);
+        assert_eq!(repeated_us(&[at(100), at(101 + 2 * NEIGHBOURS)]), 40.0);
+    }
 }

@@ -87,15 +87,6 @@ impl Lab {
         at(self.generator_core(), mode, work)
     }
 
-    /// Does something where a server's first shard runs in a mode that gives it a core.
-    pub(crate) fn at_server<T: Send>(
-        &self,
-        mode: Mode,
-        work: impl FnOnce() -> io::Result<T> + Send,
-    ) -> io::Result<T> {
-        at(self.cores[0], mode, work)
-    }
-
     /// All programs, ours first.
     pub(crate) fn programs(&self) -> Vec<Program> {
         [&self.ours, &self.valkey].into_iter().chain(&self.rivals).cloned().collect()

@@ -82,7 +82,8 @@ impl Program {
         let (port, shards) = (port.to_string(), self.shards.to_string());
         let mut args = vec!["--port", &port, "--save", "", "--appendonly", "no"];
         match self.kind {
-            Kind::Basalt => args.extend(["--shards", &shards]),
+            // Each start does the same work then, to the last bucket.
+            Kind::Basalt => args.extend(["--shards", &shards, "--hash-seed", "measured"]),
             Kind::Valkey => args.extend(["--bind", "127.0.0.1", "--io-threads", "1"]),
             Kind::Redis => args.extend(["--bind", "127.0.0.1"]),
         }

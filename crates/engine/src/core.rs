@@ -341,7 +341,8 @@ impl Core {
             None => self.shard.keyspace.next_expiry_ms().map(expiry_at_us),
         };
         let deadline_us = self.shard.waiting.next_deadline_us();
-        let wake_at_us = wake_at_us.into_iter().chain(deadline_us).min();
+        let check_us = self.session_check_due_us();
+        let wake_at_us = wake_at_us.into_iter().chain(deadline_us).chain(check_us).min();
         Turn { busy: left || self.shard.sessions.ready_count() > 0, wake_at_us }
     }
 }

@@ -55,7 +55,7 @@ pub(crate) const LOGGED_HASHES_MAX: usize = 16;
 /// LIMIT: databases told of on the metrics page, the first ones.
 pub(crate) const FACTS_DATABASES_MAX: usize = 256;
 
-/// LIMIT: sessions looked over at a time.
+/// LIMIT: places of sessions looked over at a time.
 pub(crate) const SESSION_CHECK_MAX: usize = 512;
 
 /// LIMIT: slots handed over while all stands still; of more, the rest goes after a breath.

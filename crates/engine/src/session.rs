@@ -439,10 +439,14 @@ impl Sessions {
         self.places.iter_mut().filter_map(|place| place.session.as_deref_mut())
     }
 
-    /// The session at a place, if there is one, and whether there are further places.
-    pub(crate) fn at(&self, index: usize) -> (Option<SessionId>, bool) {
-        let id = self.places.get(index).and_then(|place| Some(place.session.as_ref()?.id));
-        (id, index + 1 < self.places.len())
+    /// How many places there are, free ones too.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The session at a place, if there is one.
+    pub(crate) fn at(&self, place: usize) -> Option<SessionId> {
+        Some(self.places.get(place)?.session.as_ref()?.id)
     }
 
     /// The server should look at the session. While replies of other shards are awaited it need not yet:

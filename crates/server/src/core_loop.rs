@@ -33,8 +33,10 @@ use crate::ring::{Chunk, Event, Park, ReceiveEnd, Ring, Token};
 use crate::spin::Spin;
 use crate::{listen, logging, title};
 
-/// The longest park. Were a wake-up ever lost, this is how late it would be noticed.
-const PARK_MAX: Duration = Duration::from_millis(100);
+/// A park lasts as long as it was quiet before, within these bounds. Were a wake-up ever lost, that is how
+/// late it would be noticed.
+const PARK_MIN_US: u64 = 100_000;
+const PARK_MAX_US: u64 = 1_000_000;
 /// How often a loop that never parks lets glommio look after its own.
 const GIVE_WAY_EVERY_US: u64 = 20_000;
 /// How often to look whether all shards are through with what they had to do before the end.
@@ -519,14 +521,15 @@ impl<E: Engine> CoreLoop<E> {
     }
 
     async fn sleep_parked(&mut self, due_us: u64, now_us: u64) -> io::Result<()> {
+        let park_us = (now_us - self.active_at_us).clamp(PARK_MIN_US, PARK_MAX_US);
         self.ring.clear_timer();
-        if due_us - now_us < PARK_MAX.as_micros() as u64 {
+        if due_us - now_us < park_us {
             self.ring.set_timer(due_us, now_us);
         }
         self.ring.enter()?;
         if self.ring.arm_bell() && self.outside.port.doze() {
             if self.node.stage() == Stage::Serving {
-                self.park.wait(PARK_MAX).await;
+                self.park.wait(Duration::from_micros(park_us)).await;
             }
             self.outside.port.rise();
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use basalt_commands::config::{Auto, Config};
 use basalt_engine::CoreSetup;
-use basalt_keyspace::ShardId;
+use basalt_keyspace::{KeyHasher, ShardId};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
@@ -82,7 +82,10 @@ pub fn serve<E: Engine + 'static>(
         Auto::No => false,
         Auto::Auto => shard_count <= cpus.len(),
     };
-    let hash_seed = chance()?;
+    let hash_seed = match config.hash_seed.as_str() {
+        "" => chance()?,
+        text => KeyHasher::new(0).hash(text.as_bytes()),
+    };
     // Getting a page can hold up a core for long: where one has no shard, it is that one.
     memory::look_ahead(if pin { cpus.get(shard_count..).unwrap_or_default() } else { &[] })?;
     let node = Arc::new(Node::new(facts, shard_count)?);

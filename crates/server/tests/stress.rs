@@ -18,7 +18,7 @@ use client::Served;
 
 /// One, so that nothing but its own answer can wake a shard that missed a wake-up, and several.
 const CLIENT_COUNTS: [u64; 2] = [1, 6];
-/// Silences are shorter than this: longer than the loop waits in its ring, and than a park's timer.
+/// Silences are shorter than this, and some are longer than the loop waits in its ring: it parks.
 const SILENCE_MAX_US: u64 = 25_000;
 /// An answer that takes longer than this is counted and shown, though only its absence fails: the
 /// machine may be busy with other things.

@@ -27,6 +27,8 @@ pub struct ClientId(usize);
 /// A whole server in one thread.
 pub struct Simulation {
     cores: Vec<Core>,
+    /// When each core said that its next work is due.
+    wake_at_us: Vec<Option<u64>>,
     outside: Outside,
     clients: Vec<Client>,
     /// Requests and replies are cut into pieces of chance lengths.
@@ -141,6 +143,7 @@ impl Simulation {
         let channel_row = || (0..shard_count).map(|_| VecDeque::new()).collect();
         Self {
             cores: (0..shard_count).map(|index| Core::new(setup(index))).collect(),
+            wake_at_us: vec![None; shard_count],
             outside: Outside {
                 channels: (0..shard_count).map(|_| channel_row()).collect(),
                 now,
@@ -281,6 +284,24 @@ impl Simulation {
         self.outside.now.monotonic_us += ms * 1000;
     }
 
+    /// Lets time pass as a server does that nobody talks to: its cores sleep until something is due. Says how
+    /// often one was woken.
+    pub fn rest_ms(&mut self, ms: u64) -> usize {
+        let end_us = self.outside.now.monotonic_us + ms * 1000;
+        let mut wakes = 0;
+        loop {
+            self.settle();
+            let due_us = self.wake_at_us.iter().flatten().min().copied();
+            let now_us = self.outside.now.monotonic_us;
+            let next_us = due_us.unwrap_or(end_us).min(end_us).max(now_us);
+            self.advance_ms((next_us - now_us).div_ceil(1000));
+            if next_us == end_us {
+                return wakes;
+            }
+            wakes += 1;
+        }
+    }
+
     /// One turn of one core. Says whether anything moved or is left to do.
     pub fn step(&mut self) -> bool {
         self.move_some_slots(8);
@@ -353,6 +374,7 @@ impl Simulation {
         let now = self.outside.now;
         let mut view = View { outside: &mut self.outside, core: index };
         let turn = self.cores[index].turn(&mut view, now, &received, &mut messages);
+        self.wake_at_us[index] = turn.wake_at_us;
         moved |= turn.busy;
         moved |= self.deliver(index);
         moved

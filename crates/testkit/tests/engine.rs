@@ -302,6 +302,42 @@ fn idle_sessions_end_after_the_timeout() {
     assert!(!simulation.is_connected(idle) && simulation.is_connected(busy));
 }
 
+/// Where many clients were, one alone is found in time.
+#[test]
+fn an_idle_session_ends_in_time_though_thousands_left() {
+    let config = Config::default().set(&[(b"timeout", b"10")], true).expect("it can be set");
+    let mut simulation = Simulation::new(1, config, 28);
+    let clients: Vec<_> = (0..2000).map(|_| simulation.connect(0)).collect();
+    let (last, others) = clients.split_last().expect("there are some");
+    others.iter().for_each(|client| simulation.disconnect(*client));
+    simulation.rest_ms(9_900);
+    assert!(simulation.is_connected(*last));
+    simulation.rest_ms(1_000);
+    assert!(!simulation.is_connected(*last));
+}
+
+/// A core sleeps until it is told of something, so it must say itself when its clients want looking after.
+#[test]
+fn a_core_that_nobody_talks_to_wakes_for_timeouts_alone() {
+    let config = Config::default();
+    let mut simulation = Simulation::new(2, config.clone(), 26);
+    let clients: Vec<_> = (0..10).map(|core| simulation.connect(core)).collect();
+    assert_eq!(simulation.rest_ms(600_000), 0, "nothing is due");
+    assert!(clients.iter().all(|client| simulation.is_connected(*client)));
+
+    let config = config.set(&[(b"timeout", b"10")], true).expect("it can be set");
+    let mut simulation = Simulation::new(2, config, 27);
+    let clients: Vec<_> = (0..10).map(|core| simulation.connect(core)).collect();
+    simulation.rest_ms(9_000);
+    assert!(clients.iter().all(|client| simulation.is_connected(*client)));
+    simulation.rest_ms(2_000);
+    assert!(!clients.iter().any(|client| simulation.is_connected(*client)));
+    assert!(
+        simulation.rest_ms(600_000) <= 2,
+        "a last look at each core finds nobody left to look after"
+    );
+}
+
 /// With `pipeline-order strict` no later command of a pipeline takes effect before an earlier one: the
 /// key written last is never there without those written before it.
 #[test]

@@ -1,6 +1,7 @@
 //! Start and end: where a server listens, what it makes of its settings, signals, SHUTDOWN.
 
 use super::{Test, eventually, launch, start, text};
+use basalt_resp::Value;
 use basalt_testkit::client::{Address, Connection};
 use basalt_testkit::process::{Program, Scratch, Server, free_port};
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ pub(super) const TESTS: &[(&str, Test)] = &[
     ("taken_port_is_refused", taken_port_is_refused),
     ("config_rewrite", config_rewrite),
     ("version", version),
+    ("cursors_are_good_after_a_failover", cursors_are_good_after_a_failover),
 ];
 
 pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
@@ -46,6 +48,53 @@ fn unix_socket(program: Program) {
     assert_eq!(text(&mut connection, &["SET", "k", "v"]), "OK");
     assert_eq!(text(&mut server.connect(), &["GET", "k"]), "\"v\"");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+/// Two servers with the same `hash-seed` and the same data, filled in another order: a scan that asks now one and
+/// now the other meets everything.
+fn cursors_are_good_after_a_failover(program: Program) {
+    const COUNT: usize = 3000;
+    let fill = |order: &mut dyn Iterator<Item = usize>, server: &Server| {
+        let requests: Vec<Vec<String>> = order
+            .flat_map(|number| {
+                let name = format!("name:{number}");
+                let words = [
+                    vec!["SET", &name, "v"],
+                    vec!["HSET", "hash", &name, "v"],
+                    vec!["SADD", "set", &name],
+                    vec!["ZADD", "zset", "1", &name],
+                ];
+                words.map(|words| words.into_iter().map(str::to_owned).collect::<Vec<_>>())
+            })
+            .collect();
+        let mut client = server.connect();
+        client.pipeline(&requests).unwrap();
+        client
+    };
+    let servers = ["one", "another"].map(|_| start(program, &["--hash-seed", "of this test"]));
+    let mut clients =
+        [fill(&mut (0..COUNT), &servers[0]), fill(&mut (0..COUNT).rev(), &servers[1])];
+    for command in [&["SCAN"][..], &["HSCAN", "hash"], &["SSCAN", "set"], &["ZSCAN", "zset"]] {
+        let mut found = BTreeSet::new();
+        let mut cursor = b"0".to_vec();
+        for turn in 0.. {
+            let page = [b"COUNT".to_vec(), b"20".to_vec()];
+            let words = command.iter().map(|word| word.as_bytes().to_vec());
+            let request: Vec<Vec<u8>> = words.chain([cursor]).chain(page).collect();
+            let reply = clients[turn % 2].execute(&request);
+            let Value::Array(parts) = reply else { panic!("{command:?} gives {reply:?}") };
+            let [Value::Bulk(next), Value::Array(items)] = &parts[..] else { panic!("{parts:?}") };
+            found.extend(items.iter().filter_map(|item| match item {
+                Value::Bulk(name) if name.starts_with(b"name:") => Some(name.clone()),
+                _ => None,
+            }));
+            cursor = next.to_vec();
+            if cursor == b"0" {
+                break;
+            }
+        }
+        assert_eq!(found.len(), COUNT, "{command:?} misses some");
+    }
 }
 
 fn several_binds(program: Program) {

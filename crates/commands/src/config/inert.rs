@@ -56,9 +56,6 @@ parameters! {
         /// Each table grows in steps too small to be worth spreading.
         "activerehashing" activerehashing: bool = "yes", YesNo;
 
-        /// Each shard draws the seed of its tables itself.
-        "hash-seed" hash_seed: String = "", ANY_TEXT, at_start;
-
         /// What the host is told about memory under pressure is left to the service manager.
         "oom-score-adj" oom_score_adj: OomScoreAdj = "no", OomScoreAdj::KIND;
 

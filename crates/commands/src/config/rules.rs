@@ -27,6 +27,13 @@ pub(super) fn host_name(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+pub(super) fn hash_seed(text: &str) -> Result<(), &'static str> {
+    match text.len() {
+        ..=256 => Ok(()),
+        _ => Err("hash-seed must be less than or equal to 256 characters"),
+    }
+}
+
 pub(super) fn node_name(text: &str) -> Result<(), &'static str> {
     if text.contains(|c| "!#$%&()*+:;<>?@[]^{|}~".contains(c)) {
         return Err("Announced human node name contained invalid character");

@@ -86,6 +86,13 @@ parameters! {
         /// Expiry does not wait for it. Values outside of 1 to 500 are brought into that range.
         "hz" hz: u32 = "10", Clamped { min: 1, max: 500 };
 
+        /// A text that decides in which order SCAN, HSCAN, SSCAN and ZSCAN go. Empty: each start draws
+        /// its own.
+        ///
+        /// Their cursors are good on every server with the same text, whatever its number of shards, and after a
+        /// restart. It is a secret: who knows it can choose keys that are slow to find.
+        "hash-seed" hash_seed: String = "", Text(rules::hash_seed), at_start;
+
         /// Whether the process calls itself in `ps` as `proc-title-template` says.
         ///
         /// It can where the title fits into the room of the arguments that the process was started with.

@@ -39,24 +39,27 @@ impl Core {
         left
     }
 
+    /// When to look over the sessions again although nothing happens; none where they may be as they like,
+    /// and the last look has seen them all.
+    pub(super) fn session_check_due_us(&self) -> Option<u64> {
+        let config = &self.shard.config;
+        let limit = &config.client_output_buffer_limit.normal;
+        let has_bounds = config.timeout > 0 || limit.hard_bytes > 0 || limit.soft_bytes > 0;
+        let is_due = has_bounds && self.shard.sessions.len() > 0 || self.session_check_at > 0;
+        is_due.then_some(self.sessions_checked_us + limits::SESSION_CHECK_US)
+    }
+
     /// Looks over some of the sessions: idle ones and those that don't read their replies.
     pub(super) fn check_sessions(&mut self) {
         let now_us = self.shard.now.monotonic_us;
         let config = Arc::clone(&self.shard.config);
         let limit = &config.client_output_buffer_limit.normal;
-        for _ in 0..limits::SESSION_CHECK_MAX.min(self.shard.sessions.len() + 1) {
-            let (id, has_next) = self.shard.sessions.at(self.session_check_at);
-            if let Some(session) = id.and_then(|id| self.shard.sessions.get(id)) {
-                self.sessions_so_far.add(session);
-            }
-            if has_next {
-                self.session_check_at += 1;
-            } else {
-                self.session_check_at = 0;
-                self.shard.sessions_seen = std::mem::take(&mut self.sessions_so_far);
-            }
-            let Some(id) = id else { continue };
+        let places = self.shard.sessions.places();
+        let end = places.min(self.session_check_at + limits::SESSION_CHECK_MAX);
+        for place in self.session_check_at..end {
+            let Some(id) = self.shard.sessions.at(place) else { continue };
             let session = self.shard.sessions.get_mut(id).expect("it is open");
+            self.sessions_so_far.add(session);
             let idle_us = now_us.saturating_sub(session.last_used_us);
             let output = session.output_bytes() as u64;
             if output <= limit.soft_bytes || limit.soft_bytes == 0 {
@@ -79,6 +82,11 @@ impl Core {
             {
                 self.shard.sessions.abort(id);
             }
+        }
+        self.session_check_at = end;
+        if end == places {
+            self.session_check_at = 0;
+            self.shard.sessions_seen = std::mem::take(&mut self.sessions_so_far);
         }
     }
 }
