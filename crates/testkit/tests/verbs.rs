@@ -720,3 +720,30 @@ fn fieldsets_are_bounded_and_told_of() {
     assert_eq!(server.ask(client, "HIMPORT DISCARDALL"), Value::Integer(9));
     assert!(of_session(&mut server) < 700_000);
 }
+
+/// Those who watch see what an EXEC runs before the EXEC itself, wherever its keys and its client are.
+#[test]
+fn monitors_see_an_execution_in_its_order() {
+    for shards in 1..=4 {
+        for home in 0..shards {
+            let mut server = Server::new(shards);
+            let monitor = server.client(0);
+            server.send(monitor, &["MONITOR"]);
+            server.received(monitor);
+            let client = server.client(home);
+            let mut requests = vec!["MULTI", "SELECT 5", "SET a 1", "DBSIZE"];
+            let gets: Vec<String> = (0..8).map(|key| format!("GET k{key}")).collect();
+            let last = &gets[home];
+            requests.extend(gets.iter().map(String::as_str));
+            requests.extend(["FLUSHDB", last, "EXEC"]);
+            server.send(client, &requests);
+            let lines = server.received(monitor).into_iter().map(|line| {
+                let line = String::from_utf8_lossy(line.as_bytes().expect("a line")).into_owned();
+                let (_, request) = line.split_once("] ").expect("an address comes before it");
+                request.replace('"', "")
+            });
+            let lines: Vec<String> = lines.collect();
+            assert_eq!(lines, requests, "{shards} shards, the client on {home}");
+        }
+    }
+}

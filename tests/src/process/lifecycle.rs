@@ -21,7 +21,6 @@ pub(super) const TESTS: &[(&str, Test)] = &[
     ("taken_port_is_refused", taken_port_is_refused),
     ("config_rewrite", config_rewrite),
     ("version", version),
-    ("cursors_are_good_after_a_failover", cursors_are_good_after_a_failover),
 ];
 
 pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
@@ -31,6 +30,7 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("ready_line", ready_line),
     ("json_log", json_log),
     ("the_memory_thread_keeps_off_the_shards", the_memory_thread_keeps_off_the_shards),
+    ("cursors_are_good_after_a_failover", cursors_are_good_after_a_failover),
 ];
 
 /// LIMIT: how long a server may take to end when nothing holds it.
@@ -51,7 +51,7 @@ fn unix_socket(program: Program) {
 }
 
 /// Two servers with the same `hash-seed` and the same data, filled in another order: a scan that asks now one and
-/// now the other meets everything.
+/// now the other meets everything. (In Valkey 9.1 it misses a quarter of a hash.)
 fn cursors_are_good_after_a_failover(program: Program) {
     const COUNT: usize = 3000;
     let fill = |order: &mut dyn Iterator<Item = usize>, server: &Server| {

@@ -308,10 +308,6 @@ impl Core {
         if let Err(error) = verbs::run(self, world, id, verb, &queued.args()) {
             self.refuse(id, &error);
         }
-        if self.nested.as_ref().is_some_and(|nested| nested.is_coordinating) {
-            // By now the whole EXEC may be over, and the output be its reply.
-            return Vec::new();
-        }
         let session = self.shard.sessions.get_mut(id);
         session.map_or_else(Vec::new, |session| session.output().split_off(start))
     }

@@ -135,7 +135,10 @@ impl Core {
         }
         self.under_way.coordinations.insert(number, Coordination::new(id, parent, start));
         self.drive(number);
-        self.settle();
+        // What runs inside another is settled once it has been shown to those who watch.
+        if parent.is_none() {
+            self.settle();
+        }
     }
 
     /// Does all that follows from intents granted and results come, until nothing does.
