@@ -69,6 +69,7 @@ fn scene(request: fn(Vec<u8>) -> Vec<Vec<u8>>) -> Scene {
         shard_count: 1,
         config: Arc::new(Config::default()),
         hash_seed: 1,
+        chance_seed: 1,
         now,
         apply: None,
     };

@@ -159,7 +159,7 @@ fn hot_keys(lab: &Lab) -> io::Result<String> {
 }
 
 fn growth(lab: &Lab) -> io::Result<String> {
-    let runs = (0..lab.rounds.max(growth::RUNS_MIN)).map(|_| growth::measure(lab, &lab.ours));
+    let runs = (0..growth::RUNS).map(|_| growth::measure(lab, &lab.ours));
     let runs: Vec<growth::Run> = runs.collect::<io::Result<_>>()?;
     let spread = |of: fn(&growth::Run) -> f64| Spread::of(runs.iter().map(of)).text(0);
     let mut table = Table::new(&["growing to 20 million keys", "to reach", "measured", ""]);

@@ -7,7 +7,9 @@
 //!
 //! A machine that others share stands still as well, for milliseconds, but at another moment each time. Fresh servers
 //! with the same seed do the same work at the same batch, so the load is repeated: what comes again in every run is the
-//! server's. Each batch counts as its longest neighbour, lest a pause that comes a little later be missed.
+//! server's. Each batch counts as the longest among itself and its neighbours, lest a pause that comes a little later be
+//! missed. What the server does by the clock, and not by the work, comes at another batch each time too: of that only
+//! the longest wait and turn of each run tell, in which the machine's share can't be told apart.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -21,8 +23,8 @@ const KEYS: u64 = 20_000_000;
 const BATCH_KEYS: u64 = 64;
 /// The target in µs.
 pub(crate) const PAUSE_MAX_US: f64 = 1000.0;
-/// With fewer runs the machine may stand still at the same batch in all of them.
-pub(crate) const RUNS_MIN: usize = 3;
+/// With fewer runs the machine may stand still at the same batch in all of them; more would ask for less.
+pub(crate) const RUNS: usize = 3;
 /// A pause may come so many batches earlier or later than in another run: 2 ms of work.
 const NEIGHBOURS: usize = 32;
 

@@ -56,8 +56,10 @@ pub struct CoreSetup {
     /// How many shards there are in all.
     pub shard_count: usize,
     pub config: Arc<Config>,
-    /// Seeds the hash of keys: the same for all cores of a process, different for each process.
+    /// Seeds the hash of keys: the same for all cores of a process.
     pub hash_seed: u64,
+    /// Seeds what commands leave to chance.
+    pub chance_seed: u64,
     pub now: Now,
     /// On the first shard; `None` where nothing of the settings is acted on outside.
     pub apply: Option<ApplySettings>,
@@ -128,9 +130,10 @@ pub(crate) struct KeyHash {
 
 impl Core {
     pub fn new(setup: CoreSetup) -> Self {
-        let CoreSetup { shard, shard_count, config, hash_seed, now, apply } = setup;
+        let CoreSetup { shard, shard_count, config, hash_seed, chance_seed, now, apply } = setup;
         let hasher = KeyHasher::new(hash_seed);
-        let keyspace = Keyspace::new(config.databases as usize, hasher, now.unix_ms);
+        let mut keyspace = Keyspace::new(config.databases as usize, hasher, now.unix_ms);
+        keyspace.seed_chance(chance_seed);
         let routes = Arc::new(Routes::in_blocks(shard_count));
         let mut shard = Shard::new(shard, keyspace, config, routes, now);
         if let Some(apply) = apply {
@@ -341,8 +344,9 @@ impl Core {
             None => self.shard.keyspace.next_expiry_ms().map(expiry_at_us),
         };
         let deadline_us = self.shard.waiting.next_deadline_us();
-        let check_us = self.session_check_due_us();
-        let wake_at_us = wake_at_us.into_iter().chain(deadline_us).chain(check_us).min();
+        let looks_us = [self.session_check_due_us(), self.balance_due_us()];
+        let due_us = [wake_at_us, deadline_us].into_iter().chain(looks_us);
+        let wake_at_us = due_us.flatten().min();
         Turn { busy: left || self.shard.sessions.ready_count() > 0, wake_at_us }
     }
 }

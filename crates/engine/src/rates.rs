@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::stats::ShardStats;
 
 /// LIMIT: marks that are kept; at one per session check they reach back 1.6 seconds.
+/// An idle shard makes one each time it wakes by itself, which is once a second.
 const MARKS_MAX: usize = 16;
 /// Older marks say nothing of now, unless there is no younger one.
 const MARK_AGE_MAX_US: u64 = 2_000_000;
@@ -44,8 +45,7 @@ impl Rates {
         self.0.push_back(Mark::of(stats, commands, now_us));
     }
 
-    /// The growth since the oldest mark that is not too old; an idle shard makes no marks, so its last
-    /// one has to do.
+    /// The growth since the oldest mark that is not too old, or since the last one where all are.
     pub(crate) fn now(&self, stats: &ShardStats, commands: u64, now_us: u64) -> Rate {
         let is_young = |mark: &&Mark| now_us.saturating_sub(mark.at_us) <= MARK_AGE_MAX_US;
         let Some(from) = self.0.iter().find(is_young).or(self.0.back()) else {

@@ -170,6 +170,11 @@ impl Keyspace {
         &self.hasher
     }
 
+    /// Draws all further numbers from this seed. Until then they follow from the hasher's.
+    pub fn seed_chance(&mut self, seed: u64) {
+        self.chance = Chance::new(seed);
+    }
+
     /// A number by chance, for commands that choose: what is chosen goes into the effect.
     pub fn random(&mut self) -> u64 {
         self.chance.next()

@@ -143,7 +143,6 @@ impl<E: Engine> CoreLoop<E> {
             let something = self.collect(now.monotonic_us);
             let mut turn = self.work(now);
             self.answer();
-            self.wake_sleepers();
             if let Some(config) = self.outside.new_config.take() {
                 self.follow(&config);
             }
@@ -154,6 +153,8 @@ impl<E: Engine> CoreLoop<E> {
             let due_us = self.acceptor.as_mut().and_then(|acceptor| {
                 acceptor.look_after(now.monotonic_us, &mut self.ring, &mut self.outside)
             });
+            // Behind all that may have sent something.
+            self.wake_sleepers();
             turn.wake_at_us = turn.wake_at_us.into_iter().chain(due_us).min();
             if something || turn.busy {
                 self.active_at_us = now.monotonic_us;

@@ -178,6 +178,7 @@ impl<E: Engine> Beginning<E> {
             shard_count,
             config: self.config,
             hash_seed: self.hash_seed,
+            chance_seed: chance()?,
             now: outside.clock.now(),
             apply,
         });

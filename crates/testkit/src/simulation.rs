@@ -137,6 +137,7 @@ impl Simulation {
             shard_count,
             config: Arc::clone(&config),
             hash_seed: seed,
+            chance_seed: seed.wrapping_add(index as u64),
             now,
             apply: None,
         };
@@ -284,22 +285,30 @@ impl Simulation {
         self.outside.now.monotonic_us += ms * 1000;
     }
 
-    /// Lets time pass as a server does that nobody talks to: its cores sleep until something is due. Says how
-    /// often one was woken.
+    /// Lets time pass as a server does that nobody talks to: its cores sleep until something of theirs is due, or
+    /// another has something for them. Says how often something was due.
     pub fn rest_ms(&mut self, ms: u64) -> usize {
+        self.settle();
         let end_us = self.outside.now.monotonic_us + ms * 1000;
         let mut wakes = 0;
         loop {
-            self.settle();
-            let due_us = self.wake_at_us.iter().flatten().min().copied();
             let now_us = self.outside.now.monotonic_us;
+            let due_us = self.wake_at_us.iter().flatten().min().copied();
             let next_us = due_us.unwrap_or(end_us).min(end_us).max(now_us);
             self.advance_ms((next_us - now_us).div_ceil(1000));
             if next_us == end_us {
                 return wakes;
             }
             wakes += 1;
+            while let Some(core) = (0..self.cores.len()).find(|core| self.is_woken(*core)) {
+                while self.turn(core) {}
+            }
         }
+    }
+
+    fn is_woken(&self, core: usize) -> bool {
+        let is_due = self.wake_at_us[core].is_some_and(|us| us <= self.outside.now.monotonic_us);
+        is_due || self.outside.channels.iter().any(|row| !row[core].is_empty())
     }
 
     /// One turn of one core. Says whether anything moved or is left to do.

@@ -321,21 +321,28 @@ fn an_idle_session_ends_in_time_though_thousands_left() {
 fn a_core_that_nobody_talks_to_wakes_for_timeouts_alone() {
     let config = Config::default();
     let mut simulation = Simulation::new(2, config.clone(), 26);
-    let clients: Vec<_> = (0..10).map(|core| simulation.connect(core)).collect();
+    let clients: Vec<_> = (0..2000).map(|core| simulation.connect(core)).collect();
     assert_eq!(simulation.rest_ms(600_000), 0, "nothing is due");
     assert!(clients.iter().all(|client| simulation.is_connected(*client)));
 
     let config = config.set(&[(b"timeout", b"10")], true).expect("it can be set");
     let mut simulation = Simulation::new(2, config, 27);
-    let clients: Vec<_> = (0..10).map(|core| simulation.connect(core)).collect();
+    let clients: Vec<_> = (0..2000).map(|core| simulation.connect(core)).collect();
     simulation.rest_ms(9_000);
     assert!(clients.iter().all(|client| simulation.is_connected(*client)));
     simulation.rest_ms(2_000);
     assert!(!clients.iter().any(|client| simulation.is_connected(*client)));
-    assert!(
-        simulation.rest_ms(600_000) <= 2,
-        "a last look at each core finds nobody left to look after"
-    );
+    assert!(simulation.rest_ms(600_000) <= 2, "a last look finds nobody left to look after");
+}
+
+#[test]
+fn the_first_core_wakes_to_balance_slots() {
+    let config = Config::default().set(&[(b"balance-slots", b"yes")], true).expect("it can be set");
+    for (shards, looks) in [(1, 0..=0), (2, 59..=61)] {
+        let mut simulation = Simulation::new(shards, config.clone(), 29);
+        let wakes = simulation.rest_ms(60_000);
+        assert!(looks.contains(&wakes), "{wakes} looks in a minute");
+    }
 }
 
 /// With `pipeline-order strict` no later command of a pipeline takes effect before an earlier one: the

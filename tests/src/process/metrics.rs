@@ -301,7 +301,7 @@ fn metrics_of_many_clients(program: Program) {
 }
 
 /// A scrape is a look between two turns, and costs a shard next to nothing: so many turns and no more.
-#[expect(clippy::disallowed_methods, reason = "an idle shard looks up ten times a second")]
+#[expect(clippy::disallowed_methods, reason = "an idle shard looks up now and then")]
 fn metrics_cost_a_turn(program: Program) {
     const SCRAPES: u32 = 20;
     let watched = Watched::start(&launch(program));

@@ -89,9 +89,9 @@ parameters! {
         /// A text that decides in which order SCAN, HSCAN, SSCAN and ZSCAN go. Empty: each start draws
         /// its own.
         ///
-        /// Their cursors are good on every server with the same text, whatever its number of shards, and after a
-        /// restart. It is a secret: who knows it can choose keys that are slow to find.
-        "hash-seed" hash_seed: String = "", Text(rules::hash_seed), at_start;
+        /// Their cursors are good on every server of this version with the same text, whatever its number of
+        /// shards, and after a restart. It is a secret: who knows it can choose keys that are slow to find.
+        "hash-seed" hash_seed: String = "", Text(rules::hash_seed), at_start, secret;
 
         /// Whether the process calls itself in `ps` as `proc-title-template` says.
         ///

@@ -31,22 +31,21 @@ impl Core {
         }
         let now_us = self.shard.now.monotonic_us;
         if now_us >= self.sessions_checked_us + limits::SESSION_CHECK_US {
-            self.sessions_checked_us = now_us;
             self.balance_slots();
+            self.sessions_checked_us = now_us;
             self.shard.sample();
             self.check_sessions();
         }
         left
     }
 
-    /// When to look over the sessions again although nothing happens; none where they may be as they like,
-    /// and the last look has seen them all.
+    /// When to look over the sessions again although nothing happens; never where nothing bounds them.
     pub(super) fn session_check_due_us(&self) -> Option<u64> {
         let config = &self.shard.config;
         let limit = &config.client_output_buffer_limit.normal;
         let has_bounds = config.timeout > 0 || limit.hard_bytes > 0 || limit.soft_bytes > 0;
-        let is_due = has_bounds && self.shard.sessions.len() > 0 || self.session_check_at > 0;
-        is_due.then_some(self.sessions_checked_us + limits::SESSION_CHECK_US)
+        (has_bounds && self.shard.sessions.len() > 0)
+            .then_some(self.sessions_checked_us + limits::SESSION_CHECK_US)
     }
 
     /// Looks over some of the sessions: idle ones and those that don't read their replies.

@@ -53,16 +53,22 @@ impl Core {
         });
     }
 
+    /// When to look at the loads again, where that is for this core to do.
+    pub(super) fn balance_due_us(&self) -> Option<u64> {
+        let balances = self.shard.id == ShardId(0)
+            && self.shard.config.balance_slots
+            && self.shard.routes.shard_count() > 1;
+        // That is a part of the look at the sessions.
+        let check_us = self.sessions_checked_us + limits::SESSION_CHECK_US;
+        balances.then_some(check_us.max(self.stillness.balanced_us + limits::BALANCE_US))
+    }
+
     /// Moves slots off a shard that is too busy, if it is time to look and there is one: the first core does
     /// that for all.
     pub(super) fn balance_slots(&mut self) {
         let now_us = self.shard.now.monotonic_us;
-        let balances = self.shard.id == ShardId(0)
-            && self.shard.config.balance_slots
-            && self.shard.routes.shard_count() > 1
-            && self.shard.still.is_none()
-            && now_us >= self.stillness.balanced_us + limits::BALANCE_US;
-        if !balances {
+        let is_due = self.balance_due_us().is_some_and(|due_us| now_us >= due_us);
+        if !is_due || self.shard.still.is_some() {
             return;
         }
         self.stillness.balanced_us = now_us;
