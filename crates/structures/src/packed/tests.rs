@@ -6,7 +6,7 @@ use super::*;
 
 /// Cases are fewer under miri, where each takes a second.
 fn config() -> ProptestConfig {
-    let cases = if cfg!(miri) { 8 } else { 2000 };
+    let cases = if cfg!(miri) { 3 } else { 2000 };
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
 }
 
@@ -184,7 +184,7 @@ fn short_elements_cost_a_byte_for_each_way() {
 #[test]
 fn counts_beyond_a_byte_are_walked() {
     let mut packed = PackedVec::<Forwards>::default();
-    for count in 1..=600 {
+    for count in 1..=if cfg!(miri) { 270 } else { 600 } {
         packed.push(Content::Integer(count));
         assert_eq!(packed.view().len(), count as usize);
     }

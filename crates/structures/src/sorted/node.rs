@@ -55,6 +55,7 @@ impl Target<'_> {
     }
 }
 
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct LeafHead {
     /// The key that tag 0 stands for.
@@ -105,10 +106,18 @@ impl Leaf {
         unsafe { block::release(self.0.cast(), bytes) };
     }
 
+    /// The head as it is now. A reference would have to end before the next change.
     #[inline]
-    fn head<'a>(self) -> &'a mut LeafHead {
+    fn head(self) -> LeafHead {
+        // SAFETY: the handle is of a leaf in the tree.
+        unsafe { self.0.read() }
+    }
+
+    /// The head to change, before anything else looks at it.
+    #[inline]
+    fn head_mut<'a>(self) -> &'a mut LeafHead {
         let mut head = self.0;
-        // SAFETY: the handle is of a leaf in the tree; the reference is used within one function.
+        // SAFETY: the handle is of a leaf in the tree; the reference ends before the head is asked for again.
         unsafe { head.as_mut() }
     }
 
@@ -164,7 +173,7 @@ impl Leaf {
         let (Some(first), Some(last)) = (cells.first(), cells.last()) else { return };
         let (first, last) = (first.member().key(), last.member().key());
         let span = last - first;
-        let head = self.head();
+        let head = self.head_mut();
         head.base = first.saturating_sub(span / 2);
         let range = last.saturating_add(span / 2) - head.base;
         head.shift = (64 - range.leading_zeros()).saturating_sub(16) as u8;
@@ -191,14 +200,14 @@ impl Leaf {
     /// This leaf's cells in a block for `len`.
     fn moved(self, len: usize, heap_bytes: &mut usize) -> Self {
         let new = Self::allocate(len, heap_bytes);
-        let (head, from) = (new.head(), self.head());
+        let (head, from) = (new.head_mut(), self.head());
         (head.base, head.len, head.shift) = (from.base, from.len, from.shift);
         // SAFETY: the new leaf has room for what is in this one.
         unsafe { new.cell_at(0).copy_from_nonoverlapping(self.cell_at(0), self.len()) };
         if from.has_strays {
             new.rescale();
         } else {
-            new.head().has_strays = false;
+            new.head_mut().has_strays = false;
         }
         self.release(heap_bytes);
         new
@@ -221,7 +230,7 @@ impl Leaf {
             place.add(1).copy_from(place, len - at);
             place.write(Cell::new(tag, member));
         }
-        let head = leaf.head();
+        let head = leaf.head_mut();
         head.len += 1;
         head.has_strays |= tag == u16::MAX || key < head.base;
         leaf
@@ -235,7 +244,7 @@ impl Leaf {
             let place = self.cell_at(at);
             place.copy_from(place.add(1), len - at);
         }
-        self.head().len -= 1;
+        self.head_mut().len -= 1;
         // Not at once, so that a leaf at a boundary does not move with every change.
         if self.capacity() > leaf_capacity(len) + 5 { self.moved(len, heap_bytes) } else { self }
     }
@@ -246,10 +255,10 @@ impl Leaf {
         let right = Self::allocate((len - at).max(1), heap_bytes);
         // SAFETY: the right leaf has room for these cells.
         unsafe { right.cell_at(0).copy_from_nonoverlapping(self.cell_at(at), len - at) };
-        right.head().len = (len - at) as u16;
+        right.head_mut().len = (len - at) as u16;
         right.rescale();
-        self.head().len = at as u16;
-        self.head().has_strays = true;
+        let head = self.head_mut();
+        (head.len, head.has_strays) = (at as u16, true);
         (self.moved(at, heap_bytes), right)
     }
 
@@ -262,7 +271,7 @@ impl Leaf {
             new.cell_at(0).copy_from_nonoverlapping(self.cell_at(0), len);
             new.cell_at(len).copy_from_nonoverlapping(right.cell_at(0), more);
         }
-        new.head().len = (len + more) as u16;
+        new.head_mut().len = (len + more) as u16;
         new.rescale();
         self.release(heap_bytes);
         right.release(heap_bytes);
@@ -353,9 +362,15 @@ impl Branch {
     }
 
     #[inline]
-    fn parts<'a>(self) -> &'a mut BranchParts {
+    fn parts<'a>(self) -> &'a BranchParts {
+        // SAFETY: the handle is of a branch in the tree; the reference ends before the branch is changed.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline]
+    fn parts_mut<'a>(self) -> &'a mut BranchParts {
         let mut parts = self.0;
-        // SAFETY: the handle is of a branch in the tree; the reference is used within one function.
+        // SAFETY: the handle is of a branch in the tree; the reference ends before the branch is asked again.
         unsafe { parts.as_mut() }
     }
 
@@ -392,20 +407,20 @@ impl Branch {
     }
 
     pub(super) fn set_node(self, at: usize, node: Node) {
-        self.parts().children[at] = Some(node);
+        self.parts_mut().children[at] = Some(node);
     }
 
     pub(super) fn set_count(self, at: usize, count: usize) {
-        self.parts().counts[at] = u32::try_from(count).expect("because memory ends before");
+        self.parts_mut().counts[at] = u32::try_from(count).expect("because memory ends before");
     }
 
     pub(super) fn add_count(self, at: usize, difference: i32) {
-        let count = &mut self.parts().counts[at];
+        let count = &mut self.parts_mut().counts[at];
         *count = count.wrapping_add_signed(difference);
     }
 
     pub(super) fn set_first(self, at: usize, first: Member) {
-        let parts = self.parts();
+        let parts = self.parts_mut();
         parts.firsts[at] = Some(first);
         parts.keys[at] = first.key();
     }
@@ -441,7 +456,7 @@ impl Branch {
     }
 
     pub(super) fn insert(self, at: usize, child: Child) {
-        let parts = self.parts();
+        let parts = self.parts_mut();
         let len = parts.len as usize;
         parts.counts.copy_within(at..len, at + 1);
         parts.keys.copy_within(at..len, at + 1);
@@ -454,7 +469,7 @@ impl Branch {
     }
 
     pub(super) fn remove(self, at: usize) {
-        let parts = self.parts();
+        let parts = self.parts_mut();
         let len = parts.len as usize;
         parts.counts.copy_within(at + 1..len, at);
         parts.keys.copy_within(at + 1..len, at);
@@ -465,7 +480,7 @@ impl Branch {
 
     /// Moves the children from a place on to the end of another branch.
     pub(super) fn move_children(self, from: usize, to: Self) {
-        let (source, target) = (self.parts(), to.parts());
+        let (source, target) = (self.parts_mut(), to.parts_mut());
         let (len, at) = (source.len as usize, target.len as usize);
         let count = len - from;
         target.counts[at..at + count].copy_from_slice(&source.counts[from..len]);

@@ -143,7 +143,7 @@ proptest! {
 }
 
 fn count() -> u32 {
-    if cfg!(miri) { 1500 } else { 60_000 }
+    if cfg!(miri) { 500 } else { 60_000 }
 }
 
 /// Numbers without an order.
