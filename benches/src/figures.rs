@@ -173,7 +173,8 @@ fn growth(lab: &Lab) -> io::Result<String> {
         format!("{repeated:.0}"),
         verdict(Some(repeated), growth::PAUSE_MAX_US),
     );
-    let single: [(&str, fn(&growth::Run) -> f64); 3] = [
+    type Told = (&'static str, fn(&growth::Run) -> f64);
+    let single: [Told; 3] = [
         ("longest wait of a run, µs", growth::Run::longest_us),
         ("waits of a run above the target", growth::Run::over),
         ("longest turn of the loop in a run, µs", |run| run.turn_max_us),
