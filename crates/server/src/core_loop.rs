@@ -361,6 +361,7 @@ impl<E: Engine> CoreLoop<E> {
             self.spares.push(output.bytes);
         } else {
             connection.sending = true;
+            self.gather.answered(&mut connection.mark);
             self.ring.send(token, connection.socket(), output.bytes);
         }
         if !output.close {
@@ -516,7 +517,8 @@ impl<E: Engine> CoreLoop<E> {
         if !self.outside.port.doze() {
             return self.ring.enter();
         }
-        let result = self.ring.enter_until(until_us, now_us, self.gather.crowd());
+        let crowd = self.gather.crowd(now_us);
+        let result = self.ring.enter_until(until_us, now_us, crowd);
         self.outside.port.rise();
         result
     }

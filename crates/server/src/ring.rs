@@ -10,6 +10,7 @@
 #![expect(unsafe_code, reason = "the kernel reads and writes our memory while we go on")]
 
 mod buffers;
+mod guard;
 mod park;
 
 use std::collections::VecDeque;
@@ -26,6 +27,7 @@ use crate::gather::Crowd;
 use crate::limits::{COMPLETIONS, SUBMISSIONS};
 use buffers::Buffers;
 pub(crate) use buffers::Chunk;
+use guard::{GUARD_US, Guard};
 pub(crate) use park::Park;
 
 /// How often one `enter` goes back to the kernel for work that it put off: it completes only so many
@@ -103,6 +105,7 @@ enum Kind {
     Doorbell,
     Wake,
     Timer,
+    Guard,
     /// Ends a wait and means nothing more: wakes from others, failed cancels and closes.
     Silent,
 }
@@ -131,6 +134,9 @@ pub(crate) struct Ring {
     timer_at_us: Option<u64>,
     /// Tells the timer that is armed from those before it.
     timer_generation: u32,
+    guard: Guard,
+    /// Sends that are queued and not handed over.
+    sends_queued: usize,
     /// Operations that were queued, and system calls that handed them over.
     submissions: u64,
     enters: u64,
@@ -170,6 +176,8 @@ impl Ring {
             timer: Box::new(Timespec::new()),
             timer_at_us: None,
             timer_generation: 0,
+            guard: Guard::Off,
+            sends_queued: 0,
             submissions: 0,
             enters: 0,
         };
@@ -316,6 +324,7 @@ impl Ring {
     /// Hands the queued operations to the kernel. What it can't take now stays queued.
     fn submit(&mut self) {
         self.enters += 1;
+        self.sends_queued = 0;
         let _ = self.uring.submit();
         self.push_backlog();
     }
@@ -354,7 +363,7 @@ impl Ring {
                     self.set_timer(at_us, now_us);
                 }
                 match crowd {
-                    Some(crowd) => self.submit_and_gather(crowd),
+                    Some(crowd) => self.submit_and_gather(crowd, at_us - now_us),
                     None => self.uring.submit_and_wait(1),
                 }
             }
@@ -362,15 +371,34 @@ impl Ring {
         self.entered(result)
     }
 
-    fn submit_and_gather(&mut self, Crowd { count, us }: Crowd) -> io::Result<usize> {
+    fn submit_and_gather(
+        &mut self,
+        Crowd { count, us, is_trusted }: Crowd,
+        until_us: u64,
+    ) -> io::Result<usize> {
+        let is_guarded = is_trusted && until_us >= 2 * GUARD_US && self.demand_guard();
         // What is handed over now completes at once for the most part: that is not the crowd.
-        let count = count + self.uring.submission().len();
+        let count = count + self.sends_queued;
+        if is_guarded {
+            return self.uring.submit_and_wait(count);
+        }
         let least = SubmitArgs::new().min_wait_usec(us);
         self.uring.submitter().submit_with_args(count, &least)
     }
 
+    /// Has the guard watch over the next wait. False where it can't.
+    fn demand_guard(&mut self) -> bool {
+        let (is_on, entry) = self.guard.demand(user_data(Kind::Guard, 0, 0));
+        if let Some(entry) = entry {
+            self.push(entry);
+        }
+        // An entry that the kernel has not taken guards nothing.
+        is_on && self.backlog.is_empty()
+    }
+
     fn entered(&mut self, mut result: io::Result<usize>) -> io::Result<()> {
         self.enters += 1;
+        self.sends_queued = 0;
         self.push_backlog();
         for _ in 1..ENTERS_MAX {
             match result {
@@ -468,6 +496,12 @@ impl Ring {
                 kind if kind == Kind::Timer as u8 && token.generation == self.timer_generation => {
                     self.timer_at_us = None;
                 }
+                kind if kind == Kind::Guard as u8 => {
+                    let is_last = !cqueue::more(completion.flags());
+                    if let Some(entry) = self.guard.fired(data, is_last) {
+                        self.push_silent(entry);
+                    }
+                }
                 _ => {}
             }
         }
@@ -521,6 +555,7 @@ impl Ring {
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build();
         self.push(entry.user_data(data));
+        self.sends_queued += 1;
     }
 }
 
@@ -548,6 +583,69 @@ impl Drop for Ring {
             // The kernel may still read or write: rather lose the memory than have it reused.
             std::mem::forget(std::mem::take(&mut self.sends));
             self.buffers.forget();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    const FAR_US: u64 = 60_000_000;
+
+    /// A wait for many who don't come.
+    fn wait(ring: &mut Ring, is_trusted: bool) -> Duration {
+        let crowd = Crowd { count: 1_000, us: 300, is_trusted };
+        let start = Instant::now();
+        // The timer that bounds all waits, armed for long already.
+        ring.enter_until(FAR_US, 0, Some(crowd)).expect("the ring waits");
+        start.elapsed()
+    }
+
+    fn drain(ring: &mut Ring) {
+        let mut events = Vec::new();
+        ring.drain(&mut events, 100);
+        assert!(events.is_empty(), "{events:?}");
+    }
+
+    #[test]
+    fn a_wait_for_a_crowd_ends_though_none_comes() {
+        let mut ring = Ring::open().expect("a ring");
+        if !ring.can_gather {
+            return;
+        }
+        let mut guarded = 0;
+        for round in 0..200 {
+            // Every second guard fires before the wait, which it must not leave alone.
+            if round % 2 == 0 {
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros(GUARD_US + 10 * round) {}
+            }
+            // With nothing else that ends it: hours would be lost here, not milliseconds.
+            let waited = wait(&mut ring, true);
+            guarded += usize::from(matches!(ring.guard, Guard::On { .. }));
+            assert!(waited < Duration::from_micros(FAR_US) / 2, "{waited:?}");
+            drain(&mut ring);
+        }
+        assert!(guarded > 50, "{guarded} of 200");
+    }
+
+    #[test]
+    fn a_guard_that_nobody_needs_goes() {
+        let mut ring = Ring::open().expect("a ring");
+        if !ring.can_gather {
+            return;
+        }
+        for _ in 0..50 {
+            wait(&mut ring, true);
+            let mut waits = 0;
+            while !matches!(ring.guard, Guard::Off) {
+                ring.enter_until(FAR_US, 0, None).expect("the ring waits");
+                drain(&mut ring);
+                waits += 1;
+            }
+            assert!(waits < 20, "{waits} waits");
         }
     }
 }

@@ -150,13 +150,14 @@ parameters! {
         /// a single client faster, at the price of CPU time. 0: sleep at once.
         "spin-us" spin_us: u32 = "0", integer(0, 1_000_000);
 
-        /// Microseconds that a busy shard with many active clients waits at most until half of them
-        /// have asked again, where there are several shards.
+        /// Microseconds that a busy shard with many active clients waits for most of those that can
+        /// ask, where there are several shards.
         ///
         /// Requests that cross to another core together cost a third less CPU time; each may wait so
-        /// much longer. A shard that is less busy waits less: for 300 µs at most if it works a third
-        /// of the time, for 27 if a tenth; with fewer than 8 clients at a time it never waits. Below
-        /// 25: no shard ever does. Needs Linux 6.12.
+        /// much longer, or for a millisecond where clients that came in crowds stop to. A shard that is
+        /// less busy waits less: for 400 µs if it works a quarter of the time, for 27 if a tenth; with
+        /// fewer than 8 clients at a time it never waits. Below 25: no shard ever does. Needs
+        /// Linux 6.12.
         "gather-us" gather_us: u32 = "400", integer(0, 10_000);
 
         /// Microseconds that a shard waits for its sockets alone before it goes to sleep in
