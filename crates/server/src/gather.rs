@@ -21,10 +21,10 @@ const EPOCH_SHIFT: u32 = 10;
 /// for one that works a tenth of the time, 400 for a quarter.
 const BUSY_DIVISOR: u64 = 40_000;
 
-/// Crowds that come in time gain trust, and others lose it four times as fast: it is full where more than four
-/// of five come. Half of it will do.
+/// Crowds that come in time gain trust, and others lose it twice as fast: it is full where more than two
+/// of three come. Half of it will do.
 const TRUST_MAX: u8 = 64;
-const TRUST_LOST: u8 = 4;
+const TRUST_LOST: u8 = 2;
 
 /// A shorter wait isn't worth its timer.
 const US_MIN: u32 = 25;
@@ -244,7 +244,7 @@ mod tests {
         assert!(is_trusted(1, 399));
         assert!(!is_trusted(1, 400));
         assert!(is_trusted(100, 399));
-        assert!(is_trusted(8, 400));
+        assert!(is_trusted(16, 400));
         assert!(!is_trusted(1, 400), "in the end it is lost");
     }
 

@@ -158,7 +158,7 @@ parameters! {
         /// less busy waits less: for 400 µs if it works a quarter of the time, for 27 if a tenth; with
         /// fewer than 8 clients at a time it never waits. Below 25: no shard ever does. Needs
         /// Linux 6.12.
-        "gather-us" gather_us: u32 = "400", integer(0, 10_000);
+        "gather-us" gather_us: u32 = "600", integer(0, 10_000);
 
         /// Microseconds that a shard waits for its sockets alone before it goes to sleep in
         /// earnest.
