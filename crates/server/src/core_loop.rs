@@ -178,6 +178,9 @@ impl<E: Engine> CoreLoop<E> {
         self.gather.begin(now_us, clock::thread_cpu_us);
         let mut events = std::mem::take(&mut self.events);
         self.ring.drain(&mut events, EVENTS_PER_TURN_MAX);
+        if let Some(was_cut) = self.ring.take_gathered() {
+            self.gather.judge(now_us, was_cut);
+        }
         let mut something = !events.is_empty();
         for event in events.drain(..) {
             self.take_in(event, now_us);

@@ -21,8 +21,8 @@ const EPOCH_SHIFT: u32 = 10;
 /// for one that works a tenth of the time, 400 for a quarter.
 const BUSY_DIVISOR: u64 = 40_000;
 
-/// Crowds that come in time gain trust, and others lose it twice as fast: it is full where more than two
-/// of three come. Half of it will do.
+/// Crowds that come in time gain trust, and others lose it twice as fast: it grows where more than two of
+/// three come. Half of it will do.
 const TRUST_MAX: u8 = 64;
 const TRUST_LOST: u8 = 2;
 
@@ -72,8 +72,8 @@ pub(crate) struct Gather {
     cpu_us: u64,
     /// How much of an epoch the shard works, as far as the last one tells.
     busy_us: u64,
-    /// The wait that is or was last under way: its end in time.
-    waits_until_us: Option<u64>,
+    /// When the last crowd had to be there.
+    waits_until_us: u64,
     trust: u8,
 }
 
@@ -89,19 +89,13 @@ impl Gather {
             since_us: 0,
             cpu_us: 0,
             busy_us: 0,
-            waits_until_us: None,
+            waits_until_us: 0,
             trust: 0,
         }
     }
 
     /// A turn begins; `cpu_us` is asked for the CPU time that the thread has used, once in an epoch.
     pub(crate) fn begin(&mut self, now_us: u64, cpu_us: impl FnOnce() -> u64) {
-        if let Some(until_us) = self.waits_until_us.take() {
-            self.trust = match now_us < until_us {
-                true => TRUST_MAX.min(self.trust + 1),
-                false => self.trust.saturating_sub(TRUST_LOST),
-            };
-        }
         let epoch = (now_us >> EPOCH_SHIFT) + 1;
         if epoch == self.epoch {
             return;
@@ -113,8 +107,19 @@ impl Gather {
             let cpu_us = cpu_us();
             let (worked_us, passed_us) =
                 (cpu_us.saturating_sub(self.cpu_us), now_us - self.since_us);
-            self.busy_us = (worked_us << EPOCH_SHIFT) / passed_us.max(1);
+            let busy_us = (worked_us << EPOCH_SHIFT) / passed_us.max(1);
+            // The clocks don't agree to the last microsecond.
+            self.busy_us = busy_us.min(1 << EPOCH_SHIFT);
             (self.since_us, self.cpu_us) = (now_us, cpu_us);
+        }
+    }
+
+    /// A wait for a crowd is over: for one that came, where it was not cut short.
+    pub(crate) fn judge(&mut self, now_us: u64, was_cut: bool) {
+        if now_us >= self.waits_until_us {
+            self.trust = self.trust.saturating_sub(TRUST_LOST);
+        } else if !was_cut {
+            self.trust = TRUST_MAX.min(self.trust + 1);
         }
     }
 
@@ -155,7 +160,7 @@ impl Gather {
         // So many come in that time.
         let arrivals = (seen.arrivals.max(seen_before.arrivals) * us as usize) >> EPOCH_SHIFT;
         let count = (free * 3 / 4).min(arrivals).max(1);
-        self.waits_until_us = Some(now_us + u64::from(us));
+        self.waits_until_us = now_us + u64::from(us);
         Some(Crowd { count, us, is_trusted: self.trust >= TRUST_MAX / 2 })
     }
 }
@@ -231,33 +236,38 @@ mod tests {
     fn crowds_that_come_in_time_are_trusted() {
         let mut gather = Gather::new(400, 2);
         let mut now_us = 10_240;
-        let mut is_trusted = |waits: usize, wait_us: u64| {
-            for _ in 0..waits {
-                now_us += wait_us;
+        let mut is_trusted = |waits: usize, wait_us: u64, was_cut: bool| {
+            let mut is_trusted = false;
+            for round in 0..=waits {
                 gather.begin(now_us, || now_us / 2);
                 (0..20).for_each(|_| gather.note(&mut Mark::default()));
-                gather.crowd(now_us).expect("it is busy");
+                is_trusted = gather.crowd(now_us).expect("it is busy").is_trusted;
+                if round < waits {
+                    now_us += wait_us;
+                    gather.judge(now_us, was_cut);
+                }
             }
-            gather.crowd(now_us).expect("it is busy").is_trusted
+            is_trusted
         };
-        assert!(!is_trusted(32, 399), "of the first wait the end is not known");
-        assert!(is_trusted(1, 399));
-        assert!(!is_trusted(1, 400));
-        assert!(is_trusted(100, 399));
-        assert!(is_trusted(16, 400));
-        assert!(!is_trusted(1, 400), "in the end it is lost");
+        assert!(!is_trusted(31, 399, false));
+        assert!(!is_trusted(100, 399, true), "nobody knows whether that one would have come");
+        assert!(is_trusted(1, 399, false));
+        assert!(!is_trusted(1, 400, false));
+        assert!(is_trusted(100, 399, false));
+        assert!(is_trusted(16, 400, true));
+        assert!(!is_trusted(1, 400, false), "in the end it is lost");
     }
 
     #[test]
     fn who_waits_for_long_counts_no_more() {
         let mut gather = Gather::new(400, 2);
-        let mut marks = [Mark::default(); 10];
+        let (mut then, mut now) = ([Mark::default(); 10], [Mark::default(); 10]);
         gather.begin(10_240, busy(512, 10_240));
-        marks.iter_mut().for_each(|mark| gather.note(mark));
+        then.iter_mut().for_each(|mark| gather.note(mark));
         gather.begin(20_480, busy(512, 20_480));
-        marks.iter_mut().for_each(|mark| gather.answered(mark));
-        marks.iter_mut().for_each(|mark| gather.note(mark));
-        assert_eq!(gather.crowd(20_480), crowd(1, 400), "answers of then are not of now");
+        now.iter_mut().for_each(|mark| gather.note(mark));
+        then.iter_mut().for_each(|mark| gather.answered(mark));
+        assert_eq!(gather.crowd(20_480), crowd(1, 400), "those of now have no answer");
     }
 
     #[test]

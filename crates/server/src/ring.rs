@@ -135,6 +135,9 @@ pub(crate) struct Ring {
     /// Tells the timer that is armed from those before it.
     timer_generation: u32,
     guard: Guard,
+    /// The last wait was for a crowd, and a timer has fired since.
+    has_gathered: bool,
+    was_cut: bool,
     /// Sends that are queued and not handed over.
     sends_queued: usize,
     /// Operations that were queued, and system calls that handed them over.
@@ -177,6 +180,8 @@ impl Ring {
             timer_at_us: None,
             timer_generation: 0,
             guard: Guard::Off,
+            has_gathered: false,
+            was_cut: false,
             sends_queued: 0,
             submissions: 0,
             enters: 0,
@@ -308,7 +313,7 @@ impl Ring {
 
     fn try_push(&mut self, entry: &Entry) -> bool {
         // SAFETY: what entries point to is owned by this ring and kept until their completion: `sends`,
-        // `timer`, and the registered buffers. All other operations point to nothing.
+        // `timer`, and the registered buffers; a guard's time is static. All other operations point to nothing.
         unsafe { self.uring.submission().push(entry) }.is_ok()
     }
 
@@ -341,18 +346,21 @@ impl Ring {
     /// Hands the queued operations to the kernel and waits for a completion, about until a moment.
     ///
     /// A timeout of the wait itself would have the kernel program its timer for every single wait, at
-    /// 1 to 2 µs on a virtual machine. So one timer stays armed over many waits, as long as it does not
+    /// 1 to 8 µs on a virtual machine. So one timer stays armed over many waits, as long as it does not
     /// fire too late for this one; it ends a wait for nothing now and then.
     ///
-    /// With a crowd to wait for, one completion doesn't end the wait before the crowd's time is over.
+    /// With a crowd to wait for, one completion doesn't end the wait before the crowd's time is over, or
+    /// for a trusted one before the guard fires.
     pub(crate) fn enter_until(
         &mut self,
         at_us: u64,
         now_us: u64,
         crowd: Option<Crowd>,
     ) -> io::Result<()> {
-        let crowd =
-            crowd.filter(|crowd| at_us.saturating_sub(now_us) > crowd.us.into() && self.can_gather);
+        let bound_us = at_us.saturating_sub(now_us);
+        // What has come already is not left lying for others.
+        let can_gather = self.can_gather && self.uring.completion().is_empty();
+        let crowd = crowd.filter(|crowd| bound_us > crowd.us.into() && can_gather);
         let result = match self.timer_at_us {
             Some(timer_at_us) if timer_at_us > at_us => {
                 let time = Timespec::from(Duration::from_micros(at_us.saturating_sub(now_us)));
@@ -363,7 +371,7 @@ impl Ring {
                     self.set_timer(at_us, now_us);
                 }
                 match crowd {
-                    Some(crowd) => self.submit_and_gather(crowd, at_us - now_us),
+                    Some(crowd) => self.submit_and_gather(crowd, bound_us),
                     None => self.uring.submit_and_wait(1),
                 }
             }
@@ -374,9 +382,11 @@ impl Ring {
     fn submit_and_gather(
         &mut self,
         Crowd { count, us, is_trusted }: Crowd,
-        until_us: u64,
+        bound_us: u64,
     ) -> io::Result<usize> {
-        let is_guarded = is_trusted && until_us >= 2 * GUARD_US && self.demand_guard();
+        (self.has_gathered, self.was_cut) = (true, false);
+        // It may fire just before the wait, and then one more has to.
+        let is_guarded = is_trusted && bound_us >= 2 * GUARD_US && self.demand_guard();
         // What is handed over now completes at once for the most part: that is not the crowd.
         let count = count + self.sends_queued;
         if is_guarded {
@@ -384,6 +394,11 @@ impl Ring {
         }
         let least = SubmitArgs::new().min_wait_usec(us);
         self.uring.submitter().submit_with_args(count, &least)
+    }
+
+    /// Where the last wait was for a crowd, whether a timer may have cut it short. To be asked after a drain.
+    pub(crate) fn take_gathered(&mut self) -> Option<bool> {
+        std::mem::take(&mut self.has_gathered).then_some(self.was_cut)
     }
 
     /// Has the guard watch over the next wait. False where it can't.
@@ -495,8 +510,10 @@ impl Ring {
                 }
                 kind if kind == Kind::Timer as u8 && token.generation == self.timer_generation => {
                     self.timer_at_us = None;
+                    self.was_cut = true;
                 }
                 kind if kind == Kind::Guard as u8 => {
+                    self.was_cut = true;
                     let is_last = !cqueue::more(completion.flags());
                     if let Some(entry) = self.guard.fired(data, is_last) {
                         self.push_silent(entry);
@@ -634,7 +651,7 @@ mod tests {
             // Nothing else ends it within the minute.
             let waited = wait(&mut ring, 1_000);
             guarded += usize::from(matches!(ring.guard, Guard::On { .. }));
-            assert!(waited < Duration::from_micros(FAR_US) / 2, "{waited:?}");
+            assert!(waited < Duration::from_micros(FAR_US) / 6, "{waited:?}");
             assert_eq!(drain(&mut ring), 0);
         }
         assert!(guarded > 50, "{guarded} of 200");
@@ -653,8 +670,8 @@ mod tests {
                 ring.enter_until(FAR_US, 0, None).expect("the ring waits");
                 drain(&mut ring);
                 waits += 1;
+                assert!(waits < 20, "{waits} waits");
             }
-            assert!(waits < 20, "{waits} waits");
         }
     }
 }

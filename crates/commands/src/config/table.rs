@@ -153,11 +153,11 @@ parameters! {
         /// Microseconds that a busy shard with many active clients waits for most of those that can
         /// ask, where there are several shards.
         ///
-        /// Requests that cross to another core together cost a third less CPU time; each may wait so
-        /// much longer, or for a millisecond where clients that came in crowds stop to. A shard that is
-        /// less busy waits less: for 400 µs if it works a quarter of the time, for 27 if a tenth; with
-        /// fewer than 8 clients at a time it never waits. Below 25: no shard ever does. Needs
-        /// Linux 6.12.
+        /// Requests that cross to another core together cost a third less CPU time; in return each may
+        /// wait so long where it comes in, where its key is and for its answer. A shard that is less busy
+        /// waits less: for 400 µs if it works a quarter of the time, for 27 if a tenth; with fewer than
+        /// 8 clients at a time it never waits. Where crowds came in time so far, a wait for one that
+        /// doesn't may last a millisecond. Below 25: no shard ever waits. Needs Linux 6.12.
         "gather-us" gather_us: u32 = "600", integer(0, 10_000);
 
         /// Microseconds that a shard waits for its sockets alone before it goes to sleep in

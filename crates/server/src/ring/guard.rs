@@ -3,7 +3,8 @@
 //!
 //! Whatever the count that is waited for, a timeout of the ring ends the wait. One that fires once would
 //! not do: it may fire just before the wait, and then it is but one completion of those that count. And a
-//! timeout of the wait itself is dear where a machine is virtual: 8 µs for each wait that it does not end.
+//! timeout of the wait itself is dear where a machine is virtual: 8 µs on one for each wait that it does not
+//! end.
 
 use io_uring::opcode;
 use io_uring::squeue::Entry;
