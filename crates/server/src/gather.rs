@@ -21,10 +21,9 @@ const EPOCH_SHIFT: u32 = 10;
 /// for one that works a tenth of the time, 400 for a quarter.
 const BUSY_DIVISOR: u64 = 40_000;
 
-/// Crowds that come in time gain trust, and others lose it twice as fast: it grows where more than two of
-/// three come. Half of it will do.
+/// Crowds that come in time gain trust, and others lose it: it grows where more than half do. Half of it
+/// will do.
 const TRUST_MAX: u8 = 64;
-const TRUST_LOST: u8 = 2;
 
 /// A shorter wait isn't worth its timer.
 const US_MIN: u32 = 25;
@@ -117,7 +116,7 @@ impl Gather {
     /// A wait for a crowd is over: for one that came, where it was not cut short.
     pub(crate) fn judge(&mut self, now_us: u64, was_cut: bool) {
         if now_us >= self.waits_until_us {
-            self.trust = self.trust.saturating_sub(TRUST_LOST);
+            self.trust = self.trust.saturating_sub(1);
         } else if !was_cut {
             self.trust = TRUST_MAX.min(self.trust + 1);
         }
@@ -254,7 +253,7 @@ mod tests {
         assert!(is_trusted(1, 399, false));
         assert!(!is_trusted(1, 400, false));
         assert!(is_trusted(100, 399, false));
-        assert!(is_trusted(16, 400, true));
+        assert!(is_trusted(32, 400, true));
         assert!(!is_trusted(1, 400, false), "in the end it is lost");
     }
 
