@@ -605,6 +605,7 @@ impl Drop for Ring {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the test looks how long a wait takes")]
 mod tests {
     use super::*;
     use std::os::fd::AsFd;
