@@ -1,10 +1,10 @@
 //! Gather: waiting a moment for more requests before they are worked.
 //!
-//! Where there are several shards, half of the requests or more cross to another core, and every
-//! crossing, however few requests it carries, may put one core to sleep and wake another: 10 to 30 µs of
-//! CPU time on a virtual machine, with what the caches lose meanwhile. So a shard with many clients at a
-//! time waits for most of those that can ask at all: who was active lately, but for those who wait for an
-//! answer themselves, of this shard or through it of another. How long it waits at most depends on how busy it was
+//! Where there are several shards, half of the requests or more cross to another core, and every crossing,
+//! however few requests it carries, may put one core to sleep and wake another: 10 to 30 µs of CPU time on
+//! a virtual machine, with what the caches lose meanwhile. So a shard with many clients at a time waits for
+//! most of those that can ask at all: who was active lately, but for those who wait for an answer
+//! themselves, of this shard or through it of another. How long it waits at most depends on how busy it was
 //! in the last millisecond: one that has CPU time to spare answers at once instead. A shard with few
 //! clients never waits: its next request would come no sooner for it.
 //!

@@ -135,9 +135,8 @@ pub(crate) struct Ring {
     /// Tells the timer that is armed from those before it.
     timer_generation: u32,
     guard: Guard,
-    /// The last wait was for a crowd, and a timer has fired since.
-    has_gathered: bool,
-    was_cut: bool,
+    /// Of a wait for a crowd: whether a timer has fired since.
+    gathered: Option<bool>,
     /// Sends that are queued and not handed over.
     sends_queued: usize,
     /// Operations that were queued, and system calls that handed them over.
@@ -180,8 +179,7 @@ impl Ring {
             timer_at_us: None,
             timer_generation: 0,
             guard: Guard::Off,
-            has_gathered: false,
-            was_cut: false,
+            gathered: None,
             sends_queued: 0,
             submissions: 0,
             enters: 0,
@@ -384,7 +382,7 @@ impl Ring {
         Crowd { count, us, is_trusted }: Crowd,
         bound_us: u64,
     ) -> io::Result<usize> {
-        (self.has_gathered, self.was_cut) = (true, false);
+        self.gathered = Some(false);
         // It may fire just before the wait, and then one more has to.
         let is_guarded = is_trusted && bound_us >= 2 * GUARD_US && self.demand_guard();
         // What is handed over now completes at once for the most part: that is not the crowd.
@@ -398,7 +396,7 @@ impl Ring {
 
     /// Where the last wait was for a crowd, whether a timer may have cut it short. To be asked after a drain.
     pub(crate) fn take_gathered(&mut self) -> Option<bool> {
-        std::mem::take(&mut self.has_gathered).then_some(self.was_cut)
+        self.gathered.take()
     }
 
     /// Has the guard watch over the next wait. False where it can't.
@@ -510,10 +508,10 @@ impl Ring {
                 }
                 kind if kind == Kind::Timer as u8 && token.generation == self.timer_generation => {
                     self.timer_at_us = None;
-                    self.was_cut = true;
+                    self.gathered = self.gathered.map(|_| true);
                 }
                 kind if kind == Kind::Guard as u8 => {
-                    self.was_cut = true;
+                    self.gathered = self.gathered.map(|_| true);
                     let is_last = !cqueue::more(completion.flags());
                     if let Some(entry) = self.guard.fired(data, is_last) {
                         self.push_silent(entry);
