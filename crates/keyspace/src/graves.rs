@@ -7,7 +7,10 @@ use basalt_structures::{Collection, Entry, Table};
 use crate::Keyspace;
 
 /// LIMIT: entries or elements dropped at a time, before the budget is asked again.
-const STEP_ELEMENTS: usize = 256;
+const STEP_ELEMENTS_MAX: usize = 256;
+/// A slice's first step is this small and each is twice the one before: memory that was left alone may be slow
+/// to come back.
+const STEP_ELEMENTS_MIN: usize = 4;
 
 /// Collections of up to so many elements are dropped at once.
 const AT_ONCE_ELEMENTS_MAX: usize = 64;
@@ -57,11 +60,11 @@ impl Graves {
         self.bytes += bytes - drop_or_keep(entry, &mut self.collections);
     }
 
-    /// Drops some; tells how many values went with it.
-    fn drop_step(&mut self) -> u64 {
+    /// Drops about so many entries or elements; tells how many values went with them.
+    fn drop_step(&mut self, elements: usize) -> u64 {
         let mut count = 0;
         if let Some(collection) = self.collections.last_mut() {
-            let mut freed = collection.drop_some(STEP_ELEMENTS);
+            let mut freed = collection.drop_some(elements);
             if collection.is_empty() {
                 freed += collection.heap_bytes();
                 self.collections.pop();
@@ -76,7 +79,7 @@ impl Graves {
                 count += u64::from(kept.len() == before);
                 freed
             };
-            let freed = table.drop_some(STEP_ELEMENTS, &mut drop);
+            let freed = table.drop_some(elements, &mut drop);
             self.bytes = self.bytes.saturating_sub(freed);
             if table.is_empty() {
                 self.tables.pop();
@@ -101,11 +104,13 @@ impl Keyspace {
     /// Drops what was flushed or removed, bit by bit, until nothing is left or `more` says that the time is
     /// used up. Says whether work is left.
     pub fn bury_some(&mut self, more: &mut dyn FnMut() -> bool) -> bool {
+        let mut step = STEP_ELEMENTS_MIN;
         while !self.graves.is_empty() {
-            self.stats.freed_lazily += self.graves.drop_step();
+            self.stats.freed_lazily += self.graves.drop_step(step);
             if !more() {
                 break;
             }
+            step = (2 * step).min(STEP_ELEMENTS_MAX);
         }
         self.has_graves()
     }
@@ -113,5 +118,36 @@ impl Keyspace {
     /// Whether something waits to be dropped.
     pub fn has_graves(&self) -> bool {
         !self.graves.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{DatabaseId, Effect, KeyHasher, Keyspace};
+
+    /// Memory that was left alone may be slow, and the time is looked at only after a step.
+    #[test]
+    fn a_slice_begins_with_small_steps() {
+        const COUNT: u64 = 10_000;
+        let id = DatabaseId(0);
+        let mut keyspace = Keyspace::new(1, KeyHasher::new(1), 1000);
+        for number in 0..COUNT {
+            // One slot, so one table.
+            let name = format!("{{tag}}{number}");
+            let key = keyspace.key(name.as_bytes());
+            let effect = Effect::SetString { value: b"x", expire_at_ms: None, changed: false };
+            keyspace.edit(id, &key).commit(effect);
+        }
+        keyspace.flush(id);
+        assert!(keyspace.bury_some(&mut || false));
+        assert!((1..16).contains(&keyspace.stats.freed_lazily), "{}", keyspace.stats.freed_lazily);
+        let mut steps = 0;
+        let mut count = || {
+            steps += 1;
+            true
+        };
+        assert!(!keyspace.bury_some(&mut count));
+        assert_eq!(keyspace.stats.freed_lazily, COUNT);
+        assert!(steps < 60, "{steps} steps: they grow");
     }
 }

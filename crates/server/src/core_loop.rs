@@ -155,6 +155,8 @@ impl<E: Engine> CoreLoop<E> {
             });
             // Behind all that may have sent something.
             self.wake_sleepers();
+            // One a turn: deletions can empty hundreds of them together.
+            turn.busy |= basalt_structures::give_back_chunk();
             turn.wake_at_us = turn.wake_at_us.into_iter().chain(due_us).min();
             if something || turn.busy {
                 self.active_at_us = now.monotonic_us;

@@ -29,7 +29,7 @@ pub use ahead::{promise_chunks, supply_chunks, withdraw_chunks};
 use chunk::UNIT_BYTES;
 pub(crate) use chunk::{LINE_BYTES, Page};
 pub(crate) use extent::Extent;
-pub use pool::{PoolFacts, pool_facts};
+pub use pool::{PoolFacts, give_back_chunk, pool_facts};
 
 /// The largest block of a class; beyond, a line is as fine a step as a class would be.
 const SMALL_BYTES_MAX: usize = 512;

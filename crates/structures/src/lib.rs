@@ -27,7 +27,8 @@ mod wheel;
 
 pub use bits::count_ones;
 pub use block::{
-    PoolFacts, block_bytes, pool_facts, promise_chunks, supply_chunks, withdraw_chunks,
+    PoolFacts, block_bytes, give_back_chunk, pool_facts, promise_chunks, supply_chunks,
+    withdraw_chunks,
 };
 pub use collection::{Collection, Kind};
 pub use entry::{Content, ENTRY_PART_BYTES_MAX, Encoding, Entry, Small, Value};

@@ -58,7 +58,7 @@ pub enum Fate {
 
 /// Answers for a group of at most 32 items, whose memory can thus be fetched in stages. The fates
 /// come filled with "ask me again". The group may be empty, when all of it was redundant. `Break`
-/// ends the slice after this group.
+/// ends the slice after this group. A slice's first groups are smaller, see [`Groups`].
 pub type Resolve<'a> = dyn FnMut(&[u32], &mut [Fate]) -> ControlFlow<()> + 'a;
 
 /// What [`Wheel::advance`] left behind.
@@ -94,6 +94,26 @@ pub struct Wheel {
 struct Place {
     level: usize,
     cell: u64,
+}
+
+/// How large the groups of a slice are: the first has one item, each is half as large again as the
+/// one before. Memory that was left alone for a second can be slow to come back (a virtual machine
+/// whose host ages its pages took 20 to 100 µs per page), so that a full group at once takes
+/// milliseconds, and whoever breaks off learns of it only after a group.
+struct Groups {
+    next_len: usize,
+}
+
+impl Groups {
+    fn of_slice() -> Self {
+        Self { next_len: 1 }
+    }
+
+    fn next_len(&mut self) -> usize {
+        let len = self.next_len;
+        self.next_len = (len + len.div_ceil(2)).min(GROUP_LEN_MAX);
+        len
+    }
 }
 
 /// Repeats met in the coarse cell that is being emptied.
@@ -169,6 +189,7 @@ impl Wheel {
         self.sweep.left_len = self.sweep.left_len.min(self.len);
         self.skew_ms += self.worked_ms.saturating_sub(self.wheel_ms(now_ms));
         let now_ms = self.wheel_ms(now_ms);
+        let mut groups = Groups::of_slice();
         loop {
             let place = if let Some(place) = self.next_due(now_ms) {
                 self.worked_ms = self.worked_ms.max(place.start_ms());
@@ -178,7 +199,7 @@ impl Wheel {
                 let Some(place) = self.next_ahead() else { return Backlog::None };
                 place
             };
-            if self.drain(place, now_ms, resolve).is_break() {
+            if self.drain(place, now_ms, &mut groups, resolve).is_break() {
                 return self.backlog(now_ms);
             }
         }
@@ -196,6 +217,7 @@ impl Wheel {
     /// pass in slices. Returns whether the pass goes on; after its end the next call begins anew.
     /// Items whose keys' TTL moved later move along, repeats in a cell fall away.
     pub fn sweep(&mut self, resolve: &mut Resolve<'_>) -> bool {
+        let mut groups = Groups::of_slice();
         loop {
             if self.sweep.todo.is_empty() {
                 let Some(place) = self.next_to_sweep() else {
@@ -209,7 +231,8 @@ impl Wheel {
             }
             let place = self.sweep.place.expect("a cell is being swept: todo has items");
             let mut items = [0; GROUP_LEN_MAX];
-            let taken = self.sweep.todo.take_group(&mut items, &mut self.cell_bytes);
+            let group = &mut items[..groups.next_len()];
+            let taken = self.sweep.todo.take_group(group, &mut self.cell_bytes);
             let kept = self.sweep.seen.retain_new(&mut items[..taken]);
             self.len -= taken - kept;
             let flow = self.settle(place, self.worked_ms, &items[..kept], resolve);
@@ -262,7 +285,13 @@ impl Wheel {
         })
     }
 
-    fn drain(&mut self, place: Place, now_ms: u64, resolve: &mut Resolve<'_>) -> ControlFlow<()> {
+    fn drain(
+        &mut self,
+        place: Place,
+        now_ms: u64,
+        groups: &mut Groups,
+        resolve: &mut Resolve<'_>,
+    ) -> ControlFlow<()> {
         self.stop_sweeping(place);
         let coarse = place.level > 0;
         if coarse && self.seen.place != Some(place) {
@@ -271,8 +300,9 @@ impl Wheel {
         }
         loop {
             let mut items = [0; GROUP_LEN_MAX];
+            let group = &mut items[..groups.next_len()];
             let level = &mut self.levels[place.level];
-            let taken = level.cell_mut(place.cell).take_group(&mut items, &mut self.cell_bytes);
+            let taken = level.cell_mut(place.cell).take_group(group, &mut self.cell_bytes);
             let is_last = level.vacate_if_empty(place.cell, &mut self.cell_bytes);
             // Not on level 0: what is late is put into the cell that is being worked there, so a
             // repeat may be younger than the answer for the first.

@@ -18,6 +18,7 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("sleeps_without_clients", sleeps_without_clients),
     ("sleeps_with_1000_idle_clients", sleeps_with_1000_idle_clients),
     ("memory_stays_bounded_when_nobody_reads", memory_stays_bounded_when_nobody_reads),
+    ("memory_of_what_is_gone_goes_back", memory_of_what_is_gone_goes_back),
 ];
 
 fn client_count(connection: &mut Connection) -> usize {
@@ -156,4 +157,35 @@ pub(super) fn resident_bytes(server: &Server) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
+}
+
+/// However a million keys go, resident memory falls by most of what they took.
+fn memory_of_what_is_gone_goes_back(program: Program) {
+    let server = start(program, &["--shards", "2"]);
+    let mut client = server.connect();
+    let resident = |client: &mut Connection| -> u64 {
+        info_field(client, "memory", "used_memory_rss").parse().unwrap()
+    };
+    for way in ["FLUSHALL", "DEL", "PEXPIRE"] {
+        let before = resident(&mut client);
+        assert_eq!(text(&mut client, &["DEBUG", "POPULATE", "1000000"]), "OK");
+        let filled = resident(&mut client);
+        assert!(filled > before + (30 << 20), "{way}: {before} bytes, then {filled}");
+        if way == "FLUSHALL" {
+            assert_eq!(text(&mut client, &["FLUSHALL"]), "OK");
+        } else {
+            for first in (0..1_000_000).step_by(1000) {
+                for number in first..first + 1000 {
+                    let key = format!("key:{number}");
+                    let request = [way, &key, "1"];
+                    client.send(&request[..if way == "DEL" { 2 } else { 3 }]).unwrap();
+                }
+                (0..1000).for_each(|_| assert_eq!(client.receive().unwrap(), Value::Integer(1)));
+            }
+        }
+        eventually("the memory is the system's again", || {
+            client.execute(&["DBSIZE"]) == Value::Integer(0)
+                && resident(&mut client) < before + (filled - before) / 3
+        });
+    }
 }

@@ -20,7 +20,7 @@ const LISTS: usize = list_of(CHUNK_LINES - 1) + 1;
 const WORDS: usize = LISTS.div_ceil(64);
 
 /// The length of a chunk's only run when nothing of it is in use.
-pub(super) const WHOLE_LEN: usize = CHUNK_LINES - FIRST_LINE;
+const WHOLE_LEN: usize = CHUNK_LINES - FIRST_LINE;
 
 /// How many runs of a list are looked at, which may be too short, before longer ones are broken up.
 const TRIES: usize = 8;
@@ -42,7 +42,7 @@ pub(super) struct Lines {
     lists: [*mut Run; LISTS],
     occupied: [u64; WORDS],
     /// Chunks of which nothing is in use.
-    pub(super) whole_chunks: usize,
+    whole_chunks: usize,
 }
 
 const fn list_of(len: usize) -> usize {
@@ -109,21 +109,28 @@ impl Lines {
         unsafe { self.link(chunk.as_ptr().cast::<u8>().add(FIRST_LINE * LINE_BYTES), WHOLE_LEN) };
     }
 
-    /// Takes a chunk away of which nothing is in use.
-    ///
-    /// # Safety
-    /// The chunk's lines are one free run, and this is its owner's thread.
-    pub(super) unsafe fn remove_chunk(&mut self, chunk: *mut Chunk) {
-        // SAFETY: the caller vouches for the run.
-        unsafe { self.unlink(chunk.cast::<u8>().add(FIRST_LINE * LINE_BYTES).cast()) };
+    /// Takes a chunk away of which nothing is in use, unless it is the only one.
+    pub(super) fn remove_spare_chunk(&mut self) -> Option<*mut Chunk> {
+        if self.whole_chunks <= 1 {
+            return None;
+        }
+        let mut run = self.lists[list_of(WHOLE_LEN)];
+        // SAFETY: runs in lists are free and describe themselves; one of this list is a whole chunk.
+        unsafe {
+            while (*run).len != WHOLE_LEN {
+                run = (*run).next;
+            }
+            self.unlink(run);
+        }
+        Some(Chunk::of(run.cast()))
     }
 
-    /// Takes lines back. Returns their chunk if nothing of it is in use any more.
+    /// Takes lines back.
     ///
     /// # Safety
     /// The lines are part of what was taken and nobody uses them; this is their chunk's owner's
     /// thread.
-    pub(super) unsafe fn give(&mut self, lines: NonNull<u8>, count: usize) -> Option<*mut Chunk> {
+    pub(super) unsafe fn give(&mut self, lines: NonNull<u8>, count: usize) {
         let chunk = Chunk::of(lines.as_ptr());
         let base = chunk.cast::<u8>();
         let mut first = line_of(lines.as_ptr());
@@ -142,7 +149,6 @@ impl Lines {
             }
             self.link(base.add(first * LINE_BYTES), end - first);
         }
-        (end - first == WHOLE_LEN).then_some(chunk)
     }
 
     /// A run of about `count` lines or more that is accepted by its length and address. A few of

@@ -5,7 +5,9 @@
 //! the owner works through when it next runs out of something. When a thread ends, its pool waits
 //! for the next thread that needs one.
 //!
-//! Chunks of which nothing is in use go back to the system, but for one.
+//! Chunks of which nothing is in use, but for one, go back to the system when the thread finds the time
+//! ([`give_back_chunk`]): where many blocks go at random, all chunks become empty with the last few of
+//! them, and to unmap one takes 10 to 100 µs.
 //!
 //! Not here: runs of lines (`lines`), what lies where in a chunk (`chunk`).
 
@@ -113,6 +115,12 @@ pub fn pool_facts() -> PoolFacts {
     let pool = own();
     pool.take_in_strays();
     PoolFacts { mapped_bytes: pool.mapped_bytes.get(), in_use_bytes: pool.in_use_bytes.get() }
+}
+
+/// Gives one of this thread's chunks back to the system of which nothing is in use, if there is more than
+/// one. Says whether it did; then there may be others.
+pub fn give_back_chunk() -> bool {
+    own().give_back_chunk()
 }
 
 /// A block of a class.
@@ -399,17 +407,20 @@ impl Pool {
     /// # Safety
     /// As for [`Pool::give_lines`], which keeps the books.
     unsafe fn give(&self, lines: NonNull<u8>, count: usize) {
-        // SAFETY: the caller vouches for the lines; a whole chunk is in use by nobody.
-        unsafe {
-            let free = &mut *self.lines.get();
-            if let Some(chunk) = free.give(lines, count)
-                && free.whole_chunks > 1
-            {
-                free.remove_chunk(chunk);
-                Chunk::unmap(chunk);
-                self.mapped_bytes.set(self.mapped_bytes.get() - CHUNK_BYTES);
-            }
-        }
+        // SAFETY: the caller vouches for the lines.
+        unsafe { (*self.lines.get()).give(lines, count) };
+    }
+
+    #[inline]
+    fn give_back_chunk(&self) -> bool {
+        // SAFETY: the pool is this thread's, and nothing else has its lines now.
+        let Some(chunk) = (unsafe { (*self.lines.get()).remove_spare_chunk() }) else {
+            return false;
+        };
+        // SAFETY: a whole chunk is in use by nobody, and the pool has forgotten it.
+        unsafe { Chunk::unmap(chunk) };
+        self.mapped_bytes.set(self.mapped_bytes.get() - CHUNK_BYTES);
+        true
     }
 
     /// Takes in what other threads gave back. Returns whether that was anything.

@@ -124,12 +124,8 @@ impl Cell {
         self.tail.push(item);
     }
 
-    /// Takes up to a group of items into `items`, returns how many.
-    pub(super) fn take_group(
-        &mut self,
-        items: &mut [u32; GROUP_LEN_MAX],
-        bytes: &mut usize,
-    ) -> usize {
+    /// Takes as many items as `items` has room for, or those of the tail; returns how many.
+    pub(super) fn take_group(&mut self, items: &mut [u32], bytes: &mut usize) -> usize {
         let rest = self.tail.len().saturating_sub(items.len());
         let taken = self.tail.len() - rest;
         items[..taken].copy_from_slice(&self.tail[rest..]);

@@ -4,14 +4,21 @@
 const LEN_MIN: usize = 64;
 /// Up to this many items have a place each.
 const TABLE_LEN_WHOLE: usize = 1 << 12;
-/// 1 MiB at most, which is zeroed at a stroke. With more distinct items than places many repeats
-/// slip through; they meet the filter again on every level.
+/// 1 MiB at most. With more distinct items than places many repeats slip through; they meet the
+/// filter again on every level.
 const TABLE_LEN_MAX: usize = 1 << 18;
+/// Places that are made together: 4 KiB.
+const PART_LEN: usize = 1 << 10;
 
 /// Each place of the table holds the last item that fell on it. The default remembers nothing.
 #[derive(Default)]
 pub(super) struct Seen {
-    table: Vec<u32>,
+    /// In parts, each made for the first item that falls on it: a megabyte of new memory at a stroke
+    /// can take the system 4 ms.
+    parts: Vec<Option<Box<[u32; PART_LEN]>>>,
+    made: usize,
+    /// An item's place is in the upper bits of its product.
+    shift: u32,
 }
 
 impl Seen {
@@ -21,33 +28,50 @@ impl Seen {
         }
         // Of a big cell a quarter will do: enough where most items are repeats.
         let len = cell_len.min(TABLE_LEN_WHOLE).max(cell_len / 4);
-        let mut table = vec![0; len.next_power_of_two().min(TABLE_LEN_MAX)];
-        // Item 0 falls on place 0 and item 1 does not: no place holds an item of its own.
-        table[0] = 1;
-        Self { table }
+        let len = len.next_power_of_two().min(TABLE_LEN_MAX);
+        let mut parts = Vec::new();
+        parts.resize_with(len.div_ceil(PART_LEN), || None);
+        Self { parts, made: 0, shift: u32::BITS - len.trailing_zeros() }
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        self.table.capacity() * size_of::<u32>()
+        self.parts.capacity() * size_of::<Option<Box<[u32; PART_LEN]>>>()
+            + self.made * size_of::<[u32; PART_LEN]>()
     }
 
     /// Moves the items not known as repeats to the front and returns how many they are.
     pub(super) fn retain_new(&mut self, items: &mut [u32]) -> usize {
-        if self.table.is_empty() {
+        if self.parts.is_empty() {
             return items.len();
         }
-        // Knuth's multiplier: the upper bits of the product are well mixed.
-        let shift = u32::BITS - self.table.len().trailing_zeros();
         let mut kept = 0;
         for read in 0..items.len() {
             let item = items[read];
-            let place = &mut self.table[(item.wrapping_mul(0x9E37_79B1) >> shift) as usize];
-            if *place != item {
-                *place = item;
+            // Knuth's multiplier: the upper bits of the product are well mixed.
+            let place = (item.wrapping_mul(0x9E37_79B1) >> self.shift) as usize;
+            let number = place / PART_LEN;
+            let made = &mut self.made;
+            let part = self.parts[number].get_or_insert_with(|| {
+                *made += 1;
+                new_part(number)
+            });
+            let last = &mut part[place % PART_LEN];
+            if *last != item {
+                *last = item;
                 items[kept] = item;
                 kept += 1;
             }
         }
         kept
     }
+}
+
+#[cold]
+fn new_part(number: usize) -> Box<[u32; PART_LEN]> {
+    let mut part = Box::new([0; PART_LEN]);
+    // Item 0 falls on place 0 and item 1 does not: no place holds an item of its own.
+    if number == 0 {
+        part[0] = 1;
+    }
+    part
 }
