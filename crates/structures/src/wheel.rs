@@ -58,7 +58,7 @@ pub enum Fate {
 
 /// Answers for a group of at most 32 items, whose memory can thus be fetched in stages. The fates
 /// come filled with "ask me again". The group may be empty, when all of it was redundant. `Break`
-/// ends the slice after this group. A slice's first groups are smaller, see [`Groups`].
+/// ends the slice after this group. A slice begins with small groups.
 pub type Resolve<'a> = dyn FnMut(&[u32], &mut [Fate]) -> ControlFlow<()> + 'a;
 
 /// What [`Wheel::advance`] left behind.
