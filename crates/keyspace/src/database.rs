@@ -230,11 +230,15 @@ impl Database {
         self.table_bytes -= there.heap_bytes();
     }
 
-    /// Takes all tables that hold something out, to be dropped bit by bit; the database is empty then.
-    pub(crate) fn take_tables(&mut self, now_ms: u64) -> Vec<Table> {
-        let emptied = std::mem::replace(self, Self::new(now_ms));
-        let tables = emptied.pages.into_iter().flatten().flat_map(|page| page.tables);
-        tables.filter(|table| table.heap_bytes() > 0).collect()
+    /// Takes a part out of a database that is to be dropped: the tables of a page, as far as they hold something,
+    /// or, when there are no more, about so many items of the wheel. Tells the heap bytes that were freed; `None`
+    /// when nothing is left. The books don't follow.
+    pub(crate) fn dismantle(&mut self, items: usize) -> Option<(Vec<Table>, usize)> {
+        if let Some(page) = self.pages.iter_mut().find_map(Option::take) {
+            let tables = page.tables.into_iter().filter(|table| table.heap_bytes() > 0);
+            return Some((tables.collect(), size_of::<Page>()));
+        }
+        (!self.wheel.is_empty()).then(|| (Vec::new(), self.wheel.drop_some(items)))
     }
 
     /// Visits entries from `position` on, slot after slot up to (not including) `end_slot`, until about

@@ -5,6 +5,7 @@
 use basalt_structures::{Collection, Entry, Table};
 
 use crate::Keyspace;
+use crate::database::Database;
 
 /// LIMIT: entries or elements dropped at a time, before the budget is asked again.
 const STEP_ELEMENTS_MAX: usize = 256;
@@ -12,12 +13,17 @@ const STEP_ELEMENTS_MAX: usize = 256;
 /// to come back.
 const STEP_ELEMENTS_MIN: usize = 4;
 
+/// LIMIT: flushed databases that wait. Who flushes again and again faster than they go drops the last of them first.
+const DATABASES_MAX: usize = 32;
+
 /// Collections of up to so many elements are dropped at once.
 const AT_ONCE_ELEMENTS_MAX: usize = 64;
 
 /// What waits to be dropped.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Graves {
+    databases: Vec<Database>,
+    /// Those of a page of the last database.
     tables: Vec<Table>,
     collections: Vec<Collection>,
     bytes: usize,
@@ -39,7 +45,7 @@ fn drop_or_keep(entry: Entry, kept: &mut Vec<Collection>) -> usize {
 
 impl Graves {
     pub(crate) fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.collections.is_empty()
+        self.databases.is_empty() && self.tables.is_empty() && self.collections.is_empty()
     }
 
     /// The heap bytes that are still to be freed.
@@ -47,12 +53,19 @@ impl Graves {
         self.bytes
     }
 
-    /// Takes the tables of a database that took so many bytes.
-    pub(crate) fn add_tables(&mut self, tables: Vec<Table>, bytes: usize) {
-        if !tables.is_empty() {
-            self.bytes += bytes;
-            self.tables.extend(tables);
+    /// Adds a database. Tells how many values were dropped to make room.
+    pub(crate) fn add_database(&mut self, database: Database) -> u64 {
+        let bytes = database.heap_bytes();
+        if bytes == 0 {
+            return 0;
         }
+        let mut count = 0;
+        while self.databases.len() >= DATABASES_MAX {
+            count += self.drop_step(STEP_ELEMENTS_MAX);
+        }
+        self.bytes += bytes;
+        self.databases.push(database);
+        count
     }
 
     fn add(&mut self, entry: Entry) {
@@ -83,6 +96,14 @@ impl Graves {
             self.bytes = self.bytes.saturating_sub(freed);
             if table.is_empty() {
                 self.tables.pop();
+            }
+        } else if let Some(database) = self.databases.last_mut() {
+            match database.dismantle(elements) {
+                Some((tables, freed)) => {
+                    self.tables = tables;
+                    self.bytes = self.bytes.saturating_sub(freed);
+                }
+                None => _ = self.databases.pop(),
             }
         }
         if self.is_empty() {
@@ -123,6 +144,7 @@ impl Keyspace {
 
 #[cfg(test)]
 mod tests {
+    use super::DATABASES_MAX;
     use crate::{DatabaseId, Effect, KeyHasher, Keyspace};
 
     /// Memory that was left alone may be slow, and the time is looked at only after a step.
@@ -139,7 +161,8 @@ mod tests {
             keyspace.edit(id, &key).commit(effect);
         }
         keyspace.flush(id);
-        assert!(keyspace.bury_some(&mut || false));
+        // The first step takes the tables out.
+        (0..2).for_each(|_| assert!(keyspace.bury_some(&mut || false)));
         assert!((1..16).contains(&keyspace.stats.freed_lazily), "{}", keyspace.stats.freed_lazily);
         let mut steps = 0;
         let mut count = || {
@@ -149,5 +172,55 @@ mod tests {
         assert!(!keyspace.bury_some(&mut count));
         assert_eq!(keyspace.stats.freed_lazily, COUNT);
         assert!(steps < 60, "{steps} steps: they grow");
+    }
+
+    /// Tables, pages and the wheel: nothing of a flushed database goes at a stroke, and all of it goes.
+    #[test]
+    fn a_flushed_database_goes_bit_by_bit() {
+        let id = DatabaseId(0);
+        let mut keyspace = Keyspace::new(1, KeyHasher::new(1), 1000);
+        for number in 0..100_000_u64 {
+            let name = number.to_string();
+            let key = keyspace.key(name.as_bytes());
+            let expire_at_ms = Some(1_000_000 + number);
+            let effect = Effect::SetString { value: b"x", expire_at_ms, changed: false };
+            keyspace.edit(id, &key).commit(effect);
+        }
+        let full = keyspace.used_bytes();
+        keyspace.flush(id);
+        let mut before = keyspace.used_bytes();
+        assert_eq!(before, full, "nothing has gone yet");
+        let (mut largest, mut goes_on) = (0, true);
+        while goes_on {
+            goes_on = keyspace.bury_some(&mut || false);
+            let now = keyspace.used_bytes();
+            largest = largest.max(before - now);
+            before = now;
+        }
+        assert_eq!(before, 0);
+        assert!(largest < 32 << 10, "{largest} bytes went at once");
+    }
+
+    #[test]
+    fn few_flushed_databases_wait() {
+        let id = DatabaseId(0);
+        let mut keyspace = Keyspace::new(1, KeyHasher::new(1), 1000);
+        let mut full = 0;
+        for round in 0..1000_u64 {
+            for number in 0..10 {
+                let name = format!("{number}");
+                let key = keyspace.key(name.as_bytes());
+                let effect = Effect::SetString { value: b"x", expire_at_ms: None, changed: false };
+                keyspace.edit(id, &key).commit(effect);
+            }
+            if round == 0 {
+                full = keyspace.used_bytes();
+            }
+            keyspace.flush(id);
+            assert!(keyspace.used_bytes() <= DATABASES_MAX * full);
+        }
+        assert!(keyspace.stats.freed_lazily >= (1000 - DATABASES_MAX as u64) * 10);
+        while keyspace.bury_some(&mut || true) {}
+        assert_eq!((keyspace.used_bytes(), keyspace.stats.freed_lazily), (0, 10_000));
     }
 }

@@ -300,9 +300,9 @@ impl Keyspace {
     pub fn flush(&mut self, id: DatabaseId) {
         self.record(&Record::Flush { database: id });
         self.stats.changes += 1;
-        let database = &mut self.databases[id.index()];
-        let pages_and_wheel = database.heap_bytes();
-        self.graves.add_tables(database.take_tables(self.now_ms), pages_and_wheel);
+        let emptied = Database::new(self.now_ms);
+        let full = std::mem::replace(&mut self.databases[id.index()], emptied);
+        self.stats.freed_lazily += self.graves.add_database(full);
         self.fed.note_all();
     }
 

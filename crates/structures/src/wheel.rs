@@ -153,10 +153,28 @@ impl Wheel {
         self.cell_bytes + self.seen.seen.heap_bytes() + self.sweep.seen.heap_bytes()
     }
 
-    /// Drops all items at once, which takes a while when there are many millions. To do it in
-    /// slices, put a new wheel in place and `advance` the old one to `u64::MAX`, all `Gone`.
+    /// Drops all items at once, which takes a while when there are many millions.
     pub fn clear(&mut self) {
         *self = Self { worked_ms: self.worked_ms, skew_ms: self.skew_ms, ..Self::default() };
+    }
+
+    /// Drops about so many items of a wheel that is to go. Returns the heap bytes that were freed.
+    pub fn drop_some(&mut self, count: usize) -> usize {
+        let before = self.bytes();
+        self.seen = DrainSeen::default();
+        let mut left = count;
+        while left > 0
+            && let Some(place) = (0..LEVELS).find_map(|level| self.first_in(level))
+        {
+            self.stop_sweeping(place);
+            let level = &mut self.levels[place.level];
+            let mut items = [0; GROUP_LEN_MAX];
+            let taken = level.cell_mut(place.cell).take_group(&mut items, &mut self.cell_bytes);
+            level.vacate_if_empty(place.cell, &mut self.cell_bytes);
+            self.len -= taken;
+            left = left.saturating_sub(taken);
+        }
+        before - self.bytes()
     }
 
     /// A moment that has passed means: due at the next `advance`.

@@ -451,6 +451,31 @@ fn repeats_fall_away() {
 }
 
 #[test]
+fn a_wheel_that_goes_is_dropped_in_steps() {
+    let mut wheel = Wheel::new(START_MS);
+    for item in 0..100_000 {
+        wheel.insert(START_MS + u64::from(item) * 100, item);
+    }
+    // One cell half emptied, another half swept.
+    wheel.advance(START_MS + 1, &mut |_, _| ControlFlow::Break(()));
+    let flow = wheel.sweep(&mut |items, fates| {
+        for (fate, &item) in fates.iter_mut().zip(items) {
+            *fate = Fate::At(START_MS + u64::from(item) * 100);
+        }
+        ControlFlow::Break(())
+    });
+    assert!(flow && !wheel.sweep.todo.is_empty());
+    while !wheel.is_empty() {
+        let (len, bytes) = (wheel.len(), wheel.bytes());
+        let freed = wheel.drop_some(100);
+        assert_eq!(wheel.bytes(), bytes - freed);
+        assert!((1..=100 + GROUP_LEN_MAX).contains(&(len - wheel.len())));
+        check_books(&wheel);
+    }
+    assert_eq!(wheel.drop_some(100), 0);
+}
+
+#[test]
 fn a_sweep_drops_what_no_key_needs_and_keeps_the_rest() {
     let now_ms = 50 << 16;
     let mut wheel = Wheel::new(now_ms);
