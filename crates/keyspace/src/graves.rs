@@ -23,7 +23,7 @@ const AT_ONCE_ELEMENTS_MAX: usize = 64;
 #[derive(Default)]
 pub(crate) struct Graves {
     databases: Vec<Database>,
-    /// Those of a page of the last database.
+    /// Those of a page that was taken out of a database.
     tables: Vec<Table>,
     collections: Vec<Collection>,
     bytes: usize,

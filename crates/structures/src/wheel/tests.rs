@@ -396,8 +396,6 @@ fn a_leap_over_a_century_walks_no_empty_cells() {
     assert_eq!((backlog, groups, wheel.len()), (Backlog::None, 2, 0));
 }
 
-/// Ten thousand cycles of SET NX EX 30 and DEL on few keys: what a cell holds of repeats goes when
-/// the cell is emptied, so the wheel doesn't grow with the cycles.
 /// Whoever breaks off for lack of time learns of it after a group, and the first ones may be slow.
 #[test]
 fn a_slice_begins_with_small_groups() {
@@ -429,6 +427,8 @@ fn a_table_of_repeats_is_made_in_parts() {
     assert_eq!(seen.heap_bytes(), empty_bytes + (1 << 20));
 }
 
+/// Ten thousand cycles of SET NX EX 30 and DEL on few keys: what a cell holds of repeats goes when
+/// the cell is emptied, so the wheel doesn't grow with the cycles.
 #[test]
 fn repeats_fall_away() {
     const KEYS: u32 = 100;
