@@ -319,7 +319,7 @@ impl Core {
         self.work_ready(world);
         self.run_inside(world);
         let left = self.maintain(world);
-        if self.shard.keyspace.has_fed() {
+        if self.shard.keyspace.has_ready() {
             self.settle();
         }
         self.settle_ended_calls(world);

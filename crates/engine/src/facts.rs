@@ -147,7 +147,7 @@ impl ShardFacts {
             used_bytes_peak: shard.used_bytes_peak,
             expiry_overdue_ms: due_ms.map_or(0, |due_ms| now.unix_ms.saturating_sub(due_ms)),
             slow_requests: shard.slowlog.len(),
-            waits_for_free: shard.keyspace.has_graves(),
+            waits_for_free: shard.keyspace.has_lazy_free(),
         }
     }
 }

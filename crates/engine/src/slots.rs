@@ -69,11 +69,11 @@ impl Shard {
         let own = slots.iter().copied().filter(|slot| self.routes.shard(*slot) == self.id);
         let own: Vec<SlotId> = own.collect();
         let waiters = self.give_out_waiters(routes);
-        Bundle { slots: self.keyspace.give_out(&own), waiters }
+        Bundle { slots: self.keyspace.detach(&own), waiters }
     }
 
     fn take_in(&mut self, bundle: Bundle) {
-        self.keyspace.take_in(bundle.slots);
+        self.keyspace.attach(bundle.slots);
         self.take_in_waiters(bundle.waiters);
     }
 }

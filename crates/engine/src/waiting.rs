@@ -286,7 +286,7 @@ impl Shard {
         for (key, place) in &mut waiter.lines {
             *place = waiting.came;
             let line = LineName::of(key, &waiter.waits_for);
-            self.keyspace.want_fed(line.hash);
+            self.keyspace.watch_ready(line.hash);
             let own = Place { id, least: waiter.least };
             waiting.lines.entry(line).or_default().insert(*place, own);
         }
@@ -307,7 +307,7 @@ impl Shard {
 
     fn note_keys_fed(&mut self, waiter: &Waiter) {
         for (key, _) in &waiter.lines {
-            self.keyspace.note_fed(key.key().hash);
+            self.keyspace.note_ready(key.key().hash);
         }
     }
 
@@ -319,7 +319,7 @@ impl Shard {
             if line.is_empty() {
                 self.waiting.lines.remove(&name);
                 if self.waiting.lines_of(name.hash).is_empty() {
-                    self.keyspace.want_no_more(name.hash);
+                    self.keyspace.unwatch_ready(name.hash);
                 }
             }
         }
@@ -332,7 +332,7 @@ impl Shard {
         waiter.is_told = false;
         self.waiting.given_up.extend(waiter.reserved.take());
         for hash in std::mem::take(&mut waiter.fed_again) {
-            self.keyspace.note_fed(hash);
+            self.keyspace.note_ready(hash);
         }
         self.waiting.waiters.insert(id, waiter);
     }
@@ -430,7 +430,7 @@ impl Shard {
             waiting.came += 1;
             let waiter = waiting.waiters.get_mut(&id).expect("it was put there");
             let line = LineName::of(&key, &waiter.waits_for);
-            self.keyspace.want_fed(line.hash);
+            self.keyspace.watch_ready(line.hash);
             let own = Place { id, least: waiter.least };
             waiting.lines.entry(line).or_default().insert(waiting.came, own);
             waiter.lines.push((key, waiting.came));
@@ -439,7 +439,7 @@ impl Shard {
 
     /// Serves those who wait for keys that were fed.
     pub(crate) fn serve_fed(&mut self) {
-        while let Some(hash) = self.keyspace.next_fed() {
+        while let Some(hash) = self.keyspace.next_ready() {
             for line in self.waiting.lines_of(hash) {
                 self.serve(&line);
             }

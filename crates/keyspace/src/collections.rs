@@ -17,7 +17,7 @@ mod set;
 mod sorted;
 mod stream;
 
-use basalt_structures::{Collection, Entry, KeyHasher, Kind, Place, Small, Value};
+use basalt_structures::{Collection, Content, Entry, KeyHasher, Kind, Small, Value};
 
 pub use hash::{FieldLife, HashChange, HashField, HashRef};
 pub use list::{ListBack, ListChange, ListForth, ListIter, ListRef};
@@ -25,10 +25,10 @@ pub use set::{SetChange, SetIter, SetRef};
 pub use sorted::{MembersWalk, SortedChange, SortedRef, score_bytes, significant};
 pub use stream::{Deliveries, StreamChange, StreamIds, stream_of};
 
-use crate::effect::{Effect, Malformed, Reader};
-use crate::expiry::Moments;
-use crate::key::Key;
-use crate::{DatabaseId, Digest, Keyspace};
+pub(crate) use stream::follows as follows_stream;
+
+use crate::Digest;
+use crate::codec::{Malformed, Reader};
 
 /// Up to which sizes collections are kept packed, in the words of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub(crate) struct Means<'a> {
 
 /// A change of one type of collections. Deterministic: the same change of the same value under the same
 /// thresholds gives the same value.
-pub(crate) trait Change<'a>: Copy {
+pub(crate) trait CollectionChange<'a>: Copy {
     const KIND: Kind;
 
     /// An entry with nothing in it, for the first change of a key.
@@ -86,38 +86,6 @@ pub(crate) trait Change<'a>: Copy {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed>;
 }
 
-/// The byte that stands for changes of a kind in records. Never changed: records are kept.
-pub(crate) const fn record_kind(kind: Kind) -> u8 {
-    match kind {
-        Kind::String => panic!("strings have effects of their own"),
-        Kind::List => 16,
-        Kind::Hash => 17,
-        Kind::Set => 18,
-        Kind::Sorted => 19,
-        Kind::Stream => 20,
-    }
-}
-
-pub(crate) fn kind_of_record(byte: u8) -> Result<Kind, Malformed> {
-    let kinds = [Kind::List, Kind::Hash, Kind::Set, Kind::Sorted, Kind::Stream];
-    kinds.into_iter().find(|kind| record_kind(*kind) == byte).ok_or(Malformed)
-}
-
-/// Reads a change of a kind.
-pub(crate) fn decode_change<'a>(
-    kind: Kind,
-    reader: &mut Reader<'a>,
-) -> Result<Effect<'a>, Malformed> {
-    match kind {
-        Kind::List => ListChange::decode(reader).map(Effect::List),
-        Kind::Hash => HashChange::decode(reader).map(Effect::Hash),
-        Kind::Set => SetChange::decode(reader).map(Effect::Set),
-        Kind::Stream => StreamChange::decode(reader).map(Effect::Stream),
-        Kind::Sorted => SortedChange::decode(reader).map(Effect::Sorted),
-        _ => Err(Malformed),
-    }
-}
-
 /// Writes the changes that make what this entry holds out of nothing.
 pub(crate) fn write_changes(entry: &Entry, out: &mut Vec<u8>) {
     match entry.kind() {
@@ -127,27 +95,6 @@ pub(crate) fn write_changes(entry: &Entry, out: &mut Vec<u8>) {
         Kind::Stream => stream::write_changes(entry, out),
         Kind::Sorted => sorted::write_changes(entry, out),
         _ => panic!("no collection is here"),
-    }
-}
-
-/// Checks that these bytes are changes of a kind.
-pub(crate) fn check_changes(kind: Kind, changes: &[u8]) -> Result<(), Malformed> {
-    let mut reader = Reader::new(changes);
-    while !reader.is_at_end() {
-        let change = decode_change(kind, &mut reader)?;
-        // A stream is made as a whole; other changes of one may need what is there.
-        if kind == Kind::Stream && !matches!(change, Effect::Stream(StreamChange::Become { .. })) {
-            return Err(Malformed);
-        }
-    }
-    Ok(())
-}
-
-/// Whether an effect on a key that holds this can come of a command.
-pub(crate) fn follows(entry: Option<&Entry>, effect: &Effect<'_>) -> bool {
-    match effect {
-        Effect::Stream(change) => stream::follows(entry.and_then(stream_of), change),
-        _ => true,
     }
 }
 
@@ -175,8 +122,30 @@ pub(crate) const fn digest_type(kind: Kind) -> u32 {
     }
 }
 
+impl Digest {
+    /// The digest of one entry's value at a moment and of its expiry, with its key if `with_key`.
+    pub fn of_entry(entry: &Entry, now_ms: u64, with_key: bool) -> Self {
+        let mut digest = Self::default();
+        if with_key {
+            digest.mix(entry.key());
+        }
+        digest.mix(&digest_type(entry.kind()).to_be_bytes());
+        match entry.content() {
+            Some(Content::Bytes(bytes)) => digest.mix(bytes),
+            Some(Content::Integer(value)) => digest.mix(value.to_string().as_bytes()),
+            None => {
+                digest_elements(entry, now_ms, &mut digest);
+            }
+        }
+        if entry.expire_at_ms().is_some() {
+            digest.xor(b"!!expire!!");
+        }
+        digest
+    }
+}
+
 /// Whether a collection's last element went, and its key goes with it.
-fn is_emptied(entry: &Entry) -> bool {
+pub(crate) fn is_emptied(entry: &Entry) -> bool {
     match entry.value() {
         Value::Small(Small::Hash, bytes) => hash::is_empty_small(bytes),
         Value::Small(Small::List, bytes) => list::is_empty_packed(bytes),
@@ -188,96 +157,5 @@ fn is_emptied(entry: &Entry) -> bool {
         Value::Small(Small::Sorted, bytes) => sorted::is_empty_packed(bytes),
         Value::Boxed(Collection::Sorted(sorted)) => sorted.is_empty(),
         _ => false,
-    }
-}
-
-impl Keyspace {
-    /// Applies a change of a collection to a key: one that holds nothing, or something else, starts anew.
-    pub(crate) fn change_collection<'a, C: Change<'a>>(
-        &mut self,
-        id: DatabaseId,
-        key: &Key<'_>,
-        place: Option<Place>,
-        change: C,
-    ) {
-        let is_kind =
-            |place: &Place| self.databases[id.index()].entry(key.slot, *place).kind() == C::KIND;
-        let place = place.filter(is_kind);
-        let access = match place {
-            Some(place) => self.access_at(id, key.slot, place),
-            None => self.access_now,
-        };
-        let means = Means { thresholds: &self.thresholds, hasher: &self.hasher };
-        let database = &mut self.databases[id.index()];
-        let Some(place) = place else {
-            let mut entry = C::start(key.bytes, access);
-            change.apply(&mut entry, means);
-            let there = database.find(key);
-            self.put_collection(id, key, there, entry);
-            return;
-        };
-        let (before, moments, after, is_emptied, moments_after) = {
-            let mut entry = database.entry_mut(key.slot, place);
-            let before = (entry.heap_bytes(), Moments::of(&entry));
-            change.apply(&mut entry, means);
-            entry.set_access(access);
-            let is_emptied = is_emptied(&entry);
-            (before.0, before.1, entry.heap_bytes(), is_emptied, Moments::of(&entry))
-        };
-        database.note_bytes(key.slot, before, after);
-        database.note_moments(key, moments, moments_after);
-        if is_emptied {
-            self.take_out(id, key.slot, place);
-        }
-    }
-
-    /// Makes a key hold the collection that these changes make.
-    pub(crate) fn set_collection(
-        &mut self,
-        id: DatabaseId,
-        key: &Key<'_>,
-        place: Option<Place>,
-        (kind, changes): (Kind, &[u8]),
-        expire_at_ms: Option<u64>,
-    ) {
-        let access = self.access_now;
-        let means = Means { thresholds: &self.thresholds, hasher: &self.hasher };
-        let mut entry = match kind {
-            Kind::List => ListChange::start(key.bytes, access),
-            Kind::Hash => HashChange::start(key.bytes, access),
-            Kind::Set => SetChange::start(key.bytes, access),
-            Kind::Stream => StreamChange::start(key.bytes, access),
-            Kind::Sorted => SortedChange::start(key.bytes, access),
-            _ => panic!("check_changes knows the kind"),
-        };
-        entry.set_expire_at_ms(expire_at_ms);
-        let mut reader = Reader::new(changes);
-        while !reader.is_at_end() {
-            match decode_change(kind, &mut reader).expect("changes are checked when they are read")
-            {
-                Effect::List(change) => change.apply(&mut entry, means),
-                Effect::Hash(change) => change.apply(&mut entry, means),
-                Effect::Set(change) => change.apply(&mut entry, means),
-                Effect::Stream(change) => change.apply(&mut entry, means),
-                Effect::Sorted(change) => change.apply(&mut entry, means),
-                _ => panic!("the kind's changes are of the kind"),
-            }
-        }
-        self.put_collection(id, key, place, entry);
-    }
-
-    /// Puts a collection in the place of what is there; one without elements leaves nothing there.
-    fn put_collection(
-        &mut self,
-        id: DatabaseId,
-        key: &Key<'_>,
-        place: Option<Place>,
-        entry: Entry,
-    ) {
-        match place {
-            Some(place) if is_emptied(&entry) => self.take_out(id, key.slot, place),
-            None if is_emptied(&entry) => {}
-            _ => self.put_entry(id, key, place, entry),
-        }
     }
 }

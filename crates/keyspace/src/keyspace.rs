@@ -3,17 +3,16 @@
 use basalt_structures::{Entry, EntryRef, KeyHasher, Place};
 
 use crate::chance::Chance;
-use crate::collections::{self, Thresholds};
-use crate::database::{Database, ScanPosition};
-use crate::edit::Edit;
-use crate::effect::{Cause, Effect, Malformed, Record};
-use crate::fed::Fed;
+use crate::collections::Thresholds;
+use crate::commit::database::{Database, Databases, ScanPosition};
+use crate::digest::Digest;
+use crate::expiry_times::OrphanTimers;
 use crate::frequency::{self, Frequency};
-use crate::graves::Graves;
+use crate::hooks::Hooks;
 use crate::key::Key;
+use crate::lazy_free::LazyFree;
+use crate::limits::PICK_TRIES_MAX;
 use crate::slot::SlotId;
-use crate::slots::MovedSlots;
-use crate::watch::Watches;
 use crate::{DatabaseId, SLOTS};
 
 /// Counters since start or CONFIG RESETSTAT.
@@ -35,7 +34,7 @@ pub struct KeyspaceStats {
 
 impl KeyspaceStats {
     #[inline]
-    fn count_look(&mut self, is_hit: bool) {
+    pub(crate) fn count_look(&mut self, is_hit: bool) {
         self.hits += u64::from(is_hit);
         self.misses += u64::from(!is_hit);
     }
@@ -70,34 +69,32 @@ impl DatabaseFacts {
 
 /// All databases of one shard.
 pub struct Keyspace {
-    pub(crate) databases: Vec<Database>,
+    pub(crate) databases: Databases,
     pub(crate) hasher: KeyHasher,
     pub(crate) now_ms: u64,
     /// The access word of something new, or used now where uses are not counted.
     pub(crate) access_now: u32,
     /// Whether and how uses are counted.
-    frequency: Option<Frequency>,
+    pub(crate) frequency: Option<Frequency>,
     pub stats: KeyspaceStats,
     pub(crate) active_expiry: bool,
     /// Whether reads count as uses.
     touches: bool,
     /// Where [`Keyspace::random`] is.
     chance: Chance,
-    pub(crate) graves: Graves,
-    /// Keys that somebody waits for.
-    pub(crate) fed: Fed,
+    pub(crate) lazy_free: LazyFree,
     /// Up to which sizes collections are kept packed.
     pub thresholds: Thresholds,
-    journal: Option<Vec<u8>>,
-    pub(crate) watches: Watches,
+    /// Everything that is notified of changes.
+    pub(crate) hooks: Hooks,
     /// Which slots went to other shards.
-    pub(crate) moved: MovedSlots,
+    pub(crate) moved: OrphanTimers,
 }
 
 impl Keyspace {
     pub fn new(database_count: usize, hasher: KeyHasher, now_ms: u64) -> Self {
         let mut keyspace = Self {
-            databases: (0..database_count).map(|_| Database::new(now_ms)).collect(),
+            databases: Databases::new(database_count, now_ms),
             hasher,
             now_ms: 0,
             access_now: 0,
@@ -106,12 +103,10 @@ impl Keyspace {
             active_expiry: true,
             touches: true,
             chance: Chance::new(hasher.hash(b"chance")),
-            graves: Graves::default(),
-            fed: Fed::default(),
+            lazy_free: LazyFree::default(),
             thresholds: Thresholds::default(),
-            journal: None,
-            watches: Watches::default(),
-            moved: MovedSlots::default(),
+            hooks: Hooks::default(),
+            moved: OrphanTimers::default(),
         };
         keyspace.set_now(now_ms);
         keyspace
@@ -139,17 +134,23 @@ impl Keyspace {
     pub(crate) fn access_at(&self, id: DatabaseId, slot: SlotId, place: Place) -> u32 {
         match self.frequency {
             None => self.access_now,
-            Some(_) => self.databases[id.index()].entry(slot, place).access(),
+            Some(_) => self.databases.get(id).entry(slot, place).access(),
         }
     }
 
     /// Counts a use of what is at a place.
     #[cold]
-    fn count_use(&mut self, frequency: Frequency, id: DatabaseId, slot: SlotId, place: Place) {
+    pub(crate) fn count_use(
+        &mut self,
+        frequency: Frequency,
+        id: DatabaseId,
+        slot: SlotId,
+        place: Place,
+    ) {
         if self.touches {
-            let mut entry = self.databases[id.index()].entry_mut(slot, place);
-            let access = frequency.again(entry.access(), self.now_ms, self.chance.next());
-            entry.set_access(access);
+            let before = self.databases.get(id).entry(slot, place).access();
+            let access = frequency.again(before, self.now_ms, self.chance.next());
+            self.databases.touch(id, slot, place, access);
         }
     }
 
@@ -191,7 +192,7 @@ impl Keyspace {
     }
 
     pub fn database_count(&self) -> usize {
-        self.databases.len()
+        self.databases.count()
     }
 
     /// Asks for the memory of keys, stage by stage: table heads, then buckets, then entries. So all of it is on
@@ -199,15 +200,15 @@ impl Keyspace {
     #[inline]
     pub fn prefetch(&self, keys: impl Iterator<Item = (DatabaseId, SlotId, u64)> + Clone) {
         for (database, slot, _) in keys.clone() {
-            self.databases[database.index()].prefetch_table(slot);
+            self.databases.get(database).prefetch_table(slot);
         }
         for (database, slot, hash) in keys.clone() {
-            if let Some(table) = self.databases[database.index()].table(slot) {
+            if let Some(table) = self.databases.get(database).table(slot) {
                 table.prefetch_bucket(hash);
             }
         }
         for (database, slot, hash) in keys {
-            if let Some(table) = self.databases[database.index()].table(slot) {
+            if let Some(table) = self.databases.get(database).table(slot) {
                 table.prefetch_entry(hash);
             }
         }
@@ -219,19 +220,17 @@ impl Keyspace {
         let place = self.find_live(database, key);
         self.stats.count_look(place.is_some());
         let place = place?;
-        let database = &mut self.databases[database.index()];
-        let table = database.table_mut(key.slot).expect("a place lies in a table");
         if !self.touches {
-            return Some(table.entry(place));
+            return Some(self.databases.get(database).entry(key.slot, place));
         }
         let access = match &self.frequency {
             None => self.access_now,
             Some(frequency) => {
-                let before = table.entry(place).access();
+                let before = self.databases.get(database).entry(key.slot, place).access();
                 frequency.again(before, self.now_ms, self.chance.next())
             }
         };
-        Some(table.touch(place, access))
+        Some(self.databases.touch(database, key.slot, place, access))
     }
 
     /// What the key holds, counted as a hit or a miss, but not as a use: for those who ask about a key.
@@ -239,36 +238,15 @@ impl Keyspace {
     pub fn inspect(&mut self, database: DatabaseId, key: &Key<'_>) -> Option<EntryRef<'_>> {
         let place = self.find_live(database, key);
         self.stats.count_look(place.is_some());
-        Some(self.databases[database.index()].entry(key.slot, place?))
+        Some(self.databases.get(database).entry(key.slot, place?))
     }
 
     /// What the key holds, without a trace of the look.
     #[inline]
     pub fn peek(&self, database: DatabaseId, key: &Key<'_>) -> Option<EntryRef<'_>> {
-        let database = &self.databases[database.index()];
+        let database = self.databases.get(database);
         let entry = database.entry(key.slot, database.find(key)?);
         self.is_live(&entry).then_some(entry)
-    }
-
-    /// Opens the key for a change.
-    #[inline]
-    pub fn edit<'a>(&'a mut self, database: DatabaseId, key: &Key<'a>) -> Edit<'a> {
-        let place = self.find_live(database, key);
-        if let (Some(frequency), Some(place)) = (self.frequency, place) {
-            self.count_use(frequency, database, key.slot, place);
-        }
-        Edit::new(self, database, *key, place)
-    }
-
-    /// As [`Keyspace::edit`], counted as a hit or a miss: for changes that also hand out what was there.
-    #[inline]
-    pub fn read_and_edit<'a>(&'a mut self, database: DatabaseId, key: &Key<'a>) -> Edit<'a> {
-        let place = self.find_live(database, key);
-        self.stats.count_look(place.is_some());
-        if let (Some(frequency), Some(place)) = (self.frequency, place) {
-            self.count_use(frequency, database, key.slot, place);
-        }
-        Edit::new(self, database, *key, place)
     }
 
     #[inline]
@@ -278,43 +256,18 @@ impl Keyspace {
 
     /// Finds the key; one that is past its expiry is removed and not found.
     #[inline]
-    fn find_live(&mut self, id: DatabaseId, key: &Key<'_>) -> Option<Place> {
-        let table = self.databases[id.index()].table(key.slot)?;
+    pub(crate) fn find_live(&mut self, id: DatabaseId, key: &Key<'_>) -> Option<Place> {
+        let table = self.databases.get(id).table(key.slot)?;
         let place = table.find(key.hash, key.bytes)?;
         if self.is_live(&table.entry(place)) {
             return Some(place);
         }
-        self.remove_expired(id, key, place);
+        self.commit_expired(id, key, place);
         None
     }
 
-    #[cold]
-    fn remove_expired(&mut self, id: DatabaseId, key: &Key<'_>, place: Place) {
-        let effect = Effect::Remove { cause: Cause::Expired };
-        self.record(&Record::Key { database: id, key: key.bytes, effect });
-        self.fed.note(key.hash);
-        self.remove(id, key, place, Cause::Expired);
-    }
-
-    /// Empties a database; its memory is given back by [`Keyspace::bury_some`].
-    pub fn flush(&mut self, id: DatabaseId) {
-        self.record(&Record::Flush { database: id });
-        self.stats.changes += 1;
-        let emptied = Database::new(self.now_ms);
-        let full = std::mem::replace(&mut self.databases[id.index()], emptied);
-        self.stats.freed_lazily += self.graves.add_database(full);
-        self.fed.note_all();
-    }
-
-    pub fn swap(&mut self, first: DatabaseId, second: DatabaseId) {
-        self.record(&Record::Swap { first, second });
-        self.stats.changes += 1;
-        self.databases.swap(first.index(), second.index());
-        self.fed.note_all();
-    }
-
     pub fn len(&self, database: DatabaseId) -> usize {
-        self.databases[database.index()].len()
+        self.databases.get(database).len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -322,7 +275,7 @@ impl Keyspace {
     }
 
     pub fn facts(&self, database: DatabaseId) -> DatabaseFacts {
-        let database = &self.databases[database.index()];
+        let database = self.databases.get(database);
         DatabaseFacts {
             keys: database.len(),
             expiring: database.expiring,
@@ -332,12 +285,12 @@ impl Keyspace {
     }
 
     pub fn slot_len(&self, database: DatabaseId, slot: SlotId) -> usize {
-        self.databases[database.index()].slot_len(slot)
+        self.databases.get(database).slot_len(slot)
     }
 
     /// The heap bytes of all data, with its tables, wheels and what waits to be dropped.
     pub fn used_bytes(&self) -> usize {
-        self.databases.iter().map(Database::heap_bytes).sum::<usize>() + self.graves.bytes()
+        self.databases.iter().map(Database::heap_bytes).sum::<usize>() + self.lazy_free.bytes()
     }
 
     /// Visits live entries in the order of slots; see [`ScanPosition`]. At the end, the position's slot
@@ -351,7 +304,7 @@ impl Keyspace {
         visit: &mut dyn FnMut(&Entry),
     ) -> ScanPosition {
         let end_slot = end_slot.min(SLOTS);
-        self.databases[database.index()].scan(position, end_slot, count, &mut |_, entry| {
+        self.databases.get(database).scan(position, end_slot, count, &mut |_, entry| {
             if self.is_live(entry) {
                 visit(entry);
             }
@@ -360,7 +313,7 @@ impl Keyspace {
 
     /// Visits every live entry.
     pub fn visit_all(&self, database: DatabaseId, visit: &mut dyn FnMut(&Entry)) {
-        self.databases[database.index()].visit_all(&mut |entry| {
+        self.databases.get(database).visit_all(&mut |entry| {
             if self.is_live(entry) {
                 visit(entry);
             }
@@ -370,9 +323,8 @@ impl Keyspace {
     /// A live entry by chance: `random` is asked anew where chance falls on a dead one, a bounded number
     /// of times; then the first live one there is.
     pub fn pick(&self, id: DatabaseId, random: &mut dyn FnMut() -> u64) -> Option<EntryRef<'_>> {
-        const TRIES_MAX: usize = 100;
-        let database = &self.databases[id.index()];
-        for _ in 0..TRIES_MAX {
+        let database = self.databases.get(id);
+        for _ in 0..PICK_TRIES_MAX {
             let entry = database.pick(random())?;
             if self.is_live(&entry) {
                 return Some(entry);
@@ -398,50 +350,29 @@ impl Keyspace {
         self.active_expiry = active;
     }
 
-    /// Starts to record effects; [`Keyspace::take_records`] hands them out.
-    pub fn start_records(&mut self) {
-        self.journal = Some(Vec::new());
+    /// Frees what was flushed or removed, in steps, until nothing is left or `more` says that the time is used
+    /// up. Returns whether work is left.
+    pub fn free_step(&mut self, more: &mut dyn FnMut() -> bool) -> bool {
+        self.stats.freed_lazily += self.lazy_free.free(more);
+        self.has_lazy_free()
     }
 
-    /// The records since the last call, as bytes of [`Record::encode`].
-    pub fn take_records(&mut self) -> Vec<u8> {
-        self.journal.as_mut().map(std::mem::take).unwrap_or_default()
+    /// Whether something waits to be freed.
+    pub fn has_lazy_free(&self) -> bool {
+        !self.lazy_free.is_empty()
     }
 
-    #[inline]
-    pub(crate) fn record(&mut self, record: &Record<'_>) {
-        if !self.watches.is_empty() {
-            self.tell_watches(record);
-        }
-        if let Some(journal) = &mut self.journal {
-            record.encode(journal);
-        }
-    }
-
-    /// Does again what the records say, up to the first that can't follow on those before it.
-    pub fn replay(&mut self, mut records: &[u8]) -> Result<(), Malformed> {
-        while !records.is_empty() {
-            let (record, len) = Record::decode(records)?;
-            records = &records[len..];
-            let is_known = |id: DatabaseId| id.index() < self.databases.len();
-            match record {
-                Record::Key { database, key, effect } if is_known(database) => {
-                    let key = self.key(key);
-                    let place = self.databases[database.index()].find(&key);
-                    let edit = Edit::new(self, database, key, place);
-                    if !collections::follows(edit.entry().as_deref(), &effect) {
-                        return Err(Malformed);
-                    }
-                    edit.commit(effect);
-                }
-                Record::Flush { database } if is_known(database) => self.flush(database),
-                Record::Swap { first, second } if is_known(first) && is_known(second) => {
-                    self.swap(first, second);
-                }
-                _ => return Err(Malformed),
-            }
-        }
-        Ok(())
+    /// The digest of each database's entries on this shard. Those of all shards, XORed per database, go
+    /// to [`combine_digests`].
+    pub fn digests(&self) -> Vec<Digest> {
+        let digest_of = |index| {
+            let mut digest = Digest::default();
+            self.visit_all(DatabaseId(index), &mut |entry| {
+                digest.xor(&Digest::of_entry(entry, self.now_ms, true).0);
+            });
+            digest
+        };
+        (0..self.database_count() as u16).map(digest_of).collect()
     }
 
     /// Compares the books with a full walk; for tests.

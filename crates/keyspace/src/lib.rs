@@ -2,27 +2,35 @@
 //!
 //! ```text
 //! Keyspace ──16──► Database ──per slot──► Table ──► Entry
-//!    │ edit(key) ──► Edit::commit(Effect) ──► apply · books · expiry wheel · journal
+//!    │ edit(key) ──► Edit::commit(Effect) ──► hooks before · apply, books, expiry wheel · hooks after
 //! ```
 //!
-//! Guards: every change is an [`Effect`] committed through an [`Edit`]; the books equal a full walk; a
+//! Guards: every change of data is a [`Change`] and goes through `commit`; the books equal a full walk; a
 //! replay of the effects gives the same [`digest`](Keyspace::digests).
 //! Not here: commands, other shards, the clock (the moment is set by [`Keyspace::set_now`]).
 
 mod chance;
+mod codec;
 mod collections;
-mod database;
+mod commit;
 mod digest;
 mod edit;
 mod effect;
+mod events;
 mod expiry;
-mod fed;
+mod expiry_times;
 mod frequency;
-mod graves;
+mod hooks;
 mod key;
 mod keyspace;
+mod lazy_free;
+mod limits;
+mod ready_keys;
+mod record;
+mod record_log;
 mod slot;
-mod slots;
+mod slot_transfer;
+mod subscribe;
 mod watch;
 
 pub use basalt_structures::{
@@ -32,20 +40,26 @@ pub use basalt_structures::{
     Value, count_ones,
 };
 pub use chance::Chance;
+pub use codec::{Cause, Malformed, StringList, Strings};
 pub use collections::{
     Deliveries, FieldLife, HashChange, HashField, HashRef, ListBack, ListChange, ListForth,
     ListIter, ListRef, MembersWalk, SetChange, SetIter, SetRef, SortedChange, SortedRef,
     StreamChange, StreamIds, Thresholds, score_bytes, significant, stream_of,
 };
-pub use database::ScanPosition;
+pub use commit::database::{Databases, ScanPosition};
 pub use digest::{Digest, combine_digests};
 pub use edit::Edit;
-pub use effect::{Cause, Effect, Malformed, Record, StringList, Strings};
+pub use effect::Effect;
+pub use events::{Event, EventClasses, Events, RaisedEvent, event};
 pub use frequency::Frequency;
+pub use hooks::{Change, Observer, ObserverId};
 pub use key::Key;
 pub use keyspace::{DatabaseFacts, Keyspace, KeyspaceStats, idle_seconds};
+pub use limits::{EVENTS_MAX, RECORDS_UNREAD_BYTES_MAX};
+pub use record::Record;
+pub use record_log::{Lagged, ReaderId};
 pub use slot::{SLOTS, SlotId};
-pub use slots::{SlotBundle, slot_of_item};
+pub use slot_transfer::{SlotBundle, slot_of_item};
 
 /// Which shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,16 +1,13 @@
-//! Watches: who wants to know, before a transaction, whether one of a few keys changed.
+//! Watches: for each client that watches keys, whether one of them changed.
 //!
-//! Costs no byte in an entry, and one look at an empty table per change where nobody watches. Every change
-//! is recorded, so a watch is told there (`Keyspace::record`).
+//! Costs no byte in an entry. A commit breaks the watches of what it changes (`hooks`).
 //!
 //! Not here: who the watchers are; to this room they are numbers.
 
 use std::collections::BTreeMap;
 
-use crate::effect::Record;
-use crate::key::Key;
+use crate::DatabaseId;
 use crate::slot::SlotId;
-use crate::{DatabaseId, Keyspace};
 
 /// All watches of one shard.
 #[derive(Debug, Default)]
@@ -33,10 +30,52 @@ impl Watches {
         self.watchers.is_empty()
     }
 
-    fn break_those_of(&mut self, key: &WatchedKey) {
-        for watcher in self.keys.get(key).into_iter().flatten() {
-            self.watchers.get_mut(watcher).expect("who watches is known").is_broken = true;
+    /// Breaks the watches of a key.
+    pub(crate) fn break_those_of(&mut self, database: DatabaseId, key: &[u8]) {
+        let watchers = self.keys.get(&(database, key.to_vec()));
+        for watcher in watchers.into_iter().flatten() {
+            self.watchers.get_mut(watcher).expect("a watcher is known").is_broken = true;
         }
+    }
+
+    /// Breaks the watches of those keys of a database.
+    pub(crate) fn break_where(&mut self, database: DatabaseId, is_so: &dyn Fn(&[u8]) -> bool) {
+        let range = self.keys.range((database, Vec::new())..);
+        for ((_, key), watchers) in range.take_while(|((other, _), _)| *other == database) {
+            if is_so(key) {
+                for watcher in watchers {
+                    self.watchers.get_mut(watcher).expect("a watcher is known").is_broken = true;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn add(&mut self, watcher: u64, database: DatabaseId, key: &[u8]) {
+        let key = (database, key.to_vec());
+        let own = self.watchers.entry(watcher).or_default();
+        if !own.keys.contains(&key) {
+            own.keys.push(key.clone());
+            self.keys.entry(key).or_default().push(watcher);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, watcher: u64) {
+        let Some(own) = self.watchers.remove(&watcher) else { return };
+        for key in own.keys {
+            let others = self.keys.get_mut(&key).expect("it is watched by one at least");
+            others.retain(|other| *other != watcher);
+            if others.is_empty() {
+                self.keys.remove(&key);
+            }
+        }
+    }
+
+    pub(crate) fn keys_of(&self, watcher: u64) -> Vec<WatchedKey> {
+        self.watchers.get(&watcher).map_or_else(Vec::new, |own| own.keys.clone())
+    }
+
+    pub(crate) fn is_broken(&self, watcher: u64) -> bool {
+        self.watchers.get(&watcher).is_some_and(|own| own.is_broken)
     }
 }
 
@@ -51,7 +90,7 @@ pub(crate) struct MovingWatch {
 
 impl Watches {
     /// Takes out the watches of keys that move.
-    pub(crate) fn give_out(&mut self, moves: &dyn Fn(SlotId) -> bool) -> Vec<MovingWatch> {
+    pub(crate) fn detach(&mut self, moves: &dyn Fn(SlotId) -> bool) -> Vec<MovingWatch> {
         let keys = self.keys.extract_if(.., |(_, key), _| moves(SlotId::of_key(key)));
         let mut moving = Vec::new();
         for (key, watchers) in keys {
@@ -68,7 +107,7 @@ impl Watches {
         moving
     }
 
-    pub(crate) fn take_in(&mut self, moving: Vec<MovingWatch>) {
+    pub(crate) fn attach(&mut self, moving: Vec<MovingWatch>) {
         for MovingWatch { watcher, key, is_broken } in moving {
             let own = self.watchers.entry(watcher).or_default();
             own.is_broken |= is_broken;
@@ -78,84 +117,9 @@ impl Watches {
     }
 }
 
-impl Keyspace {
-    /// Whether anybody watches a key, for tests.
-    #[doc(hidden)]
-    pub fn is_watched(&self) -> bool {
-        !self.watches.is_empty()
-    }
-
-    /// From now on `watcher` is told of changes of the key, and of its expiry.
-    pub fn watch(&mut self, watcher: u64, database: DatabaseId, key: &Key<'_>) {
-        // What is dead already may go without that being a change.
-        drop(self.edit(database, key));
-        let key = (database, key.bytes.to_vec());
-        let own = self.watches.watchers.entry(watcher).or_default();
-        if !own.keys.contains(&key) {
-            own.keys.push(key.clone());
-            self.watches.keys.entry(key).or_default().push(watcher);
-        }
-    }
-
-    /// Forgets all that `watcher` watches.
-    pub fn unwatch(&mut self, watcher: u64) {
-        let Some(own) = self.watches.watchers.remove(&watcher) else { return };
-        for key in own.keys {
-            let others = self.watches.keys.get_mut(&key).expect("it is watched by one at least");
-            others.retain(|other| *other != watcher);
-            if others.is_empty() {
-                self.watches.keys.remove(&key);
-            }
-        }
-    }
-
-    /// Whether a key of `watcher` changed, or expired.
-    pub fn is_watch_broken(&mut self, watcher: u64) -> bool {
-        let Some(own) = self.watches.watchers.get(&watcher) else { return false };
-        for (database, key) in own.keys.clone() {
-            let key = self.key(&key);
-            // A look-up removes what is past its moment, and tells of it.
-            drop(self.edit(database, &key));
-        }
-        self.watches.watchers[&watcher].is_broken
-    }
-
-    /// A change is about to happen.
-    #[cold]
-    pub(crate) fn tell_watches(&mut self, record: &Record<'_>) {
-        match *record {
-            Record::Key { database, key, .. } => {
-                self.watches.break_those_of(&(database, key.to_vec()));
-            }
-            Record::Flush { database } => self.break_present(&[database], database),
-            Record::Swap { first, second } => {
-                self.break_present(&[first, second], first);
-                self.break_present(&[second, first], second);
-            }
-        }
-    }
-
-    /// Breaks the watches of a database's keys that are in one of some databases.
-    fn break_present(&mut self, places: &[DatabaseId], database: DatabaseId) {
-        let range = (database, Vec::new())..;
-        let watched =
-            self.watches.keys.range(range).take_while(|((other, _), _)| *other == database);
-        let present = |(_, key): &WatchedKey| {
-            let key = self.key(key);
-            places.iter().any(|place| self.databases[place.index()].find(&key).is_some())
-        };
-        let broken: Vec<WatchedKey> =
-            watched.map(|(key, _)| key).filter(|key| present(key)).cloned().collect();
-        for key in broken {
-            self.watches.break_those_of(&key);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{Effect, KeyHasher};
+    use crate::{DatabaseId, Effect, KeyHasher, Keyspace};
 
     const DB: DatabaseId = DatabaseId(0);
 
@@ -184,8 +148,8 @@ mod tests {
         set(&mut keyspace, b"new", None);
         assert!(keyspace.is_watch_broken(7) && !keyspace.is_watch_broken(8));
         keyspace.unwatch(7);
-        assert!(!keyspace.is_watch_broken(7) && keyspace.watches.is_empty());
-        assert!(keyspace.watches.keys.is_empty());
+        assert!(!keyspace.is_watch_broken(7) && !keyspace.is_watched());
+        assert!(keyspace.hooks.watches.keys.is_empty());
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub enum Collection {
     Sorted(Sorted),
 }
 
-// A collection goes where its slot goes, and its remains to the graves.
+// A collection goes where its slot goes, and its remains are freed lazily.
 const _: () = {
     const fn is_send<T: Send>() {}
     is_send::<Collection>();

@@ -113,7 +113,7 @@ fn handlers_keep_their_word() {
             }
         }
         let mut replayed = Keyspace::new(16, KeyHasher::new(3), NOW_MS);
-        replayed.replay(&shard.keyspace.take_records()).expect("records are what was recorded");
+        replayed.replay(shard.records()).expect("records are what was recorded");
         replayed.set_now(shard.keyspace.now_ms());
         assert_eq!(shard.keyspace.digests(), replayed.digests());
     }

@@ -54,7 +54,7 @@ fn run_requests(shard: &mut Shard, transcript: &str) -> Vec<&'static str> {
 
 fn check_replay(shard: &mut Shard, name: &str) {
     let mut replayed = Keyspace::new(16, KeyHasher::new(99), NOW_MS);
-    replayed.replay(&shard.keyspace.take_records()).expect("records are what was recorded");
+    replayed.replay(shard.records()).expect("records are what was recorded");
     replayed.verify();
     replayed.set_now(shard.keyspace.now_ms());
     assert_eq!(shard.keyspace.digests(), replayed.digests(), "{name}");

@@ -2,7 +2,7 @@
 
 use basalt_commands::config::Config;
 use basalt_commands::{Call, Command, Run, table};
-use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace};
+use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ReaderId};
 use basalt_resp::{ParseLimits, Parsed, Protocol, Reply, Value, decode, parse};
 
 /// Some moment, in milliseconds since 1970.
@@ -10,6 +10,7 @@ pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 
 pub(crate) struct Shard {
     pub(crate) keyspace: Keyspace,
+    reader: ReaderId,
     pub(crate) database: DatabaseId,
     pub(crate) config: Config,
     pub(crate) protocol: Protocol,
@@ -45,9 +46,14 @@ pub(crate) fn row_of(args: &[&[u8]]) -> &'static Command {
 impl Shard {
     pub(crate) fn new() -> Self {
         let mut keyspace = Keyspace::new(16, KeyHasher::new(7), NOW_MS);
-        keyspace.start_records();
+        let reader = keyspace.add_reader();
         let (database, protocol) = (DatabaseId(0), Protocol::Resp2);
-        Self { keyspace, database, config: Config::default(), protocol }
+        Self { keyspace, reader, database, config: Config::default(), protocol }
+    }
+
+    /// All records since the start.
+    pub(crate) fn records(&self) -> &[u8] {
+        self.keyspace.unread_records(self.reader).expect("the reader keeps up")
     }
 
     pub(crate) fn wait_ms(&mut self, ms: u64) {

@@ -169,7 +169,7 @@ impl Core {
                 }
                 batch.reply_ends.push(reply_bytes.len());
                 // Before the next request, which may be for the same key.
-                if self.shard.keyspace.has_fed() {
+                if self.shard.keyspace.has_ready() {
                     self.serve_fed();
                 }
             }

@@ -15,16 +15,16 @@ impl Core {
         let now_ms = self.shard.now.unix_ms;
         let may = self.shard.pause().is_none() && self.shard.still.is_none();
         let due = due.filter(|at_ms| *at_ms <= now_ms && may);
-        if due.is_some() || self.shard.keyspace.has_graves() {
+        if due.is_some() || self.shard.keyspace.has_lazy_free() {
             let begun_us = world.monotonic_us();
             let end_us = begun_us + limits::MAINTENANCE_TURN_US;
             let mut more = || world.monotonic_us() < end_us;
             if due.is_some() {
                 left |= self.shard.keyspace.expire_due(&mut more);
-                let strays = self.shard.keyspace.take_strays();
+                let strays = self.shard.keyspace.take_orphan_timers();
                 self.hand_on(&strays);
             }
-            left |= self.shard.keyspace.bury_some(&mut more);
+            left |= self.shard.keyspace.free_step(&mut more);
             let took_us = world.monotonic_us().saturating_sub(begun_us);
             self.shard.stats.maintenance_us += took_us;
             self.shard.note_latency(latency::EXPIRE_CYCLE, took_us);

@@ -68,12 +68,12 @@ impl Core {
             session.last_command = command.name;
             session.last_shard = to;
             worked += 1;
-            if shard.keyspace.has_fed() {
+            if shard.keyspace.has_ready() {
                 break;
             }
         }
         session.commands += worked as u64;
-        if shard.keyspace.has_fed() {
+        if shard.keyspace.has_ready() {
             self.settle();
         }
         worked

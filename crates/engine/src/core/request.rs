@@ -177,7 +177,7 @@ impl Core {
             }
         });
         self.settle_reply_mode(id, None);
-        if self.shard.keyspace.has_fed() {
+        if self.shard.keyspace.has_ready() {
             self.settle();
         }
         self.flow_after(id)
@@ -276,7 +276,7 @@ impl Core {
         if mode != ReplyMode::On {
             self.settle_reply_mode(id, Some(start));
         }
-        if self.shard.keyspace.has_fed() {
+        if self.shard.keyspace.has_ready() {
             self.settle();
         }
         Flow::On

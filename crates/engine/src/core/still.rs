@@ -139,7 +139,7 @@ impl Core {
             && self.inside.is_empty()
             && self.shard.intents.is_empty()
             && self.shard.waiting.is_told_all()
-            && !self.shard.keyspace.has_fed()
+            && !self.shard.keyspace.has_ready()
     }
 
     /// Puts items of an expiry wheel where their slots are now.
@@ -149,7 +149,7 @@ impl Core {
             let own = own.filter(|item| self.shard.routes.shard(slot_of_item(*item)) == owner);
             let own: Vec<u32> = own.collect();
             if owner == self.shard.id {
-                own.into_iter().for_each(|item| self.shard.keyspace.take_stray(item));
+                own.into_iter().for_each(|item| self.shard.keyspace.adopt_timer(item));
             } else {
                 self.ask(owner, Ask::Strays(own));
             }

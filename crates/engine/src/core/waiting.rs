@@ -28,7 +28,7 @@ impl Core {
     /// Serves who waits for what was fed, before whatever else has arrived: where that takes more than one call,
     /// what it may take is kept from all who come later.
     pub(super) fn serve_fed(&mut self) {
-        if self.shard.keyspace.has_fed() {
+        if self.shard.keyspace.has_ready() {
             self.shard.serve_fed();
         }
         while let Some((waiter, held_up, scope)) = self.shard.waiting.next_held_up() {

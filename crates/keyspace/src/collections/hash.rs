@@ -7,10 +7,10 @@ use basalt_structures::{
     PackedVec, Small, Value,
 };
 
-use super::{Change, Means, Thresholds};
+use super::{CollectionChange, Means, Thresholds};
 use crate::Digest;
 use crate::chance::Chance;
-use crate::effect::{Cause, Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
+use crate::codec::{Cause, Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
 
 /// Of the small form, whose elements are a field and its value in turn.
 const STEP: usize = 2;
@@ -176,7 +176,7 @@ pub enum HashChange<'a> {
     },
 }
 
-impl<'a> Change<'a> for HashChange<'a> {
+impl<'a> CollectionChange<'a> for HashChange<'a> {
     const KIND: Kind = Kind::Hash;
 
     fn start(key: &[u8], access: u32) -> Entry {

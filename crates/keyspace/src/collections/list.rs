@@ -8,9 +8,9 @@ use basalt_structures::{
     ListForth as NodesForth, NodeLimit, Packed, PackedIter, PackedVec, Side, Small, Span, Value,
 };
 
-use super::{Change, Means};
+use super::{CollectionChange, Means};
 use crate::Digest;
-use crate::effect::{Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
+use crate::codec::{Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
 
 /// The longest list that lies in its entry's block: it is written anew with every change.
 const PACKED_BYTES_MAX: usize = 512;
@@ -276,7 +276,7 @@ fn spans_equal(packed: Packed<'_, BothWays>, wanted: Content<'_>) -> Vec<Span> {
     spans
 }
 
-impl<'a> Change<'a> for ListChange<'a> {
+impl<'a> CollectionChange<'a> for ListChange<'a> {
     const KIND: Kind = Kind::List;
 
     fn start(key: &[u8], access: u32) -> Entry {

@@ -7,9 +7,9 @@ use basalt_structures::{
     PackedIter, PackedVec, Small, Value,
 };
 
-use super::{Change, Means, Thresholds};
+use super::{CollectionChange, Means, Thresholds};
 use crate::Digest;
-use crate::effect::{Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
+use crate::codec::{Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
 
 type SmallSet<'a> = Packed<'a, Forwards>;
 
@@ -186,7 +186,7 @@ pub enum SetChange<'a> {
     Remove { members: Strings<'a> },
 }
 
-impl<'a> Change<'a> for SetChange<'a> {
+impl<'a> CollectionChange<'a> for SetChange<'a> {
     const KIND: Kind = Kind::Set;
 
     fn start(key: &[u8], access: u32) -> Entry {

@@ -11,9 +11,9 @@ use basalt_structures::{
     ScoreRange, Scored, Small, Sorted, SortedWalk, Span, Value,
 };
 
-use super::{Change, Means};
+use super::{CollectionChange, Means};
 use crate::Digest;
-use crate::effect::{Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
+use crate::codec::{Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
 
 type Pairs<'a> = Packed<'a, BothWays>;
 
@@ -278,7 +278,7 @@ fn carried_pairs<'a>(pairs: Strings<'a>) -> impl Iterator<Item = Scored<'a>> {
     })
 }
 
-impl<'a> Change<'a> for SortedChange<'a> {
+impl<'a> CollectionChange<'a> for SortedChange<'a> {
     const KIND: Kind = Kind::Sorted;
 
     fn start(key: &[u8], access: u32) -> Entry {

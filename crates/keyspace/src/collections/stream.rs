@@ -5,9 +5,9 @@
 
 use basalt_structures::{Collection, Entry, Group, Kind, Stream, StreamId, Value};
 
-use super::{Change, Means};
+use super::{CollectionChange, Means};
 use crate::Digest;
-use crate::effect::{Malformed, Reader, Strings, put_bytes, put_strings};
+use crate::codec::{Malformed, Reader, Strings, put_bytes, put_strings};
 
 /// The stream that an entry holds; none where it holds something else.
 #[inline]
@@ -180,7 +180,7 @@ pub(crate) fn follows(stream: Option<&Stream>, change: &StreamChange<'_>) -> boo
     }
 }
 
-impl<'a> Change<'a> for StreamChange<'a> {
+impl<'a> CollectionChange<'a> for StreamChange<'a> {
     const KIND: Kind = Kind::Stream;
 
     fn start(key: &[u8], access: u32) -> Entry {

@@ -1,15 +1,19 @@
-//! Database: the tables of one SELECT number on one shard, a table per slot.
+//! Database: the tables of one SELECT number on one shard, a table per slot; and all of them.
 //!
 //! Pages of 256 tables come into being with their first key, so that 16 databases cost nothing before
 //! they are used.
 //!
-//! Not here: what a change means (`edit`), expiry (`expiry`).
+//! Only `commit` gets at a database that is in use as `&mut` ([`Databases::get_mut`]): so no data changes
+//! beside it.
+//!
+//! Not here: what a change means (`apply`), expiry (`expiry`).
 
 use basalt_structures::{
     Entry, EntryMut, EntryRef, KeyHasher, Place, TAGS, Table, Wheel, prefetch_ref,
 };
 
-use crate::expiry::Moments;
+use crate::DatabaseId;
+use crate::expiry_times::{ExpiryTimes, hint, item};
 use crate::key::Key;
 use crate::slot::{SLOTS, SlotId};
 
@@ -42,9 +46,96 @@ struct SlotBooks {
 }
 
 /// A slot's table of one database, taken out with its books.
-pub(crate) struct LooseTable {
+pub(crate) struct DetachedTable {
     table: Table,
     books: SlotBooks,
+}
+
+impl DetachedTable {
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.table.heap_bytes() + self.books.entry_bytes
+    }
+
+    pub(crate) fn into_table(self) -> Table {
+        self.table
+    }
+}
+
+/// All databases of one shard.
+pub struct Databases(Vec<Database>);
+
+impl Databases {
+    pub(crate) fn new(count: usize, now_ms: u64) -> Self {
+        Self((0..count).map(|_| Database::new(now_ms)).collect())
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = DatabaseId> + use<> {
+        (0..self.0.len() as u16).map(DatabaseId)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Database> {
+        self.0.iter()
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: DatabaseId) -> &Database {
+        &self.0[id.index()]
+    }
+
+    #[inline]
+    pub(in crate::commit) fn get_mut(&mut self, id: DatabaseId) -> &mut Database {
+        &mut self.0[id.index()]
+    }
+
+    /// Puts another in the place of a database.
+    pub(in crate::commit) fn replace(&mut self, id: DatabaseId, database: Database) -> Database {
+        std::mem::replace(&mut self.0[id.index()], database)
+    }
+
+    pub(in crate::commit) fn swap(&mut self, first: DatabaseId, second: DatabaseId) {
+        self.0.swap(first.index(), second.index());
+    }
+
+    /// Sets the access word of an entry, which is no change of data.
+    #[inline]
+    pub(crate) fn touch(
+        &mut self,
+        id: DatabaseId,
+        slot: SlotId,
+        place: Place,
+        access: u32,
+    ) -> EntryRef<'_> {
+        let table = self.0[id.index()].table_mut(slot).expect("a place lies in a table");
+        table.touch(place, access)
+    }
+
+    /// The expiry wheel of a database, for `expiry`.
+    pub(crate) fn wheel_mut(&mut self, id: DatabaseId) -> &mut Wheel {
+        &mut self.0[id.index()].wheel
+    }
+
+    /// What a key holds, even if it is past its expiry.
+    pub fn stored(&self, id: DatabaseId, key: &Key<'_>) -> Option<EntryRef<'_>> {
+        let database = self.get(id);
+        Some(database.entry(key.slot, database.find(key)?))
+    }
+
+    /// Visits all entries of a slot, also those past their expiry.
+    pub fn visit_slot(&self, id: DatabaseId, slot: SlotId, visit: &mut dyn FnMut(&Entry)) {
+        if let Some(table) = self.get(id).table(slot) {
+            table.visit_all(visit);
+        }
+    }
+
+    /// Visits all entries of a database, also those past their expiry.
+    pub fn visit_database(&self, id: DatabaseId, visit: &mut dyn FnMut(&Entry)) {
+        self.get(id).visit_all(visit);
+    }
+
+    /// How many databases there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// The tables of one SELECT number on one shard.
@@ -131,14 +222,14 @@ impl Database {
         let books = &mut page.books[key.slot.index() % PAGE_SLOTS];
         self.entry_bytes += entry.heap_bytes();
         books.entry_bytes += entry.heap_bytes();
-        let moments = Moments::of(&entry);
+        let moments = ExpiryTimes::of(&entry);
         self.table_bytes -= table.heap_bytes();
         table.insert(key.hash, entry, hasher);
         self.table_bytes += table.heap_bytes();
         page.len += 1;
         self.len += 1;
-        if moments != Moments::NEVER {
-            self.count_moments(key.slot, Moments::NEVER, moments);
+        if moments != ExpiryTimes::NEVER {
+            self.count_expiry_times(key.slot, ExpiryTimes::NEVER, moments);
         }
     }
 
@@ -152,11 +243,11 @@ impl Database {
         self.table_bytes += table.heap_bytes();
         self.entry_bytes -= entry.heap_bytes();
         books.entry_bytes -= entry.heap_bytes();
-        let moments = Moments::of(&entry);
+        let moments = ExpiryTimes::of(&entry);
         page.len -= 1;
         self.len -= 1;
-        if moments != Moments::NEVER {
-            self.count_moments(slot, moments, Moments::NEVER);
+        if moments != ExpiryTimes::NEVER {
+            self.count_expiry_times(slot, moments, ExpiryTimes::NEVER);
         }
         entry
     }
@@ -179,7 +270,12 @@ impl Database {
     }
 
     /// An entry of a slot has other moments now.
-    pub(crate) fn count_moments(&mut self, slot: SlotId, before: Moments, after: Moments) {
+    pub(crate) fn count_expiry_times(
+        &mut self,
+        slot: SlotId,
+        before: ExpiryTimes,
+        after: ExpiryTimes,
+    ) {
         self.expiring += usize::from(after.key_ms.is_some());
         self.expiring -= usize::from(before.key_ms.is_some());
         self.with_expiring_elements += usize::from(after.element_ms.is_some());
@@ -196,7 +292,7 @@ impl Database {
     }
 
     /// Takes a slot's table out, if there is anything of it: a few words, however much it holds.
-    pub(crate) fn give_out(&mut self, slot: SlotId) -> Option<LooseTable> {
+    pub(crate) fn detach(&mut self, slot: SlotId) -> Option<DetachedTable> {
         let page = self.pages[slot.index() / PAGE_SLOTS].as_deref_mut()?;
         let table = &mut page.tables[slot.index() % PAGE_SLOTS];
         if table.heap_bytes() == 0 {
@@ -211,11 +307,11 @@ impl Database {
         self.expiring -= books.expiring as usize;
         self.expire_sum_ms -= books.expire_sum_ms;
         self.with_expiring_elements -= books.with_expiring_elements as usize;
-        Some(LooseTable { table, books })
+        Some(DetachedTable { table, books })
     }
 
     /// Puts a slot's table in, where nothing of the slot is.
-    pub(crate) fn take_in(&mut self, slot: SlotId, LooseTable { table, books }: LooseTable) {
+    pub(crate) fn attach(&mut self, slot: SlotId, DetachedTable { table, books }: DetachedTable) {
         let page = page_at(&mut self.pages, &mut self.table_bytes, slot);
         page.len += table.len();
         self.len += table.len();
@@ -318,7 +414,7 @@ impl Database {
                 books.table_bytes += table.heap_bytes();
                 let mut own = SlotBooks::default();
                 table.visit_all(&mut |entry| {
-                    let moments = Moments::of(entry);
+                    let moments = ExpiryTimes::of(entry);
                     own.expiring += u32::from(moments.key_ms.is_some());
                     own.expire_sum_ms += u128::from(moments.key_ms.unwrap_or(0));
                     own.with_expiring_elements += u32::from(moments.element_ms.is_some());
@@ -345,6 +441,72 @@ impl Database {
             entry_bytes: self.entry_bytes,
             table_bytes: self.table_bytes,
         }
+    }
+}
+
+impl Database {
+    /// Keeps count and wheel true when a key's expiry changes from `before` to `after`.
+    #[inline]
+    pub(crate) fn note_expiry(&mut self, key: &Key<'_>, before: Option<u64>, after: Option<u64>) {
+        if before == after {
+            return;
+        }
+        let moments = |key_ms| ExpiryTimes { key_ms, element_ms: None };
+        self.count_expiry_times(key.slot, moments(before), moments(after));
+        if let Some(at_ms) = after
+            && before.is_none_or(|before| at_ms < before)
+        {
+            self.wheel.insert(at_ms, item(key));
+        }
+    }
+
+    /// As [`Database::note_expiry`], for entries whose elements may expire.
+    pub(crate) fn note_expiry_times(
+        &mut self,
+        key: &Key<'_>,
+        before: ExpiryTimes,
+        after: ExpiryTimes,
+    ) {
+        if before == after {
+            return;
+        }
+        self.count_expiry_times(key.slot, before, after);
+        if before.next().is_none_or(|before| after.next().is_some_and(|after| after < before)) {
+            self.put_in_wheel(key, after);
+        }
+    }
+
+    /// Puts a new entry's key into the wheel, if something of it expires.
+    pub(crate) fn put_in_wheel(&mut self, key: &Key<'_>, moments: ExpiryTimes) {
+        if let Some(at_ms) = moments.next() {
+            self.wheel.insert(at_ms, item(key));
+        }
+    }
+
+    pub(crate) fn prefetch_items(&self, items: &[u32]) {
+        let hints = items.iter().map(|&item| hint(item));
+        for (slot, hash) in hints.clone() {
+            if let Some(table) = self.table(slot) {
+                table.prefetch_bucket(hash);
+            }
+        }
+        for (slot, hash) in hints {
+            if let Some(table) = self.table(slot) {
+                table.prefetch_entry(hash);
+            }
+        }
+    }
+
+    /// The earliest expiry among the keys that an item may stand for.
+    pub(crate) fn earliest(&self, item: u32) -> Option<u64> {
+        let (slot, hash) = hint(item);
+        let mut earliest = None;
+        self.table(slot)?.visit_same_tag(hash, &mut |entry| {
+            if let Some(at_ms) = ExpiryTimes::of(entry).next() {
+                earliest = Some(earliest.map_or(at_ms, |other: u64| other.min(at_ms)));
+            }
+        });
+        earliest
     }
 }
 

@@ -6,6 +6,30 @@ use std::borrow::Cow;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
+/// Why a key went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Cause {
+    Deleted = 0,
+    Expired = 1,
+    Evicted = 2,
+}
+
+impl Cause {
+    pub(crate) fn encode(self, out: &mut Vec<u8>) {
+        out.push(self as u8);
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match reader.byte()? {
+            0 => Ok(Self::Deleted),
+            1 => Ok(Self::Expired),
+            2 => Ok(Self::Evicted),
+            _ => Err(Malformed),
+        }
+    }
+}
+
 /// Byte strings that an effect carries: the arguments of a request, or those of a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Strings<'a>(Source<'a>);
@@ -122,6 +146,11 @@ pub(crate) fn put_string_run(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>) -
     let len = (out.len() - at - 12) as u64;
     out[at..at + 4].copy_from_slice(&count.to_le_bytes());
     out[at + 4..at + 12].copy_from_slice(&len.to_le_bytes());
+}
+
+pub(crate) fn put_expiry(out: &mut Vec<u8>, expire_at_ms: Option<u64>) {
+    out.push(u8::from(expire_at_ms.is_some()));
+    out.extend_from_slice(&expire_at_ms.unwrap_or(0).to_le_bytes());
 }
 
 /// Reads the parts of a record.

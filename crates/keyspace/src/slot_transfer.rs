@@ -1,55 +1,24 @@
-//! Slots given out to another shard and taken in from one, with all that hangs on their keys.
+//! Slots that leave for another shard and come from one, with all that belongs to their keys.
 //!
 //! Tables go as pointers, their books with them, so a slot of millions of keys costs what an empty one
 //! does. The wheel's items can't be picked out by slot; they stay, and one that comes up for a slot that
-//! has gone is a *stray*: whoever owns the slot now is told, and puts it into its own wheel. So every key
+//! has gone is an *orphan timer*: the shard that owns the slot now gets it and puts it into its own wheel. So every key
 //! with an expiry has an item at that moment or before, here or with a shard that had its slot before.
 //!
 //! Not here: who owns what, and when a slot may go (`engine`).
 
-use basalt_structures::Fate;
-
-use crate::database::LooseTable;
-use crate::expiry::hint;
-use crate::slot::{SLOTS, SlotId};
+use crate::Keyspace;
+use crate::commit::DetachedTables;
+use crate::expiry_times::hint;
+use crate::slot::SlotId;
 use crate::watch::MovingWatch;
-use crate::{DatabaseId, Keyspace};
 
 /// Slots on their way to another shard.
 #[derive(Default)]
 pub struct SlotBundle {
     slots: Vec<SlotId>,
-    tables: Vec<(DatabaseId, SlotId, LooseTable)>,
+    tables: DetachedTables,
     watches: Vec<MovingWatch>,
-}
-
-/// What is kept of slots that went away.
-#[derive(Default)]
-pub(crate) struct MovedSlots {
-    /// A bit for each slot that went; nothing before the first.
-    away: Option<Box<[u64; SLOTS / 64]>>,
-    strays: Vec<u32>,
-    /// Whether a slot ever came from another shard.
-    pub(crate) has_come: bool,
-}
-
-impl MovedSlots {
-    fn set_away(&mut self, slot: SlotId, is_away: bool) {
-        let away = self.away.get_or_insert_with(|| Box::new([0; SLOTS / 64]));
-        let (word, bit) = (&mut away[slot.index() / 64], 1 << (slot.index() % 64));
-        *word = if is_away { *word | bit } else { *word & !bit };
-    }
-
-    /// No key here needs the item; perhaps one does where its slot is now.
-    pub(crate) fn gone(&mut self, item: u32) -> Fate {
-        if let Some(away) = &self.away {
-            let slot = slot_of_item(item).index();
-            if away[slot / 64] & (1 << (slot % 64)) != 0 {
-                self.strays.push(item);
-            }
-        }
-        Fate::Gone
-    }
 }
 
 /// The slot of an item of the expiry wheel.
@@ -59,47 +28,34 @@ pub fn slot_of_item(item: u32) -> SlotId {
 
 impl Keyspace {
     /// Takes some slots out, in all databases.
-    pub fn give_out(&mut self, slots: &[SlotId]) -> SlotBundle {
-        let mut bundle = SlotBundle { slots: slots.to_vec(), ..SlotBundle::default() };
-        for &slot in slots {
-            for (index, database) in self.databases.iter_mut().enumerate() {
-                let id = DatabaseId(index as u16);
-                bundle.tables.extend(database.give_out(slot).map(|table| (id, slot, table)));
-            }
-            self.moved.set_away(slot, true);
-        }
-        if !self.watches.is_empty() {
-            bundle.watches = self.watches.give_out(&|slot| slots.contains(&slot));
-        }
-        bundle
+    pub fn detach(&mut self, slots: &[SlotId]) -> SlotBundle {
+        let tables = self.commit_slots_out(slots);
+        slots.iter().for_each(|&slot| self.moved.set_away(slot, true));
+        let watches = self.hooks.watches.detach(&|slot| slots.contains(&slot));
+        self.hooks.rearm();
+        SlotBundle { slots: slots.to_vec(), tables, watches }
     }
 
     /// Takes in slots that another shard gave out.
-    pub fn take_in(&mut self, bundle: SlotBundle) {
+    pub fn attach(&mut self, bundle: SlotBundle) {
         let SlotBundle { slots, tables, watches } = bundle;
-        self.moved.has_come = true;
-        for slot in slots {
-            if self.moved.away.is_some() {
-                self.moved.set_away(slot, false);
-            }
-        }
-        for (id, slot, table) in tables {
-            self.databases[id.index()].take_in(slot, table);
-        }
-        self.watches.take_in(watches);
+        slots.iter().for_each(|&slot| self.moved.set_here(slot));
+        self.commit_slots_in(&slots, tables);
+        self.hooks.watches.attach(watches);
+        self.hooks.rearm();
     }
 
     /// Items of the wheel for slots that went away, since this was last asked: to be told to their owners.
-    pub fn take_strays(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.moved.strays)
+    pub fn take_orphan_timers(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.moved.orphans)
     }
 
     /// An item from the wheel of a shard that had its slot before. The databases may have been swapped
     /// meanwhile, so all are looked at.
-    pub fn take_stray(&mut self, item: u32) {
-        for database in &mut self.databases {
-            if let Some(at_ms) = database.earliest(item) {
-                database.wheel.insert(at_ms, item);
+    pub fn adopt_timer(&mut self, item: u32) {
+        for id in self.databases.ids() {
+            if let Some(at_ms) = self.databases.get(id).earliest(item) {
+                self.databases.wheel_mut(id).insert(at_ms, item);
             }
         }
     }
@@ -108,7 +64,7 @@ impl Keyspace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Effect, KeyHasher};
+    use crate::{DatabaseId, Effect, KeyHasher};
 
     const DATABASES: [DatabaseId; 2] = [DatabaseId(0), DatabaseId(1)];
 
@@ -146,8 +102,8 @@ mod tests {
         }
         let (digests, used) = (digest(&here, &there), here.facts(DATABASES[0]));
         for _ in 0..3 {
-            let bundle = here.give_out(&slots_of(&["a", "1", "2", "not there"]));
-            there.take_in(bundle);
+            let bundle = here.detach(&slots_of(&["a", "1", "2", "not there"]));
+            there.attach(bundle);
             here.verify();
             there.verify();
             assert!(there.len(DATABASES[1]) >= 1002 && here.facts(DATABASES[0]).expiring == 0);
@@ -170,8 +126,8 @@ mod tests {
             set(&mut shards[0], DATABASES[0], &format!("{{a}}{number}"), Some(500_000));
         }
         for (from, to) in [(0, 1), (1, 2), (2, 1)] {
-            let bundle = shards[from].give_out(&slots_of(&["a"]));
-            shards[to].take_in(bundle);
+            let bundle = shards[from].detach(&slots_of(&["a"]));
+            shards[to].attach(bundle);
         }
         set(&mut shards[1], DATABASES[0], "{a}late", Some(400_000));
         shards[1].swap(DATABASES[0], DATABASES[1]);
@@ -183,9 +139,9 @@ mod tests {
                 shards[index].set_now(now_ms);
                 let before = shards[1].len(DATABASES[1]);
                 shards[index].expire_due(&mut || true);
-                for item in shards[index].take_strays() {
+                for item in shards[index].take_orphan_timers() {
                     assert_eq!(slot_of_item(item), slots_of(&["a"])[0]);
-                    shards[1].take_stray(item);
+                    shards[1].adopt_timer(item);
                 }
                 gone.push((now_ms, before - shards[1].len(DATABASES[1])));
             }
@@ -204,8 +160,8 @@ mod tests {
         }
         here.unwatch(3);
         set(&mut here, DATABASES[0], "b", None);
-        let bundle = here.give_out(&slots_of(&["a"]));
-        there.take_in(bundle);
+        let bundle = here.detach(&slots_of(&["a"]));
+        there.attach(bundle);
         assert!(here.is_watch_broken(2) && there.is_watch_broken(2));
         assert!(!there.is_watch_broken(1) && !there.is_watch_broken(3));
         set(&mut there, DATABASES[0], "a", None);

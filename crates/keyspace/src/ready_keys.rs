@@ -1,28 +1,27 @@
-//! Fed: which of the few keys that somebody waits for were changed since it was last asked.
+//! ReadyKeys: which of the keys that blocked clients wait for were changed since the last check.
 //!
-//! Costs no byte in an entry, and one look at an empty table per change where nobody waits. Keys are known by
-//! their hash: who is told of another key of the same hash looks in vain, which harms nothing.
+//! Costs no byte in an entry. Keys are known by their hash; a change of another key with the same hash only
+//! causes a check that finds nothing.
 //!
 //! Not here: who waits, and for what (`engine::waiting`).
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::collections::StreamChange;
 use crate::effect::Effect;
-use crate::{Keyspace, StreamChange};
 
 #[derive(Debug, Default)]
-pub(crate) struct Fed {
+pub(crate) struct ReadyKeys {
     /// Whether each was changed.
     wanted: BTreeMap<u64, bool>,
     /// Those, each once, in the order of their changes.
     changed: VecDeque<u64>,
 }
 
-impl Fed {
-    /// A key is about to be changed.
-    #[inline]
+impl ReadyKeys {
+    /// A key was changed.
     pub(crate) fn note_effect(&mut self, hash: u64, effect: &Effect<'_>) {
-        if self.is_wanted() && may_feed(effect) {
+        if may_make_ready(effect) {
             self.note(hash);
         }
     }
@@ -49,12 +48,34 @@ impl Fed {
             }
         }
     }
+
+    /// Watches keys of this hash, until [`ReadyKeys::unwatch`].
+    pub(crate) fn watch(&mut self, hash: u64) {
+        self.wanted.entry(hash).or_default();
+    }
+
+    pub(crate) fn unwatch(&mut self, hash: u64) {
+        self.wanted.remove(&hash);
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changed.is_empty()
+    }
+
+    /// The next watched key that was changed.
+    pub(crate) fn next(&mut self) -> Option<u64> {
+        let hash = self.changed.pop_front()?;
+        if let Some(is_changed) = self.wanted.get_mut(&hash) {
+            *is_changed = false;
+        }
+        Some(hash)
+    }
 }
 
 /// Whether anybody may have waited for this: of streams, those who read them wait for entries and for the end
 /// of their group, and nothing else (XGROUP SETID lets them wait on, as in Redis).
-#[cold]
-fn may_feed(effect: &Effect<'_>) -> bool {
+fn may_make_ready(effect: &Effect<'_>) -> bool {
     match effect {
         Effect::ExpireAt { .. } | Effect::Persist => false,
         Effect::Stream(change) => matches!(
@@ -64,36 +85,5 @@ fn may_feed(effect: &Effect<'_>) -> bool {
                 | StreamChange::Become { .. }
         ),
         _ => true,
-    }
-}
-
-impl Keyspace {
-    /// From now on changes of keys of this hash are told of, until [`Keyspace::want_no_more`].
-    pub fn want_fed(&mut self, hash: u64) {
-        self.fed.wanted.entry(hash).or_default();
-    }
-
-    pub fn want_no_more(&mut self, hash: u64) {
-        self.fed.wanted.remove(&hash);
-    }
-
-    /// As if the key of this hash were changed.
-    pub fn note_fed(&mut self, hash: u64) {
-        self.fed.note(hash);
-    }
-
-    /// Whether a key that somebody waits for was changed.
-    #[inline]
-    pub fn has_fed(&self) -> bool {
-        !self.fed.changed.is_empty()
-    }
-
-    /// The next such key.
-    pub fn next_fed(&mut self) -> Option<u64> {
-        let hash = self.fed.changed.pop_front()?;
-        if let Some(is_changed) = self.fed.wanted.get_mut(&hash) {
-            *is_changed = false;
-        }
-        Some(hash)
     }
 }

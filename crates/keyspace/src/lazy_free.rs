@@ -1,27 +1,19 @@
-//! Graves: what was flushed or removed and is too large to be dropped at once; it goes bit by bit.
+//! LazyFree: flushed databases and removed collections that are too large to free at once; freed in steps.
 //!
 //! Invariant: the bytes of what lies here are counted as used until they are freed.
 
 use basalt_structures::{Collection, Entry, Table};
 
-use crate::Keyspace;
-use crate::database::Database;
+use crate::commit::database::{Database, DetachedTable};
+use crate::limits::{FLUSHED_DATABASES_MAX, FREE_STEP_ELEMENTS_MAX, FREED_AT_ONCE_ELEMENTS_MAX};
 
-/// LIMIT: entries or elements dropped at a time, before the budget is asked again.
-const STEP_ELEMENTS_MAX: usize = 256;
 /// A slice's first step is this small and each is twice the one before: memory that was left alone may be slow
 /// to come back.
-const STEP_ELEMENTS_MIN: usize = 4;
-
-/// LIMIT: flushed databases that wait. Who flushes again and again faster than they go drops the last of them first.
-const DATABASES_MAX: usize = 32;
-
-/// Collections of up to so many elements are dropped at once.
-const AT_ONCE_ELEMENTS_MAX: usize = 64;
+const FREE_STEP_ELEMENTS_MIN: usize = 4;
 
 /// What waits to be dropped.
 #[derive(Default)]
-pub(crate) struct Graves {
+pub(crate) struct LazyFree {
     databases: Vec<Database>,
     /// Those of a page that was taken out of a database.
     tables: Vec<Table>,
@@ -34,7 +26,7 @@ pub(crate) struct Graves {
 fn drop_or_keep(entry: Entry, kept: &mut Vec<Collection>) -> usize {
     let bytes = entry.heap_bytes();
     match entry.into_collection() {
-        Ok(collection) if collection.len() > AT_ONCE_ELEMENTS_MAX => {
+        Ok(collection) if collection.len() > FREED_AT_ONCE_ELEMENTS_MAX => {
             let left = collection.heap_bytes();
             kept.push(*collection);
             bytes - left
@@ -43,7 +35,7 @@ fn drop_or_keep(entry: Entry, kept: &mut Vec<Collection>) -> usize {
     }
 }
 
-impl Graves {
+impl LazyFree {
     pub(crate) fn is_empty(&self) -> bool {
         self.databases.is_empty() && self.tables.is_empty() && self.collections.is_empty()
     }
@@ -60,15 +52,34 @@ impl Graves {
             return 0;
         }
         let mut count = 0;
-        while self.databases.len() >= DATABASES_MAX {
-            count += self.drop_step(STEP_ELEMENTS_MAX);
+        while self.databases.len() >= FLUSHED_DATABASES_MAX {
+            count += self.drop_step(FREE_STEP_ELEMENTS_MAX);
         }
         self.bytes += bytes;
         self.databases.push(database);
         count
     }
 
-    fn add(&mut self, entry: Entry) {
+    /// Adds the table of a slot whose keys are removed.
+    pub(crate) fn add_table(&mut self, table: DetachedTable) {
+        self.bytes += table.heap_bytes();
+        self.tables.push(table.into_table());
+    }
+
+    /// Steps until nothing is left or `more` says that the time is used up. Returns how many values were freed.
+    pub(crate) fn free(&mut self, more: &mut dyn FnMut() -> bool) -> u64 {
+        let (mut freed, mut step) = (0, FREE_STEP_ELEMENTS_MIN);
+        while !self.is_empty() {
+            freed += self.drop_step(step);
+            if !more() {
+                break;
+            }
+            step = (2 * step).min(FREE_STEP_ELEMENTS_MAX);
+        }
+        freed
+    }
+
+    pub(crate) fn add(&mut self, entry: Entry) {
         let bytes = entry.heap_bytes();
         self.bytes += bytes - drop_or_keep(entry, &mut self.collections);
     }
@@ -113,38 +124,9 @@ impl Graves {
     }
 }
 
-impl Keyspace {
-    /// Drops an entry that was taken out; a large collection goes to the graves.
-    #[inline]
-    pub(crate) fn bury(&mut self, entry: Entry) {
-        if entry.collection().is_some() {
-            self.graves.add(entry);
-        }
-    }
-
-    /// Drops what was flushed or removed, bit by bit, until nothing is left or `more` says that the time is
-    /// used up. Says whether work is left.
-    pub fn bury_some(&mut self, more: &mut dyn FnMut() -> bool) -> bool {
-        let mut step = STEP_ELEMENTS_MIN;
-        while !self.graves.is_empty() {
-            self.stats.freed_lazily += self.graves.drop_step(step);
-            if !more() {
-                break;
-            }
-            step = (2 * step).min(STEP_ELEMENTS_MAX);
-        }
-        self.has_graves()
-    }
-
-    /// Whether something waits to be dropped.
-    pub fn has_graves(&self) -> bool {
-        !self.graves.is_empty()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::DATABASES_MAX;
+    use crate::limits::FLUSHED_DATABASES_MAX;
     use crate::{DatabaseId, Effect, KeyHasher, Keyspace};
 
     /// Memory that was left alone may be slow, and the time is looked at only after a step.
@@ -162,14 +144,14 @@ mod tests {
         }
         keyspace.flush(id);
         // The first step takes the tables out.
-        (0..2).for_each(|_| assert!(keyspace.bury_some(&mut || false)));
+        (0..2).for_each(|_| assert!(keyspace.free_step(&mut || false)));
         assert!((1..16).contains(&keyspace.stats.freed_lazily), "{}", keyspace.stats.freed_lazily);
         let mut steps = 0;
         let mut count = || {
             steps += 1;
             true
         };
-        assert!(!keyspace.bury_some(&mut count));
+        assert!(!keyspace.free_step(&mut count));
         assert_eq!(keyspace.stats.freed_lazily, COUNT);
         assert!(steps < 60, "{steps} steps: they grow");
     }
@@ -192,7 +174,7 @@ mod tests {
         assert_eq!(before, full, "nothing has gone yet");
         let (mut largest, mut goes_on) = (0, true);
         while goes_on {
-            goes_on = keyspace.bury_some(&mut || false);
+            goes_on = keyspace.free_step(&mut || false);
             let now = keyspace.used_bytes();
             largest = largest.max(before - now);
             before = now;
@@ -217,10 +199,10 @@ mod tests {
                 full = keyspace.used_bytes();
             }
             keyspace.flush(id);
-            assert!(keyspace.used_bytes() <= DATABASES_MAX * full);
+            assert!(keyspace.used_bytes() <= FLUSHED_DATABASES_MAX * full);
         }
-        assert!(keyspace.stats.freed_lazily >= (1000 - DATABASES_MAX as u64) * 10);
-        while keyspace.bury_some(&mut || true) {}
+        assert!(keyspace.stats.freed_lazily >= (1000 - FLUSHED_DATABASES_MAX as u64) * 10);
+        while keyspace.free_step(&mut || true) {}
         assert_eq!((keyspace.used_bytes(), keyspace.stats.freed_lazily), (0, 10_000));
     }
 }

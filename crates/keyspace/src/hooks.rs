@@ -1,0 +1,225 @@
+//! Hooks: everything that is notified of changes, before and after them.
+//!
+//! ```text
+//! commit ──► before: watches of what is flushed or swapped · observers (snapshot, undo)
+//!        ──► the change, with its books and the expiry wheel
+//!        ──► after: watches · ready keys · records for their readers · events · observers
+//! ```
+//!
+//! Invariant: a bit of `armed` is set for each kind of hook that is in use, so a commit tests one word where
+//! there is none.
+//!
+//! Not here: the change itself (`commit`), how one subscribes (`subscribe`).
+
+use basalt_structures::{KeyHasher, Kind};
+
+use crate::DatabaseId;
+use crate::collections::StreamChange;
+use crate::commit::database::Databases;
+use crate::effect::Effect;
+use crate::events::{EventQueue, Events, Kinds};
+use crate::key::Key;
+use crate::ready_keys::ReadyKeys;
+use crate::record::Record;
+use crate::record_log::RecordLog;
+use crate::slot::SlotId;
+use crate::watch::Watches;
+
+/// A change of a shard's data, as hooks see it.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// One key changes; expiry is an effect like others.
+    Key { database: DatabaseId, key: Key<'a>, effect: Effect<'a>, events: Events },
+    /// A database is emptied.
+    Flush { database: DatabaseId },
+    /// Two databases, which are not the same, are swapped.
+    Swap { first: DatabaseId, second: DatabaseId },
+    /// All keys of these slots leave, in all databases.
+    SlotsOut { slots: &'a [SlotId] },
+    /// The keys of these slots come, in all databases.
+    SlotsIn { slots: &'a [SlotId] },
+}
+
+/// A hook of one's own. What is about to change, or has changed, can be read: `Databases::stored` and its
+/// neighbours return what is there even where it is past its expiry.
+pub trait Observer: Send {
+    fn before(&mut self, data: &Databases, change: &Change<'_>);
+    fn after(&mut self, data: &Databases, change: &Change<'_>);
+}
+
+/// An observer that was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObserverId(u64);
+
+const WATCHES: u8 = 1;
+const READY: u8 = 1 << 1;
+const READERS: u8 = 1 << 2;
+const EVENTS: u8 = 1 << 3;
+const OBSERVERS: u8 = 1 << 4;
+
+#[derive(Default)]
+pub(crate) struct Hooks {
+    armed: u8,
+    pub(crate) watches: Watches,
+    pub(crate) ready: ReadyKeys,
+    pub(crate) log: RecordLog,
+    pub(crate) events: EventQueue,
+    observers: Vec<(ObserverId, Box<dyn Observer>)>,
+    next_observer: u64,
+}
+
+impl Hooks {
+    /// Whether anything is notified of changes.
+    #[inline]
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed != 0
+    }
+
+    /// To be called after something was subscribed or unsubscribed.
+    pub(crate) fn rearm(&mut self) {
+        let bits = [
+            (WATCHES, !self.watches.is_empty()),
+            (READY, self.ready.is_wanted()),
+            (READERS, self.log.has_readers()),
+            (EVENTS, self.events.is_wanted()),
+            (OBSERVERS, !self.observers.is_empty()),
+        ];
+        self.armed = bits.iter().filter(|(_, is_used)| *is_used).map(|(bit, _)| bit).sum();
+    }
+
+    fn has(&self, bit: u8) -> bool {
+        self.armed & bit != 0
+    }
+
+    pub(crate) fn add_observer(&mut self, observer: Box<dyn Observer>) -> ObserverId {
+        let id = ObserverId(self.next_observer);
+        self.next_observer += 1;
+        self.observers.push((id, observer));
+        self.rearm();
+        id
+    }
+
+    pub(crate) fn remove_observer(&mut self, id: ObserverId) -> Option<Box<dyn Observer>> {
+        let at = self.observers.iter().position(|(own, _)| *own == id)?;
+        let (_, observer) = self.observers.remove(at);
+        self.rearm();
+        Some(observer)
+    }
+
+    /// A change is about to happen. Returns what the key holds, for [`Hooks::after`].
+    pub(crate) fn before(
+        &mut self,
+        data: &Databases,
+        hasher: &KeyHasher,
+        change: &Change<'_>,
+    ) -> Option<Kind> {
+        if self.has(WATCHES) {
+            self.break_watches_of_databases(data, hasher, change);
+        }
+        for (_, observer) in &mut self.observers {
+            observer.before(data, change);
+        }
+        self.kind_of_key(data, change)
+    }
+
+    /// A change has happened.
+    pub(crate) fn after(&mut self, data: &Databases, change: &Change<'_>, before: Option<Kind>) {
+        if self.has(READERS) {
+            self.write_records(data, change);
+        }
+        match *change {
+            Change::Key { database, key, effect, events } => {
+                if self.has(WATCHES) && breaks_watches(&effect) {
+                    self.watches.break_those_of(database, key.bytes);
+                }
+                if self.has(READY) {
+                    self.ready.note_effect(key.hash, &effect);
+                }
+                if self.has(EVENTS) {
+                    let kinds = Kinds { before, after: self.kind_of_key(data, change) };
+                    self.events.raise_all((database, key.bytes), &effect, events, kinds);
+                }
+            }
+            Change::Flush { .. } | Change::Swap { .. } => self.ready.note_all(),
+            Change::SlotsOut { .. } | Change::SlotsIn { .. } => {}
+        }
+        for (_, observer) in &mut self.observers {
+            observer.after(data, change);
+        }
+    }
+
+    /// What a changed key holds, where events ask.
+    fn kind_of_key(&self, data: &Databases, change: &Change<'_>) -> Option<Kind> {
+        match change {
+            Change::Key { database, key, .. } if self.has(EVENTS) => {
+                data.stored(*database, key).map(|entry| entry.kind())
+            }
+            _ => None,
+        }
+    }
+
+    /// Of a flushed or swapped database, those watches are broken whose keys are there, before or afterwards.
+    fn break_watches_of_databases(
+        &mut self,
+        data: &Databases,
+        hasher: &KeyHasher,
+        change: &Change<'_>,
+    ) {
+        let is_in = |place, key: &[u8]| data.stored(place, &Key::new(key, hasher)).is_some();
+        match *change {
+            Change::Flush { database } => {
+                self.watches.break_where(database, &|key| is_in(database, key));
+            }
+            Change::Swap { first, second } => {
+                let is_in_either = |key: &[u8]| is_in(first, key) || is_in(second, key);
+                self.watches.break_where(first, &is_in_either);
+                self.watches.break_where(second, &is_in_either);
+            }
+            Change::Key { .. } | Change::SlotsOut { .. } | Change::SlotsIn { .. } => {}
+        }
+    }
+
+    fn write_records(&mut self, data: &Databases, change: &Change<'_>) {
+        match *change {
+            Change::Key { database, key, effect, .. } => {
+                self.log.append(&Record::Key { database, key: key.bytes, effect });
+            }
+            Change::Flush { database } => self.log.append(&Record::Flush { database }),
+            Change::Swap { first, second } => self.log.append(&Record::Swap { first, second }),
+            Change::SlotsOut { slots } => {
+                slots.iter().for_each(|&slot| self.log.append(&Record::SlotOut { slot }));
+            }
+            // The records of where the slots were are another shard's, so all that comes is written.
+            Change::SlotsIn { slots } => {
+                let mut bytes = Vec::new();
+                for (database, slot) in
+                    data.ids().flat_map(|id| slots.iter().map(move |s| (id, *s)))
+                {
+                    data.visit_slot(database, slot, &mut |entry| {
+                        let effect = Effect::copy_of(entry, &mut bytes);
+                        self.log.append(&Record::Key { database, key: entry.key(), effect });
+                    });
+                }
+            }
+        }
+        if !self.log.has_readers() {
+            self.rearm();
+        }
+    }
+}
+
+/// Whether a change of a watched key aborts the transaction. As in Redis, what happens to a stream's groups does
+/// not, nor what its producers' names are known for.
+fn breaks_watches(effect: &Effect<'_>) -> bool {
+    match effect {
+        Effect::Stream(change) => matches!(
+            change,
+            StreamChange::Add { .. }
+                | StreamChange::Delete { .. }
+                | StreamChange::DropFirst { .. }
+                | StreamChange::SetLastId { .. }
+                | StreamChange::Become { .. }
+        ),
+        _ => true,
+    }
+}

@@ -1,0 +1,134 @@
+//! Subscribe: watches, ready keys, readers of records, events and observers; see `hooks`.
+
+use crate::events::{EventClasses, RaisedEvent};
+use crate::hooks::{Observer, ObserverId};
+use crate::key::Key;
+use crate::record_log::{Lagged, ReaderId};
+use crate::{DatabaseId, Keyspace};
+
+/// WATCH.
+impl Keyspace {
+    /// Whether any key is watched, for tests.
+    #[doc(hidden)]
+    pub fn is_watched(&self) -> bool {
+        !self.hooks.watches.is_empty()
+    }
+
+    /// From now on changes of the key, and its expiry, break the watch of `watcher`.
+    pub fn watch(&mut self, watcher: u64, database: DatabaseId, key: &Key<'_>) {
+        // A key that is expired already is removed first: that is no change for the watcher.
+        self.expire_if_due(database, key);
+        self.hooks.watches.add(watcher, database, key.bytes);
+        self.hooks.rearm();
+    }
+
+    /// Forgets all that `watcher` watches.
+    pub fn unwatch(&mut self, watcher: u64) {
+        self.hooks.watches.remove(watcher);
+        self.hooks.rearm();
+    }
+
+    /// Whether a key of `watcher` changed, or expired.
+    pub fn is_watch_broken(&mut self, watcher: u64) -> bool {
+        for (database, key) in self.hooks.watches.keys_of(watcher) {
+            let key = self.key(&key);
+            self.expire_if_due(database, &key);
+        }
+        self.hooks.watches.is_broken(watcher)
+    }
+
+    /// Removes the key if it is past its expiry.
+    fn expire_if_due(&mut self, database: DatabaseId, key: &Key<'_>) {
+        self.find_live(database, key);
+    }
+}
+
+/// Keys that blocked clients wait for.
+impl Keyspace {
+    /// From now on keys of this hash are ready after a change, until [`Keyspace::unwatch_ready`].
+    pub fn watch_ready(&mut self, hash: u64) {
+        self.hooks.ready.watch(hash);
+        self.hooks.rearm();
+    }
+
+    pub fn unwatch_ready(&mut self, hash: u64) {
+        self.hooks.ready.unwatch(hash);
+        self.hooks.rearm();
+    }
+
+    /// As if the key of this hash were changed.
+    pub fn note_ready(&mut self, hash: u64) {
+        self.hooks.ready.note(hash);
+    }
+
+    /// Whether a key that a client waits for was changed.
+    #[inline]
+    pub fn has_ready(&self) -> bool {
+        !self.hooks.ready.is_empty()
+    }
+
+    /// The hash of the next such key.
+    pub fn next_ready(&mut self) -> Option<u64> {
+        self.hooks.ready.next()
+    }
+}
+
+/// Records.
+impl Keyspace {
+    /// Adds a reader of all records from now on.
+    pub fn add_reader(&mut self) -> ReaderId {
+        let id = self.hooks.log.add_reader();
+        self.hooks.rearm();
+        id
+    }
+
+    pub fn remove_reader(&mut self, reader: ReaderId) {
+        self.hooks.log.remove_reader(reader);
+        self.hooks.rearm();
+    }
+
+    /// What a reader has not read yet, as bytes of [`Record::encode`](crate::Record::encode).
+    ///
+    /// # Errors
+    /// [`Lagged`] where it left too much unread and lost its place.
+    pub fn unread_records(&self, reader: ReaderId) -> Result<&[u8], Lagged> {
+        self.hooks.log.unread(reader)
+    }
+
+    /// A reader has read `len` bytes of [`Keyspace::unread_records`].
+    pub fn advance_reader(&mut self, reader: ReaderId, len: usize) {
+        self.hooks.log.advance(reader, len);
+    }
+}
+
+/// Keyspace events.
+impl Keyspace {
+    /// Raises events of these classes from now on; none at the start.
+    pub fn set_event_classes(&mut self, classes: EventClasses) {
+        self.hooks.events.classes = classes;
+        self.hooks.rearm();
+    }
+
+    /// The next event that was raised.
+    pub fn next_event(&mut self) -> Option<RaisedEvent> {
+        self.hooks.events.raised.pop_front()
+    }
+
+    /// How many events were dropped since the start because [`EVENTS_MAX`](crate::EVENTS_MAX) were not taken.
+    pub fn dropped_events(&self) -> u64 {
+        self.hooks.events.dropped
+    }
+}
+
+/// Hooks of one's own.
+impl Keyspace {
+    /// Notifies an observer of all changes from now on.
+    pub fn add_observer(&mut self, observer: Box<dyn Observer>) -> ObserverId {
+        self.hooks.add_observer(observer)
+    }
+
+    /// Returns the observer; `None` where it was removed before.
+    pub fn remove_observer(&mut self, observer: ObserverId) -> Option<Box<dyn Observer>> {
+        self.hooks.remove_observer(observer)
+    }
+}
