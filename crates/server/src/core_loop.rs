@@ -2,9 +2,8 @@
 //!
 //!   ring and mesh ──what came in──► engine ──outputs──► ring ──one enter: submit and wait──► again
 //!
-//! All that came in is worked together, and all answers go out with one submission. While requests come
-//! the loop waits in its own ring; when none came for a while it parks in glommio's hands, and the
-//! ring's bell wakes it.
+//! All that came in is worked together, and all answers go out with one submission. The loop waits in its
+//! own ring, also when nothing is to be done for long; glommio never puts the thread to sleep.
 //!
 //! LIMIT: a turn works at most `EVENTS_PER_TURN_MAX` completions and a ring's length from each neighbour.
 //! Not here: what requests mean (`engine`), how memory and kernel are kept apart (`ring`).
@@ -18,6 +17,7 @@ use std::time::Duration;
 use basalt_commands::config::Config;
 use basalt_engine::{Now, SessionId, Turn};
 use basalt_keyspace::ShardId;
+use glommio::timer::Timer;
 
 use crate::acceptor::Acceptor;
 use crate::clock;
@@ -29,16 +29,18 @@ use crate::loop_facts::LoopFacts;
 use crate::node::{Node, Post, Stage};
 use crate::observe::{LetterBox, Report};
 use crate::outside::{Outside, Parcel, SocketKind};
-use crate::ring::{Chunk, Event, Park, ReceiveEnd, Ring, Token};
+use crate::ring::{Chunk, Event, ReceiveEnd, Ring, Token};
 use crate::spin::Spin;
 use crate::{listen, logging, title};
 
-/// A park lasts as long as it was quiet before, within these bounds. Were a wake-up ever lost, that is how
-/// late it would be noticed.
-const PARK_MIN_US: u64 = 100_000;
-const PARK_MAX_US: u64 = 1_000_000;
-/// How often a loop that never parks lets glommio look after its own.
-const GIVE_WAY_EVERY_US: u64 = 20_000;
+/// How long a loop waits at most that has worked lately.
+const WAIT_MAX_US: u64 = 10_000;
+/// An idle loop waits as long as it was idle before, within these bounds. Were a wake-up ever lost, that is
+/// how late it would be noticed.
+const IDLE_WAIT_MIN_US: u64 = 100_000;
+const IDLE_WAIT_MAX_US: u64 = 1_000_000;
+/// How often a loop lets glommio look after its own.
+const GIVE_WAY_EVERY_US: u64 = 100_000;
 /// How often to look whether all shards are through with what they had to do before the end.
 const DRAIN_LOOK_US: u64 = 2_000;
 /// How long the end of the process waits for clients that don't read their last replies.
@@ -48,10 +50,7 @@ pub(crate) struct CoreLoop<E: Engine> {
     engine: E,
     outside: Outside<E::Message>,
     node: Arc<Node>,
-    /// How long to wait in the ring, from the last work on, before parking.
-    wait_bound_us: u64,
     ring: Ring,
-    park: Park,
     spin: Spin,
     gather: Gather,
     connections: Connections,
@@ -108,10 +107,8 @@ impl<E: Engine> CoreLoop<E> {
             acceptor.start(&mut ring);
         }
         Ok(Self {
-            park: ring.park()?,
             spin: Spin::new(engine.config().spin_us),
             gather: Gather::new(engine.config().gather_us, node.posts.len()),
-            wait_bound_us: engine.config().wait_bound_us.into(),
             engine,
             outside,
             node,
@@ -483,25 +480,25 @@ impl<E: Engine> CoreLoop<E> {
     async fn rest(&mut self, turn: Turn, now_us: u64) -> io::Result<()> {
         if now_us - self.gave_way_at_us >= GIVE_WAY_EVERY_US {
             self.ring.enter()?;
-            self.park.give_way().await;
+            give_way().await;
             self.gave_way_at_us = now_us;
         }
         let due_us = turn.wake_at_us.unwrap_or(u64::MAX);
         if turn.busy || due_us <= now_us || !self.again.is_empty() {
             return self.ring.enter();
         }
-        if now_us - self.active_at_us >= self.wait_bound_us {
-            self.sleep_parked(due_us, now_us).await
-        } else {
-            self.sleep_in_ring(due_us.min(now_us + self.wait_bound_us), now_us)
-        }
+        let idle_us = now_us - self.active_at_us;
+        let wait_us = match idle_us {
+            ..WAIT_MAX_US => WAIT_MAX_US,
+            _ => idle_us.clamp(IDLE_WAIT_MIN_US, IDLE_WAIT_MAX_US),
+        };
+        self.sleep(due_us.min(now_us + wait_us), now_us)
     }
 
     /// Acts on settings that CONFIG SET changed.
     fn follow(&mut self, config: &Arc<Config>) {
         self.spin = Spin::new(config.spin_us);
         self.gather = Gather::new(config.gather_us, self.node.posts.len());
-        self.wait_bound_us = config.wait_bound_us.into();
         if let Some(acceptor) = &mut self.acceptor {
             acceptor.follow(config, &mut self.ring);
             logging::follow(config);
@@ -509,7 +506,7 @@ impl<E: Engine> CoreLoop<E> {
         }
     }
 
-    fn sleep_in_ring(&mut self, until_us: u64, now_us: u64) -> io::Result<()> {
+    fn sleep(&mut self, until_us: u64, now_us: u64) -> io::Result<()> {
         if self.spin.is_worth_it() {
             self.ring.enter()?;
             let Self { spin, ring, outside, .. } = self;
@@ -526,24 +523,6 @@ impl<E: Engine> CoreLoop<E> {
         let result = self.ring.enter_until(until_us, now_us, crowd);
         self.outside.port.rise();
         result
-    }
-
-    async fn sleep_parked(&mut self, due_us: u64, now_us: u64) -> io::Result<()> {
-        let park_us = (now_us - self.active_at_us).clamp(PARK_MIN_US, PARK_MAX_US);
-        self.ring.clear_timer();
-        if due_us - now_us < park_us {
-            self.ring.set_timer(due_us, now_us);
-        }
-        self.ring.enter()?;
-        if self.ring.arm_bell() && self.outside.port.doze() {
-            if self.node.stage() == Stage::Serving {
-                self.park.wait(Duration::from_micros(park_us)).await;
-            }
-            self.outside.port.rise();
-        }
-        self.ring.disarm_bell();
-        self.gave_way_at_us = now_us;
-        self.ring.enter()
     }
 
     /// The end of the process: finishes what was begun, then goes.
@@ -584,6 +563,12 @@ impl<E: Engine> CoreLoop<E> {
             }
         }
     }
+}
+
+/// Lets glommio's executor poll its rings and run its other tasks. It does that only when no task may run, so a
+/// mere yield would not do; and it polls before it sleeps, when this timer is due already.
+async fn give_way() {
+    Timer::new(Duration::from_micros(2)).await;
 }
 
 /// An empty vector of another lifetime with the memory of this one.

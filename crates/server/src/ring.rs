@@ -11,7 +11,6 @@
 
 mod buffers;
 mod guard;
-mod park;
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,19 +19,20 @@ use std::time::Duration;
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode};
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 
 use crate::gather::Crowd;
 use crate::limits::{COMPLETIONS, SUBMISSIONS};
 use buffers::Buffers;
 pub(crate) use buffers::Chunk;
 use guard::{GUARD_US, Guard};
-pub(crate) use park::Park;
 
 /// How often one `enter` goes back to the kernel for work that it put off: it completes only so many
 /// operations at a time, but a fuller turn is cheaper per request.
 const ENTERS_MAX: usize = 16;
+/// A timer that fires so much later than a wait should end is set anew rather than that each such wait gets a
+/// timeout of its own.
+const TIMER_LATE_MAX_US: u64 = 20_000;
 /// How long the kernel may take to cancel what runs when the ring is dropped.
 const CANCEL_TIMEOUT: Timespec = Timespec::new().sec(1);
 
@@ -122,13 +122,13 @@ pub(crate) struct Ring {
     uring: IoUring,
     /// Whether the kernel can wait for several completions and then for one.
     can_gather: bool,
+    /// How to enter the kernel to wait: where it can, without being counted as waiting for I/O.
+    wait_flags: EnterFlags,
     buffers: Buffers,
     /// Output that the kernel reads, at the index of its connection.
     sends: Vec<Option<Sending>>,
     /// Operations that found no room; they go first.
     backlog: VecDeque<Entry>,
-    /// Signalled by the kernel at a completion, when armed.
-    eventfd: OwnedFd,
     timer: Box<Timespec>,
     /// When the timer that is armed will fire.
     timer_at_us: Option<u64>,
@@ -164,17 +164,17 @@ impl Ring {
             .setup_submit_all()
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
-        let eventfd = OwnedFd::from(EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC)?);
-        uring.submitter().register_eventfd(eventfd.as_raw_fd())?;
         let buffers = Buffers::register(&uring.submitter())?;
         let can_gather = uring.params().is_feature_min_timeout();
-        let mut ring = Self {
+        let mut wait_flags = EnterFlags::GETEVENTS;
+        wait_flags.set(EnterFlags::NO_IOWAIT, uring.params().is_feature_no_iowait());
+        Ok(Self {
             uring,
             can_gather,
+            wait_flags,
             buffers,
             sends: Vec::new(),
             backlog: VecDeque::new(),
-            eventfd,
             timer: Box::new(Timespec::new()),
             timer_at_us: None,
             timer_generation: 0,
@@ -183,9 +183,7 @@ impl Ring {
             sends_queued: 0,
             submissions: 0,
             enters: 0,
-        };
-        ring.uring.completion().disable_eventfd();
-        Ok(ring)
+        })
     }
 
     /// Whether receive buffers are consumed piece by piece, which newer kernels can.
@@ -359,25 +357,26 @@ impl Ring {
         // What has come already is not left lying for others.
         let can_gather = self.can_gather && self.uring.completion().is_empty();
         let crowd = crowd.filter(|crowd| bound_us > crowd.us.into() && can_gather);
-        let result = match self.timer_at_us {
-            Some(timer_at_us) if timer_at_us > at_us => {
-                let time = Timespec::from(Duration::from_micros(at_us.saturating_sub(now_us)));
-                self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
+        let late_us = self.timer_at_us.map(|timer_at_us| timer_at_us.saturating_sub(at_us));
+        let result = match late_us {
+            Some(1..=TIMER_LATE_MAX_US) => {
+                let time = Timespec::from(Duration::from_micros(bound_us));
+                self.wait(1, Some(&SubmitArgs::new().timespec(&time)))
             }
             armed => {
-                if armed.is_none() {
+                if armed != Some(0) {
                     self.set_timer(at_us, now_us);
                 }
                 match crowd {
-                    Some(crowd) => self.submit_and_gather(crowd, bound_us),
-                    None => self.uring.submit_and_wait(1),
+                    Some(crowd) => self.gather(crowd, bound_us),
+                    None => self.wait(1, None),
                 }
             }
         };
         self.entered(result)
     }
 
-    fn submit_and_gather(
+    fn gather(
         &mut self,
         Crowd { count, us, is_trusted }: Crowd,
         bound_us: u64,
@@ -388,10 +387,19 @@ impl Ring {
         // What is handed over now completes at once for the most part: that is not the crowd.
         let count = count + self.sends_queued;
         if is_guarded {
-            return self.uring.submit_and_wait(count);
+            return self.wait(count, None);
         }
-        let least = SubmitArgs::new().min_wait_usec(us);
-        self.uring.submitter().submit_with_args(count, &least)
+        self.wait(count, Some(&SubmitArgs::new().min_wait_usec(us)))
+    }
+
+    /// Hands over what is queued and waits for so many completions.
+    fn wait(&mut self, count: usize, args: Option<&SubmitArgs<'_, '_>>) -> io::Result<usize> {
+        let queued = self.uring.submission().len() as u32;
+        let mut flags = self.wait_flags;
+        flags.set(EnterFlags::EXT_ARG, args.is_some());
+        // SAFETY: EXT_ARG says that the kernel gets a `SubmitArgs`, which is laid out as it wants it; what
+        // that points to outlives the call.
+        unsafe { self.uring.submitter().enter(queued, count as u32, flags.bits(), args) }
     }
 
     /// Where the last wait was for a crowd, whether a timer may have cut it short. To be asked after a drain.
@@ -439,29 +447,6 @@ impl Ring {
     /// Whether an enter or a drain would find something, told without a system call.
     pub(crate) fn has_news(&mut self) -> bool {
         !self.uring.completion().is_empty() || self.uring.submission().taskrun()
-    }
-
-    /// Has the kernel signal the parking place at the next completion. False where there is one already.
-    #[must_use]
-    pub(crate) fn arm_bell(&mut self) -> bool {
-        self.uring.completion().enable_eventfd();
-        // Completions put off before the bell was armed don't ring it: have them run now.
-        // SAFETY: no arguments are passed that could be invalid.
-        let _ = unsafe {
-            let get_events = 1;
-            let queued = self.uring.submission().len() as u32;
-            self.uring.submitter().enter::<libc::sigset_t>(queued, 0, get_events, None)
-        };
-        self.uring.completion().is_empty() && self.backlog.is_empty()
-    }
-
-    pub(crate) fn disarm_bell(&mut self) {
-        self.uring.completion().disable_eventfd();
-    }
-
-    /// Where to wait for the bell.
-    pub(crate) fn park(&self) -> io::Result<Park> {
-        Park::new(self.eventfd.try_clone()?)
     }
 
     pub(crate) fn bytes(&self, chunk: &Chunk) -> &[u8] {
@@ -606,6 +591,7 @@ impl Drop for Ring {
 #[expect(clippy::disallowed_methods, reason = "the test looks how long a wait takes")]
 mod tests {
     use super::*;
+    use nix::sys::eventfd::{EfdFlags, EventFd};
     use std::os::fd::AsFd;
     use std::time::Instant;
 

@@ -1,6 +1,6 @@
 //! The server's loop between rest and work, over and over: nothing may hang.
 //!
-//! Clients are silent for a while around the loop's bounds, so that shards wait in their rings, park and
+//! Clients are silent for a while around the loop's bounds, so that shards wait briefly and long, and
 //! are woken in every order; every answer must come. A few seconds by default; with
 //! `BASALT_STRESS_SECONDS=900` for so long.
 
@@ -18,7 +18,7 @@ use client::Served;
 
 /// One, so that nothing but its own answer can wake a shard that missed a wake-up, and several.
 const CLIENT_COUNTS: [u64; 2] = [1, 6];
-/// Silences are shorter than this, and some are longer than the loop waits in its ring: it parks.
+/// Silences are shorter than this, and some are longer than an active loop waits.
 const SILENCE_MAX_US: u64 = 25_000;
 /// An answer that takes longer than this is counted and shown, though only its absence fails: the
 /// machine may be busy with other things.

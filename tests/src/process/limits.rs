@@ -21,6 +21,16 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("memory_of_what_is_gone_goes_back", memory_of_what_is_gone_goes_back),
 ];
 
+/// These need Linux 6.15: older kernels count every wait in an `io_uring` as one for I/O.
+pub(super) const TESTS_OF_OURS_ON_NEW_KERNELS: &[(&str, Test)] =
+    &[("idle_shards_do_not_wait_for_io", idle_shards_do_not_wait_for_io)];
+
+pub(super) fn is_new_kernel() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.trim().parse::<u32>().ok());
+    numbers.next().zip(numbers.next()) >= Some((6, 15))
+}
+
 fn client_count(connection: &mut Connection) -> usize {
     info_field(connection, "clients", "connected_clients").parse().unwrap()
 }
@@ -135,6 +145,31 @@ fn sleeps_with_1000_idle_clients(program: Program) {
     let share = cpu_share_when_idle(&server);
     assert!(share < 0.01, "with 1000 idle clients it uses {:.1} % of a core", share * 100.0);
     clients.iter_mut().for_each(|client| drop(client.execute(&["PING"])));
+}
+
+/// An idle server must not look like one that waits for a disk: monitors alert on iowait and I/O pressure. The kernel
+/// counts such threads for the whole machine only, so this looks at the difference that many shards make.
+fn idle_shards_do_not_wait_for_io(program: Program) {
+    const SHARDS: usize = 16;
+    let before = (0..20).map(|_| blocked_processes()).max().unwrap();
+    let server = start(program, &["--shards", &SHARDS.to_string()]);
+    let mut clients: Vec<Connection> = (0..2 * SHARDS).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(|client| drop(client.execute(&["PING"])));
+    let mut calm = 0;
+    eventually("idle shards are not counted as waiting for I/O", || {
+        let is_calm = blocked_processes() <= before + SHARDS / 2;
+        calm = if is_calm { calm + 1 } else { 0 };
+        // All shards may look up in the same moment, but not for so many samples.
+        calm == 30
+    });
+    clients.iter_mut().for_each(|client| drop(client.execute(&["PING"])));
+}
+
+/// How many threads of this machine the kernel counts as waiting for I/O.
+fn blocked_processes() -> usize {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap();
+    let line = stat.lines().find_map(|line| line.strip_prefix("procs_blocked "));
+    line.expect("because Linux has this line").trim().parse().unwrap()
 }
 
 /// Without a limit set, a client that asks and asks and never reads must not fill the memory: it is not read any more.

@@ -50,7 +50,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     .concat();
     let valkey = everyone.iter().map(|(name, test)| trial(name, *test, Program::Valkey9));
     let ours = everyone.iter().chain(&ours).map(|(name, test)| trial(name, *test, Program::Ours));
-    ours.chain(valkey).collect()
+    let new_kernels = limits::TESTS_OF_OURS_ON_NEW_KERNELS.iter().map(|(name, test)| {
+        trial(name, *test, Program::Ours).with_ignored_flag(!limits::is_new_kernel())
+    });
+    ours.chain(new_kernels).chain(valkey).collect()
 }
 
 fn trial(name: &str, test: Test, program: Program) -> Trial {

@@ -159,10 +159,6 @@ parameters! {
         /// 8 clients at a time it never waits. Where crowds came in time so far, a wait for one that
         /// doesn't may last a millisecond. Below 25: no shard ever waits. Needs Linux 6.12.
         "gather-us" gather_us: u32 = "600", integer(0, 10_000);
-
-        /// Microseconds that a shard waits for its sockets alone before it goes to sleep in
-        /// earnest.
-        "wait-bound-us" wait_bound_us: u32 = "10000", integer(100, 1_000_000);
     }
 
     Log {
