@@ -45,5 +45,7 @@ pub use meter::Book;
 pub use rates::Rate;
 pub use session::{Peer, SessionId};
 pub use stats::{ShardStats, TransactionStats};
+#[cfg(debug_assertions)]
+pub use transaction::break_isolation;
 pub use verbs::REDIS_VERSION;
 pub use world::{ApplySettings, Now, ProcessFacts, ShutdownRequest, World};

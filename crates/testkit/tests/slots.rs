@@ -1,5 +1,4 @@
 //! Slots on the move in simulation: what clients see is what they would see if nothing moved.
-#![cfg(not(feature = "break-isolation"))]
 
 use std::collections::BTreeSet;
 

@@ -13,13 +13,15 @@
 
 mod holding;
 mod intents;
-#[cfg(all(test, not(feature = "break-isolation")))]
+#[cfg(test)]
 mod model;
 mod number;
 mod transact;
 mod wait;
 
 pub(crate) use holding::Holding;
+#[cfg(debug_assertions)]
+pub use intents::break_isolation;
 pub(crate) use intents::{Event, Intent, Intents, Mode, Scope};
 pub(crate) use number::{Number, Numbers};
 pub(crate) use transact::{Decision, DeclaredKey, scope_on};
