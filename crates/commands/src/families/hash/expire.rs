@@ -37,7 +37,7 @@ pub(super) const HEXPIRE: Command = Command {
 1) (integer) 1
 2) (integer) -2
 > HTTL user FIELDS 2 token name
-1) (integer) 100
+1) (integer) <between 95 100>
 2) (integer) -1
 > HEXPIRE user 200 NX FIELDS 1 token
 1) (integer) 0
@@ -72,7 +72,7 @@ pub(super) const HPEXPIRE: Command = Command {
 > HPEXPIRE user 100000 FIELDS 1 name
 1) (integer) 1
 > HTTL user FIELDS 1 name
-1) (integer) 100
+1) (integer) <between 95 100>
 "#,
     ..EXPIRE_ROW
 };
@@ -253,7 +253,7 @@ pub(super) const HTTL: Command = Command {
 > HEXPIRE user 100 FIELDS 1 token
 1) (integer) 1
 > HTTL user FIELDS 3 token name age
-1) (integer) 100
+1) (integer) <between 95 100>
 2) (integer) -1
 3) (integer) -2
 > HTTL absent FIELDS 1 name

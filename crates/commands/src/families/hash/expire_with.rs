@@ -80,7 +80,7 @@ pub(super) const HGETEX: Command = Command {
 1) "abc"
 2) (nil)
 > HTTL user FIELDS 2 token name
-1) (integer) 100
+1) (integer) <between 95 100>
 2) (integer) -1
 > HGETEX user PERSIST FIELDS 1 token
 1) "abc"
@@ -186,8 +186,8 @@ pub(super) const HSETEX: Command = Command {
 > HSETEX user EX 100 FIELDS 2 name Ann token abc
 (integer) 1
 > HTTL user FIELDS 2 name token
-1) (integer) 100
-2) (integer) 100
+1) (integer) <between 95 100>
+2) (integer) <between 95 100>
 > HSETEX user FNX FIELDS 2 name Bob age 30
 (integer) 0
 > HSETEX user FXX KEEPTTL FIELDS 1 name Bob
@@ -195,7 +195,7 @@ pub(super) const HSETEX: Command = Command {
 > HSETEX user FIELDS 1 token xyz
 (integer) 1
 > HTTL user FIELDS 2 name token
-1) (integer) 100
+1) (integer) <between 95 100>
 2) (integer) -1
 > HSETEX user NX FIELDS 1 age 30
 (integer) 0

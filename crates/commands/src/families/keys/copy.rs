@@ -75,7 +75,7 @@ OK
 > GET clone
 "dolly"
 > TTL clone
-(integer) 100
+(integer) <between 95 100>
 > SET sheep shaun
 OK
 > COPY sheep clone
@@ -149,7 +149,7 @@ OK
 > SELECT 1
 OK
 > TTL key
-(integer) 100
+(integer) <between 95 100>
 > MOVE key 1
 (error) ERR source and destination objects are the same
 > MOVE key 99

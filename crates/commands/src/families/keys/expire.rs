@@ -38,7 +38,7 @@ OK
 > EXPIRE key 100
 (integer) 1
 > TTL key
-(integer) 100
+(integer) <between 95 100>
 > EXPIRE key 50 GT
 (integer) 0
 > EXPIRE key 50 LT
@@ -46,7 +46,7 @@ OK
 > EXPIRE key 200 NX
 (integer) 0
 > TTL key
-(integer) 50
+(integer) <between 45 50>
 > EXPIRE absent 100
 (integer) 0
 > EXPIRE key -1
@@ -76,11 +76,11 @@ OK
 > PEXPIRE key 100000
 (integer) 1
 > TTL key
-(integer) 100
+(integer) <between 95 100>
 > PEXPIRE key 200000 XX
 (integer) 1
 > TTL key
-(integer) 200
+(integer) <between 195 200>
 > PEXPIRE key 1.5
 (error) ERR value is not an integer or out of range
 "#,
@@ -265,7 +265,7 @@ pub(super) const TTL: Command = Command {
     shows: r#"> SET key value EX 100
 OK
 > TTL key
-(integer) 100
+(integer) <between 95 100>
 > PERSIST key
 (integer) 1
 > TTL key

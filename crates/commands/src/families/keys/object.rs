@@ -72,7 +72,7 @@ const IDLETIME: Command = Command {
     shows: r#"> SET key value
 OK
 > OBJECT IDLETIME key
-(integer) 0
+(integer) <between 0 5>
 > OBJECT IDLETIME absent
 (nil)
 "#,

@@ -100,7 +100,7 @@ OK
 > TOUCH one two three
 (integer) 2
 > OBJECT IDLETIME one
-(integer) 0
+(integer) <between 0 5>
 "#,
     ..MANY_ROW
 };

@@ -114,11 +114,11 @@ OK
 > GETEX session EX 100
 "abc"
 > TTL session
-(integer) 100
+(integer) <between 95 100>
 > GETEX session
 "abc"
 > TTL session
-(integer) 100
+(integer) <between 95 100>
 > GETEX session PERSIST
 "abc"
 > TTL session

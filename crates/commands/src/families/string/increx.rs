@@ -44,7 +44,7 @@ pub(super) const INCREX: Command = Command {
 1) (integer) 2
 2) (integer) 1
 > TTL calls
-(integer) 60
+(integer) <between 55 60>
 > SET price 1.5
 OK
 @resp 2

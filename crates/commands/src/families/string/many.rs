@@ -124,7 +124,7 @@ pub(super) const MSETEX: Command = Command {
 > MSETEX 2 one 1 two 2 EX 100
 (integer) 1
 > TTL two
-(integer) 100
+(integer) <between 95 100>
 > MSETEX 2 two zwei three drei NX
 (integer) 0
 > MSETEX 2 two zwei three drei XX

@@ -51,11 +51,11 @@ OK
 > SET key brief EX 100
 OK
 > TTL key
-(integer) 100
+(integer) <between 95 100>
 > SET key longer KEEPTTL
 OK
 > TTL key
-(integer) 100
+(integer) <between 95 100>
 > SET key forever
 OK
 > TTL key
@@ -259,7 +259,7 @@ pub(super) const SETEX: Command = Command {
     shows: r#"> SETEX session 100 abc
 OK
 > TTL session
-(integer) 100
+(integer) <between 95 100>
 > GET session
 "abc"
 > SETEX session 0 abc
@@ -284,7 +284,7 @@ pub(super) const PSETEX: Command = Command {
     shows: r#"> PSETEX session 100000 abc
 OK
 > TTL session
-(integer) 100
+(integer) <between 95 100>
 > PSETEX session -1 abc
 (error) ERR invalid expire time in 'psetex' command
 "#,
