@@ -1,4 +1,7 @@
-//! The bytes of records: numbers little-endian, byte strings behind their length in 32 bits.
+//! The bytes of records: numbers little-endian, byte strings behind their length.
+//!
+//! A length takes 7 bits a byte, the lowest first; the top bit says that more follow. So a short string
+//! has one byte of overhead, and one of any length can be recorded.
 
 use std::borrow::Cow;
 
@@ -127,8 +130,16 @@ impl PartialEq for Strings<'_> {
 impl Eq for Strings<'_> {}
 
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    put_len(out, bytes.len());
     out.extend_from_slice(bytes);
+}
+
+fn put_len(out: &mut Vec<u8>, mut len: usize) {
+    while len >= 0x80 {
+        out.push(len.to_le_bytes()[0] | 0x80);
+        len >>= 7;
+    }
+    out.push(len.to_le_bytes()[0]);
 }
 
 pub(crate) fn put_strings(out: &mut Vec<u8>, strings: Strings<'_>) {
@@ -141,11 +152,11 @@ pub(crate) fn put_strings(out: &mut Vec<u8>, strings: Strings<'_>) {
 /// [`Strings`] of what `put` puts by [`put_bytes`]; it says how many.
 pub(crate) fn put_string_run(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>) -> usize) {
     let at = out.len();
-    out.extend_from_slice(&[0; 12]);
-    let count = put(out) as u32;
-    let len = (out.len() - at - 12) as u64;
-    out[at..at + 4].copy_from_slice(&count.to_le_bytes());
-    out[at + 4..at + 12].copy_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(&[0; 16]);
+    let count = put(out) as u64;
+    let len = (out.len() - at - 16) as u64;
+    out[at..at + 8].copy_from_slice(&count.to_le_bytes());
+    out[at + 8..at + 16].copy_from_slice(&len.to_le_bytes());
 }
 
 pub(crate) fn put_expiry(out: &mut Vec<u8>, expire_at_ms: Option<u64>) {
@@ -192,8 +203,25 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
-        let len = u32::from_le_bytes(self.array()?);
-        self.take(len as usize)
+        let len = self.len()?;
+        self.take(len)
+    }
+
+    /// A length that [`put_len`] put: one of more bytes than it needs is refused.
+    fn len(&mut self) -> Result<usize, Malformed> {
+        let mut len = 0;
+        for shift in (0..usize::BITS).step_by(7) {
+            let byte = self.byte()?;
+            let bits = usize::from(byte & 0x7F);
+            if bits << shift >> shift != bits {
+                return Err(Malformed);
+            }
+            len |= bits << shift;
+            if byte < 0x80 {
+                return if byte == 0 && shift > 0 { Err(Malformed) } else { Ok(len) };
+            }
+        }
+        Err(Malformed)
     }
 
     pub(crate) fn size(&mut self) -> Result<usize, Malformed> {
@@ -207,8 +235,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn strings(&mut self) -> Result<Strings<'a>, Malformed> {
-        let count = u32::from_le_bytes(self.array()?) as usize;
-        let len = usize::try_from(self.u64()?).map_err(|_| Malformed)?;
+        let (count, len) = (self.size()?, self.size()?);
         let bytes = self.take(len)?;
         let mut strings = Reader::new(bytes);
         for _ in 0..count {
@@ -222,5 +249,46 @@ impl<'a> Reader<'a> {
         self.strings().and_then(|pairs| {
             if pairs.len().is_multiple_of(2) { Ok(pairs) } else { Err(Malformed) }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_come_back_in_the_fewest_bytes() {
+        let lens = [0, 1, 127, 128, 16_383, 16_384, 1 << 32, (1 << 32) + 5, usize::MAX];
+        for (len, bytes) in lens.into_iter().zip([1, 1, 1, 2, 2, 3, 5, 5, 10]) {
+            let mut out = Vec::new();
+            put_len(&mut out, len);
+            assert_eq!(out.len(), bytes, "{len}");
+            let mut reader = Reader::new(&out);
+            assert_eq!(reader.len(), Ok(len));
+            assert!(reader.is_at_end());
+        }
+        for wrong in [&[][..], &[0x80], &[0x80, 0], &[0xFF; 11], &[0xFF, 0xFF, 0xFF, 0x80, 0]] {
+            assert_eq!(Reader::new(wrong).len(), Err(Malformed), "{wrong:?}");
+        }
+        let beyond_64_bits = [&[0xFF; 9][..], &[0x02]].concat();
+        assert_eq!(Reader::new(&beyond_64_bits).len(), Err(Malformed));
+    }
+
+    /// The zeros are never touched, so the system gives them no memory.
+    #[test]
+    #[cfg(not(miri))]
+    fn a_string_beyond_4_gib_is_read() {
+        const LEN: usize = (4 << 30) + 7;
+        let mut head = vec![0; 16];
+        put_len(&mut head, LEN);
+        head[..8].copy_from_slice(&1_u64.to_le_bytes());
+        let run_len = head.len() - 16 + LEN;
+        head[8..16].copy_from_slice(&(run_len as u64).to_le_bytes());
+        let mut input = vec![0; head.len() + LEN];
+        input[..head.len()].copy_from_slice(&head);
+        assert_eq!(Reader::new(&input[16..]).bytes().map(<[u8]>::len), Ok(LEN));
+        let strings = Reader::new(&input).strings().unwrap();
+        assert_eq!((strings.len(), strings.iter().next().map(<[u8]>::len)), (1, Some(LEN)));
+        assert_eq!(Reader::new(&input[16..input.len() - 1]).bytes(), Err(Malformed));
     }
 }

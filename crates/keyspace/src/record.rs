@@ -38,7 +38,7 @@ pub enum Record<'a> {
 
 impl<'a> Record<'a> {
     /// Appends the record's bytes: a kind, then its parts; numbers little-endian, byte strings behind
-    /// their length in 32 bits.
+    /// their length.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
             Record::Flush { database } => {
