@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use basalt_resp::NoMemory;
+
 /// An error reply: bytes, because some texts quote what the client sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CommandError(Cow<'static, [u8]>);
@@ -16,6 +18,11 @@ impl CommandError {
     pub const SAME_OBJECT: Self = Self::text("ERR source and destination objects are the same");
     pub const WRONG_TYPE: Self =
         Self::text("WRONGTYPE Operation against a key holding the wrong kind of value");
+
+    /// The system does not grant what the command needs.
+    pub const NO_MEMORY: Self =
+        Self::text("OOM command not allowed: it needs more memory than the system has left");
+    pub const NO_MEMORY_FOR_REPLY: Self = Self::text(basalt_resp::NO_MEMORY_FOR_REPLY);
 
     pub const fn text(text: &'static str) -> Self {
         Self(Cow::Borrowed(text.as_bytes()))
@@ -51,6 +58,12 @@ impl CommandError {
     /// The text without the `-`; for [`basalt_resp::Reply::error_bytes`].
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl From<NoMemory> for CommandError {
+    fn from(_: NoMemory) -> Self {
+        Self::NO_MEMORY_FOR_REPLY
     }
 }
 

@@ -15,6 +15,7 @@ pub mod docs;
 mod error;
 mod families;
 pub mod glob;
+mod memory;
 mod reference;
 pub mod requests;
 pub mod table;
@@ -25,4 +26,5 @@ pub use command::{
     Access, Categories, Command, Deprecated, Flags, Group, KeySpec, Merge, Run, VaryingAccess, Verb,
 };
 pub use error::CommandError;
+pub use memory::{check_memory, copied};
 pub use reference::reference;

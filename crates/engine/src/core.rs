@@ -332,8 +332,10 @@ impl Core {
         if let Some(moment_us) = self.shard.stall_until_us.take() {
             world.stall_until(moment_us);
         }
-        let expiry_at_us =
-            |at_ms: u64| now.monotonic_us + at_ms.saturating_sub(now.unix_ms).saturating_mul(1000);
+        let expiry_at_us = |at_ms: u64| {
+            let left_us = at_ms.saturating_sub(now.unix_ms).saturating_mul(1000);
+            now.monotonic_us.saturating_add(left_us)
+        };
         if self.shard.still.is_some() {
             // What ends it comes as a message.
             return Turn { busy: left, wake_at_us: None };

@@ -31,11 +31,12 @@ pub(crate) fn perform(
     refused: impl FnOnce(&CommandError),
 ) {
     let Task { run, args, key, database } = task;
+    let start = reply.position();
     let mut call = Call { keyspace, database, args, key, config, reply };
     // Looked at where it lies: an outcome that is moved is read before it is written to its end.
     let outcome = run(&mut call);
-    if outcome.is_err() {
-        refuse(outcome, &mut call.reply, refused);
+    if outcome.is_err() || call.reply.is_cut() {
+        refuse(outcome, &mut call.reply, start, refused);
     }
 }
 
@@ -54,11 +55,16 @@ pub(crate) fn counted<'a>(
 
 #[cold]
 #[inline(never)]
-fn refuse(outcome: Outcome, reply: &mut Reply<'_>, refused: impl FnOnce(&CommandError)) {
-    if let Err(error) = outcome {
-        reply.error_bytes(error.as_bytes());
-        refused(&error);
-    }
+fn refuse(
+    outcome: Outcome,
+    reply: &mut Reply<'_>,
+    start: usize,
+    refused: impl FnOnce(&CommandError),
+) {
+    let error = outcome.err().unwrap_or(CommandError::NO_MEMORY_FOR_REPLY);
+    reply.rewind(start);
+    reply.error_bytes(error.as_bytes());
+    refused(&error);
 }
 
 /// How a session's commands run, on whichever shard.

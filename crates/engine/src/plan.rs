@@ -5,7 +5,7 @@
 
 use basalt_commands::{Command, Merge, Run, ShardFn};
 use basalt_keyspace::{ShardId, SlotId};
-use basalt_resp::{Protocol, Reply, decode};
+use basalt_resp::{Protocol, Reply, append_reply, scalar_bytes};
 use smallvec::SmallVec;
 
 use crate::errand::{Errands, Replies, SpareErrands};
@@ -188,7 +188,7 @@ impl Plan {
         };
         for piece in &self.commands {
             match piece {
-                Piece::Whole(at) => answer.extend_from_slice(take(usize::from(*at))),
+                Piece::Whole(at) => append_reply(answer, take(usize::from(*at))),
                 Piece::Split(merge, owners) => {
                     let mut parts: SmallVec<[&[u8]; 8]> = errands.iter().map(|_| &[][..]).collect();
                     for &owner in owners {
@@ -217,6 +217,7 @@ fn write_merged(
         return;
     }
     let mut reply = Reply::new(answer, protocol);
+    let start = reply.position();
     match merge {
         Merge::Ok => reply.ok(),
         Merge::Sum | Merge::Present => {
@@ -232,15 +233,14 @@ fn write_merged(
             reply.array(owners.len());
             for &owner in owners {
                 let rest = &mut parts[usize::from(owner)];
-                let (_, len) = decode(rest)
-                    .ok()
-                    .flatten()
+                let len = scalar_bytes(rest)
                     .expect("a part replies with an element for each of its keys");
                 reply.raw(&rest[..len]);
                 *rest = &rest[len..];
             }
         }
     }
+    reply.replace_cut(start);
 }
 
 fn integer(reply: &[u8]) -> i64 {

@@ -8,7 +8,7 @@ use std::mem;
 use std::net::SocketAddr;
 
 use basalt_keyspace::{DatabaseId, ShardId};
-use basalt_resp::{Partial, Protocol};
+use basalt_resp::{Partial, Protocol, append_reply};
 
 use crate::core::{Execution, PendingCall};
 use crate::fieldsets::Fieldsets;
@@ -229,7 +229,7 @@ impl ReplyQueue {
         let index = hole.wrapping_sub(self.first) as usize;
         if index > 0 {
             let start = self.early.len();
-            self.early.extend_from_slice(reply);
+            append_reply(&mut self.early, reply);
             self.holes[index].filled = Some((start, self.early.len()));
             return;
         }
@@ -242,7 +242,7 @@ impl ReplyQueue {
                 (None, Some((start, end))) => &self.early[start..end],
                 (None, None) => break,
             };
-            out.extend_from_slice(bytes);
+            append_reply(out, bytes);
             self.holes.pop_front();
             self.first = self.first.wrapping_add(1);
         }

@@ -17,7 +17,9 @@ mod set;
 mod sorted;
 mod stream;
 
-use basalt_structures::{Collection, Content, Entry, KeyHasher, Kind, Small, Value};
+use basalt_structures::{
+    Collection, Content, Entry, KeyHasher, Kind, SMALL_BYTES_MAX, Small, Value,
+};
 
 pub use hash::{FieldLife, HashChange, HashField, HashRef};
 pub use list::{ListBack, ListChange, ListForth, ListIter, ListRef};
@@ -60,6 +62,21 @@ impl Default for Thresholds {
             stream_node_max_entries: 100,
         }
     }
+}
+
+/// Whether a small collection of `bytes` stays within [`SMALL_BYTES_MAX`] with `count` more texts, none longer
+/// than `longest`. As in Redis what stands around texts is not counted. They are walked only where they might
+/// be too much, which no usual configuration allows.
+fn small_has_room<'a>(
+    bytes: usize,
+    (count, longest): (usize, u64),
+    mut added: impl Iterator<Item = &'a [u8]>,
+) -> bool {
+    let most = (count as u64).saturating_mul(longest).saturating_add(bytes as u64);
+    most <= SMALL_BYTES_MAX as u64
+        || added
+            .try_fold(bytes, |sum, text| sum.checked_add(text.len()))
+            .is_some_and(|sum| sum <= SMALL_BYTES_MAX)
 }
 
 /// What a change needs beside the value that it changes.
@@ -157,5 +174,22 @@ pub(crate) fn is_emptied(entry: &Entry) -> bool {
         Value::Small(Small::Sorted, bytes) => sorted::is_empty_packed(bytes),
         Value::Boxed(Collection::Sorted(sorted)) => sorted.is_empty(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_collection_ends_at_a_gib() {
+        let has_room = |bytes, longest, texts: &[&[u8]]| {
+            small_has_room(bytes, (texts.len(), longest), texts.iter().copied())
+        };
+        assert!(has_room(SMALL_BYTES_MAX - 6, 3, &[b"abc", b"abc"]));
+        assert!(has_room(SMALL_BYTES_MAX - 6, u64::MAX, &[b"abc", b"abc"]));
+        assert!(!has_room(SMALL_BYTES_MAX - 6, 4, &[b"abc", b"abcd"]));
+        assert!(!has_room(SMALL_BYTES_MAX + 1, 0, &[]));
+        assert!(!has_room(usize::MAX, u64::MAX, &[b"abc"]));
     }
 }

@@ -36,8 +36,8 @@ mod watch;
 pub use basalt_structures::{
     Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, IDEMPOTENCY_NAMES,
     IDEMPOTENCY_SECONDS, Keep, KeyHasher, Kind, LexBound, NodeLimits, Pending, Producers,
-    STREAM_ENTRY_BYTES_MAX, ScoreRange, Scored, Side, Small, Stream, StreamEntry, StreamId, Trim,
-    Value, count_ones,
+    SMALL_BYTES_MAX, STREAM_ENTRY_BYTES_MAX, ScoreRange, Scored, Side, Small, Stream, StreamEntry,
+    StreamId, TEXT_BYTES_MAX, Trim, Value, count_ones, is_granted,
 };
 pub use chance::Chance;
 pub use codec::{Cause, Malformed, StringList, Strings};
@@ -55,7 +55,7 @@ pub use frequency::Frequency;
 pub use hooks::{Change, Observer, ObserverId};
 pub use key::Key;
 pub use keyspace::{DatabaseFacts, Keyspace, KeyspaceStats, idle_seconds};
-pub use limits::{EVENTS_MAX, RECORDS_UNREAD_BYTES_MAX};
+pub use limits::{EVENTS_MAX, RECORDS_UNREAD_BYTES_MAX, SPARE_BYTES_MAX};
 pub use record::Record;
 pub use record_log::{Lagged, ReaderId};
 pub use slot::{SLOTS, SlotId};

@@ -1,7 +1,7 @@
 //! The bounds of everything in this crate that can grow, with what happens there.
 
 /// LIMIT: room to spare beyond a grown string: as much again, but no more than this.
-pub(crate) const SPARE_BYTES_MAX: usize = 1 << 20;
+pub const SPARE_BYTES_MAX: usize = 1 << 20;
 
 /// LIMIT: entries or elements freed in one step, before the budget is asked again.
 pub(crate) const FREE_STEP_ELEMENTS_MAX: usize = 256;

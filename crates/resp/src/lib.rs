@@ -26,8 +26,8 @@ pub use number::{
     parse_f64, parse_i64,
 };
 pub use parse::{ParseLimits, Parsed, Partial, ProtocolError, parse};
-pub use reply::{Deferred, Reply};
-pub use value::{DecodeError, Value, decode, encode, encode_request};
+pub use reply::{Deferred, NO_MEMORY_FOR_REPLY, NoMemory, Reply, append_reply};
+pub use value::{DecodeError, Value, decode, encode, encode_request, scalar_bytes};
 
 /// The version of the protocol that a session speaks; HELLO changes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -3,6 +3,9 @@
 //! Each method appends one element to the output. A handler that opens an array of `len` must write
 //! `len` elements (a map: twice as many); nobody checks it. Where RESP2 has no such type, the nearest
 //! one is written, as Redis does.
+//!
+//! An output that has grown large asks for memory in a way that may fail. Then the reply is *cut*: what
+//! follows is dropped, and [`Reply::replace_cut`] puts an error in its place.
 //! Not here: which reply to give, error texts of commands, decoding (`value`).
 
 use crate::number::Text;
@@ -13,7 +16,39 @@ use crate::{LongFloat, Protocol, encoded, format_long_double_human, line};
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
     protocol: Protocol,
+    /// There was no memory for a part of it.
+    is_cut: bool,
 }
+
+/// The error in place of a reply for which there is no memory.
+pub const NO_MEMORY_FOR_REPLY: &str = "OOM the reply is larger than the memory that is left";
+
+/// Outputs up to here grow as any other buffer does, since so little is always there.
+const SURE_BYTES_MAX: usize = 1 << 20;
+
+/// Makes room for `bytes` more; false where the system has no memory for it.
+#[cold]
+#[inline(never)]
+fn grow(out: &mut Vec<u8>, bytes: usize) -> bool {
+    if out.len().saturating_add(bytes) <= SURE_BYTES_MAX {
+        out.reserve(bytes);
+        return true;
+    }
+    out.try_reserve(bytes).is_ok() || out.try_reserve_exact(bytes).is_ok()
+}
+
+/// Appends a whole encoded reply, or [`NO_MEMORY_FOR_REPLY`] in its place.
+pub fn append_reply(out: &mut Vec<u8>, encoded: &[u8]) {
+    if out.capacity() - out.len() >= encoded.len() || grow(out, encoded.len()) {
+        out.extend_from_slice(encoded);
+    } else {
+        line::push_text(out, b'-', NO_MEMORY_FOR_REPLY.as_bytes());
+    }
+}
+
+/// There is no memory for a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMemory;
 
 /// An array, map or set whose length is not known yet. Those opened within must be finished before.
 #[must_use = "the client waits for a header: finish it, or rewind to before it"]
@@ -28,7 +63,7 @@ const PLACE: &[u8] = b"*0\r\n";
 impl<'a> Reply<'a> {
     #[inline]
     pub fn new(out: &'a mut Vec<u8>, protocol: Protocol) -> Self {
-        Reply { out, protocol }
+        Reply { out, protocol, is_cut: false }
     }
 
     #[inline]
@@ -36,11 +71,47 @@ impl<'a> Reply<'a> {
         self.protocol
     }
 
+    /// Whether there is room for `bytes` more. Where there is none, the reply is cut.
+    #[inline]
+    fn has_room(&mut self, bytes: usize) -> bool {
+        self.out.capacity() - self.out.len() >= bytes || self.make_room(bytes)
+    }
+
+    #[cold]
+    fn make_room(&mut self, bytes: usize) -> bool {
+        self.is_cut |= !grow(self.out, bytes);
+        !self.is_cut
+    }
+
+    /// Whether a part of it was dropped, since there was no memory for it.
+    #[inline]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// Err: it is cut. To be asked before what it says is taken out of the data.
+    #[inline]
+    pub fn whole(&self) -> Result<(), NoMemory> {
+        if self.is_cut { Err(NoMemory) } else { Ok(()) }
+    }
+
+    /// Puts an error in the place of what was written since `position`, if it is cut.
+    #[inline]
+    pub fn replace_cut(&mut self, position: usize) {
+        if self.is_cut {
+            self.is_cut = false;
+            self.rewind(position);
+            self.error(NO_MEMORY_FOR_REPLY);
+        }
+    }
+
     /// Text that we wrote ourselves, without CR or LF.
     #[inline]
     pub fn simple(&mut self, text: &str) {
         debug_assert!(!text.contains(['\r', '\n']), "a simple reply is one line: use bulk");
-        self.out.reserve(text.len() + 3);
+        if !self.has_room(text.len() + 3) {
+            return;
+        }
         self.out.push(b'+');
         self.out.extend_from_slice(text.as_bytes());
         self.out.extend_from_slice(b"\r\n");
@@ -59,17 +130,25 @@ impl<'a> Reply<'a> {
     /// As `error`, for texts that quote a client's bytes.
     #[cold]
     pub fn error_bytes(&mut self, text: &[u8]) {
+        if !self.has_room(text.len() + 3) {
+            return;
+        }
         line::push_text(self.out, b'-', text);
     }
 
     #[inline]
     pub fn integer(&mut self, value: i64) {
+        if !self.has_room(line::LINE_BYTES_MAX) {
+            return;
+        }
         line::push_i64(self.out, b':', value);
     }
 
     #[inline]
     pub fn bulk(&mut self, text: &[u8]) {
-        self.out.reserve(text.len() + line::LINE_BYTES_MAX + 2);
+        if !self.has_room(text.len() + line::LINE_BYTES_MAX + 2) {
+            return;
+        }
         line::push(self.out, b'$', text.len());
         self.out.extend_from_slice(text);
         self.out.extend_from_slice(b"\r\n");
@@ -98,28 +177,35 @@ impl<'a> Reply<'a> {
 
     #[inline]
     pub fn array(&mut self, len: usize) {
-        line::push(self.out, b'*', len);
+        self.header(b'*', len);
+    }
+
+    #[inline]
+    fn header(&mut self, kind: u8, len: usize) {
+        if self.has_room(line::LINE_BYTES_MAX) {
+            line::push(self.out, kind, len);
+        }
     }
 
     /// `len` pairs.
     pub fn map(&mut self, len: usize) {
         let (kind, len) = self.map_header(len);
-        line::push(self.out, kind, len);
+        self.header(kind, len);
     }
 
     pub fn set(&mut self, len: usize) {
-        line::push(self.out, self.kind(b'~'), len);
+        self.header(self.kind(b'~'), len);
     }
 
     /// What the client didn't ask for: messages, invalidations.
     pub fn push(&mut self, len: usize) {
-        line::push(self.out, self.kind(b'>'), len);
+        self.header(self.kind(b'>'), len);
     }
 
     /// `len` pairs that describe the element that follows them. For RESP3 only.
     pub fn attribute(&mut self, len: usize) {
         debug_assert_eq!(self.protocol, Protocol::Resp3, "RESP2 has no attributes: leave it out");
-        line::push(self.out, b'|', len);
+        self.header(b'|', len);
     }
 
     pub fn boolean(&mut self, value: bool) {
@@ -158,7 +244,9 @@ impl<'a> Reply<'a> {
             return self.bulk(text);
         }
         let len = format.len() + 1 + text.len();
-        self.out.reserve(len + line::LINE_BYTES_MAX + 2);
+        if !self.has_room(len + line::LINE_BYTES_MAX + 2) {
+            return;
+        }
         line::push(self.out, b'=', len);
         self.out.extend_from_slice(format.as_bytes());
         self.out.push(b':');
@@ -169,7 +257,9 @@ impl<'a> Reply<'a> {
     /// What is encoded already, for this protocol.
     #[inline]
     pub fn raw(&mut self, encoded: &[u8]) {
-        self.out.extend_from_slice(encoded);
+        if self.has_room(encoded.len()) {
+            self.out.extend_from_slice(encoded);
+        }
     }
 
     /// Opens an array, map or set of unknown length: write its elements, then finish it.
@@ -209,6 +299,10 @@ impl<'a> Reply<'a> {
     /// copy within the output, and less than a second buffer would.
     #[expect(clippy::needless_pass_by_value, reason = "it is used up: one header, one finish")]
     fn finish(&mut self, deferred: Deferred, kind: u8, len: usize) {
+        // A cut reply may lack the place itself.
+        if !self.has_room(line::LINE_BYTES_MAX) || self.is_cut {
+            return;
+        }
         let end = self.out.len();
         line::push(self.out, kind, len);
         let header_bytes = self.out.len() - end;
@@ -244,7 +338,9 @@ impl<'a> Reply<'a> {
         match self.protocol {
             Protocol::Resp2 => self.bulk(text),
             Protocol::Resp3 => {
-                self.out.reserve(text.len() + 3);
+                if !self.has_room(text.len() + 3) {
+                    return;
+                }
                 self.out.push(resp3);
                 self.out.extend_from_slice(text);
                 self.out.extend_from_slice(b"\r\n");
@@ -366,5 +462,35 @@ mod tests {
         };
         let expected = |null: &str| format!("*1\r\n*10\r\n{}", null.repeat(10));
         assert_replies(write, &expected("$-1\r\n"), &expected("_\r\n"));
+    }
+
+    /// No memory has room for 2^62 bytes, so asking for them is how a test meets its end.
+    #[test]
+    fn what_there_is_no_memory_for_becomes_an_error() {
+        let mut out = b"before".to_vec();
+        let mut reply = Reply::new(&mut out, Protocol::Resp2);
+        let start = reply.position();
+        assert!(reply.has_room(100) && reply.whole().is_ok());
+        let outer = reply.deferred_array();
+        reply.bulk(b"an element");
+        assert!(!reply.has_room(1 << 62) && reply.is_cut());
+        reply.bulk(b"another");
+        let inner = reply.deferred_array();
+        reply.finish_array(inner, 0);
+        reply.finish_array(outer, 1000);
+        assert_eq!(reply.whole(), Err(NoMemory));
+        reply.replace_cut(start);
+        assert!(!reply.is_cut());
+        reply.integer(1);
+        assert_eq!(out, format!("before-{NO_MEMORY_FOR_REPLY}\r\n:1\r\n").as_bytes());
+    }
+
+    #[test]
+    fn whole_replies_are_appended() {
+        let mut out = b"before".to_vec();
+        append_reply(&mut out, b":1\r\n");
+        let long = vec![b'x'; 2 * SURE_BYTES_MAX];
+        append_reply(&mut out, &long);
+        assert_eq!(out.len(), 10 + long.len());
     }
 }

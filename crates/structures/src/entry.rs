@@ -27,6 +27,9 @@ const FORM_HAS_EXPIRY: u8 = 0b0001_0000;
 const FORM_WIDE: u8 = 0b0010_0000;
 const FORM_CHANGED: u8 = 0b0100_0000;
 
+/// What a wide header can count.
+const BLOCK_PART_BYTES_MAX: usize = u32::MAX as usize;
+
 const NARROW_HEADER: usize = 6;
 const WIDE_HEADER: usize = 12;
 const EXPIRY_BYTES: usize = 8;
@@ -35,8 +38,12 @@ const ACCESS_MASK: u32 = 0x00FF_FFFF;
 /// Entries up to here are kept from lying on two cache lines more often than need be.
 const ONE_LINE_BYTES: usize = 64;
 
-/// LIMIT: keys and values of a block are counted in 32 bits.
-pub const ENTRY_PART_BYTES_MAX: usize = u32::MAX as usize;
+/// LIMIT: bytes of a key, a string, an element. Their lengths have 32 bits in blocks and packed runs, and
+/// what stands beside them there (heads, neighbours, room to grow) must fit too.
+pub const TEXT_BYTES_MAX: usize = (4 << 30) - (1 << 20);
+
+/// LIMIT: bytes of a small collection, as Redis has it for a listpack. Beyond, it is a large one.
+pub const SMALL_BYTES_MAX: usize = 1 << 30;
 
 /// Strings that grow by APPEND or SETRANGE move from the block to a buffer with room to spare beyond this.
 const INLINE_GROWN_MAX: usize = 1024;
@@ -253,8 +260,8 @@ impl Entry {
         access: u32,
     ) -> Self {
         assert!(
-            key.len() <= ENTRY_PART_BYTES_MAX && value_len <= ENTRY_PART_BYTES_MAX,
-            "requests are limited to far less than 4 GiB"
+            key.len() <= BLOCK_PART_BYTES_MAX && value_len <= BLOCK_PART_BYTES_MAX,
+            "proto-max-bulk-len is at most TEXT_BYTES_MAX, and small collections end at SMALL_BYTES_MAX"
         );
         let shape = Shape::new(encoding, key.len(), value_len, expire_at_ms.is_some());
         let mut entry = Self(block::allocate(shape.room()));
@@ -437,6 +444,16 @@ impl Entry {
             Content::Bytes(bytes) => bytes.len(),
             Content::Integer(value) => decimal_len(value),
         })
+    }
+
+    /// How long the string that is here may become without another block.
+    pub fn text_room(&self) -> usize {
+        let shape = self.shape();
+        match self.encoding_form() {
+            // SAFETY: the pointer is this entry's own buffer, alive as long as the entry.
+            Form::Buffer => unsafe { &*self.pointer::<Vec<u8>>(&shape) }.capacity(),
+            _ => self.text_len().unwrap_or(0),
+        }
     }
 
     pub fn encoding(&self) -> Encoding {

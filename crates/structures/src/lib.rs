@@ -18,6 +18,7 @@ mod hash;
 mod intset;
 mod list;
 mod members;
+mod memory;
 mod packed;
 mod prefetch;
 mod sorted;
@@ -31,12 +32,13 @@ pub use block::{
     withdraw_chunks,
 };
 pub use collection::{Collection, Kind};
-pub use entry::{Content, ENTRY_PART_BYTES_MAX, Encoding, Entry, Small, Value};
+pub use entry::{Content, Encoding, Entry, SMALL_BYTES_MAX, Small, TEXT_BYTES_MAX, Value};
 pub use fields::Fields;
 pub use hash::KeyHasher;
 pub use intset::{IntSet, IntSplice};
 pub use list::{Back as ListBack, Forth as ListForth, List, NodeLimit, Side};
 pub use members::{Member, MemberPlace, Members, MembersIter};
+pub use memory::is_granted;
 pub use packed::{
     BothWays, Digits, Forwards, Packed, PackedIter, PackedVec, Run, Span, Splice, Walk,
     element_bytes, write_element,

@@ -116,6 +116,13 @@ pub const DOORS: &[Door] = &[
         dictionary: seeds::CHOICES,
         rounds: 600,
     },
+    Door {
+        name: "settings",
+        open: engine::open_with_settings,
+        corpus: seeds::choices,
+        dictionary: seeds::CHOICES,
+        rounds: 3_000,
+    },
 ];
 
 /// The door of this name.

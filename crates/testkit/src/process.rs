@@ -135,12 +135,14 @@ pub struct Launch {
     program: Program,
     config_file: Option<OsString>,
     args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
     ready_within: Duration,
 }
 
 impl Launch {
     pub fn new(program: Program) -> Self {
-        Self { program, config_file: None, args: Vec::new(), ready_within: Duration::from_secs(20) }
+        let ready_within = Duration::from_secs(20);
+        Self { program, config_file: None, args: Vec::new(), env: Vec::new(), ready_within }
     }
 
     /// A configuration file, which comes before all arguments.
@@ -153,6 +155,13 @@ impl Launch {
     #[must_use]
     pub fn args<I: IntoIterator<Item = S>, S: Into<OsString>>(mut self, args: I) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// A variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
         self
     }
 
@@ -206,6 +215,7 @@ impl Launch {
             .args(["--dir", &scratch.path().to_string_lossy()])
             .args(self.program.default_args())
             .args(&self.args)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

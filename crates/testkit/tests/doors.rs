@@ -55,4 +55,5 @@ doors!(
     packed_foreign,
     records,
     engine,
+    settings,
 );

@@ -8,6 +8,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod load;
+mod memory;
 pub(crate) mod metrics;
 mod observing;
 mod operating;
@@ -29,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         limits::TESTS,
         lifecycle::TESTS,
         load::TESTS,
+        memory::TESTS,
         isolation::TESTS,
         observing::TESTS,
         operating::TESTS,
@@ -41,6 +43,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         isolation::TESTS_OF_OURS,
         lifecycle::TESTS_OF_OURS,
         load::TESTS_OF_OURS,
+        memory::TESTS_OF_OURS,
         metrics::TESTS_OF_OURS,
         observing::TESTS_OF_OURS,
         operating::TESTS_OF_OURS,

@@ -83,9 +83,13 @@ impl Kind {
             }
             Kind::Octal { max } => format!("an octal number, 0 to {max:o}"),
             Kind::Memory { min: 0, .. } => "bytes, or with a unit (k, kb, m, mb, g, gb)".into(),
-            Kind::Memory { min, .. } => {
+            Kind::Memory { min, max } => {
                 let least = with_unit(min.into());
-                format!("bytes, or with a unit (k, kb, m, mb, g, gb), {least} or more")
+                let range = match max {
+                    LONG_BYTES.. => format!("{least} or more"),
+                    _ => format!("{least} to {}", with_unit(max.into())),
+                };
+                format!("bytes, or with a unit (k, kb, m, mb, g, gb), {range}")
             }
             Kind::MemoryOrPercent => "bytes, with or without a unit, or a percentage".into(),
             Kind::OneOf(names) => format!("one of {}", names.join(", ")),

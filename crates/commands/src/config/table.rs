@@ -16,6 +16,10 @@ use super::later::Later;
 use super::parameter::{Section, Standing, parameters};
 use super::rules;
 use super::types::*;
+use basalt_keyspace::TEXT_BYTES_MAX;
+
+/// LIMIT: databases. Each takes some KiB of every shard, used or not.
+const DATABASES_MAX: i64 = 1 << 14;
 
 parameters! {
     /// Everything a user can set: one plain field per parameter, to be read where it is needed.
@@ -79,7 +83,7 @@ parameters! {
         "dir" dir: String = "./", ANY_TEXT, protected;
 
         /// How many databases SELECT can choose from, the first being 0.
-        "databases" databases: u32 = "16", integer(1, INT), at_start;
+        "databases" databases: u32 = "16", integer(1, DATABASES_MAX), at_start;
 
         /// How often a second the periodic work looks around.
         ///
@@ -190,8 +194,11 @@ parameters! {
     }
 
     Clients {
-        /// The longest string a request may contain.
-        "proto-max-bulk-len" proto_max_bulk_len: u64 = "512mb", memory(1 << 20, LONG_BYTES);
+        /// The longest string a request may contain, and the longest that a value may become.
+        ///
+        /// Lengths in memory have 32 bits, so it ends a MiB before 4 GiB; in Redis it has no end.
+        "proto-max-bulk-len" proto_max_bulk_len: u64 = "512mb",
+            memory(1 << 20, TEXT_BYTES_MAX as u64);
 
         /// How much of a request may be waiting to become complete.
         "client-query-buffer-limit" client_query_buffer_limit: u64 = "1gb",

@@ -2,7 +2,7 @@
 //!
 //! Not here: numbers, yes/no and plain text (`kind`), and one word out of several (`choices`).
 
-use super::kind::{Kind, Stored, memory_bytes, only, with_unit};
+use super::kind::{INT, Kind, Stored, memory_bytes, only, with_unit};
 
 /// A password: kept as bytes, never printed by `Debug`.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -176,7 +176,7 @@ fn c_integer(word: &[u8]) -> Option<u64> {
 }
 
 /// When a client that does not read its replies is let go: at once above `hard_bytes`, after
-/// `soft_seconds` above `soft_bytes`; 0 is no limit.
+/// `soft_seconds`, which fit C's `int`, above `soft_bytes`; 0 is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutputLimit {
     pub hard_bytes: u64,
@@ -227,7 +227,7 @@ impl Stored for OutputLimits {
                 Some(OutputLimit {
                     hard_bytes: memory_bytes(hard)?,
                     soft_bytes: memory_bytes(soft)?,
-                    soft_seconds: c_integer(seconds)?,
+                    soft_seconds: c_integer(seconds).filter(|seconds| *seconds <= INT as u64)?,
                 })
             };
             *limit = parsed().ok_or(

@@ -125,7 +125,7 @@ fn answer_content(reply: &mut Reply<'_>, entry: Option<&Entry>) -> Outcome {
         Some(Content::Integer(value)) => reply.bulk_integer(value),
         None => reply.null(),
     }
-    Ok(())
+    Ok(reply.whole()?)
 }
 
 #[cfg(test)]

@@ -65,9 +65,13 @@ fn memory() {
     for value in ["1x", "-1", "1.5gb", "1 mb", "10%", " 1", "1tb"] {
         refused("maxmemory", value, "argument must be a memory value");
     }
+    becomes("proto-max-bulk-len", "4095mb", "4293918720");
+    let range = "argument must be between 1048576 and 4293918720 inclusive";
+    for value in ["1", "4293918721", "8gb", "18446744073709551615"] {
+        refused("proto-max-bulk-len", value, range);
+    }
     let range = "argument must be between 1048576 and 9223372036854775807 inclusive";
-    refused("proto-max-bulk-len", "1", range);
-    refused("proto-max-bulk-len", "18446744073709551615", range);
+    refused("client-query-buffer-limit", "18446744073709551615", range);
 }
 
 #[test]

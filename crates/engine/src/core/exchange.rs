@@ -1,7 +1,7 @@
 //! Exchange: requests of other shards worked, answers put into their places, letters written and read.
 
 use basalt_keyspace::{Key, ShardId};
-use basalt_resp::Reply;
+use basalt_resp::{Reply, append_reply};
 
 use super::Core;
 use super::held::HeldRequest;
@@ -32,7 +32,7 @@ impl Core {
             self.shard.stats.count_error(text.trim_ascii_end());
         }
         let start = session.output().len();
-        session.output().extend_from_slice(answer);
+        append_reply(session.output(), answer);
         self.settle_reply_mode(id, Some(start));
         self.shard.sessions.mark_dirty(id);
     }

@@ -1,6 +1,6 @@
 //! Input: requests of every session parsed, staged and worked, round by round, until all is dry.
 
-use basalt_commands::{Command, Flags, Run, ShardFn};
+use basalt_commands::{Command, Flags, Run, ShardFn, check_memory};
 use basalt_resp::{Parsed, Partial, parse};
 
 use super::request::{Broken, Flow};
@@ -184,6 +184,7 @@ impl Core {
                         let shard = Some(self.keys[request.keys.0].shard);
                         Ok(Resolved { command, shard, key_at: command.keys[0].first as u16 })
                     }
+                    What::Ready(resolved) if request.is_large => self.foresee(*resolved, args),
                     What::Ready(resolved) => Ok(*resolved),
                     What::Broken(at) => {
                         Err(broken.get_mut(*at).and_then(Option::take).expect("it is told once"))
@@ -203,6 +204,18 @@ impl Core {
         for (source, state) in sources.into_iter().zip(progress) {
             self.keep_rest(source, state);
         }
+    }
+
+    /// Whether there is memory for the copies of a large request's arguments: one on the way to another shard,
+    /// one in the keyspace.
+    ///
+    /// Err: there is not; nothing of it was done.
+    fn foresee(&self, resolved: Resolved, args: &[&[u8]]) -> Result<Resolved, Broken> {
+        let goes_away = resolved.shard != Some(self.shard.id);
+        let stays = resolved.command.flags.has(Flags::DENYOOM);
+        let copies = usize::from(goes_away) + usize::from(stays);
+        let bytes = copies * args.iter().map(|arg| arg.len()).sum::<usize>();
+        check_memory(bytes).map(|()| resolved).map_err(Broken::Command)
     }
 
     /// Parses requests of every source in turn, as many as are staged together.

@@ -66,7 +66,9 @@ impl Core {
             }
             let soft_since = session.soft_limit_since_us;
             let is_over = (limit.hard_bytes > 0 && output > limit.hard_bytes)
-                || soft_since.is_some_and(|since| now_us - since > limit.soft_seconds * 1_000_000);
+                || soft_since.is_some_and(|since| {
+                    now_us - since > limit.soft_seconds.saturating_mul(1_000_000)
+                });
             if limit.soft_bytes > 0 && output > limit.soft_bytes && soft_since.is_none() {
                 session.soft_limit_since_us = Some(now_us);
             }

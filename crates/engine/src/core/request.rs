@@ -399,7 +399,9 @@ impl Core {
     pub(crate) fn answer(&mut self, id: SessionId, write: impl FnOnce(&mut Reply<'_>)) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         let (protocol, start) = (session.protocol, session.output().len());
-        write(&mut Reply::new(session.output(), protocol));
+        let mut reply = Reply::new(session.output(), protocol);
+        write(&mut reply);
+        reply.replace_cut(start);
         self.settle_reply_mode(id, Some(start));
         self.shard.sessions.mark_dirty(id);
     }

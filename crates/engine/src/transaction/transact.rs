@@ -83,8 +83,11 @@ pub(super) fn decided<T>(
     let mut answer = Vec::new();
     let mut decision =
         Decision { keys, reply: Reply::new(&mut answer, protocol), writes: Vec::new() };
-    if let Err(error) = decide(found, &mut decision) {
+    let decided = decide(found, &mut decision);
+    if let Err(error) = decided.and_then(|()| Ok(decision.reply.whole()?)) {
+        decision.reply.rewind(0);
         decision.reply.error_bytes(error.as_bytes());
+        decision.writes.clear();
     }
     let writes = decision.writes;
     (answer, writes)
@@ -195,7 +198,9 @@ impl Core {
             let found = hops.hold_everything(&routes, Mode::Read, look).await;
             hops.release_all();
             let mut answer = Vec::new();
-            tell(found, &mut Reply::new(&mut answer, protocol));
+            let mut reply = Reply::new(&mut answer, protocol);
+            tell(found, &mut reply);
+            reply.replace_cut(0);
             answer
         });
     }

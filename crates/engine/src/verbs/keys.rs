@@ -6,7 +6,7 @@ use basalt_commands::requests::{
     Lifetime, MsetexRequest, PutWhen, ScanRequest, parse_copy, parse_msetex, parse_scan,
     parse_wait, parse_waitaof, wants_every_key,
 };
-use basalt_commands::{CommandError, Outcome, Run, glob, table};
+use basalt_commands::{CommandError, Outcome, Run, check_memory, glob, table};
 use basalt_keyspace::{
     Cause, DatabaseId, Effect, Entry, Record, SLOTS, ScanPosition, ShardId, SlotId,
 };
@@ -29,12 +29,18 @@ fn copy_for(
     shard: &Shard,
     from: &DeclaredKey,
     (database, to): (DatabaseId, &[u8]),
-) -> Option<Carried> {
-    let entry = from.peek(shard)?;
-    let (mut value, mut record) = (Vec::new(), Vec::new());
+) -> Result<Option<Carried>, CommandError> {
+    /// What a record has beside its key and its value.
+    const RECORD_BYTES: usize = 64;
+    let Some(entry) = from.peek(shard) else { return Ok(None) };
+    // The value, the record around it, and what is made of that.
+    check_memory(entry.heap_bytes().saturating_mul(3))?;
+    let mut value = Vec::new();
     let effect = Effect::copy_of(&entry, &mut value);
+    let text_bytes = entry.text_len().unwrap_or(0);
+    let mut record = Vec::with_capacity(text_bytes + to.len() + RECORD_BYTES);
     Record::Key { database, key: to, effect }.encode(&mut record);
-    Some(record)
+    Ok(Some(record))
 }
 
 fn put(shard: &mut Shard, carried: &Carried) {
@@ -50,7 +56,7 @@ pub(super) fn remove(shard: &mut Shard, key: &DeclaredKey) {
 
 /// What a look at one of two keys finds.
 enum Found {
-    Source(Option<Carried>),
+    Source(Result<Option<Carried>, CommandError>),
     /// Whether it holds something.
     Target(bool),
 }
@@ -126,7 +132,7 @@ fn transfer(
             else {
                 unreachable!("two keys were declared, the source first")
             };
-            decide(carried, is_taken, decision)
+            decide(carried?, is_taken, decision)
         },
     );
 }

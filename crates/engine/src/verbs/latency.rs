@@ -227,7 +227,7 @@ fn diagnose(events: &LatencyEvents, threshold_ms: u64, slower_than_us: i64) -> S
     text.push_str("\nWhat can be done:\n\n");
     let by_commands = [latency::COMMAND, latency::FAST_COMMAND];
     if by_commands.iter().any(|event| events.0.contains_key(event)) {
-        let least_us = threshold_ms.max(1) * 1000;
+        let least_us = threshold_ms.max(1).saturating_mul(1000);
         if u64::try_from(slower_than_us).map_or(true, |us| us > least_us) {
             let _ = writeln!(
                 text,

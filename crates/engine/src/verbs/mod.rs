@@ -236,7 +236,9 @@ fn declare_all(core: &Core, id: SessionId, keys: &[&[u8]]) -> Vec<DeclaredKey> {
 /// An encoded reply.
 fn encode(protocol: Protocol, write: impl FnOnce(&mut Reply<'_>)) -> Answer {
     let mut answer = Vec::new();
-    write(&mut Reply::new(&mut answer, protocol));
+    let mut reply = Reply::new(&mut answer, protocol);
+    write(&mut reply);
+    reply.replace_cut(0);
     answer
 }
 

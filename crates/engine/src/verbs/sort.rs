@@ -155,7 +155,7 @@ impl Wide {
                     let value =
                         value_behind(entry.as_deref(), key.field.as_deref(), keyspace.now_ms());
                     allowance.take(value.as_ref().map_or(0, Vec::len))?;
-                    Ok(value)
+                    Ok::<_, CommandError>(value)
                 };
                 keys.iter().map(|(index, key)| Ok((*index, read(key)?))).collect()
             };

@@ -4,7 +4,7 @@ use basalt_commands::requests::{
     Union, bitop_effect, lcs as find_lcs, parse_bitop, parse_lcs, pfmerge_into, self_test,
     with_text, write_lcs,
 };
-use basalt_commands::{Call, CommandError, Outcome};
+use basalt_commands::{Call, CommandError, Outcome, check_memory, copied};
 use basalt_keyspace::Entry;
 use basalt_resp::{Protocol, Reply};
 
@@ -58,11 +58,13 @@ pub(super) fn bitop(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let look = |shard: &mut Shard, key: &DeclaredKey| match key.index {
         // What BITOP overwrites it does not look at.
         0 => Ok(Vec::new()),
-        _ => look(shard, key, |_, text| Ok(text.to_vec())),
+        _ => look(shard, key, |_, text| copied(text)),
     };
     core.transact(id, keys, look, move |found, decision| {
         let sources: Vec<Vec<u8>> = found.into_iter().skip(1).collect::<Result<_, _>>()?;
         let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
+        // What is combined, and what it is combined with where the operation takes two steps; then its copy.
+        check_memory(2 * sources.iter().map(|source| source.len()).max().unwrap_or(0))?;
         let result = operation.combine(&sources);
         decision.reply.integer(result.len() as i64);
         decision.write(0, move |shard, key| {
@@ -80,11 +82,13 @@ pub(super) fn lcs(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let keys = declare(core, id, &args[1..3], false);
     let options = owned(&args[3..]);
     let bytes_max = core.shard.config.proto_max_bulk_len;
-    let look = |shard: &mut Shard, key: &DeclaredKey| look(shard, key, |_, text| Ok(text.to_vec()));
+    let look = |shard: &mut Shard, key: &DeclaredKey| look(shard, key, |_, text| copied(text));
     core.transact(id, keys, look, move |found, decision| {
         let texts: Result<Vec<Vec<u8>>, _> = found.into_iter().collect();
-        let texts = texts
-            .map_err(|_| CommandError::text("ERR The specified keys must contain string values"))?;
+        let texts = texts.map_err(|error| {
+            let no_string = CommandError::text("ERR The specified keys must contain string values");
+            if error == CommandError::WRONG_TYPE { no_string } else { error }
+        })?;
         let options: Vec<&[u8]> = options.iter().map(Vec::as_slice).collect();
         let request = parse_lcs(&options)?;
         write_lcs(request, &find_lcs(&texts[0], &texts[1], bytes_max)?, &mut decision.reply);

@@ -7,7 +7,7 @@ use basalt_structures::{
     PackedVec, Small, Value,
 };
 
-use super::{CollectionChange, Means, Thresholds};
+use super::{CollectionChange, Means, Thresholds, small_has_room};
 use crate::Digest;
 use crate::chance::Chance;
 use crate::codec::{Cause, Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
@@ -185,7 +185,7 @@ impl<'a> CollectionChange<'a> for HashChange<'a> {
 
     fn apply(self, entry: &mut Entry, means: Means<'_>) {
         if let Value::Small(_, bytes) = entry.value() {
-            if self.fits_small(means.thresholds) {
+            if self.fits_small(bytes.len(), means.thresholds) {
                 return self.apply_small(entry, means);
             }
             let large = to_large(Packed::new(bytes), means);
@@ -249,14 +249,15 @@ impl HashChange<'_> {
         changes
     }
 
-    /// Whether the change leaves a small hash small, but for how many fields it has then.
-    fn fits_small(self, thresholds: &Thresholds) -> bool {
+    /// Whether the change leaves a small hash of so many bytes small, but for how many fields it has then.
+    fn fits_small(self, bytes: usize, thresholds: &Thresholds) -> bool {
         match self {
             Self::Set { life: FieldLife::Until(_), .. } | Self::ExpireAt { .. } => false,
             Self::Set { pairs, .. } => {
                 let most = thresholds.hash_max_listpack_value;
                 (pairs.len() / STEP) as u64 <= thresholds.hash_max_listpack_entries
                     && pairs.iter().all(|text| text.len() as u64 <= most)
+                    && small_has_room(bytes, (pairs.len(), most), pairs.iter())
             }
             Self::Remove { .. } | Self::Persist { .. } => true,
         }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use basalt_structures::{
     Collection, Content, Digits, Entry, Forwards, IntSet, Kind, Members, MembersIter, Packed,
-    PackedIter, PackedVec, Small, Value,
+    PackedIter, PackedVec, SMALL_BYTES_MAX, Small, Value,
 };
 
-use super::{CollectionChange, Means, Thresholds};
+use super::{CollectionChange, Means, Thresholds, small_has_room};
 use crate::Digest;
 use crate::codec::{Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
 
@@ -272,8 +272,10 @@ fn add_small(entry: &mut Entry, name: &[u8], means: Means<'_>) {
         set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value, ..
     } = *means.thresholds;
     let member = Content::of(name);
-    let fits_packed = |len: usize| {
-        (len as u64) < set_max_listpack_entries && name.len() as u64 <= set_max_listpack_value
+    let fits_packed = |len: usize, bytes: usize| {
+        (len as u64) < set_max_listpack_entries
+            && name.len() as u64 <= set_max_listpack_value
+            && small_has_room(bytes, (1, set_max_listpack_value), std::iter::once(name))
     };
     match (SetRef::of(entry), member) {
         (Some(SetRef::Integers(integers)), Content::Integer(value)) => {
@@ -281,7 +283,7 @@ fn add_small(entry: &mut Entry, name: &[u8], means: Means<'_>) {
             let mut bytes = vec![0; splice.bytes()];
             splice.write(&mut bytes);
             entry.set_small(Small::Intset, &bytes);
-            if splice_len(&bytes) > set_max_intset_entries {
+            if splice_len(&bytes) > set_max_intset_entries || bytes.len() > SMALL_BYTES_MAX {
                 to_large(entry, means);
             }
         }
@@ -291,7 +293,8 @@ fn add_small(entry: &mut Entry, name: &[u8], means: Means<'_>) {
                 _ => Content::Integer(integers.at(index)).text_len(),
             });
             let longest = longest.into_iter().max().unwrap_or(0) as u64;
-            if fits_packed(integers.len()) && longest <= set_max_listpack_value {
+            let bytes = integers.len() * longest as usize;
+            if fits_packed(integers.len(), bytes) && longest <= set_max_listpack_value {
                 let mut packed = PackedVec::<Forwards>::default();
                 integers.iter().for_each(|value| packed.push(Content::Integer(value)));
                 packed.push(member);
@@ -304,7 +307,7 @@ fn add_small(entry: &mut Entry, name: &[u8], means: Means<'_>) {
             if packed.find(member, 1).is_some() {
                 return;
             }
-            if fits_packed(packed.len()) {
+            if fits_packed(packed.len(), packed.run().as_bytes().len()) {
                 let inserted = [member];
                 let splice = packed.splice(packed.run().back(), &inserted);
                 let mut bytes = vec![0; splice.bytes()];

@@ -11,7 +11,7 @@ use basalt_structures::{
     ScoreRange, Scored, Small, Sorted, SortedWalk, Span, Value,
 };
 
-use super::{CollectionChange, Means};
+use super::{CollectionChange, Means, small_has_room};
 use crate::Digest;
 use crate::codec::{Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
 
@@ -349,6 +349,14 @@ const SET: u8 = 0;
 /// Whether a small sorted set has to become a large one for these pairs: there are too many members, as far
 /// as one can tell before they are added one by one, or one is too long.
 fn grows_large(pairs: Pairs<'_>, added: Strings<'_>, means: Means<'_>) -> bool {
+    let longest = means.thresholds.zset_max_listpack_value;
+    let bytes = pairs.run().as_bytes().len();
+    let members = carried_pairs(added).map(|added| added.member);
+    exceeds_thresholds(pairs, added, means)
+        || !small_has_room(bytes, (added.len() / 2, longest), members)
+}
+
+fn exceeds_thresholds(pairs: Pairs<'_>, added: Strings<'_>, means: Means<'_>) -> bool {
     let most = means.thresholds.zset_max_listpack_entries;
     let longest = means.thresholds.zset_max_listpack_value;
     let (before, count) = (pairs.len() as u64 / 2, added.len() as u64 / 2);

@@ -41,7 +41,8 @@ impl Extent {
 }
 
 fn lines_for(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(LINE_BYTES).max(1)).expect("because an element is below 4 GiB")
+    u32::try_from(bytes.div_ceil(LINE_BYTES).max(1))
+        .expect("because an element has at most TEXT_BYTES_MAX")
 }
 
 impl Deref for Extent {

@@ -82,7 +82,7 @@ impl Head {
                 self.len = 2;
             }
             _ => {
-                let len = u32::try_from(len).expect("because requests are far below 4 GiB");
+                let len = u32::try_from(len).expect("because a text has at most TEXT_BYTES_MAX");
                 self.bytes[0] = STRING_32;
                 self.bytes[1..5].copy_from_slice(&len.to_le_bytes());
                 self.len = 5;

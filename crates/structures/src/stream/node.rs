@@ -52,7 +52,7 @@ impl Node {
             listpack_bytes += listpack_part(name);
         }
         let head = bytes.len() as u32;
-        Self { bytes, head, listpack_bytes: listpack_bytes as u32, live: 0, dead: 0 }
+        Self { bytes, head, listpack_bytes: saturated(listpack_bytes), live: 0, dead: 0 }
     }
 
     /// The entries that are there.
@@ -115,7 +115,7 @@ impl Node {
         }
         let size = self.bytes.len() - at;
         put_number_backward(&mut self.bytes, size as u64);
-        self.listpack_bytes += listpack_bytes as u32;
+        self.listpack_bytes = self.listpack_bytes.saturating_add(saturated(listpack_bytes));
         self.live += 1;
     }
 
@@ -311,11 +311,16 @@ impl Node {
         (live > 0).then(|| Self {
             bytes: bytes.to_vec(),
             head: head as u32,
-            listpack_bytes: u32::try_from(listpack_bytes).unwrap_or(u32::MAX),
+            listpack_bytes: saturated(listpack_bytes),
             live,
             dead,
         })
     }
+}
+
+/// Bytes of a listpack as nodes count them: one of 4 GiB is as full as any longer one.
+fn saturated(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// The names and values of an entry.

@@ -1,6 +1,6 @@
 //! Engine: requests drawn from the command table, sent to a whole simulated server.
 
-use basalt_commands::config::Config;
+use basalt_commands::config::{Config, Kind, PARAMETERS, Parameter};
 use basalt_commands::{Argument, Command, table};
 use basalt_resp::{Value, decode, encode_request};
 
@@ -82,10 +82,71 @@ pub(super) fn request(row: &'static Command, draw: &mut Draw<'_>) -> Vec<Vec<u8>
 
 /// All that is drawn is answered, in its order, and nothing is left behind.
 pub(super) fn open(data: &[u8]) {
-    const REQUESTS_MAX: usize = 60;
     let mut draw = Draw::new(data);
-    let rows = rows();
     let config = Config { proto_max_bulk_len: 1 << 20, ..Config::default() };
+    serve(&mut draw, config);
+}
+
+/// The same on a server whose settings are drawn first: any that it accepts, the extreme ones most often.
+pub(super) fn open_with_settings(data: &[u8]) {
+    const SETTINGS_MAX: usize = 12;
+    let mut draw = Draw::new(data);
+    let mut config = Config { proto_max_bulk_len: 1 << 20, ..Config::default() };
+    for _ in 0..=draw.below(SETTINGS_MAX) {
+        let parameter = &PARAMETERS[draw.below(PARAMETERS.len().max(257)) % PARAMETERS.len()];
+        if !is_settled_elsewhere(parameter) {
+            let value = extreme_value(parameter, &mut draw);
+            // What is refused leaves all as it was.
+            if let Ok(next) = config.set(&[(parameter.name.as_bytes(), &value)], true) {
+                config = next;
+            }
+        }
+    }
+    serve(&mut draw, config);
+}
+
+/// Settings for which a simulation has no use, or which only let it run out of memory or time.
+fn is_settled_elsewhere(parameter: &Parameter) -> bool {
+    // Without its bound SETRANGE fills all memory there is. A password leaves nothing but refusals.
+    matches!(parameter.name, "proto-max-bulk-len" | "requirepass")
+}
+
+/// A value for a parameter: one of its ends, or beside it, or a word that parameters have.
+fn extreme_value(parameter: &Parameter, draw: &mut Draw<'_>) -> Vec<u8> {
+    const WORDS: &[&str] = &[
+        "yes",
+        "no",
+        "0",
+        "1",
+        "-1",
+        "9223372036854775807",
+        "-2147483648",
+        "2147483647",
+        "18446744073709551615",
+        "normal 1 1 9223372036854775807",
+        "normal 9223372036854775807 9223372036854775807 9223372036854775807",
+        "normal 0 0 0 pubsub 1 1 1",
+        "0 100 99.99999",
+        "KEA",
+        "100%",
+        "",
+    ];
+    match parameter.kind {
+        Kind::Integer { min, max } | Kind::Clamped { min, max } => {
+            draw.pick(&[min, max, min.saturating_add(1), max - 1, min.midpoint(max)]).to_string()
+        }
+        Kind::Memory { min, max } => {
+            draw.pick(&[min, max, min + 1, max - 1, min.midpoint(max)]).to_string()
+        }
+        Kind::OneOf(names) | Kind::SomeOf(names) => draw.pick(names).to_owned(),
+        _ => draw.pick(WORDS).to_owned(),
+    }
+    .into_bytes()
+}
+
+fn serve(draw: &mut Draw<'_>, config: Config) {
+    const REQUESTS_MAX: usize = 60;
+    let rows = rows();
     let shard_count = 1 + draw.below(3);
     let mut simulation = Simulation::new(shard_count, config, 7);
     simulation.fragments = draw.below(2) == 0;
@@ -95,7 +156,7 @@ pub(super) fn open(data: &[u8]) {
             break;
         }
         let which = draw.below(clients.len());
-        let request = request(draw.pick(&rows), &mut draw);
+        let request = request(draw.pick(&rows), draw);
         let mut bytes = Vec::new();
         encode_request(&request, &mut bytes);
         simulation.send(clients[which], &bytes);

@@ -8,6 +8,7 @@ use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 use crate::families::string::text_of;
+use crate::memory::check_growth;
 
 pub(super) const GETBIT: Command = Command {
     name: "getbit",
@@ -87,6 +88,7 @@ fn setbit(call: &mut Call<'_>) -> Outcome {
     let was_set = byte & mask != 0;
     if was_set != is_set || !is_ready {
         let byte = if is_set { byte | mask } else { byte & !mask };
+        check_growth(edit.entry().as_deref(), at + 1)?;
         edit.commit(Effect::SetRange { offset: at, bytes: &[byte] });
     }
     call.reply.integer(i64::from(was_set));

@@ -10,6 +10,7 @@ use crate::call::{Call, Outcome};
 use crate::command::{Access, Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 use crate::families::string::text_of;
+use crate::memory::check_growth;
 
 const ENCODING: Argument = Argument::string("encoding");
 const OFFSET: Argument = Argument::integer("offset");
@@ -279,6 +280,7 @@ fn make_room(call: &mut Call<'_>, byte: usize) -> Outcome {
         (there, there.is_some() && entry.is_some_and(|entry| entry.encoding() == Encoding::Raw))
     };
     if !is_ready {
+        check_growth(edit.entry().as_deref(), byte + 1)?;
         edit.commit(Effect::SetRange { offset: byte, bytes: &[there.unwrap_or(0)] });
     }
     Ok(())

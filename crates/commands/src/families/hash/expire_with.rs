@@ -55,6 +55,7 @@ fn hgetdel(call: &mut Call<'_>) -> Outcome {
             _ => call.reply.null(),
         }
     }
+    call.reply.whole()?;
     if !seen.is_empty() {
         let chosen: Vec<&[u8]> = seen.into_iter().collect();
         let fields = Strings::from(chosen.as_slice());
@@ -146,6 +147,7 @@ fn hgetex(call: &mut Call<'_>) -> Outcome {
             _ => call.reply.null(),
         }
     }
+    call.reply.whole()?;
     if !chosen.is_empty() {
         let fields = Strings::from(chosen.as_slice());
         edit.commit(Effect::Hash(match expire_at_ms.flatten() {

@@ -323,6 +323,7 @@ fn hscan(call: &mut Call<'_>) -> Outcome {
             }
         }
     });
+    found.whole()?;
     write_page(&mut call.reply, next, len, &texts);
     Ok(())
 }

@@ -94,6 +94,7 @@ fn pop(call: &mut Call<'_>, side: Side, name: &str) -> Outcome {
         }
         wanted
     };
+    call.reply.whole()?;
     if wanted > 0 {
         edit.commit(Effect::List(ListChange::Pop { side, count: wanted as u64 }));
     }

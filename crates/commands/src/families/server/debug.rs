@@ -1,6 +1,6 @@
 //! DEBUG: for tests and for those who look for errors.
 
-use basalt_keyspace::SLOTS;
+use basalt_keyspace::{SLOTS, TEXT_BYTES_MAX};
 use basalt_resp::{Protocol, Reply};
 
 use super::{ALWAYS, ROW};
@@ -181,7 +181,7 @@ pub fn parse_debug<'a>(args: &'a [&'a [u8]]) -> Result<DebugRequest<'a>, Command
             DebugRequest::Populate {
                 count: positive(count)?,
                 prefix: rest.first().copied().unwrap_or(b"key"),
-                value_bytes: value_bytes.map(|bytes| bytes as usize).filter(|bytes| *bytes > 0),
+                value_bytes: value_bytes.map(string_len).filter(|bytes| *bytes > 0),
             }
         }
         ("protocol", [kind]) => DebugRequest::Protocol(kind),
@@ -199,8 +199,7 @@ pub fn parse_debug<'a>(args: &'a [&'a [u8]]) -> Result<DebugRequest<'a>, Command
         }
         ("slots", _) => DebugRequest::Slots,
         ("stringmatch-len", [len, pattern]) => {
-            // LIMIT: as long as a string may be.
-            let len = positive(len)?.min(512 << 20) as usize;
+            let len = string_len(positive(len)?);
             DebugRequest::StringMatch { len, pattern }
         }
         ("sleep", [seconds]) => DebugRequest::Sleep { duration_us: leading_seconds(seconds) },
@@ -224,6 +223,11 @@ fn unsigned(text: &[u8], refusal: CommandError) -> Result<u16, CommandError> {
 fn positive(text: &[u8]) -> Result<u64, CommandError> {
     let value = integer(text).ok().and_then(|value| u64::try_from(value).ok());
     value.ok_or(CommandError::text("ERR value is out of range, must be positive"))
+}
+
+/// LIMIT: as long as a string may be.
+fn string_len(len: u64) -> usize {
+    usize::try_from(len).map_or(TEXT_BYTES_MAX, |len| len.min(TEXT_BYTES_MAX))
 }
 
 /// As C's atoi: what is no number is 0.

@@ -78,6 +78,7 @@ fn pop_one(call: &mut Call<'_>) -> Outcome {
         return Ok(());
     };
     call.reply.bulk(&member);
+    call.reply.whole()?;
     edit.commit(Effect::Set(SetChange::Remove { members: Strings::from(&[&member[..]]) }));
     Ok(())
 }
@@ -108,6 +109,7 @@ fn pop_many(call: &mut Call<'_>, count: usize) -> Outcome {
         }
         (gone, is_whole)
     };
+    call.reply.whole()?;
     edit.commit(if is_whole {
         Effect::Remove { cause: Cause::Deleted }
     } else {

@@ -199,6 +199,7 @@ fn sscan(call: &mut Call<'_>) -> Outcome {
             len += 1;
         }
     });
+    found.whole()?;
     write_page(&mut call.reply, next, len, &texts);
     Ok(())
 }

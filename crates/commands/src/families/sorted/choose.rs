@@ -10,6 +10,7 @@ use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 use crate::families::keys::scan::{MemberScan, MemberScanOption, parse_cursor, write_page};
+use crate::memory::check_memory;
 
 pub(super) const ZRANDMEMBER: Command = Command {
     name: "zrandmember",
@@ -87,6 +88,7 @@ fn zrandmember(call: &mut Call<'_>) -> Outcome {
             if count > REPEATED_MAX {
                 return Err(CommandError::OUT_OF_RANGE);
             }
+            check_memory(count * size_of::<usize>())?;
             (0..count).map(|_| below(call.keyspace.random(), len)).collect()
         }
         Some((count, false, _)) => different(count, len, || call.keyspace.random()),
@@ -207,6 +209,7 @@ fn zscan(call: &mut Call<'_>) -> Outcome {
             len += 1;
         }
     });
+    found.whole()?;
     write_page(&mut call.reply, next, len, &texts);
     Ok(())
 }

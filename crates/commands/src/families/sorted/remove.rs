@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use basalt_keyspace::{Edit, Effect, SortedChange, SortedRef, Strings};
-use basalt_resp::{Protocol, Reply};
+use basalt_resp::{NoMemory, Protocol, Reply};
 
 use super::{MIN_OR_MAX, ROW, RankRange, lex_range, score_range, sorted, write_scored};
 use crate::args::integer;
@@ -161,7 +161,7 @@ pub(super) fn pop(
     edit: Edit<'_>,
     end: End,
     count: usize,
-    write: impl FnOnce(SortedRef<'_>, Range<usize>),
+    write: impl FnOnce(SortedRef<'_>, Range<usize>) -> Result<(), NoMemory>,
 ) -> Outcome {
     let ranks = {
         let entry = edit.entry();
@@ -171,7 +171,7 @@ pub(super) fn pop(
             End::Min => 0..count.min(len),
             End::Max => len - count.min(len)..len,
         };
-        write(sorted, ranks.clone());
+        write(sorted, ranks.clone())?;
         ranks
     };
     remove_ranks(edit, ranks);
@@ -292,6 +292,7 @@ fn pop_from(call: &mut Call<'_>, end: End) -> Outcome {
     let before = call.reply.position();
     pop(edit, end, count.unwrap_or(1), |sorted, ranks| {
         write_popped(&mut call.reply, sorted, ranks, end, count.is_some());
+        call.reply.whole()
     })?;
     if call.reply.position() == before {
         call.reply.array(0);

@@ -9,7 +9,7 @@ use std::ops::Range;
 use basalt_keyspace::{
     DatabaseId, Deliveries, Effect, Entry, Key, Keyspace, Stream, StreamChange, StreamId, StreamIds,
 };
-use basalt_resp::{Protocol, Reply};
+use basalt_resp::{NoMemory, Protocol, Reply};
 
 use super::progress::entries_read_with;
 use super::{ROW, id, stream, write_entry};
@@ -287,6 +287,7 @@ pub fn look(
             })
         }))
     });
+    let answer = answer.transpose()?;
     let newest = (from == b"$").then_some(after);
     Ok(StreamFound { answer, part: None, newest })
 }
@@ -337,7 +338,7 @@ fn look_as_consumer(
                 }
             }
             part.delivered.len()
-        });
+        })?;
         part.progress = Some((last_id, entries_read));
         let answer = Some(answer).filter(|_| !part.delivered.is_empty());
         return Ok(StreamFound { answer, part: Some(part), newest: None });
@@ -368,12 +369,16 @@ fn look_as_consumer(
             }
         }
         told
-    });
+    })?;
     Ok(StreamFound { answer: Some(answer), part: Some(part), newest: None })
 }
 
 /// A stream's key and entries, as an element of the whole reply.
-fn encode(key: &[u8], protocol: Protocol, write: impl FnOnce(&mut Reply<'_>) -> usize) -> Vec<u8> {
+fn encode(
+    key: &[u8],
+    protocol: Protocol,
+    write: impl FnOnce(&mut Reply<'_>) -> usize,
+) -> Result<Vec<u8>, NoMemory> {
     let mut answer = Vec::new();
     let mut reply = Reply::new(&mut answer, protocol);
     if protocol == Protocol::Resp2 {
@@ -383,7 +388,8 @@ fn encode(key: &[u8], protocol: Protocol, write: impl FnOnce(&mut Reply<'_>) -> 
     let place = reply.deferred_array();
     let told = write(&mut reply);
     reply.finish_array(place, told);
-    answer
+    reply.whole()?;
+    Ok(answer)
 }
 
 /// Changes what a consumer's reading of one stream changes.

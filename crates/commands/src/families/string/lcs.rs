@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use basalt_keyspace::is_granted;
 use basalt_resp::Reply;
 
 use super::ROW;
@@ -112,6 +113,11 @@ pub fn lcs(a: &[u8], b: &[u8], bytes_max: u64) -> Result<Common, CommandError> {
     if cells.saturating_mul(size_of::<u32>()) as u64 > bytes_max {
         return Err(CommandError::text(
             "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
+        ));
+    }
+    if !is_granted(cells * size_of::<u32>()) {
+        return Err(CommandError::text(
+            "ERR Insufficient memory, failed allocating transient memory for LCS",
         ));
     }
     // Row i, column j: how much the first i bytes of one and the first j of the other have in common.

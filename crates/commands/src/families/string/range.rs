@@ -8,6 +8,7 @@ use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Deprecated, Flags, KeySpec, Run};
 use crate::error::CommandError;
+use crate::memory::check_growth;
 
 pub(super) const STRLEN: Command = Command {
     name: "strlen",
@@ -64,6 +65,7 @@ fn append(call: &mut Call<'_>) -> Outcome {
         return Ok(());
     }
     refuse_too_long(len, bytes.len(), call.config.proto_max_bulk_len)?;
+    check_growth(edit.entry().as_deref(), len + bytes.len())?;
     edit.commit(Effect::Append { bytes });
     call.reply.integer((len + bytes.len()) as i64);
     Ok(())
@@ -118,6 +120,7 @@ fn setrange(call: &mut Call<'_>) -> Outcome {
         return Ok(());
     }
     refuse_too_long(offset, bytes.len(), call.config.proto_max_bulk_len)?;
+    check_growth(edit.entry().as_deref(), offset + bytes.len())?;
     edit.commit(Effect::SetRange { offset, bytes });
     call.reply.integer(len.max(offset + bytes.len()) as i64);
     Ok(())

@@ -118,7 +118,7 @@ const DATABASE_ROWS: [DatabaseRow; 3] = [
     (
         "redis_db_avg_ttl_seconds",
         "The mean of what is left to the keys that expire; 0 where there are none.",
-        |facts, view| seconds_of_us(facts.ttl_mean_ms(view.now_ms()) * 1000),
+        |facts, view| seconds_of_us(facts.ttl_mean_ms(view.now_ms()).saturating_mul(1000)),
     ),
 ];
 

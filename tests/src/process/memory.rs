@@ -1,0 +1,133 @@
+//! Memory at its end: `maxmemory` reached, and a system that grants no more. What asks is refused; the server goes on.
+
+use super::{Test, eventually, launch, start, text};
+use basalt_resp::Value;
+use basalt_testkit::client::Connection;
+use basalt_testkit::process::{Program, Server};
+use std::process::Command;
+
+pub(super) const TESTS: &[(&str, Test)] = &[("maxmemory_refuses_writes", maxmemory_refuses_writes)];
+
+pub(super) const TESTS_OF_OURS: &[(&str, Test)] =
+    &[("what_the_system_does_not_grant_is_refused", what_the_system_does_not_grant_is_refused)];
+
+fn is_oom(reply: &Value) -> bool {
+    matches!(reply, Value::Error(text) if text.starts_with(b"OOM "))
+}
+
+#[track_caller]
+fn assert_oom(client: &mut Connection, args: &[&str]) {
+    let reply = client.execute(args);
+    assert!(is_oom(&reply), "{args:?}: {:?}", basalt_testkit::print::print(&reply));
+}
+
+fn maxmemory_refuses_writes(program: Program) {
+    const MAX: usize = 40 << 20;
+    let server = start(program, &["--maxmemory", &MAX.to_string()]);
+    let mut client = server.connect();
+    let value = vec![b'v'; 100_000];
+    let set = |client: &mut Connection, number: usize| {
+        client.execute(&[&b"SET"[..], format!("key:{number}").as_bytes(), &value])
+    };
+    let written = (0..).take_while(|number| !is_oom(&set(&mut client, *number))).count();
+    // Shards have their shares, which need not be filled at the same time.
+    assert!((50..=2 * MAX / value.len()).contains(&written), "{written} values were taken");
+    // Valkey counts what it has read of the request too, so that a small one may still pass.
+    assert_eq!(text(&mut client, &["CONFIG", "SET", "maxmemory", "10mb"]), "OK");
+    assert_eq!(
+        text(&mut client, &["APPEND", "key:0", "x"]),
+        "(error) OOM command not allowed when used memory > 'maxmemory'."
+    );
+    assert_eq!(client.execute(&["STRLEN", "key:0"]), Value::Integer(100_000));
+    // In a pipeline each is refused for itself.
+    let requests: [&[&str]; 3] =
+        [&["SET", "a", "1"], &["GETRANGE", "key:0", "0", "1"], &["SET", "a", "1"]];
+    let replies = client.pipeline(&requests).unwrap();
+    assert!(is_oom(&replies[0]) && is_oom(&replies[2]), "{replies:?}");
+    assert_eq!(replies[1], Value::bulk("vv"));
+    assert_eq!(text(&mut client, &["MULTI"]), "OK");
+    assert_oom(&mut client, &["SET", "a", "1"]);
+    assert!(text(&mut client, &["EXEC"]).contains("EXECABORT"));
+    // What is taken away makes room.
+    assert_eq!(text(&mut client, &["FLUSHALL"]), "OK");
+    eventually("there is room again", || set(&mut client, 0) == Value::simple("OK"));
+}
+
+/// Leaves the server so many bytes of address space beyond what it has.
+fn limit_memory(server: &Server, more: u64) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().unwrap();
+    let limit = kib * 1024 + more;
+    let limited = Command::new("prlimit")
+        .args([format!("--pid={}", server.pid()), format!("--as={limit}:{limit}")])
+        .status()
+        .expect("because every Debian has prlimit");
+    assert!(limited.success(), "{limited}");
+}
+
+/// Strings of `MIB` MiB are there; what would take many times as much is refused.
+fn what_the_system_does_not_grant_is_refused(program: Program) {
+    const MIB: usize = 24;
+    // Else the allocator keeps a GiB of addresses ahead, which the test would have to fill.
+    let launch = launch(program).env("MIMALLOC_ARENA_RESERVE", "32M");
+    let server = match launch.args(["--proto-max-bulk-len", "2gb"]).start() {
+        Ok(server) => server,
+        Err(error) => panic!("{error}"),
+    };
+    let mut client = server.connect();
+    // Some are on either shard.
+    let keys = ["a", "b", "c", "d", "e", "f"];
+    for key in keys {
+        let end = (MIB << 20).to_string();
+        assert_eq!(
+            client.execute(&["SETRANGE", key, &end, "x"]),
+            Value::Integer((MIB << 20) as i64 + 1)
+        );
+        client.execute(&["SADD", &format!("set:{{{key}}}"), &"m".repeat(1 << 20)]);
+        client.execute(&["HSET", &format!("hash:{{{key}}}"), "f", &"v".repeat(1 << 20)]);
+        client.execute(&["RPUSH", &format!("list:{{{key}}}"), &"e".repeat(1 << 20), "last"]);
+        client.execute(&["SET", &format!("text:{{{key}}}"), &"t".repeat(11_000)]);
+    }
+    limit_memory(&server, 64 << 20);
+    for key in keys {
+        let (set, hash) = (format!("set:{{{key}}}"), format!("hash:{{{key}}}"));
+        // Strings that grow, and new ones.
+        let far = (2_000_u64 << 20).to_string();
+        assert_oom(&mut client, &["SETRANGE", key, &far, "x"]);
+        assert_oom(&mut client, &["SETRANGE", &format!("new:{{{key}}}"), &far, "x"]);
+        let far_bit = (16_000_u64 << 20).to_string();
+        assert_oom(&mut client, &["SETBIT", key, &far_bit, "1"]);
+        assert_oom(&mut client, &["BITFIELD", key, "SET", "u8", &far_bit, "1"]);
+        // Replies.
+        assert_oom(&mut client, &["SRANDMEMBER", &set, "-3000"]);
+        assert_oom(&mut client, &["HRANDFIELD", &hash, "-3000", "WITHVALUES"]);
+        let many = [vec!["HMGET", &hash], vec!["f"; 3000]].concat();
+        assert_oom(&mut client, &many);
+        // What is over is forgotten.
+        assert_eq!(client.execute(&["STRLEN", key]), Value::Integer((MIB << 20) as i64 + 1));
+        assert_eq!(client.execute(&["EXISTS", &format!("new:{{{key}}}")]), Value::Integer(0));
+    }
+    // Replies put together of several shards'.
+    assert_oom(&mut client, &[vec!["MGET"], keys.repeat(40)].concat());
+    // Tables and copies within a command: 484 MB, and three times 24.
+    assert_eq!(
+        text(&mut client, &["LCS", "text:{a}", "text:{b}"]),
+        "(error) ERR Insufficient memory, failed allocating transient memory for LCS"
+    );
+    let pieces = [vec!["BITOP", "OR", "target"], keys.repeat(6)].concat();
+    assert_oom(&mut client, &pieces);
+    assert_eq!(client.execute(&["EXISTS", "target"]), Value::Integer(0));
+    // What an EXEC asks too much for is refused alone.
+    client.execute(&["MULTI"]);
+    client.execute(&["SRANDMEMBER", "set:{a}", "-3000"]);
+    client.execute(&["LINDEX", "list:{a}", "-1"]);
+    let Value::Array(replies) = client.execute(&["EXEC"]) else { panic!("EXEC gives an array") };
+    assert!(is_oom(&replies[0]), "its first command is refused");
+    assert_eq!(replies[1], Value::bulk("last"));
+    for key in keys {
+        assert_eq!(client.execute(&["SET", &format!("small:{key}"), "v"]), Value::simple("OK"));
+    }
+    // Nothing that was to be taken out is lost with its reply.
+    assert_eq!(client.execute(&["DBSIZE"]), Value::Integer(6 * keys.len() as i64));
+}
