@@ -33,6 +33,8 @@ const ENTERS_MAX: usize = 16;
 /// A timer that fires so much later than a wait should end is set anew rather than that each such wait gets a
 /// timeout of its own.
 const TIMER_LATE_MAX_US: u64 = 20_000;
+/// How long a wait may last while operations found no room in the ring.
+const BACKLOG_WAIT_US: u64 = 1_000;
 /// How long the kernel may take to cancel what runs when the ring is dropped.
 const CANCEL_TIMEOUT: Timespec = Timespec::new().sec(1);
 
@@ -357,20 +359,20 @@ impl Ring {
         // What has come already is not left lying for others.
         let can_gather = self.can_gather && self.uring.completion().is_empty();
         let crowd = crowd.filter(|crowd| bound_us > crowd.us.into() && can_gather);
-        let late_us = self.timer_at_us.map(|timer_at_us| timer_at_us.saturating_sub(at_us));
-        let result = match late_us {
-            Some(1..=TIMER_LATE_MAX_US) => {
-                let time = Timespec::from(Duration::from_micros(bound_us));
-                self.wait(1, Some(&SubmitArgs::new().timespec(&time)))
-            }
-            armed => {
-                if armed != Some(0) {
-                    self.set_timer(at_us, now_us);
-                }
-                match crowd {
-                    Some(crowd) => self.gather(crowd, bound_us),
-                    None => self.wait(1, None),
-                }
+        let late_us = self.timer_at_us.map_or(u64::MAX, |timer_us| timer_us.saturating_sub(at_us));
+        if late_us > TIMER_LATE_MAX_US {
+            self.set_timer(at_us, now_us);
+        }
+        // What found no room is tried again soon; the timer may be among it.
+        let has_backlog = !self.backlog.is_empty();
+        let result = if has_backlog || (1..=TIMER_LATE_MAX_US).contains(&late_us) {
+            let us = if has_backlog { bound_us.min(BACKLOG_WAIT_US) } else { bound_us };
+            let time = Timespec::from(Duration::from_micros(us));
+            self.wait(1, Some(&SubmitArgs::new().timespec(&time)))
+        } else {
+            match crowd {
+                Some(crowd) => self.gather(crowd, bound_us),
+                None => self.wait(1, None),
             }
         };
         self.entered(result)
