@@ -34,7 +34,7 @@ use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ShardId, SlotId};
 use crate::errand::SpareErrands;
 use crate::facts::SessionSums;
 use crate::limits;
-use crate::message::{Envelope, Message};
+use crate::message::{Envelope, Message, Ticket};
 use crate::outbox::Outbox;
 use crate::routes::Routes;
 use crate::session::{Peer, SessionId};
@@ -109,6 +109,8 @@ pub struct Core {
     keys_here: Vec<KeyHash>,
     /// Calls of coordinations that ended in this turn.
     ended_calls: Vec<EndedCall>,
+    /// Coordinations of DEBUG SLEEP, which go on once this core has stalled.
+    stalled: Vec<Ticket>,
     stillness: Stillness,
     pass: u64,
     turn_requests_left: usize,
@@ -158,6 +160,7 @@ impl Core {
             keys: Vec::new(),
             keys_here: Vec::new(),
             ended_calls: Vec::new(),
+            stalled: Vec::new(),
             stillness: Stillness::default(),
             pass: 0,
             turn_requests_left: 0,
@@ -305,6 +308,9 @@ impl Core {
         if self.shard.still.is_none() {
             self.shard.waiting.end_overdue(self.shard.id, now.monotonic_us);
         }
+        for ticket in std::mem::take(&mut self.stalled) {
+            self.take_result(ticket, Box::new(()));
+        }
         for outbox in &mut self.outboxes {
             outbox.renew(|| self.numbers.next(self.shard.id, now.monotonic_us));
         }
@@ -338,7 +344,7 @@ impl Core {
         };
         if self.shard.still.is_some() {
             // What ends it comes as a message.
-            return Turn { busy: left, wake_at_us: None };
+            return Turn { busy: left || !self.stalled.is_empty(), wake_at_us: None };
         }
         // Nothing expires before the end of a pause.
         let wake_at_us = match self.shard.pause() {
@@ -349,7 +355,8 @@ impl Core {
         let looks_us = [self.session_check_due_us(), self.balance_due_us()];
         let due_us = [wake_at_us, deadline_us].into_iter().chain(looks_us);
         let wake_at_us = due_us.flatten().min();
-        Turn { busy: left || self.shard.sessions.ready_count() > 0, wake_at_us }
+        let busy = left || !self.stalled.is_empty() || self.shard.sessions.ready_count() > 0;
+        Turn { busy, wake_at_us }
     }
 }
 

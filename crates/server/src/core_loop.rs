@@ -144,6 +144,8 @@ impl<E: Engine> CoreLoop<E> {
                 self.follow(&config);
             }
             if self.outside.stall_until_us.is_some() {
+                // The other shards are to stall, too.
+                self.wake_sleepers();
                 self.ring.enter()?;
                 self.outside.stall();
             }

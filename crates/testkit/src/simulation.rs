@@ -120,7 +120,9 @@ impl World for View<'_> {
 
     fn stall_until(&mut self, moment_us: u64) {
         let now = &mut self.outside.now;
-        now.monotonic_us = now.monotonic_us.max(moment_us);
+        let us = moment_us.saturating_sub(now.monotonic_us);
+        now.monotonic_us += us;
+        now.unix_ms += us / 1000;
     }
 
     fn log(&mut self, line: &str) {

@@ -14,6 +14,8 @@ pub(super) const TESTS: &[(&str, Test)] = &[
 
 pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("slow_requests_of_all_shards", slow_requests_of_all_shards),
+    ("slow_requests_of_one_shard", |program| log_slow_requests(program, &["--shards", "1"])),
+    ("spikes_of_one_shard", |program| keep_spikes(program, &["--shards", "1"])),
     ("connections_spread_evenly", connections_spread_evenly),
 ];
 
@@ -30,7 +32,11 @@ fn command_line(connection: &mut Connection, name: &str) -> Option<String> {
 }
 
 fn slow_requests_are_logged(program: Program) {
-    let server = start(program, &["--slowlog-log-slower-than", "30000"]);
+    log_slow_requests(program, &[]);
+}
+
+fn log_slow_requests(program: Program, options: &[&str]) {
+    let server = start(program, &[options, &["--slowlog-log-slower-than", "30000"]].concat());
     let mut client = server.connect();
     client.execute(&["CLIENT", "SETNAME", "sleeper"]);
     client.execute(&["PING"]);
@@ -53,7 +59,11 @@ fn slow_requests_are_logged(program: Program) {
 }
 
 fn spikes_are_kept(program: Program) {
-    let server = start(program, &["--latency-monitor-threshold", "20"]);
+    keep_spikes(program, &[]);
+}
+
+fn keep_spikes(program: Program, options: &[&str]) {
+    let server = start(program, &[options, &["--latency-monitor-threshold", "20"]].concat());
     let mut client = server.connect();
     client.execute(&["DEBUG", "SLEEP", "0.03"]);
     let Value::Array(events) = client.execute(&["LATENCY", "LATEST"]) else { panic!("no array") };

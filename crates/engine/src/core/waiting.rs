@@ -113,6 +113,11 @@ impl Core {
         }
     }
 
+    /// A coordination goes on when this core has stalled in this turn (DEBUG SLEEP).
+    pub(crate) fn go_on_after_stall(&mut self, ticket: Ticket) {
+        self.stalled.push(ticket);
+    }
+
     /// A session that sleeps goes away: it leaves its lines, and nobody tells it anything any more. False where
     /// it does not sleep, or is at it just now and leaves its lines when it is done.
     pub(super) fn stop_waiting(&mut self, session: SessionId) -> bool {

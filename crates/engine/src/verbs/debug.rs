@@ -1,5 +1,8 @@
 //! DEBUG: for tests and for those who look for errors.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use basalt_commands::config::Extent;
 use basalt_commands::requests::{
     DebugRequest, NO_SHARD, parse_debug, write_debug_help, write_debug_protocol,
@@ -12,8 +15,9 @@ use basalt_keyspace::{
 
 use super::command::{show, tell};
 use super::data::everywhere_ok;
-use super::{encode, session, settings};
+use super::{encode, everywhere, session, settings};
 use crate::core::Core;
+use crate::message::Ticket;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::slots::move_slots;
@@ -79,7 +83,7 @@ pub(super) fn debug(
         }
         DebugRequest::Sleep { duration_us } => {
             let until_us = world.monotonic_us().saturating_add(duration_us);
-            everywhere_ok(core, id, move |shard| shard.stall_until_us = Some(until_us));
+            sleep(core, id, until_us);
             Ok(())
         }
         DebugRequest::StringMatch { len, pattern } => {
@@ -88,6 +92,20 @@ pub(super) fn debug(
         }
         DebugRequest::Nothing => show(core, id, |reply| reply.ok()),
     }
+}
+
+/// Has every shard stall until a moment, and answers when this one has.
+fn sleep(core: &mut Core, id: SessionId, until_us: u64) {
+    let (_, protocol) = settings(core, id);
+    let routes = core.shard.routes.clone();
+    let coordination = core.next_coordination();
+    core.go_on_after_stall(Ticket { coordination, index: 0 });
+    core.coordinate(id, |hops| async move {
+        let stalled = hops.place();
+        everywhere(&hops, &routes, move |shard| shard.stall_until_us = Some(until_us)).await;
+        poll_fn(|_| hops.take_at::<()>(stalled).map_or(Poll::Pending, Poll::Ready)).await;
+        encode(protocol, |reply| reply.ok())
+    });
 }
 
 fn slot_move(core: &mut Core, id: SessionId, slots: Vec<SlotId>, to: ShardId) -> Outcome {
