@@ -307,6 +307,7 @@ impl Core {
         self.turn_requests_left = limits::TURN_REQUESTS_MAX;
         if self.shard.still.is_none() {
             self.shard.waiting.end_overdue(self.shard.id, now.monotonic_us);
+            self.look_again();
         }
         for ticket in std::mem::take(&mut self.stalled) {
             self.take_result(ticket, Box::new(()));
@@ -351,7 +352,7 @@ impl Core {
             Some(pause) => Some(pause.until_us),
             None => self.shard.keyspace.next_expiry_ms().map(expiry_at_us),
         };
-        let deadline_us = self.shard.waiting.next_deadline_us();
+        let deadline_us = self.shard.waiting.next_due_us();
         let looks_us = [self.session_check_due_us(), self.balance_due_us()];
         let due_us = [wake_at_us, deadline_us].into_iter().chain(looks_us);
         let wake_at_us = due_us.flatten().min();

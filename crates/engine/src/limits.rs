@@ -52,6 +52,9 @@ pub(crate) const LONG_VISITS_MAX: usize = 16;
 /// LIMIT: hashes of keys in such a line.
 pub(crate) const LOGGED_HASHES_MAX: usize = 16;
 
+/// LIMIT: a client that waits looks again no sooner, if none of its keys was fed.
+pub(crate) const LOOK_AGAIN_MS_MIN: u64 = 5;
+
 /// LIMIT: databases told of on the metrics page, the first ones.
 pub(crate) const FACTS_DATABASES_MAX: usize = 256;
 

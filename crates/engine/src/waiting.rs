@@ -143,6 +143,8 @@ pub(crate) struct AtHome {
     pub deadline_us: Option<u64>,
     /// Of the keys in whose lines it stands.
     pub slots: Vec<SlotId>,
+    /// The moment to look again though none of its keys was fed, and where it is told.
+    pub look: Option<(u64, Ticket)>,
 }
 
 /// What is to be told to homes: a result for a coordination.
@@ -160,6 +162,8 @@ pub(crate) struct Waiting {
     came: u64,
     at_home: BTreeMap<SessionId, AtHome>,
     deadlines: BTreeSet<(u64, SessionId)>,
+    /// When sessions look again.
+    looks: BTreeSet<(u64, SessionId)>,
     news: VecDeque<(ShardId, Ticket, News)>,
     /// Whose turn it is, but for this.
     held_up: VecDeque<(WaiterId, HeldUp, Scope)>,
@@ -194,10 +198,14 @@ impl Waiting {
         }
     }
 
-    /// A session of this core begins to wait.
+    /// A session of this core begins to wait, or waits on with another moment to look again.
     pub(crate) fn begin(&mut self, session: SessionId, at_home: AtHome) {
+        self.leave(session);
         if let Some(at_us) = at_home.deadline_us {
             self.deadlines.insert((at_us, session));
+        }
+        if let Some((at_us, _)) = at_home.look {
+            self.looks.insert((at_us, session));
         }
         self.at_home.insert(session, at_home);
     }
@@ -208,11 +216,23 @@ impl Waiting {
         if let Some(at_us) = at_home.deadline_us {
             self.deadlines.remove(&(at_us, session));
         }
+        if let Some((at_us, _)) = at_home.look {
+            self.looks.remove(&(at_us, session));
+        }
         Some(at_home)
     }
 
-    pub(crate) fn next_deadline_us(&self) -> Option<u64> {
-        self.deadlines.first().map(|(at_us, _)| *at_us)
+    /// When a session's time is over, or one looks again.
+    pub(crate) fn next_due_us(&self) -> Option<u64> {
+        let firsts = [self.deadlines.first(), self.looks.first()];
+        firsts.into_iter().flatten().map(|(at_us, _)| *at_us).min()
+    }
+
+    /// Where a session is told that it is time to look again.
+    pub(crate) fn next_look(&mut self, now_us: u64) -> Option<Ticket> {
+        self.looks.first().filter(|(at_us, _)| *at_us <= now_us)?;
+        let (_, session) = self.looks.pop_first()?;
+        self.at_home[&session].look.map(|(_, ticket)| ticket)
     }
 
     /// Ends the waiting of those whose time is over.

@@ -73,8 +73,8 @@ impl ReadyKeys {
     }
 }
 
-/// Whether anybody may have waited for this: of streams, those who read them wait for entries and for the end
-/// of their group, and nothing else (XGROUP SETID lets them wait on, as in Redis).
+/// Whether anybody may have waited for this: of streams, those who read them wait for entries, for what is given
+/// back, and for the end of their group, and nothing else (XGROUP SETID lets them wait on, as in Redis).
 fn may_make_ready(effect: &Effect<'_>) -> bool {
     match effect {
         Effect::ExpireAt { .. } | Effect::Persist => false,
@@ -83,6 +83,7 @@ fn may_make_ready(effect: &Effect<'_>) -> bool {
             StreamChange::Add { .. }
                 | StreamChange::DestroyGroup { .. }
                 | StreamChange::Become { .. }
+                | StreamChange::Release { .. }
         ),
         _ => true,
     }

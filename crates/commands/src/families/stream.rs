@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `add` | XADD, XTRIM, XDEL, XSETID |
 //! | `range` | XLEN, XRANGE, XREVRANGE |
-//! | `read` | XREAD, XREADGROUP |
+//! | `read`, `consume` | XREAD, XREADGROUP |
 //! | `group` | XGROUP, XACK |
 //! | `pending` | XPENDING, XCLAIM, XAUTOCLAIM |
 //! | `info` | XINFO |
@@ -15,6 +15,7 @@
 //! What they have in common stands in `id` (IDs as clients write them) and `progress` (how far a group is).
 
 mod add;
+mod consume;
 mod group;
 mod id;
 mod info;
@@ -32,7 +33,8 @@ use basalt_resp::Reply;
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
-pub use read::{ReadRequest, StreamFound, StreamPart, apply_part, look, parse_read};
+pub use consume::{StreamPart, apply_part};
+pub use read::{ReadRequest, StreamFound, look, parse_read};
 
 pub(crate) const COMMANDS: &[Command] = &[
     group::XACK,
@@ -99,6 +101,11 @@ fn wrong_subcommand(container: &str, args: &[&[u8]]) -> CommandError {
 /// An entry: its ID, and its names and values in turn.
 fn write_entry(entry: &StreamEntry<'_>, reply: &mut Reply<'_>) {
     reply.array(2);
+    write_fields(entry, reply);
+}
+
+/// The elements of an entry.
+fn write_fields(entry: &StreamEntry<'_>, reply: &mut Reply<'_>) {
     id::write(entry.id, reply);
     let pairs = entry.pairs();
     reply.array(pairs.len() * 2);

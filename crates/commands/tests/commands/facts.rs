@@ -41,6 +41,12 @@ const OTHER_ARGUMENTS: &[(&str, &str)] = &[
     ("bitop", "DIFF, DIFF1, ANDOR and ONE, as in Redis 8.2"),
     ("xadd", "KEEPREF, DELREF and ACKED, as in Redis 8.2, IDMP and IDMPAUTO, as in Redis 8.6"),
     ("xtrim", "KEEPREF, DELREF and ACKED, as in Redis 8.2"),
+    ("xread", "MAXCOUNT and MAXSIZE, as in Redis 8.10"),
+    ("xreadgroup", "MAXCOUNT and MAXSIZE, as in Redis 8.10, CLAIM, as in Redis 8.4"),
+    ("zinter", "AGGREGATE COUNT, as in Redis 8.8"),
+    ("zinterstore", "AGGREGATE COUNT, as in Redis 8.8"),
+    ("zunion", "AGGREGATE COUNT, as in Redis 8.8"),
+    ("zunionstore", "AGGREGATE COUNT, as in Redis 8.8"),
     ("set", "IFNE, IFDEQ and IFDNE, as in Redis 8.4"),
 ];
 

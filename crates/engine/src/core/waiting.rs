@@ -100,6 +100,15 @@ impl Core {
         }
     }
 
+    /// Those of this core look again whose moment it is. Who is at something else looks when that is over.
+    pub(super) fn look_again(&mut self) {
+        while let Some(ticket) = self.shard.waiting.next_look(self.shard.now.monotonic_us) {
+            if self.under_way.awaits_turn(ticket) {
+                self.take_result(ticket, Box::new(Woken::Look(None)));
+            }
+        }
+    }
+
     /// A session goes to sleep; for one that is gone, or sends no more, it is over at once: its end was told
     /// already, and nothing would wake it.
     pub(super) fn begin_wait(&mut self, session: SessionId, at_home: AtHome) {

@@ -25,4 +25,4 @@ pub use intents::break_isolation;
 pub(crate) use intents::{Event, Intent, Intents, Mode, Scope};
 pub(crate) use number::{Number, Numbers};
 pub(crate) use transact::{Decision, DeclaredKey, scope_on};
-pub(crate) use wait::Terms;
+pub(crate) use wait::{Memory, Terms};

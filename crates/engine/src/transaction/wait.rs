@@ -36,6 +36,16 @@ pub(crate) struct Terms {
     pub nothing: fn(&mut Reply<'_>),
 }
 
+/// What a command that waits remembers from one look to the next.
+pub(crate) trait Memory: Clone + Send + 'static {
+    /// The moment to look again though none of its keys was fed.
+    fn look_again_at_us(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl Memory for () {}
+
 /// The refusal that CLIENT UNBLOCK … ERROR asks for.
 const UNBLOCKED: CommandError = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
 
@@ -94,7 +104,7 @@ impl Core {
         look: L,
         decide: D,
     ) where
-        M: Clone + Send + 'static,
+        M: Memory,
         T: Send + 'static,
         L: Fn(&mut Shard, &DeclaredKey, &M) -> T + Clone + Send + 'static,
         D: Fn(Vec<T>, &mut M, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
@@ -121,7 +131,7 @@ impl Core {
 
 impl<M, T, L, D> Case<M, L, D>
 where
-    M: Clone + Send + 'static,
+    M: Memory,
     T: Send + 'static,
     L: Fn(&mut Shard, &DeclaredKey, &M) -> T + Clone + Send + 'static,
     D: Fn(Vec<T>, &mut M, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
@@ -139,6 +149,7 @@ where
             ticket: self.ticket(END),
             deadline_us: self.terms.deadline_us,
             slots: self.waited_for().map(|key| key.slot).collect(),
+            look: self.memory.look_again_at_us().map(|at_us| (at_us, self.ticket(TURN))),
         }
     }
 
@@ -208,7 +219,7 @@ where
             if let Some(answer) = answer {
                 return answer;
             }
-            if !stands_in_line {
+            if !stands_in_line || self.memory.look_again_at_us().is_some() {
                 hops.begin_wait(self.at_home());
                 stands_in_line = true;
             }
@@ -355,7 +366,7 @@ impl Core {
             if sleeps && !hops.is_inside() {
                 let index = hops.place();
                 let ticket = Ticket { coordination, index };
-                hops.begin_wait(AtHome { ticket, deadline_us, slots: Vec::new() });
+                hops.begin_wait(AtHome { ticket, deadline_us, slots: Vec::new(), look: None });
                 let over =
                     |_: &mut Context<'_>| hops.take_at(index).map_or(Poll::Pending, Poll::Ready);
                 end = Some(poll_fn(over).await);

@@ -7,21 +7,30 @@ use basalt_resp::{Protocol, Reply};
 
 use super::{owned, settings};
 use crate::core::Core;
+use crate::limits::LOOK_AGAIN_MS_MIN;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::transaction::{Decision, DeclaredKey};
+use crate::transaction::{Decision, DeclaredKey, Memory};
 use crate::waiting::WaitsFor;
 
-/// What a look at a stream found.
-type Found = Result<StreamFound, CommandError>;
+/// What a look at a stream found, and when that was.
+type Found = Result<(StreamFound, u64), CommandError>;
 
 /// What a reader remembers from one look to the next.
 #[derive(Clone)]
-struct Memory {
+struct Reader {
     /// Behind which each stream is read, as the arguments say; `$` becomes the ID that it was at first.
     ids: Vec<Vec<u8>>,
     /// Its consumer was seen, and nothing came.
     waits: bool,
+    /// When pending entries may be claimed.
+    claimable_at_us: Option<u64>,
+}
+
+impl Memory for Reader {
+    fn look_again_at_us(&self) -> Option<u64> {
+        self.claimable_at_us
+    }
 }
 
 /// XREAD, and XREADGROUP with `is_group`.
@@ -31,11 +40,15 @@ pub(super) fn read(core: &mut Core, id: SessionId, args: &[&[u8]], is_group: boo
     let keys = args[request.keys.clone()].iter().enumerate();
     let declared = keys.map(|(index, key)| core.declare(index, database, key, is_group));
     let declared: Vec<_> = declared.collect();
-    let mut memory = Memory { ids: owned(&args[request.keys.end..]), waits: false };
+    let ids = owned(&args[request.keys.end..]);
+    let mut memory = Reader { ids, waits: false, claimable_at_us: None };
     let (looked_for, told_before) = (request.clone(), request.told_before(args));
     let look = move |shard: &Shard, key: &DeclaredKey, ids: &[Vec<u8>]| -> Found {
         let from = (&ids[key.index][..], told_before[key.index]);
-        look(key.peek(shard).as_deref(), &key.bytes, from, &looked_for, protocol)
+        let entry = key.peek(shard);
+        let now_ms = shard.keyspace.now_ms();
+        let found = look(entry.as_deref(), &key.bytes, from, &looked_for, (protocol, now_ms))?;
+        Ok((found, shard.now.monotonic_us))
     };
     let Some(block_ms) = request.block_ms else {
         let ids = memory.ids.clone();
@@ -72,15 +85,22 @@ pub(super) fn read(core: &mut Core, id: SessionId, args: &[&[u8]], is_group: boo
 fn decide(
     request: &ReadRequest,
     found: Vec<Found>,
-    memory: &mut Memory,
+    memory: &mut Reader,
     decision: &mut Decision<'_>,
 ) -> Outcome {
-    let found: Vec<StreamFound> = found.into_iter().collect::<Result<_, _>>()?;
+    let found: Vec<(StreamFound, u64)> = found.into_iter().collect::<Result<_, _>>()?;
+    let claimable_at_us = found.iter().filter_map(|(found, now_us)| {
+        let in_ms = found.claimable_in_ms?.max(LOOK_AGAIN_MS_MIN);
+        Some(now_us.saturating_add(in_ms.saturating_mul(1000)))
+    });
+    memory.claimable_at_us = claimable_at_us.min();
+    let mut found: Vec<StreamFound> = found.into_iter().map(|(found, _)| found).collect();
+    request.limit(&mut found);
     let answers = found.iter().filter_map(|found| found.answer.as_ref());
     let count = answers.clone().count();
     if count > 0 {
         write_header(count, &mut decision.reply);
-        answers.for_each(|answer| decision.reply.raw(answer));
+        answers.for_each(|answer| decision.reply.raw(&answer.bytes));
     } else if std::mem::replace(&mut memory.waits, true) {
         return Ok(());
     }

@@ -139,8 +139,9 @@ pub const ROWS: &[Row] = &[
         8,
         "XREADGROUP GROUP group consumer [COUNT index] [NOACK] STREAMS (key (>|stream-id|$)|key key > >)",
     ),
-    row(6, "XGROUP CREATE key group (stream-id|$|0) [MKSTREAM] [ENTRIESREAD index]"),
-    row(3, "XGROUP SETID key group (stream-id|$) [ENTRIESREAD index]"),
+    // No larger ENTRIESREAD: from Redis 8.4 on, and here, it is no more than the entries that there were.
+    row(6, "XGROUP CREATE key group (stream-id|$|0) [MKSTREAM] [ENTRIESREAD (0|-1|-2|value)]"),
+    row(3, "XGROUP SETID key group (stream-id|$) [ENTRIESREAD (0|-1|-2|value)]"),
     row(
         3,
         "XGROUP (DESTROY key group|CREATECONSUMER key group consumer|DELCONSUMER key group consumer)",
@@ -184,12 +185,23 @@ pub const ROWS: &[Row] = &[
     row(2, "ZMPOP (1 key|2 key key|odd key) (MIN|MAX) [COUNT count]"),
     row(2, "ZRANDMEMBER key [count]"),
     row(2, "ZSCAN key 0 COUNT 1000000 [MATCH pattern]"),
+    // Infinite scores and weights of 0 make what is no number.
+    row(3, "ZADD key (INF|-INF|0) member"),
     row(2, "ZUNION 2 key key [AGGREGATE (SUM|MIN|MAX)] [WITHSCORES]"),
-    row(2, "ZINTER 2 key key [WEIGHTS float float] [WITHSCORES]"),
+    row(
+        4,
+        "ZINTER 2 key key [WEIGHTS (0|INF|float) (0|-INF|float)] [AGGREGATE (SUM|MIN|MAX)] [WITHSCORES]",
+    ),
     row(2, "ZDIFF 2 key key [WITHSCORES]"),
     row(2, "ZINTERCARD 2 key key [LIMIT integer]"),
-    row(3, "ZUNIONSTORE key 2 key key [WEIGHTS float float] [AGGREGATE (SUM|MIN|MAX)]"),
-    row(2, "ZINTERSTORE key 2 key key"),
+    row(
+        4,
+        "ZUNIONSTORE key 2 key key [WEIGHTS (0|INF|float) (0|-INF|float)] [AGGREGATE (SUM|MIN|MAX)]",
+    ),
+    row(
+        4,
+        "ZINTERSTORE key 2 key key [WEIGHTS (0|INF|float) (0|-INF|float)] [AGGREGATE (SUM|MIN|MAX)]",
+    ),
     row(2, "ZDIFFSTORE key 2 key key"),
     // Places.
     row(8, "GEOADD map (longitude latitude spot)..."),
@@ -381,6 +393,27 @@ pub const ROWS_IF_KNOWN: &[RowIfKnown] = &[
     row_if("SWAPDB 0 0", 1, "SWAPDB database database"),
     row_if("SET probe v IFEQ w", 4, "SET key value IFEQ value [GET] [EX seconds|KEEPTTL]"),
     row_if("DELIFEQ probe v", 2, "DELIFEQ key value"),
+    row_if(
+        "ZUNION 1 probe AGGREGATE COUNT",
+        3,
+        "ZUNION 2 key key [WEIGHTS (0|INF|float) (0|-INF|float)] AGGREGATE COUNT [WITHSCORES]",
+    ),
+    row_if("ZUNION 1 probe AGGREGATE COUNT", 3, "ZINTERSTORE key 2 key key AGGREGATE COUNT"),
+    row_if(
+        "XREAD MAXCOUNT 1 STREAMS probe 0",
+        4,
+        "XREAD [COUNT few] MAXCOUNT (few|index) [MAXSIZE 100000] STREAMS key key (stream-id|$) (stream-id|+)",
+    ),
+    row_if(
+        "XREAD MAXCOUNT 1 STREAMS probe 0",
+        4,
+        "XREADGROUP GROUP group consumer [COUNT few] [MAXCOUNT few] [MAXSIZE (1|100000)] STREAMS key key > (>|stream-id)",
+    ),
+    row_if(
+        "XREAD MAXCOUNT 1 STREAMS probe 0",
+        3,
+        "XREADGROUP GROUP group consumer [COUNT few] CLAIM (0|1000000000|odd) STREAMS key >",
+    ),
     // No polygons: by chance they span half the globe, where Valkey searches too few cells and misses members.
     // A property test measures every member.
     // Redis 7 reckons and prints the last digits otherwise.

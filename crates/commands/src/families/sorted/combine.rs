@@ -19,7 +19,12 @@ const NUMKEYS: Argument = Argument::integer("numkeys");
 const WEIGHTS: Argument = Argument::integer("weight").after("WEIGHTS").multiple().optional();
 const AGGREGATE: Argument = Argument::one_of(
     "aggregate",
-    &[Argument::word("sum", "SUM"), Argument::word("min", "MIN"), Argument::word("max", "MAX")],
+    &[
+        Argument::word("sum", "SUM"),
+        Argument::word("min", "MIN"),
+        Argument::word("max", "MAX"),
+        Argument::word("count", "COUNT"),
+    ],
 )
 .after("AGGREGATE")
 .optional();
@@ -75,6 +80,17 @@ pub(super) const ZUNION: Command = Command {
    2) (double) 10
 3) 1) "c"
    2) (double) 20
+@resp any
+@only ours
+@resp 2
+> ZUNION 2 one two AGGREGATE COUNT WITHSCORES
+1) "a"
+2) "1"
+3) "c"
+4) "1"
+5) "b"
+6) "2"
+@only any
 @resp any
 > ZUNION 1 absent
 (empty array)
@@ -205,6 +221,12 @@ pub(super) const ZINTERSTORE: Command = Command {
 1) "b"
 > ZINTERSTORE both 2 one two WITHSCORES
 (error) ERR syntax error
+@only ours
+> ZINTERSTORE both 2 one two WEIGHTS 2 3 AGGREGATE COUNT
+(integer) 1
+> ZRANGEBYSCORE both 5 5
+1) "b"
+@only any
 "#,
     ..STORED_ROW
 };
@@ -248,6 +270,8 @@ enum Aggregate {
     Sum,
     Min,
     Max,
+    /// The sum of the weights; scores don't matter.
+    Count,
 }
 
 /// What the words behind the keys say.
@@ -315,6 +339,7 @@ fn parse_options(
                     b"sum" => Aggregate::Sum,
                     b"min" => Aggregate::Min,
                     b"max" => Aggregate::Max,
+                    b"count" => Aggregate::Count,
                     _ => return Err(CommandError::SYNTAX),
                 };
                 rest = behind;
@@ -381,7 +406,7 @@ impl CombineOptions {
         let mut all: BTreeMap<Vec<u8>, f64> = BTreeMap::new();
         for (weight, members) in sets {
             for (member, score) in members {
-                let score = weigh(weight, score);
+                let score = without_nan(self.weigh(weight, score));
                 all.entry(member)
                     .and_modify(|sum| *sum = self.aggregate(*sum, score))
                     .or_insert(score);
@@ -396,31 +421,33 @@ impl CombineOptions {
         let others: Vec<(f64, BTreeMap<Vec<u8>, f64>)> =
             sets.map(|(weight, members)| (weight, members.into_iter().collect())).collect();
         let kept = smallest.into_iter().filter_map(|(member, score)| {
-            let mut sum = weigh(weight, score);
+            let mut sum = without_nan(self.weigh(weight, score));
             for (weight, members) in &others {
-                sum = self.aggregate(sum, weigh(*weight, *members.get(&member)?));
+                // As in Redis a NaN counts here: it makes a sum 0, and changes neither minimum nor maximum.
+                sum = self.aggregate(sum, self.weigh(*weight, *members.get(&member)?));
             }
             Some((member, sum))
         });
         kept.take(self.limit).collect()
     }
 
+    fn weigh(&self, weight: f64, score: f64) -> f64 {
+        if self.aggregate == Aggregate::Count { weight } else { weight * score }
+    }
+
     fn aggregate(&self, sum: f64, score: f64) -> f64 {
         match self.aggregate {
-            Aggregate::Sum => without_nan(sum + score),
-            Aggregate::Min => sum.min(score),
-            Aggregate::Max => sum.max(score),
+            Aggregate::Sum | Aggregate::Count => without_nan(sum + score),
+            Aggregate::Min if score < sum => score,
+            Aggregate::Max if score > sum => score,
+            Aggregate::Min | Aggregate::Max => sum,
         }
     }
 }
 
-/// Opposite infinities make 0.
+/// The sum of opposite infinities, and 0 times infinity, are 0.
 fn without_nan(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score }
-}
-
-fn weigh(weight: f64, score: f64) -> f64 {
-    without_nan(weight * score)
 }
 
 fn subtract(sets: Vec<(f64, OwnedMembers)>) -> OwnedMembers {

@@ -54,6 +54,24 @@ OK
 (error) ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.
 > XGROUP CREATE log others 0 ENTRIESREAD -2
 (error) ERR value for ENTRIESREAD must be positive or -1
+@only ours
+> XGROUP CREATE log others 0 ENTRIESREAD 100
+OK
+@resp 2
+> XINFO GROUPS log
+1)  1) "name"
+    2) "others"
+    3) "consumers"
+    4) (integer) 0
+    5) "pending"
+    6) (integer) 0
+    7) "last-delivered-id"
+    8) "0-0"
+    9) "entries-read"
+   10) (integer) 0
+   11) "lag"
+   12) (integer) 0
+<any lines>
 "#,
     ..ROW
 };
@@ -63,6 +81,14 @@ OK
 struct Options {
     makes_stream: bool,
     entries_read: Option<u64>,
+}
+
+impl Options {
+    /// As many entries as there ever were, at most.
+    fn entries_read_of(&self, stream: Option<&Stream>) -> Option<u64> {
+        let added = stream.map_or(0, Stream::entries_added);
+        self.entries_read.map(|count| count.min(added))
+    }
 }
 
 fn parse_options(args: &[&[u8]], may_make_stream: bool) -> Result<Options, CommandError> {
@@ -111,7 +137,7 @@ fn create(call: &mut Call<'_>) -> Outcome {
     if there.is_some_and(|stream| stream.group(group).is_some()) {
         return Err(CommandError::text("BUSYGROUP Consumer Group name already exists"));
     }
-    let (entries_read, is_new) = (options.entries_read, there.is_none());
+    let (entries_read, is_new) = (options.entries_read_of(there), there.is_none());
     edit.commit(Effect::Stream(StreamChange::CreateGroup { group, last_id, entries_read }));
     if is_new {
         configure_new(call);
@@ -168,7 +194,7 @@ fn setid(call: &mut Call<'_>) -> Outcome {
         b"$" => stream.last_id(),
         text => id::parse_or_end(text, 0)?,
     };
-    let entries_read = options.entries_read;
+    let entries_read = options.entries_read_of(Some(stream));
     edit.commit(Effect::Stream(StreamChange::SetGroup { group, last_id, entries_read }));
     call.reply.ok();
     Ok(())

@@ -1,17 +1,18 @@
 //! Reading what is new in several streams, alone or as a consumer of a group.
 //!
 //! Each stream is looked at on its shard ([`look`]), which changes nothing; what the reading of a group changes
-//! is a [`StreamPart`] that is applied there once all streams were looked at.
+//! is a [`StreamPart`] that is applied there once all streams were looked at. In between, what is over MAXCOUNT
+//! and MAXSIZE is taken back ([`ReadRequest::limit`]).
+//!
+//! Not here: reading as a consumer (`consume`).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 
-use basalt_keyspace::{
-    DatabaseId, Deliveries, Effect, Entry, Key, Keyspace, Stream, StreamChange, StreamId, StreamIds,
-};
+use basalt_keyspace::{Entry, Stream, StreamId};
 use basalt_resp::{NoMemory, Protocol, Reply};
 
-use super::progress::entries_read_with;
+use super::consume::{StreamPart, look_as_consumer};
 use super::{ROW, id, stream, write_entry};
 use crate::args::integer;
 use crate::argument::Argument;
@@ -19,6 +20,8 @@ use crate::command::{Command, Flags, KeySpec, Run, Verb};
 use crate::error::CommandError;
 
 const COUNT: Argument = Argument::integer("count").after("COUNT").optional();
+const MAXCOUNT: Argument = Argument::integer("maxcount").after("MAXCOUNT").optional();
+const MAXSIZE: Argument = Argument::integer("maxsize").after("MAXSIZE").optional();
 const BLOCK: Argument = Argument::integer("milliseconds").after("BLOCK").optional();
 const STREAMS: Argument =
     Argument::block("streams", &[Argument::KEYS, Argument::string("id").multiple()])
@@ -32,7 +35,7 @@ pub(super) const XREAD: Command = Command {
     arity: -4,
     flags: Flags::READONLY.or(Flags::BLOCKING).or(Flags::MOVABLE_KEYS),
     keys: &[KeySpec::behind_word("STREAMS", 1, &["RO", "access"])],
-    arguments: &[COUNT, BLOCK, STREAMS],
+    arguments: &[COUNT, MAXCOUNT, MAXSIZE, BLOCK, STREAMS],
     run: Run::Engine(Verb::XRead),
     shows: r#"> XADD log 1-0 n 1
 "1-0"
@@ -59,6 +62,14 @@ pub(super) const XREAD: Command = Command {
    2) 1) "2-0"
       2) 1) "n"
          2) "2"
+@resp 2
+@only ours
+> XREAD MAXCOUNT 1 STREAMS log other 0 0
+1) 1) "log"
+   2) 1) 1) "1-0"
+         2) 1) "n"
+            2) "1"
+@only any
 @resp any
 > XREAD STREAMS log $
 (nil)
@@ -84,7 +95,10 @@ pub(super) const XREADGROUP: Command = Command {
         Argument::block("group-block", &[Argument::string("group"), Argument::string("consumer")])
             .after("GROUP"),
         COUNT,
+        MAXCOUNT,
+        MAXSIZE,
         BLOCK,
+        Argument::integer("min-idle-time").after("CLAIM").optional(),
         Argument::word("noack", "NOACK").optional(),
         STREAMS,
     ],
@@ -119,6 +133,15 @@ OK
          2) (nil)
 > XREADGROUP GROUP readers ann STREAMS log >
 (nil)
+@only ours
+> XREADGROUP GROUP readers ann CLAIM 0 STREAMS log >
+1) 1) "log"
+   2) 1) 1) "2-0"
+         2) 1) "n"
+            2) "2"
+         3) (integer) <between 0 10000>
+         4) (integer) 1
+@only any
 > XREADGROUP GROUP nobody ann STREAMS log >
 (error) NOGROUP No such key 'log' or consumer group 'nobody' in XREADGROUP with GROUP option
 "#,
@@ -131,7 +154,14 @@ pub struct ReadRequest {
     /// Group and consumer, of XREADGROUP.
     pub group: Option<(Vec<u8>, Vec<u8>)>,
     pub is_acknowledged: bool,
+    /// For how long pending entries must have been idle to be claimed.
+    pub claim_min_ms: Option<u64>,
+    /// COUNT: entries of each stream.
     pub count_max: usize,
+    /// MAXCOUNT: entries of all streams.
+    pub max_count: usize,
+    /// MAXSIZE: where the reply is so long, it gets no further entry.
+    pub max_bytes: usize,
     /// How long to wait for the first entry; 0 is for ever.
     pub block_ms: Option<u64>,
     /// Where the keys stand; as many IDs follow.
@@ -152,7 +182,10 @@ pub fn parse_read(
     let mut request = ReadRequest {
         group: None,
         is_acknowledged: false,
+        claim_min_ms: None,
         count_max: usize::MAX,
+        max_count: usize::MAX,
+        max_bytes: usize::MAX,
         block_ms: None,
         keys: 0..0,
     };
@@ -167,6 +200,18 @@ pub fn parse_read(
             at += 1;
             let count = usize::try_from(integer(args[at])?).unwrap_or(0);
             request.count_max = if count == 0 { usize::MAX } else { count };
+        } else if is("maxcount") && more > 0 {
+            at += 1;
+            request.max_count = positive(args[at], "MAXCOUNT")?;
+        } else if is("maxsize") && more > 0 {
+            at += 1;
+            request.max_bytes = positive(args[at], "MAXSIZE")?;
+        } else if is("claim") && more > 0 {
+            if !is_group {
+                return Err(of_group("CLAIM"));
+            }
+            at += 1;
+            request.claim_min_ms = Some(parse_claim_min(args[at])?);
         } else if is("streams") && more > 0 {
             if !more.is_multiple_of(2) {
                 let (name, symbol) = if is_group { ("xreadgroup", '>') } else { ("xread", '$') };
@@ -199,7 +244,21 @@ pub fn parse_read(
     if is_group && request.group.is_none() {
         return Err(CommandError::text("ERR Missing GROUP option for XREADGROUP"));
     }
+    if request.count_max != usize::MAX && request.max_count < request.count_max {
+        return Err(CommandError::text("ERR MAXCOUNT must be greater than or equal to COUNT"));
+    }
     Ok(request)
+}
+
+fn positive(text: &[u8], option: &str) -> Result<usize, CommandError> {
+    let number = usize::try_from(integer(text)?).ok().filter(|number| *number > 0);
+    number.ok_or_else(|| CommandError::new(format!("ERR {option} must be a positive integer")))
+}
+
+fn parse_claim_min(text: &[u8]) -> Result<u64, CommandError> {
+    let not_integer = CommandError::text("ERR min-idle-time is not an integer or out of range");
+    let negative = CommandError::text("ERR min-idle-time must be a positive integer");
+    u64::try_from(integer(text).map_err(|_| not_integer)?).map_err(|_| negative)
 }
 
 fn parse_timeout(text: &[u8], now_ms: u64) -> Result<u64, CommandError> {
@@ -214,23 +273,71 @@ fn parse_timeout(text: &[u8], now_ms: u64) -> Result<u64, CommandError> {
 }
 
 /// What a look at one stream finds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamFound {
-    /// The stream's key and entries, encoded; None where there is nothing to tell.
-    pub answer: Option<Vec<u8>>,
+    /// None where there is nothing to tell.
+    pub answer: Option<StreamAnswer>,
     pub part: Option<StreamPart>,
     /// The ID behind which `$` looked, for the next look.
     pub newest: Option<StreamId>,
+    /// Milliseconds until pending entries may be claimed, where none may be now.
+    pub claimable_in_ms: Option<u64>,
 }
 
-/// What it changes that a consumer reads of one stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StreamPart {
-    delivered: Vec<StreamId>,
-    /// Of what the consumer has not acknowledged.
-    told_again: Vec<StreamId>,
-    /// The group's last ID and its count of entries read, where they move on.
-    progress: Option<(StreamId, Option<u64>)>,
+/// A stream's key and entries, encoded as an element of the whole reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamAnswer {
+    pub bytes: Vec<u8>,
+    /// Where the array of entries begins.
+    array_at: usize,
+    /// Where each entry ends, counted from the first one's begin; only kept where the reply is limited.
+    entry_ends: Vec<usize>,
+}
+
+impl StreamAnswer {
+    /// Encodes what `write` writes: entries, one at a call, until it writes none.
+    pub(super) fn encode(
+        key: &[u8],
+        protocol: Protocol,
+        request: &ReadRequest,
+        mut write: impl FnMut(&mut Reply<'_>) -> bool,
+    ) -> Result<Self, NoMemory> {
+        let (mut bytes, mut entry_ends) = (Vec::new(), Vec::new());
+        let mut reply = Reply::new(&mut bytes, protocol);
+        if protocol == Protocol::Resp2 {
+            reply.array(2);
+        }
+        reply.bulk(key);
+        let array_at = reply.position();
+        let place = reply.deferred_array();
+        let (first_at, mut count) = (reply.position(), 0);
+        while write(&mut reply) {
+            count += 1;
+            if request.is_limited() {
+                entry_ends.push(reply.position() - first_at);
+            }
+        }
+        reply.finish_array(place, count);
+        reply.whole()?;
+        Ok(Self { bytes, array_at, entry_ends })
+    }
+
+    /// Where an entry begins.
+    fn begin_of(&self, entry: usize) -> usize {
+        let first_at = self.bytes.len() - self.entry_ends.last().unwrap_or(&0);
+        first_at + entry.checked_sub(1).map_or(0, |before| self.entry_ends[before])
+    }
+
+    /// Keeps the first entries only.
+    fn truncate(&mut self, count: usize) {
+        let (first_at, end) = (self.begin_of(0), self.begin_of(count));
+        self.bytes.truncate(end);
+        let mut header = Vec::new();
+        // An array is told alike in both protocols.
+        Reply::new(&mut header, Protocol::Resp2).array(count);
+        self.bytes.splice(self.array_at..first_at, header);
+        self.entry_ends.truncate(count);
+    }
 }
 
 impl ReadRequest {
@@ -246,7 +353,46 @@ impl ReadRequest {
             *times += usize::from(self.group.is_some() && **id == b">");
             before
         });
-        times.map(|times| times.saturating_mul(self.count_max)).collect()
+        times.map(|times| times.saturating_mul(self.count_of_each())).collect()
+    }
+
+    /// How many entries of each stream are told at most.
+    pub(super) fn count_of_each(&self) -> usize {
+        self.count_max.min(self.max_count)
+    }
+
+    fn is_limited(&self) -> bool {
+        self.max_count != usize::MAX || self.max_bytes != usize::MAX
+    }
+
+    /// Takes back what is over MAXCOUNT or MAXSIZE, in the order of the keys: it is neither told nor delivered.
+    /// One entry is told whatever its length.
+    pub fn limit(&self, found: &mut [StreamFound]) {
+        if !self.is_limited() {
+            return;
+        }
+        let (mut told, mut bytes) = (0, 0);
+        let is_full = |told: usize, bytes: usize| {
+            told >= self.max_count || told > 0 && bytes >= self.max_bytes
+        };
+        for found in found {
+            let Some(answer) = &mut found.answer else { continue };
+            if is_full(told, bytes) {
+                (found.answer, found.part) = (None, None);
+                continue;
+            }
+            let entries = 0..answer.entry_ends.len();
+            let fits = |at: &usize| !is_full(told + at, bytes + answer.begin_of(*at));
+            let count = entries.take_while(fits).count();
+            if count < answer.entry_ends.len() {
+                answer.truncate(count);
+                if let Some(part) = &mut found.part {
+                    part.truncate(count);
+                }
+            }
+            told += count;
+            bytes += answer.bytes.len();
+        }
     }
 }
 
@@ -257,12 +403,12 @@ pub fn look(
     key: &[u8],
     (from, told_before): (&[u8], usize),
     request: &ReadRequest,
-    protocol: Protocol,
+    (protocol, now_ms): (Protocol, u64),
 ) -> Result<StreamFound, CommandError> {
     let found = stream(entry)?;
-    if let Some((group, consumer)) = &request.group {
+    if let Some(names) = &request.group {
         let from = (from, told_before);
-        return look_as_consumer(found, key, from, (group, consumer), request, protocol);
+        return look_as_consumer(found, key, from, (request, names), (protocol, now_ms));
     }
     let last_id = found.map_or(StreamId::MIN, Stream::last_id);
     let after = match from {
@@ -279,146 +425,13 @@ pub fn look(
     };
     let answer = found.and_then(|stream| {
         stream.last().filter(|newest| newest.id > after)?;
-        let entries = stream.range(after.next()?, StreamId::MAX).take(request.count_max);
-        Some(encode(key, protocol, |reply| {
-            entries.fold(0, |told, entry| {
-                write_entry(&entry, reply);
-                told + 1
-            })
+        let count = request.count_of_each();
+        let mut entries = stream.range(after.next()?, StreamId::MAX).take(count);
+        Some(StreamAnswer::encode(key, protocol, request, |reply| {
+            entries.next().map(|entry| write_entry(&entry, reply)).is_some()
         }))
     });
     let answer = answer.transpose()?;
     let newest = (from == b"$").then_some(after);
-    Ok(StreamFound { answer, part: None, newest })
-}
-
-fn look_as_consumer(
-    found: Option<&Stream>,
-    key: &[u8],
-    (from, told_before): (&[u8], usize),
-    (group_name, consumer): (&[u8], &[u8]),
-    request: &ReadRequest,
-    protocol: Protocol,
-) -> Result<StreamFound, CommandError> {
-    let group = found.and_then(|stream| Some((stream, stream.group(group_name)?)));
-    let Some((stream, group)) = group else {
-        let parts =
-            ["NOGROUP No such key '", "' or consumer group '", "' in XREADGROUP with GROUP option"];
-        return Err(CommandError::quoting_two(parts, key, group_name));
-    };
-    let after = match from {
-        b"$" | b"+" => {
-            let sign = char::from(from[0]);
-            return Err(CommandError::new(format!(
-                "ERR The {sign} ID is meaningless in the context of XREADGROUP: you want to read the \
-                 history of this consumer by specifying a proper ID, or use the > ID to get new \
-                 messages. The {sign} ID would just return an empty result set."
-            )));
-        }
-        b">" => StreamId::MAX,
-        _ => id::parse(from, 0)?,
-    };
-    let mut part = StreamPart::default();
-    let Some(start) = after.next() else {
-        // What nobody in the group got yet.
-        let is_new = stream.last().is_some_and(|newest| newest.id > group.last_id);
-        let start = group.last_id.next().filter(|_| is_new);
-        let Some(start) = start else {
-            return Ok(StreamFound { answer: None, part: Some(part), newest: None });
-        };
-        let (mut last_id, mut entries_read) = (group.last_id, group.entries_read);
-        let answer = encode(key, protocol, |reply| {
-            let until = told_before.saturating_add(request.count_max);
-            for (at, entry) in stream.range(start, StreamId::MAX).take(until).enumerate() {
-                entries_read = entries_read_with(stream, (last_id, entries_read), entry.id);
-                last_id = entry.id;
-                if at >= told_before {
-                    write_entry(&entry, reply);
-                    part.delivered.push(entry.id);
-                }
-            }
-            part.delivered.len()
-        })?;
-        part.progress = Some((last_id, entries_read));
-        let answer = Some(answer).filter(|_| !part.delivered.is_empty());
-        return Ok(StreamFound { answer, part: Some(part), newest: None });
-    };
-    let pending = group.consumer(consumer).into_iter().flat_map(|own| own.pending_from(start));
-    // What the same request was told as new is its own by now.
-    let is_pending = !request.is_acknowledged && told_before > 0;
-    let told = group.last_id.next().filter(|_| is_pending).into_iter().flat_map(|first| {
-        let told = stream.range(first, StreamId::MAX).take(told_before);
-        told.map(|entry| entry.id).filter(|id| *id >= start)
-    });
-    let pending: BTreeSet<StreamId> = if is_pending {
-        pending.chain(told).collect()
-    } else {
-        pending.take(request.count_max).collect()
-    };
-    let answer = encode(key, protocol, |reply| {
-        let mut told = 0;
-        for id in pending.into_iter().take(request.count_max) {
-            told += 1;
-            if let Some(entry) = stream.get(id) {
-                write_entry(&entry, reply);
-                part.told_again.push(id);
-            } else {
-                reply.array(2);
-                super::id::write(id, reply);
-                reply.null_array();
-            }
-        }
-        told
-    })?;
-    Ok(StreamFound { answer: Some(answer), part: Some(part), newest: None })
-}
-
-/// A stream's key and entries, as an element of the whole reply.
-fn encode(
-    key: &[u8],
-    protocol: Protocol,
-    write: impl FnOnce(&mut Reply<'_>) -> usize,
-) -> Result<Vec<u8>, NoMemory> {
-    let mut answer = Vec::new();
-    let mut reply = Reply::new(&mut answer, protocol);
-    if protocol == Protocol::Resp2 {
-        reply.array(2);
-    }
-    reply.bulk(key);
-    let place = reply.deferred_array();
-    let told = write(&mut reply);
-    reply.finish_array(place, told);
-    reply.whole()?;
-    Ok(answer)
-}
-
-/// Changes what a consumer's reading of one stream changes.
-pub fn apply_part(
-    keyspace: &mut Keyspace,
-    database: DatabaseId,
-    key: &Key<'_>,
-    request: &ReadRequest,
-    part: &StreamPart,
-) {
-    let Some((group, consumer)) = &request.group else { return };
-    let at_ms = keyspace.now_ms();
-    let mut commit = |change| keyspace.edit(database, key).commit(Effect::Stream(change));
-    let assign = |ids, deliveries| StreamChange::Assign {
-        group,
-        consumer,
-        ids: StreamIds::from(ids),
-        at_ms,
-        deliveries,
-    };
-    let is_active = !part.delivered.is_empty() && !request.is_acknowledged;
-    if is_active {
-        commit(assign(&part.delivered[..], Deliveries::Are(1)));
-    }
-    if !part.told_again.is_empty() {
-        commit(assign(&part.told_again[..], Deliveries::OneMore));
-    }
-    if let Some((last_id, entries_read)) = part.progress {
-        commit(StreamChange::SetGroup { group, last_id, entries_read });
-    }
-    commit(StreamChange::SeeConsumer { group, consumer, at_ms, is_active });
+    Ok(StreamFound { answer, newest, ..StreamFound::default() })
 }
