@@ -15,7 +15,7 @@ const ROW: Command = Command {
 
 const ASKING: Command = Command {
     name: "asking",
-    summary: "Lets the next command reach a slot that is being moved to this node.",
+    summary: "Lets the next command access a slot that is being imported into this node.",
     run: Run::Engine(Verb::Asking),
     shows: r#"> ASKING
 (error) ERR This instance has cluster support disabled
@@ -38,7 +38,7 @@ const READONLY: Command = Command {
 
 const READWRITE: Command = Command {
     name: "readwrite",
-    summary: "Takes READONLY back.",
+    summary: "Undoes READONLY for this connection.",
     flags: Flags::FAST.or(Flags::LOADING).or(Flags::STALE),
     run: Run::Engine(Verb::ReadWrite),
     shows: r#"@only ours redis7 redis8

@@ -19,7 +19,7 @@ const ROW: Command = Command {
 const MULTI: Command = Command {
     name: "multi",
     since: "1.2.0",
-    summary: "Queues what follows, up to EXEC or DISCARD.",
+    summary: "Starts a transaction: the commands that follow are queued until EXEC or DISCARD.",
     flags: FLAGS.or(Flags::NO_MULTI),
     run: Run::Engine(Verb::Multi),
     shows: r#"> MULTI
@@ -38,7 +38,7 @@ QUEUED
 const EXEC: Command = Command {
     name: "exec",
     since: "1.2.0",
-    summary: "Runs what was queued since MULTI, with nothing in between, unless a watched key changed.",
+    summary: "Runs the queued commands as one transaction, unless a watched key changed.",
     complexity: "That of the queued commands",
     flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::SKIP_SLOWLOG),
     run: Run::Engine(Verb::Exec),
@@ -69,7 +69,7 @@ OK
 const DISCARD: Command = Command {
     name: "discard",
     since: "2.0.0",
-    summary: "Forgets what was queued since MULTI, and what is watched.",
+    summary: "Discards the queued commands, and unwatches all keys.",
     complexity: "O(N) for N queued commands",
     run: Run::Engine(Verb::Discard),
     shows: r#"> DISCARD
@@ -89,7 +89,7 @@ OK
 const WATCH: Command = Command {
     name: "watch",
     since: "2.2.0",
-    summary: "Lets the next EXEC do nothing if one of these keys changes before it.",
+    summary: "Watches keys: the next EXEC does nothing if one of them changes before it.",
     complexity: "O(1) for every key",
     arity: -2,
     flags: FLAGS.or(Flags::NO_MULTI),
@@ -115,7 +115,7 @@ QUEUED
 const UNWATCH: Command = Command {
     name: "unwatch",
     since: "2.2.0",
-    summary: "Forgets all watched keys.",
+    summary: "Unwatches all keys.",
     run: Run::Engine(Verb::Unwatch),
     shows: r#"> WATCH balance
 OK

@@ -13,7 +13,7 @@ use crate::memory::check_growth;
 pub(super) const GETBIT: Command = Command {
     name: "getbit",
     since: "2.2.0",
-    summary: "Tells one bit of a string; beyond its end all are 0.",
+    summary: "Returns one bit of a string; bits beyond its end are 0.",
     arity: 3,
     flags: Flags::READONLY.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RO", "access"])],
@@ -47,7 +47,7 @@ fn getbit(call: &mut Call<'_>) -> Outcome {
 pub(super) const SETBIT: Command = Command {
     name: "setbit",
     since: "2.2.0",
-    summary: "Sets or clears one bit of a string, which grows to hold it; tells what the bit was.",
+    summary: "Sets or clears one bit of a string and returns its previous value; the string grows to hold it.",
     arity: 4,
     flags: Flags::WRITE.or(Flags::DENYOOM),
     keys: &[KeySpec::at(1, &["RW", "access", "update"])],

@@ -10,7 +10,7 @@ use crate::error::CommandError;
 pub(super) const BITOP: Command = Command {
     name: "bitop",
     since: "2.6.0",
-    summary: "Combines strings bit by bit and keeps the result; shorter ones count as filled with zeros.",
+    summary: "Combines strings bit by bit and stores the result; shorter strings count as padded with zeros.",
     complexity: "O(N) for N bytes in all strings",
     arity: -4,
     flags: Flags::WRITE.or(Flags::DENYOOM),

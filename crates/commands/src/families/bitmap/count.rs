@@ -85,7 +85,7 @@ impl Part {
 pub(super) const BITCOUNT: Command = Command {
     name: "bitcount",
     since: "2.6.0",
-    summary: "Counts the bits of a string, or of a part of it, that are set.",
+    summary: "Counts the bits that are set in a string, or in a range of it.",
     complexity: "O(N) for N bytes looked at",
     arity: -2,
     flags: Flags::READONLY,
@@ -123,7 +123,7 @@ fn bitcount(call: &mut Call<'_>) -> Outcome {
 pub(super) const BITPOS: Command = Command {
     name: "bitpos",
     since: "2.8.7",
-    summary: "Finds the first bit that is set, or the first that is not, in a string or in a part of it.",
+    summary: "Returns the position of the first bit that is set, or clear, in a string or in a range of it.",
     complexity: "O(N) for N bytes looked at",
     arity: -3,
     flags: Flags::READONLY,

@@ -19,7 +19,7 @@ const GET_PARTS: &[Argument] = &[ENCODING, OFFSET];
 pub(super) const BITFIELD: Command = Command {
     name: "bitfield",
     since: "3.2.0",
-    summary: "Reads, sets and adds to integers of any width at any place of a string.",
+    summary: "Reads, sets and increments integers of any width at any offset of a string.",
     complexity: "O(1) for each operation",
     arity: -2,
     flags: Flags::WRITE.or(Flags::DENYOOM),
@@ -86,7 +86,7 @@ pub(super) const BITFIELD: Command = Command {
 pub(super) const BITFIELD_RO: Command = Command {
     name: "bitfield_ro",
     since: "6.0.0",
-    summary: "Reads integers of any width at any place of a string.",
+    summary: "Reads integers of any width at any offset of a string.",
     complexity: "O(1) for each operation",
     arity: -2,
     flags: Flags::READONLY.or(Flags::FAST),

@@ -11,7 +11,7 @@ use crate::error::CommandError;
 pub(super) const CLIENT: Command = Command {
     name: "client",
     since: "2.4.0",
-    summary: "Tells of connections, and does something to them.",
+    summary: "A container for commands about connections.",
     complexity: "That of the subcommand",
     arity: -2,
     also: Categories::NONE,
@@ -55,7 +55,7 @@ pub(super) const NO: Argument = Argument::word("no", "NO");
 const CACHING: Command = Command {
     name: "client|caching",
     since: "6.0.0",
-    summary: "Says whether the keys of the next command are to be tracked.",
+    summary: "Chooses whether the keys of the next command are tracked.",
     arity: 3,
     arguments: &[Argument::one_of("mode", &[YES, NO])],
     run: Run::Engine(Verb::ClientCaching),
@@ -68,7 +68,7 @@ const CACHING: Command = Command {
 const GETNAME: Command = Command {
     name: "client|getname",
     since: "2.6.9",
-    summary: "Tells the name of this connection.",
+    summary: "Returns the name of this connection.",
     arity: 2,
     run: Run::Engine(Verb::ClientGetName),
     shows: r#"> CLIENT GETNAME
@@ -84,7 +84,7 @@ OK
 const GETREDIR: Command = Command {
     name: "client|getredir",
     since: "6.0.0",
-    summary: "Tells which connection gets this one's tracking messages: -1 without tracking, 0 itself.",
+    summary: "Returns the ID of the connection that gets this one's tracking messages: -1 without tracking, 0 for itself.",
     arity: 2,
     run: Run::Engine(Verb::ClientGetRedir),
     shows: r#"> CLIENT GETREDIR
@@ -110,7 +110,7 @@ const HELP: Command = Command {
 const ID: Command = Command {
     name: "client|id",
     since: "5.0.0",
-    summary: "Tells this connection's number, which no other has or had.",
+    summary: "Returns the ID of this connection; IDs are never used twice.",
     arity: 2,
     run: Run::Engine(Verb::ClientId),
     shows: r#"> CLIENT ID
@@ -122,7 +122,7 @@ const ID: Command = Command {
 const INFO: Command = Command {
     name: "client|info",
     since: "6.2.0",
-    summary: "Tells all there is to know of this connection.",
+    summary: "Returns information about this connection.",
     arity: 2,
     flags: OWN,
     tips: &["nondeterministic_output"],
@@ -138,7 +138,7 @@ OK
 const KILL: Command = Command {
     name: "client|kill",
     since: "2.4.0",
-    summary: "Ends connections: one by its address, or all that pass every filter.",
+    summary: "Closes the connection with an address, or all connections that match every filter.",
     complexity: "O(N) for N connections",
     arity: -3,
     arguments: &[Argument::one_of(
@@ -164,7 +164,7 @@ const KILL: Command = Command {
 pub(super) const LIST: Command = Command {
     name: "client|list",
     since: "2.4.0",
-    summary: "Tells all there is to know of connections, a line for each that passes every filter.",
+    summary: "Returns information about connections, one line for each that matches every filter.",
     complexity: "O(N) for N connections",
     arity: -2,
     tips: &["nondeterministic_output"],
@@ -191,7 +191,7 @@ pub(super) const LIST: Command = Command {
 const NO_EVICT: Command = Command {
     name: "client|no-evict",
     since: "7.0.0",
-    summary: "Says whether this connection is spared when connections take too much memory.",
+    summary: "Chooses whether this connection is exempt from client eviction.",
     arity: 3,
     flags: OWN.or(Flags::ADMIN).or(Flags::ALLOW_BUSY),
     arguments: &[Argument::one_of("enabled", &[ON, OFF])],
@@ -209,7 +209,7 @@ OK
 const NO_TOUCH: Command = Command {
     name: "client|no-touch",
     since: "7.2.0",
-    summary: "Says whether this connection's commands leave no trace of use on keys.",
+    summary: "Chooses whether this connection's commands leave the LRU and LFU values of keys alone.",
     arity: 3,
     arguments: &[Argument::one_of("enabled", &[ON, OFF])],
     run: Run::Engine(Verb::ClientNoTouch),
@@ -227,7 +227,7 @@ OK
 const PAUSE: Command = Command {
     name: "client|pause",
     since: "3.0.0",
-    summary: "Holds commands, or writes only, back for so many milliseconds.",
+    summary: "Suspends all commands, or only writes, for a number of milliseconds.",
     arity: -3,
     arguments: &[
         Argument::integer("timeout"),
@@ -252,7 +252,7 @@ OK
 const REPLY: Command = Command {
     name: "client|reply",
     since: "3.2.0",
-    summary: "Says whether commands are answered: all, none, or all but the next.",
+    summary: "Chooses whether commands are answered: all, none, or all but the next.",
     arity: 3,
     flags: OWN.or(Flags::NO_MULTI).or(Flags::ALLOW_BUSY),
     arguments: &[Argument::one_of("action", &[ON, OFF, Argument::word("skip", "SKIP")])],
@@ -268,7 +268,7 @@ OK
 const SETINFO: Command = Command {
     name: "client|setinfo",
     since: "7.2.0",
-    summary: "Tells which library this connection is used by.",
+    summary: "Sets the name or the version of the client library that uses this connection.",
     arity: 4,
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
     arguments: &[Argument::one_of(
@@ -295,7 +295,7 @@ OK
 const SETNAME: Command = Command {
     name: "client|setname",
     since: "2.6.9",
-    summary: "Gives this connection a name; the empty one takes it away.",
+    summary: "Sets the name of this connection; an empty name removes it.",
     arity: 3,
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
     arguments: &[Argument::string("connection-name")],
@@ -317,7 +317,7 @@ OK
 const TRACKINGINFO: Command = Command {
     name: "client|trackinginfo",
     since: "6.2.0",
-    summary: "Tells how this connection tracks keys.",
+    summary: "Returns the tracking settings of this connection.",
     arity: 2,
     flags: OWN,
     run: Run::Engine(Verb::ClientTrackingInfo),
@@ -336,7 +336,7 @@ const TRACKINGINFO: Command = Command {
 const UNBLOCK: Command = Command {
     name: "client|unblock",
     since: "5.0.0",
-    summary: "Ends another connection's waiting, as if its time were over or with an error.",
+    summary: "Ends the wait of a blocked connection, as a timeout would or with an error.",
     complexity: "O(log N) for N connections",
     arity: -3,
     arguments: &[
@@ -361,7 +361,7 @@ const UNBLOCK: Command = Command {
 const UNPAUSE: Command = Command {
     name: "client|unpause",
     since: "6.2.0",
-    summary: "Lets commands that were held back go on.",
+    summary: "Resumes commands that CLIENT PAUSE suspended.",
     complexity: "O(N) for N connections that wait",
     arity: 2,
     run: Run::Engine(Verb::ClientUnpause),

@@ -16,7 +16,7 @@ const EARLY: Flags =
 pub(super) const PING: Command = Command {
     name: "ping",
     since: "1.0.0",
-    summary: "Answers PONG, or what it is given.",
+    summary: "Returns PONG, or its argument.",
     arity: -1,
     flags: Flags::FAST,
     tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
@@ -44,7 +44,7 @@ pub fn parse_ping<'a>(args: &[&'a [u8]]) -> Result<Option<&'a [u8]>, CommandErro
 pub(super) const ECHO: Command = Command {
     name: "echo",
     since: "1.0.0",
-    summary: "Answers what it is given.",
+    summary: "Returns its argument.",
     arity: 2,
     flags: ALWAYS.or(Flags::FAST),
     arguments: &[Argument::string("message")],
@@ -58,7 +58,7 @@ pub(super) const ECHO: Command = Command {
 pub(super) const HELLO: Command = Command {
     name: "hello",
     since: "6.0.0",
-    summary: "Begins a session: chooses the protocol, logs in, gives the connection a name.",
+    summary: "Chooses the protocol, logs in, and sets the connection's name.",
     arity: -1,
     flags: EARLY,
     arguments: &[Argument::block(
@@ -137,7 +137,7 @@ pub fn parse_hello<'a>(args: &'a [&'a [u8]]) -> Result<HelloRequest<'a>, Command
 pub(super) const AUTH: Command = Command {
     name: "auth",
     since: "1.0.0",
-    summary: "Logs in.",
+    summary: "Logs the connection in.",
     complexity: "O(N) for N passwords of the user",
     arity: -2,
     flags: EARLY,
@@ -169,7 +169,7 @@ pub fn parse_auth<'a>(args: &[&'a [u8]]) -> Result<AuthRequest<'a>, CommandError
 pub(super) const SELECT: Command = Command {
     name: "select",
     since: "1.0.0",
-    summary: "Chooses the session's database.",
+    summary: "Sets the connection's database.",
     arity: 2,
     flags: ALWAYS.or(Flags::FAST).or(Flags::ALLOW_BUSY),
     arguments: &[Argument::integer("index")],
@@ -200,7 +200,7 @@ pub fn parse_select(args: &[&[u8]], database_count: usize) -> Result<DatabaseId,
 pub(super) const QUIT: Command = Command {
     name: "quit",
     since: "1.0.0",
-    summary: "Ends the session, once everything is answered.",
+    summary: "Closes the connection after all replies are sent.",
     arity: -1,
     flags: EARLY,
     deprecated: Some(Deprecated { since: "7.2.0", replaced_by: "just closing the connection" }),
@@ -214,7 +214,7 @@ OK
 pub(super) const RESET: Command = Command {
     name: "reset",
     since: "6.2.0",
-    summary: "Makes the session like a new one.",
+    summary: "Resets the connection's state to that of a new one.",
     arity: 1,
     flags: EARLY,
     run: Run::Engine(Verb::Reset),

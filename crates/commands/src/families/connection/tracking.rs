@@ -10,7 +10,7 @@ use crate::error::CommandError;
 pub(super) const TRACKING: Command = Command {
     name: "client|tracking",
     since: "6.0.0",
-    summary: "Says whether this connection hears when keys that it read were changed.",
+    summary: "Turns the tracking of keys that this connection reads on or off.",
     arity: -3,
     flags: OWN,
     arguments: &[

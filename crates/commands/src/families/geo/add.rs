@@ -11,7 +11,7 @@ use crate::families::sorted::{AddOptions, put_scored};
 pub(super) const GEOADD: Command = Command {
     name: "geoadd",
     since: "3.2.0",
-    summary: "Puts members at places, and tells how many members are new.",
+    summary: "Adds members with their coordinates, or moves them, and returns how many are new.",
     complexity: "O(log(N)) for each member, N being how many there are",
     arity: -5,
     flags: Flags::WRITE.or(Flags::DENYOOM),

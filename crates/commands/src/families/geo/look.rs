@@ -22,7 +22,7 @@ const LOOK_ROW: Command = Command {
 
 pub(super) const GEODIST: Command = Command {
     name: "geodist",
-    summary: "Tells how far two members are from each other.",
+    summary: "Returns the distance between two members.",
     complexity: "O(1)",
     arity: -4,
     arguments: &[
@@ -87,7 +87,7 @@ fn answer_places(
 
 pub(super) const GEOHASH: Command = Command {
     name: "geohash",
-    summary: "Tells the geohashes of members.",
+    summary: "Returns the geohashes of members.",
     run: Run::Shard(geohash),
     shows: r#"> GEOADD towns 13.361389 38.115556 Palermo 15.087269 37.502669 Catania
 (integer) 2
@@ -112,7 +112,7 @@ fn geohash(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const GEOPOS: Command = Command {
     name: "geopos",
-    summary: "Tells where members are, in degrees.",
+    summary: "Returns the longitudes and latitudes of members, in degrees.",
     run: Run::Shard(geopos),
     shows: r#"> GEOADD towns 13.361389 38.115556 Palermo 15.087269 37.502669 Catania
 (integer) 2

@@ -75,7 +75,7 @@ const TELLING_ROW: Command = Command {
 
 pub(super) const GEORADIUS: Command = Command {
     name: "georadius",
-    summary: "Tells or stores the members in a circle.",
+    summary: "Returns or stores the members within a circle.",
     arity: -6,
     keys: &[
         SOURCE,
@@ -135,7 +135,7 @@ fn answer(call: &mut Call<'_>, form: GeoForm) -> Outcome {
 
 pub(super) const GEORADIUS_RO: Command = Command {
     name: "georadius_ro",
-    summary: "Tells the members in a circle.",
+    summary: "Returns the members within a circle.",
     arity: -6,
     arguments: &[
         Argument::KEY,
@@ -168,7 +168,7 @@ fn georadius_ro(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const GEORADIUSBYMEMBER: Command = Command {
     name: "georadiusbymember",
-    summary: "Tells or stores the members in a circle around a member.",
+    summary: "Returns or stores the members within a circle around a member.",
     arity: -5,
     keys: &[
         SOURCE,
@@ -225,7 +225,7 @@ fn georadiusbymember(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const GEORADIUSBYMEMBER_RO: Command = Command {
     name: "georadiusbymember_ro",
-    summary: "Tells the members in a circle around a member.",
+    summary: "Returns the members within a circle around a member.",
     arity: -5,
     arguments: &[Argument::KEY, MEMBER, RADIUS, UNIT, WITHCOORD, WITHDIST, WITHHASH, COUNT, ORDER],
     deprecated: replaced_by("`GEOSEARCH` with the `BYRADIUS` and `FROMMEMBER` arguments"),

@@ -59,7 +59,7 @@ pub(super) const COMPLEXITY: &str =
 pub(super) const GEOSEARCH: Command = Command {
     name: "geosearch",
     since: "6.2.0",
-    summary: "Tells the members in a circle, a box or a polygon.",
+    summary: "Returns the members within a circle, a box or a polygon.",
     complexity: COMPLEXITY,
     arity: -7,
     flags: Flags::READONLY,
@@ -127,7 +127,7 @@ fn geosearch(call: &mut Call<'_>) -> Outcome {
 pub(super) const GEOSEARCHSTORE: Command = Command {
     name: "geosearchstore",
     since: "6.2.0",
-    summary: "Stores the members in a circle, a box or a polygon as a sorted set of their own.",
+    summary: "Stores the members within a circle, a box or a polygon in another sorted set.",
     complexity: COMPLEXITY,
     arity: -8,
     flags: Flags::WRITE.or(Flags::DENYOOM),

@@ -27,7 +27,7 @@ const EXPIRE_ROW: Command = Command {
 
 pub(super) const HEXPIRE: Command = Command {
     name: "hexpire",
-    summary: "Lets fields expire in so many seconds.",
+    summary: "Sets the time to live of fields, in seconds.",
     arguments: &[Argument::KEY, Argument::integer("seconds"), CONDITION, COUNTED_FIELDS],
     run: Run::Shard(hexpire),
     shows: r#"@only ours valkey9
@@ -63,7 +63,7 @@ fn hexpire(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const HPEXPIRE: Command = Command {
     name: "hpexpire",
-    summary: "Lets fields expire in so many milliseconds.",
+    summary: "Sets the time to live of fields, in milliseconds.",
     arguments: &[Argument::KEY, Argument::integer("milliseconds"), CONDITION, COUNTED_FIELDS],
     run: Run::Shard(hpexpire),
     shows: r#"@only ours valkey9
@@ -83,7 +83,7 @@ fn hpexpire(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const HEXPIREAT: Command = Command {
     name: "hexpireat",
-    summary: "Lets fields expire at a moment, in seconds since 1970.",
+    summary: "Sets the moment when fields expire, in Unix seconds.",
     arguments: &[Argument::KEY, Argument::integer("unix-time-seconds"), CONDITION, COUNTED_FIELDS],
     run: Run::Shard(hexpireat),
     shows: r#"@only ours valkey9
@@ -105,7 +105,7 @@ fn hexpireat(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const HPEXPIREAT: Command = Command {
     name: "hpexpireat",
-    summary: "Lets fields expire at a moment, in milliseconds since 1970.",
+    summary: "Sets the moment when fields expire, in Unix milliseconds.",
     arguments: &[
         Argument::KEY,
         Argument::integer("unix-time-milliseconds"),
@@ -185,7 +185,7 @@ fn set_expiry(call: &mut Call<'_>, expiry: Expiry, command: &str) -> Outcome {
 pub(super) const HPERSIST: Command = Command {
     name: "hpersist",
     since: "9.0.0",
-    summary: "Takes the expiry of fields away.",
+    summary: "Removes the expiry of fields.",
     complexity: "O(N) for N fields",
     arity: -5,
     flags: Flags::WRITE.or(Flags::FAST),
@@ -245,7 +245,7 @@ const TTL_ROW: Command = Command {
 
 pub(super) const HTTL: Command = Command {
     name: "httl",
-    summary: "Tells in how many seconds fields expire: -1 for never, -2 where there is none.",
+    summary: "Returns the time to live of fields in seconds: -1 without expiry, -2 for missing fields.",
     run: Run::Shard(httl),
     shows: r#"@only ours valkey9
 > HSET user name Ann token abc
@@ -270,7 +270,7 @@ fn httl(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const HPTTL: Command = Command {
     name: "hpttl",
-    summary: "Tells in how many milliseconds fields expire: -1 for never, -2 where there is none.",
+    summary: "Returns the time to live of fields in milliseconds: -1 without expiry, -2 for missing fields.",
     run: Run::Shard(hpttl),
     shows: r#"@only ours valkey9
 > HSET user name Ann token abc
@@ -290,7 +290,7 @@ fn hpttl(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const HEXPIRETIME: Command = Command {
     name: "hexpiretime",
-    summary: "Tells when fields expire, in seconds since 1970: -1 for never, -2 where there is none.",
+    summary: "Returns when fields expire, in Unix seconds: -1 without expiry, -2 for missing fields.",
     run: Run::Shard(hexpiretime),
     shows: r#"@only ours valkey9
 > HSET user name Ann
@@ -310,7 +310,7 @@ fn hexpiretime(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const HPEXPIRETIME: Command = Command {
     name: "hpexpiretime",
-    summary: "Tells when fields expire, in milliseconds since 1970: -1 for never, -2 where there is none.",
+    summary: "Returns when fields expire, in Unix milliseconds: -1 without expiry, -2 for missing fields.",
     run: Run::Shard(hpexpiretime),
     shows: r#"@only ours valkey9
 > HSET user name Ann

@@ -16,7 +16,7 @@ use crate::command::{Command, Flags, KeySpec, Run};
 pub(super) const HGETDEL: Command = Command {
     name: "hgetdel",
     since: "9.1.0",
-    summary: "Hands out the values of fields and removes them, and with the last one the hash.",
+    summary: "Returns the values of fields and removes the fields; a hash without fields is removed.",
     complexity: "O(N) for N fields",
     arity: -5,
     flags: Flags::WRITE.or(Flags::FAST),
@@ -67,7 +67,7 @@ fn hgetdel(call: &mut Call<'_>) -> Outcome {
 pub(super) const HGETEX: Command = Command {
     name: "hgetex",
     since: "9.0.0",
-    summary: "Tells the values of fields, and sets or takes away their expiry.",
+    summary: "Returns the values of fields, and sets or removes their expiry.",
     complexity: "O(N) for N fields",
     arity: -5,
     flags: Flags::WRITE.or(Flags::FAST),
@@ -162,7 +162,7 @@ fn hgetex(call: &mut Call<'_>) -> Outcome {
 pub(super) const HSETEX: Command = Command {
     name: "hsetex",
     since: "9.0.0",
-    summary: "Sets fields that expire together, if the hash or the fields are there or not.",
+    summary: "Sets fields and their common expiry, optionally only if the fields exist or do not.",
     complexity: "O(N) for N fields",
     arity: -6,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),

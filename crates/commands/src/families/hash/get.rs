@@ -16,7 +16,7 @@ const GET_ROW: Command = Command {
 
 pub(super) const HGET: Command = Command {
     name: "hget",
-    summary: "Tells the value of a field.",
+    summary: "Returns the value of a field.",
     keys: &[KeySpec::at(1, &["RO", "access"])],
     run: Run::Shard(hget),
     shows: r#"> HSET user name Ann
@@ -47,7 +47,7 @@ fn hget(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const HMGET: Command = Command {
     name: "hmget",
-    summary: "Tells the values of several fields.",
+    summary: "Returns the values of several fields.",
     complexity: "O(N) for N fields",
     arity: -3,
     keys: &[KeySpec::at(1, &["RO", "access"])],
@@ -81,7 +81,7 @@ fn hmget(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const HEXISTS: Command = Command {
     name: "hexists",
-    summary: "Tells whether a hash has a field.",
+    summary: "Checks whether a hash has a field.",
     run: Run::Shard(hexists),
     shows: r#"> HSET user name Ann
 (integer) 1
@@ -106,7 +106,7 @@ fn hexists(call: &mut Call<'_>) -> Outcome {
 pub(super) const HSTRLEN: Command = Command {
     name: "hstrlen",
     since: "3.2.0",
-    summary: "Tells how long the value of a field is.",
+    summary: "Returns the length of a field's value.",
     run: Run::Shard(hstrlen),
     shows: r#"> HSET user name Ann age -30
 (integer) 2
@@ -130,7 +130,7 @@ fn hstrlen(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const HLEN: Command = Command {
     name: "hlen",
-    summary: "Tells how many fields a hash has.",
+    summary: "Returns the number of fields of a hash.",
     arity: 2,
     arguments: &[Argument::KEY],
     run: Run::Shard(hlen),

@@ -11,7 +11,7 @@ use crate::error::CommandError;
 pub(super) const HIMPORT: Command = Command {
     name: "himport",
     since: "8.10.0",
-    summary: "Containers for commands about fieldsets, and the hashes made by them.",
+    summary: "A container for commands that create hashes from prepared lists of field names.",
     complexity: "Depends on subcommand.",
     arity: -2,
     subcommands: &[DISCARD, DISCARDALL, PREPARE, SET],
@@ -29,7 +29,7 @@ const ON_ALL: &[&str] = &["request_policy:all_shards"];
 const PREPARE: Command = Command {
     name: "himport|prepare",
     since: "8.10.0",
-    summary: "Keeps the names of fields in the session, under a name of their own.",
+    summary: "Stores a list of field names in the session, under a name.",
     complexity: "O(N*log(N)) for N fields",
     arity: -4,
     flags: Flags::DENYOOM,
@@ -58,7 +58,7 @@ OK
 const SET: Command = Command {
     name: "himport|set",
     since: "8.10.0",
-    summary: "Makes a hash of the fields that the session prepared, with these values; whatever hash was there goes.",
+    summary: "Creates or replaces a hash that has the fields of a prepared list and these values.",
     complexity: "O(N) for N fields",
     arity: -5,
     flags: Flags::WRITE.or(Flags::DENYOOM),
@@ -96,7 +96,7 @@ OK
 const DISCARD: Command = Command {
     name: "himport|discard",
     since: "8.10.0",
-    summary: "Forgets a fieldset of the session.",
+    summary: "Removes a prepared list of field names from the session.",
     complexity: "O(log(N)) for N fieldsets",
     arity: 3,
     tips: ON_ALL,
@@ -116,7 +116,7 @@ OK
 const DISCARDALL: Command = Command {
     name: "himport|discardall",
     since: "8.10.0",
-    summary: "Forgets all fieldsets of the session.",
+    summary: "Removes all prepared lists of field names from the session.",
     complexity: "O(N) for N fieldsets",
     arity: 2,
     tips: ON_ALL,

@@ -26,7 +26,7 @@ const ALL_ROW: Command = Command {
 
 pub(super) const HGETALL: Command = Command {
     name: "hgetall",
-    summary: "Tells all fields with their values.",
+    summary: "Returns all fields of a hash with their values.",
     run: Run::Shard(hgetall),
     shows: r#"> HSET user name Ann age 30
 (integer) 2
@@ -65,7 +65,7 @@ fn hgetall(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const HKEYS: Command = Command {
     name: "hkeys",
-    summary: "Tells the names of all fields.",
+    summary: "Returns the names of all fields of a hash.",
     run: Run::Shard(hkeys),
     shows: r#"> HSET user name Ann age 30
 (integer) 2
@@ -84,7 +84,7 @@ fn hkeys(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const HVALS: Command = Command {
     name: "hvals",
-    summary: "Tells the values of all fields.",
+    summary: "Returns the values of all fields of a hash.",
     run: Run::Shard(hvals),
     shows: r#"> HSET user name Ann age 30
 (integer) 2
@@ -116,7 +116,7 @@ fn answer_each(call: &mut Call<'_>, part: for<'a> fn(&HashField<'a>) -> Content<
 pub(super) const HRANDFIELD: Command = Command {
     name: "hrandfield",
     since: "6.2.0",
-    summary: "Tells fields by chance: one, or so many; with a count below zero a field may come twice.",
+    summary: "Returns one or more random fields; a negative count allows repetitions.",
     complexity: "O(N) for N fields told",
     arity: -2,
     flags: Flags::READONLY,
@@ -256,7 +256,7 @@ fn answer_field(reply: &mut Reply<'_>, field: &HashField<'_>, with_value: bool) 
 pub(super) const HSCAN: Command = Command {
     name: "hscan",
     since: "2.8.0",
-    summary: "Tells fields and values bit by bit: some, and the cursor to go on with, 0 at the end.",
+    summary: "Iterates over the fields of a hash: returns some of them and the next cursor, 0 at the end.",
     complexity: "O(1) for a call; O(N) for all N fields",
     arity: -3,
     flags: Flags::READONLY,

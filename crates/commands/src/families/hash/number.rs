@@ -27,7 +27,7 @@ fn put(edit: Edit<'_>, (name, is_there): (&[u8], bool), value: &[u8]) {
 pub(super) const HINCRBY: Command = Command {
     name: "hincrby",
     since: "2.0.0",
-    summary: "Adds to the integer in a field; a field that is not there counts as 0.",
+    summary: "Increments the integer in a field; a missing field counts as 0.",
     arguments: &[Argument::KEY, FIELD, Argument::integer("increment")],
     run: Run::Shard(hincrby),
     shows: r#"> HINCRBY page views 5
@@ -70,7 +70,7 @@ fn hincrby(call: &mut Call<'_>) -> Outcome {
 pub(super) const HINCRBYFLOAT: Command = Command {
     name: "hincrbyfloat",
     since: "2.6.0",
-    summary: "Adds to the floating-point number in a field; a field that is not there counts as 0.",
+    summary: "Increments the floating-point number in a field; a missing field counts as 0.",
     arguments: &[Argument::KEY, FIELD, Argument::double("increment")],
     run: Run::Shard(hincrbyfloat),
     shows: r#"> HSET item price 10.50 name Pen

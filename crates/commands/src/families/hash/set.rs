@@ -20,7 +20,7 @@ const SET_ROW: Command = Command {
 
 pub(super) const HSET: Command = Command {
     name: "hset",
-    summary: "Sets fields to values, and tells how many of them are new.",
+    summary: "Sets fields to values and returns how many fields are new.",
     run: Run::Shard(hset),
     shows: r#"> HSET user name Ann age 30
 (integer) 2
@@ -88,7 +88,7 @@ fn set(call: &mut Call<'_>, command: &str) -> Result<usize, CommandError> {
 
 pub(super) const HSETNX: Command = Command {
     name: "hsetnx",
-    summary: "Sets a field to a value if the hash does not have it.",
+    summary: "Sets a field to a value, only if the hash does not have the field.",
     complexity: "O(1)",
     arity: 4,
     keys: &[KeySpec::at(1, &["RW", "insert"])],
@@ -120,7 +120,7 @@ fn hsetnx(call: &mut Call<'_>) -> Outcome {
 pub(super) const HDEL: Command = Command {
     name: "hdel",
     since: "2.0.0",
-    summary: "Removes fields, and with the last one the hash; tells how many were there.",
+    summary: "Removes fields and returns how many existed; a hash without fields is removed.",
     complexity: "O(N) for N fields",
     arity: -3,
     flags: Flags::WRITE.or(Flags::FAST),

@@ -15,7 +15,7 @@ use crate::families::string::text_of;
 pub(super) const PFADD: Command = Command {
     name: "pfadd",
     since: "2.8.9",
-    summary: "Adds elements to a HyperLogLog; tells whether that changed what it would estimate.",
+    summary: "Adds elements to a HyperLogLog and returns whether it changed.",
     complexity: "O(1) for each element",
     arity: -2,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),

@@ -17,7 +17,7 @@ use crate::families::string::text_of;
 pub(super) const PFCOUNT: Command = Command {
     name: "pfcount",
     since: "2.8.9",
-    summary: "Estimates how many different elements were added to HyperLogLogs, alone or together.",
+    summary: "Estimates the number of different elements in one HyperLogLog, or in the union of several.",
     complexity: "O(1) for a key whose estimate is known, else O(N) for N keys, with a large constant",
     arity: -2,
     flags: Flags::READONLY.or(Flags::MAY_REPLICATE),
@@ -64,7 +64,7 @@ fn pfcount_one(call: &mut Call<'_>) -> Outcome {
 pub(super) const PFMERGE: Command = Command {
     name: "pfmerge",
     since: "2.8.9",
-    summary: "Merges HyperLogLogs into one: it then estimates the elements of all.",
+    summary: "Merges HyperLogLogs into one that counts the elements of all.",
     complexity: "O(N) for N keys, with a large constant",
     arity: -2,
     flags: Flags::WRITE.or(Flags::DENYOOM),

@@ -12,7 +12,7 @@ use crate::families::string::text_of;
 pub(super) const PFDEBUG: Command = Command {
     name: "pfdebug",
     since: "2.8.9",
-    summary: "Tells how a HyperLogLog is kept, or makes it a dense one.",
+    summary: "Shows the internals of a HyperLogLog, or converts it to the dense encoding.",
     complexity: "O(N) for the N registers",
     arity: 3,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::ADMIN),
@@ -88,7 +88,7 @@ fn decoded(text: &[u8]) -> String {
 pub(super) const PFSELFTEST: Command = Command {
     name: "pfselftest",
     since: "2.8.9",
-    summary: "Tests how HyperLogLogs are kept and what they estimate.",
+    summary: "Tests the encodings and the estimates of HyperLogLogs.",
     complexity: "O(N) with a large constant",
     arity: 1,
     flags: Flags::ADMIN,

@@ -15,7 +15,7 @@ const RENAME_ROW: Command =
 pub(super) const RENAME: Command = Command {
     name: "rename",
     since: "1.0.0",
-    summary: "Gives a key another name; what was there before goes.",
+    summary: "Renames a key; replaces the key that has the new name.",
     flags: Flags::WRITE,
     keys: &[KeySpec::at(1, &["RW", "access", "delete"]), KeySpec::at(2, &["OW", "update"])],
     run: Run::Engine(Verb::Rename),
@@ -35,7 +35,7 @@ OK
 pub(super) const RENAMENX: Command = Command {
     name: "renamenx",
     since: "1.0.0",
-    summary: "Gives a key another name if that is free.",
+    summary: "Renames a key, only if no key has the new name.",
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "access", "delete"]), KeySpec::at(2, &["OW", "insert"])],
     run: Run::Engine(Verb::RenameNx),
@@ -56,7 +56,7 @@ OK
 pub(super) const COPY: Command = Command {
     name: "copy",
     since: "6.2.0",
-    summary: "Copies a key with its value and expiry, also into another database.",
+    summary: "Copies the value and the expiry of a key to another key, optionally in another database.",
     complexity: "O(N) for a value of N elements; O(1) for a string",
     arity: -3,
     flags: Flags::WRITE.or(Flags::DENYOOM),
@@ -132,7 +132,7 @@ pub fn parse_copy(
 pub(super) const MOVE: Command = Command {
     name: "move",
     since: "1.0.0",
-    summary: "Moves a key into another database, if its name is free there.",
+    summary: "Moves a key to another database, only if no key there has its name.",
     arity: 3,
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "access", "update"])],

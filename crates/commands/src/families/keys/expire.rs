@@ -30,7 +30,7 @@ pub(in crate::families) const CONDITION: Argument = Argument::one_of(
 pub(in crate::families) const EXPIRE: Command = Command {
     name: "expire",
     since: "1.0.0",
-    summary: "Lets a key expire in so many seconds.",
+    summary: "Sets the time to live of a key, in seconds.",
     arguments: &[Argument::KEY, Argument::integer("seconds"), CONDITION],
     run: Run::Shard(expire),
     shows: r#"> SET key value
@@ -68,7 +68,7 @@ fn expire(call: &mut Call<'_>) -> Outcome {
 pub(super) const PEXPIRE: Command = Command {
     name: "pexpire",
     since: "2.6.0",
-    summary: "Lets a key expire in so many milliseconds.",
+    summary: "Sets the time to live of a key, in milliseconds.",
     arguments: &[Argument::KEY, Argument::integer("milliseconds"), CONDITION],
     run: Run::Shard(pexpire),
     shows: r#"> SET key value
@@ -94,7 +94,7 @@ fn pexpire(call: &mut Call<'_>) -> Outcome {
 pub(super) const EXPIREAT: Command = Command {
     name: "expireat",
     since: "1.2.0",
-    summary: "Lets a key expire at a moment, in seconds since 1970.",
+    summary: "Sets the moment when a key expires, in Unix seconds.",
     arguments: &[Argument::KEY, Argument::unix_time("unix-time-seconds"), CONDITION],
     run: Run::Shard(expireat),
     shows: r#"> SET key value
@@ -118,7 +118,7 @@ fn expireat(call: &mut Call<'_>) -> Outcome {
 pub(super) const PEXPIREAT: Command = Command {
     name: "pexpireat",
     since: "2.6.0",
-    summary: "Lets a key expire at a moment, in milliseconds since 1970.",
+    summary: "Sets the moment when a key expires, in Unix milliseconds.",
     arguments: &[Argument::KEY, Argument::unix_time("unix-time-milliseconds"), CONDITION],
     run: Run::Shard(pexpireat),
     shows: r#"> SET key value
@@ -218,7 +218,7 @@ fn set_expiry(call: &mut Call<'_>, expiry: Expiry, command: &str) -> Outcome {
 pub(super) const PERSIST: Command = Command {
     name: "persist",
     since: "2.2.0",
-    summary: "Takes a key's expiry away.",
+    summary: "Removes the expiry of a key.",
     arity: 2,
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "update"])],
@@ -259,7 +259,7 @@ const TTL_ROW: Command = Command {
 pub(super) const TTL: Command = Command {
     name: "ttl",
     since: "1.0.0",
-    summary: "Tells in how many seconds a key expires: -1 for never, -2 where there is none.",
+    summary: "Returns the time to live of a key in seconds: -1 without expiry, -2 for a missing key.",
     tips: &["nondeterministic_output"],
     run: Run::Shard(ttl),
     shows: r#"> SET key value EX 100
@@ -283,7 +283,7 @@ fn ttl(call: &mut Call<'_>) -> Outcome {
 pub(super) const PTTL: Command = Command {
     name: "pttl",
     since: "2.6.0",
-    summary: "Tells in how many milliseconds a key expires: -1 for never, -2 where there is none.",
+    summary: "Returns the time to live of a key in milliseconds: -1 without expiry, -2 for a missing key.",
     tips: &["nondeterministic_output"],
     run: Run::Shard(pttl),
     shows: r#"> SET key value EX 100
@@ -307,7 +307,7 @@ fn pttl(call: &mut Call<'_>) -> Outcome {
 pub(super) const EXPIRETIME: Command = Command {
     name: "expiretime",
     since: "7.0.0",
-    summary: "Tells when a key expires, in seconds since 1970: -1 for never, -2 where there is none.",
+    summary: "Returns when a key expires, in Unix seconds: -1 without expiry, -2 for a missing key.",
     run: Run::Shard(expiretime),
     shows: r#"> SET key value EXAT 33177117420
 OK
@@ -330,7 +330,7 @@ fn expiretime(call: &mut Call<'_>) -> Outcome {
 pub(super) const PEXPIRETIME: Command = Command {
     name: "pexpiretime",
     since: "7.0.0",
-    summary: "Tells when a key expires, in milliseconds since 1970: -1 for never, -2 where there is none.",
+    summary: "Returns when a key expires, in Unix milliseconds: -1 without expiry, -2 for a missing key.",
     run: Run::Shard(pexpiretime),
     shows: r#"> SET key value PXAT 33177117420123
 OK

@@ -11,7 +11,7 @@ use crate::error::CommandError;
 pub(super) const OBJECT: Command = Command {
     name: "object",
     since: "2.2.3",
-    summary: "Tells what lies behind a key's value.",
+    summary: "A container for commands that inspect how a key is stored.",
     complexity: "That of the subcommand",
     arity: -2,
     also: Categories::NONE,
@@ -37,7 +37,7 @@ const PART_ROW: Command = Command {
 
 const ENCODING: Command = Command {
     name: "object|encoding",
-    summary: "Tells how a value is kept in memory.",
+    summary: "Returns the encoding of a key's value.",
     run: Run::Shard(encoding),
     shows: r#"> SET number 42
 OK
@@ -67,7 +67,7 @@ fn encoding(call: &mut Call<'_>) -> Outcome {
 
 const IDLETIME: Command = Command {
     name: "object|idletime",
-    summary: "Tells for how many seconds a key was not used.",
+    summary: "Returns the number of seconds since a key was last used.",
     run: Run::Shard(idletime),
     shows: r#"> SET key value
 OK
@@ -98,7 +98,7 @@ fn idletime(call: &mut Call<'_>) -> Outcome {
 const FREQ: Command = Command {
     name: "object|freq",
     since: "4.0.0",
-    summary: "Tells how often a key is used, on a logarithmic scale; needs an LFU `maxmemory-policy`.",
+    summary: "Returns a key's access frequency, on a logarithmic scale; needs an LFU `maxmemory-policy`.",
     run: Run::Shard(freq),
     shows: r#"> SET key value
 OK
@@ -130,7 +130,7 @@ fn freq(call: &mut Call<'_>) -> Outcome {
 
 const REFCOUNT: Command = Command {
     name: "object|refcount",
-    summary: "Tells how many hold a value: always one.",
+    summary: "Returns the reference count of a key's value, which is always 1.",
     run: Run::Shard(refcount),
     shows: r#"> SET key value
 OK

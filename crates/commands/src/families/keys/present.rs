@@ -20,7 +20,7 @@ const MANY_ROW: Command = Command {
 pub(super) const DEL: Command = Command {
     name: "del",
     since: "1.0.0",
-    summary: "Removes keys.",
+    summary: "Removes keys and returns how many existed.",
     flags: Flags::WRITE,
     keys: &[KeySpec::all(1, &["RM", "delete"])],
     run: Run::Split(del, Merge::Present),
@@ -51,7 +51,7 @@ fn del(call: &mut Call<'_>) -> Outcome {
 pub(super) const UNLINK: Command = Command {
     name: "unlink",
     since: "4.0.0",
-    summary: "Removes keys; the memory of big values is freed later.",
+    summary: "Removes keys and returns how many existed; the memory of large values is freed later.",
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::all(1, &["RM", "delete"])],
     run: Run::Split(del, Merge::Present),
@@ -68,7 +68,7 @@ OK
 pub(super) const EXISTS: Command = Command {
     name: "exists",
     since: "1.0.0",
-    summary: "Counts which of the keys are there; a key that is named twice counts twice.",
+    summary: "Counts the keys that exist; a key that is named twice counts twice.",
     run: Run::Split(exists, Merge::Sum),
     shows: r#"> MSET one 1 two 2
 OK
@@ -93,7 +93,7 @@ fn exists(call: &mut Call<'_>) -> Outcome {
 pub(super) const TOUCH: Command = Command {
     name: "touch",
     since: "3.2.1",
-    summary: "Marks keys as used just now, and counts which of them are there.",
+    summary: "Marks keys as used now and returns how many exist.",
     run: Run::Split(touch, Merge::Sum),
     shows: r#"> MSET one 1 two 2
 OK
@@ -118,7 +118,7 @@ fn touch(call: &mut Call<'_>) -> Outcome {
 pub(super) const TYPE: Command = Command {
     name: "type",
     since: "1.0.0",
-    summary: "Tells what type of value a key holds.",
+    summary: "Returns the type of a key's value.",
     arity: 2,
     flags: Flags::READONLY.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RO"])],

@@ -11,7 +11,7 @@ use basalt_resp::Reply;
 pub(super) const SCAN: Command = Command {
     name: "scan",
     since: "2.8.0",
-    summary: "Tells keys bit by bit: some, and the cursor to go on with, 0 at the end.",
+    summary: "Iterates over the keys of the database: returns some of them and the next cursor, 0 at the end.",
     complexity: "O(1) for a call; O(N) for all N keys",
     arity: -2,
     flags: Flags::READONLY,
@@ -184,7 +184,7 @@ pub fn wants_every_key(pattern: &[u8]) -> bool {
 pub(super) const KEYS: Command = Command {
     name: "keys",
     since: "1.0.0",
-    summary: "Tells every key that matches a pattern, in one go; SCAN holds nobody else up.",
+    summary: "Returns all keys that match a pattern, in one step; SCAN does not block other clients.",
     complexity: "O(N) for N keys in the database",
     arity: 2,
     flags: Flags::READONLY,
@@ -212,7 +212,7 @@ OK
 pub(super) const RANDOMKEY: Command = Command {
     name: "randomkey",
     since: "1.0.0",
-    summary: "Tells a key by chance.",
+    summary: "Returns a random key.",
     arity: 1,
     flags: Flags::READONLY,
     tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],

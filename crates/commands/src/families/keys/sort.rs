@@ -52,7 +52,7 @@ const SORT_ROW: Command = Command {
 pub(super) const SORT: Command = Command {
     name: "sort",
     since: "1.0.0",
-    summary: "Tells or stores elements in order: by themselves, or by what keys named after them hold.",
+    summary: "Returns or stores elements sorted by value, or by the values of other keys.",
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::MOVABLE_KEYS),
     keys: &[SOURCE, NAMED_BY_ELEMENTS, TARGET],
     arguments: &[Argument::KEY, BY, LIMIT, GET, ORDER, SORTING, STORE],
@@ -109,7 +109,7 @@ OK
 pub(super) const SORT_RO: Command = Command {
     name: "sort_ro",
     since: "7.0.0",
-    summary: "Tells elements in order: by themselves, or by what keys named after them hold.",
+    summary: "Returns elements sorted by value, or by the values of other keys.",
     flags: Flags::READONLY.or(Flags::MOVABLE_KEYS),
     keys: &[SOURCE, NAMED_BY_ELEMENTS],
     arguments: &[Argument::KEY, BY, LIMIT, GET, ORDER, SORTING],

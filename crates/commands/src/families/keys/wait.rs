@@ -17,7 +17,7 @@ const WAITS: Command = Command {
 pub(super) const WAIT: Command = Command {
     name: "wait",
     since: "3.0.0",
-    summary: "Waits until so many replicas have what this connection wrote, and tells how many have.",
+    summary: "Waits until a number of replicas have this connection's writes, and returns how many have them.",
     arity: 3,
     arguments: &[Argument::integer("numreplicas"), Argument::integer("timeout")],
     run: Run::Engine(Verb::Wait),
@@ -36,8 +36,7 @@ pub(super) const WAIT: Command = Command {
 pub(super) const WAITAOF: Command = Command {
     name: "waitaof",
     since: "7.2.0",
-    summary: "Waits until what this connection wrote is in the append-only file, here and on so many \
-              replicas; tells where it is.",
+    summary: "Waits until this connection's writes are in the append-only file, locally and on a number of replicas.",
     arity: 4,
     arguments: &[
         Argument::integer("numlocal"),

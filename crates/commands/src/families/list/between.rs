@@ -15,7 +15,7 @@ pub(super) const FROM_AND_TO: &[KeySpec] =
 pub(super) const LMOVE: Command = Command {
     name: "lmove",
     since: "6.2.0",
-    summary: "Takes an element from one end of a list to one end of another, or of the same one; tells it.",
+    summary: "Moves an element from one end of a list to one end of the same or another list, and returns it.",
     arity: 5,
     flags: Flags::WRITE.or(Flags::DENYOOM),
     keys: FROM_AND_TO,
@@ -52,7 +52,7 @@ OK
 pub(super) const RPOPLPUSH: Command = Command {
     name: "rpoplpush",
     since: "1.2.0",
-    summary: "Takes the last element of a list to the head of another, or of the same one; tells it.",
+    summary: "Moves the last element of a list to the head of the same or another list, and returns it.",
     arity: 3,
     flags: Flags::WRITE.or(Flags::DENYOOM),
     keys: FROM_AND_TO,
@@ -103,7 +103,7 @@ pub(super) const POP_OPTIONS: Grammar<PopOption> =
 pub(super) const LMPOP: Command = Command {
     name: "lmpop",
     since: "7.0.0",
-    summary: "Takes elements from the first list of several that has any; tells its key and them.",
+    summary: "Removes elements from the first non-empty list of several, and returns its key and them.",
     complexity: "O(N+M) for N keys and M elements",
     arity: -4,
     flags: Flags::WRITE.or(Flags::MOVABLE_KEYS),

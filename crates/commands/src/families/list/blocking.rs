@@ -22,7 +22,7 @@ const POP: Command = Command {
 
 pub(super) const BLPOP: Command = Command {
     name: "blpop",
-    summary: "Takes the first element of the first list that has any, and waits for one where none has.",
+    summary: "Removes and returns the first element of the first non-empty list; waits while all are empty.",
     run: Run::Engine(Verb::BlPop),
     shows: r#"> RPUSH letters a b
 (integer) 2
@@ -39,7 +39,7 @@ pub(super) const BLPOP: Command = Command {
 
 pub(super) const BRPOP: Command = Command {
     name: "brpop",
-    summary: "Takes the last element of the first list that has any, and waits for one where none has.",
+    summary: "Removes and returns the last element of the first non-empty list; waits while all are empty.",
     run: Run::Engine(Verb::BrPop),
     shows: r#"> RPUSH letters a b
 (integer) 2
@@ -57,7 +57,7 @@ OK
 pub(super) const BLMOVE: Command = Command {
     name: "blmove",
     since: "6.2.0",
-    summary: "Takes an element from one end of a list to one end of another; waits for one where there is none.",
+    summary: "Moves an element from one end of a list to one end of a list and returns it; waits while the source is empty.",
     arity: 6,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::BLOCKING),
     keys: FROM_AND_TO,
@@ -84,7 +84,7 @@ pub(super) const BLMOVE: Command = Command {
 pub(super) const BRPOPLPUSH: Command = Command {
     name: "brpoplpush",
     since: "2.2.0",
-    summary: "Takes the last element of a list to the head of another; waits for one where there is none.",
+    summary: "Moves the last element of a list to the head of a list and returns it; waits while the source is empty.",
     arity: 4,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::BLOCKING),
     keys: FROM_AND_TO,
@@ -111,7 +111,7 @@ pub(super) const BRPOPLPUSH: Command = Command {
 pub(super) const BLMPOP: Command = Command {
     name: "blmpop",
     since: "7.0.0",
-    summary: "Takes elements from the first list of several that has any, and waits for some where none has.",
+    summary: "Removes and returns elements of the first non-empty list; waits while all are empty.",
     complexity: "O(N+M) for N keys and M elements",
     arity: -5,
     flags: Flags::WRITE.or(Flags::BLOCKING).or(Flags::MOVABLE_KEYS),

@@ -13,7 +13,7 @@ use crate::error::CommandError;
 pub(super) const LSET: Command = Command {
     name: "lset",
     since: "1.0.0",
-    summary: "Puts an element in the place of another; -1 is the last.",
+    summary: "Sets the element at an index; negative indexes count from the end.",
     complexity: "O(N) for N packed nodes between it and the nearer end",
     arity: 4,
     flags: Flags::WRITE.or(Flags::DENYOOM),
@@ -52,7 +52,7 @@ fn lset(call: &mut Call<'_>) -> Outcome {
 pub(super) const LINSERT: Command = Command {
     name: "linsert",
     since: "2.2.0",
-    summary: "Puts an element before or after another; tells the list's new length.",
+    summary: "Inserts an element before or after another one and returns the new length of the list.",
     complexity: "O(N) for N elements before the one that is looked for",
     arity: 5,
     flags: Flags::WRITE.or(Flags::DENYOOM),
@@ -115,7 +115,7 @@ fn linsert(call: &mut Call<'_>) -> Outcome {
 pub(super) const LREM: Command = Command {
     name: "lrem",
     since: "1.0.0",
-    summary: "Removes elements that equal one: the first so many, the last so many for a negative count, all for 0.",
+    summary: "Removes elements equal to a value: the first `count`, the last ones if it is negative, all if it is 0.",
     complexity: "O(N) for N elements",
     arity: 4,
     flags: Flags::WRITE,
@@ -160,7 +160,7 @@ fn lrem(call: &mut Call<'_>) -> Outcome {
 pub(super) const LTRIM: Command = Command {
     name: "ltrim",
     since: "1.0.0",
-    summary: "Keeps the elements from one place to another, both included; without any the list is gone.",
+    summary: "Removes all elements outside of a range of indexes; an empty list is removed.",
     complexity: "O(N) for N elements that go",
     arity: 4,
     flags: Flags::WRITE,

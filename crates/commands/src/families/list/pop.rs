@@ -22,7 +22,7 @@ const POP: Command = Command {
 pub(super) const LPOP: Command = Command {
     name: "lpop",
     since: "1.0.0",
-    summary: "Takes the first element of a list, or as many as are asked for; with the last one the list is gone.",
+    summary: "Removes and returns the first elements of a list; an empty list is removed.",
     run: Run::Shard(|call| pop(call, Side::Front, LPOP.name)),
     shows: r#"> RPUSH letters a b c
 (integer) 3
@@ -48,7 +48,7 @@ pub(super) const LPOP: Command = Command {
 pub(super) const RPOP: Command = Command {
     name: "rpop",
     since: "1.0.0",
-    summary: "Takes the last element of a list, or as many as are asked for; with the last one the list is gone.",
+    summary: "Removes and returns the last elements of a list; an empty list is removed.",
     run: Run::Shard(|call| pop(call, Side::Back, RPOP.name)),
     shows: r#"> RPUSH letters a b c d
 (integer) 4

@@ -20,7 +20,7 @@ const PUSH: Command = Command {
 pub(super) const LPUSH: Command = Command {
     name: "lpush",
     since: "1.0.0",
-    summary: "Puts elements at the head of a list, one after the other; tells its new length.",
+    summary: "Inserts elements at the head of a list, one after the other, and returns its new length.",
     run: Run::Shard(|call| push(call, Side::Front, false)),
     shows: r#"> LPUSH letters a b c
 (integer) 3
@@ -39,7 +39,7 @@ OK
 pub(super) const RPUSH: Command = Command {
     name: "rpush",
     since: "1.0.0",
-    summary: "Puts elements at the tail of a list; tells its new length.",
+    summary: "Appends elements to a list and returns its new length.",
     run: Run::Shard(|call| push(call, Side::Back, false)),
     shows: r#"> RPUSH letters a b c
 (integer) 3
@@ -57,7 +57,7 @@ pub(super) const RPUSH: Command = Command {
 pub(super) const LPUSHX: Command = Command {
     name: "lpushx",
     since: "2.2.0",
-    summary: "Puts elements at the head of a list, if there is one; tells its length.",
+    summary: "Inserts elements at the head of a list, only if it exists, and returns its length.",
     run: Run::Shard(|call| push(call, Side::Front, true)),
     shows: r#"> LPUSHX letters a
 (integer) 0
@@ -78,7 +78,7 @@ pub(super) const LPUSHX: Command = Command {
 pub(super) const RPUSHX: Command = Command {
     name: "rpushx",
     since: "2.2.0",
-    summary: "Puts elements at the tail of a list, if there is one; tells its length.",
+    summary: "Appends elements to a list, only if it exists, and returns its length.",
     run: Run::Shard(|call| push(call, Side::Back, true)),
     shows: r#"> RPUSHX letters a
 (integer) 0

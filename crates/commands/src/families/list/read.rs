@@ -12,7 +12,7 @@ use crate::error::CommandError;
 pub(super) const LLEN: Command = Command {
     name: "llen",
     since: "1.0.0",
-    summary: "Tells how many elements a list has.",
+    summary: "Returns the length of a list.",
     arity: 2,
     flags: Flags::READONLY.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RO"])],
@@ -42,7 +42,7 @@ fn llen(call: &mut Call<'_>) -> Outcome {
 pub(super) const LRANGE: Command = Command {
     name: "lrange",
     since: "1.0.0",
-    summary: "Tells the elements from one place to another, both included; -1 is the last.",
+    summary: "Returns the elements of a range of indexes, both ends included.",
     complexity: "O(S+N) where S is the distance of the first element from the nearer end and N how many are told",
     arity: 4,
     flags: Flags::READONLY,
@@ -88,7 +88,7 @@ fn lrange(call: &mut Call<'_>) -> Outcome {
 pub(super) const LINDEX: Command = Command {
     name: "lindex",
     since: "1.0.0",
-    summary: "Tells the element at a place; -1 is the last.",
+    summary: "Returns the element at an index; negative indexes count from the end.",
     complexity: "O(N) for N packed nodes between it and the nearer end",
     arity: 3,
     flags: Flags::READONLY,
@@ -141,7 +141,7 @@ pub(super) const LPOS_OPTIONS: Grammar<LposOption> = Grammar(&[
 pub(super) const LPOS: Command = Command {
     name: "lpos",
     since: "6.0.6",
-    summary: "Tells where in a list an element is.",
+    summary: "Returns the indexes at which a list has an element.",
     complexity: "O(N) for N elements looked at",
     arity: -3,
     flags: Flags::READONLY,

@@ -30,7 +30,7 @@ const HOW_MANY: Argument = Argument::block(
 pub(super) const LMOVEM: Command = Command {
     name: "lmovem",
     since: "8.10.0",
-    summary: "Takes several elements from one end of a list to one end of another, or of the same one; tells them.",
+    summary: "Moves several elements from one end of a list to one end of the same or another list, and returns them.",
     complexity: "O(N) for N elements moved",
     arity: -5,
     flags: Flags::WRITE.or(Flags::DENYOOM),
@@ -84,7 +84,7 @@ pub(super) const LMOVEM: Command = Command {
 pub(super) const BLMOVEM: Command = Command {
     name: "blmovem",
     since: "8.10.0",
-    summary: "Takes several elements from one end of a list to one end of another; waits until there are enough.",
+    summary: "Moves several elements from one end of a list to one end of a list; waits until there are enough.",
     complexity: "O(N) for N elements moved",
     arity: -6,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::BLOCKING),

@@ -9,7 +9,7 @@ const COMMAND_ROW: Command = Command { flags: ALWAYS, also: Categories::CONNECTI
 pub(super) const COMMAND: Command = Command {
     name: "command",
     since: "2.8.13",
-    summary: "Tells the facts of every command.",
+    summary: "Returns the properties of all commands.",
     complexity: "O(N) for N commands",
     arity: -1,
     tips: &["nondeterministic_output_order"],
@@ -24,7 +24,7 @@ pub(super) const COMMAND: Command = Command {
 const COUNT: Command = Command {
     name: "command|count",
     since: "2.8.13",
-    summary: "Tells how many commands there are.",
+    summary: "Returns the number of commands.",
     arity: 2,
     run: Run::Engine(Verb::CommandCount),
     shows: r#"> COMMAND COUNT
@@ -36,7 +36,7 @@ const COUNT: Command = Command {
 const DOCS: Command = Command {
     name: "command|docs",
     since: "7.0.0",
-    summary: "Tells in words what commands do, and what they take.",
+    summary: "Returns the documentation of commands: summaries and arguments.",
     complexity: "O(N) for N commands",
     arity: -2,
     tips: &["nondeterministic_output_order"],
@@ -64,7 +64,7 @@ const DOCS: Command = Command {
 const GETKEYS: Command = Command {
     name: "command|getkeys",
     since: "2.8.13",
-    summary: "Tells which arguments of a command are its keys.",
+    summary: "Returns the keys among the arguments of a command.",
     complexity: "O(N) for N arguments",
     arity: -3,
     arguments: &[Argument::string("command"), Argument::string("arg").multiple().optional()],
@@ -86,7 +86,7 @@ const GETKEYS: Command = Command {
 const GETKEYSANDFLAGS: Command = Command {
     name: "command|getkeysandflags",
     since: "7.0.0",
-    summary: "Tells which arguments of a command are its keys, and what is done to them.",
+    summary: "Returns the keys among the arguments of a command, with the kinds of access.",
     complexity: "O(N) for N arguments",
     arity: -3,
     arguments: &[Argument::string("command"), Argument::string("arg").multiple().optional()],
@@ -120,7 +120,7 @@ const HELP: Command = Command {
 const INFO: Command = Command {
     name: "command|info",
     since: "2.8.13",
-    summary: "Tells the facts of some commands.",
+    summary: "Returns the properties of some commands, or of all.",
     complexity: "O(N) for N commands",
     arity: -2,
     tips: &["nondeterministic_output_order"],
@@ -148,7 +148,7 @@ const INFO: Command = Command {
 const LIST: Command = Command {
     name: "command|list",
     since: "7.0.0",
-    summary: "Tells the names of commands: all, those of an ACL category or those that match a pattern.",
+    summary: "Returns the names of commands: all, those in an ACL category, or those that match a pattern.",
     complexity: "O(N) for N commands",
     arity: -2,
     tips: &["nondeterministic_output_order"],

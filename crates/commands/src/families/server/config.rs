@@ -10,7 +10,7 @@ const CONFIG_ROW: Command = Command { flags: ALWAYS.or(Flags::ADMIN).or(Flags::N
 pub(super) const CONFIG: Command = Command {
     name: "config",
     since: "2.0.0",
-    summary: "Tells and changes parameters.",
+    summary: "A container for commands about parameters.",
     complexity: "That of the subcommand",
     arity: -2,
     subcommands: &[GET, HELP, RESETSTAT, REWRITE, SET],
@@ -23,7 +23,7 @@ pub(super) const CONFIG: Command = Command {
 const GET: Command = Command {
     name: "config|get",
     since: "2.0.0",
-    summary: "Tells the values of the parameters that match any of the patterns.",
+    summary: "Returns the values of the parameters that match any of the patterns.",
     complexity: "O(N) for N parameters",
     arity: -3,
     arguments: &[Argument::string("parameter").multiple()],
@@ -58,7 +58,7 @@ const HELP: Command = Command {
 const RESETSTAT: Command = Command {
     name: "config|resetstat",
     since: "2.0.0",
-    summary: "Sets the counters that INFO tells to zero.",
+    summary: "Sets the counters that INFO shows to zero.",
     arity: 2,
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
     run: Run::Engine(Verb::ConfigResetStat),
@@ -71,7 +71,7 @@ OK
 const REWRITE: Command = Command {
     name: "config|rewrite",
     since: "2.8.0",
-    summary: "Writes the parameters into the file that the server was started with.",
+    summary: "Writes the current parameters to the configuration file.",
     arity: 2,
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
     run: Run::Engine(Verb::ConfigRewrite),
@@ -84,7 +84,7 @@ const REWRITE: Command = Command {
 const SET: Command = Command {
     name: "config|set",
     since: "2.0.0",
-    summary: "Changes parameters: all of them, or none where one can't be changed so.",
+    summary: "Sets parameters: all of them, or none if one cannot be set.",
     complexity: "O(N) for N parameters",
     arity: -4,
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],

@@ -12,7 +12,7 @@ const DATA_ROW: Command = Command { also: Categories::KEYSPACE.or(Categories::DA
 pub(super) const DBSIZE: Command = Command {
     name: "dbsize",
     since: "1.0.0",
-    summary: "Counts the keys of the database.",
+    summary: "Returns the number of keys in the database.",
     arity: 1,
     flags: Flags::READONLY.or(Flags::FAST),
     also: Categories::KEYSPACE,
@@ -105,7 +105,7 @@ pub fn parse_flush(args: &[&[u8]]) -> Result<FlushRequest, CommandError> {
 pub(super) const SWAPDB: Command = Command {
     name: "swapdb",
     since: "4.0.0",
-    summary: "Lets two databases change places.",
+    summary: "Swaps the contents of two databases.",
     complexity: "O(N) for N connections that watch or wait for keys of both",
     arity: 3,
     flags: Flags::WRITE.or(Flags::FAST),

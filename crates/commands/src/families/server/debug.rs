@@ -11,7 +11,7 @@ use crate::error::CommandError;
 pub(super) const DEBUG: Command = Command {
     name: "debug",
     since: "1.0.0",
-    summary: "Does and tells what only tests and searches for errors need.",
+    summary: "A container for commands for tests and debugging.",
     complexity: "That of the subcommand",
     arity: -2,
     flags: ALWAYS.or(Flags::ADMIN).or(Flags::NOSCRIPT).or(Flags::PROTECTED),

@@ -15,7 +15,7 @@ const LATENCY_ROW: Command = Command {
 pub(super) const LATENCY: Command = Command {
     name: "latency",
     since: "2.8.13",
-    summary: "Tells how long commands take, and what took too long.",
+    summary: "A container for commands about latency: slow events, and the durations of commands.",
     complexity: "That of the subcommand",
     arity: -2,
     subcommands: &[DOCTOR, GRAPH, HELP, HISTOGRAM, HISTORY, LATEST, RESET],
@@ -27,7 +27,7 @@ pub(super) const LATENCY: Command = Command {
 
 const DOCTOR: Command = Command {
     name: "latency|doctor",
-    summary: "Tells people what took too long, and what to do about it.",
+    summary: "Returns a report in prose about slow events and their causes.",
     run: Run::Engine(Verb::LatencyDoctor),
     shows: r#"> LATENCY DOCTOR
 <any text>
@@ -64,7 +64,7 @@ const HELP: Command = Command {
 const HISTOGRAM: Command = Command {
     name: "latency|histogram",
     since: "7.0.0",
-    summary: "Tells how many calls of commands took how long, in growing steps.",
+    summary: "Returns the cumulative distributions of the durations of commands.",
     complexity: "O(N) for N commands told",
     arity: -2,
     arguments: &[Argument::string("command").optional().multiple()],
@@ -78,7 +78,7 @@ const HISTOGRAM: Command = Command {
 
 const HISTORY: Command = Command {
     name: "latency|history",
-    summary: "Tells the samples of an event: moments and milliseconds.",
+    summary: "Returns the samples of an event: Unix seconds and milliseconds of latency.",
     arity: 3,
     arguments: &[Argument::string("event")],
     run: Run::Engine(Verb::LatencyHistory),
@@ -90,7 +90,7 @@ const HISTORY: Command = Command {
 
 const LATEST: Command = Command {
     name: "latency|latest",
-    summary: "Tells the last and the longest sample of each event.",
+    summary: "Returns the latest and the longest sample of each event.",
     run: Run::Engine(Verb::LatencyLatest),
     shows: r#"> LATENCY LATEST
 (empty array)
@@ -100,7 +100,7 @@ const LATEST: Command = Command {
 
 const RESET: Command = Command {
     name: "latency|reset",
-    summary: "Forgets the samples of some events, or of all.",
+    summary: "Removes the samples of some events, or of all.",
     arity: -2,
     tips: &["request_policy:all_nodes", "response_policy:agg_sum"],
     arguments: &[Argument::string("event").optional().multiple()],

@@ -8,7 +8,7 @@ use crate::config::quoted_word;
 pub(super) const MONITOR: Command = Command {
     name: "monitor",
     since: "1.0.0",
-    summary: "Shows every request that the server works, as it is worked.",
+    summary: "Sends this connection every request that the server processes.",
     complexity: "",
     arity: 1,
     flags: ALWAYS.or(Flags::ADMIN).or(Flags::NOSCRIPT),

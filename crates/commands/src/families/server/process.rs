@@ -9,7 +9,7 @@ use crate::error::CommandError;
 pub(super) const INFO: Command = Command {
     name: "info",
     since: "1.0.0",
-    summary: "Tells how the server is, section by section.",
+    summary: "Returns statistics of the server, in sections.",
     arity: -1,
     flags: ALWAYS,
     also: Categories::DANGEROUS,
@@ -57,7 +57,7 @@ impl InfoRequest {
 pub(super) const LOLWUT: Command = Command {
     name: "lolwut",
     since: "5.0.0",
-    summary: "Draws something, and tells the version.",
+    summary: "Returns a drawing and the version of the server.",
     complexity: "",
     arity: -1,
     flags: Flags::READONLY.or(Flags::FAST),
@@ -108,7 +108,7 @@ pub fn lolwut(
 pub(super) const SHUTDOWN: Command = Command {
     name: "shutdown",
     since: "1.0.0",
-    summary: "Ends the server, after a save where that is wanted.",
+    summary: "Stops the server, optionally after a save.",
     complexity: "O(N) for N keys to be saved; O(1) without a save",
     arity: -1,
     flags: ALWAYS.or(Flags::ADMIN).or(Flags::NOSCRIPT).or(Flags::NO_MULTI).or(Flags::ALLOW_BUSY),
@@ -201,7 +201,7 @@ pub fn parse_shutdown(args: &[&[u8]]) -> Result<ShutdownRequest, CommandError> {
 pub(super) const TIME: Command = Command {
     name: "time",
     since: "2.6.0",
-    summary: "Tells the server's time: seconds since 1970, and the microseconds beyond.",
+    summary: "Returns the server's time: Unix seconds, and the microseconds of the current second.",
     arity: 1,
     flags: ALWAYS.or(Flags::FAST),
     tips: &["nondeterministic_output"],

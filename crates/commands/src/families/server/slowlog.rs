@@ -15,7 +15,7 @@ const SLOWLOG_ROW: Command =
 pub(super) const SLOWLOG: Command = Command {
     name: "slowlog",
     since: "2.2.12",
-    summary: "Tells the requests that took long.",
+    summary: "A container for commands about the slow log.",
     complexity: "That of the subcommand",
     arity: -2,
     subcommands: &[GET, HELP, LEN, RESET],
@@ -27,7 +27,7 @@ pub(super) const SLOWLOG: Command = Command {
 
 const GET: Command = Command {
     name: "slowlog|get",
-    summary: "Tells the newest slow requests: number, moment, microseconds, arguments, client.",
+    summary: "Returns the newest entries of the slow log: ID, Unix seconds, microseconds, arguments, client.",
     complexity: "O(N) for N requests told",
     arity: -2,
     tips: &["request_policy:all_nodes", "nondeterministic_output"],
@@ -80,7 +80,7 @@ const HELP: Command = Command {
 
 const LEN: Command = Command {
     name: "slowlog|len",
-    summary: "Counts the slow requests that are kept.",
+    summary: "Returns the number of entries in the slow log.",
     tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
     run: Run::Engine(Verb::SlowlogLen),
     shows: r#"> SLOWLOG RESET
@@ -93,7 +93,7 @@ OK
 
 const RESET: Command = Command {
     name: "slowlog|reset",
-    summary: "Forgets the slow requests.",
+    summary: "Removes all entries of the slow log.",
     complexity: "O(N) for N requests kept",
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
     run: Run::Engine(Verb::SlowlogReset),

@@ -43,7 +43,7 @@ const STORE_ROW: Command = Command {
 
 pub(super) const SINTER: Command = Command {
     name: "sinter",
-    summary: "Tells the members that are in all of several sets.",
+    summary: "Returns the intersection of sets.",
     complexity: "O(N*M) for N members of the smallest of M sets",
     run: Run::Engine(Verb::SetInter),
     shows: r#"> SADD odd 1 3 5 7
@@ -79,7 +79,7 @@ OK
 
 pub(super) const SINTERSTORE: Command = Command {
     name: "sinterstore",
-    summary: "Keeps the members that are in all of several sets as a set of their own.",
+    summary: "Stores the intersection of sets and returns its size.",
     complexity: "O(N*M) for N members of the smallest of M sets",
     run: Run::Engine(Verb::SetInterStore),
     shows: r#"> SADD odd 1 3 5 7
@@ -109,7 +109,7 @@ pub(super) const SINTERSTORE: Command = Command {
 
 pub(super) const SUNION: Command = Command {
     name: "sunion",
-    summary: "Tells the members that are in any of several sets.",
+    summary: "Returns the union of sets.",
     run: Run::Engine(Verb::SetUnion),
     shows: r#"> SADD odd 1 3 5
 (integer) 3
@@ -136,7 +136,7 @@ pub(super) const SUNION: Command = Command {
 
 pub(super) const SUNIONSTORE: Command = Command {
     name: "sunionstore",
-    summary: "Keeps the members that are in any of several sets as a set of their own.",
+    summary: "Stores the union of sets and returns its size.",
     run: Run::Engine(Verb::SetUnionStore),
     shows: r#"> SADD odd 1 3 5
 (integer) 3
@@ -163,7 +163,7 @@ pub(super) const SUNIONSTORE: Command = Command {
 
 pub(super) const SDIFF: Command = Command {
     name: "sdiff",
-    summary: "Tells the members of a set that are in none of others.",
+    summary: "Returns the members of the first set that are in none of the others.",
     run: Run::Engine(Verb::SetDiff),
     shows: r#"> SADD odd 1 3 5 9
 (integer) 4
@@ -192,7 +192,7 @@ pub(super) const SDIFF: Command = Command {
 
 pub(super) const SDIFFSTORE: Command = Command {
     name: "sdiffstore",
-    summary: "Keeps the members of a set that are in none of others as a set of their own.",
+    summary: "Stores the members of the first set that are in none of the others, and returns their number.",
     run: Run::Engine(Verb::SetDiffStore),
     shows: r#"> SADD odd 1 3 5 9
 (integer) 4

@@ -13,7 +13,7 @@ use crate::error::CommandError;
 pub(super) const SPOP: Command = Command {
     name: "spop",
     since: "1.0.0",
-    summary: "Takes a member, or several, out of a set by chance.",
+    summary: "Removes and returns one or more random members of a set.",
     complexity: "O(N) for N members taken",
     arity: -2,
     flags: Flags::WRITE.or(Flags::FAST),
@@ -121,7 +121,7 @@ fn pop_many(call: &mut Call<'_>, count: usize) -> Outcome {
 pub(super) const SRANDMEMBER: Command = Command {
     name: "srandmember",
     since: "1.0.0",
-    summary: "Tells a member by chance, or several: with a negative count some perhaps again.",
+    summary: "Returns one or more random members of a set; a negative count allows repetitions.",
     complexity: "O(N) for N members told",
     arity: -2,
     flags: Flags::READONLY,

@@ -10,7 +10,7 @@ use crate::command::{Command, Flags, KeySpec, Run, Verb};
 pub(super) const SADD: Command = Command {
     name: "sadd",
     since: "1.0.0",
-    summary: "Adds members to a set, and tells how many of them are new.",
+    summary: "Adds members to a set and returns how many are new.",
     complexity: "O(N) for N members",
     arity: -3,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
@@ -64,7 +64,7 @@ fn sadd(call: &mut Call<'_>) -> Outcome {
 pub(super) const SREM: Command = Command {
     name: "srem",
     since: "1.0.0",
-    summary: "Removes members, and with the last one the set; tells how many were there.",
+    summary: "Removes members and returns how many existed; an empty set is removed.",
     complexity: "O(N) for N members",
     arity: -3,
     flags: Flags::WRITE.or(Flags::FAST),
@@ -109,7 +109,7 @@ fn srem(call: &mut Call<'_>) -> Outcome {
 pub(super) const SMOVE: Command = Command {
     name: "smove",
     since: "1.0.0",
-    summary: "Moves a member from one set to another, and tells whether it was there.",
+    summary: "Moves a member from one set to another and returns whether it existed.",
     arity: 4,
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "access", "delete"]), KeySpec::at(2, &["RW", "insert"])],

@@ -22,7 +22,7 @@ const COUNT_ROW: Command = Command {
 pub(super) const SINTERCARD: Command = Command {
     name: "sintercard",
     since: "7.0.0",
-    summary: "Tells how many members are in all of several sets, counting up to a limit.",
+    summary: "Returns the size of the intersection of sets, counted up to a limit.",
     complexity: "O(N*M) for N members of the smallest of M sets",
     run: Run::Engine(Verb::SetInterCard),
     shows: r#"> SADD odd 1 3 5 7
@@ -48,7 +48,7 @@ pub(super) const SINTERCARD: Command = Command {
 pub(super) const SUNIONCARD: Command = Command {
     name: "sunioncard",
     since: "8.10.0",
-    summary: "Tells how many members are in any of several sets, counting up to a limit.",
+    summary: "Returns the size of the union of sets, counted up to a limit.",
     arguments: &[NUMKEYS, Argument::KEYS, Argument::word("approx", "APPROX").optional(), LIMIT],
     run: Run::Engine(Verb::SetUnionCard),
     shows: r#"> SADD odd 1 3 5 7
@@ -71,7 +71,7 @@ pub(super) const SUNIONCARD: Command = Command {
 pub(super) const SDIFFCARD: Command = Command {
     name: "sdiffcard",
     since: "8.10.0",
-    summary: "Tells how many members of the first set are in none of the others, counting up to a limit.",
+    summary: "Returns how many members of the first set are in none of the others, counted up to a limit.",
     run: Run::Engine(Verb::SetDiffCard),
     shows: r#"> SADD odd 1 3 5 7
 (integer) 4

@@ -13,7 +13,7 @@ use crate::families::keys::scan::{MemberScan, MemberScanOption, parse_cursor, wr
 pub(super) const SCARD: Command = Command {
     name: "scard",
     since: "1.0.0",
-    summary: "Tells how many members a set has.",
+    summary: "Returns the number of members of a set.",
     arity: 2,
     flags: Flags::READONLY.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RO"])],
@@ -39,7 +39,7 @@ fn scard(call: &mut Call<'_>) -> Outcome {
 pub(super) const SISMEMBER: Command = Command {
     name: "sismember",
     since: "1.0.0",
-    summary: "Tells whether something is a member of a set.",
+    summary: "Checks whether a set has a member.",
     arity: 3,
     flags: Flags::READONLY.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RO"])],
@@ -67,7 +67,7 @@ fn sismember(call: &mut Call<'_>) -> Outcome {
 pub(super) const SMISMEMBER: Command = Command {
     name: "smismember",
     since: "6.2.0",
-    summary: "Tells for each of several things whether it is a member of a set.",
+    summary: "Checks for each of several members whether a set has it.",
     complexity: "O(N) for N members asked for",
     arity: -3,
     flags: Flags::READONLY.or(Flags::FAST),
@@ -99,7 +99,7 @@ fn smismember(call: &mut Call<'_>) -> Outcome {
 pub(super) const SMEMBERS: Command = Command {
     name: "smembers",
     since: "1.0.0",
-    summary: "Tells all members of a set.",
+    summary: "Returns all members of a set.",
     complexity: "O(N) for N members",
     arity: 2,
     flags: Flags::READONLY,
@@ -144,7 +144,7 @@ fn smembers(call: &mut Call<'_>) -> Outcome {
 pub(super) const SSCAN: Command = Command {
     name: "sscan",
     since: "2.8.0",
-    summary: "Tells members bit by bit: some, and the cursor to go on with, 0 at the end.",
+    summary: "Iterates over the members of a set: returns some of them and the next cursor, 0 at the end.",
     complexity: "O(1) for a call; O(N) for all N members",
     arity: -3,
     flags: Flags::READONLY,

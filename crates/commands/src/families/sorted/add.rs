@@ -11,7 +11,7 @@ use crate::error::CommandError;
 pub(super) const ZADD: Command = Command {
     name: "zadd",
     since: "1.2.0",
-    summary: "Gives members scores, and tells how many members are new.",
+    summary: "Adds members with scores, or changes the scores, and returns how many members are new.",
     complexity: "O(log(N)) for each member, N being how many there are",
     arity: -4,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
@@ -229,7 +229,7 @@ pub(crate) fn put_scored(
 pub(super) const ZINCRBY: Command = Command {
     name: "zincrby",
     since: "1.2.0",
-    summary: "Adds to a member's score, and tells the sum.",
+    summary: "Increments a member's score and returns the new score.",
     complexity: "O(log(N)) for N members",
     arity: 4,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),

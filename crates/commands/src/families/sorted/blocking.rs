@@ -23,7 +23,7 @@ const POP: Command = Command {
 
 pub(super) const BZPOPMIN: Command = Command {
     name: "bzpopmin",
-    summary: "Takes out the member with the lowest score of the first sorted set that is there, and waits for one where none is.",
+    summary: "Removes and returns the member with the lowest score of the first non-empty sorted set; waits while all are empty.",
     run: Run::Engine(Verb::BzPopMin),
     shows: r#"> ZADD race 12.5 ann 9 bob
 (integer) 2
@@ -48,7 +48,7 @@ pub(super) const BZPOPMIN: Command = Command {
 
 pub(super) const BZPOPMAX: Command = Command {
     name: "bzpopmax",
-    summary: "Takes out the member with the highest score of the first sorted set that is there, and waits for one where none is.",
+    summary: "Removes and returns the member with the highest score of the first non-empty sorted set; waits while all are empty.",
     run: Run::Engine(Verb::BzPopMax),
     shows: r#"> ZADD race 12.5 ann 9 bob
 (integer) 2
@@ -74,7 +74,7 @@ OK
 pub(super) const BZMPOP: Command = Command {
     name: "bzmpop",
     since: "7.0.0",
-    summary: "Takes members out of the first of several sorted sets that is there, and waits for one where none is.",
+    summary: "Removes and returns members of the first non-empty sorted set; waits while all are empty.",
     complexity: "O(K)+O(M*log(N)) for K keys and M of N members",
     arity: -5,
     flags: Flags::WRITE.or(Flags::BLOCKING).or(Flags::MOVABLE_KEYS),

@@ -15,7 +15,7 @@ use crate::memory::check_memory;
 pub(super) const ZRANDMEMBER: Command = Command {
     name: "zrandmember",
     since: "6.2.0",
-    summary: "Tells members by chance: different ones, or with a negative count any.",
+    summary: "Returns one or more random members of a sorted set; a negative count allows repetitions.",
     complexity: "O(M*log(N)) for M of N members",
     arity: -2,
     flags: Flags::READONLY,
@@ -132,7 +132,7 @@ fn different(count: usize, len: usize, mut random: impl FnMut() -> u64) -> Vec<u
 pub(super) const ZSCAN: Command = Command {
     name: "zscan",
     since: "2.8.0",
-    summary: "Tells members and scores bit by bit: some, and the cursor to go on with.",
+    summary: "Iterates over the members of a sorted set: returns some with their scores, and the next cursor, 0 at the end.",
     complexity: "O(1) for a call; O(N) for all N members",
     arity: -3,
     flags: Flags::READONLY,

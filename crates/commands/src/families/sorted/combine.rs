@@ -54,7 +54,7 @@ const STORED_ROW: Command = Command {
 
 pub(super) const ZUNION: Command = Command {
     name: "zunion",
-    summary: "Tells the members of any of several sorted sets, their scores summed up.",
+    summary: "Returns the union of sorted sets, with the scores added up by default.",
     run: Run::Engine(Verb::ZUnion),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
@@ -108,7 +108,7 @@ pub(super) const ZUNION: Command = Command {
 
 pub(super) const ZINTER: Command = Command {
     name: "zinter",
-    summary: "Tells the members of all of several sorted sets, their scores summed up.",
+    summary: "Returns the intersection of sorted sets, with the scores added up by default.",
     run: Run::Engine(Verb::ZInter),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
@@ -139,7 +139,7 @@ pub(super) const ZINTER: Command = Command {
 
 pub(super) const ZDIFF: Command = Command {
     name: "zdiff",
-    summary: "Tells the members of the first sorted set that are in none of the others.",
+    summary: "Returns the members of the first sorted set that are in none of the others.",
     arguments: &[NUMKEYS, KEYS, WITHSCORES],
     run: Run::Engine(Verb::ZDiff),
     shows: r#"> ZADD one 1 a 2 b
@@ -166,7 +166,7 @@ pub(super) const ZDIFF: Command = Command {
 pub(super) const ZINTERCARD: Command = Command {
     name: "zintercard",
     since: "7.0.0",
-    summary: "Tells how many members are in all of several sorted sets, up to a limit.",
+    summary: "Returns the size of the intersection of sorted sets, counted up to a limit.",
     arguments: &[NUMKEYS, KEYS, Argument::integer("limit").after("LIMIT").optional()],
     run: Run::Engine(Verb::ZInterCard),
     shows: r#"> ZADD one 1 a 2 b 3 c
@@ -187,7 +187,7 @@ pub(super) const ZINTERCARD: Command = Command {
 
 pub(super) const ZUNIONSTORE: Command = Command {
     name: "zunionstore",
-    summary: "Stores the members of any of several sorted sets, their scores summed up.",
+    summary: "Stores the union of sorted sets, with the scores added up by default, and returns its size.",
     run: Run::Engine(Verb::ZUnionStore),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
@@ -209,7 +209,7 @@ pub(super) const ZUNIONSTORE: Command = Command {
 
 pub(super) const ZINTERSTORE: Command = Command {
     name: "zinterstore",
-    summary: "Stores the members of all of several sorted sets, their scores summed up.",
+    summary: "Stores the intersection of sorted sets, with the scores added up by default, and returns its size.",
     run: Run::Engine(Verb::ZInterStore),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
@@ -234,7 +234,7 @@ pub(super) const ZINTERSTORE: Command = Command {
 pub(super) const ZDIFFSTORE: Command = Command {
     name: "zdiffstore",
     since: "6.2.0",
-    summary: "Stores the members of the first sorted set that are in none of the others.",
+    summary: "Stores the members of the first sorted set that are in none of the others, and returns their number.",
     arguments: &[DESTINATION, NUMKEYS, SOURCES],
     run: Run::Engine(Verb::ZDiffStore),
     shows: r#"> ZADD one 1 a 2 b

@@ -18,7 +18,7 @@ const LOOK_ROW: Command = Command {
 pub(super) const ZCARD: Command = Command {
     name: "zcard",
     since: "1.2.0",
-    summary: "Tells how many members there are.",
+    summary: "Returns the number of members of a sorted set.",
     arity: 2,
     keys: &[KeySpec::at(1, &["RO"])],
     arguments: &[Argument::KEY],
@@ -48,7 +48,7 @@ fn count(call: &mut Call<'_>, of: impl FnOnce(SortedRef<'_>) -> usize) -> Outcom
 pub(super) const ZCOUNT: Command = Command {
     name: "zcount",
     since: "2.0.0",
-    summary: "Tells how many members have scores in a range.",
+    summary: "Counts the members whose scores are in a range.",
     complexity: "O(log(N)) for N members",
     arity: 4,
     arguments: &[Argument::KEY, Argument::double("min"), Argument::double("max")],
@@ -75,7 +75,7 @@ fn zcount(call: &mut Call<'_>) -> Outcome {
 pub(super) const ZLEXCOUNT: Command = Command {
     name: "zlexcount",
     since: "2.8.9",
-    summary: "Tells how many members are in a range of names, where all scores are equal.",
+    summary: "Counts the members in a lexicographic range; all scores must be equal.",
     complexity: "O(log(N)) for N members",
     arity: 4,
     arguments: &[Argument::KEY, Argument::string("min"), Argument::string("max")],
@@ -100,7 +100,7 @@ fn zlexcount(call: &mut Call<'_>) -> Outcome {
 pub(super) const ZSCORE: Command = Command {
     name: "zscore",
     since: "1.2.0",
-    summary: "Tells a member's score.",
+    summary: "Returns the score of a member.",
     arity: 3,
     arguments: &[Argument::KEY, Argument::string("member")],
     run: Run::Shard(zscore),
@@ -133,7 +133,7 @@ fn zscore(call: &mut Call<'_>) -> Outcome {
 pub(super) const ZMSCORE: Command = Command {
     name: "zmscore",
     since: "6.2.0",
-    summary: "Tells the scores of members.",
+    summary: "Returns the scores of several members.",
     complexity: "O(N) for N members",
     arity: -3,
     arguments: &[Argument::KEY, Argument::string("member").multiple()],
@@ -185,7 +185,7 @@ const RANK_ROW: Command = Command {
 
 pub(super) const ZRANK: Command = Command {
     name: "zrank",
-    summary: "Tells how many members come before one.",
+    summary: "Returns the 0-based rank of a member, from the lowest score.",
     run: Run::Shard(zrank),
     shows: r#"@only ours valkey9 redis8
 > ZADD race 12.5 ann 9 bob 11 eve
@@ -219,7 +219,7 @@ fn zrank(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const ZREVRANK: Command = Command {
     name: "zrevrank",
-    summary: "Tells how many members come behind one.",
+    summary: "Returns the 0-based rank of a member, from the highest score.",
     run: Run::Shard(zrevrank),
     shows: r#"@only ours valkey9 redis8
 > ZADD race 12.5 ann 9 bob 11 eve

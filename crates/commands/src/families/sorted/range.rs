@@ -165,7 +165,7 @@ fn answer(call: &mut Call<'_>, by: Option<By>, is_reversed: Option<bool>) -> Out
 pub(super) const ZRANGE: Command = Command {
     name: "zrange",
     since: "1.2.0",
-    summary: "Tells the members of a range of ranks, scores or names.",
+    summary: "Returns the members in a range of ranks, of scores, or in a lexicographic range.",
     arguments: &[
         Argument::KEY,
         Argument::string("start"),
@@ -235,7 +235,7 @@ fn zrange(call: &mut Call<'_>) -> Outcome {
 pub(super) const ZREVRANGE: Command = Command {
     name: "zrevrange",
     since: "1.2.0",
-    summary: "Tells the members of a range of ranks, the highest score first.",
+    summary: "Returns the members in a range of ranks, from the highest score.",
     arguments: &[Argument::KEY, Argument::integer("start"), Argument::integer("stop"), WITHSCORES],
     deprecated: Some(Deprecated {
         since: "6.2.0",
@@ -262,7 +262,7 @@ fn zrevrange(call: &mut Call<'_>) -> Outcome {
 pub(super) const ZRANGEBYSCORE: Command = Command {
     name: "zrangebyscore",
     since: "1.0.5",
-    summary: "Tells the members whose scores are in a range.",
+    summary: "Returns the members whose scores are in a range.",
     arguments: &[
         Argument::KEY,
         Argument::double("min"),
@@ -300,7 +300,7 @@ fn zrangebyscore(call: &mut Call<'_>) -> Outcome {
 pub(super) const ZREVRANGEBYSCORE: Command = Command {
     name: "zrevrangebyscore",
     since: "2.2.0",
-    summary: "Tells the members whose scores are in a range, the highest first.",
+    summary: "Returns the members whose scores are in a range, from the highest.",
     arguments: &[
         Argument::KEY,
         Argument::double("max"),
@@ -331,7 +331,7 @@ fn zrevrangebyscore(call: &mut Call<'_>) -> Outcome {
 pub(super) const ZRANGEBYLEX: Command = Command {
     name: "zrangebylex",
     since: "2.8.9",
-    summary: "Tells the members in a range of names, where all scores are equal.",
+    summary: "Returns the members in a lexicographic range; all scores must be equal.",
     arguments: &[Argument::KEY, Argument::string("min"), Argument::string("max"), LIMIT],
     deprecated: Some(Deprecated {
         since: "6.2.0",
@@ -358,7 +358,7 @@ fn zrangebylex(call: &mut Call<'_>) -> Outcome {
 pub(super) const ZREVRANGEBYLEX: Command = Command {
     name: "zrevrangebylex",
     since: "2.8.9",
-    summary: "Tells the members in a range of names, the last first, where all scores are equal.",
+    summary: "Returns the members in a lexicographic range, in reverse; all scores must be equal.",
     arguments: &[Argument::KEY, Argument::string("max"), Argument::string("min"), LIMIT],
     deprecated: Some(Deprecated {
         since: "6.2.0",
@@ -384,7 +384,7 @@ fn zrevrangebylex(call: &mut Call<'_>) -> Outcome {
 pub(super) const ZRANGESTORE: Command = Command {
     name: "zrangestore",
     since: "6.2.0",
-    summary: "Stores the members of a range of another sorted set.",
+    summary: "Stores a range of a sorted set in another one and returns its size.",
     complexity: "O(log(N)+M*log(M)) for M of N members",
     arity: -5,
     flags: Flags::WRITE.or(Flags::DENYOOM),

@@ -15,7 +15,7 @@ use crate::error::CommandError;
 pub(super) const ZREM: Command = Command {
     name: "zrem",
     since: "1.2.0",
-    summary: "Removes members, and tells how many were there.",
+    summary: "Removes members and returns how many existed; an empty sorted set is removed.",
     complexity: "O(M*log(N)) for M of N members",
     arity: -3,
     flags: Flags::WRITE.or(Flags::FAST),
@@ -65,7 +65,7 @@ const RANGE_ROW: Command = Command {
 pub(super) const ZREMRANGEBYRANK: Command = Command {
     name: "zremrangebyrank",
     since: "2.0.0",
-    summary: "Removes the members of a range of ranks.",
+    summary: "Removes the members in a range of ranks and returns their number.",
     arguments: &[Argument::KEY, Argument::integer("start"), Argument::integer("stop")],
     run: Run::Shard(zremrangebyrank),
     shows: r#"> ZADD race 12.5 ann 9 bob 11 eve
@@ -90,7 +90,7 @@ fn zremrangebyrank(call: &mut Call<'_>) -> Outcome {
 pub(super) const ZREMRANGEBYSCORE: Command = Command {
     name: "zremrangebyscore",
     since: "1.2.0",
-    summary: "Removes the members whose scores are in a range.",
+    summary: "Removes the members whose scores are in a range and returns their number.",
     arguments: &[Argument::KEY, Argument::double("min"), Argument::double("max")],
     run: Run::Shard(zremrangebyscore),
     shows: r#"> ZADD race 12.5 ann 9 bob 11 eve
@@ -113,7 +113,7 @@ fn zremrangebyscore(call: &mut Call<'_>) -> Outcome {
 pub(super) const ZREMRANGEBYLEX: Command = Command {
     name: "zremrangebylex",
     since: "2.8.9",
-    summary: "Removes the members in a range of names, where all scores are equal.",
+    summary: "Removes the members in a lexicographic range and returns their number; all scores must be equal.",
     arguments: &[Argument::KEY, Argument::string("min"), Argument::string("max")],
     run: Run::Shard(zremrangebylex),
     shows: r#"> ZADD words 0 apple 0 pear 0 plum
@@ -190,7 +190,7 @@ const POP_ROW: Command = Command {
 
 pub(super) const ZPOPMIN: Command = Command {
     name: "zpopmin",
-    summary: "Takes out the members with the lowest scores.",
+    summary: "Removes and returns the members with the lowest scores.",
     run: Run::Shard(zpopmin),
     shows: r#"> ZADD race 12.5 ann 9 bob 11 eve
 (integer) 3
@@ -239,7 +239,7 @@ fn zpopmin(call: &mut Call<'_>) -> Outcome {
 
 pub(super) const ZPOPMAX: Command = Command {
     name: "zpopmax",
-    summary: "Takes out the members with the highest scores.",
+    summary: "Removes and returns the members with the highest scores.",
     run: Run::Shard(zpopmax),
     shows: r#"> ZADD race 12.5 ann 9 bob 11 eve
 (integer) 3
@@ -326,7 +326,7 @@ fn write_popped(
 pub(super) const ZMPOP: Command = Command {
     name: "zmpop",
     since: "7.0.0",
-    summary: "Takes members out of the first of several sorted sets that is there.",
+    summary: "Removes and returns members of the first non-empty sorted set.",
     complexity: "O(K)+O(M*log(N)) for K keys and M of N members",
     arity: -4,
     flags: Flags::WRITE.or(Flags::MOVABLE_KEYS),

@@ -33,7 +33,7 @@ const TRIM_ARGUMENTS: &[Argument] = &[
 pub(super) const XADD: Command = Command {
     name: "xadd",
     since: "5.0.0",
-    summary: "Adds an entry behind all others, in a new stream where there is none, and tells its ID.",
+    summary: "Appends an entry to a stream and returns its ID; a missing stream is created.",
     complexity: "O(1), and O(N) for N entries that are trimmed",
     arity: -5,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
@@ -300,7 +300,7 @@ fn trim_stream(
 pub(super) const XTRIM: Command = Command {
     name: "xtrim",
     since: "5.0.0",
-    summary: "Removes the oldest entries down to a length or up to an ID, and tells how many.",
+    summary: "Removes the oldest entries, down to a length or a minimum ID, and returns how many it removed.",
     complexity: "O(N) for N entries that go, in whole nodes",
     arity: -4,
     flags: Flags::WRITE,
@@ -343,7 +343,7 @@ fn xtrim(call: &mut Call<'_>) -> Outcome {
 pub(super) const XDEL: Command = Command {
     name: "xdel",
     since: "5.0.0",
-    summary: "Deletes entries by their IDs, and tells how many were there.",
+    summary: "Removes entries by ID and returns how many existed.",
     complexity: "O(N) for N IDs",
     arity: -3,
     flags: Flags::WRITE.or(Flags::FAST),
@@ -390,7 +390,7 @@ fn xdel(call: &mut Call<'_>) -> Outcome {
 pub(super) const XSETID: Command = Command {
     name: "xsetid",
     since: "5.0.0",
-    summary: "Sets the ID behind which new entries must lie, and what a stream remembers of those that were.",
+    summary: "Sets the last ID of a stream, and optionally its counters.",
     arity: -3,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "update"])],

@@ -13,7 +13,7 @@ use crate::error::CommandError;
 pub(super) const XGROUP: Command = Command {
     name: "xgroup",
     since: "5.0.0",
-    summary: "Containers for commands about the groups of a stream.",
+    summary: "A container for commands about consumer groups.",
     complexity: "Depends on subcommand.",
     group: Group::Stream,
     also: Categories::NONE,
@@ -32,7 +32,7 @@ const ENTRIES_READ: Argument = Argument::integer("entriesread").after("ENTRIESRE
 const CREATE: Command = Command {
     name: "xgroup|create",
     since: "5.0.0",
-    summary: "Makes a group that reads what comes behind an ID; also the stream, if wanted.",
+    summary: "Creates a consumer group that starts after an ID, and optionally the stream.",
     arity: -5,
     flags: Flags::WRITE.or(Flags::DENYOOM),
     keys: &[KeySpec::at(2, &["RW", "insert"])],
@@ -149,7 +149,7 @@ fn create(call: &mut Call<'_>) -> Outcome {
 const SETID: Command = Command {
     name: "xgroup|setid",
     since: "5.0.0",
-    summary: "Sets the ID behind which a group reads on.",
+    summary: "Sets the last delivered ID of a consumer group.",
     arity: -5,
     flags: Flags::WRITE,
     keys: &[KeySpec::at(2, &["RW", "update"])],
@@ -203,7 +203,7 @@ fn setid(call: &mut Call<'_>) -> Outcome {
 const DESTROY: Command = Command {
     name: "xgroup|destroy",
     since: "5.0.0",
-    summary: "Removes a group with all that it remembers.",
+    summary: "Removes a consumer group with its consumers and pending entries.",
     complexity: "O(N) for N entries that are pending",
     arity: 4,
     flags: Flags::WRITE,
@@ -234,7 +234,7 @@ fn destroy(call: &mut Call<'_>) -> Outcome {
 const CREATECONSUMER: Command = Command {
     name: "xgroup|createconsumer",
     since: "6.2.0",
-    summary: "Makes a consumer in a group.",
+    summary: "Creates a consumer in a group.",
     arity: 5,
     flags: Flags::WRITE.or(Flags::DENYOOM),
     keys: &[KeySpec::at(2, &["RW", "insert"])],
@@ -270,7 +270,7 @@ fn createconsumer(call: &mut Call<'_>) -> Outcome {
 const DELCONSUMER: Command = Command {
     name: "xgroup|delconsumer",
     since: "5.0.0",
-    summary: "Removes a consumer, and tells how many entries it had not acknowledged; those are nobody's then.",
+    summary: "Removes a consumer with its pending entries and returns the number of these.",
     complexity: "O(N) for N entries that are pending with the consumer",
     arity: 5,
     flags: Flags::WRITE,
@@ -322,7 +322,7 @@ const HELP: Command = Command {
 pub(super) const XACK: Command = Command {
     name: "xack",
     since: "5.0.0",
-    summary: "Acknowledges entries for a group, so that they are pending no more; tells how many were.",
+    summary: "Removes entries from a group's pending entries and returns how many were pending.",
     complexity: "O(N) for N IDs",
     arity: -4,
     flags: Flags::WRITE.or(Flags::FAST),

@@ -15,7 +15,7 @@ use crate::error::CommandError;
 pub(super) const XINFO: Command = Command {
     name: "xinfo",
     since: "5.0.0",
-    summary: "Containers for commands that tell about streams.",
+    summary: "A container for commands that inspect streams.",
     complexity: "Depends on subcommand.",
     also: Categories::NONE,
     arity: -2,
@@ -29,7 +29,7 @@ pub(super) const XINFO: Command = Command {
 const CONSUMERS: Command = Command {
     name: "xinfo|consumers",
     since: "5.0.0",
-    summary: "Tells the consumers of a group.",
+    summary: "Returns the consumers of a group.",
     complexity: "O(N) for N consumers",
     arity: 4,
     flags: Flags::READONLY,
@@ -85,7 +85,7 @@ fn consumers(call: &mut Call<'_>) -> Outcome {
 const GROUPS: Command = Command {
     name: "xinfo|groups",
     since: "5.0.0",
-    summary: "Tells the groups of a stream.",
+    summary: "Returns the consumer groups of a stream.",
     complexity: "O(N) for N groups",
     arity: 3,
     flags: Flags::READONLY,
@@ -169,7 +169,7 @@ const HELP: Command = Command {
 const STREAM: Command = Command {
     name: "xinfo|stream",
     since: "5.0.0",
-    summary: "Tells about a stream; with FULL also its entries, groups and what is pending.",
+    summary: "Returns information about a stream; FULL adds its entries, groups and pending entries.",
     complexity: "O(1), with FULL O(N) for N entries told",
     arity: -3,
     flags: Flags::READONLY,

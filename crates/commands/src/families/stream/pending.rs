@@ -14,7 +14,7 @@ use crate::error::CommandError;
 pub(super) const XPENDING: Command = Command {
     name: "xpending",
     since: "5.0.0",
-    summary: "Tells what is pending in a group: how much, with whom, since when.",
+    summary: "Returns a summary or a list of a group's pending entries: consumers, idle times, deliveries.",
     complexity: "O(N) for N entries told",
     arity: -3,
     flags: Flags::READONLY,
@@ -162,7 +162,7 @@ fn xpending(call: &mut Call<'_>) -> Outcome {
 pub(super) const XCLAIM: Command = Command {
     name: "xclaim",
     since: "5.0.0",
-    summary: "Takes over pending entries that have waited long enough, and tells them.",
+    summary: "Assigns pending entries to another consumer, if they are idle for long enough, and returns them.",
     complexity: "O(N) for N IDs",
     arity: -6,
     flags: Flags::WRITE.or(Flags::FAST),
@@ -346,7 +346,7 @@ fn is_claimable(group: &Group, pending: &Pending, now_ms: u64, idle_min_ms: i64)
 pub(super) const XAUTOCLAIM: Command = Command {
     name: "xautoclaim",
     since: "6.2.0",
-    summary: "Takes over what is pending for long enough, a piece at a time, and tells where to go on.",
+    summary: "Assigns entries that are pending for long enough to a consumer; returns them and the next start ID.",
     complexity: "O(1) for a small COUNT",
     arity: -6,
     flags: Flags::WRITE.or(Flags::FAST),

@@ -91,7 +91,7 @@ pub(super) fn settings_of(stream: &Stream) -> (u64, u64) {
 pub(super) const XCFGSET: Command = Command {
     name: "xcfgset",
     since: "8.6.0",
-    summary: "Sets for how many seconds, and how many of each producer, a stream knows what IDMP called its entries.",
+    summary: "Sets how long, and how many per producer, a stream remembers idempotency IDs.",
     arity: -2,
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "update"])],
@@ -163,7 +163,7 @@ fn xcfgset(call: &mut Call<'_>) -> Outcome {
 pub(super) const XIDMPRECORD: Command = Command {
     name: "xidmprecord",
     since: "8.6.2",
-    summary: "Notes what a producer called an entry that is there; for those who rebuild a stream.",
+    summary: "Records the idempotency ID of an existing entry; used to rebuild a stream.",
     arity: 5,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "update"])],

@@ -10,7 +10,7 @@ use crate::error::CommandError;
 pub(super) const XLEN: Command = Command {
     name: "xlen",
     since: "5.0.0",
-    summary: "Tells how many entries a stream has.",
+    summary: "Returns the number of entries of a stream.",
     arity: 2,
     flags: Flags::READONLY.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RO"])],
@@ -48,7 +48,7 @@ const RANGE_ROW: Command = Command {
 
 pub(super) const XRANGE: Command = Command {
     name: "xrange",
-    summary: "Tells the entries from one ID to another.",
+    summary: "Returns the entries in a range of IDs, both ends included.",
     arguments: &[
         Argument::KEY,
         Argument::string("start"),
@@ -85,7 +85,7 @@ pub(super) const XRANGE: Command = Command {
 
 pub(super) const XREVRANGE: Command = Command {
     name: "xrevrange",
-    summary: "Tells the entries from one ID down to another.",
+    summary: "Returns the entries in a range of IDs in reverse, both ends included.",
     arguments: &[
         Argument::KEY,
         Argument::string("end"),

@@ -30,7 +30,7 @@ const STREAMS: Argument =
 pub(super) const XREAD: Command = Command {
     name: "xread",
     since: "5.0.0",
-    summary: "Tells the entries of streams behind given IDs; waits for the first, if wanted.",
+    summary: "Returns the entries of streams after given IDs; optionally waits for the first.",
     complexity: "O(N) for N entries told",
     arity: -4,
     flags: Flags::READONLY.or(Flags::BLOCKING).or(Flags::MOVABLE_KEYS),
@@ -86,7 +86,7 @@ pub(super) const XREAD: Command = Command {
 pub(super) const XREADGROUP: Command = Command {
     name: "xreadgroup",
     since: "5.0.0",
-    summary: "Gives a consumer of a group the entries that nobody in it got yet, or those it has not acknowledged.",
+    summary: "Delivers entries to a consumer of a group: new ones, or those that it has not acknowledged.",
     complexity: "O(N) for N entries told",
     arity: -7,
     flags: Flags::WRITE.or(Flags::BLOCKING).or(Flags::MOVABLE_KEYS),

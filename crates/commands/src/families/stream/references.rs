@@ -102,7 +102,7 @@ fn tell(call: &mut Call<'_>, told: &[i64]) {
 pub(super) const XDELEX: Command = Command {
     name: "xdelex",
     since: "8.2.0",
-    summary: "Deletes entries by their IDs, with regard to the groups that refer to them; tells what became of each.",
+    summary: "Removes entries by ID, with a choice about groups that refer to them; returns the result for each.",
     complexity: "O(N*M) for N IDs and M groups",
     arity: -5,
     flags: Flags::WRITE.or(Flags::FAST),
@@ -182,7 +182,7 @@ fn xdelex(call: &mut Call<'_>) -> Outcome {
 pub(super) const XACKDEL: Command = Command {
     name: "xackdel",
     since: "8.2.0",
-    summary: "Acknowledges entries for a group and deletes them, with regard to other groups that refer to them.",
+    summary: "Acknowledges entries for a group and removes them, with a choice about groups that refer to them.",
     complexity: "O(N*M) for N IDs and M groups",
     arity: -6,
     flags: Flags::WRITE.or(Flags::FAST),

@@ -13,7 +13,7 @@ use crate::error::CommandError;
 pub(super) const XNACK: Command = Command {
     name: "xnack",
     since: "8.8.0",
-    summary: "Gives pending entries back: they stay pending, with nobody, for whoever claims them first.",
+    summary: "Releases pending entries: they stay pending without a consumer, and any consumer may claim them.",
     complexity: "O(1) for each ID",
     arity: -7,
     flags: Flags::WRITE.or(Flags::FAST),

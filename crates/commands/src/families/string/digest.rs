@@ -14,7 +14,7 @@ use crate::error::CommandError;
 pub(super) const DIGEST: Command = Command {
     name: "digest",
     since: "8.4.0",
-    summary: "Tells the hash of the string that a key holds.",
+    summary: "Returns the hash of a string.",
     complexity: "O(N) for N bytes",
     arity: 2,
     flags: Flags::READONLY.or(Flags::FAST),
@@ -82,7 +82,7 @@ pub(super) fn parse_digest(text: &[u8]) -> Result<u64, CommandError> {
 pub(super) const DELEX: Command = Command {
     name: "delex",
     since: "8.4.0",
-    summary: "Removes a key, or does so if its string compares as is asked for.",
+    summary: "Removes a key, optionally only if its string passes a comparison.",
     complexity: "O(1); O(N) for N bytes where digests are compared",
     arity: -2,
     flags: Flags::WRITE.or(Flags::FAST),

@@ -11,7 +11,7 @@ use crate::command::{Command, Deprecated, Flags, KeySpec, Run};
 pub(super) const GET: Command = Command {
     name: "get",
     since: "1.0.0",
-    summary: "Tells the string that a key holds.",
+    summary: "Returns the string value of a key.",
     arity: 2,
     flags: Flags::READONLY.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RO", "access"])],
@@ -41,7 +41,7 @@ fn get(call: &mut Call<'_>) -> Outcome {
 pub(super) const GETSET: Command = Command {
     name: "getset",
     since: "1.0.0",
-    summary: "Sets a key to a string and tells what it held before.",
+    summary: "Sets a key to a string and returns the previous string.",
     arity: 3,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "access", "update"])],
@@ -74,7 +74,7 @@ fn getset(call: &mut Call<'_>) -> Outcome {
 pub(super) const GETDEL: Command = Command {
     name: "getdel",
     since: "6.2.0",
-    summary: "Hands out a string and removes its key.",
+    summary: "Returns the string value of a key and removes the key.",
     arity: 2,
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "access", "delete"])],
@@ -102,7 +102,7 @@ fn getdel(call: &mut Call<'_>) -> Outcome {
 pub(super) const GETEX: Command = Command {
     name: "getex",
     since: "6.2.0",
-    summary: "Tells the string that a key holds, and sets or takes away its expiry.",
+    summary: "Returns the string value of a key, and sets or removes its expiry.",
     arity: -2,
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "access", "update"])
@@ -179,7 +179,7 @@ fn getex(call: &mut Call<'_>) -> Outcome {
 pub(super) const DELIFEQ: Command = Command {
     name: "delifeq",
     since: "9.0.0",
-    summary: "Removes a key if it holds this string.",
+    summary: "Removes a key, only if it holds this string.",
     arity: 3,
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RM", "delete"])],

@@ -14,7 +14,7 @@ use crate::error::CommandError;
 pub(super) const INCREX: Command = Command {
     name: "increx",
     since: "8.8.0",
-    summary: "Adds to a number within bounds, and sets its expiry; tells the number and what was added.",
+    summary: "Increments a number within bounds and sets its expiry; returns the number and the actual increment.",
     arity: -2,
     arguments: &[
         Argument::KEY,

@@ -14,7 +14,7 @@ use crate::error::CommandError;
 pub(super) const LCS: Command = Command {
     name: "lcs",
     since: "7.0.0",
-    summary: "Finds the longest sequence of bytes that two strings have in common.",
+    summary: "Returns the longest common subsequence of two strings.",
     complexity: "O(N*M) for strings of N and M bytes",
     arity: -3,
     flags: Flags::READONLY,

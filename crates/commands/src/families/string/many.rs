@@ -10,7 +10,7 @@ use crate::error::CommandError;
 pub(super) const MGET: Command = Command {
     name: "mget",
     since: "1.0.0",
-    summary: "Tells the strings that several keys hold.",
+    summary: "Returns the string values of several keys.",
     complexity: "O(N) for N keys",
     arity: -2,
     flags: Flags::READONLY.or(Flags::FAST),
@@ -48,7 +48,7 @@ const PAIRS: &[Argument] =
 pub(super) const MSET: Command = Command {
     name: "mset",
     since: "1.0.1",
-    summary: "Sets several keys to strings, whatever they held.",
+    summary: "Sets several keys to strings and replaces their values.",
     complexity: "O(N) for N keys",
     arity: -3,
     flags: Flags::WRITE.or(Flags::DENYOOM),
@@ -82,7 +82,7 @@ fn mset(call: &mut Call<'_>) -> Outcome {
 pub(super) const MSETNX: Command = Command {
     name: "msetnx",
     since: "1.0.1",
-    summary: "Sets several keys to strings if none of them holds anything.",
+    summary: "Sets several keys to strings, only if none of them exists.",
     complexity: "O(N) for N keys",
     arity: -3,
     flags: Flags::WRITE.or(Flags::DENYOOM),
@@ -106,7 +106,7 @@ pub(super) const MSETNX: Command = Command {
 pub(super) const MSETEX: Command = Command {
     name: "msetex",
     since: "9.1.0",
-    summary: "Sets several keys to strings that expire together, if all or none of them are there.",
+    summary: "Sets several keys to strings with a common expiry, optionally only if all or none of them exist.",
     complexity: "O(N) for N keys",
     arity: -4,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::MOVABLE_KEYS),

@@ -19,7 +19,7 @@ pub(super) const COUNT_ROW: Command = Command {
 pub(super) const INCR: Command = Command {
     name: "incr",
     since: "1.0.0",
-    summary: "Adds one to an integer; a key that holds nothing counts as 0.",
+    summary: "Increments an integer by one; a missing key counts as 0.",
     arity: 2,
     arguments: &[Argument::KEY],
     run: Run::Shard(incr),
@@ -46,7 +46,7 @@ fn incr(call: &mut Call<'_>) -> Outcome {
 pub(super) const DECR: Command = Command {
     name: "decr",
     since: "1.0.0",
-    summary: "Takes one from an integer; a key that holds nothing counts as 0.",
+    summary: "Decrements an integer by one; a missing key counts as 0.",
     arity: 2,
     arguments: &[Argument::KEY],
     run: Run::Shard(decr),
@@ -69,7 +69,7 @@ fn decr(call: &mut Call<'_>) -> Outcome {
 pub(super) const INCRBY: Command = Command {
     name: "incrby",
     since: "1.0.0",
-    summary: "Adds to an integer; a key that holds nothing counts as 0.",
+    summary: "Increments an integer; a missing key counts as 0.",
     arity: 3,
     arguments: &[Argument::KEY, Argument::integer("increment")],
     run: Run::Shard(incrby),
@@ -91,7 +91,7 @@ fn incrby(call: &mut Call<'_>) -> Outcome {
 pub(super) const DECRBY: Command = Command {
     name: "decrby",
     since: "1.0.0",
-    summary: "Takes from an integer; a key that holds nothing counts as 0.",
+    summary: "Decrements an integer; a missing key counts as 0.",
     arity: 3,
     arguments: &[Argument::KEY, Argument::integer("decrement")],
     run: Run::Shard(decrby),
@@ -134,7 +134,7 @@ fn add(call: &mut Call<'_>, increment: i64) -> Outcome {
 pub(super) const INCRBYFLOAT: Command = Command {
     name: "incrbyfloat",
     since: "2.6.0",
-    summary: "Adds to a floating-point number; a key that holds nothing counts as 0.",
+    summary: "Increments a floating-point number; a missing key counts as 0.",
     arity: 3,
     arguments: &[Argument::KEY, Argument::double("increment")],
     run: Run::Shard(incrbyfloat),

@@ -13,7 +13,7 @@ use crate::memory::check_growth;
 pub(super) const STRLEN: Command = Command {
     name: "strlen",
     since: "2.2.0",
-    summary: "Tells how long a string is.",
+    summary: "Returns the length of a string in bytes.",
     arity: 2,
     flags: Flags::READONLY.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RO"])],
@@ -38,7 +38,7 @@ fn strlen(call: &mut Call<'_>) -> Outcome {
 pub(super) const APPEND: Command = Command {
     name: "append",
     since: "2.0.0",
-    summary: "Adds to the end of a string; a key that holds nothing is set.",
+    summary: "Appends to a string and returns its new length; a missing key is created.",
     complexity: "O(1), counted over many calls, when what is added is short",
     arity: 3,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
@@ -81,7 +81,7 @@ fn refuse_too_long(len: usize, more: usize, max: u64) -> Result<(), CommandError
 pub(super) const SETRANGE: Command = Command {
     name: "setrange",
     since: "2.2.0",
-    summary: "Overwrites a part of a string, from an offset on; what lies before it is filled with zero bytes.",
+    summary: "Overwrites a part of a string from an offset on; a gap before it is filled with zero bytes.",
     complexity: "O(1) for short values; O(M) for M bytes written",
     arity: 4,
     flags: Flags::WRITE.or(Flags::DENYOOM),
@@ -139,7 +139,7 @@ const GETRANGE_ROW: Command = Command {
 pub(super) const GETRANGE: Command = Command {
     name: "getrange",
     since: "2.4.0",
-    summary: "Tells a part of a string; offsets below zero count from its end.",
+    summary: "Returns a part of a string; negative offsets count from the end.",
     shows: r#"> SET line "This is a string"
 OK
 > GETRANGE line 0 3
@@ -161,7 +161,7 @@ OK
 pub(super) const SUBSTR: Command = Command {
     name: "substr",
     since: "1.0.0",
-    summary: "Tells a part of a string: GETRANGE by its first name.",
+    summary: "Returns a part of a string; an old name of GETRANGE.",
     deprecated: Some(Deprecated { since: "2.0.0", replaced_by: "`GETRANGE`" }),
     shows: r#"> SET line "This is a string"
 OK

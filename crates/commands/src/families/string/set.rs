@@ -13,7 +13,7 @@ use crate::error::CommandError;
 pub(super) const SET: Command = Command {
     name: "set",
     since: "1.0.0",
-    summary: "Sets a key to a string, whatever it held; options make it conditional or let it expire.",
+    summary: "Sets a key to a string and replaces its value; options add conditions and an expiry.",
     arity: -3,
     flags: Flags::WRITE.or(Flags::DENYOOM),
     keys: &[KeySpec::at(1, &["RW", "access", "update", "variable_flags"])
@@ -215,7 +215,7 @@ fn set_with_options(call: &mut Call<'_>) -> Outcome {
 pub(super) const SETNX: Command = Command {
     name: "setnx",
     since: "1.0.0",
-    summary: "Sets a key to a string if it holds nothing.",
+    summary: "Sets a key to a string, only if the key does not exist.",
     arity: 3,
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
     keys: &[KeySpec::at(1, &["OW", "insert"])],
@@ -252,7 +252,7 @@ const SETEX_ROW: Command = Command {
 pub(super) const SETEX: Command = Command {
     name: "setex",
     since: "2.0.0",
-    summary: "Sets a key to a string that lives for so many seconds.",
+    summary: "Sets a key to a string with a time to live in seconds.",
     arguments: &[Argument::KEY, Argument::integer("seconds"), Argument::string("value")],
     deprecated: Some(Deprecated { since: "2.6.12", replaced_by: "`SET` with the `EX` argument" }),
     run: Run::Shard(setex),
@@ -277,7 +277,7 @@ fn setex(call: &mut Call<'_>) -> Outcome {
 pub(super) const PSETEX: Command = Command {
     name: "psetex",
     since: "2.6.0",
-    summary: "Sets a key to a string that lives for so many milliseconds.",
+    summary: "Sets a key to a string with a time to live in milliseconds.",
     arguments: &[Argument::KEY, Argument::integer("milliseconds"), Argument::string("value")],
     deprecated: Some(Deprecated { since: "2.6.12", replaced_by: "`SET` with the `PX` argument" }),
     run: Run::Shard(psetex),
