@@ -1,10 +1,10 @@
-//! Bits: how many of some bytes are set, as fast as the processor can count.
+//! Bits: counts the set bits of a byte string, as fast as the processor can.
 
-/// Shorter ones are counted before the processor is asked what it can.
+/// Shorter strings are counted without a check of the processor's features.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 const WIDE_BYTES_MIN: usize = 128;
 
-/// How many bits are set.
+/// Returns the number of set bits.
 pub fn count_ones(bytes: &[u8]) -> u64 {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     if bytes.len() >= WIDE_BYTES_MIN {
@@ -32,7 +32,7 @@ fn count_with_avx2(bytes: &[u8]) -> u64 {
     count(bytes)
 }
 
-/// Plain, and of a shape that the compiler turns into what its caller is compiled for.
+/// A plain loop that the compiler vectorizes for the target features of its caller.
 #[inline(always)]
 fn count(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();

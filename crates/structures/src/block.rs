@@ -7,10 +7,9 @@
 //! ```
 //!
 //! Spans and lines are cut from chunks of 2 MiB that belong to the pool of one thread (`pool`). A
-//! block has no header: whoever gives it back says how large it is. It may be given back on any
-//! thread.
+//! block has no header: its owner passes its size when it frees it. Any thread may free a block.
 //!
-//! The books count a block by [`block_bytes`], which is the memory it takes to the byte.
+//! The accounting counts a block as [`block_bytes`], the memory that it takes, exactly.
 //!
 //! Not here: what the bytes of a block mean (`entry`, `table`).
 
@@ -31,21 +30,21 @@ pub(crate) use chunk::{LINE_BYTES, Page};
 pub(crate) use extent::Extent;
 pub use pool::{PoolFacts, give_back_chunk, pool_facts};
 
-/// The largest block of a class; beyond, a line is as fine a step as a class would be.
+/// The largest block of a size class. Above it, lines are as fine-grained as classes would be.
 const SMALL_BYTES_MAX: usize = 512;
 
 /// The largest block of the pool.
 const POOLED_BYTES_MAX: usize = UNIT_BYTES;
 
-/// What blocks beyond that are rounded up to: the system hands out pages.
+/// The unit to which larger blocks are rounded up: the system allocates pages.
 const PAGE_BYTES: usize = 4096;
 
 const CLASSES: usize = 63;
 
-/// The smallest block: when it is free it holds a pointer.
+/// The smallest block: a free one holds a pointer.
 const SMALLEST_BYTES: usize = 8;
 
-/// What the sizes of classes, and the addresses of their blocks, are multiples of.
+/// The sizes of classes and the addresses of their blocks are multiples of this.
 const WORD_BYTES: usize = 4;
 
 /// The block sizes of the classes: steps of 4 up to 128, then sixteen steps to a doubling.
@@ -81,13 +80,13 @@ const CLASS_OF_WORDS: [u8; SMALL_BYTES_MAX / WORD_BYTES + 1] = {
     classes
 };
 
-/// The smallest class for a size of at most [`SMALL_BYTES_MAX`].
+/// The number of the smallest class for a size of at most [`SMALL_BYTES_MAX`].
 #[inline]
 const fn class_of(bytes: usize) -> usize {
     CLASS_OF_WORDS[bytes.div_ceil(WORD_BYTES)] as usize
 }
 
-/// The bytes that a block of `bytes` really takes.
+/// The bytes that a block of `bytes` takes, with the rounding of its size class.
 #[inline]
 pub const fn block_bytes(bytes: usize) -> usize {
     let step = match bytes {
@@ -101,8 +100,8 @@ pub const fn block_bytes(bytes: usize) -> usize {
     (bytes + step - 1) & !(step - 1)
 }
 
-/// A new block of at least `bytes` bytes (more than none), its content undefined. Its address is a
-/// multiple of 4, and of 8 where its [`block_bytes`] are.
+/// Allocates a block of at least `bytes` bytes (`bytes` > 0) with undefined content. Its address is
+/// a multiple of 4, and of 8 if its [`block_bytes`] is.
 #[inline]
 pub(crate) fn allocate(bytes: usize) -> NonNull<u8> {
     debug_assert!(bytes > 0, "a block holds something");
@@ -116,11 +115,11 @@ pub(crate) fn allocate(bytes: usize) -> NonNull<u8> {
     }
 }
 
-/// Gives a block back.
+/// Frees a block.
 ///
 /// # Safety
-/// `block` came from [`allocate`] with a size of which [`block_bytes`] makes the same as of
-/// `bytes`, and nobody uses it any more.
+/// `block` came from [`allocate`] with a size that has the same [`block_bytes`] as `bytes`, and it
+/// is not used any more.
 #[inline]
 pub(crate) unsafe fn release(block: NonNull<u8>, bytes: usize) {
     // SAFETY: the caller vouches for the block, and equal sizes take the same way as in `allocate`.
@@ -135,9 +134,9 @@ pub(crate) unsafe fn release(block: NonNull<u8>, bytes: usize) {
     }
 }
 
-/// New zeroed lines of 64 bytes, at least one, at an address that is a multiple of that. `page` says
-/// what a chunk should be backed by that is needed for them: huge pages for what is looked up here and
-/// there, small ones, which are resident only as far as they are used, for what is read in order.
+/// Allocates zeroed lines of 64 bytes (at least one), aligned to 64. `page` chooses the pages of a
+/// chunk that has to be mapped for them: huge pages suit random access; small pages, which become
+/// resident one by one, suit sequential access.
 pub(crate) fn allocate_zeroed_lines(count: usize, page: Page) -> NonNull<u8> {
     debug_assert!(count > 0, "an array holds something");
     let bytes = count * LINE_BYTES;
@@ -152,11 +151,11 @@ pub(crate) fn allocate_zeroed_lines(count: usize, page: Page) -> NonNull<u8> {
     }
 }
 
-/// Gives lines back.
+/// Frees lines.
 ///
 /// # Safety
-/// `lines` came from [`allocate_zeroed_lines`] or [`shrink_lines`] with this count, and nobody uses
-/// them any more.
+/// `lines` came from [`allocate_zeroed_lines`] or [`shrink_lines`] with this count, and they are
+/// not used any more.
 pub(crate) unsafe fn release_lines(lines: NonNull<u8>, count: usize) {
     let bytes = count * LINE_BYTES;
     // SAFETY: the caller vouches for the lines; their count decides the way as it did before.
@@ -169,8 +168,8 @@ pub(crate) unsafe fn release_lines(lines: NonNull<u8>, count: usize) {
     }
 }
 
-/// Gives all but the first `kept` lines back, of which there is at least one; returns where they
-/// are now.
+/// Frees all but the first `kept` lines (at least one). Returns the address of the kept lines,
+/// which may have moved.
 ///
 /// # Safety
 /// As for [`release_lines`]; `kept` is not above `count`.

@@ -1,6 +1,7 @@
-//! Collection: what a key holds that is too large for its entry's block.
+//! Collection: a key's value that is too large for its entry's block.
 //!
-//! One variant for each type of collections. Small ones are packed in the block ([`Small`](crate::Small)).
+//! One variant per collection type. Small collections are packed in the block
+//! ([`Small`](crate::Small)).
 //!
 //! Not here: the shapes themselves (a module each), when a small one becomes a large one (`keyspace`).
 
@@ -24,7 +25,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As TYPE tells it.
+    /// The name that TYPE returns.
     pub const fn name(self) -> &'static str {
         match self {
             Self::String => "string",
@@ -37,7 +38,8 @@ impl Kind {
     }
 }
 
-/// For dropping: freeing a node of a list costs about what freeing so many elements of others does.
+/// For freeing in slices: to free one node of a list costs about as much as this many elements of
+/// other types.
 const ELEMENTS_PER_NODE: usize = 4;
 
 /// A large collection.
@@ -46,12 +48,12 @@ pub enum Collection {
     List(List),
     Hash(Fields),
     Set(Members),
-    /// In a box of its own: it is larger than the others.
+    /// Boxed because it is larger than the others.
     Stream(Box<Stream>),
     Sorted(Sorted),
 }
 
-// A collection goes where its slot goes, and its remains are freed lazily.
+// A collection moves to another thread with its slot, and when it is freed lazily.
 const _: () = {
     const fn is_send<T: Send>() {}
     is_send::<Collection>();
@@ -78,7 +80,7 @@ impl Collection {
         }
     }
 
-    /// How many elements it has; of a stream, what its groups hold counts, too.
+    /// The number of elements; of a stream also the pending entries, consumers and groups.
     pub fn len(&self) -> usize {
         match self {
             Self::List(list) => list.len(),
@@ -93,7 +95,7 @@ impl Collection {
         self.len() == 0
     }
 
-    /// The heap bytes that it takes beside itself; known at no cost.
+    /// The heap bytes that it takes beside itself. O(1).
     pub fn heap_bytes(&self) -> usize {
         match self {
             Self::List(list) => list.heap_bytes(),
@@ -104,12 +106,13 @@ impl Collection {
         }
     }
 
-    /// The heap bytes that it takes with its box.
+    /// The heap bytes that it takes with its box. O(1).
     pub fn boxed_bytes(&self) -> usize {
         block_bytes(size_of::<Self>()) + self.heap_bytes()
     }
 
-    /// When the first of its elements expires, where elements do.
+    /// The expiry of the first field to expire, in Unix milliseconds; `None` for types and values
+    /// without any.
     pub fn next_expiry_ms(&self) -> Option<u64> {
         match self {
             Self::List(_) => None,
@@ -120,8 +123,8 @@ impl Collection {
         }
     }
 
-    /// Drops about `count` elements, whichever; returns the heap bytes that were freed. For collections that
-    /// nobody looks into any more.
+    /// Frees about `count` elements, in any order, and returns the freed heap bytes. The collection
+    /// must not be read afterwards.
     pub fn drop_some(&mut self, count: usize) -> usize {
         match self {
             Self::List(list) => list.drop_some(count.div_ceil(ELEMENTS_PER_NODE)),

@@ -8,13 +8,13 @@
 //! └────┴────────┴────┴────┴───────────┴─────┴───────┘  └────┴────────┴─────────┴───────────┴──────…
 //! ```
 //!
-//! A 16-byte key with a 10-byte value takes a block of 32 bytes. An integer value takes its 8 bytes in
-//! place; a string that was changed in the middle or grew lives in a heap buffer with room to grow, and
-//! the block holds its pointer. Small collections lie packed in place; large ones are boxed, and the block
-//! holds their pointer.
+//! A 16-byte key with a 10-byte value takes a block of 32 bytes. An integer value is stored in
+//! place, in 8 bytes. A string that was changed in the middle or appended to is stored in a heap
+//! buffer with spare capacity, and the block holds its pointer. Small collections are packed in the
+//! block; large ones are boxed, and the block holds their pointer.
 //!
-//! Not here: where entries are found (`table`), when they expire (`wheel`), who may change them
-//! (`keyspace`).
+//! Not here: where entries are found (`table`), when they expire (`wheel`), which code may change
+//! them (`keyspace`).
 
 use std::ptr::NonNull;
 
@@ -35,7 +35,7 @@ const WIDE_HEADER: usize = 12;
 const EXPIRY_BYTES: usize = 8;
 const ACCESS_MASK: u32 = 0x00FF_FFFF;
 
-/// Entries up to here are kept from lying on two cache lines more often than need be.
+/// Entries up to this size are placed so that fewer of them span two cache lines than necessary.
 const ONE_LINE_BYTES: usize = 64;
 
 /// LIMIT: bytes of a key, a string, an element. Their lengths have 32 bits in blocks and packed runs, and
@@ -45,13 +45,15 @@ pub const TEXT_BYTES_MAX: usize = (4 << 30) - (1 << 20);
 /// LIMIT: bytes of a small collection, as Redis has it for a listpack. Beyond, it is a large one.
 pub const SMALL_BYTES_MAX: usize = 1 << 30;
 
-/// Strings that grow by APPEND or SETRANGE move from the block to a buffer with room to spare beyond this.
+/// Strings that grow by APPEND or SETRANGE beyond this move from the block to a buffer with spare
+/// capacity.
 const INLINE_GROWN_MAX: usize = 1024;
 
-/// The longest string that Redis calls `embstr`.
+/// The longest string that Redis encodes as `embstr`.
 const EMBSTR_BYTES_MAX: usize = 44;
 
-/// How a value lies in its block. Those from `Buffer` on lie elsewhere, and the block holds their pointer.
+/// How a value is stored. From `Buffer` on it is stored outside of the block, which holds its
+/// pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Form {
@@ -75,7 +77,7 @@ pub enum Small {
     List,
     Hash,
     Set,
-    /// A set of integers in order, all of one width.
+    /// A sorted set of integers, all of one width.
     Intset,
     Sorted,
 }
@@ -101,24 +103,24 @@ impl Small {
     }
 }
 
-/// A string as it is read.
+/// A string, borrowed to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content<'a> {
     Bytes(&'a [u8]),
     Integer(i64),
 }
 
-/// A value as it is read.
+/// A value, borrowed to be read.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     String(Content<'a>),
-    /// A small collection: what is packed in the block.
+    /// A small collection: its packed bytes.
     Small(Small, &'a [u8]),
     /// A large collection.
     Boxed(&'a Collection),
 }
 
-/// How a value is stored, by Redis' name.
+/// The encoding of a value, by the name that OBJECT ENCODING returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     Int,
@@ -155,7 +157,7 @@ pub struct Entry(NonNull<u8>);
 // SAFETY: an entry owns its block alone; nothing in it is tied to a thread.
 unsafe impl Send for Entry {}
 
-/// What the first bytes of a block say about the rest.
+/// The layout of a block, decoded from its first bytes.
 #[derive(Clone, Copy)]
 struct Shape {
     form: u8,
@@ -190,8 +192,8 @@ impl Shape {
         self.key_at + self.key_len + self.value_len
     }
 
-    /// The bytes asked of the allocator. A block of 28 or 36 bytes would often lie on two cache lines
-    /// where one of 32 or 40 lies on one; with longer ones that makes no difference.
+    /// The bytes to allocate. A block of 28 or 36 bytes would often span two cache lines where one
+    /// of 32 or 40 does not; for longer blocks it makes no difference.
     #[inline]
     fn room(&self) -> usize {
         let bytes = self.bytes();
@@ -205,12 +207,12 @@ impl Entry {
         Self::with_value(Form::Inline, key, value, expire_at_ms, access)
     }
 
-    /// An entry whose value is an integer, in place.
+    /// An entry whose value is an integer, stored in place.
     pub fn integer(key: &[u8], value: i64, expire_at_ms: Option<u64>, access: u32) -> Self {
         Self::with_value(Form::Integer, key, &value.to_le_bytes(), expire_at_ms, access)
     }
 
-    /// An entry whose value is a small collection, in place.
+    /// An entry whose value is a small collection, packed in the block.
     pub fn small(
         small: Small,
         key: &[u8],
@@ -344,7 +346,7 @@ impl Entry {
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(shape.key_at), shape.key_len) }
     }
 
-    /// The string that is here; none where a collection is.
+    /// The string value; `None` for a collection.
     #[inline]
     pub fn content(&self) -> Option<Content<'_>> {
         let shape = self.shape();
@@ -387,7 +389,7 @@ impl Entry {
         }
     }
 
-    /// What a block with a pointer points to; the form says what that is.
+    /// What the pointer in the block points to; the form decides the type.
     #[inline]
     fn pointer<T>(&self, shape: &Shape) -> *mut T {
         // SAFETY: a pointer takes the value's 8 bytes.
@@ -395,7 +397,7 @@ impl Entry {
         std::ptr::with_exposed_provenance_mut(address as usize)
     }
 
-    /// What type of value this is.
+    /// The type of the value.
     pub fn kind(&self) -> Kind {
         match self.value() {
             Value::String(_) => Kind::String,
@@ -404,7 +406,7 @@ impl Entry {
         }
     }
 
-    /// The large collection that is here.
+    /// The large collection; `None` for other values.
     #[inline]
     pub fn collection(&self) -> Option<&Collection> {
         match self.value() {
@@ -413,7 +415,7 @@ impl Entry {
         }
     }
 
-    /// The large collection that is here, to be changed.
+    /// The large collection, to be changed; `None` for other values.
     #[inline]
     pub fn collection_mut(&mut self) -> Option<&mut Collection> {
         if self.encoding_form() != Form::Boxed {
@@ -424,7 +426,8 @@ impl Entry {
         Some(unsafe { &mut *self.pointer::<Collection>(&shape) })
     }
 
-    /// The large collection that was here, for those who drop it bit by bit. Else the entry comes back.
+    /// Moves the large collection out, to be freed in slices. Returns the entry itself if it has
+    /// none.
     pub fn into_collection(self) -> Result<Box<Collection>, Self> {
         let shape = self.shape();
         if self.encoding_form() != Form::Boxed {
@@ -438,7 +441,7 @@ impl Entry {
         }
     }
 
-    /// The length of the string that is here; none where a collection is.
+    /// The length of the string in bytes; `None` for a collection.
     pub fn text_len(&self) -> Option<usize> {
         self.content().map(|content| match content {
             Content::Bytes(bytes) => bytes.len(),
@@ -485,7 +488,7 @@ impl Entry {
         Some(u64::from_le_bytes(unsafe { self.read(at) }))
     }
 
-    /// The 24-bit LRU or LFU word.
+    /// The 24-bit LRU or LFU word, as in Redis.
     #[inline]
     pub fn access(&self) -> u32 {
         // SAFETY: the access word is part of every header.
@@ -500,7 +503,8 @@ impl Entry {
         unsafe { self.write(1, &[a, b, c]) };
     }
 
-    /// Remembers that the string was changed in the middle or grew, which Redis shows as `raw`.
+    /// Records that the string was changed in the middle or appended to, which Redis reports as
+    /// `raw`.
     pub fn mark_changed(&mut self) {
         // SAFETY: the form is the first byte of every block.
         unsafe {
@@ -509,13 +513,13 @@ impl Entry {
         }
     }
 
-    /// Whether OBJECT ENCODING shows a string as `raw` whatever its length.
+    /// Whether OBJECT ENCODING reports a string as `raw` whatever its length.
     pub fn is_changed(&self) -> bool {
         // SAFETY: the form is the first byte of every block.
         self.encoding_form() == Form::Buffer || unsafe { self.read::<1>(0) }[0] & FORM_CHANGED != 0
     }
 
-    /// Overwrites an integer by another, in place. The entry must hold an integer.
+    /// Overwrites the integer in place. The value must be an integer.
     pub fn replace_integer(&mut self, value: i64) {
         assert!(self.encoding_form() == Form::Integer, "only an integer is replaced in place");
         let shape = self.shape();
@@ -523,8 +527,9 @@ impl Entry {
         unsafe { self.write(shape.value_at(), &value.to_le_bytes()) };
     }
 
-    /// Overwrites the value by a string in place, if the block is of the right class for the result.
-    /// The expiry is given, taken away or replaced with it. False where a new entry is needed.
+    /// Overwrites the value with a string in place, and sets, removes or replaces the expiry.
+    /// Returns false, without a change, if the block does not fit the result: then a new entry is
+    /// needed.
     #[inline]
     pub fn overwrite_string(&mut self, value: &[u8], expire_at_ms: Option<u64>) -> bool {
         self.overwrite(Form::Inline, value, expire_at_ms)
@@ -562,7 +567,7 @@ impl Entry {
         true
     }
 
-    /// Makes the value this small collection; key, expiry and access stay.
+    /// Replaces the value by this small collection; key, expiry and access word stay.
     pub fn set_small(&mut self, small: Small, bytes: &[u8]) {
         let expire_at_ms = self.expire_at_ms();
         if !self.overwrite(small.form(), bytes, expire_at_ms) {
@@ -570,7 +575,7 @@ impl Entry {
         }
     }
 
-    /// The bytes of the small collection that is here, for changes that leave their number as it is.
+    /// The packed bytes of the small collection, for changes that keep their length.
     #[inline]
     pub fn small_mut(&mut self) -> Option<(Small, &mut [u8])> {
         let Value::Small(small, _) = self.value() else { return None };
@@ -582,12 +587,13 @@ impl Entry {
         Some((small, bytes))
     }
 
-    /// Makes the value this large collection; key, expiry and access stay.
+    /// Replaces the value by this large collection; key, expiry and access word stay.
     pub fn set_boxed(&mut self, value: Box<Collection>) {
         *self = Self::boxed(self.key(), value, self.expire_at_ms(), self.access());
     }
 
-    /// Overwrites a part of a string that lies in the block; false where none does, or not so long a one.
+    /// Overwrites a part of a string that is stored in the block. Returns false, without a change,
+    /// if the value is not such a string or too short.
     pub fn overwrite_part(&mut self, offset: usize, bytes: &[u8]) -> bool {
         let shape = self.shape();
         if shape.form & FORM_ENCODING != Form::Inline as u8
@@ -602,7 +608,8 @@ impl Entry {
         true
     }
 
-    /// Sets or takes away the expiry; where the room for it changes, the entry moves to another block.
+    /// Sets or removes the expiry. If the block has to grow or shrink for that, the entry moves to
+    /// another block.
     pub fn set_expire_at_ms(&mut self, expire_at_ms: Option<u64>) {
         let shape = self.shape();
         match (expire_at_ms, shape.form & FORM_HAS_EXPIRY != 0) {
@@ -615,7 +622,7 @@ impl Entry {
         }
     }
 
-    /// Moves to a new block with or without room for an expiry; a buffer is handed over, not copied.
+    /// Moves to a new block with or without an expiry; a buffer is moved, not copied.
     fn rebuild(&mut self, expire_at_ms: Option<u64>) {
         let shape = self.shape();
         let next = Shape::new(
@@ -645,7 +652,7 @@ impl Entry {
         std::mem::forget(old);
     }
 
-    /// Changes the value as a string of bytes that may grow: `change` gets it in a buffer.
+    /// Changes the value as a byte string that may grow: `change` gets it in a buffer.
     pub fn change_bytes(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
         let shape = self.shape();
         if self.encoding_form() == Form::Buffer {
@@ -670,7 +677,7 @@ impl Entry {
         *self = next;
     }
 
-    /// The heap bytes that this entry takes, as the allocator counts them.
+    /// The heap bytes of this entry, exactly as the allocator counts them. O(1).
     #[inline]
     pub fn heap_bytes(&self) -> usize {
         let shape = self.shape();
@@ -678,7 +685,7 @@ impl Entry {
         if shape.form & FORM_POINTER == 0 { own } else { own + self.pointed_bytes(&shape) }
     }
 
-    /// The heap bytes of what a block with a pointer points to.
+    /// The heap bytes of what the pointer in the block points to.
     fn pointed_bytes(&self, shape: &Shape) -> usize {
         if let Some(collection) = self.collection() {
             return collection.boxed_bytes();
@@ -696,7 +703,7 @@ impl Entry {
     }
 
     /// # Safety
-    /// `address` came from [`Entry::into_address`] and no other entry is made of it.
+    /// `address` came from [`Entry::into_address`] and no other entry is made from it.
     #[inline]
     pub(crate) unsafe fn from_address(address: u64) -> Self {
         let pointer = std::ptr::with_exposed_provenance_mut(address as usize);
@@ -829,7 +836,7 @@ mod tests {
         }
     }
 
-    /// A collection of so many elements.
+    /// A collection of this many elements.
     fn collection(count: usize) -> Box<Collection> {
         let mut fields = Fields::new(&KeyHasher::new(1));
         for number in 0..count {

@@ -1,24 +1,24 @@
-//! Fields: a large hash, and which of its fields expires next.
+//! Fields: a large hash, with an index of the fields that expire.
 //!
-//! The fields lie in [`Members`]. For those that expire, moment and hash are kept in order beside them; the
-//! field itself is looked up again by its hash.
+//! The fields are in [`Members`]. For each field with an expiry, its moment and its hash are in an
+//! ordered set; the field itself is looked up by its hash.
 //!
 //! Invariant: a field has an expiry exactly if its moment and hash are in `expiring`.
-//! Not here: what is past its expiry and still here, which nobody shall see (`keyspace`).
+//! Not here: how fields that are due but not removed yet are hidden from commands (`keyspace`).
 
 use std::collections::BTreeSet;
 
 use crate::hash::KeyHasher;
 use crate::members::{Member, Members};
 
-/// What an element of `expiring` takes: the nodes of a B-tree are two thirds full.
+/// The heap bytes per element of `expiring`: the nodes of a B-tree are two thirds full on average.
 const EXPIRING_BYTES: usize = size_of::<(u64, u64)>() * 3 / 2;
 
 /// A large hash.
 #[derive(Debug)]
 pub struct Fields {
     members: Members,
-    /// Moment and hash of the fields that expire, the next one first.
+    /// Moment and hash of the fields that expire, the earliest first.
     expiring: BTreeSet<(u64, u64)>,
 }
 
@@ -46,7 +46,7 @@ impl Fields {
         self.members.get(name)
     }
 
-    /// Sets a field, whatever it held; says whether it is new.
+    /// Sets a field to a value and an expiry. Returns whether it is new.
     pub fn set(&mut self, name: &[u8], value: &[u8], expire_at_ms: Option<u64>) -> bool {
         let hash = self.members.hash(name);
         let field = Member { name, value, expire_at_ms };
@@ -60,7 +60,7 @@ impl Fields {
         place.is_none()
     }
 
-    /// Removes a field; says whether it was there.
+    /// Removes a field. Returns whether it existed.
     pub fn remove(&mut self, name: &[u8]) -> bool {
         let hash = self.members.hash(name);
         let Some(place) = self.members.find(hash, name) else { return false };
@@ -70,7 +70,7 @@ impl Fields {
         true
     }
 
-    /// Sets or takes away a field's expiry; says whether the field is there.
+    /// Sets or removes a field's expiry. Returns whether the field exists.
     pub fn set_expire_at_ms(&mut self, name: &[u8], expire_at_ms: Option<u64>) -> bool {
         let hash = self.members.hash(name);
         let Some(place) = self.members.find(hash, name) else { return false };
@@ -91,7 +91,7 @@ impl Fields {
         }
     }
 
-    /// All fields, in no order.
+    /// All fields, unordered.
     pub fn iter(&self) -> impl Iterator<Item = Member<'_>> {
         self.members.iter()
     }
@@ -101,17 +101,17 @@ impl Fields {
         self.members.scan(cursor, count, visit)
     }
 
-    /// A field chosen by `random`, each with the same chance.
+    /// A field that `random` chooses, all with the same probability.
     pub fn pick(&self, random: u64) -> Option<Member<'_>> {
         self.members.pick(random).map(|place| self.members.at(place))
     }
 
-    /// When the first field expires.
+    /// The expiry of the first field to expire, in Unix milliseconds; `None` if no field expires.
     pub fn next_expiry_ms(&self) -> Option<u64> {
         self.expiring.first().map(|(at_ms, _)| *at_ms)
     }
 
-    /// The fields that are due at a moment, in the order of time.
+    /// The fields that are due at a moment, in order of their expiry.
     pub fn due(&self, now_ms: u64) -> impl Iterator<Item = Member<'_>> {
         self.expiring.range(..=(now_ms, u64::MAX)).map(|&(at_ms, hash)| {
             let found = self.members.find_hashed(hash, |field| field.expire_at_ms == Some(at_ms));
@@ -119,13 +119,13 @@ impl Fields {
         })
     }
 
-    /// How many fields are due at a moment.
+    /// The number of fields that are due at a moment.
     pub fn due_count(&self, now_ms: u64) -> usize {
         self.expiring.range(..=(now_ms, u64::MAX)).count()
     }
 
-    /// Drops about `count` fields; returns the heap bytes that were freed. For hashes that nobody looks into
-    /// any more.
+    /// Frees about `count` fields and returns the freed heap bytes. The hash must not be read
+    /// afterwards.
     pub fn drop_some(&mut self, count: usize) -> usize {
         let before = self.heap_bytes();
         self.members.drop_some(count);

@@ -1,8 +1,8 @@
-//! The hash of keys: fast, and seeded so that nobody outside can choose colliding keys.
+//! The hash of keys: fast, and seeded so that clients cannot choose keys that collide.
 
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
-/// Hashes keys. All shards of a process use one seed, so that a key's hash travels with it.
+/// Hashes keys. All shards of a process use one seed, so a key's hash can be sent along with it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct KeyHasher {
     secrets: RapidSecrets,
@@ -29,7 +29,7 @@ impl std::fmt::Debug for KeyHasher {
 mod tests {
     use super::*;
 
-    /// Cursors of two servers agree as long as this does.
+    /// Cursors of different servers agree as long as this hash does not change.
     #[test]
     fn the_hash_of_a_seed_stays_what_it_is() {
         let seed = KeyHasher::new(0).hash(b"a text");

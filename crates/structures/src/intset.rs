@@ -1,16 +1,16 @@
-//! Intset: a small set of integers, sorted, in plain bytes.
+//! Intset: a small set of integers as sorted bytes, as in Redis' intset.c.
 //!
 //! ```text
 //! │ width: 2, 4 or 8 │ integer │ integer │ …        each `width` bytes, the least first
 //! ```
 //!
-//! All integers take what the widest of them needs; the width never shrinks. A change is an
-//! [`IntSplice`]: it says how many bytes the result has, then writes it to where there is exactly
-//! that room.
+//! All integers have the width of the widest one, which never shrinks. A change is an
+//! [`IntSplice`]: it returns the size of the result, then writes it into a buffer of exactly that
+//! size.
 //!
-//! Not here: when a set is too large for this, or holds something else (`keyspace`).
+//! Not here: when a set leaves this encoding (`keyspace`).
 
-/// Sorted integers, each once. The bytes are our own or have passed [`IntSet::validate`].
+/// Sorted distinct integers. The bytes were made here or have passed [`IntSet::validate`].
 #[derive(Clone, Copy, Debug)]
 pub struct IntSet<'a> {
     width: Width,
@@ -65,17 +65,17 @@ impl Width {
 }
 
 impl<'a> IntSet<'a> {
-    /// The bytes of no integers.
+    /// The bytes of an empty set.
     pub const EMPTY: &'static [u8] = &[Width::Two as u8];
 
-    /// Reads bytes that were made here.
+    /// Wraps bytes that were made here.
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
         let width = Width::from_byte(bytes[0]).expect("foreign bytes are validated first");
         Self { width, integers: &bytes[1..] }
     }
 
-    /// Reads foreign bytes: none if they could not have been made here.
+    /// Wraps untrusted bytes; `None` if they are not a valid set (width, length, order).
     pub fn validate(bytes: &'a [u8]) -> Option<Self> {
         let (&width, integers) = bytes.split_first()?;
         let width = Width::from_byte(width)?;
@@ -96,7 +96,7 @@ impl<'a> IntSet<'a> {
         self.integers.is_empty()
     }
 
-    /// The integer of an index, in ascending order.
+    /// The integer at a 0-based index, in ascending order. Panics beyond the end.
     #[inline]
     pub fn at(&self, index: usize) -> i64 {
         self.width.read(self.integers, index)
@@ -108,7 +108,7 @@ impl<'a> IntSet<'a> {
         (0..set.len()).map(move |index| set.at(index))
     }
 
-    /// The index of a value, or the one that it would have.
+    /// `Ok` with the index of a value, or `Err` with the index where it would be inserted.
     #[inline]
     pub fn search(&self, value: i64) -> Result<usize, usize> {
         let (mut low, mut high) = (0, self.len());
@@ -128,21 +128,21 @@ impl<'a> IntSet<'a> {
         self.search(value).is_ok()
     }
 
-    /// What becomes of the set with a value that it lacks.
+    /// The change that inserts a value; `None` if the set has it.
     pub fn insert(&self, value: i64) -> Option<IntSplice<'a>> {
         let at = self.search(value).err()?;
         let width = self.width.max(Width::of(value));
         Some(IntSplice { old: *self, width, at, removed: 0, inserted: Some(value) })
     }
 
-    /// What becomes of the set without a value that it has.
+    /// The change that removes a value; `None` if the set lacks it.
     pub fn remove(&self, value: i64) -> Option<IntSplice<'a>> {
         let at = self.search(value).ok()?;
         Some(IntSplice { old: *self, width: self.width, at, removed: 1, inserted: None })
     }
 }
 
-/// A change of an [`IntSet`] that is not written yet.
+/// A change of an [`IntSet`] that is not applied yet.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a splice changes nothing: write it"]
 pub struct IntSplice<'a> {
@@ -154,17 +154,17 @@ pub struct IntSplice<'a> {
 }
 
 impl IntSplice<'_> {
-    /// How many integers there will be.
+    /// The number of integers of the result.
     pub fn count(&self) -> usize {
         self.old.len() - self.removed + usize::from(self.inserted.is_some())
     }
 
-    /// How many bytes the result has.
+    /// The size of the result in bytes.
     pub fn bytes(&self) -> usize {
         1 + self.count() * self.width.bytes()
     }
 
-    /// Writes the result to `out`, which is [`bytes`](Self::bytes) long.
+    /// Writes the result to `out`, whose length is [`bytes`](Self::bytes).
     pub fn write(&self, out: &mut [u8]) {
         let (width, old) = (self.width, &self.old);
         out[0] = width as u8;
@@ -179,7 +179,7 @@ impl IntSplice<'_> {
     }
 }
 
-/// Fills `out` with the integers from an index on, in a width of at least their own.
+/// Fills `out` with the integers from an index on, widened if necessary.
 fn copy(old: &IntSet<'_>, from: usize, width: Width, out: &mut [u8]) {
     if width == old.width {
         out.copy_from_slice(&old.integers[from * width.bytes()..][..out.len()]);

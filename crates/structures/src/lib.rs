@@ -1,4 +1,4 @@
-//! Structures: shapes in memory, and the only room with unsafe code for data.
+//! Structures: data structures in memory, and the only crate with unsafe code for data.
 //!
 //! ```text
 //! Table ──cells──► Entry (one block: header, expiry, key, value)      Wheel: what is due when

@@ -1,4 +1,4 @@
-//! List: many elements in order, as packed nodes side by side.
+//! List: many elements in order, in a sequence of packed nodes (a quicklist, in Redis' terms).
 //!
 //! ```text
 //! nodes  ┌──────┬──────┬──────┐      each a run of elements of up to 8 KiB
@@ -6,12 +6,14 @@
 //!        └──────┴──────┴──────┘
 //! ```
 //!
-//! Both ends are changed in constant time. An index is found by the counts of the nodes, which lie side
-//! by side in memory: 10 million elements are 25,000 of them. Elements have two bytes of overhead.
+//! Pushes and pops at both ends take constant time. An index is found by the counts of the nodes,
+//! which are adjacent in memory: 10 million elements are 25,000 counts. Elements have two bytes of
+//! overhead.
 //!
-//! Invariants: no node is empty; only nodes at the ends have room to spare for growth; the books equal a
-//! walk over the nodes.
-//! Not here: small lists in their entry's block (`packed`), when a list becomes one of these (`keyspace`).
+//! Invariants: no node is empty; only nodes at the ends have spare capacity; the accounting equals
+//! a walk over the nodes.
+//! Not here: small lists in their entry's block (`packed`), when a list is converted to this form
+//! (`keyspace`).
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -27,7 +29,7 @@ use crate::Content;
 use crate::block::block_bytes;
 use crate::packed::{BothWays, Packed, PackedIter, Run, element_bytes};
 
-/// What Redis counts of a listpack beside its elements.
+/// The bytes of a Redis listpack beside its elements.
 const LISTPACK_HEADER_BYTES: usize = 7;
 
 /// A list of packed nodes.
@@ -35,10 +37,11 @@ const LISTPACK_HEADER_BYTES: usize = 7;
 pub struct List {
     nodes: VecDeque<Node>,
     len: usize,
-    /// The memory of all nodes' rooms.
+    /// The capacity of all nodes, in bytes.
     rooms: usize,
     limit: NodeLimit,
-    /// Whether it outgrew what Redis keeps as one listpack, and did not shrink to half of that since.
+    /// Whether it has outgrown a single listpack in Redis, and has not shrunk to half of that
+    /// since.
     is_quicklist: bool,
 }
 
@@ -47,7 +50,7 @@ impl List {
         Self { limit, ..Self::default() }
     }
 
-    /// A list of the elements of a small one.
+    /// Converts a small list.
     pub fn of_packed(packed: Packed<'_, BothWays>, limit: NodeLimit) -> Self {
         let mut list = Self::new(limit);
         let (run, count) = (packed.run(), packed.len());
@@ -72,17 +75,17 @@ impl List {
         self.nodes.len()
     }
 
-    /// The elements as one run, if they are in one node.
+    /// The elements as one run; `None` if they are in several nodes.
     pub fn single_run(&self) -> Option<Run<'_, BothWays>> {
         if self.nodes.len() == 1 { self.nodes.front().map(Node::run) } else { None }
     }
 
-    /// Whether Redis would hold it as a quicklist; as long as it is small in a node, it is none.
+    /// Whether OBJECT ENCODING reports `quicklist` rather than `listpack`.
     pub fn is_quicklist(&self) -> bool {
         self.is_quicklist
     }
 
-    /// Settles after a change under which name it goes.
+    /// Updates the reported encoding after a change.
     pub fn settle_encoding(&mut self, limit: NodeLimit) {
         let bytes = match self.single_run() {
             Some(run) => run.as_bytes().len() + LISTPACK_HEADER_BYTES,
@@ -95,13 +98,13 @@ impl List {
         self.is_quicklist = if self.is_quicklist { exceeds(2) } else { exceeds(1) };
     }
 
-    /// The memory it takes, but for its own few words.
+    /// The heap bytes that it takes beside itself. O(1).
     #[inline]
     pub fn heap_bytes(&self) -> usize {
         self.rooms + block_bytes(self.nodes.capacity() * size_of::<Node>())
     }
 
-    /// Changes a node and settles the books.
+    /// Changes a node and updates the accounting.
     #[inline]
     fn change<R>(&mut self, node: usize, change: impl FnOnce(&mut Node) -> R) -> R {
         let node = &mut self.nodes[node];
@@ -118,7 +121,7 @@ impl List {
         self.nodes.insert(at, node);
     }
 
-    /// Takes nodes out, elements and all.
+    /// Removes nodes with their elements.
     fn remove_nodes(&mut self, range: Range<usize>) {
         if range.is_empty() {
             return;
@@ -132,7 +135,7 @@ impl List {
         }
     }
 
-    /// Puts an element before the first or behind the last.
+    /// Inserts an element before the first or after the last.
     #[inline]
     pub fn push(&mut self, side: Side, content: Content<'_>) {
         let bytes = element_bytes::<BothWays>(content);
@@ -165,7 +168,7 @@ impl List {
         self.insert_node(at, Node::one(content));
     }
 
-    /// The first or the last element.
+    /// The first or the last element; `None` if the list is empty.
     #[inline]
     pub fn end(&self, side: Side) -> Option<Content<'_>> {
         let run = self.nodes.get(self.end_node(side))?.run();
@@ -176,11 +179,11 @@ impl List {
         Some(run.at(at)?.0)
     }
 
-    /// Removes elements at one end, as many as there are at most.
+    /// Removes up to `count` elements at one end.
     pub fn remove_end(&mut self, side: Side, count: usize) {
         let count = count.min(self.len);
         if count == 1 {
-            // What a queue does: no look at the other nodes.
+            // The case of a queue: the other nodes are not accessed.
             let node = self.end_node(side);
             if self.nodes[node].count() > 1 {
                 return self.change(node, |node| match side {
@@ -196,7 +199,7 @@ impl List {
         }
     }
 
-    /// The node of an index below the length, and the index in it; found from the nearer end.
+    /// The node of an index below the length, and the index in it, counted from the nearer end.
     #[inline]
     fn locate(&self, index: usize) -> (usize, usize) {
         assert!(index < self.len, "the caller keeps to the list's elements");
@@ -229,7 +232,7 @@ impl List {
         Some(node.run().at(node.seek(inner))?.0)
     }
 
-    /// The elements from an index on.
+    /// The elements from a 0-based index on.
     pub fn iter_from(&self, index: usize) -> Forth<'_> {
         if index >= self.len {
             return Forth { list: self, node: self.nodes.len(), within: Run::new(&[]).iter() };
@@ -243,7 +246,7 @@ impl List {
         self.iter_from(0)
     }
 
-    /// The elements from an index on, backwards.
+    /// The elements from a 0-based index on, backwards.
     pub fn iter_back_from(&self, index: usize) -> Back<'_> {
         if index >= self.len {
             return Back { list: self, node: 0, within: Run::new(&[]).iter() };
@@ -254,7 +257,7 @@ impl List {
         Back { list: self, node, within: Run::new(&run.as_bytes()[..end]).iter() }
     }
 
-    /// Puts an element in the place of the one at an index.
+    /// Replaces the element at a 0-based index, which must exist.
     pub fn set(&mut self, index: usize, content: Content<'_>) {
         let (node, inner) = self.locate(index);
         let span = self.span(node, inner);
@@ -272,7 +275,7 @@ impl List {
         self.nodes[node].run().span_at(self.nodes[node].seek(inner), 1)
     }
 
-    /// Puts an element before the one at an index, or behind the last.
+    /// Inserts an element before the one at a 0-based index; at the length it is appended.
     pub fn insert(&mut self, index: usize, content: Content<'_>) {
         if index == 0 || index == self.len {
             return self.push(if index == 0 { Side::Front } else { Side::Back }, content);
@@ -304,7 +307,7 @@ impl List {
         self.merge_around(place);
     }
 
-    /// Removes elements from an index on.
+    /// Removes up to `count` elements from a 0-based index on.
     pub fn remove(&mut self, index: usize, count: usize) {
         let end = index.saturating_add(count).min(self.len);
         if index >= end {
@@ -339,13 +342,14 @@ impl List {
         self.merge_around(next);
     }
 
-    /// Keeps the elements of a range, which may be empty.
+    /// Removes all elements outside of a range of indexes, which may be empty.
     pub fn keep(&mut self, range: Range<usize>) {
         self.remove(range.end, self.len);
         self.remove(0, range.start);
     }
 
-    /// Removes up to `max` elements that equal `wanted`, from one end on; says how many.
+    /// Removes up to `max` elements that equal `wanted`, starting from one end. Returns how many
+    /// were removed.
     pub fn remove_equal(&mut self, wanted: Content<'_>, from: Side, max: usize) -> usize {
         let mut removed = 0;
         let count = self.nodes.len();
@@ -371,7 +375,8 @@ impl List {
             node.count() > 0
         });
         self.rooms -= rooms;
-        // Merging one place a time keeps each step small; a pass over all nodes is what was just done.
+        // Merging one node at a time keeps each step small; the pass over all nodes is already
+        // done.
         let mut at = 1;
         while at < self.nodes.len() {
             if !self.merge(at) {
@@ -380,7 +385,8 @@ impl List {
         }
     }
 
-    /// After a removal in a node: it may go, fit its neighbours, or give memory back.
+    /// After a removal in a node: removes it if it is empty, merges it with a neighbour, or shrinks
+    /// it.
     fn tidy(&mut self, node: usize) {
         let wide = self.nodes[node].heap_bytes() > 2 * self.nodes[node].bytes() + 256;
         if wide && node > 0 && node + 1 < self.nodes.len() {
@@ -398,7 +404,7 @@ impl List {
         }
     }
 
-    /// Puts a node's elements behind those of the one before, if both together leave half a node free.
+    /// Appends a node's elements to the node before it, if the two together leave half a node free.
     fn merge(&mut self, node: usize) -> bool {
         if node == 0 {
             return false;
@@ -416,7 +422,8 @@ impl List {
         true
     }
 
-    /// Frees up to so many nodes; says how many bytes that were. For dropping a list in slices.
+    /// Frees up to `count` nodes and returns the freed heap bytes. The list must not be read
+    /// afterwards.
     pub fn drop_some(&mut self, nodes: usize) -> usize {
         let before = self.rooms;
         for _ in 0..nodes {
@@ -428,11 +435,11 @@ impl List {
     }
 }
 
-/// The elements of a list, forwards.
+/// Iterates over the elements of a list, forwards.
 #[derive(Clone, Debug)]
 pub struct Forth<'a> {
     list: &'a List,
-    /// The node after the one that is walked.
+    /// The node after the current one.
     node: usize,
     within: PackedIter<'a, BothWays>,
 }
@@ -452,11 +459,11 @@ impl<'a> Iterator for Forth<'a> {
     }
 }
 
-/// The elements of a list, backwards.
+/// Iterates over the elements of a list, backwards.
 #[derive(Clone, Debug)]
 pub struct Back<'a> {
     list: &'a List,
-    /// The node that is walked; the ones before it are still to come.
+    /// The current node; the ones before it follow.
     node: usize,
     within: PackedIter<'a, BothWays>,
 }

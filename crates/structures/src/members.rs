@@ -4,15 +4,16 @@
 //! hash ──low bits──► directory ──► page: tags, offsets, items      about 20 to 80 members each
 //! ```
 //!
-//! Linear hashing: there are as many pages as the members need, and when there are too few, the next
-//! page in a fixed order is divided in two. So the table grows and shrinks by a page at a time, no
-//! change touches more than two pages, and a look-up reads a place of the directory, the page's tags
-//! and one item.
+//! Linear hashing (Litwin 1980): the number of pages follows the number of members; when there are
+//! too few pages, the next page in a fixed order is split in two. So the table grows and shrinks by
+//! one page at a time, no change touches more than two pages, and a lookup reads an entry of the
+//! directory, the page's tags and one item.
 //!
 //! In the order of the *reversed* bits of hashes every page is one range, whatever the number of
-//! pages: the cursor of a scan is a place in this order.
+//! pages: the cursor of a scan is a position in this order, as in Redis' dict.c.
 //!
-//! Not here: how a page holds its items (`page`, `item`), when a set is small enough to do without.
+//! Not here: how a page stores its items (`page`, `item`), when a set is small enough for a packed
+//! form.
 
 use crate::hash::KeyHasher;
 use crate::table::same_bytes;
@@ -28,23 +29,23 @@ use item::Carry;
 pub use item::Member;
 use page::Page;
 
-/// With more members per page than this on average, or more bytes, there is one page more.
+/// With more members per page than this on average, or more bytes, a page is split.
 const PAGE_MEMBERS_MAX: usize = 40;
 const PAGE_BYTES_MAX: usize = 2048;
 
-/// With fewer of both than this on average there is one page less.
+/// With fewer of both than this on average, a page is merged.
 const PAGE_MEMBERS_MIN: usize = 16;
 const PAGE_BYTES_MIN: usize = 800;
 
-/// Scans place hashes by so many bits; there are never as many pages.
+/// Scans order hashes by this many bits; there are never more pages than these can number.
 const ORDER_BITS: u32 = 32;
 
-/// Where a scan ends that has not come to the end: the cursors run up to here.
+/// The end of a scan: cursors are below it.
 const ORDER_END: u64 = 1 << ORDER_BITS;
 
 const TAG_SHIFT: u32 = 56;
 
-/// Byte strings, each once, with a value each or without.
+/// Distinct byte strings, all with a value or all without.
 #[derive(Debug)]
 pub struct Members {
     pages: Directory,
@@ -57,26 +58,26 @@ pub struct Members {
     hasher: KeyHasher,
 }
 
-/// Where a member lies, until the table next changes.
+/// The position of a member, valid until the table next changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MemberPlace {
     page: u32,
     index: u32,
 }
 
-/// The tag of a hash: bits that don't tell pages apart.
+/// The tag of a hash: bits that do not select the page.
 #[inline]
 const fn tag(hash: u64) -> u8 {
     (hash >> TAG_SHIFT) as u8
 }
 
-/// How many low bits of a hash tell all pages apart that are not yet divided in this round.
+/// The number of low bits of a hash that select one of the pages not yet split in this round.
 #[inline]
 const fn round_bits(pages: usize) -> u32 {
     pages.ilog2()
 }
 
-/// The page of a hash, of so many.
+/// The page of a hash among `page_count` pages.
 #[inline]
 const fn page_of(hash: u64, pages: usize) -> usize {
     let low = 1 << round_bits(pages);
@@ -84,7 +85,7 @@ const fn page_of(hash: u64, pages: usize) -> usize {
     if page < pages { page } else { page & (low - 1) }
 }
 
-/// How many low bits the hashes of a page share, of so many pages.
+/// The number of low bits that the hashes of a page share.
 #[inline]
 const fn shared_bits(page: usize, pages: usize) -> u32 {
     let bits = round_bits(pages);
@@ -92,7 +93,7 @@ const fn shared_bits(page: usize, pages: usize) -> u32 {
     if page >= low || page + low < pages { bits + 1 } else { bits }
 }
 
-/// The next of a series of chances that starts with any number.
+/// The next number of a random sequence that may start with any number.
 #[inline]
 const fn next_chance(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -102,12 +103,12 @@ const fn next_chance(state: &mut u64) -> u64 {
 }
 
 impl Members {
-    /// For members without values: a set.
+    /// A table of members without values: a set.
     pub fn bare(hasher: &KeyHasher) -> Self {
         Self::new(Carry::Nothing, hasher)
     }
 
-    /// For members with values: a hash.
+    /// A table of members with values: a hash.
     pub fn with_values(hasher: &KeyHasher) -> Self {
         Self::new(Carry::Value, hasher)
     }
@@ -127,25 +128,25 @@ impl Members {
         self.len == 0
     }
 
-    /// The heap bytes that the members take, without the `Members` itself.
+    /// The heap bytes of the members, without the `Members` itself. O(1).
     #[inline]
     pub fn heap_bytes(&self) -> usize {
         self.pages.heap_bytes() + self.page_bytes + self.far_bytes
     }
 
-    /// The hash of a name, for the functions that take it.
+    /// The hash of a name, for the functions that take one.
     #[inline]
     pub fn hash(&self, name: &[u8]) -> u64 {
         self.hasher.hash(name)
     }
 
-    /// Whether both take the same hash of a name.
+    /// Whether both tables hash names in the same way.
     #[inline]
     pub fn hashes_like(&self, other: &Self) -> bool {
         self.hasher == other.hasher
     }
 
-    /// Asks for the head of the page that a hash belongs to.
+    /// Prefetches the head of the page that a hash belongs to.
     #[inline]
     pub fn prefetch_page(&self, hash: u64) {
         if let Some(page) = self.page(hash) {
@@ -153,7 +154,8 @@ impl Members {
         }
     }
 
-    /// Asks for the item that a hash likely means. The head of its page should be near by now.
+    /// Prefetches the item that the hash likely belongs to. The head of its page should be cached
+    /// by now.
     #[inline]
     pub fn prefetch_member(&self, hash: u64) {
         if let Some(page) = self.page(hash) {
@@ -167,7 +169,7 @@ impl Members {
         (pages > 0).then(|| self.pages.at(page_of(hash, pages)))
     }
 
-    /// Where a member is.
+    /// The position of a member; `None` if it is missing.
     #[inline]
     pub fn find(&self, hash: u64, name: &[u8]) -> Option<MemberPlace> {
         let pages = self.pages.len();
@@ -179,7 +181,7 @@ impl Members {
         found.map(|index| MemberPlace { page: page as u32, index: index as u32 })
     }
 
-    /// Where a member of this very hash is that is accepted.
+    /// The position of a member with this hash for which `accept` returns true.
     pub fn find_hashed(
         &self,
         hash: u64,
@@ -207,13 +209,13 @@ impl Members {
         self.find(self.hash(name), name).map(|place| self.at(place))
     }
 
-    /// The member at a place that was found since the table last changed.
+    /// The member at a position that was found since the table last changed.
     #[inline]
     pub fn at(&self, place: MemberPlace) -> Member<'_> {
         Member::read(self.pages.at(place.page as usize).item(place.index as usize), self.carry)
     }
 
-    /// Adds a member without a value. False if it was there.
+    /// Adds a member without a value. Returns false, without a change, if it exists.
     #[inline]
     pub fn insert(&mut self, name: &[u8]) -> bool {
         let hash = self.hash(name);
@@ -224,7 +226,7 @@ impl Members {
         is_new
     }
 
-    /// Adds a member, or gives it this value and expiry. False if it was there.
+    /// Adds a member, or sets its value and expiry. Returns false if it existed.
     pub fn put(&mut self, member: Member<'_>) -> bool {
         let hash = self.hash(member.name);
         match self.find(hash, member.name) {
@@ -239,7 +241,7 @@ impl Members {
         }
     }
 
-    /// Adds a member that is not there yet.
+    /// Adds a member that does not exist yet.
     fn add(&mut self, hash: u64, member: Member<'_>) {
         let carry = self.carry;
         if self.pages.len() == 0 {
@@ -257,7 +259,7 @@ impl Members {
         self.settle();
     }
 
-    /// Gives the member at a place another value and expiry; the name must be its own.
+    /// Sets the value and expiry of the member at a position; the name must be the member's own.
     pub fn replace_at(&mut self, place: MemberPlace, member: Member<'_>) {
         debug_assert!(self.at(place).name == member.name, "a member keeps its name");
         let carry = self.carry;
@@ -282,7 +284,7 @@ impl Members {
         self.settle();
     }
 
-    /// Removes a member. False if it was not there.
+    /// Removes a member. Returns false if it did not exist.
     #[inline]
     pub fn remove(&mut self, name: &[u8]) -> bool {
         let place = self.find(self.hash(name), name);
@@ -292,7 +294,7 @@ impl Members {
         place.is_some()
     }
 
-    /// Removes the member at a place that was found since the table last changed.
+    /// Removes the member at a position that was found since the table last changed.
     pub fn remove_at(&mut self, place: MemberPlace) {
         let carry = self.carry;
         self.far_bytes -= self.at(place).far_bytes(carry);
@@ -306,7 +308,7 @@ impl Members {
         self.settle();
     }
 
-    /// Changes a page, and keeps the books.
+    /// Changes a page and updates the accounting.
     #[inline]
     fn change(&mut self, index: usize, change: impl FnOnce(&mut Page)) {
         let page = self.pages.at_mut(index);
@@ -315,8 +317,8 @@ impl Members {
         self.page_bytes = self.page_bytes + page.capacity() - before;
     }
 
-    /// Divides a page or unites two, if the average asks for it. Once per change is enough, since a
-    /// page has room for several.
+    /// Splits or merges a page if the averages require it. Once per change is enough, since a page
+    /// has room for several members.
     #[inline]
     fn settle(&mut self) {
         let pages = self.pages.len();
@@ -327,7 +329,7 @@ impl Members {
         }
     }
 
-    /// One page more: that whose turn it is in this round gives half of its members to it.
+    /// Splits the page whose turn it is in this round: half of its members move to a new page.
     #[inline(never)]
     fn divide(&mut self) {
         let pages = self.pages.len();
@@ -348,7 +350,7 @@ impl Members {
         self.pages.push(moved);
     }
 
-    /// One page less: the last goes back to where it came from.
+    /// Merges the last page with the one it was split from.
     #[inline(never)]
     fn unite(&mut self) {
         let carry = self.carry;
@@ -367,14 +369,14 @@ impl Members {
         });
     }
 
-    /// All members, in no order.
+    /// All members, unordered.
     pub fn iter(&self) -> MembersIter<'_> {
         MembersIter { members: self, page: 0, items: &[], left: self.len }
     }
 
-    /// Visits every member behind a cursor, page by page, until about `count` were visited. Returns
-    /// the cursor to go on from, 0 at the end; 0 is also where a scan begins. A member that is
-    /// present throughout a whole run is visited at least once, however the table changes.
+    /// Visits members from a cursor on, page by page, until about `count` were visited. Returns the
+    /// next cursor, 0 at the end; a scan starts with 0 as well. A member that is present during a
+    /// whole scan is visited at least once, however the table changes.
     pub fn scan<'a>(&'a self, cursor: u64, count: usize, visit: &mut dyn FnMut(Member<'a>)) -> u64 {
         let pages = self.pages.len();
         let mut at = cursor;
@@ -395,15 +397,17 @@ impl Members {
         0
     }
 
-    /// A member chosen by `random`, each with the same chance (but for pages of a size that one in
-    /// many thousand has). Pages are drawn by their share of the hashes, and stand the test of how
-    /// many members they have for that share.
+    /// Returns a member that `random` chooses, all with the same probability (except on pages whose
+    /// size is exceeded once in many thousand pages). Rejection sampling: a page is drawn by its
+    /// share of the hashes, and accepted with a probability that follows from its number of members
+    /// for that share.
     pub fn pick(&self, random: u64) -> Option<MemberPlace> {
         if self.len == 0 {
             return None;
         }
         let pages = self.pages.len();
-        // What the fullest pages of the smaller kind hold: four deviations above the expectation.
+        // The size of the fullest pages of the smaller kind: four standard deviations above the
+        // expectation.
         let small = self.len as f64 / 2_f64.powi(round_bits(pages).cast_signed() + 1);
         let small_most = small + 4.0 * small.sqrt();
         let mut state = random;
@@ -423,8 +427,8 @@ impl Members {
         }
     }
 
-    /// Drops `count` members or a page more; the last call gives everything back. Returns the heap
-    /// bytes that were freed. For tables that nobody looks into any more.
+    /// Frees about `count` members, by whole pages, and in the last call the rest. Returns the
+    /// freed heap bytes. The table must not be read afterwards.
     pub fn drop_some(&mut self, count: usize) -> usize {
         let before = self.heap_bytes();
         let mut dropped = 0;
@@ -463,7 +467,7 @@ impl<'a> Iterator for MembersIter<'a> {
             }
             self.items = self.members.pages.at(self.page).items();
             self.page += 1;
-            // The next page's items and the head of the one behind it.
+            // Prefetches the next page's items and the head of the page after it.
             for (ahead, fetch) in [(0, Page::prefetch_items as fn(&Page)), (1, Page::prefetch)] {
                 if self.page + ahead < self.members.pages.len() {
                     fetch(self.members.pages.at(self.page + ahead));

@@ -1,4 +1,5 @@
-//! Packed: a few elements in plain bytes, as small collections are kept.
+//! Packed: a few elements in plain bytes, the form of small collections (compare Redis'
+//! listpack.c).
 //!
 //! ```text
 //! Packed  ┌───────┬─────────┬─────────┬─────────┐      Run   the same without the count
@@ -6,14 +7,14 @@
 //!         └───────┴─────────┴─────────┴─────────┘
 //! ```
 //!
-//! An element is a string, or an integer kept small (`element` draws its bytes). A short string has one
-//! byte of overhead where elements are walked [`Forwards`] only, two where they are walked [`BothWays`].
-//! A walk is linear: this is for collections whose bytes fit a few cache lines.
+//! An element is a string, or an integer in a short form (see `element`). A short string has one
+//! byte of overhead if its run is only walked [`Forwards`], two if it is walked [`BothWays`].
+//! Searches are linear: this is for collections whose bytes fit a few cache lines.
 //!
-//! Changes are a [`Splice`]: it says how many bytes the result has, then writes it to where there is
-//! exactly that room. A [`PackedVec`] grows in place.
+//! Changes are a [`Splice`]: it returns the size of the result, then writes it into a buffer of
+//! exactly that size. A [`PackedVec`] grows in place.
 //!
-//! Not here: which element is a field and which its value; when a collection is too large for this.
+//! Not here: which elements are fields and which are values; when a collection leaves this form.
 
 use std::marker::PhantomData;
 
@@ -25,12 +26,12 @@ use element::{Head, Shape};
 
 use crate::Content;
 
-/// Which ways the elements of a run can be walked: costs a byte per short string for both.
+/// The directions in which a run can be walked; both directions cost a byte per short string.
 pub trait Walk: Copy + 'static {
     const TAILS: bool;
 }
 
-/// Elements that are walked from first to last only.
+/// Elements that are only walked from first to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forwards {}
 
@@ -46,12 +47,12 @@ impl Walk for BothWays {
     const TAILS: bool = true;
 }
 
-/// Counts up to here stand in the first byte; beyond, elements are counted by a walk.
+/// Counts up to this are stored in the first byte; above it, elements are counted by a walk.
 const COUNT_MAX: usize = 254;
 const COUNT_BY_WALK: u8 = 255;
 
 impl<'a> Content<'a> {
-    /// What a text is kept as: an integer, if the integer prints as just this text.
+    /// The stored form of a text: an integer if the text is exactly how that integer prints.
     #[inline]
     pub fn of(text: &'a [u8]) -> Self {
         match canonical_integer(text) {
@@ -60,7 +61,7 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// The bytes of the text that it is; an integer's are written to `digits`.
+    /// The bytes of the text; an integer's are written to `digits`.
     #[inline]
     pub fn as_text<'b>(&self, digits: &'b mut Digits) -> &'b [u8]
     where
@@ -72,12 +73,12 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// Appends the text that it is.
+    /// Appends the text to `out`.
     pub fn append_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.as_text(&mut Digits::default()));
     }
 
-    /// How many bytes its text has.
+    /// The length of the text in bytes.
     pub fn text_len(&self) -> usize {
         match *self {
             Self::Bytes(text) => text.len(),
@@ -86,7 +87,7 @@ impl<'a> Content<'a> {
     }
 }
 
-/// Room for the digits of an integer.
+/// A buffer for the digits of an integer.
 #[derive(Default)]
 pub struct Digits([u8; 20]);
 
@@ -116,7 +117,7 @@ fn canonical_integer(text: &[u8]) -> Option<i64> {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
     };
-    // So many digits can't overflow 64 bits without a sign.
+    // This number of digits can't overflow 64 bits without a sign.
     if digits.len() > 19 || !matches!(digits.first(), Some(b'1'..=b'9')) {
         return None;
     }
@@ -131,7 +132,7 @@ fn canonical_integer(text: &[u8]) -> Option<i64> {
     if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
-/// Some elements side by side: where their bytes are in the run, and how many they are.
+/// Adjacent elements: the range of their bytes in the run, and their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub from: usize,
@@ -139,7 +140,7 @@ pub struct Span {
     pub count: usize,
 }
 
-/// Elements one after the other. The bytes are our own or have passed [`Run::is_valid`].
+/// Consecutive elements. The bytes were made here or have passed [`Run::is_valid`].
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a, W> {
     bytes: &'a [u8],
@@ -164,7 +165,8 @@ impl<'a, W: Walk> Run<'a, W> {
         self.bytes.is_empty()
     }
 
-    /// Whether foreign bytes are a run that could have been made here; if so, how many elements it has.
+    /// Checks that untrusted bytes are a canonical run. Returns the number of its elements; `None`
+    /// if they are not.
     pub fn is_valid(bytes: &[u8]) -> Option<usize> {
         let (mut at, mut count) = (0, 0);
         while at < bytes.len() {
@@ -179,7 +181,7 @@ impl<'a, W: Walk> Run<'a, W> {
         Shape::read(&self.bytes[at..], W::TAILS).expect(CUT)
     }
 
-    /// The element that begins at this byte, and where the next one does.
+    /// The element that begins at this byte, and the offset of the next one.
     #[inline]
     pub fn at(&self, at: usize) -> Option<(Content<'a>, usize)> {
         if at >= self.bytes.len() {
@@ -189,7 +191,7 @@ impl<'a, W: Walk> Run<'a, W> {
         Some((element::content(&self.bytes[at..], &shape), at + shape.bytes()))
     }
 
-    /// How many elements there are, by a walk.
+    /// The number of elements, counted by a walk.
     pub fn count(&self) -> usize {
         let (mut at, mut count) = (0, 0);
         while at < self.bytes.len() {
@@ -204,13 +206,14 @@ impl<'a, W: Walk> Run<'a, W> {
         PackedIter { run: *self, front: 0, back: self.bytes.len() }
     }
 
-    /// The elements from the one that begins at this byte.
+    /// The elements from the one that begins at this byte on.
     #[inline]
     pub fn iter_from(&self, at: usize) -> PackedIter<'a, W> {
         PackedIter { run: *self, front: at, back: self.bytes.len() }
     }
 
-    /// Where the element of an index begins; the end of the bytes for the index behind the last.
+    /// The offset of the element at a 0-based index; the length of the bytes for the index after
+    /// the last.
     pub fn seek(&self, index: usize) -> Option<usize> {
         let mut at = 0;
         for _ in 0..index {
@@ -222,7 +225,7 @@ impl<'a, W: Walk> Run<'a, W> {
         Some(at)
     }
 
-    /// `count` elements from the one that begins at this byte, or fewer where fewer follow.
+    /// Up to `count` elements from the one that begins at this byte on.
     pub fn span_at(&self, from: usize, count: usize) -> Span {
         let (mut to, mut found) = (from, 0);
         while found < count && to < self.bytes.len() {
@@ -232,18 +235,18 @@ impl<'a, W: Walk> Run<'a, W> {
         Span { from, to, count: found }
     }
 
-    /// The place before the first element.
+    /// The position before the first element.
     pub fn front(&self) -> Span {
         Span { from: 0, to: 0, count: 0 }
     }
 
-    /// The place behind the last element.
+    /// The position after the last element.
     pub fn back(&self) -> Span {
         Span { from: self.bytes.len(), to: self.bytes.len(), count: 0 }
     }
 
-    /// The first element that equals `wanted`, from the one that begins at byte `from` on, looking at
-    /// every `step`th only; with its index counted from there.
+    /// The first element that equals `wanted` among every `step`th, from the one that begins at
+    /// byte `from` on. Returns its index, counted from there, as well.
     pub fn find_from(
         &self,
         from: usize,
@@ -277,7 +280,7 @@ impl<'a, W: Walk> Run<'a, W> {
 }
 
 impl<'a> Run<'a, BothWays> {
-    /// Where the element that ends before this byte begins.
+    /// The offset of the element that ends before this byte.
     #[inline]
     pub fn before(&self, end: usize) -> Option<usize> {
         if end == 0 {
@@ -286,7 +289,7 @@ impl<'a> Run<'a, BothWays> {
         Some(element::start_of_last(&self.bytes[..end]).expect(CUT))
     }
 
-    /// Where the element of an index begins that is counted from the last, which is 0.
+    /// The offset of the element at an index counted from the last, which is 0.
     pub fn seek_back(&self, index: usize) -> Option<usize> {
         let mut at = self.bytes.len();
         for _ in 0..=index {
@@ -296,19 +299,19 @@ impl<'a> Run<'a, BothWays> {
     }
 }
 
-/// The bytes that an element takes in a run.
+/// The size of an element in a run, in bytes.
 #[inline]
 pub fn element_bytes<W: Walk>(content: Content<'_>) -> usize {
     Shape::of(content, W::TAILS).bytes()
 }
 
-/// Writes an element to the start of `out`, which has room for it; says how many bytes it took.
+/// Writes an element to the start of `out`, which has room for it. Returns its size.
 #[inline]
 pub fn write_element<W: Walk>(content: Content<'_>, out: &mut [u8]) -> usize {
     element::write(content, W::TAILS, out)
 }
 
-/// The elements of a run, from either end where it is walked so.
+/// The elements of a run; double-ended if the run can be walked both ways.
 #[derive(Clone, Debug)]
 pub struct PackedIter<'a, W> {
     run: Run<'a, W>,
@@ -317,7 +320,7 @@ pub struct PackedIter<'a, W> {
 }
 
 impl<W> PackedIter<'_, W> {
-    /// Where the next element begins.
+    /// The offset of the next element.
     pub fn offset(&self) -> usize {
         self.front
     }
@@ -349,8 +352,8 @@ impl DoubleEndedIterator for PackedIter<'_, BothWays> {
     }
 }
 
-/// A run behind the count of its elements, as an entry keeps a small collection. The bytes are our own
-/// or have passed [`Packed::validate`].
+/// A run with a count in front, as an entry stores a small collection. The bytes were made here or
+/// have passed [`Packed::validate`].
 #[derive(Clone, Copy, Debug)]
 pub struct Packed<'a, W> {
     count: u8,
@@ -358,17 +361,17 @@ pub struct Packed<'a, W> {
 }
 
 impl<'a, W: Walk> Packed<'a, W> {
-    /// The bytes of no elements.
+    /// The bytes of an empty collection.
     pub const EMPTY: &'static [u8] = &[0];
 
-    /// Reads bytes that were made here.
+    /// Wraps bytes that were made here.
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
         let (&count, elements) = bytes.split_first().expect(CUT);
         Self { count, run: Run::new(elements) }
     }
 
-    /// Reads foreign bytes: none if they could not have been made here.
+    /// Wraps untrusted bytes; `None` if they are not valid.
     pub fn validate(bytes: &'a [u8]) -> Option<Self> {
         let (&said, elements) = bytes.split_first()?;
         let count = Run::<W>::is_valid(elements)?;
@@ -380,7 +383,7 @@ impl<'a, W: Walk> Packed<'a, W> {
         self.run
     }
 
-    /// How many elements; beyond 254 they are counted.
+    /// The number of elements; above 254 they are counted by a walk.
     #[inline]
     pub fn len(&self) -> usize {
         if self.count == COUNT_BY_WALK { self.run.count() } else { usize::from(self.count) }
@@ -400,18 +403,18 @@ impl<'a, W: Walk> Packed<'a, W> {
         Some(self.run.at(self.run.seek(index)?)?.0)
     }
 
-    /// The first element that equals `wanted` among every `step`th, with its index.
+    /// The first element that equals `wanted` among every `step`th, and its 0-based index.
     #[inline]
     pub fn find(&self, wanted: Content<'_>, step: usize) -> Option<(usize, Span)> {
         self.run.find_from(0, wanted, step)
     }
 
-    /// `count` elements from an index on, or fewer where fewer follow.
+    /// Up to `count` elements from a 0-based index on.
     pub fn span(&self, index: usize, count: usize) -> Option<Span> {
         Some(self.run.span_at(self.run.seek(index)?, count))
     }
 
-    /// What becomes of these elements with others in the place of some.
+    /// The change that replaces some of these elements by others.
     pub fn splice<'b>(&self, removed: Span, inserted: &'b [Content<'b>]) -> Splice<'b, W>
     where
         'a: 'b,
@@ -425,7 +428,7 @@ fn count_byte(count: usize) -> u8 {
     if count > COUNT_MAX { COUNT_BY_WALK } else { count as u8 }
 }
 
-/// A change of a [`Packed`] that is not written yet.
+/// A change of a [`Packed`] that is not applied yet.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a splice changes nothing: write it"]
 pub struct Splice<'a, W> {
@@ -436,12 +439,12 @@ pub struct Splice<'a, W> {
 }
 
 impl<W: Walk> Splice<'_, W> {
-    /// How many elements there will be.
+    /// The number of elements of the result.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// How many bytes the result has.
+    /// The size of the result in bytes.
     pub fn bytes(&self) -> usize {
         1 + self.old.bytes.len() - (self.removed.to - self.removed.from) + self.inserted_bytes()
     }
@@ -450,7 +453,7 @@ impl<W: Walk> Splice<'_, W> {
         self.inserted.iter().map(|&content| element_bytes::<W>(content)).sum()
     }
 
-    /// Writes the result to `out`, which is [`bytes`](Self::bytes) long.
+    /// Writes the result to `out`, whose length is [`bytes`](Self::bytes).
     pub fn write(&self, out: &mut [u8]) {
         let (before, after) =
             (&self.old.bytes[..self.removed.from], &self.old.bytes[self.removed.to..]);
@@ -464,7 +467,7 @@ impl<W: Walk> Splice<'_, W> {
     }
 }
 
-/// A [`Packed`] of its own that grows in place.
+/// An owned [`Packed`] that grows in place.
 #[derive(Clone, Debug)]
 pub struct PackedVec<W> {
     bytes: Vec<u8>,
@@ -478,7 +481,7 @@ impl<W: Walk> Default for PackedVec<W> {
 }
 
 impl<W: Walk> PackedVec<W> {
-    /// A copy with room for so many bytes more.
+    /// A copy with spare capacity of this many bytes.
     pub fn copy_of(packed: Packed<'_, W>, more: usize) -> Self {
         let mut bytes = Vec::with_capacity(1 + packed.run.bytes.len() + more);
         bytes.push(packed.count);
@@ -500,7 +503,7 @@ impl<W: Walk> PackedVec<W> {
         self.bytes
     }
 
-    /// Puts an element behind the last.
+    /// Appends an element.
     pub fn push(&mut self, content: Content<'_>) {
         let count = if self.bytes[0] == COUNT_BY_WALK {
             COUNT_BY_WALK
@@ -513,7 +516,7 @@ impl<W: Walk> PackedVec<W> {
         self.bytes[0] = count;
     }
 
-    /// Puts elements in the place of others.
+    /// Replaces elements by others.
     pub fn splice(&mut self, removed: Span, inserted: &[Content<'_>]) {
         let count = self.view().len() - removed.count + inserted.len();
         let more: usize = inserted.iter().map(|&content| element_bytes::<W>(content)).sum();

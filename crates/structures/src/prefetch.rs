@@ -1,12 +1,13 @@
-//! Prefetch: asks for a cache line before it is needed.
+//! Prefetch: loads a cache line before it is needed.
 
-/// Asks for the first line of a value.
+/// Prefetches the first line of a value.
 #[inline(always)]
 pub fn prefetch_ref<T>(value: &T) {
     prefetch(std::ptr::from_ref(value).cast());
 }
 
-/// Asks for the line at `address`. Any address is allowed: a wrong one costs a little and does nothing.
+/// Prefetches the line at `address`. Any address is allowed: an invalid one costs a little and does
+/// nothing.
 #[inline(always)]
 pub(crate) fn prefetch(address: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]

@@ -4,11 +4,11 @@
 //! Tree ──cells──► Member ◄──cells── Index       by score, bytes and rank       by bytes
 //! ```
 //!
-//! A member's block is found both ways; a cell of either is 8 bytes, packed. All ranges are ranges of
-//! ranks: a bound is turned into how many members come before it.
+//! Both indexes find a member's block; a cell of either has 8 bytes, without gaps. All ranges are
+//! ranges of 0-based ranks: a bound is converted to the number of members before it.
 //!
 //! Invariant: tree and index hold the same members.
-//! Not here: small sorted sets (`packed`), what a score's text means (`commands`).
+//! Not here: small sorted sets (`packed`), the text form of a score (`commands`).
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -45,7 +45,7 @@ pub struct Scored<'a> {
     pub score: f64,
 }
 
-/// The scores between two bounds.
+/// A range of scores between two bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScoreRange {
     pub min: f64,
@@ -64,7 +64,7 @@ impl ScoreRange {
     }
 }
 
-/// A bound of members in the order of their bytes.
+/// A bound in the order of the members' bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LexBound<'a> {
     Lowest,
@@ -74,7 +74,7 @@ pub enum LexBound<'a> {
 }
 
 impl LexBound<'_> {
-    /// Whether a member is within this bound, as the lower one.
+    /// Whether a member is within this bound, taken as the lower one.
     pub fn is_min_of(&self, member: &[u8]) -> bool {
         match *self {
             Self::Lowest => true,
@@ -84,7 +84,7 @@ impl LexBound<'_> {
         }
     }
 
-    /// Whether a member is within this bound, as the upper one.
+    /// Whether a member is within this bound, taken as the upper one.
     pub fn is_max_of(&self, member: &[u8]) -> bool {
         match *self {
             Self::Lowest => false,
@@ -109,12 +109,12 @@ impl Sorted {
         self.len() == 0
     }
 
-    /// The heap bytes that it takes beside itself.
+    /// The heap bytes that it takes beside itself. O(1).
     pub fn heap_bytes(&self) -> usize {
         self.tree.heap_bytes() + self.index.heap_bytes() + self.member_bytes
     }
 
-    /// Asks for the memory that finding a member begins with.
+    /// Prefetches the memory that a lookup of a member reads first.
     pub fn prefetch(&self, member: &[u8]) {
         self.index.prefetch(self.hasher.hash(member));
     }
@@ -130,7 +130,8 @@ impl Sorted {
         self.find(member).map(|(_, member)| member.score())
     }
 
-    /// How many members come before this one, and its score.
+    /// The 0-based rank of a member (the number of members before it) and its score; `None` if it
+    /// is missing.
     pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
         let (_, member) = self.find(member)?;
         let target =
@@ -138,7 +139,8 @@ impl Sorted {
         Some((self.tree.rank_of(&target), member.score()))
     }
 
-    /// Sets a member's score, which is a number; says which it had before.
+    /// Sets a member's score, which must not be NaN. Returns its previous score; `None` if it is
+    /// new.
     pub fn set(&mut self, member: &[u8], score: f64) -> Option<f64> {
         assert!(!score.is_nan(), "a score that is no number has no place");
         let hash = self.hasher.hash(member);
@@ -175,7 +177,7 @@ impl Sorted {
         self.member_bytes -= unsafe { member.release() };
     }
 
-    /// Removes a member; says which score it had.
+    /// Removes a member. Returns its score; `None` if it did not exist.
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         let (hash, member) = self.find(member)?;
         let score = member.score();
@@ -191,7 +193,7 @@ impl Sorted {
         self.member_bytes -= unsafe { member.release() };
     }
 
-    /// Removes the members of these ranks, of which there are so many.
+    /// Removes the members of these ranks, which must exist.
     pub fn remove_range(&mut self, ranks: Range<usize>) {
         debug_assert!(ranks.end <= self.len(), "members have these ranks");
         for _ in ranks.clone() {
@@ -201,7 +203,7 @@ impl Sorted {
         }
     }
 
-    /// The ranks of the members whose scores are in a range.
+    /// The ranks of the members whose scores are in a range; empty if there are none.
     pub fn ranks_by_score(&self, range: &ScoreRange) -> Range<usize> {
         let rank = |score, past_equal| {
             self.tree.rank_of(&Target { key: Some(key_of(score)), bytes: None, past_equal })
@@ -210,8 +212,8 @@ impl Sorted {
         from..rank(range.max, !range.without_max).max(from)
     }
 
-    /// The ranks of the members between two bounds; all members have the same score, or who asks does
-    /// not care.
+    /// The ranks of the members between two bounds. The result is only meaningful if all members
+    /// have the same score.
     pub fn ranks_by_lex(&self, min: LexBound<'_>, max: LexBound<'_>) -> Range<usize> {
         let rank = |bound, is_max: bool| {
             let (bytes, past_equal) = match bound {
@@ -226,7 +228,7 @@ impl Sorted {
         from..rank(max, true).max(from)
     }
 
-    /// The members of these ranks, in order.
+    /// The members of these ranks, in ascending order.
     pub fn walk(&self, ranks: Range<usize>) -> SortedWalk<'_> {
         SortedWalk {
             next: self.tree.walk(ranks.start),
@@ -236,7 +238,7 @@ impl Sorted {
         }
     }
 
-    /// The members of these ranks, the last first.
+    /// The members of these ranks, in descending order.
     pub fn walk_back(&self, ranks: Range<usize>) -> SortedWalk<'_> {
         let first = if ranks.is_empty() { None } else { self.tree.walk(ranks.end - 1) };
         SortedWalk { next: first, left: ranks.len(), is_back: true, set: PhantomData }
@@ -246,18 +248,19 @@ impl Sorted {
         self.walk(0..self.len())
     }
 
-    /// Visits about `count` members in the order of their hashes, from a cursor that begins at 0; returns
-    /// the next, 0 at the end. A member that is there all the while is visited.
+    /// Visits about `count` members in the order of their hashes, from a cursor on that starts at
+    /// 0. Returns the next cursor, 0 at the end. A member that is present during a whole scan is
+    /// visited.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Scored<'_>)) -> u64 {
         self.index.scan(cursor, count.max(1), |member| {
             visit(Scored { member: member.bytes(), score: member.score() });
         })
     }
 
-    /// Drops about `count` members, whichever; returns the heap bytes that were freed. Nobody looks into
-    /// this set any more.
+    /// Frees about `count` members, in any order, and returns the freed heap bytes. The set must
+    /// not be read afterwards.
     pub fn drop_some(&mut self, count: usize) -> usize {
-        /// Cells are given back that much faster than members.
+        /// Cells are freed this much faster than members.
         const CELLS_PER_MEMBER: usize = 64;
         let before = self.heap_bytes();
         let mut left = count;
@@ -291,7 +294,7 @@ impl Drop for Sorted {
     }
 }
 
-/// Members of a row of ranks.
+/// The members of a range of ranks.
 #[derive(Clone, Debug)]
 pub struct SortedWalk<'a> {
     next: Option<Path>,

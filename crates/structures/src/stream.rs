@@ -1,4 +1,4 @@
-//! Stream: entries of names and values in the order of their IDs, and the groups that read them.
+//! Stream: entries of fields and values in the order of their IDs, and the groups that read them.
 //!
 //! ```text
 //! nodes    first ID ──► entries side by side (`node`)       up to 100 of them or 4 KiB, as configured
@@ -6,10 +6,10 @@
 //! producers  name ──► what it called its newest entries     (`producers`)
 //! ```
 //!
-//! IDs only grow, so new entries go to the last node. A deleted entry leaves its bytes in its node until
-//! nothing lives there.
+//! IDs only grow, so new entries go to the last node. A deleted entry keeps its bytes in its node
+//! until the whole node is deleted.
 //!
-//! Not here: where IDs come from, which of a command's refusals applies (`commands`).
+//! Not here: how IDs are chosen, and the errors of commands (`commands`).
 
 use crate::block::block_bytes;
 
@@ -27,7 +27,7 @@ pub use node::Pairs;
 pub use producers::{IDEMPOTENCY_NAMES, IDEMPOTENCY_SECONDS, Producers};
 use runs::Runs;
 
-/// LIMIT: what the names and values of an entry come to; also of a node.
+/// LIMIT: the total size of an entry's fields and values; also that of a node.
 pub const STREAM_ENTRY_BYTES_MAX: usize = 1 << 30;
 
 /// An entry's ID.
@@ -41,7 +41,7 @@ impl StreamId {
     pub const MIN: Self = Self { ms: 0, seq: 0 };
     pub const MAX: Self = Self { ms: u64::MAX, seq: u64::MAX };
 
-    /// The next larger ID.
+    /// The next larger ID; `None` after the largest.
     pub fn next(self) -> Option<Self> {
         match self.seq.checked_add(1) {
             Some(seq) => Some(Self { seq, ..self }),
@@ -49,7 +49,7 @@ impl StreamId {
         }
     }
 
-    /// The next smaller ID.
+    /// The next smaller ID; `None` before 0-0.
     pub fn previous(self) -> Option<Self> {
         match self.seq.checked_sub(1) {
             Some(seq) => Some(Self { seq, ..self }),
@@ -64,7 +64,7 @@ impl std::fmt::Display for StreamId {
     }
 }
 
-/// An entry as it is read.
+/// An entry, borrowed to be read.
 #[derive(Clone, Debug)]
 pub struct StreamEntry<'a> {
     pub id: StreamId,
@@ -72,33 +72,33 @@ pub struct StreamEntry<'a> {
 }
 
 impl<'a> StreamEntry<'a> {
-    /// Its names and values.
+    /// Its fields and values, alternating.
     pub fn pairs(&self) -> Pairs<'a> {
         self.pairs.clone()
     }
 }
 
-/// When a node is full, as configured; 0 is no limit.
+/// The configured limits of a node; 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeLimits {
     pub bytes: u64,
     pub entries: u64,
 }
 
-/// What trimming leaves.
+/// What trimming keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// So many of the newest.
+    /// This many of the newest entries.
     Newest(u64),
-    /// What has this ID or a larger one.
+    /// Entries with this ID or a larger one.
     From(StreamId),
 }
 
-/// How far trimming goes.
+/// How exactly to trim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trim {
     Exactly,
-    /// Whole nodes only, up to so many entries.
+    /// Whole nodes only, up to this many entries.
     Nodes {
         entries_max: u64,
     },
@@ -117,7 +117,7 @@ pub struct Stream {
     groups: Vec<Group>,
     /// Of the groups, without the array.
     group_bytes: usize,
-    /// None while all of it is as it is without a word about it.
+    /// `None` while no producer is known and all settings are defaults.
     producers: Option<Box<Producers>>,
 }
 
@@ -150,17 +150,17 @@ impl Stream {
         self.len == 0
     }
 
-    /// The largest ID that was ever there.
+    /// The largest ID that was ever added, or that XSETID set.
     pub fn last_id(&self) -> StreamId {
         self.last_id
     }
 
-    /// The largest ID that was deleted singly; trimming does not count.
+    /// The largest ID that was deleted by itself; trimming does not count.
     pub fn max_deleted_id(&self) -> StreamId {
         self.max_deleted_id
     }
 
-    /// How many entries were ever added.
+    /// The number of entries ever added.
     pub fn entries_added(&self) -> u64 {
         self.entries_added
     }
@@ -169,7 +169,7 @@ impl Stream {
         self.nodes.len()
     }
 
-    /// The ID of the first entry; the smallest where there is none.
+    /// The ID of the first entry; 0-0 if there is none.
     pub fn first_id(&self) -> StreamId {
         self.first().map_or(StreamId::MIN, |entry| entry.id)
     }
@@ -198,7 +198,7 @@ impl Stream {
             .take_while(move |entry| entry.id <= end)
     }
 
-    /// The same in falling order.
+    /// The same in descending order.
     pub fn range_back(
         &self,
         start: StreamId,
@@ -211,7 +211,7 @@ impl Stream {
             .take_while(move |entry| entry.id >= start)
     }
 
-    /// Whether the last node has no room for an entry whose names and values have so many bytes.
+    /// Whether the last node has no room for an entry whose fields and values have this many bytes.
     pub fn is_node_full(&self, limits: NodeLimits, part_bytes: usize) -> bool {
         let most = STREAM_ENTRY_BYTES_MAX as u64;
         let bytes = if limits.bytes == 0 { most } else { limits.bytes.min(most) };
@@ -221,8 +221,8 @@ impl Stream {
         })
     }
 
-    /// Adds an entry, whose names and values alternate in `parts`; in a new node if that is wanted or
-    /// needed. Its ID must be larger than [`Stream::last_id`].
+    /// Appends an entry, whose fields and values alternate in `parts`; in a new node if that is
+    /// requested or necessary. Its ID must be larger than [`Stream::last_id`].
     pub fn add<'a>(
         &mut self,
         id: StreamId,
@@ -246,7 +246,7 @@ impl Stream {
         self.last_id = id;
     }
 
-    /// Changes the last node, if there is one, and keeps the books.
+    /// Changes the last node, if there is one, and updates the accounting.
     fn change_last(&mut self, change: impl FnOnce(&mut Node)) {
         if let Some(node) = self.nodes.last_mut() {
             self.node_bytes -= block_bytes(node.capacity());
@@ -255,7 +255,7 @@ impl Stream {
         }
     }
 
-    /// Deletes an entry; false where there is none.
+    /// Deletes an entry; returns false if it does not exist.
     pub fn delete(&mut self, id: StreamId) -> bool {
         let Some((first, node)) = self.nodes.floor_mut(id) else { return false };
         let first = *first;
@@ -271,7 +271,7 @@ impl Stream {
         true
     }
 
-    /// How many of the oldest entries trimming would remove.
+    /// The number of the oldest entries that trimming would remove.
     pub fn trimmed_count(&self, keep: Keep, trim: Trim) -> u64 {
         let goes = |first: StreamId, node: &Node, gone: u64| match keep {
             Keep::Newest(count) => self.len - gone - node.live() >= count,
@@ -303,7 +303,7 @@ impl Stream {
         gone
     }
 
-    /// Removes so many of the oldest entries.
+    /// Removes this many of the oldest entries.
     pub fn drop_first(&mut self, mut count: u64) {
         count = count.min(self.len);
         self.len -= count;
@@ -322,7 +322,7 @@ impl Stream {
         }
     }
 
-    /// Sets what XSETID sets.
+    /// Sets the last ID, and the counters if given (XSETID).
     pub fn set_last_id(
         &mut self,
         last_id: StreamId,
@@ -347,7 +347,7 @@ impl Stream {
         Some(&self.groups[self.search(name).ok()?])
     }
 
-    /// Makes a group; false where one has this name.
+    /// Creates a group; returns false if its name is taken.
     pub fn create_group(
         &mut self,
         name: &[u8],
@@ -361,7 +361,7 @@ impl Stream {
         true
     }
 
-    /// Removes a group with all that is pending in it; false where there is none.
+    /// Removes a group with its pending entries; returns false if it does not exist.
     pub fn destroy_group(&mut self, name: &[u8]) -> bool {
         let Ok(at) = self.search(name) else { return false };
         let group = self.groups.remove(at);
@@ -369,7 +369,7 @@ impl Stream {
         true
     }
 
-    /// Changes a group and keeps the books; None where there is none.
+    /// Changes a group and updates the accounting; `None` if it does not exist.
     pub fn change_group<T>(
         &mut self,
         name: &[u8],
@@ -387,34 +387,36 @@ impl Stream {
         result
     }
 
-    /// Takes an entry out of what is pending in every group.
+    /// Removes an entry from the pending entries of every group.
     pub fn acknowledge_everywhere(&mut self, id: StreamId) {
         for at in 0..self.groups.len() {
             self.change_group_at(at, |group| group.acknowledge(id));
         }
     }
 
-    /// Who adds entries by names of their own; none while nobody did, and nothing else was set.
+    /// The producers and their idempotency IDs; `None` if there are none and all settings are
+    /// defaults.
     pub fn producers(&self) -> Option<&Producers> {
         self.producers.as_deref()
     }
 
-    /// Notes what a producer called an entry.
+    /// Records the idempotency ID of an entry.
     pub fn note_name(&mut self, producer: &[u8], name: &[u8], id: StreamId, now_ms: u64) {
         self.producers.get_or_insert_default().note(producer, name, id, now_ms);
     }
 
-    /// Counts an entry that came again.
+    /// Counts a repeated entry.
     pub fn count_repeated(&mut self) {
         self.producers.get_or_insert_default().repeated += 1;
     }
 
-    /// Sets for how many seconds, and how many of each producer, names of entries are known; forgets them.
+    /// Sets for how many seconds, and how many per producer, idempotency IDs are remembered;
+    /// forgets them all.
     pub fn configure_producers(&mut self, seconds: u64, most: u64) {
         self.producers.get_or_insert_default().configure(seconds, most);
     }
 
-    /// The heap bytes that it takes beside itself; known at no cost.
+    /// The heap bytes that it takes beside itself. O(1).
     pub fn heap_bytes(&self) -> usize {
         let of_producers = |own: &Producers| block_bytes(size_of::<Producers>()) + own.heap_bytes();
         self.nodes.heap_bytes()
@@ -424,16 +426,16 @@ impl Stream {
             + self.group_bytes
     }
 
-    /// How many entries, pending entries, consumers and groups there are; not 0 while
-    /// [`Stream::drop_some`] has something to drop.
+    /// The number of entries, pending entries, consumers and groups; not 0 while
+    /// [`Stream::drop_some`] has something to free.
     pub fn droppable_len(&self) -> usize {
         self.groups.iter().map(Group::droppable_len).sum::<usize>()
             + self.len as usize
             + self.producers().map_or(0, Producers::droppable_len)
     }
 
-    /// Drops about `count` entries and pending entries, whichever; returns the heap bytes that were
-    /// freed. For streams that nobody looks into any more.
+    /// Frees about `count` entries and pending entries, in any order, and returns the freed heap
+    /// bytes. The stream must not be read afterwards.
     pub fn drop_some(&mut self, count: usize) -> usize {
         let before = self.heap_bytes();
         let mut dropped = 0;

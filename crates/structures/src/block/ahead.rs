@@ -1,10 +1,10 @@
-//! Ahead: chunks made ready by another thread before they are needed.
+//! Ahead: chunks that another thread prepares before they are needed.
 //!
-//! A huge page is taken whole at its first touch. That takes 0.1 ms where the memory is at hand and
-//! several where a virtual machine's host must find it first: too long for a thread that serves. So
-//! the program may have a thread that touches the next chunk ahead; a pool orders it when little is
-//! left, and where it isn't there in time, small pages serve and the next order comes earlier. What
-//! nobody came for is withdrawn, since it is resident for nothing.
+//! A huge page is allocated whole at its first touch. That takes 0.1 ms if the memory is free and
+//! several if a virtual machine's host has to find it: too long for a serving thread. So the
+//! program may run a thread that touches the next chunk ahead of time. A pool orders a chunk when
+//! little memory is left; if the chunk is late, small pages are used and the next order is placed
+//! earlier. Chunks that are not taken are unmapped again, since they are resident for nothing.
 //!
 //! Not here: the thread (`server`), when a pool needs a chunk (`pool`).
 
@@ -15,23 +15,25 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::chunk::{CHUNK_LINES, Chunk, Page};
 
-/// A chunk is ordered when no free run is longer than that: at first an eighth of a chunk, which lasts
-/// for thousands of entries; after one that came late twice as much, up to nearly all.
+/// A chunk is ordered when no free run is longer than this: at first an eighth of a chunk, which
+/// lasts for thousands of entries; twice as much after a chunk that came late twice, up to nearly a
+/// whole one.
 const ORDER_BELOW_LINES: usize = CHUNK_LINES / 8;
 const ORDER_BELOW_LINES_MAX: usize = CHUNK_LINES / 8 * 7;
 
-/// What is called, on the pool's thread, when a chunk is ordered.
+/// The callback that runs on the pool's thread when a chunk is ordered.
 static WAKE: OnceLock<fn()> = OnceLock::new();
 
-/// Every pool's order form.
+/// The orders of all pools.
 static ORDERS: Mutex<Vec<&'static Order>> = Mutex::new(Vec::new());
 
-/// Promises that `wake` gets some thread to call [`supply_chunks`], soon. The first promise counts.
+/// Registers a callback that makes some thread call [`supply_chunks`] soon. Only the first
+/// registration counts.
 pub fn promise_chunks(wake: fn()) {
     let _ = WAKE.set(wake);
 }
 
-/// Makes the chunks ready that pools have ordered. May take milliseconds for each.
+/// Maps and touches the chunks that pools have ordered. It may take milliseconds for each.
 pub fn supply_chunks() {
     // They are few; the list is copied so that a new pool doesn't wait.
     let orders = ORDERS.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -40,8 +42,8 @@ pub fn supply_chunks() {
     }
 }
 
-/// Gives back to the system what pools have ordered and not taken since the last call. For calls
-/// seconds apart, by the thread that supplies.
+/// Unmaps the chunks that were ordered and not taken since the previous call. The supplying thread
+/// calls it every few seconds.
 pub fn withdraw_chunks() {
     let orders = ORDERS.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for order in orders {
@@ -49,16 +51,17 @@ pub fn withdraw_chunks() {
     }
 }
 
-/// Whether chunks are supplied at all.
+/// Whether a thread supplies chunks.
 pub(super) fn is_promised() -> bool {
     WAKE.get().is_some()
 }
 
-/// What a pool and those who supply it share.
+/// The state that a pool shares with the supplying thread.
 struct Order {
     is_open: AtomicBool,
     ready: AtomicPtr<Chunk>,
-    /// What was ready at the last call of [`withdraw_chunks`]; for its thread only.
+    /// The chunk that was ready at the last call of [`withdraw_chunks`]; only the supplying thread
+    /// uses it.
     stood: AtomicPtr<Chunk>,
     is_withdrawn: AtomicBool,
 }
@@ -66,13 +69,13 @@ struct Order {
 /// The next chunk of one pool, as the pool's thread sees it.
 pub(super) struct Ahead {
     order: &'static Order,
-    /// One was ordered and not taken yet.
+    /// A chunk was ordered and is not taken yet.
     is_coming: Cell<bool>,
     order_below: Cell<usize>,
 }
 
 impl Ahead {
-    /// Of a new pool, which is never freed.
+    /// The state of a new pool, which is never freed.
     pub(super) fn new() -> Self {
         let order = Box::leak(Box::new(Order {
             is_open: AtomicBool::new(false),
@@ -89,7 +92,7 @@ impl Ahead {
         self.is_coming.get() && !self.was_withdrawn()
     }
 
-    /// Takes note of a withdrawal: there was no haste.
+    /// Records that a chunk was withdrawn: the order was early enough.
     fn was_withdrawn(&self) -> bool {
         let was_withdrawn = self.order.is_withdrawn.load(Ordering::Relaxed);
         if was_withdrawn {
@@ -100,13 +103,13 @@ impl Ahead {
         was_withdrawn
     }
 
-    /// How long the longest free run is when a chunk should be ordered, in lines.
+    /// The length of the longest free run, in lines, at which a chunk is ordered.
     #[inline]
     pub(super) fn order_below(&self) -> usize {
         self.order_below.get()
     }
 
-    /// Orders a chunk, if anybody supplies.
+    /// Orders a chunk if a thread supplies them.
     #[cold]
     pub(super) fn order(&self) {
         if let Some(wake) = WAKE.get() {
@@ -116,7 +119,7 @@ impl Ahead {
         }
     }
 
-    /// The chunk that was ordered, if it is there: all zeros, and touched.
+    /// Returns the ordered chunk if it is ready: zeroed and touched.
     pub(super) fn take(&self) -> Option<NonNull<Chunk>> {
         let chunk = NonNull::new(self.order.ready.swap(null_mut(), Ordering::Acquire));
         if chunk.is_some() {
@@ -133,7 +136,7 @@ impl Order {
         if self.is_open.swap(false, Ordering::Acquire)
             && let Some(chunk) = Chunk::map(Page::HugeTouched)
         {
-            // Nothing is there: an order is opened only after the last chunk was taken.
+            // The slot is empty: an order is only placed after the last chunk was taken.
             self.ready.store(chunk.as_ptr(), Ordering::Release);
         }
     }
@@ -145,7 +148,7 @@ impl Order {
         if ready.is_null() || ready != stood {
             return;
         }
-        // Either the pool has it now or we do.
+        // Either the pool has taken it or this thread has.
         let chunk = self.ready.swap(null_mut(), Ordering::Acquire);
         if !chunk.is_null() {
             // SAFETY: it came from `Chunk::map` on this side and no pool has seen it.

@@ -1,4 +1,4 @@
-//! Chunk: 2 MiB from the system, with what must be known about its parts at its start.
+//! Chunk: 2 MiB from the system, with a header that describes its parts.
 //!
 //! ```text
 //! │ Chunk: owner, spans, ends │ lines … │ unit 1 │ unit 2 │ … │ unit 31 │
@@ -7,7 +7,7 @@
 //! A unit (64 KiB) is either a span, cut into blocks of one class, or part of the chunk's lines.
 //! Chunks start at multiples of their size, so a block's address leads to its chunk.
 //!
-//! Not here: who gets which lines (`lines`), which span serves next (`pool`).
+//! Not here: which lines are allocated (`lines`), which span serves next (`pool`).
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
@@ -21,22 +21,23 @@ pub(super) const UNIT_LINES: usize = UNIT_BYTES / LINE_BYTES;
 pub(super) const CHUNK_LINES: usize = CHUNK_BYTES / LINE_BYTES;
 const CHUNK_UNITS: usize = CHUNK_BYTES / UNIT_BYTES;
 
-/// The first line behind the chunk's own header.
+/// The first line after the chunk's header.
 pub(super) const FIRST_LINE: usize = size_of::<Chunk>() / LINE_BYTES;
 
 const _: () = assert!(size_of::<Chunk>() < UNIT_BYTES, "the header leaves unit 0 to lines");
 
-/// The start of a chunk. All bytes zero is a chunk without spans and without free lines.
+/// The header of a chunk. All bytes zero: a chunk without spans and without free lines.
 #[repr(C, align(64))]
 pub(super) struct Chunk {
-    /// Written once, before any block leaves the chunk; all else is only for the owner's thread.
+    /// Written once, before any block leaves the chunk; only the owner's thread accesses the other
+    /// fields.
     owner: *const Pool,
     spans: [Span; CHUNK_UNITS],
-    /// One bit per line: it is the first or the last of a free run.
+    /// One bit per line: set for the first and the last line of each free run.
     ends: [u64; CHUNK_LINES / 64],
 }
 
-/// What a new chunk is backed by.
+/// The pages that back a new chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
     Small,
@@ -48,29 +49,29 @@ pub(crate) enum Page {
 /// A unit cut into blocks of one class.
 #[repr(C, align(64))]
 pub(super) struct Span {
-    /// Blocks that were given back.
+    /// The free list of returned blocks.
     pub(super) free: *mut FreeBlock,
-    /// The first block that was never handed out, in bytes from the start.
+    /// The offset in bytes of the first block that was never allocated.
     pub(super) fresh: u32,
-    /// How many blocks are handed out.
+    /// The number of allocated blocks.
     pub(super) used: u32,
     pub(super) start: *mut u8,
     pub(super) next: *mut Self,
     pub(super) previous: *mut Self,
     pub(super) class: u8,
-    /// Whether the unit is a span at all.
+    /// Whether the unit is a span.
     pub(super) is_open: bool,
-    /// Whether it is in its class' list of spans that may have room.
+    /// Whether it is in its class' list of spans that may have free blocks.
     pub(super) is_listed: bool,
 }
 
-/// A block that nobody uses. It may start at any word, so its pointer is read and written unaligned.
+/// A free block. It may start at any 4-byte word, so its pointer is read and written unaligned.
 pub(super) struct FreeBlock {
     pub(super) next: *mut Self,
 }
 
 impl Chunk {
-    /// A chunk of all zeros, if the system has the memory. It needs an owner before it is used.
+    /// Maps a zeroed chunk; `None` if the system has no memory. Its owner must be set before use.
     pub(super) fn map(page: Page) -> Option<NonNull<Self>> {
         let chunk = system::map(page != Page::Small)?;
         if page == Page::HugeTouched {
@@ -80,7 +81,7 @@ impl Chunk {
         Some(chunk.cast())
     }
 
-    /// Ends the program: there is no memory for a chunk.
+    /// Aborts the program: there is no memory for a chunk.
     #[cold]
     pub(super) fn out_of_memory() -> ! {
         handle_alloc_error(
@@ -89,7 +90,7 @@ impl Chunk {
     }
 
     /// # Safety
-    /// The chunk came from [`Chunk::map`] and nothing of it was used yet.
+    /// The chunk came from [`Chunk::map`] and no part of it was used yet.
     pub(super) unsafe fn set_owner(chunk: NonNull<Self>, owner: *const Pool) {
         // SAFETY: the caller vouches for the chunk, which is aligned and larger than its header.
         unsafe { (*chunk.as_ptr()).owner = owner };
@@ -102,21 +103,21 @@ impl Chunk {
         unsafe { system::unmap(chunk.cast()) };
     }
 
-    /// The chunk that an address of the pool lies in.
+    /// The chunk that contains an address of the pool.
     #[inline]
     pub(super) fn of(address: *mut u8) -> *mut Self {
         address.map_addr(|address| address & !(CHUNK_BYTES - 1)).cast()
     }
 
     /// # Safety
-    /// A block of the chunk is in use, so that the chunk is there.
+    /// A block of the chunk is allocated, so the chunk exists.
     #[inline]
     pub(super) unsafe fn owner(chunk: *mut Self) -> *const Pool {
         // SAFETY: the field is never written while a block is in use.
         unsafe { (*chunk).owner }
     }
 
-    /// The span that an address of the chunk lies in, if its unit is one.
+    /// The span that contains an address of the chunk; `None` if its unit is no span.
     ///
     /// # Safety
     /// As for [`Chunk::owner`].
@@ -128,7 +129,7 @@ impl Chunk {
     }
 
     /// # Safety
-    /// The chunk is there and this is its owner's thread; `line` is below [`CHUNK_LINES`].
+    /// The chunk is mapped and this is its owner's thread; `line` is below [`CHUNK_LINES`].
     #[inline]
     pub(super) unsafe fn is_end(chunk: *mut Self, line: usize) -> bool {
         // SAFETY: the caller vouches for chunk, thread and line.
@@ -165,7 +166,7 @@ mod system {
         };
         #[cfg(target_os = "linux")]
         if huge {
-            // Where the system has no huge pages, small ones serve: the answer doesn't matter.
+            // If the system has no huge pages, small ones serve, so the result does not matter.
             // SAFETY: the advice is about the chunk alone and changes no content.
             unsafe { libc::madvise(chunk.as_ptr().cast(), CHUNK_BYTES, libc::MADV_HUGEPAGE) };
         }
@@ -173,7 +174,7 @@ mod system {
     }
 
     /// # Safety
-    /// `chunk` came from [`map`] and nobody uses it any more.
+    /// `chunk` came from [`map`] and is not used any more.
     pub(super) unsafe fn unmap(chunk: *mut u8) {
         // SAFETY: the caller vouches for it.
         unsafe { unmap_bytes(chunk, CHUNK_BYTES) };
@@ -200,7 +201,7 @@ mod system {
     }
 
     /// # Safety
-    /// The bytes were mapped by [`map_anywhere`] and nobody uses them any more.
+    /// The bytes were mapped by [`map_anywhere`] and are not used any more.
     unsafe fn unmap_bytes(area: *mut u8, bytes: usize) {
         if bytes > 0 {
             // SAFETY: the caller vouches for it.
@@ -228,7 +229,7 @@ mod system {
     }
 
     /// # Safety
-    /// `chunk` came from [`map`] and nobody uses it any more.
+    /// `chunk` came from [`map`] and is not used any more.
     pub(super) unsafe fn unmap(chunk: *mut u8) {
         // SAFETY: the caller vouches for it.
         unsafe { dealloc(chunk, LAYOUT) };

@@ -1,7 +1,7 @@
-//! Extent: lines of memory of one's own, as plain bytes.
+//! Extent: an owned run of lines, as plain bytes.
 //!
-//! It is what safe code builds on that wants memory of the pool: initialized, sized in lines, counted by
-//! the books to the byte. What is kept in it is read in order, a page at a time: small pages serve.
+//! Safe code uses it to own memory of the pool: it is initialized, sized in lines and accounted
+//! exactly. Its content is read in order, a page at a time, so small pages serve.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -19,19 +19,19 @@ pub(crate) struct Extent {
 unsafe impl Send for Extent {}
 
 impl Extent {
-    /// At least so many bytes, all zero.
+    /// Allocates at least `bytes` bytes, zeroed.
     pub(crate) fn zeroed(bytes: usize) -> Self {
         let lines = lines_for(bytes);
         Self { start: allocate_zeroed_lines(lines as usize, Page::Small), lines }
     }
 
-    /// The memory that it takes.
+    /// The memory that it takes, in bytes.
     #[inline]
     pub(crate) fn heap_bytes(&self) -> usize {
         block_bytes(self.len())
     }
 
-    /// Gives back all but so many bytes at its start.
+    /// Frees all but the first `bytes` bytes.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let kept = lines_for(bytes).min(self.lines);
         // SAFETY: these are all our lines, and we keep some of them, but not more.

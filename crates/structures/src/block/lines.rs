@@ -1,9 +1,9 @@
-//! Lines: runs of 64-byte lines, of any length, that merge with their neighbours when they come
-//! back.
+//! Lines: runs of 64-byte lines of any length. A freed run merges with its free neighbours.
 //!
-//! A free run describes itself: its first line has its length and its neighbours in a list of runs
-//! of like length, its last line has its length again, and the chunk's bits mark both lines. So a
-//! run that comes back finds out at once whether what lies before and behind it is free.
+//! A free run describes itself (boundary tags, Knuth, TAOCP vol. 1, 2.5): its first line has its
+//! length and its neighbours in a list of runs of similar length, its last line has its length
+//! again, and the chunk's bits mark both lines. So free neighbours of a freed run are found in
+//! constant time.
 //!
 //! Invariant: no two free runs touch.
 //! Not here: where chunks come from and go (`pool`).
@@ -14,25 +14,25 @@ use super::chunk::{
     CHUNK_BYTES, CHUNK_LINES, Chunk, FIRST_LINE, LINE_BYTES, UNIT_BYTES, UNIT_LINES,
 };
 
-/// Up to here every length has its own list; beyond, eight lists share a doubling.
+/// Up to this length each length has its own list; above it, eight lists cover each doubling.
 const EXACT_LEN_MAX: usize = 64;
 const LISTS: usize = list_of(CHUNK_LINES - 1) + 1;
 const WORDS: usize = LISTS.div_ceil(64);
 
-/// The length of a chunk's only run when nothing of it is in use.
+/// The length of the only run of a chunk with nothing allocated.
 const WHOLE_LEN: usize = CHUNK_LINES - FIRST_LINE;
 
-/// How many runs of a list are looked at, which may be too short, before longer ones are broken up.
+/// How many runs of one list are checked, which may be too short, before longer ones are split.
 const TRIES: usize = 8;
 
-/// What a free run's first line holds.
+/// The content of a free run's first line.
 struct Run {
     len: usize,
     next: *mut Self,
     previous: *mut Self,
 }
 
-/// What a free run's last line ends with; the lines of a run of one line are the same.
+/// The end of a free run's last line; a run of one line has both in the same line.
 const LAST_LEN_AT: usize = LINE_BYTES - size_of::<usize>();
 
 const _: () = assert!(size_of::<Run>() <= LAST_LEN_AT, "a run of one line describes itself");
@@ -41,7 +41,7 @@ const _: () = assert!(size_of::<Run>() <= LAST_LEN_AT, "a run of one line descri
 pub(super) struct Lines {
     lists: [*mut Run; LISTS],
     occupied: [u64; WORDS],
-    /// Chunks of which nothing is in use.
+    /// Chunks with nothing allocated.
     whole_chunks: usize,
 }
 
@@ -58,7 +58,7 @@ impl Lines {
         Self { lists: [null_mut(); LISTS], occupied: [0; WORDS], whole_chunks: 0 }
     }
 
-    /// Takes `count` lines out of the shortest run that is known to do.
+    /// Allocates `count` lines from the shortest run that is known to fit.
     pub(super) fn take(&mut self, count: usize) -> Option<NonNull<u8>> {
         let run = self.find(count, |len, _| len >= count)?;
         let first = run.cast::<u8>();
@@ -73,7 +73,7 @@ impl Lines {
         NonNull::new(first)
     }
 
-    /// Takes the lines of a unit.
+    /// Allocates the lines of a unit.
     pub(super) fn take_unit(&mut self) -> Option<NonNull<u8>> {
         let run =
             self.find(UNIT_LINES, |len, address| lines_before_unit(address) + UNIT_LINES <= len)?;
@@ -95,7 +95,7 @@ impl Lines {
         }
     }
 
-    /// Whether there is a free run that is clearly longer than so many lines.
+    /// Whether there is a free run that is clearly longer than this many lines.
     pub(super) fn has_run(&self, count: usize) -> bool {
         self.first_from(list_of(count) + 1).is_some()
     }
@@ -109,7 +109,7 @@ impl Lines {
         unsafe { self.link(chunk.as_ptr().cast::<u8>().add(FIRST_LINE * LINE_BYTES), WHOLE_LEN) };
     }
 
-    /// Takes a chunk away of which nothing is in use, unless it is the only one.
+    /// Removes a chunk with nothing allocated, unless it is the only one.
     pub(super) fn remove_spare_chunk(&mut self) -> Option<*mut Chunk> {
         if self.whole_chunks <= 1 {
             return None;
@@ -125,11 +125,11 @@ impl Lines {
         Some(Chunk::of(run.cast()))
     }
 
-    /// Takes lines back.
+    /// Frees lines.
     ///
     /// # Safety
-    /// The lines are part of what was taken and nobody uses them; this is their chunk's owner's
-    /// thread.
+    /// The lines are part of an allocation and are not used any more; this is the thread of their
+    /// chunk's owner.
     pub(super) unsafe fn give(&mut self, lines: NonNull<u8>, count: usize) {
         let chunk = Chunk::of(lines.as_ptr());
         let base = chunk.cast::<u8>();
@@ -151,8 +151,8 @@ impl Lines {
         }
     }
 
-    /// A run of about `count` lines or more that is accepted by its length and address. A few of
-    /// each list are asked about, the shortest first.
+    /// Finds a run of about `count` lines or more for which `accept` returns true, by its length and
+    /// address. Checks a few runs of each list, the shortest first.
     fn find(&self, count: usize, accept: impl Fn(usize, usize) -> bool) -> Option<*mut Run> {
         let mut list = list_of(count);
         loop {
@@ -173,7 +173,7 @@ impl Lines {
         }
     }
 
-    /// The first run of the first list from `list` on that has any.
+    /// The first run of the first non-empty list from `list` on.
     fn first_from(&self, list: usize) -> Option<*mut Run> {
         let mut word = list / 64;
         let mut bits = self.occupied.get(word)? & (u64::MAX << (list % 64));
@@ -185,7 +185,7 @@ impl Lines {
     }
 
     /// # Safety
-    /// The lines are free, in a chunk of this pool, and touch no free run.
+    /// The lines are free, in a chunk of this pool, and adjacent to no free run.
     unsafe fn link(&mut self, first: *mut u8, len: usize) {
         let (chunk, line) = (Chunk::of(first), line_of(first));
         let list = list_of(len);
@@ -233,12 +233,12 @@ impl Lines {
     }
 }
 
-/// The number of an address' line within its chunk.
+/// The index of an address' line within its chunk.
 fn line_of(address: *mut u8) -> usize {
     address.addr() % CHUNK_BYTES / LINE_BYTES
 }
 
-/// How many lines lie between an address and the next unit.
+/// The number of lines between an address and the next unit.
 fn lines_before_unit(address: usize) -> usize {
     (address.next_multiple_of(UNIT_BYTES) - address) / LINE_BYTES
 }

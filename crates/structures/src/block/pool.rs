@@ -1,15 +1,15 @@
-//! Pool: one thread's chunks, and who gets which part of them.
+//! Pool: the chunks of one thread, and the allocation of their parts.
 //!
-//! Every thread has a pool of its own, so taking and giving back is plain code without a lock. A
-//! block that is given back on another thread goes on a stack of its owner's pool (`strays`), which
-//! the owner works through when it next runs out of something. When a thread ends, its pool waits
-//! for the next thread that needs one.
+//! Every thread has its own pool, so it allocates and frees without a lock. A block that is freed
+//! on another thread is pushed on a lock-free stack of its owner's pool (`strays`), which the owner
+//! empties when it next runs out of memory. When a thread ends, its pool waits for the next thread
+//! that needs one.
 //!
-//! Chunks of which nothing is in use, but for one, go back to the system when the thread finds the time
-//! ([`give_back_chunk`]): where many blocks go at random, all chunks become empty with the last few of
-//! them, and to unmap one takes 10 to 100 µs.
+//! All but one of the chunks with nothing allocated are unmapped when the thread has time
+//! ([`give_back_chunk`]): if many blocks are freed at random, all chunks become empty with the last
+//! few of them, and to unmap one takes 10 to 100 µs.
 //!
-//! Not here: runs of lines (`lines`), what lies where in a chunk (`chunk`).
+//! Not here: runs of lines (`lines`), the layout of a chunk (`chunk`).
 
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::{NonNull, null, null_mut};
@@ -21,23 +21,23 @@ use super::chunk::{CHUNK_BYTES, Chunk, FreeBlock, LINE_BYTES, Page, Span, UNIT_B
 use super::lines::Lines;
 use super::{CLASS_BYTES, CLASSES};
 
-/// Pools that have so much get huge pages for what they map from then on. A huge page is resident as
-/// a whole: the newest chunk's unused part and the next chunk, made ready ahead, may be 4 MiB.
+/// Pools with this much memory map huge pages from then on. A huge page is resident as a whole, so
+/// the unused part of the newest chunk and the next chunk, prepared ahead, may take 4 MiB.
 const HUGE_PAGES_FROM_BYTES: usize = 4 << 20;
 
-/// How much memory a thread's pool has.
+/// The memory of a thread's pool, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolFacts {
-    /// What it has from the system.
+    /// Mapped from the system.
     pub mapped_bytes: usize,
-    /// What its blocks take that are in use, as [`block_bytes`](super::block_bytes) counts them.
+    /// Allocated to blocks, as [`block_bytes`](super::block_bytes) counts them.
     pub in_use_bytes: usize,
 }
 
-/// One thread's memory. Only `strays` may be touched by other threads.
+/// The memory of one thread. Only `strays` may be accessed by other threads.
 pub(super) struct Pool {
     strays: AtomicPtr<Stray>,
-    /// Per class, the spans that may have room; the first one serves.
+    /// Per class, the spans that may have free blocks; the first one serves.
     spans: [Cell<*mut Span>; CLASSES],
     lines: UnsafeCell<Lines>,
     ahead: Ahead,
@@ -45,8 +45,8 @@ pub(super) struct Pool {
     in_use_bytes: Cell<usize>,
 }
 
-/// A block that was given back on another thread than its owner's. In a span its first 8 bytes are
-/// all there is.
+/// A block that was freed by another thread than its owner's. In a span its first 8 bytes are all
+/// there is.
 #[repr(C)]
 struct Stray {
     next: *mut Self,
@@ -58,9 +58,9 @@ thread_local! {
     static TENANCY: Tenancy = const { Tenancy };
 }
 
-/// What follows a free block in its span's list.
+/// The next free block in its span's list.
 ///
-/// # Safety
+/// The block is free, and in a span's list.
 /// The block is free, and in a span's list.
 #[inline]
 unsafe fn next_free(block: NonNull<FreeBlock>) -> *mut FreeBlock {
@@ -68,7 +68,7 @@ unsafe fn next_free(block: NonNull<FreeBlock>) -> *mut FreeBlock {
     unsafe { (&raw const (*block.as_ptr()).next).read_unaligned() }
 }
 
-/// A pool between two threads.
+/// A pool without a thread.
 struct Vacant(NonNull<Pool>);
 
 // SAFETY: a vacant pool belongs to whoever takes it out of the list.
@@ -76,7 +76,7 @@ unsafe impl Send for Vacant {}
 
 static VACANT: Mutex<Vec<Vacant>> = Mutex::new(Vec::new());
 
-/// Leaves the thread's pool to others when the thread ends.
+/// Releases the thread's pool for other threads when the thread ends.
 struct Tenancy;
 
 impl Drop for Tenancy {
@@ -103,36 +103,36 @@ fn move_in() -> &'static Pool {
         None => Box::into_raw(Box::new(Pool::new())).cast_const(),
     };
     OWN.set(pool);
-    // While a thread's other destructors run this can fail: the pool then stays without a tenant.
+    // This can fail while other destructors of the thread run: the pool then stays unused.
     let _ = TENANCY.try_with(|_| ());
     // SAFETY: pools are never freed; nobody else has this one.
     unsafe { &*pool }
 }
 
-/// Memory of this thread's pool. What other threads gave back is taken in before, which otherwise
-/// waits until the pool next runs out of something.
+/// The memory of this thread's pool. Blocks that other threads have freed are taken in first;
+/// otherwise they wait until the pool runs out of memory.
 pub fn pool_facts() -> PoolFacts {
     let pool = own();
     pool.take_in_strays();
     PoolFacts { mapped_bytes: pool.mapped_bytes.get(), in_use_bytes: pool.in_use_bytes.get() }
 }
 
-/// Gives one of this thread's chunks back to the system of which nothing is in use, if there is more than
-/// one. Says whether it did; then there may be others.
+/// Unmaps one of this thread's chunks with nothing allocated, if there is more than one. Returns
+/// whether it did; if so, there may be more.
 pub fn give_back_chunk() -> bool {
     own().give_back_chunk()
 }
 
-/// A block of a class.
+/// Allocates a block of a class.
 #[inline]
 pub(super) fn take_small(class: usize) -> NonNull<u8> {
     own().take_small(class)
 }
 
-/// Gives a block of a class back.
+/// Frees a block of a class.
 ///
 /// # Safety
-/// The block came from [`take_small`], on any thread, and nobody uses it any more.
+/// The block came from [`take_small`], on any thread, and is not used any more.
 #[inline]
 pub(super) unsafe fn give_small(block: NonNull<u8>) {
     let chunk = Chunk::of(block.as_ptr());
@@ -148,17 +148,17 @@ pub(super) unsafe fn give_small(block: NonNull<u8>) {
     }
 }
 
-/// A run of at least one line; where that takes a new chunk, one of such pages.
+/// Allocates a run of at least one line. If a new chunk is needed, it gets pages of this kind.
 pub(super) fn take_lines(count: usize, page: Page) -> NonNull<u8> {
     let pool = own();
     pool.in_use_bytes.set(pool.in_use_bytes.get() + count * LINE_BYTES);
     pool.take(page, |lines| lines.take(count))
 }
 
-/// Gives lines back.
+/// Frees lines.
 ///
 /// # Safety
-/// The lines are a part of what came from [`take_lines`], on any thread, and nobody uses them any
+/// The lines are a part of an allocation by [`take_lines`], on any thread, and are not used any
 /// more.
 pub(super) unsafe fn give_lines(lines: NonNull<u8>, count: usize) {
     let chunk = Chunk::of(lines.as_ptr());
@@ -174,10 +174,10 @@ pub(super) unsafe fn give_lines(lines: NonNull<u8>, count: usize) {
     }
 }
 
-/// Puts a block on its owner's stack.
+/// Pushes a block on its owner's stack.
 ///
 /// # Safety
-/// The block is in use by nobody but the caller, and `owner` is its pool.
+/// Only the caller uses the block, and `owner` is its pool.
 #[cold]
 unsafe fn send_home(owner: *const Pool, block: NonNull<u8>) {
     let stray = block.cast::<Stray>().as_ptr();
@@ -225,7 +225,7 @@ impl Pool {
         self.take_fresh(class)
     }
 
-    /// A block of a class whose serving span has no block that was given back.
+    /// Allocates a block from a class whose serving span has no returned block.
     #[inline(never)]
     fn take_fresh(&self, class: usize) -> NonNull<u8> {
         let bytes = CLASS_BYTES[class];
@@ -256,7 +256,7 @@ impl Pool {
     }
 
     /// # Safety
-    /// The pool is this thread's, and owns the block, which nobody uses.
+    /// The pool is this thread's, and owns the block, which is not used any more.
     #[inline]
     unsafe fn give_small(&self, chunk: *mut Chunk, block: NonNull<u8>) {
         // SAFETY: a block of a class lies in an open span.
@@ -275,10 +275,10 @@ impl Pool {
         }
     }
 
-    /// Lists a span that has room again, gives the unit of an empty one back.
+    /// Lists a span that has free blocks again; frees the unit of an empty one.
     ///
     /// # Safety
-    /// The span is open, and this pool's.
+    /// The span is in use, and belongs to this pool.
     #[cold]
     unsafe fn settle(&self, span: *mut Span) {
         // SAFETY: the caller vouches for the span; without blocks in use its unit is free lines.
@@ -317,7 +317,7 @@ impl Pool {
     }
 
     /// # Safety
-    /// The span is open, this pool's, and not listed.
+    /// The span is in use, belongs to this pool, and is not listed.
     unsafe fn list(&self, span: *mut Span) {
         // SAFETY: the caller vouches for the span; listed ones are open.
         unsafe {
@@ -334,7 +334,7 @@ impl Pool {
     }
 
     /// # Safety
-    /// The span is open, this pool's, and listed.
+    /// The span is in use, belongs to this pool, and is listed.
     unsafe fn unlist(&self, span: *mut Span) {
         // SAFETY: the caller vouches for the span; its neighbours in the list are open.
         unsafe {
@@ -351,7 +351,7 @@ impl Pool {
         }
     }
 
-    /// Lines that `find` takes, if need be from a new chunk of such pages.
+    /// Allocates lines with `find`, if necessary from a new chunk with pages of this kind.
     fn take(&self, page: Page, find: impl Fn(&mut Lines) -> Option<NonNull<u8>>) -> NonNull<u8> {
         loop {
             // SAFETY: the pool is this thread's, and `find` calls nothing that leads back here.
@@ -378,13 +378,13 @@ impl Pool {
         let ready = if page == Page::Huge { self.ahead.take() } else { None };
         ready.unwrap_or_else(|| {
             let is_small = self.mapped_bytes.get() < HUGE_PAGES_FROM_BYTES;
-            // Where huge pages are made ready ahead, none is waited for here.
+            // If huge pages are prepared ahead, do not wait for one here.
             let page = if is_small || ahead::is_promised() { Page::Small } else { page };
             Chunk::map(page).unwrap_or_else(|| Chunk::out_of_memory())
         })
     }
 
-    /// Orders the next chunk when little is left.
+    /// Orders the next chunk when little memory is left.
     #[inline]
     fn order_ahead(&self) {
         if self.mapped_bytes.get() < HUGE_PAGES_FROM_BYTES || self.ahead.is_coming() {
@@ -397,7 +397,7 @@ impl Pool {
     }
 
     /// # Safety
-    /// The pool is this thread's, and owns the lines, which nobody uses.
+    /// The pool is this thread's, and owns the lines, which are not used any more.
     unsafe fn give_lines(&self, lines: NonNull<u8>, count: usize) {
         self.in_use_bytes.set(self.in_use_bytes.get() - count * LINE_BYTES);
         // SAFETY: the caller vouches for the lines.
@@ -405,7 +405,7 @@ impl Pool {
     }
 
     /// # Safety
-    /// As for [`Pool::give_lines`], which keeps the books.
+    /// As for [`Pool::give_lines`], which does the accounting.
     unsafe fn give(&self, lines: NonNull<u8>, count: usize) {
         // SAFETY: the caller vouches for the lines.
         unsafe { (*self.lines.get()).give(lines, count) };
@@ -423,7 +423,7 @@ impl Pool {
         true
     }
 
-    /// Takes in what other threads gave back. Returns whether that was anything.
+    /// Takes in the blocks that other threads have freed. Returns whether there were any.
     fn take_in_strays(&self) -> bool {
         if self.strays.load(Ordering::Relaxed).is_null() {
             return false;

@@ -1,4 +1,4 @@
-//! Node: a packed run of a list's elements with room to grow at either end.
+//! Node: a packed run of a list's elements with spare capacity at either end.
 //!
 //! ```text
 //!  room ┌──────────┬─────────────────────────────┬──────────┐
@@ -11,14 +11,14 @@ use crate::Content;
 use crate::block::Extent;
 use crate::packed::{BothWays, Run, Span, element_bytes, write_element};
 
-/// The room of a node's first elements.
+/// The capacity of a new node.
 const ROOM_BYTES_MIN: usize = 128;
 
-/// A node without room at the end that grows moves its elements only if this part of its room is free:
-/// else a list that is used as a queue would move them for every element.
+/// A node that must grow at its end moves its elements only if this fraction of its capacity is
+/// free: otherwise a list used as a queue would move them for every element.
 const FREE_PART: usize = 4;
 
-/// How much of a list a node may hold.
+/// How much a node may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeLimit {
     /// LIMIT: bytes of more than one element.
@@ -31,7 +31,8 @@ impl NodeLimit {
     /// LIMIT: bytes where elements are counted.
     const COUNTED_BYTES: u32 = 8192;
 
-    /// What Redis means by a value of `list-max-listpack-size`: from -1 to -5 4 to 64 KiB, above 0 elements.
+    /// Converts `list-max-listpack-size` as Redis does: -1 to -5 mean 4 to 64 KiB, positive values
+    /// a number of elements.
     pub const fn of_parameter(value: i64) -> Self {
         match value {
             0 => Self { bytes: Self::COUNTED_BYTES, count: 1 },
@@ -46,7 +47,7 @@ impl NodeLimit {
         }
     }
 
-    /// Whether so many elements of so many bytes may be in one node.
+    /// Whether a node may hold this many elements of this many bytes.
     pub const fn allows(self, bytes: usize, count: usize) -> bool {
         count == 1 || (bytes <= self.bytes as usize && count <= self.count as usize)
     }
@@ -67,7 +68,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// A node of these whole elements.
+    /// A node of these complete elements.
     pub(super) fn of(bytes: &[u8], count: usize) -> Self {
         let mut room = Extent::zeroed(bytes.len());
         room[..bytes.len()].copy_from_slice(bytes);
@@ -90,7 +91,7 @@ impl Node {
         (self.end - self.start) as usize
     }
 
-    /// The memory that its room takes.
+    /// The capacity in bytes.
     #[inline]
     pub(super) fn heap_bytes(&self) -> usize {
         self.room.heap_bytes()
@@ -101,7 +102,7 @@ impl Node {
         Run::new(&self.room[self.start as usize..self.end as usize])
     }
 
-    /// Puts an element of so many bytes behind the last.
+    /// Appends an element of this many bytes.
     #[inline]
     pub(super) fn push_back(&mut self, content: Content<'_>, bytes: usize, room_max: usize) {
         if self.room.len() - (self.end as usize) < bytes {
@@ -112,7 +113,7 @@ impl Node {
         self.count += 1;
     }
 
-    /// Puts an element of so many bytes before the first.
+    /// Prepends an element of this many bytes.
     #[inline]
     pub(super) fn push_front(&mut self, content: Content<'_>, bytes: usize, room_max: usize) {
         if (self.start as usize) < bytes {
@@ -123,7 +124,7 @@ impl Node {
         self.count += 1;
     }
 
-    /// Whether an element more is worth it: not if all elements would have to move for little.
+    /// Whether to grow for one more element: not if all elements would have to move for little.
     #[inline]
     pub(super) fn takes(&self, bytes: usize, limit: NodeLimit, side: Side) -> bool {
         if !limit.allows(self.bytes() + bytes, self.count() + 1) {
@@ -138,7 +139,7 @@ impl Node {
             || self.room.len() - self.bytes() >= self.room.len() / FREE_PART
     }
 
-    /// Makes room for so many bytes at one side, by moving the elements or in a larger room.
+    /// Makes room for this many bytes at one side: moves the elements, or reallocates.
     #[cold]
     fn make_room(&mut self, bytes: usize, room_max: usize, side: Side) {
         let (start, end) = (self.start as usize, self.end as usize);
@@ -167,7 +168,7 @@ impl Node {
         self.end = self.start + (end - start) as u32;
     }
 
-    /// Puts elements in the place of others.
+    /// Replaces elements by others.
     pub(super) fn splice(&mut self, removed: Span, inserted: &[Content<'_>]) {
         let more: usize = inserted.iter().map(|&content| element_bytes::<BothWays>(content)).sum();
         let (from, to) = (self.start as usize + removed.from, self.start as usize + removed.to);
@@ -201,7 +202,7 @@ impl Node {
         (self.room, self.start, self.end) = (room, 0, len as u32);
     }
 
-    /// Where the element of an index begins, found from the nearer end.
+    /// The offset of the element at an index, found from the nearer end.
     #[inline]
     pub(super) fn seek(&self, index: usize) -> usize {
         let (run, count) = (self.run(), self.count());
@@ -221,13 +222,13 @@ impl Node {
         self.count -= count as u32;
     }
 
-    /// Removes so many elements from the last on backwards.
+    /// Removes this many elements from the end.
     pub(super) fn remove_back(&mut self, count: usize) {
         self.end = self.start + self.seek(self.count() - count) as u32;
         self.count -= count as u32;
     }
 
-    /// Cuts off the elements from an index on, as a node of their own.
+    /// Splits off the elements from an index on, as a node.
     pub(super) fn split_off(&mut self, index: usize) -> Self {
         let at = self.seek(index);
         let after = Self::of(&self.run().as_bytes()[at..], self.count() - index);
@@ -236,7 +237,7 @@ impl Node {
         after
     }
 
-    /// Puts all elements of another node behind the last.
+    /// Appends all elements of another node.
     pub(super) fn append(&mut self, other: &Self) {
         let bytes = other.bytes();
         if self.room.len() - (self.end as usize) < bytes {
@@ -248,7 +249,7 @@ impl Node {
         self.count += other.count;
     }
 
-    /// Removes up to `max` elements that equal `wanted`, from the first or from the last on.
+    /// Removes up to `max` elements that equal `wanted`, starting from the first or the last one.
     pub(super) fn remove_equal(&mut self, wanted: Content<'_>, side: Side, max: usize) -> usize {
         let equal = self.spans_equal(wanted);
         let chosen = match side {
@@ -278,7 +279,7 @@ impl Node {
         spans
     }
 
-    /// Gives back what it has of room beyond its elements.
+    /// Shrinks the capacity to the elements.
     pub(super) fn fit(&mut self) {
         let bytes = self.bytes();
         if block_lines(bytes) == block_lines(self.room.len()) {
@@ -294,7 +295,7 @@ fn block_lines(bytes: usize) -> usize {
     bytes.div_ceil(crate::block::LINE_BYTES)
 }
 
-/// Which end of a list.
+/// An end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Front,

@@ -1,10 +1,10 @@
-//! Directory: the pages of a table by number, in segments, so that one page more is never many moved.
+//! Directory: the pages of a table by number, in segments, so that adding a page never moves many.
 //!
-//! Not here: which page has which number (`members`).
+//! Not here: the numbers of pages (`members`).
 
 use super::page::Page;
 
-/// The pages of a segment: 4 KiB of addresses. Only the first segment may have room for fewer.
+/// The pages of a segment: 4 KiB of addresses. Only the first segment may have a smaller capacity.
 const SEGMENT_PAGES: usize = 512;
 
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Directory {
         }
         let segment = self.segments.last_mut().expect("a segment with room was just seen to");
         if segment.len() == segment.capacity() {
-            // Half more at a time: a segment is never far from full, nor often moved.
+            // Grows by half: a segment is never far from full, and seldom moved.
             let more = (segment.len() / 2).clamp(2, SEGMENT_PAGES - segment.len());
             segment.reserve_exact(more);
         }

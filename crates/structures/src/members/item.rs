@@ -1,4 +1,4 @@
-//! Item: a member with what belongs to it, as bytes of a page.
+//! Item: a member with its value and expiry, as bytes of a page.
 //!
 //! ```text
 //! set     │ length │ member │
@@ -6,16 +6,16 @@
 //! far     │ 255 │ address of a block │            the same, in a block of its own
 //! ```
 //!
-//! A member's length takes one byte up to 253, a value's up to 126, three bytes above; a value's top
-//! bit says that an expiry stands before it.
+//! A member's length takes one byte up to 253, a value's up to 126, longer ones three bytes more; a
+//! value's top bit marks an expiry before it.
 //!
-//! Not here: where items lie in a page (`page`).
+//! Not here: the position of items in a page (`page`).
 
 use std::ptr::NonNull;
 
 use crate::block;
 
-/// Longer items lie in a block of their own, so that a page has a few at least.
+/// Longer items are stored in their own block, so that a page holds at least a few.
 const NEAR_BYTES_MAX: usize = 512;
 
 const MEMBER_BYTE_MAX: usize = 253;
@@ -31,7 +31,7 @@ const EXPIRY_BYTES: usize = 8;
 const FAR_HEADER: usize = 16;
 const NO_EXPIRY: u64 = u64::MAX;
 
-/// A member of a set; a field of a hash with its value, and when it expires.
+/// A member of a set, or a field of a hash with its value and expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member<'a> {
     pub name: &'a [u8],
@@ -58,7 +58,7 @@ impl<'a> Member<'a> {
         Self { name, value: &[], expire_at_ms: None }
     }
 
-    /// The bytes of its item in a page.
+    /// The size of its item in a page, in bytes.
     #[inline]
     pub(super) fn item_bytes(&self, carry: Carry) -> usize {
         let bytes = length_bytes(self.name.len(), MEMBER_BYTE_MAX) + self.name.len();
@@ -73,14 +73,14 @@ impl<'a> Member<'a> {
         if bytes > NEAR_BYTES_MAX { FAR_BYTES } else { bytes }
     }
 
-    /// Whether it lies in a block of its own.
+    /// Whether it is stored in its own block.
     #[inline]
     pub(super) fn is_far(&self, carry: Carry) -> bool {
-        // A near item of this length has a name or value of at most a few bytes.
+        // A near item of this size has a name or value of at most a few bytes.
         self.item_bytes(carry) == FAR_BYTES && self.name.len() + self.value.len() > FAR_BYTES
     }
 
-    /// The heap bytes beyond the page's.
+    /// The heap bytes outside of the page.
     pub(super) fn far_bytes(&self, carry: Carry) -> usize {
         if self.is_far(carry) { block::block_bytes(self.block_len()) } else { 0 }
     }
@@ -89,7 +89,7 @@ impl<'a> Member<'a> {
         FAR_HEADER + self.name.len() + self.value.len()
     }
 
-    /// Fills an item of [`Self::item_bytes`].
+    /// Writes the item to a buffer of [`Self::item_bytes`].
     #[inline]
     pub(super) fn write(&self, carry: Carry, item: &mut [u8]) {
         if self.is_far(carry) {
@@ -116,7 +116,7 @@ impl<'a> Member<'a> {
         item[at..].copy_from_slice(self.value);
     }
 
-    /// Reads an item from the start of `bytes`.
+    /// Reads the item at the start of `bytes`.
     #[inline]
     pub(super) fn read(bytes: &'a [u8], carry: Carry) -> Self {
         if is_far(bytes) {
@@ -139,7 +139,7 @@ impl<'a> Member<'a> {
     }
 }
 
-/// The name of the member whose item starts `bytes`.
+/// The name of the member whose item is at the start of `bytes`.
 #[inline]
 pub(super) fn name(bytes: &[u8]) -> &[u8] {
     let first = usize::from(bytes[0]);
@@ -149,7 +149,7 @@ pub(super) fn name(bytes: &[u8]) -> &[u8] {
     Member::read(bytes, Carry::Nothing).name
 }
 
-/// The bytes in the page of the item that starts `bytes`.
+/// The size in the page of the item at the start of `bytes`.
 #[inline]
 pub(super) fn bytes(item: &[u8], carry: Carry) -> usize {
     if is_far(item) { FAR_BYTES } else { Member::read(item, carry).item_bytes(carry) }
@@ -160,7 +160,7 @@ const fn length_bytes(len: usize, byte_max: usize) -> usize {
     if len <= byte_max { 1 } else { 3 }
 }
 
-/// Writes a length at the start of `item` and returns what lies behind it.
+/// Writes a length to the start of `item` and returns the rest.
 #[inline]
 fn write_length(item: &mut [u8], len: usize, byte_max: usize, word: u8) -> &mut [u8] {
     if len <= byte_max {
@@ -172,7 +172,7 @@ fn write_length(item: &mut [u8], len: usize, byte_max: usize, word: u8) -> &mut 
     &mut item[length_bytes(len, byte_max)..]
 }
 
-/// A length, and how many bytes it takes.
+/// Reads a length; returns it with its own size in bytes.
 #[inline]
 fn read_length(item: &[u8], first: u8, word: u8) -> (usize, usize) {
     if first == word {
@@ -183,7 +183,7 @@ fn read_length(item: &[u8], first: u8, word: u8) -> (usize, usize) {
 }
 
 impl Member<'_> {
-    /// A block of its own for this member; its address.
+    /// Allocates a block for this member and returns its address.
     #[cold]
     fn make_far(&self) -> u64 {
         let block = block::allocate(self.block_len());
@@ -202,13 +202,13 @@ impl Member<'_> {
     }
 }
 
-/// Where a far item's block is.
+/// The address of a far item's block.
 fn far_block(item: &[u8]) -> *mut u8 {
     let address = item[1..].first_chunk().expect("a far item holds an address");
     std::ptr::with_exposed_provenance_mut(u64::from_le_bytes(*address) as usize)
 }
 
-/// The member of a far item; the block is there as long as the item.
+/// The member of a far item. The block lives as long as the item.
 #[cold]
 fn far(item: &[u8]) -> Member<'_> {
     let block = far_block(item);
@@ -223,7 +223,7 @@ fn far(item: &[u8]) -> Member<'_> {
     }
 }
 
-/// Gives the block of a far item back, of others nothing. The item must not be read any more.
+/// Frees the block of a far item; does nothing for others. The item must not be read any more.
 pub(super) fn release_far(item: &[u8]) {
     if !is_far(item) {
         return;

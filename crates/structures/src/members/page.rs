@@ -5,11 +5,11 @@
 //! └────── 4 × u16 ─────────┘                                       ^start
 //! ```
 //!
-//! A tag is the top byte of a member's hash; sixteen are compared at once. Items lie behind one
-//! another without gaps, the newest first. Every byte of a page is written, the room too, so that
-//! all but the block's own coming and going is plain slices.
+//! A tag is the top byte of a member's hash; sixteen tags are compared at once, as in SwissTable.
+//! Items are adjacent, the newest first. Every byte of a page is initialized, free ones too, so
+//! that only the allocation of the block needs unsafe code.
 //!
-//! Not here: what an item's bytes mean (`item`), which page a member belongs to (`members`).
+//! Not here: the format of an item (`item`), which page a member belongs to (`members`).
 
 use std::ptr::NonNull;
 
@@ -22,31 +22,31 @@ const CAPACITY_AT: usize = 2;
 const START_AT: usize = 4;
 const FAR_AT: usize = 6;
 const HEADER_BYTES: usize = 8;
-/// What an item takes beside its own bytes: tag and offset.
+/// The overhead of an item: tag and offset.
 const CELL_BYTES: usize = 3;
 const GROUP: usize = 16;
 
-/// A whole group of tags can be read from the smallest page; with more items than fit here, they
-/// and their offsets are longer than the rest of the last group.
+/// A whole group of tags can be read from the smallest page. A page with more items than this has
+/// tags and offsets that are longer than the rest of the last group.
 const PAGE_BYTES_MIN: usize = 64;
 
-/// LIMIT: offsets have 16 bits. A page stays far below, since hashes spread.
+/// LIMIT: offsets have 16 bits. Pages stay far below, since hashes are spread evenly.
 const PAGE_BYTES_MAX: usize = (u16::MAX as usize + 1) - block::LINE_BYTES;
 
-/// Owns its block, and the items that lie outside of it.
+/// Owns its block, and the far items' blocks.
 #[derive(Debug)]
 pub(super) struct Page(NonNull<u8>);
 
 // SAFETY: a page owns its block and its far items alone; nothing in them is tied to a thread.
 unsafe impl Send for Page {}
 
-/// Bits for the tags of a group that equal `tag`.
+/// A bit mask of the tags in a group that equal `tag`.
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 fn matches(group: &[u8; GROUP], tag: u8) -> u32 {
     group.iter().enumerate().fold(0, |hits, (at, &other)| hits | u32::from(other == tag) << at)
 }
 
-/// Bits for the tags of a group that equal `tag`.
+/// A bit mask of the tags in a group that equal `tag`.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline]
 fn matches(group: &[u8; GROUP], tag: u8) -> u32 {
@@ -65,7 +65,7 @@ fn matches_sse2(group: &[u8; GROUP], tag: u8) -> u32 {
 }
 
 impl Page {
-    /// An empty page with room for items of `bytes` in all.
+    /// An empty page with room for items of `bytes` in total.
     pub(super) fn with_room(items: usize, bytes: usize) -> Self {
         let wanted = HEADER_BYTES + items * CELL_BYTES + bytes;
         let capacity = block::block_bytes(wanted.max(PAGE_BYTES_MIN));
@@ -82,7 +82,7 @@ impl Page {
         page
     }
 
-    /// The bytes of its block.
+    /// The size of its block in bytes.
     #[inline]
     pub(super) fn capacity(&self) -> usize {
         // SAFETY: a page is longer than its header, all of which is written.
@@ -118,7 +118,7 @@ impl Page {
         self.word(COUNT_AT)
     }
 
-    /// Asks for the lines that a search reads first.
+    /// Prefetches the lines that a search reads first.
     #[inline]
     pub(super) fn prefetch(&self) {
         let page = self.0.as_ptr().cast_const();
@@ -143,7 +143,7 @@ impl Page {
         self.bytes()[HEADER_BYTES + index]
     }
 
-    /// Asks for the first lines of [`Self::items`], if the page's head is near.
+    /// Prefetches the first lines of [`Self::items`] if the page's head is cached.
     #[inline]
     pub(super) fn prefetch_items(&self) {
         let items = self.items().as_ptr();
@@ -151,12 +151,12 @@ impl Page {
         prefetch(items.wrapping_add(block::LINE_BYTES));
     }
 
-    /// The items one behind the other.
+    /// The items, in the order of the bytes.
     pub(super) fn items(&self) -> &[u8] {
         &self.bytes()[self.word(START_AT)..]
     }
 
-    /// The index of the item with this tag that is accepted.
+    /// The index of the item with this tag for which `accept` returns true.
     #[inline]
     pub(super) fn find(&self, tag: u8, accept: impl Fn(&[u8]) -> bool) -> Option<usize> {
         let count = self.len();
@@ -180,7 +180,7 @@ impl Page {
         None
     }
 
-    /// Asks for the line of the first item with this tag.
+    /// Prefetches the line of the first item with this tag.
     #[inline]
     pub(super) fn prefetch_item(&self, tag: u8) {
         self.find(tag, |item| {
@@ -197,7 +197,8 @@ impl Page {
     #[inline]
     pub(super) fn add(&mut self, tag: u8, bytes: usize, write: impl FnOnce(&mut [u8])) {
         if self.room() < bytes + CELL_BYTES {
-            // Steps of a sixteenth: an item or two per block that is copied, a thirtieth of room.
+            // Grows by a sixteenth: an item or two per copied block, and a thirtieth of unused
+            // space.
             let used = self.capacity() - self.room();
             self.move_to(bytes + used / 16);
         }
@@ -217,7 +218,7 @@ impl Page {
         self.set(FAR_AT, self.word(FAR_AT) + usize::from(is_far));
     }
 
-    /// Takes an item of `bytes` out. If it is far, its block is the caller's to care for.
+    /// Removes an item of `bytes`. The block of a far item is then the caller's.
     pub(super) fn remove(&mut self, index: usize, bytes: usize) {
         let count = self.len();
         let (start, at) = (self.word(START_AT), self.word(self.offset_at(index)));
@@ -243,14 +244,14 @@ impl Page {
         }
     }
 
-    /// Overwrites an item by another of the same length, and of the same kind.
+    /// Overwrites an item by another of the same length and the same kind.
     #[inline]
     pub(super) fn overwrite(&mut self, index: usize, bytes: usize, write: impl FnOnce(&mut [u8])) {
         let at = self.word(self.offset_at(index));
         write(&mut self.bytes_mut()[at..at + bytes]);
     }
 
-    /// Moves to a block with room for an item, and `room` bytes.
+    /// Moves to a block with room for one more item and `room` bytes.
     fn move_to(&mut self, room: usize) {
         let (count, start) = (self.len(), self.word(START_AT));
         let items = &self.bytes()[start..];
@@ -278,8 +279,8 @@ impl Page {
         self.set(START_AT, self.capacity());
     }
 
-    /// Divides the items among two pages: those for which `moves` says so, by the bytes of the page
-    /// from the item on, go to the second. `size` tells an item's bytes.
+    /// Splits the items between two pages: those for which `moves` returns true, given the page's
+    /// bytes from the item on, go to the second page. `size` returns an item's size in bytes.
     pub(super) fn divide(
         mut self,
         size: impl Fn(&[u8]) -> usize,
@@ -300,7 +301,7 @@ impl Page {
         pages
     }
 
-    /// Takes over all items of another page.
+    /// Takes all items of another page.
     pub(super) fn absorb(&mut self, mut other: Self, size: impl Fn(&[u8]) -> usize) {
         if self.room() < other.capacity() - other.room() {
             self.move_to(other.items().len() + other.len() * CELL_BYTES);
@@ -317,7 +318,7 @@ impl Page {
         self.add(other.tag(index), bytes, |place| place.copy_from_slice(&item[..bytes]));
     }
 
-    /// The tags in the order of the items' indices; for checks.
+    /// The tags in the order of the items' indexes; for checks.
     #[cfg(test)]
     pub(super) fn tags(&self) -> &[u8] {
         &self.bytes()[HEADER_BYTES..HEADER_BYTES + self.len()]

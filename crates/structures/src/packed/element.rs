@@ -8,14 +8,14 @@
 //! 11110000 llll bytes  tail  a string
 //! 11110001 ii          tail  an integer of 16 bits; …10: 24, …11: 32, 11110100: 64, little-endian
 //!
-//! tail  how many bytes stand before it, read from its end: 1mllllll, then mlllllll …; m: more follow
+//! tail  the size of what precedes it, read from its end: 1mllllll, then mlllllll …; m: more follow
 //! ```
 //!
-//! A tail's last byte has its top bit set, an element without a tail has not: so a walk back tells them
-//! apart. A run that is only walked forwards has no tails.
+//! A tail's last byte has its top bit set, and an element without a tail has not: this is how a
+//! walk backwards tells them apart. A run that is only walked forwards has no tails.
 //!
-//! INVARIANT: what is written is canonical, the shortest form there is, and text that prints as an integer
-//! is one. So elements are equal if their bytes are.
+//! INVARIANT: the encoding is canonical: each element has the shortest form, and text that prints
+//! as an integer is one. So elements are equal exactly if their bytes are.
 
 use crate::Content;
 
@@ -35,7 +35,7 @@ const TAIL_END: u8 = 0b1000_0000;
 const TAIL_MORE: u8 = 0b0100_0000;
 const TAIL_LOW_BITS: u32 = 6;
 
-/// What stands before an element's own bytes: an integer is all head.
+/// The head, before an element's own bytes: an integer is all head.
 #[derive(Clone, Copy)]
 pub(super) struct Head {
     bytes: [u8; HEAD_BYTES_MAX],
@@ -96,7 +96,7 @@ impl Head {
     }
 }
 
-/// How an element lies in its run.
+/// The layout of an element in its run.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     pub(super) head: usize,
@@ -110,7 +110,7 @@ impl Shape {
         self.head + self.body + self.tail
     }
 
-    /// The shape of an element that begins with these bytes; none where a head is cut or unknown.
+    /// The shape of the element that begins with these bytes; `None` if its head is cut or unknown.
     #[inline]
     pub(super) fn read(bytes: &[u8], tails: bool) -> Option<Self> {
         let first = *bytes.first()?;
@@ -134,7 +134,7 @@ impl Shape {
         Some(Self { head, body, tail: if tails { tail_bytes(head + body) } else { 0 } })
     }
 
-    /// The shape that the element will have.
+    /// The shape of an element to write.
     #[inline]
     pub(super) fn of(content: Content<'_>, tails: bool) -> Self {
         let head = usize::from(Head::of(content).len);
@@ -158,7 +158,7 @@ fn tail_bytes(before: usize) -> usize {
     }
 }
 
-/// Reads the element that these bytes begin with; no element must be cut.
+/// Reads the element at the start of these bytes, which must be complete.
 #[inline]
 pub(super) fn content<'a>(bytes: &'a [u8], shape: &Shape) -> Content<'a> {
     let first = bytes[0];
@@ -178,7 +178,7 @@ pub(super) fn content<'a>(bytes: &'a [u8], shape: &Shape) -> Content<'a> {
     }
 }
 
-/// Where the last element of these bytes begins; none if a tail says nonsense.
+/// The offset of the last element of these bytes; `None` if its tail is invalid.
 #[inline]
 pub(super) fn start_of_last(bytes: &[u8]) -> Option<usize> {
     let (&last, before) = bytes.split_last()?;
@@ -199,7 +199,7 @@ pub(super) fn start_of_last(bytes: &[u8]) -> Option<usize> {
     at.checked_sub(len)
 }
 
-/// Writes an element to the start of `out`; returns how many bytes it took.
+/// Writes an element to the start of `out`; returns its size in bytes.
 pub(super) fn write(content: Content<'_>, tails: bool, out: &mut [u8]) -> usize {
     let head = Head::of(content);
     let shape = Shape::of(content, tails);
@@ -230,7 +230,8 @@ fn write_tail(before: usize, out: &mut [u8]) {
     }
 }
 
-/// The length of the element that foreign bytes begin with, if it is one that [`write`] would have made.
+/// The size of the element at the start of untrusted bytes; `None` unless [`write`] would produce
+/// it.
 pub(super) fn checked(bytes: &[u8], tails: bool) -> Option<usize> {
     let shape = Shape::read(bytes, tails)?;
     let whole = bytes.get(..shape.bytes())?;

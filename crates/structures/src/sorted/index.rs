@@ -1,4 +1,4 @@
-//! Index: the members of a sorted set, found by hash.
+//! Index: the members of a sorted set by hash; extendible hashing (Fagin et al. 1979).
 //!
 //! ```text
 //! hash   │ top bits: place in the directory │    …    │ 16 bits: tag │
@@ -8,9 +8,10 @@
 //!                └────────────────────────►
 //! ```
 //!
-//! Tags are spread evenly, so a tag's place among its segment's cells is nearly known before looking. A
-//! full segment splits in two by the next bit of the hashes; two that are nearly empty become one again:
-//! growing and shrinking never touches more than a segment and the directory, and cells are packed.
+//! Tags are spread evenly, so a tag's position among its segment's cells can be estimated before
+//! any access. A full segment splits in two by the next bit of the hashes; two nearly empty ones
+//! merge: growing and shrinking never touches more than a segment and the directory, and cells have
+//! no gaps.
 //!
 //! Not here: the order by scores (`tree`).
 
@@ -20,19 +21,19 @@ use super::member::{Cell, Member};
 use crate::block::{self, block_bytes};
 use crate::prefetch::prefetch;
 
-/// The cells of a segment before it splits.
+/// The number of cells at which a segment splits.
 const SEGMENT_LEN_MAX: usize = 256;
 
-/// Two segments that together have no more than this become one.
+/// Two segments with no more cells than this together are merged.
 const MERGED_LEN_MAX: usize = SEGMENT_LEN_MAX / 2;
 
-/// Room is made and given back for so many cells at once: a line's worth.
+/// The step in which a segment's capacity changes: one line's worth of cells.
 const STEP: usize = 8;
 
-/// The most bits that the directory goes by.
+/// The maximum number of bits that select an entry of the directory.
 const DEPTH_MAX: u8 = 32;
 
-/// Where a walk by hash stands: the segment with these first bits of the hash, and the tag in it.
+/// The position of a scan by hash: the segment with these first bits of the hash, and a tag in it.
 ///
 /// As a number: 16 bits of tag, 6 of depth, the first 32 bits of the hash.
 #[derive(Clone, Copy)]
@@ -56,7 +57,7 @@ impl Cursor {
     }
 }
 
-/// Cells in the order of their tags, and how many bits of the hash they share.
+/// Cells in the order of their tags, and the number of leading bits of the hash that they share.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     cells: NonNull<Cell>,
@@ -80,7 +81,7 @@ impl Segment {
         unsafe { NonNull::slice_from_raw_parts(self.cells, self.len()).as_ref() }
     }
 
-    /// Moves the cells to a block for `capacity`, a multiple of the step.
+    /// Moves the cells to a block for `capacity` cells, a multiple of the step.
     fn resize(&mut self, capacity: usize) {
         debug_assert!(
             capacity >= self.len() && capacity.is_multiple_of(STEP),
@@ -147,7 +148,7 @@ impl Segment {
         }
     }
 
-    /// Appends a cell that belongs behind all others.
+    /// Appends a cell that sorts after all others.
     fn push(&mut self, cell: Cell) {
         debug_assert!(self.len < self.capacity, "room was made ahead");
         // SAFETY: there is room for one more.
@@ -160,9 +161,9 @@ impl Segment {
 #[derive(Debug)]
 pub(super) struct Index {
     directory: Vec<Segment>,
-    /// The directory has two to the power of this many places.
+    /// The directory has two to the power of this many entries.
     depth: u8,
-    /// How many segments have the depth of the directory.
+    /// The number of segments that have the depth of the directory.
     deepest: usize,
     heap_bytes: usize,
 }
@@ -183,7 +184,7 @@ impl Index {
         if self.depth == 0 { 0 } else { (hash >> (64 - self.depth)) as usize }
     }
 
-    /// Asks for the cells among which the member with this hash is.
+    /// Prefetches the cells among which the member with this hash is.
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
         let segment = self.directory[self.place(hash)];
@@ -191,7 +192,7 @@ impl Index {
         prefetch(segment.cells.as_ptr().wrapping_add(near).cast());
     }
 
-    /// The member with this hash and these bytes.
+    /// The member with this hash and these bytes; `None` if it is missing.
     #[inline]
     pub(super) fn find(&self, hash: u64, bytes: &[u8]) -> Option<Member> {
         let segment = self.directory[self.place(hash)];
@@ -204,14 +205,14 @@ impl Index {
             .find(|member| member.bytes() == bytes)
     }
 
-    /// All places of the directory that hold the same segment as this one.
+    /// The entries of the directory that refer to the same segment as this one.
     fn copies(&self, place: usize, depth: u8) -> std::ops::Range<usize> {
         let count = 1 << (self.depth - depth);
         let first = place & !(count - 1);
         first..first + count
     }
 
-    /// Changes the segment at a place.
+    /// Changes the segment of a directory entry.
     fn change(&mut self, place: usize, change: impl FnOnce(&mut Segment)) {
         let mut segment = self.directory[place];
         let before = segment.heap_bytes();
@@ -221,7 +222,7 @@ impl Index {
         self.directory[copies].fill(segment);
     }
 
-    /// Adds a member that is not in it.
+    /// Adds a member that is not in the index.
     pub(super) fn insert(&mut self, hash: u64, member: Member, hash_of: impl Fn(Member) -> u64) {
         while self.directory[self.place(hash)].len() >= SEGMENT_LEN_MAX {
             if !self.split(self.place(hash), &hash_of) {
@@ -231,7 +232,7 @@ impl Index {
         self.change(self.place(hash), |segment| segment.insert(Cell::new(hash as u16, member)));
     }
 
-    /// Where a member's cell is in the segment at a place.
+    /// The position of a member's cell in the segment of a directory entry.
     fn cell_of(&self, place: usize, hash: u64, member: Member) -> usize {
         let segment = self.directory[place];
         let from = segment.lower_bound(hash as u16);
@@ -240,7 +241,7 @@ impl Index {
         from + behind.expect("because every member is in the index")
     }
 
-    /// Takes a member out.
+    /// Removes a member.
     pub(super) fn remove(&mut self, hash: u64, member: Member) {
         let place = self.place(hash);
         let at = self.cell_of(place, hash, member);
@@ -248,7 +249,7 @@ impl Index {
         self.merge(place);
     }
 
-    /// Puts a member in the place of another with the same bytes.
+    /// Replaces a member by another one with the same bytes.
     pub(super) fn replace(&mut self, hash: u64, old: Member, new: Member) {
         let place = self.place(hash);
         let at = self.cell_of(place, hash, old);
@@ -256,7 +257,8 @@ impl Index {
         unsafe { self.directory[place].cells.add(at).write(Cell::new(hash as u16, new)) };
     }
 
-    /// Splits the segment at a place; not if the directory would become too large for what it holds.
+    /// Splits the segment of a directory entry, unless the directory would become too large for its
+    /// content.
     fn split(&mut self, place: usize, hash_of: impl Fn(Member) -> u64) -> bool {
         let mut old = self.directory[place];
         let mut place = place;
@@ -290,9 +292,9 @@ impl Index {
         true
     }
 
-    /// Doubles the directory, unless that were too much for what it holds.
+    /// Doubles the directory, unless it would become too large for its content.
     fn deepen(&mut self) -> bool {
-        // With hashes that are spread, there are some 96 cells or more to a place.
+        // With evenly spread hashes, there are about 96 cells or more per entry.
         let cells: usize = self.directory.iter().take(64).map(Segment::len).sum();
         let too_sparse = self.directory.len() >= 64 && cells < 64 * 16;
         if self.depth == DEPTH_MAX || too_sparse {
@@ -310,7 +312,7 @@ impl Index {
         self.heap_bytes += block_bytes(self.directory.len() * size_of::<Segment>());
     }
 
-    /// Makes one of the segment at a place and its twin, if both are nearly empty.
+    /// Merges the segment of a directory entry with its twin, if both are nearly empty.
     fn merge(&mut self, place: usize) {
         let one = self.directory[place];
         if one.depth == 0 || one.len() > MERGED_LEN_MAX / 2 {
@@ -345,7 +347,7 @@ impl Index {
         self.flatten();
     }
 
-    /// Halves the directory as long as no segment needs all of it.
+    /// Halves the directory while no segment needs all of its bits.
     fn flatten(&mut self) {
         while self.deepest == 0 && self.depth > 0 {
             let len = self.directory.len();
@@ -357,16 +359,16 @@ impl Index {
         }
     }
 
-    /// Visits some members from where a cursor stands, at least one where one is left, about `count`;
-    /// returns the cursor for the rest, 0 at the end. What is in the index from the first to the last of
-    /// a row of such calls is visited, whatever else comes and goes meanwhile.
+    /// Visits about `count` members (at least one, if any is left) from a cursor's position on.
+    /// Returns the next cursor, 0 at the end. A member that is in the index from the first to the
+    /// last call of a scan is visited, whatever is added or removed meanwhile.
     pub(super) fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Member)) -> u64 {
         let mut at = Cursor::from_number(cursor);
         let mut left = count;
         loop {
             let place = self.place(u64::from(at.prefix) << 32);
             let segment = self.directory[place];
-            // A segment that has split or merged since is walked anew.
+            // A segment that has split or merged since is visited again.
             let from = if at.depth == segment.depth { segment.lower_bound(at.tag) } else { 0 };
             let cells = segment.cells();
             let mut next = from;
@@ -376,10 +378,11 @@ impl Index {
                     let first = place & !((1 << (self.depth - segment.depth)) - 1);
                     let prefix = ((first as u64) << (64 - self.depth.max(1)) >> 32) as u32;
                     let prefix = if self.depth == 0 { 0 } else { prefix };
-                    // Never 0: the tag is above that of a cell that was visited, or the walk has begun.
+                    // Never 0: either the tag is above that of a visited cell, or the scan has
+                    // begun.
                     return Cursor { prefix, depth: segment.depth, tag }.number();
                 }
-                // Cells of one tag go together: a cursor can't stand between them.
+                // Cells with the same tag stay together: a cursor cannot be between them.
                 while next < cells.len() && cells[next].tag() == tag {
                     visit(cells[next].member());
                     next += 1;
@@ -398,7 +401,7 @@ impl Index {
         }
     }
 
-    /// Checks what must hold of all segments.
+    /// Checks the invariants of all segments.
     #[cfg(test)]
     pub(super) fn check(&self, hash_of: impl Fn(Member) -> u64) {
         assert_eq!(self.directory.len(), 1 << self.depth);
@@ -421,7 +424,8 @@ impl Index {
         assert_eq!((self.heap_bytes, self.deepest), (heap_bytes, deepest));
     }
 
-    /// Gives back the memory of about `count` cells, without a look at the members, who are gone.
+    /// Frees the memory of about `count` cells, without access to the members, which are freed
+    /// already.
     pub(super) fn release_some(&mut self, count: usize) {
         let mut left = count;
         while let Some(mut segment) = self.directory.last().copied() {

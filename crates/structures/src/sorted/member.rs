@@ -10,25 +10,25 @@ use std::ptr::NonNull;
 
 use crate::block::{self, block_bytes};
 
-/// In the head: the score is an integer of 4 bytes.
+/// A bit of the head: the score is an integer of 4 bytes.
 const SHORT_SCORE: u8 = 0x80;
 
-/// In the head: the length stands behind it.
+/// The head's length field if the length follows the head.
 const LONG: u8 = 0x7F;
 
-/// A member's block. A copy of the address: who holds the tree and the index sees to it that no copy is
-/// left when the block is released.
+/// A member's block. It is a copy of the address: the owner of tree and index makes sure that no
+/// copy is left when the block is freed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Member(NonNull<u8>);
 
-/// Scores as unsigned integers in the same order; -0 and 0 are one.
+/// Maps scores to unsigned integers in the same order; -0 and 0 are equal.
 #[inline]
 pub(super) fn key_of(score: f64) -> u64 {
     let bits = (score + 0.0).to_bits();
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }
 
-/// The score as an integer of 4 bytes, if it is just that.
+/// The score as an integer of 4 bytes, if it is one exactly.
 #[inline]
 fn short(score: f64) -> Option<i32> {
     let short = score as i32;
@@ -65,7 +65,7 @@ impl Member {
     }
 
     /// # Safety
-    /// Nobody uses this member any more.
+    /// The member is not used any more.
     pub(super) unsafe fn release(self) -> usize {
         let bytes = self.total_bytes();
         // SAFETY: the block was allocated for what its head says; the caller vouches for the rest.
@@ -84,7 +84,7 @@ impl Member {
         self.head() & SHORT_SCORE != 0
     }
 
-    /// The length of the head and that of the bytes.
+    /// The length of the head, and that of the bytes.
     #[inline]
     fn lens(self) -> (usize, usize) {
         let len = self.head() & LONG;
@@ -125,7 +125,7 @@ impl Member {
         key_of(self.score())
     }
 
-    /// Writes a score of the width that the block has.
+    /// Writes a score in the width that the block has.
     fn write_score(self, score: f64) {
         let (head, _) = self.lens();
         // SAFETY: as in `score`.
@@ -139,7 +139,7 @@ impl Member {
         }
     }
 
-    /// Changes the score, where the block has room for it.
+    /// Changes the score if the block has room for it; returns whether it did.
     #[inline]
     pub(super) fn set_score(self, score: f64) -> bool {
         let fits = !self.has_short_score() || short(score).is_some();
@@ -149,7 +149,7 @@ impl Member {
         fits
     }
 
-    /// Its bytes, for as long as the caller sees to it that it stays.
+    /// The member's bytes; the caller guarantees that the member lives long enough.
     #[inline]
     pub(super) fn bytes<'a>(self) -> &'a [u8] {
         let (head, len) = self.lens();
@@ -165,7 +165,7 @@ impl Member {
     }
 
     /// # Safety
-    /// `address` came from [`Member::address`] of a member that is still there.
+    /// `address` came from [`Member::address`] of a member that is not freed.
     #[inline]
     pub(super) unsafe fn from_address(address: u64) -> Self {
         let block = std::ptr::with_exposed_provenance_mut(address as usize);
@@ -174,7 +174,7 @@ impl Member {
     }
 }
 
-/// A member's address below 16 bits that its holder makes use of.
+/// A member's address in the upper 48 bits; the lower 16 are free for the owner of the cell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub(super) struct Cell(u64);

@@ -5,12 +5,12 @@
 //! branch  │ len │ counts │ keys │ firsts │ children │         a block of one size
 //! ```
 //!
-//! A leaf's cell is a member's address and, above it, where the member's score lies in the range of the
-//! leaf, in 16 bits: most comparisons need not look at the member.
+//! A leaf's cell is a member's address and, above it, a 16-bit tag: the position of the member's
+//! score in the score range of the leaf. Most comparisons need not read the member.
 //!
-//! Handles are copies of addresses. Invariant: a handle is used only while its node is in the tree, by
-//! one caller at a time.
-//! Not here: which node is whose child (`tree`).
+//! Handles are copies of addresses. Invariant: a handle is used only while its node is in the tree,
+//! by one caller at a time.
+//! Not here: which node is the child of which (`tree`).
 
 use std::cmp::Ordering;
 use std::ptr::NonNull;
@@ -19,28 +19,28 @@ use super::member::{Cell, Member};
 use crate::block::{self, block_bytes};
 use crate::prefetch::prefetch;
 
-/// With its head, a leaf of so many cells fills the largest small block.
+/// With its head, a leaf of this many cells fills the largest small block.
 pub(super) const LEAF_LEN_MAX: usize = 62;
 
-/// For how many cells more a full leaf makes room.
+/// A full leaf grows by this many cells.
 const GROWTH: usize = 3;
 
-/// The children of a branch.
+/// The maximum number of a branch's children.
 pub(super) const BRANCH_LEN_MAX: usize = 32;
 
-/// What is looked for: the end of all members that come before.
+/// A search target: the boundary after all members that come before it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target<'a> {
-    /// Scores first, if they count at all.
+    /// Compares scores first, if the target has one.
     pub(super) key: Option<u64>,
-    /// Then bytes, if they count at all.
+    /// Then bytes, if the target has any.
     pub(super) bytes: Option<&'a [u8]>,
-    /// Whether those that are equal come before, too.
+    /// Whether equal members come before the boundary.
     pub(super) past_equal: bool,
 }
 
 impl Target<'_> {
-    /// Whether a member comes before the place that is looked for.
+    /// Whether a member comes before the boundary.
     #[inline]
     pub(super) fn is_behind(&self, key: u64, member: Member) -> bool {
         match self.key.map_or(Ordering::Equal, |wanted| key.cmp(&wanted)) {
@@ -58,13 +58,13 @@ impl Target<'_> {
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct LeafHead {
-    /// The key that tag 0 stands for.
+    /// The key of tag 0.
     base: u64,
     len: u16,
     capacity: u16,
-    /// A tag is what a key is above the base, shifted by this.
+    /// A tag is a key's distance from the base, shifted right by this.
     shift: u8,
-    /// Whether keys came that lie outside of the range of tags.
+    /// Whether keys outside of the range of tags were added.
     has_strays: bool,
 }
 
@@ -81,13 +81,13 @@ fn leaf_bytes(capacity: usize) -> usize {
     HEAD_BYTES + capacity * CELL_BYTES
 }
 
-/// How many cells the block has room for that is made for so many.
+/// The number of cells for which a block has room that is allocated for `len`.
 fn leaf_capacity(len: usize) -> usize {
     (block_bytes(leaf_bytes(len)) - HEAD_BYTES) / CELL_BYTES
 }
 
 impl Leaf {
-    /// A leaf with room for `len` cells or a few more; says how many bytes it takes.
+    /// A leaf with room for `len` cells or a few more, and its size in bytes.
     pub(super) fn allocate(len: usize, heap_bytes: &mut usize) -> Self {
         let capacity = leaf_capacity(len);
         let block = block::allocate(leaf_bytes(capacity)).cast::<LeafHead>();
@@ -106,14 +106,14 @@ impl Leaf {
         unsafe { block::release(self.0.cast(), bytes) };
     }
 
-    /// The head as it is now. A reference would have to end before the next change.
+    /// A copy of the head. A reference would have to end before the next change.
     #[inline]
     fn head(self) -> LeafHead {
         // SAFETY: the handle is of a leaf in the tree.
         unsafe { self.0.read() }
     }
 
-    /// The head to change, before anything else looks at it.
+    /// The head, to be changed before anything else reads it.
     #[inline]
     fn head_mut<'a>(self) -> &'a mut LeafHead {
         let mut head = self.0;
@@ -153,7 +153,7 @@ impl Leaf {
         (key.saturating_sub(head.base) >> head.shift).min(u64::from(u16::MAX)) as u16
     }
 
-    /// How many members come before the target.
+    /// The number of members before the target.
     #[inline]
     pub(super) fn count_behind(self, target: &Target<'_>) -> usize {
         let tag = target.key.map(|key| self.tag_of(key));
@@ -167,7 +167,7 @@ impl Leaf {
         })
     }
 
-    /// Puts the range of tags around the keys that are here, with as much room beside them.
+    /// Sets the range of tags to the keys of this leaf, with as much room on either side.
     fn rescale(self) {
         let cells = self.cells();
         let (Some(first), Some(last)) = (cells.first(), cells.last()) else { return };
@@ -183,21 +183,21 @@ impl Leaf {
         }
     }
 
-    /// Computes a cell's tag anew.
+    /// Recomputes a cell's tag.
     fn set_tag(self, at: usize) {
         let member = self.member(at);
         // SAFETY: the cell is there, and nothing refers to it.
         unsafe { self.cell_at(at).write(Cell::new(self.tag_of(member.key()), member)) };
     }
 
-    /// Changes the score of the member at a place, which stays in order.
+    /// Changes the score of the member at an index; its position stays the same.
     pub(super) fn set_score(self, at: usize, score: f64) -> bool {
         let fits = self.member(at).set_score(score);
         self.set_tag(at);
         fits
     }
 
-    /// This leaf's cells in a block for `len`.
+    /// Moves this leaf's cells to a block for `len`.
     fn moved(self, len: usize, heap_bytes: &mut usize) -> Self {
         let new = Self::allocate(len, heap_bytes);
         let (head, from) = (new.head_mut(), self.head());
@@ -213,7 +213,7 @@ impl Leaf {
         new
     }
 
-    /// Inserts a member at its place; there are fewer than the most. Returns where the leaf is now.
+    /// Inserts a member at its position; the leaf is not full. Returns the leaf's new handle.
     pub(super) fn insert(self, at: usize, member: Member, heap_bytes: &mut usize) -> Self {
         let len = self.len();
         debug_assert!(len < LEAF_LEN_MAX, "a full leaf is split before");
@@ -236,7 +236,7 @@ impl Leaf {
         leaf
     }
 
-    /// Takes a cell out. Returns where the leaf is now.
+    /// Removes a cell. Returns the leaf's new handle.
     pub(super) fn remove(self, at: usize, heap_bytes: &mut usize) -> Self {
         let len = self.len() - 1;
         // SAFETY: the cells behind `at` move down by one.
@@ -249,7 +249,7 @@ impl Leaf {
         if self.capacity() > leaf_capacity(len) + 5 { self.moved(len, heap_bytes) } else { self }
     }
 
-    /// Takes the cells from a place on into a new leaf. Returns where both are.
+    /// Moves the cells from an index on into a new leaf. Returns the handles of both.
     pub(super) fn split(self, at: usize, heap_bytes: &mut usize) -> (Self, Self) {
         let len = self.len();
         let right = Self::allocate((len - at).max(1), heap_bytes);
@@ -262,7 +262,7 @@ impl Leaf {
         (self.moved(at, heap_bytes), right)
     }
 
-    /// This leaf with the cells of the one to its right, which goes.
+    /// Merges this leaf with the one to its right, which is freed.
     pub(super) fn merged(self, right: Self, heap_bytes: &mut usize) -> Self {
         let (len, more) = (self.len(), right.len());
         let new = Self::allocate(len + more, heap_bytes);
@@ -278,7 +278,7 @@ impl Leaf {
         new
     }
 
-    /// Asks for the member at a place, if there is one.
+    /// Prefetches the member at an index, if there is one.
     #[inline]
     pub(super) fn prefetch(self, at: usize) {
         if let Some(cell) = self.cells().get(at) {
@@ -287,7 +287,7 @@ impl Leaf {
     }
 }
 
-/// A leaf, or a branch, as a branch's child: who asks knows the height.
+/// A leaf or a branch, as a branch's child: the caller knows the height.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Node(NonNull<u8>);
 
@@ -315,7 +315,7 @@ impl Node {
     }
 }
 
-/// What a branch knows of a child.
+/// The data that a branch keeps about a child.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Child {
     pub(super) node: Node,
@@ -425,7 +425,7 @@ impl Branch {
         parts.keys[at] = first.key();
     }
 
-    /// The child in which the end of what comes before the target is.
+    /// The child that contains the boundary of the target.
     #[inline]
     pub(super) fn child_of(self, target: &Target<'_>) -> usize {
         let parts = self.parts();
@@ -443,7 +443,7 @@ impl Branch {
         low.saturating_sub(1)
     }
 
-    /// The child in which the member of this rank is, and its rank there.
+    /// The child that contains the member of this rank, and the rank in it.
     pub(super) fn child_at_rank(self, rank: usize) -> (usize, usize) {
         let parts = self.parts();
         let last = parts.len as usize - 1;
@@ -478,7 +478,7 @@ impl Branch {
         parts.len -= 1;
     }
 
-    /// Moves the children from a place on to the end of another branch.
+    /// Moves the children from an index on to the end of another branch.
     pub(super) fn move_children(self, from: usize, to: Self) {
         let (source, target) = (self.parts_mut(), to.parts_mut());
         let (len, at) = (source.len as usize, target.len as usize);

@@ -1,24 +1,24 @@
-//! Tree: the members of a sorted set in order, with counts.
+//! Tree: the members of a sorted set in order; a B+ tree with counts (an order-statistic tree).
 //!
 //! ```text
 //! branch   for each child: its first member, that member's key, how many members are below it
 //! leaf     cells of members
 //! ```
 //!
-//! Leaves take the memory that their cells need, so how full they are costs no memory but that of the
-//! branches: a node splits when it is full, and joins its neighbour when both are nearly empty.
+//! Leaves take only the memory of their cells, so partly filled leaves cost no memory except in
+//! branches: a node splits when it is full, and merges with a neighbour when both are nearly empty.
 //!
-//! Invariant: a branch knows its children's first members and counts; only the root of an empty tree is
-//! an empty leaf.
-//! Not here: finding a member without its score (`index`).
+//! Invariant: a branch has the first members and the counts of its children; the only empty leaf is
+//! the root of an empty tree.
+//! Not here: lookup of a member without its score (`index`).
 
 use super::member::{Member, key_of};
 use super::node::{BRANCH_LEN_MAX, Branch, Child, LEAF_LEN_MAX, Leaf, Node, Target};
 
-/// More than memory has room for: nodes are a quarter full and more, but for a few.
+/// More levels than memory has room for: nodes are at least a quarter full, with few exceptions.
 const HEIGHT_MAX: usize = 12;
 
-/// Leaves and branches of fewer cells or children look whether they can join a neighbour …
+/// Leaves and branches with fewer cells or children check whether they can merge with a neighbour …
 const LEAF_LEN_MIN: usize = 16;
 const BRANCH_LEN_MIN: usize = 8;
 
@@ -26,10 +26,10 @@ const BRANCH_LEN_MIN: usize = 8;
 const JOINED_LEAF_LEN_MAX: usize = 48;
 const JOINED_BRANCH_LEN_MAX: usize = 24;
 
-/// Walks ask for members so many places ahead.
+/// Iterators prefetch members this many positions ahead.
 const AHEAD: usize = 8;
 
-/// The way from the root to a cell.
+/// The path from the root to a cell.
 #[derive(Clone, Debug)]
 pub(super) struct Path {
     steps: [(Node, usize); HEIGHT_MAX],
@@ -50,7 +50,7 @@ impl Path {
         self.leaf.member(self.at)
     }
 
-    /// Adds to the counts on the way.
+    /// Adds to the counts on the path.
     fn add_count(&self, difference: i32) {
         for level in 0..self.height {
             let (branch, at) = self.step(level);
@@ -58,7 +58,7 @@ impl Path {
         }
     }
 
-    /// Tells the branches down to a level that the first member below them is another one.
+    /// Updates the first member below the branches of a path, down to a level.
     fn set_first(&self, levels: usize, first: Member) {
         for level in (0..levels).rev() {
             let (branch, at) = self.step(level);
@@ -94,7 +94,7 @@ impl Tree {
         self.heap_bytes
     }
 
-    /// Goes down, asking each branch for the child to take, and the leaf for the place.
+    /// Descends: `choose` picks the child in each branch and the index in the leaf.
     #[inline]
     fn path(
         &self,
@@ -118,7 +118,7 @@ impl Tree {
         self.path(|branch| branch.child_of(target), |leaf| leaf.count_behind(target))
     }
 
-    /// The way to the member of a rank.
+    /// The path to the member of a 0-based rank, which is at most the number of members.
     pub(super) fn path_at(&self, rank: usize) -> Path {
         debug_assert!(rank < self.len, "a member has this rank");
         let left = std::cell::Cell::new(rank);
@@ -132,19 +132,19 @@ impl Tree {
         )
     }
 
-    /// The way to a member that is in the tree.
+    /// The path to a member that is in the tree.
     #[inline]
     pub(super) fn path_of(&self, member: Member) -> Path {
         let target =
             Target { key: Some(member.key()), bytes: Some(member.bytes()), past_equal: false };
-        // A child's first member is in that child, not at the end of the one before.
+        // The first member of a child is in that child, not at the end of the one before.
         let within = Target { past_equal: true, ..target };
         let path = self.path(|branch| branch.child_of(&within), |leaf| leaf.count_behind(&target));
         debug_assert!(path.member() == member, "every member is in the tree");
         path
     }
 
-    /// How many members come before the target.
+    /// The number of members before the target.
     pub(super) fn rank_of(&self, target: &Target<'_>) -> usize {
         let mut rank = 0;
         let path = self.path(
@@ -158,7 +158,7 @@ impl Tree {
         rank + path.at
     }
 
-    /// Puts a leaf that has moved in its place.
+    /// Updates the handle of a leaf that has moved.
     fn set_leaf(&mut self, path: &Path, leaf: Leaf) {
         match path.height {
             0 => self.root = leaf.into(),
@@ -186,7 +186,7 @@ impl Tree {
             }
             return;
         }
-        // What comes in order fills leaves to the last cell.
+        // Members that arrive in order fill leaves completely.
         let cut = if path.at == LEAF_LEN_MAX { LEAF_LEN_MAX } else { LEAF_LEN_MAX / 2 };
         let (mut left, mut right) = path.leaf.split(cut, &mut self.heap_bytes);
         if path.at < cut {
@@ -199,8 +199,8 @@ impl Tree {
         self.insert_child(&path, path.height, (left.member(0), left.len()), child);
     }
 
-    /// Puts a node beside the one to which the first `levels` steps of a path lead, of which the first
-    /// member and the count are told.
+    /// Inserts a node, with its first member and count, next to the node to which the first
+    /// `levels` steps of a path lead.
     fn insert_child(
         &mut self,
         path: &Path,
@@ -237,7 +237,7 @@ impl Tree {
         self.insert_child(path, levels - 1, left, right);
     }
 
-    /// Takes the member out to which a path leads.
+    /// Removes the member to which a path leads.
     pub(super) fn remove(&mut self, path: &Path) {
         path.add_count(-1);
         self.len -= 1;
@@ -261,7 +261,7 @@ impl Tree {
         }
     }
 
-    /// Takes out the child, which is gone, to which the first `levels` steps of a path lead.
+    /// Removes the freed child to which the first `levels` steps of a path lead.
     fn remove_child(&mut self, path: &Path, levels: usize) {
         let (branch, at) = path.step(levels - 1);
         branch.remove(at);
@@ -275,7 +275,7 @@ impl Tree {
         self.join_branch(path, levels - 1);
     }
 
-    /// Joins a small leaf with a neighbour, if that is small enough, too.
+    /// Merges a small leaf with a neighbour if both are small enough.
     fn join_leaf(&mut self, path: &Path) {
         let (branch, at) = path.step(path.height - 1);
         for left in [at, at.wrapping_sub(1)] {
@@ -294,7 +294,8 @@ impl Tree {
         }
     }
 
-    /// Joins the branch of a level with a neighbour, if both are small; a root with one child goes.
+    /// Merges the branch of a level with a neighbour if both are small enough; a root with one
+    /// child is removed.
     fn join_branch(&mut self, path: &Path, level: usize) {
         let (branch, _) = path.step(level);
         if level == 0 {
@@ -325,11 +326,11 @@ impl Tree {
         }
     }
 
-    /// Changes the score of the member to which a path leads, if it keeps its place by that and its block
-    /// has room for it.
+    /// Changes the score of the member to which a path leads, if its position stays the same and
+    /// its block has room. Returns whether it did.
     pub(super) fn set_score_in_place(&mut self, path: &Path, score: f64) -> bool {
         let (leaf, at) = (path.leaf, path.at);
-        // The first of a leaf stands in branches, too; the last has its neighbour elsewhere.
+        // The first of a leaf is in branches, too; the last has its neighbour in another leaf.
         if at == 0 || at + 1 == leaf.len() {
             return false;
         }
@@ -339,12 +340,13 @@ impl Tree {
         stays && leaf.set_score(at, score)
     }
 
-    /// The members from a rank on, in order or against it.
+    /// The members from a rank on, in either direction.
     pub(super) fn walk(&self, rank: usize) -> Option<Path> {
         (rank < self.len).then(|| self.path_at(rank))
     }
 
-    /// Releases a leaf with its members, whose bytes are taken off; says how many. None if there are none.
+    /// Frees a leaf with its members and updates the accounting. Returns its number of members; 0
+    /// if the tree is empty.
     pub(super) fn release_last_leaf(&mut self, member_bytes: &mut usize) -> Option<usize> {
         let rank = self.len.checked_sub(1)?;
         let path = self.path_at(rank);
@@ -364,7 +366,7 @@ impl Tree {
         Some(count)
     }
 
-    /// Checks what must hold of all nodes.
+    /// Checks the invariants of all nodes.
     #[cfg(test)]
     pub(super) fn check(&self) {
         fn check(node: Node, height: usize) -> (usize, Member) {
@@ -399,7 +401,7 @@ impl Drop for Tree {
 }
 
 impl Path {
-    /// Goes to the next member; says whether there is one.
+    /// Moves to the next member; returns whether there is one.
     #[inline]
     pub(super) fn advance(&mut self) -> bool {
         self.at += 1;
@@ -407,7 +409,7 @@ impl Path {
         self.at < self.leaf.len() || self.turn(|at, len| (at + 1 < len).then_some(at + 1), |_| 0)
     }
 
-    /// Goes to the member before; says whether there is one.
+    /// Moves to the previous member; returns whether there is one.
     #[inline]
     pub(super) fn go_back(&mut self) -> bool {
         if self.at > 0 {
@@ -418,7 +420,7 @@ impl Path {
         self.turn(|at, _| at.checked_sub(1), |len| len - 1)
     }
 
-    /// Goes to the neighbouring leaf: up to where there is a next child, and down along the edge.
+    /// Moves to the neighbouring leaf: up to a node with a next child, and down along its edge.
     fn turn(
         &mut self,
         next: impl Fn(usize, usize) -> Option<usize>,

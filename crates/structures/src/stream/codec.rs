@@ -1,23 +1,23 @@
-//! Codec: a whole stream as bytes, for copies and whatever else carries one.
+//! Codec: a whole stream as bytes, for COPY and records.
 //!
 //! ```text
 //! last ID, largest deleted ID, entries added
 //! node count, and each node    its ID, its bytes as they are
-//! group count, and each group  name, last ID, entries read, consumers (name, seen, active, what is pending),
-//!                              what is pending with nobody
-//! producers, if any            seconds, most, noted, repeated; of each its name, and what it called entries
+//! group count, and each group  name, last ID, entries read, consumers (name, seen, active, IDs),
+//!                              pending entries without a consumer
+//! producers, if any            seconds, most, noted, repeated; for each its name and its IDs
 //! ```
 //!
-//! Bytes that come from elsewhere are checked wholly.
+//! Bytes from outside are validated completely.
 //!
-//! Not here: the form of Redis' files.
+//! Not here: the format of RDB files.
 
 use super::node::{Node, Reader, put_number, put_part};
 use super::{Group, Producers, Stream, StreamId};
 use crate::block::block_bytes;
 
 impl Stream {
-    /// Appends the stream's bytes.
+    /// Appends the stream's bytes to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_id(out, self.last_id);
         put_id(out, self.max_deleted_id);
@@ -37,7 +37,7 @@ impl Stream {
         }
     }
 
-    /// The stream that these bytes are; None where they are none.
+    /// Decodes a stream; `None` if the bytes are not valid.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader { bytes };
         let mut stream = Self::new();

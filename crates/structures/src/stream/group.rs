@@ -1,16 +1,17 @@
-//! Group: consumers who share a stream, and what they have been given and not yet acknowledged.
+//! Group: consumers that share a stream, and their pending entries (delivered and not
+//! acknowledged).
 //!
-//! Each entry that is pending stands in two places: with its consumer's number, time and count in the
-//! group, by its ID alone with the consumer.
+//! Each pending entry is in two maps: with its consumer's number, time and count in the group's, by
+//! its ID alone in the consumer's.
 //!
-//! Not here: who may be given what (`commands`).
+//! Not here: which entries a consumer gets (`commands`).
 
 use crate::block::block_bytes;
 
 use super::StreamId;
 use super::runs::Runs;
 
-/// The number of no consumer: of entries that were given back.
+/// The consumer number of entries that were released (XNACK).
 const NOBODY: u32 = u32::MAX;
 
 /// An entry that was delivered and not acknowledged.
@@ -25,9 +26,9 @@ pub struct Pending {
 #[derive(Clone, Debug)]
 pub struct Consumer {
     name: Box<[u8]>,
-    /// When it last asked for something.
+    /// When it last asked for entries.
     pub seen_at_ms: u64,
-    /// When it last got something.
+    /// When it last got entries.
     pub active_at_ms: Option<u64>,
     pending: Runs<()>,
 }
@@ -41,7 +42,7 @@ impl Consumer {
         self.pending.len()
     }
 
-    /// The IDs of what it has not acknowledged, from one on.
+    /// The IDs of its pending entries, from an ID on.
     pub fn pending_from(&self, id: StreamId) -> impl Iterator<Item = StreamId> {
         self.pending.starting_at(id).map(|(id, ())| *id)
     }
@@ -51,7 +52,7 @@ impl Consumer {
     }
 }
 
-/// A consumer's number within its group; it stays the same while the consumer is there.
+/// A consumer's number within its group, stable while the consumer exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsumerNumber(u32);
 
@@ -59,14 +60,14 @@ pub struct ConsumerNumber(u32);
 #[derive(Clone, Debug)]
 pub struct Group {
     name: Box<[u8]>,
-    /// The last entry that was delivered to anybody.
+    /// The ID of the last entry that was delivered to any consumer.
     pub last_id: StreamId,
-    /// How many entries up to there were ever added, where that is known.
+    /// The number of entries ever added up to that one, if known.
     pub entries_read: Option<u64>,
     pending: Runs<Pending>,
-    /// How many of these were given back.
+    /// The number of pending entries without a consumer.
     unowned_count: usize,
-    /// By number; those that went leave a vacancy.
+    /// By number; removed consumers leave a vacancy.
     consumers: Vec<Option<Consumer>>,
     /// The numbers, sorted by name.
     by_name: Vec<u32>,
@@ -122,17 +123,17 @@ impl Group {
         Some(ConsumerNumber(self.by_name[at]))
     }
 
-    /// The consumer whose pending entry this is; nobody's, where it was given back.
+    /// The consumer of this pending entry; `None` if the entry was released.
     pub fn owner(&self, pending: &Pending) -> Option<&Consumer> {
         (pending.consumer != NOBODY).then(|| self.numbered(pending.consumer))
     }
 
-    /// How many pending entries are nobody's.
+    /// The number of pending entries without a consumer.
     pub fn unowned_count(&self) -> usize {
         self.unowned_count
     }
 
-    /// Whether the pending entry is this consumer's.
+    /// Whether this consumer owns the pending entry.
     pub fn is_owner(&self, pending: &Pending, number: ConsumerNumber) -> bool {
         pending.consumer == number.0
     }
@@ -145,7 +146,7 @@ impl Group {
         self.pending.get(id)
     }
 
-    /// What is pending, from an ID on.
+    /// The pending entries, from an ID on.
     pub fn pending_from(&self, id: StreamId) -> impl Iterator<Item = &(StreamId, Pending)> {
         self.pending.starting_at(id)
     }
@@ -154,7 +155,7 @@ impl Group {
         self.pending.last().map(|(id, _)| *id)
     }
 
-    /// The consumer of this name, new where there was none.
+    /// The consumer with this name, created if necessary.
     pub fn join(&mut self, name: &[u8], now_ms: u64) -> ConsumerNumber {
         let at = match self.search(name) {
             Ok(at) => return ConsumerNumber(self.by_name[at]),
@@ -178,7 +179,7 @@ impl Group {
         ConsumerNumber(number as u32)
     }
 
-    /// Takes a consumer out with all that it has not acknowledged; says how much that was.
+    /// Removes a consumer with its pending entries; returns their number.
     pub fn leave(&mut self, name: &[u8]) -> Option<usize> {
         let at = self.search(name).ok()?;
         let number = self.by_name.remove(at);
@@ -190,7 +191,7 @@ impl Group {
         Some(consumer.pending_count())
     }
 
-    /// Notes when a consumer asked, and whether it got something.
+    /// Records that a consumer asked for entries, and whether it got any.
     pub fn note_seen(&mut self, number: ConsumerNumber, at_ms: u64, is_active: bool) {
         self.change_consumer(number.0, |consumer| {
             consumer.seen_at_ms = at_ms;
@@ -200,7 +201,7 @@ impl Group {
         });
     }
 
-    /// Makes an entry pending with a consumer, whoever had it before.
+    /// Makes an entry pending for a consumer, whichever owned it before.
     pub fn assign(
         &mut self,
         id: StreamId,
@@ -222,7 +223,7 @@ impl Group {
         });
     }
 
-    /// Makes an entry pending with nobody, whoever had it before.
+    /// Makes an entry pending without a consumer.
     pub fn release(&mut self, id: StreamId, delivery_count: u64) {
         let pending = Pending { consumer: NOBODY, delivered_at_ms: 0, delivery_count };
         match self.pending.insert(id, pending) {
@@ -235,7 +236,7 @@ impl Group {
         self.unowned_count += 1;
     }
 
-    /// Takes an entry out of what is pending; false where it was not.
+    /// Removes a pending entry; returns false if it does not exist.
     pub fn acknowledge(&mut self, id: StreamId) -> bool {
         let Some(pending) = self.pending.remove(id) else { return false };
         if pending.consumer == NOBODY {
@@ -248,7 +249,7 @@ impl Group {
         true
     }
 
-    /// Changes a consumer and keeps the books.
+    /// Changes a consumer and updates the accounting.
     fn change_consumer(&mut self, number: u32, change: impl FnOnce(&mut Consumer)) {
         let consumer = &mut self.consumers[number as usize];
         let consumer = consumer.as_mut().expect("because a number in use has a consumer");
@@ -257,7 +258,7 @@ impl Group {
         self.consumer_bytes += consumer.heap_bytes();
     }
 
-    /// Drops about `count` pending entries, whichever; for groups that nobody reads any more.
+    /// Frees about `count` pending entries, in any order. The group must not be read afterwards.
     pub(super) fn drop_some(&mut self, count: usize) -> usize {
         let mut dropped = 0;
         while dropped < count {
@@ -291,7 +292,7 @@ impl Group {
         self.pending.len() == 0 && self.consumers.is_empty()
     }
 
-    /// Itself and what it holds.
+    /// The number of objects to free: the group, its pending entries and consumers.
     pub(super) fn droppable_len(&self) -> usize {
         1 + self.pending.len() + self.consumers.len()
     }

@@ -1,30 +1,31 @@
 //! Node: entries side by side in one run of bytes.
 //!
 //! ```text
-//! names     count, then each name behind its length        those of the node's first entry
+//! names     count, then each name after its length        those of the node's first entry
 //! entry     flags, ms, seq, [count], parts, size           oldest first
-//!           ms: since the node's ID; seq: since the node's too where ms is 0
-//!           parts: each behind its length; the values only, where the names are the node's
-//!           size: of the entry so far, written to be read from its end
+//!           ms: relative to the node's ID; seq: relative to the node's if ms is 0
+//!           parts: each after its length; only the values if the names are the node's
+//!           size: of the entry so far, to be read from its end
 //! ```
 //!
-//! Numbers take 7 bits to the byte. An entry that is deleted keeps its bytes until the whole node goes.
+//! Numbers are varints, 7 bits per byte. A deleted entry keeps its bytes until the whole node is
+//! deleted.
 //!
-//! Redis keeps a node in a listpack and ends it by that one's size. Whole nodes are what `XTRIM ~` removes,
-//! so a node here knows how large its listpack would be, and ends at the same entry.
+//! Redis (t_stream.c) stores a node in a listpack and ends it at a size of that. `XTRIM ~` removes
+//! whole nodes, so a node here computes the size of that listpack, and ends at the same entry.
 
 use super::{StreamEntry, StreamId};
 
 const DEAD: u8 = 1;
 const SAME_NAMES: u8 = 2;
 
-/// The bytes of a listpack without elements.
+/// The size of an empty listpack.
 const LISTPACK_FRAME: usize = 7;
 
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     bytes: Vec<u8>,
-    /// Where the first entry that is not deleted begins.
+    /// The offset of the first entry that is not deleted.
     head: u32,
     /// Of the listpack that Redis would have, without its two counts.
     listpack_bytes: u32,
@@ -32,7 +33,7 @@ pub(super) struct Node {
     dead: u32,
 }
 
-/// An entry's place in a node.
+/// An entry's position in a node.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     at: usize,
@@ -40,7 +41,7 @@ struct Span {
 }
 
 impl Node {
-    /// A node without entries, for one whose names and values alternate in `parts`.
+    /// A node without entries, for a first entry whose names and values alternate in `parts`.
     pub(super) fn new<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
         let mut bytes = Vec::new();
         let names = parts.step_by(2);
@@ -55,12 +56,12 @@ impl Node {
         Self { bytes, head, listpack_bytes: saturated(listpack_bytes), live: 0, dead: 0 }
     }
 
-    /// The entries that are there.
+    /// The number of entries that are not deleted.
     pub(super) fn live(&self) -> u64 {
         u64::from(self.live)
     }
 
-    /// The entries, deleted ones too.
+    /// The number of entries, with deleted ones.
     pub(super) fn len(&self) -> u64 {
         u64::from(self.live) + u64::from(self.dead)
     }
@@ -75,13 +76,12 @@ impl Node {
         self.bytes.capacity()
     }
 
-    /// The bytes as they are; with [`Node::from_bytes`] they are a node again.
+    /// The node's bytes; [`Node::from_bytes`] reads them.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Adds an entry, whose names and values alternate in `parts`, behind the others. `first` is the
-    /// node's ID.
+    /// Appends an entry, whose names and values alternate in `parts`. `first` is the node's ID.
     pub(super) fn add<'a>(
         &mut self,
         first: StreamId,
@@ -119,7 +119,7 @@ impl Node {
         self.live += 1;
     }
 
-    /// Makes room for growth: doubling, but for whole nodes no more than they need.
+    /// Reserves capacity: doubles, but never more than a full node needs.
     fn reserve(&mut self, more: usize) {
         if self.bytes.capacity() - self.bytes.len() < more {
             let spare = self.bytes.len().min(2048);
@@ -127,7 +127,7 @@ impl Node {
         }
     }
 
-    /// Gives back what was kept for growth.
+    /// Frees the spare capacity.
     pub(super) fn seal(&mut self) {
         self.bytes.shrink_to_fit();
     }
@@ -138,14 +138,14 @@ impl Node {
         (0..count).map(move |_| reader.part())
     }
 
-    /// The entries that are there, in order.
+    /// The entries that are not deleted, in order.
     pub(super) fn entries(&self, first: StreamId) -> impl Iterator<Item = StreamEntry<'_>> {
         self.walk(first, self.head as usize)
             .filter(|(flags, ..)| flags & DEAD == 0)
             .map(|(_, entry, _)| entry)
     }
 
-    /// Flags, entry and place of every entry from an offset on.
+    /// Flags, entry and position of every entry from an offset on.
     fn walk(
         &self,
         first: StreamId,
@@ -163,7 +163,7 @@ impl Node {
         })
     }
 
-    /// The entries that are there, in falling order.
+    /// The entries that are not deleted, in descending order.
     pub(super) fn entries_back(&self, first: StreamId) -> impl Iterator<Item = StreamEntry<'_>> {
         let mut end = self.bytes.len();
         std::iter::from_fn(move || {
@@ -179,14 +179,14 @@ impl Node {
         })
     }
 
-    /// The last entry's ID, be it deleted or not.
+    /// The ID of the last entry, deleted or not.
     pub(super) fn last_id(&self, first: StreamId) -> StreamId {
         let end = self.bytes.len();
         let (size, bytes) = number_backward(&self.bytes[..end]);
         self.read(first, end - size - bytes).1.id
     }
 
-    /// The entry at an offset, and where it ends.
+    /// The entry at an offset, and the offset of its end.
     fn read(&self, first: StreamId, at: usize) -> (u8, StreamEntry<'_>, usize) {
         let mut reader = Reader { bytes: &self.bytes[at + 1..] };
         let flags = self.bytes[at];
@@ -208,13 +208,13 @@ impl Node {
         (flags, entry, end)
     }
 
-    /// The entry with this ID.
+    /// The entry with this ID; `None` if it does not exist.
     pub(super) fn get(&self, first: StreamId, id: StreamId) -> Option<StreamEntry<'_>> {
-        // What is asked for singly is most often among the newest or the oldest.
+        // Single lookups are most often for the newest or the oldest entries.
         self.entries(first).find(|entry| entry.id >= id).filter(|entry| entry.id == id)
     }
 
-    /// Marks an entry as deleted; false where there is none.
+    /// Marks an entry as deleted; returns false if it does not exist.
     pub(super) fn delete(&mut self, first: StreamId, id: StreamId) -> bool {
         let found = self
             .walk(first, self.head as usize)
@@ -244,9 +244,9 @@ impl Node {
         }
     }
 
-    /// A node of bytes that anybody may have written; `first` is its ID, `after` the last entry's before it.
-    /// None where they are no node, or one without an entry that is not deleted. Of deleted ones the IDs
-    /// may be out of order: XSETID goes back to before them.
+    /// Decodes untrusted bytes; `first` is the node's ID, `after` the last entry's ID before it.
+    /// `None` if they are not a valid node with at least one entry that is not deleted. The IDs of
+    /// deleted entries may be out of order, since XSETID can go back to before them.
     pub(super) fn from_bytes(
         first: StreamId,
         after: Option<StreamId>,
@@ -326,7 +326,7 @@ fn saturated(bytes: usize) -> u32 {
 /// The names and values of an entry.
 #[derive(Clone, Debug)]
 pub struct Pairs<'a> {
-    /// None where they stand with their values.
+    /// `None` if the names are stored with the values.
     names: Option<Reader<'a>>,
     body: Reader<'a>,
     left: usize,
@@ -385,7 +385,7 @@ impl<'a> Reader<'a> {
             let bits = u64::from(byte & 0x7f);
             number |= bits << shift;
             if byte < 0x80 {
-                // One way only to write a number: nothing beyond 64 bits, no zeros at its end.
+                // Only the canonical form is accepted: at most 64 bits, no trailing zeros.
                 return (byte > 0 && bits << shift >> shift == bits).then_some(number);
             }
         }
@@ -401,7 +401,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes a number in bytes of 7 bits, the lowest first; all but the last have their highest bit set.
+/// Writes a varint, the lowest 7 bits first; all bytes but the last have their highest bit set
+/// (LEB128).
 #[inline]
 pub(super) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
@@ -417,7 +418,7 @@ pub(super) fn put_part(out: &mut Vec<u8>, part: &[u8]) {
     out.extend_from_slice(part);
 }
 
-/// Writes a number so that it can be read from its end.
+/// Writes a number that can be read from its end.
 #[inline]
 fn put_number_backward(out: &mut Vec<u8>, number: u64) {
     let at = out.len();
@@ -425,7 +426,7 @@ fn put_number_backward(out: &mut Vec<u8>, number: u64) {
     out[at..].reverse();
 }
 
-/// The number that ends where `bytes` end, and how many bytes it takes.
+/// The number that ends where `bytes` end, and its size in bytes.
 #[inline]
 fn number_backward(bytes: &[u8]) -> (usize, usize) {
     let (mut number, mut count) = (0, 0);
@@ -439,13 +440,13 @@ fn number_backward(bytes: &[u8]) -> (usize, usize) {
     (number, count)
 }
 
-/// How many bytes a number takes.
+/// The size of a varint in bytes.
 #[inline]
 fn backward_len(number: u64) -> usize {
     (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-/// What an integer takes in a listpack: its bytes and its size behind them.
+/// The size of an integer in a listpack, with its backlen.
 fn listpack_integer(number: i64) -> usize {
     match number {
         0..=127 => 2,
@@ -457,7 +458,7 @@ fn listpack_integer(number: i64) -> usize {
     }
 }
 
-/// What a string takes in a listpack, which keeps it as an integer where it prints as one.
+/// The size of a string in a listpack, which stores it as an integer if it prints as one.
 fn listpack_part(part: &[u8]) -> usize {
     if let Some(number) = canonical_integer(part) {
         return listpack_integer(number);
@@ -477,7 +478,7 @@ fn listpack_part(part: &[u8]) -> usize {
     }
 }
 
-/// The integer that prints as these bytes.
+/// The integer that prints as these bytes, if there is one.
 fn canonical_integer(bytes: &[u8]) -> Option<i64> {
     let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
     let is_canonical = match digits {

@@ -1,39 +1,40 @@
-//! Producers: what those who add entries called them, so that one that is sent again is not added again.
+//! Producers: the idempotency IDs of entries, so that an entry that is sent again is not added
+//! again.
 //!
 //! ```text
 //! producers   by name
-//! each        what it called its entries, in the order in which they came; the same sorted
+//! each        its idempotency IDs in the order in which they came; the same sorted
 //! ```
 //!
-//! A name of an entry is forgotten when its producer has given so many newer ones, or a while after the
-//! moment in the entry's ID. What is past that moment is as good as forgotten; its memory comes back as
-//! further names come: with each, its own producer is looked over and another one in turn.
+//! An idempotency ID is forgotten when its producer has added a number of newer ones, or a time
+//! after the moment in the entry's ID. Expired IDs count as forgotten at once; their memory is
+//! freed as further IDs come: each addition checks its own producer and one other in turn.
 
 use std::collections::VecDeque;
 
 use super::StreamId;
 use crate::block::block_bytes;
 
-/// Seconds for which a name is known, if nothing was said.
+/// The default number of seconds for which an idempotency ID is remembered.
 pub const IDEMPOTENCY_SECONDS: u64 = 100;
-/// How many names of a producer are known, if nothing was said.
+/// The default number of idempotency IDs that are remembered per producer.
 pub const IDEMPOTENCY_NAMES: u64 = 100;
 
-/// An entry by the name that its producer gave it.
+/// An entry with its idempotency ID.
 #[derive(Clone, Debug)]
 struct Named {
     name: Box<[u8]>,
     id: StreamId,
 }
 
-/// One who adds entries.
+/// A producer's idempotency IDs.
 #[derive(Clone, Debug, Default)]
 struct Producer {
-    /// The first is forgotten first.
+    /// The oldest is at the front.
     recent: VecDeque<Named>,
-    /// The number of the first.
+    /// The sequence number of the first.
     first: u64,
-    /// The numbers of all, sorted by name.
+    /// The sequence numbers of all, sorted by idempotency ID.
     by_name: Vec<u64>,
     name_bytes: usize,
 }
@@ -47,7 +48,7 @@ impl Producer {
         self.by_name.binary_search_by(|number| (*self.numbered(*number).name).cmp(name))
     }
 
-    /// How many are past their moment.
+    /// The number of expired IDs.
     fn due_count(&self, due_ms: Option<u64>) -> usize {
         let Some(due_ms) = due_ms else { return 0 };
         self.recent.iter().take_while(|named| named.id.ms <= due_ms).count()
@@ -61,7 +62,7 @@ impl Producer {
         is_known.then_some(id)
     }
 
-    /// A name that is not known; the oldest goes where there are more than `most`.
+    /// Adds a new ID; removes the oldest if there are more than `most`.
     fn note(&mut self, name: &[u8], id: StreamId, most: u64) {
         let Err(at) = self.search(name) else { return };
         self.by_name.insert(at, self.first + self.recent.len() as u64);
@@ -88,7 +89,7 @@ impl Producer {
     }
 }
 
-/// A producer as it is kept: its name, and what it did.
+/// A named producer.
 type Kept = (Box<[u8]>, Box<Producer>);
 
 fn bytes_of((name, producer): &Kept) -> usize {
@@ -98,13 +99,13 @@ fn bytes_of((name, producer): &Kept) -> usize {
 /// All producers of a stream.
 #[derive(Clone, Debug)]
 pub struct Producers {
-    /// For how long a name is known.
+    /// For how long an ID is remembered, in seconds.
     pub(super) seconds: u64,
-    /// How many names of each are known.
+    /// How many IDs per producer are remembered.
     pub(super) most: u64,
-    /// How many names were ever noted.
+    /// The number of IDs ever recorded.
     pub(super) noted: u64,
-    /// How often an entry came again.
+    /// The number of repeated entries.
     pub(super) repeated: u64,
     /// Sorted by name.
     sorted: Vec<Kept>,
@@ -139,7 +140,7 @@ impl Producers {
         self.repeated
     }
 
-    /// Up to which moment of their IDs entries are past it.
+    /// Entries whose IDs' moments are up to this one are expired.
     fn due_ms(&self, now_ms: u64) -> Option<u64> {
         now_ms.checked_sub(self.seconds.saturating_mul(1000))
     }
@@ -148,7 +149,7 @@ impl Producers {
         self.sorted.binary_search_by(|(name, _)| (**name).cmp(producer))
     }
 
-    /// The entry that a producer called so.
+    /// The entry with this producer and idempotency ID.
     pub fn find(&self, producer: &[u8], name: &[u8], now_ms: u64) -> Option<StreamId> {
         self.sorted[self.search(producer).ok()?].1.find(name, self.due_ms(now_ms))
     }
@@ -158,7 +159,7 @@ impl Producers {
         self.search(producer).is_ok()
     }
 
-    /// How many producers, and how many names of all of them, are known.
+    /// The number of producers, and the number of IDs of all of them.
     pub fn known(&self, now_ms: u64) -> (u64, u64) {
         let due_ms = self.due_ms(now_ms);
         let lens = self.sorted.iter().map(|(_, own)| own.recent.len() - own.due_count(due_ms));
@@ -166,7 +167,7 @@ impl Producers {
             .fold((0, 0), |(producers, names), len| (producers + 1, names + len as u64))
     }
 
-    /// Notes what a producer called an entry.
+    /// Records an entry's idempotency ID.
     pub(super) fn note(&mut self, producer: &[u8], name: &[u8], id: StreamId, now_ms: u64) {
         let due_ms = self.due_ms(now_ms);
         if !self.sorted.is_empty() {
@@ -179,7 +180,7 @@ impl Producers {
         self.note_quietly(producer, name, id);
     }
 
-    /// As [`Producers::note`], with nothing counted and nothing else forgotten.
+    /// As [`Producers::note`], without counting or forgetting anything else.
     pub(super) fn note_quietly(&mut self, producer: &[u8], name: &[u8], id: StreamId) {
         let at = self.search(producer).unwrap_or_else(|at| {
             let kept: Kept = (producer.into(), Box::default());
@@ -202,19 +203,19 @@ impl Producers {
         }
     }
 
-    /// Changes a producer and keeps the books.
+    /// Changes a producer and updates the accounting.
     fn change(&mut self, at: usize, change: impl FnOnce(&mut Producer)) {
         self.producer_bytes -= bytes_of(&self.sorted[at]);
         change(&mut self.sorted[at].1);
         self.producer_bytes += bytes_of(&self.sorted[at]);
     }
 
-    /// Sets for how long, and how many of each, names are known; forgets them all.
+    /// Sets for how long, and how many per producer, IDs are remembered; forgets them all.
     pub(super) fn configure(&mut self, seconds: u64, most: u64) {
         *self = Self::new(seconds, most, self.noted, self.repeated);
     }
 
-    /// Every producer with its names in the order in which they came.
+    /// Every producer with its IDs in the order in which they came.
     pub(super) fn all(
         &self,
     ) -> impl ExactSizeIterator<Item = (&[u8], impl ExactSizeIterator<Item = (&[u8], StreamId)>)>
@@ -228,12 +229,12 @@ impl Producers {
         block_bytes(self.sorted.capacity() * size_of::<Kept>()) + self.producer_bytes
     }
 
-    /// Itself and what it holds.
+    /// The number of objects to free: itself and its content.
     pub(super) fn droppable_len(&self) -> usize {
         1 + self.sorted.iter().map(|(_, own)| 1 + own.recent.len()).sum::<usize>()
     }
 
-    /// Drops a producer, whichever; says how much that was.
+    /// Frees a producer, any one; returns the number of freed objects.
     pub(super) fn drop_one(&mut self) -> Option<usize> {
         let kept = self.sorted.pop()?;
         self.producer_bytes -= bytes_of(&kept);

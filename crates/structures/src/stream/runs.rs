@@ -1,14 +1,14 @@
-//! Runs: a map from stream IDs to something, sorted, in runs of neighbours.
+//! Runs: a map from stream IDs to values, sorted, in runs of neighbours.
 //!
 //! ```text
 //! outer   [ run ][ run ][ run ] …      one pointer, length and capacity each
 //! run     (id, value) (id, value) …    up to 128, side by side
 //! ```
 //!
-//! What is added at the end fills runs wholly; what goes leaves them to their neighbours when little is
-//! left. The longest move is that of the outer array's end: 10 million items have 80,000 runs.
+//! Appended items fill runs completely; a run that has become small merges with a neighbour. The
+//! longest move is that of the outer array's end: 10 million items are 80,000 runs.
 //!
-//! Not here: what the values mean.
+//! Not here: the meaning of the values.
 
 use std::collections::VecDeque;
 
@@ -16,10 +16,10 @@ use crate::block::block_bytes;
 
 use super::StreamId;
 
-/// LIMIT: the items of a run.
+/// LIMIT: the number of items in a run.
 const RUN_ITEMS_MAX: usize = 128;
 
-/// Runs that have together no more than this become one.
+/// Runs with no more items than this together are merged.
 const RUN_ITEMS_MERGED: usize = RUN_ITEMS_MAX / 2;
 
 /// A sorted map from IDs to values.
@@ -32,7 +32,7 @@ pub(super) struct Runs<V> {
     run_bytes: usize,
 }
 
-/// Where an item is, or would be.
+/// The position of an item, or where it would be inserted.
 #[derive(Clone, Copy, Debug)]
 struct Spot {
     run: usize,
@@ -74,7 +74,7 @@ impl<V> Runs<V> {
         Some(&mut self.runs.back_mut()?.last_mut()?.1)
     }
 
-    /// The last item with an ID of at most this.
+    /// The last item with an ID of at most this; `None` if there is none.
     pub(super) fn floor_mut(&mut self, id: StreamId) -> Option<&mut (StreamId, V)> {
         let spot = self.before(id)?;
         self.runs[spot.run].get_mut(spot.at)
@@ -85,7 +85,7 @@ impl<V> Runs<V> {
         self.onward(self.find(id).unwrap_or_else(|spot| spot))
     }
 
-    /// Items in order, from the last with an ID of at most this; all of them, if there is none.
+    /// Items in order, from the last with an ID of at most this; all items if there is none.
     pub(super) fn starting_around(&self, id: StreamId) -> impl Iterator<Item = &(StreamId, V)> {
         self.onward(self.before(id).unwrap_or(Spot { run: 0, at: 0 }))
     }
@@ -98,7 +98,7 @@ impl<V> Runs<V> {
         })
     }
 
-    /// Items in falling order, from the last with an ID of at most this.
+    /// Items in descending order, from the last with an ID of at most this.
     pub(super) fn back_from(&self, id: StreamId) -> impl Iterator<Item = &(StreamId, V)> {
         let (end, len) = match self.before(id) {
             Some(spot) => (spot.run + 1, spot.at + 1),
@@ -110,7 +110,7 @@ impl<V> Runs<V> {
         })
     }
 
-    /// Puts a value; returns the one that was there.
+    /// Inserts a value; returns the previous one.
     pub(super) fn insert(&mut self, id: StreamId, value: V) -> Option<V> {
         let spot = match self.find(id) {
             Ok(spot) => return Some(std::mem::replace(&mut self.runs[spot.run][spot.at].1, value)),
@@ -135,7 +135,7 @@ impl<V> Runs<V> {
         (self.len > 0).then(|| self.remove_at(Spot { run: 0, at: 0 }))
     }
 
-    /// Drops the last run; returns how many items it had.
+    /// Frees the last run; returns its number of items.
     pub(super) fn drop_run(&mut self) -> Option<Vec<(StreamId, V)>> {
         let run = self.runs.pop_back()?;
         self.len -= run.len();
@@ -143,9 +143,9 @@ impl<V> Runs<V> {
         Some(run)
     }
 
-    /// The item, or where it would be: within a run or at its end.
+    /// The position of an item, or where it would be inserted: within a run or at its end.
     fn find(&self, id: StreamId) -> Result<Spot, Spot> {
-        // What is looked for is most often the newest.
+        // The newest item is looked up most often.
         let run = match self.runs.back() {
             None => return Err(Spot { run: 0, at: 0 }),
             Some(last) if last[0].0 <= id => self.runs.len() - 1,
@@ -161,13 +161,13 @@ impl<V> Runs<V> {
     fn before(&self, id: StreamId) -> Option<Spot> {
         match self.find(id) {
             Ok(spot) => Some(spot),
-            // A place within a run has an item before it, unless it is the very first.
+            // A position within a run has an item before it, unless it is the very first.
             Err(spot) => Some(Spot { at: spot.at.checked_sub(1)?, ..spot }),
         }
     }
 
-    /// Where an item can be inserted that would be at `spot`: a full run is divided, or followed by a
-    /// new one where the item comes behind all others.
+    /// Makes room to insert an item at `spot`: a full run is split, or a new run follows it if the
+    /// item comes after all others.
     fn make_room(&mut self, spot: Spot) -> Spot {
         let Spot { run, at } = spot;
         match self.runs.get(run) {
@@ -218,7 +218,7 @@ impl<V> Runs<V> {
         item
     }
 
-    /// Makes one run of this and the next.
+    /// Merges a run with the next one.
     fn merge(&mut self, run: usize) {
         let next = self.runs.remove(run + 1).expect("because the caller saw it");
         self.run_bytes -= run_bytes(&next);
@@ -228,7 +228,7 @@ impl<V> Runs<V> {
         });
     }
 
-    /// Changes a run and keeps the books.
+    /// Changes a run and updates the accounting.
     fn change<T>(&mut self, run: usize, change: impl FnOnce(&mut Vec<(StreamId, V)>) -> T) -> T {
         let run = &mut self.runs[run];
         self.run_bytes -= run_bytes(run);
@@ -237,14 +237,14 @@ impl<V> Runs<V> {
         result
     }
 
-    /// The heap bytes of all runs, counted anew.
+    /// The heap bytes of all runs, computed by a walk.
     #[cfg(test)]
     pub(super) fn counted_bytes(&self) -> usize {
         let outer = block_bytes(self.runs.capacity() * size_of::<Vec<(StreamId, V)>>());
         outer + self.runs.iter().map(run_bytes).sum::<usize>()
     }
 
-    /// Panics where an invariant does not hold.
+    /// Panics if an invariant does not hold.
     #[cfg(test)]
     pub(super) fn check(&self) {
         assert!(self.runs.iter().all(|run| !run.is_empty() && run.len() <= RUN_ITEMS_MAX));
