@@ -1,4 +1,4 @@
-//! Replies that never change, ready to be copied.
+//! Constant replies, encoded and ready to be copied.
 
 pub const OK: &[u8] = b"+OK\r\n";
 pub const PONG: &[u8] = b"+PONG\r\n";

@@ -1,13 +1,14 @@
-//! Doors for fuzzers: each takes any bytes and panics when an invariant is broken.
+//! Fuzz targets: each takes any bytes and panics if an invariant is broken.
 //!
-//! A libFuzzer target is one line, `fuzz_target!(|data: &[u8]| basalt_resp::fuzz::fuzz_parse(data))`;
-//! `tests/fuzz.rs` knocks with mutations of a seed. Not here: how bytes are made up.
+//! A libFuzzer target is one line, `fuzz_target!(|data: &[u8]|
+//! basalt_resp::fuzz::fuzz_parse(data))`; `tests/fuzz.rs` runs mutations of a seed. Not here: how
+//! inputs are generated.
 
 use crate::{
     ParseLimits, Parsed, Protocol, ProtocolError, decode, encode, encode_request, inline, parse,
 };
 
-/// A stream of requests comes to the same however it is cut.
+/// The parsed requests do not depend on how the stream is cut.
 pub fn fuzz_parse(data: &[u8]) {
     let Some((&choice, stream)) = data.split_first() else { return };
     let limits = ParseLimits {
@@ -40,7 +41,7 @@ pub fn fuzz_parse(data: &[u8]) {
     }
 }
 
-/// A line comes to the same words as by the rules applied one byte after the other.
+/// A line has the same words as by the rules applied one byte at a time.
 pub fn fuzz_inline(data: &[u8]) {
     let line = data.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let mut args: Vec<&[u8]> = vec![b"before"];
@@ -57,7 +58,7 @@ pub fn fuzz_inline(data: &[u8]) {
     }
 }
 
-/// What is decoded is encoded to something that is decoded to the same, and no part of it is whole.
+/// A decoded value survives encoding and decoding, and no proper prefix of its bytes is complete.
 pub fn fuzz_decode(data: &[u8]) {
     let Ok(Some((value, bytes))) = decode(data) else { return };
     assert!((1..=data.len()).contains(&bytes));
@@ -84,12 +85,12 @@ enum Event {
     Error(ProtocolError),
 }
 
-/// How much arrives when everything comes at once.
+/// The whole input arrives at once.
 fn all() -> usize {
     usize::MAX
 }
 
-/// Reads as a connection does: pieces of `piece()` bytes arrive, and what is unread moves in memory.
+/// Reads as a connection does: pieces of `piece()` bytes arrive, and unread bytes move in memory.
 fn read(stream: &[u8], limits: &ParseLimits, piece: &mut dyn FnMut() -> usize) -> Vec<Event> {
     let mut events = Vec::new();
     let (mut start, mut arrived, mut need) = (0, 0, 1);
@@ -141,7 +142,7 @@ fn read(stream: &[u8], limits: &ParseLimits, piece: &mut dyn FnMut() -> usize) -
     }
 }
 
-/// The rules of an inline request, plainly: one byte, one decision.
+/// The rules of an inline request, in their simplest form: one decision per byte.
 fn split_by_the_letter(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let blank = |byte: Option<&u8>| byte.is_none_or(|byte| b" \t\n\x0b\x0c\r".contains(byte));
     let mut words = Vec::new();

@@ -1,22 +1,23 @@
-//! Inline requests: a line cut into words, with the quotes and escapes that Redis knows.
+//! Inline requests: splits a line into words, with the quotes and escapes of Redis' sdssplitargs.
 //!
-//! Words are parted by blanks. Within "..." `\n \r \t \b \a \xHH` mean what they do in C and a backslash
-//! makes any other byte ordinary; within '...' only `\'` does. A closing quote ends its word and must
-//! be followed by a blank (so says Redis; Valkey 9 reads `PING "a"b` as `ab`). A quote may open within a
-//! word: `a"b c"` is `ab c`.
+//! Words are separated by blanks. Within "..." `\n \r \t \b \a \xHH` mean what they do in C, and a
+//! backslash makes any other byte literal; within '...' only `\'` is an escape. A closing quote
+//! ends its word and must be followed by a blank (as in Redis; Valkey 9 reads `PING "a"b` as `ab`).
+//! A quote may open within a word: `a"b c"` is `ab c`.
 //!
-//! A zero byte is like any other here; Redis waits for ever when it meets one.
+//! A zero byte is an ordinary byte here; Redis waits forever after one.
 
 use std::borrow::Cow;
 
 use crate::value::encode_request;
 
-/// A quote was not closed, or something stood right behind its closing.
+/// The error for a quote that is not closed, or a closing quote that is not followed by a blank.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Unbalanced;
 
-/// Appends the words of `line` (without its end) to `args`. When one of them is not a slice of the line,
-/// appends nothing and returns the whole request in RESP form.
+/// Appends the words of `line` (without its line end) to `args`. If any of them is not a slice of
+/// the line, appends nothing and returns the whole request in RESP form. Fails with [`Unbalanced`]
+/// if a quote is not closed or not followed by a blank.
 pub(crate) fn split<'a>(
     line: &'a [u8],
     args: &mut Vec<&'a [u8]>,
@@ -74,7 +75,7 @@ impl<'a> Words<'a> {
         self.unescaped().map(|word| Some(Cow::Owned(word)))
     }
 
-    /// The word at `position`, which has escapes or a quote within it.
+    /// Reads the word at `position`, which contains escapes or a quote.
     fn unescaped(&mut self) -> Result<Vec<u8>, Unbalanced> {
         let mut word = Vec::new();
         while let Some(byte) = self.peek() {
@@ -144,7 +145,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Steps over the closing quote at `position`.
+    /// Skips the closing quote at `position`.
     fn close_quote(&mut self) -> Result<(), Unbalanced> {
         self.position += 1;
         if self.peek().is_none_or(is_blank) { Ok(()) } else { Err(Unbalanced) }
@@ -159,12 +160,13 @@ fn is_quote(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'')
 }
 
-/// What may stand between words: C's isspace.
+/// The blanks between words: C's isspace.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// What ends a word without quotes. Vertical tab and form feed don't, though they may stand before one.
+/// The blanks that end a word without quotes. Vertical tab and form feed do not, but may precede a
+/// word.
 fn ends_word(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }

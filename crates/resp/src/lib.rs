@@ -6,8 +6,8 @@
 //!   Value ◄──► bytes: whole replies, for clients and tests
 //! ```
 //!
-//! A request is judged in place: no argument is copied, and no memory is taken on the client's word.
-//! Not here: what a command or a key is, sockets, who is logged in.
+//! A request is parsed in place: no argument is copied, and lengths in the input reserve no memory.
+//! Not here: commands, keys, sockets, authentication.
 
 pub mod encoded;
 pub mod fuzz;

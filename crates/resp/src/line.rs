@@ -1,13 +1,13 @@
-//! The short lines that replies are full of: a type byte, a number, CR LF.
+//! The short lines of replies: a type byte, a number, CR LF.
 
 /// LIMIT: bytes of the longest line: a type byte, the 20 of a u64 or an i64, CR LF.
 pub(crate) const LINE_BYTES_MAX: usize = 23;
 
-/// Numbers below this are looked up. The table takes 8 KiB, of which one program touches little.
+/// Smaller numbers are in a lookup table. It takes 8 KiB, of which a program uses little.
 const LOOKED_UP: usize = 1000;
 
-/// Line of each small number as bytes of a word, the lowest first: a place for the type byte, the
-/// digits, CR LF; the highest byte is the length.
+/// The line of each small number as the bytes of a word, the lowest first: a gap for the type byte,
+/// the digits, CR LF; the highest byte is the length.
 static LINES: [u64; LOOKED_UP] = {
     let mut lines = [0; LOOKED_UP];
     let mut number = 0;
@@ -58,7 +58,7 @@ pub(crate) fn push_i64(out: &mut Vec<u8>, kind: u8, number: i64) {
     }
 }
 
-/// Copies a whole word and takes back what was too much: that is one store and no loop.
+/// Copies a whole word and then truncates: one store, and no loop.
 #[inline]
 fn push_word(out: &mut Vec<u8>, word: u64, len: usize) {
     let before = out.len();
@@ -73,7 +73,8 @@ fn push_long(out: &mut Vec<u8>, kind: u8, text: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends `kind`, a text and CR LF; CR and LF within would end the line too soon, and become spaces.
+/// Appends `kind`, a text and CR LF. CR and LF within the text would end the line, so they become
+/// spaces.
 pub(crate) fn push_text(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
     out.reserve(text.len() + 3);
     out.push(kind);

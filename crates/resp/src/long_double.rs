@@ -4,28 +4,28 @@
 //!   text ──read──► LongDouble ──add──► LongDouble ──write──► text with 17 decimals, zeros trimmed
 //! ```
 //!
-//! Each arrow rounds to nearest, ties to even, as C's strtold, the processor and printf do; so the digits
-//! are Redis' on x86-64. What fits two machine words is worked there; the rest (hundreds of digits,
-//! exponents of thousands) goes through `Wide`.
+//! Each arrow rounds to nearest, ties to even (IEEE 754), as strtold in C, the x87 and printf do;
+//! so the digits equal those of Redis on x86-64. Numbers that fit two machine words take a fast
+//! path; the rest (hundreds of digits, exponents of thousands) goes through `Wide`.
 
 use std::cmp::Ordering;
 use std::fmt;
 
 use crate::wide::Wide;
 
-/// LIMIT: Redis reads no float whose text is longer.
+/// LIMIT: Redis rejects floats with a longer text.
 const TEXT_BYTES_MAX: usize = 5 * 1024 - 1;
-/// Decimals written: with them most sums of decimal numbers look as they do on paper.
+/// The number of decimals written: with it most sums of decimal numbers look as they do on paper.
 const DECIMALS: u32 = 17;
 const TEN_POW_DECIMALS: u64 = 10u64.pow(DECIMALS);
-/// Exponents of the lowest bit, of the greatest number and of the numbers next to zero.
+/// The exponents of the lowest bit: of the largest number, and of the subnormal ones.
 const EXPONENT_MAX: i32 = 16383 - 63;
 const EXPONENT_MIN: i32 = -16445;
-/// Beyond these, a decimal exponent of the first digit leads to infinity or to zero for certain.
+/// Outside of these decimal exponents of the first digit, the result is certainly infinity or zero.
 const DECIMAL_EXPONENT_MAX: i64 = 4933;
 const DECIMAL_EXPONENT_MIN: i64 = -4960;
 
-/// Why a sum of floats can't be had.
+/// The error of a sum of floats.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FloatError {
     NotAFloat,
@@ -33,7 +33,7 @@ pub enum FloatError {
 }
 
 impl fmt::Display for FloatError {
-    /// What Redis answers, after `ERR `.
+    /// The text of Redis' error, without `ERR `.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             FloatError::NotAFloat => "value is not a valid float",
@@ -44,11 +44,12 @@ impl fmt::Display for FloatError {
 
 impl std::error::Error for FloatError {}
 
-/// The sum of two floats in decimal, with the digits that Redis gives.
+/// The sum of two floats in decimal, with the same digits as Redis.
 ///
-/// A float is an optional sign and then decimal digits with an optional point and exponent, a hexadecimal
-/// float as in C (`0x1.8p3`), or `inf` or `infinity` in any case. Refused are the empty text, blanks,
-/// `nan`, texts longer than 5119 bytes, and what is nearest to infinity or zero without being it.
+/// A float is an optional sign and then decimal digits with an optional point and exponent, a
+/// hexadecimal float as in C (`0x1.8p3`), or `inf` or `infinity` in any case. Fails for an empty
+/// text, blanks, `nan`, texts longer than 5119 bytes, numbers that round to infinity or to zero,
+/// and sums that are not finite.
 pub fn add_long_double(a: &[u8], b: &[u8]) -> Result<String, FloatError> {
     let (a, b) = (read(a)?, read(b)?);
     match (a, b) {
@@ -60,7 +61,7 @@ pub fn add_long_double(a: &[u8], b: &[u8]) -> Result<String, FloatError> {
     }
 }
 
-/// A finite double as INCRBYFLOAT would write it: 17 decimals, trailing zeros trimmed.
+/// A finite double in the format of INCRBYFLOAT: 17 decimals, trailing zeros trimmed.
 pub fn format_long_double_human(value: f64) -> String {
     if value.is_nan() {
         return "nan".into();
@@ -77,11 +78,11 @@ pub fn format_long_double_human(value: f64) -> String {
     write(LongDouble { negative: value.is_sign_negative(), significand, exponent })
 }
 
-/// A float of INCRBYFLOAT's precision, to be reckoned with before it is written.
+/// A float with the precision of INCRBYFLOAT, for calculations before it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LongFloat {
     number: Number,
-    /// Below zero.
+    /// Whether it is below zero.
     is_negative: bool,
 }
 
@@ -93,7 +94,7 @@ impl From<LongDouble> for LongFloat {
 }
 
 impl LongFloat {
-    /// The greatest and the least finite ones.
+    /// The largest and the smallest finite numbers.
     pub const MAX: Self = Self::edge(false);
     pub const MIN: Self = Self::edge(true);
 
@@ -102,7 +103,7 @@ impl LongFloat {
         Self { number: Number::Finite(edge), is_negative: negative }
     }
 
-    /// Reads what [`add_long_double`] reads; also infinities.
+    /// Parses the texts that [`add_long_double`] accepts, and infinities; `None` for others.
     pub fn parse(text: &[u8]) -> Option<Self> {
         Some(match read(text).ok()? {
             Number::Finite(number) => Self::from(number),
@@ -120,7 +121,7 @@ impl LongFloat {
         self.is_negative
     }
 
-    /// The sum; infinite, where it can't be had.
+    /// The sum; infinite if it overflows.
     pub fn plus(self, other: Self) -> Self {
         let (Number::Finite(a), Number::Finite(b)) = (self.number, other.number) else {
             return if self.is_infinite() { self } else { other };
@@ -131,7 +132,7 @@ impl LongFloat {
         }
     }
 
-    /// The difference; infinite, where it can't be had.
+    /// The difference; infinite if it overflows.
     pub fn minus(self, other: Self) -> Self {
         let number = match other.number {
             Number::Finite(number) => {
@@ -142,16 +143,18 @@ impl LongFloat {
         self.plus(Self { number, is_negative: !other.is_negative })
     }
 
-    /// A thousand times as much, rounded up, as of seconds milliseconds are made; none beyond 64 bits.
+    /// A thousand times the number, rounded up, as seconds are converted to milliseconds; `None`
+    /// beyond 64 bits.
     pub fn thousandfold_ceil(self) -> Option<i64> {
         let Number::Finite(LongDouble { negative, significand, exponent }) = self.number else {
             return None;
         };
-        // Rounded as the processor would, so that 0.001 is one and not a little more.
+        // Rounded as the x87 does, so that 0.001 is one and not slightly more.
         let product = round(negative, u128::from(significand) * 1000, exponent, false);
         let Number::Finite(LongDouble { significand, exponent, .. }) = product else { return None };
         if exponent > 0 {
-            // Zero has the least exponent, and all else its top bit set: it is beyond 64 bits already.
+            // Zero has the smallest exponent, and all other numbers have their top bit set, so they
+            // exceed 64 bits.
             return None;
         }
         let whole = significand.checked_shr(exponent.unsigned_abs()).unwrap_or(0);
@@ -161,7 +164,7 @@ impl LongFloat {
         i64::try_from(up).ok()
     }
 
-    /// How far from zero; the greater, the farther.
+    /// The magnitude, as an ordered key.
     fn distance(self) -> (i32, u64) {
         match self.number {
             Number::Finite(LongDouble { significand, exponent, .. }) => (exponent, significand),
@@ -187,7 +190,7 @@ impl PartialOrd for LongFloat {
 }
 
 impl fmt::Display for LongFloat {
-    /// With up to 17 decimals and never an exponent.
+    /// With up to 17 decimals and without an exponent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.number {
             Number::Finite(number) => f.write_str(&write(number)),
@@ -196,7 +199,8 @@ impl fmt::Display for LongFloat {
     }
 }
 
-/// significand × 2^exponent. Read and computed ones have the top bit set unless they are next to zero.
+/// significand × 2^exponent. Parsed and computed numbers have the top bit set unless they are
+/// subnormal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct LongDouble {
     negative: bool,
@@ -210,8 +214,8 @@ enum Number {
     Infinite,
 }
 
-/// Rounds `significand` × 2^`exponent` to 64 bits. `more` says that the true number is greater by less
-/// than one unit; then `significand` must have at least 66 bits.
+/// Rounds `significand` × 2^`exponent` to 64 bits. `more` is the sticky bit: the exact number is
+/// greater by less than one unit; then `significand` must have at least 66 bits.
 fn round(negative: bool, significand: u128, exponent: i32, more: bool) -> Number {
     if significand == 0 {
         return Number::Finite(LongDouble { negative, significand: 0, exponent: EXPONENT_MIN });
@@ -227,7 +231,7 @@ fn round(negative: bool, significand: u128, exponent: i32, more: bool) -> Number
             let up = rest > half || (rest == half && (more || kept & 1 == 1));
             (kept + u128::from(up), exponent + dropped)
         }
-        // At most half of the smallest number above zero, and half only when exactly so.
+        // At most half of the smallest subnormal, and half only if exactly so.
         _ => (u128::from(dropped == 128 && (significand, more) > (1 << 127, false)), EXPONENT_MIN),
     };
     if kept == 1 << 64 {
@@ -245,8 +249,8 @@ fn add(a: LongDouble, b: LongDouble) -> Number {
     if b.significand == 0 && a.significand == 0 {
         return round(a.negative && b.negative, 0, 0, false);
     }
-    // The greater exponent's number is lifted by 62 bits, which leaves the sum room below 2^128. What
-    // the other one loses beyond them only says that the truth is a little more or less.
+    // The number with the larger exponent is shifted left by 62 bits, so the sum stays below 2^128.
+    // The bits that the other one loses in that alignment only matter as a sticky bit.
     const LIFT: i32 = 62;
     let distance = a.exponent - b.exponent;
     let exponent = a.exponent - LIFT;
@@ -262,7 +266,7 @@ fn add(a: LongDouble, b: LongDouble) -> Number {
     if a.negative == b.negative {
         round(a.negative, great + small, exponent, lost)
     } else if great > small {
-        // With something lost the truth lies just below: one unit less and a bit more.
+        // With lost bits the exact number is just below: one unit less, and the sticky bit set.
         round(a.negative, great - small - u128::from(lost), exponent, lost)
     } else if great < small {
         round(b.negative, small - great, exponent, lost)
@@ -293,16 +297,17 @@ fn read(text: &[u8]) -> Result<Number, FloatError> {
     }
 }
 
-/// The digits of a number and what stands behind them.
+/// The digits of a number and the text after them.
 struct Digits {
     /// Without leading zeros.
     digits: Vec<u8>,
-    /// How many of them (and of dropped leading zeros) stand behind the point.
+    /// How many of them (and of the dropped leading zeros) are after the point.
     decimals: i64,
     exponent: i64,
 }
 
-/// Cuts `digits[.digits][<marker>[sign]digits]`; the digits as values. None if there is none, or more.
+/// Splits `digits[.digits][<marker>[sign]digits]`; the digits as values. `None` if there are no
+/// digits, or if other text follows.
 fn cut(text: &[u8], radix: u32, marker: u8) -> Option<Digits> {
     let mut found = Digits { digits: Vec::with_capacity(text.len()), decimals: 0, exponent: 0 };
     let (mut any, mut point) = (false, false);
@@ -333,7 +338,7 @@ fn cut(text: &[u8], radix: u32, marker: u8) -> Option<Digits> {
     rest.is_empty().then_some(found)
 }
 
-/// Any integer, cut to what is surely too big or too small.
+/// Any integer, clamped to a range that is certainly sufficient.
 fn read_exponent(text: &[u8]) -> Option<i64> {
     const ENOUGH: i64 = 1_000_000;
     let (negative, digits) = match text {
@@ -354,7 +359,7 @@ fn read_exponent(text: &[u8]) -> Option<i64> {
     Some(if negative { -exponent } else { exponent })
 }
 
-/// None also when the text isn't zero but its nearest number is.
+/// `None` also if the text is not zero but rounds to zero.
 fn read_decimal(negative: bool, text: &[u8]) -> Option<Number> {
     let found = cut(text, 10, b'e')?;
     if found.digits.is_empty() {
@@ -375,7 +380,7 @@ fn read_decimal(negative: bool, text: &[u8]) -> Option<Number> {
     not_zero(number)
 }
 
-/// value × 10^exponent, for an exponent between -18 and 19: then two words hold what is needed.
+/// value × 10^exponent, for an exponent between -18 and 19: two words are enough.
 fn read_short(negative: bool, value: u64, exponent: i32) -> Number {
     if exponent >= 0 {
         return round(negative, u128::from(value) * 10u128.pow(exponent as u32), 0, false);
@@ -411,7 +416,7 @@ fn read_hexadecimal(negative: bool, text: &[u8]) -> Option<Number> {
     if found.digits.is_empty() {
         return Some(round(negative, 0, 0, false));
     }
-    // 28 digits have at least 109 bits: enough to round by, when it is known whether more follows.
+    // 28 digits have at least 109 bits: enough for rounding with a sticky bit.
     let (near, far) = found.digits.split_at(found.digits.len().min(28));
     let value = near.iter().fold(0, |sum, &digit| sum << 4 | u128::from(digit));
     let more = far.iter().any(|&digit| digit != 0);
@@ -568,7 +573,7 @@ mod tests {
         ("1e-4950", "0", "0"),
         ("2e-4951", "0", "0"),
         ("1e-16", "1e-17", "0.00000000000000011"),
-        // Ties of the sum that are none, when the last lost bit is remembered.
+        // Not ties of the sum, if the sticky bit is kept.
         ("18446744073709551618", "-0x1.0000000000000002p0", "18446744073709551616"),
         ("-18446744073709551618", "0x1.0000000000000002p0", "-18446744073709551616"),
         ("18446744073709551616", "-0x1.0000000000000002p-1", "18446744073709551615"),
@@ -654,7 +659,7 @@ mod tests {
         assert_eq!(text, "increment would produce NaN or Infinity");
     }
 
-    /// The short road and the long one lead to the same number.
+    /// The fast path and the general one have the same result.
     #[test]
     fn short_and_long_reading_agree() {
         for value in [1, 3, 7, 123456789, u64::MAX / 10 - 1, 9999999999999999999] {
@@ -750,7 +755,7 @@ mod tests {
             assert!((ms..=ms + 1).contains(&found), "{ms}: {found}");
             later += i64::from(found > ms);
         }
-        // So many a C program counts that does the same with `long double`.
+        // The counts of a C program that does the same with `long double`.
         assert_eq!(later, 97);
     }
 

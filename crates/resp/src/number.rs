@@ -1,15 +1,16 @@
-//! Numbers as Redis reads and writes them.
+//! Numbers in the text forms of Redis.
 //!
-//! Integers are strict: what `parse_i64` takes is exactly what `format_i64` writes, so that a value kept
-//! as a number gives back the bytes that were set. Floats are as lenient as C's strtod, but for blanks.
-//! Not here: 80-bit floats (`long_double`), how the digits of a double are found (`shortest`).
+//! Integers are strict: `parse_i64` accepts exactly the texts that `format_i64` writes, so a value
+//! that is stored as a number returns the bytes that were set. Floats are as lenient as C's strtod,
+//! except for blanks. Not here: 80-bit floats (`long_double`), the algorithm for the digits of a
+//! double (`shortest`).
 
 use crate::shortest;
 
 pub use crate::long_double::{FloatError, LongFloat, add_long_double, format_long_double_human};
 
-/// Reads an integer in the one form that Redis' string2ll takes: no plus sign, no leading zero, no blank,
-/// no `-0`.
+/// Parses an integer in the form that Redis' string2ll accepts: no plus sign, no leading zero, no
+/// blank, no `-0`. `None` for other texts and beyond 64 bits.
 #[inline]
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
@@ -17,7 +18,7 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
     };
-    // i64 has at most 19 digits, and so many can't overflow a u64.
+    // i64 has at most 19 digits, and 19 digits can't overflow a u64.
     if digits.len() > 19 || !matches!(digits.first(), Some(b'1'..=b'9')) {
         return None;
     }
@@ -38,11 +39,11 @@ pub fn format_i64(value: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Reads a double: an optional sign, then digits with an optional point and exponent, or `inf` or
-/// `infinity` in any case. The nearest double is taken.
+/// Parses a double: an optional sign, then digits with an optional point and exponent, or `inf` or
+/// `infinity` in any case; rounded to nearest.
 ///
-/// Refused are: the empty text, blanks anywhere, `nan`, hexadecimal floats (Valkey 9 refuses them, Redis
-/// takes them), and numbers so big or so small that no double but infinity or zero is near.
+/// `None` for an empty text, blanks anywhere, `nan`, hexadecimal floats (Valkey 9 rejects them,
+/// Redis accepts them), and numbers that would round to infinity or to zero.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     let unsigned = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
@@ -56,20 +57,21 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     Some(value)
 }
 
-/// Appends a double as Redis 7.2 and later and Valkey write it in replies: `inf`, `-inf`, `nan`, `-0`,
-/// whole numbers up to 2^62 with all their digits, others with the fewest digits that read back the same.
+/// Appends a double in the form of Redis 7.2 and later and Valkey: `inf`, `-inf`, `nan`, `-0`,
+/// whole numbers up to 2^62 with all their digits, others with the digits of Grisu2 (fpconv_dtoa).
 pub fn format_f64(value: f64, out: &mut Vec<u8>) {
     out.extend_from_slice(Text::from(value).as_bytes());
 }
 
-/// A double in decimal, without the heap.
+/// A double in decimal, on the stack.
 pub(crate) struct Text {
     bytes: [u8; Text::BYTES_MAX],
     len: usize,
 }
 
 impl Text {
-    /// A sign, 17 digits, a point, an exponent of five bytes or seven zeros: 25 and some air.
+    /// A sign, 17 digits, a point, an exponent of five bytes or seven zeros: 25, and some spare
+    /// bytes.
     const BYTES_MAX: usize = 32;
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -149,7 +151,7 @@ mod tests {
         }
     }
 
-    /// As ZADD takes and refuses them in Valkey 9.1.
+    /// As ZADD accepts and rejects them in Valkey 9.1.
     #[test]
     fn doubles_read() {
         for (text, value) in [
@@ -185,7 +187,7 @@ mod tests {
         assert_eq!(parse_f64(b"\xff"), None);
     }
 
-    /// As ZSCORE answers in Redis 8.0 and Valkey 9.1, large sets.
+    /// As ZSCORE replies in Redis 8.0 and Valkey 9.1, for large sets.
     #[test]
     fn doubles_written() {
         for (value, text) in [
@@ -216,7 +218,7 @@ mod tests {
             (f64::NEG_INFINITY, "-inf"),
             (f64::NAN, "nan"),
             (-f64::NAN, "nan"),
-            // Longer than need be, or with the second best last digit: the marks of Grisu2.
+            // Longer than necessary, or with the second best last digit: typical of Grisu2.
             (1e23, "99999999999999990000000"),
             (8e23, "7.999999999999999e+23"),
             (0.0072884, "0.0072883999999999996"),

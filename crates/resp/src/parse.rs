@@ -1,12 +1,14 @@
-//! Requests: where one ends, and which slices of the input are its arguments.
+//! Requests: finds the end of a request, and its arguments as slices of the input.
 //!
-//! A request is either `*N` with N bulks of `$L`, or a line of words (`inline`). Nothing is copied, and
-//! nothing is reserved on the client's word: memory grows with the bytes that have arrived. What
-//! was understood of an unfinished request is kept in `Partial`, so that work is linear in the bytes.
+//! A request is either `*N` with N bulks of `$L`, or a line of words (`inline`). Nothing is copied,
+//! and lengths in the input reserve no memory: memory grows with the bytes that have arrived. The
+//! parsed part of an incomplete request is kept in `Partial`, so that parsing is linear in the
+//! bytes.
 //!
-//! The errors and their conditions are Redis', including Valkey's refusal of a length or a bulk that is
-//! not followed by CR LF. One thing is stricter than both, so that a request's fate doesn't depend on
-//! how it was cut: a line is too big when its end is not within `inline_bytes_max`, even if it came whole.
+//! The errors and their conditions are those of Redis, with Valkey's error for a length or a bulk
+//! that is not followed by CR LF. One rule is stricter than both, so that the result does not
+//! depend on how a request is cut: a line is too big if its end is not within `inline_bytes_max`,
+//! even if it arrived whole.
 
 use std::fmt;
 
@@ -17,19 +19,19 @@ use crate::number::parse_i64;
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// LIMIT: Redis' default of proto-max-bulk-len.
 const BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// LIMIT: arguments of one request; Redis refuses what doesn't fit its `int`.
+/// LIMIT: arguments of one request; Redis rejects counts that do not fit its `int`.
 const ARGS_MAX: usize = i32::MAX as usize;
-/// LIMIT: arguments of one request of a client that should log in first.
+/// LIMIT: arguments of one request of a client that is not authenticated.
 const UNAUTHENTICATED_ARGS_MAX: usize = 10;
-/// LIMIT: bytes of one argument of a client that should log in first.
+/// LIMIT: bytes of one argument of a client that is not authenticated.
 const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 * 1024;
 
-/// Fewer arguments than these are sooner found again than remembered.
+/// Fewer arguments than these are faster to parse again than to save.
 const ARGS_WORTH_KEEPING: usize = 16;
-/// A line shorter than this is sooner searched again than remembered.
+/// A line shorter than this is faster to search again than to save.
 const LINE_BYTES_WORTH_KEEPING: usize = 64;
 
-/// What a request may be; beyond it the client gets a `ProtocolError`.
+/// The limits of a request; beyond them the client gets a `ProtocolError`.
 #[derive(Clone, Debug)]
 pub struct ParseLimits {
     /// `proto-max-bulk-len`.
@@ -37,7 +39,7 @@ pub struct ParseLimits {
     pub args_max: usize,
     /// The longest inline request, and the longest line with a length in it.
     pub inline_bytes_max: usize,
-    /// The client must log in before it may send anything big.
+    /// The client must authenticate before it may send large requests.
     pub unauthenticated: bool,
 }
 
@@ -52,42 +54,42 @@ impl Default for ParseLimits {
     }
 }
 
-/// What is known of a request whose end has not arrived. Offsets count from its first byte.
+/// The parsed part of an incomplete request. Offsets count from its first byte.
 #[derive(Debug)]
 pub struct Partial {
-    /// The arguments that have arrived whole: start and end.
+    /// The arguments that have arrived completely: start and end.
     args: Vec<(usize, usize)>,
     pause: Pause,
 }
 
-/// Where reading stopped.
+/// The state of the parser.
 #[derive(Debug)]
 struct Pause {
-    /// Where the first thing not understood begins: a line, or the header of the next argument.
+    /// The start of the first unparsed item: a line, or the header of the next argument.
     position: usize,
-    /// Up to here that line has no end.
+    /// That line has no end before this offset.
     searched: usize,
-    /// How many arguments are still to come; 0 while the first line has not ended.
+    /// The number of arguments still to come; 0 before the end of the first line.
     args_left: usize,
 }
 
-/// What `parse` found at the beginning of the input.
+/// The result of `parse`.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Parsed {
-    /// A whole request of `bytes` bytes; its arguments were appended to `args`.
+    /// A complete request of `bytes` bytes; its arguments were appended to `args`.
     Request { bytes: usize },
-    /// Nothing to do in these bytes (empty line, `*0`, `*-1`): skip them.
+    /// These bytes have no request (empty line, `*0`, `*-1`): skip them.
     Nothing { bytes: usize },
-    /// An inline request whose arguments are not slices of it (escapes, `a"b"`): `request` is the same
-    /// in RESP form and `bytes` of the input are consumed. It is within the limits; parse it with
-    /// `ParseLimits::default()`, since those of bulks don't apply to it.
+    /// An inline request whose arguments are not slices of it (escapes, `a"b"`): `request` is the
+    /// same in RESP form, and `bytes` of the input are consumed. It is within the limits; parse it
+    /// with `ParseLimits::default()`, since those of bulks do not apply to it.
     Rewritten { bytes: usize, request: Vec<u8> },
-    /// The end has not arrived. Call again when the input has at least `need` bytes, counted from the
-    /// request's first.
+    /// The request is incomplete. Call again when the input has at least `need` bytes, counted from
+    /// the request's first.
     Incomplete { need: usize },
 }
 
-/// Why a client is told off and its connection closed.
+/// Why a request is invalid. The client gets the error and its connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProtocolError {
     InlineTooBig,
@@ -98,16 +100,17 @@ pub enum ProtocolError {
     InvalidBulkLength,
     UnauthenticatedMultibulkLength,
     UnauthenticatedBulkLength,
-    /// A `$` should have stood in the place of this byte.
+    /// A `$` was expected instead of this byte.
     ExpectedBulk(u8),
     InvalidCrlf,
 }
 
-/// Reads the request at the beginning of `input`.
+/// Parses the request at the start of `input`.
 ///
 /// Arguments are appended to `args`, which may hold those of earlier requests; unless a request is
-/// returned, `args` is left as it was. `partial` is None at a request's start. After `Incomplete` the same
-/// bytes must come again with more behind them (they may have moved), together with the same `partial`.
+/// returned, `args` is unchanged. `partial` is `None` at a request's start. After `Incomplete` the
+/// same bytes must be passed again, with more after them (they may have moved), together with the
+/// same `partial`.
 #[inline]
 pub fn parse<'a>(
     input: &'a [u8],
@@ -124,8 +127,8 @@ pub fn parse<'a>(
     unusual(input, partial, args, limits)
 }
 
-/// The fast road: a whole request of at most nine arguments, each shorter than a hundred bytes. Anything
-/// else is left to `unusual`, as are all errors.
+/// The fast path: a complete request of at most nine arguments, each shorter than a hundred bytes.
+/// `unusual` handles everything else, and all errors.
 #[inline]
 fn short_request<'a>(
     input: &'a [u8],
@@ -151,7 +154,7 @@ fn short_request<'a>(
             return None;
         }
         if u32::from_le_bytes(*header) & ONE_DIGIT != LEN {
-            // Two digits, then: the second stands where CR was looked for.
+            // Two digits then: the second one is where CR was expected.
             let second = usize::from(header[2].wrapping_sub(b'0'));
             let (&line_feed, after) = tail.split_first()?;
             let is_len = header[0] == b'$' && header[3] == b'\r' && line_feed == b'\n';
@@ -270,8 +273,8 @@ fn multibulk<'a>(
     }
 }
 
-/// Reads bulks from `position` on until none is left, and returns where they end, or until one is not
-/// whole. Those read are in `args` in either case.
+/// Parses bulks from `position` on until none is left, and returns the end of the last, or until
+/// one is incomplete. The parsed ones are in `args` in either case.
 #[inline]
 fn bulks<'a>(
     input: &'a [u8],
@@ -306,8 +309,8 @@ fn bulks<'a>(
     Ok(Step::Done(position))
 }
 
-/// The fast road: `kind`, one to five digits, CR LF, all within eight bytes that are looked at together.
-/// Returns the number and where the line ends. Anything else is left to `number_line`.
+/// The fast path: `kind`, one to five digits, CR LF, all within eight bytes that are examined
+/// together. Returns the number and the end of the line. `number_line` handles everything else.
 #[inline(always)]
 fn short_number(input: &[u8], position: usize, kind: u8) -> Option<(usize, usize)> {
     let rest = input.get(position..)?;
@@ -353,7 +356,7 @@ fn multibulk_count(
     let invalid = ProtocolError::InvalidMultibulkLength;
     let too_big = ProtocolError::MultibulkCountTooBig;
     let (count, end) = match number_line(input, 0, searched, limits, b'*', too_big)? {
-        // Any negative count is as good as none.
+        // All negative counts mean "no arguments".
         Step::Done((count, end)) => (count.ok_or(invalid)?.max(0) as u64, end),
         Step::Paused(pause, need) => return Ok(Step::Paused(pause, need)),
     };
@@ -386,7 +389,8 @@ fn bulk_len(
     Ok(Step::Done((len as usize, end)))
 }
 
-/// A type byte, a number, CR LF: any number that Redis takes, or None, and where the line ends.
+/// A type byte, a number, CR LF: returns the number, or `None` if Redis would reject it, and the
+/// end of the line.
 fn number_line(
     input: &[u8],
     position: usize,
@@ -439,7 +443,7 @@ fn inline<'a>(
     }
 }
 
-/// Looks for the byte that ends the line at `position`, from where the last search stopped.
+/// Searches for the byte that ends the line at `position`, from where the last search stopped.
 fn find_in_line(
     input: &[u8],
     position: usize,
@@ -465,14 +469,14 @@ fn incomplete_line(pause: Pause, need: usize, slot: &mut Option<Box<Partial>>) -
     Parsed::Incomplete { need }
 }
 
-/// What a step of reading came to, unless the bytes are wrong.
+/// The result of a parser step without an error.
 enum Step<T> {
     Done(T),
-    /// The input must first have so many bytes.
+    /// The input must first have this many bytes.
     Paused(Pause, usize),
 }
 
-/// Where the end of a line is.
+/// The end of a line.
 enum Search {
     At(usize),
     NotYet(Pause),
@@ -480,7 +484,7 @@ enum Search {
 }
 
 impl ParseLimits {
-    /// The greatest count that needs no further look.
+    /// The largest count that needs no further check.
     fn short_count_max(&self) -> usize {
         if self.unauthenticated {
             UNAUTHENTICATED_ARGS_MAX.min(self.args_max)
@@ -489,7 +493,7 @@ impl ParseLimits {
         }
     }
 
-    /// The greatest length that needs no further look.
+    /// The largest length that needs no further check.
     fn short_len_max(&self) -> usize {
         let max = self.bulk_bytes_max;
         if self.unauthenticated { UNAUTHENTICATED_BULK_BYTES_MAX.min(max) } else { max }
@@ -497,7 +501,8 @@ impl ParseLimits {
 }
 
 impl Partial {
-    /// Moves the arguments found since `args_before` here, where they outlive the input's address.
+    /// Saves the arguments parsed since `args_before`, as offsets that stay valid when the input
+    /// moves.
     fn keep(&mut self, input: &[u8], args: &mut Vec<&[u8]>, args_before: usize) {
         let origin = input.as_ptr().addr();
         self.args.extend(args.drain(args_before..).map(|arg| {
@@ -507,18 +512,18 @@ impl Partial {
     }
 }
 
-/// The last bytes of an input as eight.
+/// The last bytes of an input as a word.
 #[inline(never)]
 fn padded(rest: &[u8]) -> [u8; 8] {
     std::array::from_fn(|index| rest.get(index).copied().unwrap_or(0))
 }
 
 impl ProtocolError {
-    /// Writes the whole error as it goes to the client.
+    /// Writes the complete error, as the client gets it.
     pub fn reply(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"-ERR Protocol error: ");
         match *self {
-            // The byte goes back as it came, unless it would break the line.
+            // The byte is sent back unchanged, unless it would break the line.
             ProtocolError::ExpectedBulk(got) => {
                 out.extend_from_slice(b"expected '$', got '");
                 out.push(if matches!(got, b'\r' | b'\n') { b' ' } else { got });
@@ -638,7 +643,7 @@ mod tests {
         }
     }
 
-    /// What Valkey 9 answers, and where it differs not, Redis.
+    /// As Valkey 9 replies, or Redis if they agree.
     #[test]
     fn refusals() {
         for count in ["+1", "01", " 1", "1 ", "", "00", "-0", "-", "x", "1.0", "\0", "1\0"] {
@@ -705,7 +710,7 @@ mod tests {
         assert_needs(&line("*1\r\n$", max - 1), 4 + max + 1);
         assert_refused(&line("*1\r\n$", max), "too big bulk count string");
         assert_refused(&line("*1\r\nx", max), "too big bulk count string");
-        // It doesn't help that the end has come with the rest.
+        // It makes no difference that the end has arrived with the rest.
         let mut long = line("", max + 1);
         long.extend(b"\r\n");
         assert_refused(&long, "too big inline request");
@@ -727,7 +732,7 @@ mod tests {
         assert_needs(b"*1\r\n$4\r\nPING\r", 14);
         assert_needs(b"*1\r\n$536870912\r\n", 16 + 536870912 + 2);
         assert_needs(b"*2\r\n$1\r\na\r\n$100\r\n", 17 + 102);
-        // A wrong byte is told before all arguments are here.
+        // A wrong byte is an error before all arguments have arrived.
         assert_needs(b"*3\r\nfoo", 8);
     }
 
@@ -741,7 +746,7 @@ mod tests {
         assert!(partial.unwrap().args.capacity() <= 64);
     }
 
-    /// Were anything done again for each piece, this would take hours.
+    /// If any work were repeated for each piece, this would take hours.
     #[test]
     fn many_arguments_in_tiny_pieces() {
         let count = if cfg!(miri) { 1000 } else { 1_000_000 };

@@ -1,4 +1,4 @@
-//! Replies: what a handler holds to answer, and writes at once, in the client's protocol.
+//! Replies: a handler writes its reply at once, in the client's protocol.
 //!
 //! Each method appends one element to the output. A handler that opens an array of `len` must write
 //! `len` elements (a map: twice as many); nobody checks it. Where RESP2 has no such type, the nearest
@@ -57,7 +57,7 @@ pub struct Deferred {
     position: usize,
 }
 
-/// What keeps the place of a deferred header: that of less than ten elements fits without moving any.
+/// The gap for a deferred header: a header for less than ten elements fits without a move.
 const PLACE: &[u8] = b"*0\r\n";
 
 impl<'a> Reply<'a> {
@@ -127,7 +127,7 @@ impl<'a> Reply<'a> {
         self.error_bytes(text.as_bytes());
     }
 
-    /// As `error`, for texts that quote a client's bytes.
+    /// As `error`, for texts that quote a client's bytes: CR and LF become spaces.
     #[cold]
     pub fn error_bytes(&mut self, text: &[u8]) {
         if !self.has_room(text.len() + 3) {
@@ -187,7 +187,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// `len` pairs.
+    /// A map of `len` pairs.
     pub fn map(&mut self, len: usize) {
         let (kind, len) = self.map_header(len);
         self.header(kind, len);
@@ -197,7 +197,7 @@ impl<'a> Reply<'a> {
         self.header(self.kind(b'~'), len);
     }
 
-    /// What the client didn't ask for: messages, invalidations.
+    /// Data that the client did not request: messages, invalidations.
     pub fn push(&mut self, len: usize) {
         self.header(self.kind(b'>'), len);
     }
@@ -217,17 +217,17 @@ impl<'a> Reply<'a> {
         });
     }
 
-    /// In the form of `format_f64`: scores.
+    /// In the format of `format_f64`: scores.
     pub fn double(&mut self, value: f64) {
         self.scalar(b',', Text::from(value).as_bytes());
     }
 
-    /// With up to 17 decimals and never an exponent: coordinates.
+    /// With up to 17 decimals and without an exponent: coordinates.
     pub fn human_double(&mut self, value: f64) {
         self.scalar(b',', format_long_double_human(value).as_bytes());
     }
 
-    /// As it is written: digits that no double holds.
+    /// Digits that are already formatted, which no double holds.
     pub fn long_float(&mut self, value: LongFloat) {
         self.scalar(b',', value.to_string().as_bytes());
     }
@@ -237,7 +237,7 @@ impl<'a> Reply<'a> {
         self.scalar(b'(', digits.as_bytes());
     }
 
-    /// Text with its format, of three bytes: `txt` or `mkd`.
+    /// A text with its format of three bytes: `txt` or `mkd`.
     pub fn verbatim(&mut self, format: &str, text: &[u8]) {
         debug_assert_eq!(format.len(), 3, "a verbatim's format has three bytes");
         if self.protocol == Protocol::Resp2 {
@@ -254,7 +254,7 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// What is encoded already, for this protocol.
+    /// Bytes that are already encoded for this protocol.
     #[inline]
     pub fn raw(&mut self, encoded: &[u8]) {
         if self.has_room(encoded.len()) {
@@ -290,13 +290,13 @@ impl<'a> Reply<'a> {
         self.out.len()
     }
 
-    /// Takes back what was written since `position`: the answer became another one.
+    /// Removes everything written since `position`, to write another reply instead.
     pub fn rewind(&mut self, position: usize) {
         self.out.truncate(position);
     }
 
-    /// Writes the header into its place. Elements move up when the place is too small, which costs a
-    /// copy within the output, and less than a second buffer would.
+    /// Writes the header into its gap. If the gap is too small, the elements move up: a copy within
+    /// the output, which costs less than a second buffer would.
     #[expect(clippy::needless_pass_by_value, reason = "it is used up: one header, one finish")]
     fn finish(&mut self, deferred: Deferred, kind: u8, len: usize) {
         // A cut reply may lack the place itself.
@@ -308,7 +308,8 @@ impl<'a> Reply<'a> {
         let header_bytes = self.out.len() - end;
         let mut header = [0; line::LINE_BYTES_MAX];
         header[..header_bytes].copy_from_slice(&self.out[end..]);
-        // The output has grown by a whole header, but only what the place lacks is needed.
+        // The output has grown by a whole header, but only the part that does not fit the gap is
+        // needed.
         self.out.truncate(end + header_bytes - PLACE.len());
         let elements = deferred.position + PLACE.len()..end;
         let header_end = deferred.position + header_bytes;
@@ -325,7 +326,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// The type byte of a list of elements: RESP2 knows arrays only.
+    /// The type byte of a list of elements: RESP2 has arrays only.
     fn kind(&self, resp3: u8) -> u8 {
         match self.protocol {
             Protocol::Resp2 => b'*',
@@ -333,7 +334,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// A line of its own in RESP3, a bulk in RESP2.
+    /// A simple line in RESP3, a bulk in RESP2.
     fn scalar(&mut self, resp3: u8, text: &[u8]) {
         match self.protocol {
             Protocol::Resp2 => self.bulk(text),
@@ -353,7 +354,7 @@ impl<'a> Reply<'a> {
 mod tests {
     use super::*;
 
-    /// Writes the same in RESP2 and in RESP3, behind something that must stay.
+    /// Writes the same in RESP2 and in RESP3, after bytes that must not change.
     #[track_caller]
     fn assert_replies(write: impl Fn(&mut Reply<'_>), resp2: &str, resp3: &str) {
         for (protocol, expected) in [(Protocol::Resp2, resp2), (Protocol::Resp3, resp3)] {

@@ -1,9 +1,10 @@
-//! Short decimal digits of a double: those that Redis prints, laid out as Redis lays them out.
+//! Short decimal digits of a double: the same digits as Redis, in the same layout.
 //!
-//! The algorithm is Grisu2 (Florian Loitsch, "Printing Floating-Point Numbers Quickly and Accurately with
-//! Integers", 2010). What it finds always reads back as the same double. It is not always the
-//! shortest such text: about one double in 300 gets a digit or more beyond need, or the second best
-//! last digit. Redis and Valkey print the same, and a client may compare.
+//! The algorithm is Grisu2 (Florian Loitsch, "Printing Floating-Point Numbers Quickly and
+//! Accurately with Integers", 2010), as in Redis' fpconv_dtoa.c. The result always parses back to
+//! the same double. It is not always the shortest such text: about one double in 300 gets an
+//! unnecessary digit or more, or the second best last digit. Redis and Valkey print the same, and
+//! clients may compare texts.
 
 use crate::number::Text;
 
@@ -17,7 +18,7 @@ pub(crate) fn format(value: f64, out: &mut Text) {
     lay_out(&digits[..count], scale, out);
 }
 
-/// Writes digits × 10^scale: plainly when that takes few zeros, else with an exponent.
+/// Writes digits × 10^scale: without an exponent if that takes few zeros.
 fn lay_out(digits: &[u8], scale: i32, out: &mut Text) {
     let count = digits.len() as i32;
     let exponent = (scale + count - 1).abs();
@@ -47,10 +48,10 @@ fn lay_out(digits: &[u8], scale: i32, out: &mut Text) {
     }
 }
 
-/// 17 digits tell any two doubles apart; Grisu2 may stop one later.
+/// 17 digits distinguish all doubles; Grisu2 may need one more.
 const DIGITS_MAX: usize = 18;
 
-/// Bits of a double's fraction, behind the one that is not stored.
+/// The stored bits of a double's fraction, without the implicit one.
 const FRACTION_BITS: u32 = 52;
 
 /// significand × 2^exponent.
@@ -74,7 +75,7 @@ impl Scaled {
     }
 }
 
-/// Fills in digits of a double above zero; returns their count and the power of ten of the last.
+/// Fills in the digits of a positive double; returns their count and the power of ten of the last.
 fn find_digits(value: f64, digits: &mut [u8; DIGITS_MAX]) -> (usize, i32) {
     const HIDDEN_BIT: u64 = 1 << FRACTION_BITS;
     let fraction = value.to_bits() & (HIDDEN_BIT - 1);
@@ -82,7 +83,7 @@ fn find_digits(value: f64, digits: &mut [u8; DIGITS_MAX]) -> (usize, i32) {
         0 => Scaled { significand: fraction, exponent: -1074 },
         biased => Scaled { significand: fraction | HIDDEN_BIT, exponent: biased - 1075 },
     };
-    // Halfway to the next doubles. Below a power of two they lie twice as dense.
+    // The midpoints to the neighbouring doubles. Below a power of two, doubles are twice as dense.
     let upper = Scaled { significand: exact.significand * 2 + 1, exponent: exact.exponent - 1 };
     let upper = upper.normalized();
     let dense = if exact.significand == HIDDEN_BIT { 2 } else { 1 };
@@ -94,15 +95,15 @@ fn find_digits(value: f64, digits: &mut [u8; DIGITS_MAX]) -> (usize, i32) {
     let exact = exact.normalized().times(power);
     let mut upper = upper.times(power);
     let mut lower = lower.times(power);
-    // The products may be off by one: stay inside.
+    // The products may be off by one unit: stay inside.
     upper.significand -= 1;
     lower.significand += 1;
     let (count, scale) = generate(exact, upper, lower.significand, digits);
     (count, scale - power_of_ten)
 }
 
-/// Writes the digits of `upper` until what is left lies above `lower`, then goes back towards `exact` in
-/// steps of the last digit.
+/// Writes the digits of `upper` until the remainder is above `lower`, then decrements the last
+/// digit towards `exact`.
 fn generate(
     exact: Scaled,
     upper: Scaled,
@@ -122,7 +123,7 @@ fn generate(
             *count += 1;
         }
     };
-    // The whole part has 32 bits at most: ten digits.
+    // The integer part has 32 bits at most: ten digits.
     let mut scale = 10;
     while scale > 0 {
         scale -= 1;
@@ -150,7 +151,7 @@ fn generate(
     }
 }
 
-/// Lowers the last digit while that leads nearer to the exact number and not out of the room.
+/// Decrements the last digit while that approaches the exact number and stays within the interval.
 fn step_back(digit: &mut u8, room: u64, mut left: u64, unit: u64, back: u64) {
     while left < back
         && room - left >= unit
@@ -161,10 +162,11 @@ fn step_back(digit: &mut u8, room: u64, mut left: u64, unit: u64, back: u64) {
     }
 }
 
-/// A power of ten that brings a number of this exponent to one between -60 and -32, and which it is.
+/// A power of ten that scales a number of this exponent to one between -60 and -32, and its
+/// exponent.
 fn power_for(exponent: i32) -> (Scaled, i32) {
     const EXPONENT_MIN: i32 = -60;
-    // The smallest k with exponent + binary_exponent(k) + 64 ≥ -60, found from a guess not above it.
+    // The smallest k with exponent + binary_exponent(k) + 64 ≥ -60, searched from a lower bound.
     let guess = (((EXPONENT_MIN - 1 - exponent) * 19728) >> 16) - FIRST_POWER;
     let mut index = (guess.max(0) / POWER_STEP) as usize;
     loop {

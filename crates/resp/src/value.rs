@@ -1,24 +1,24 @@
-//! Whole replies as values: for clients, tests and tools. Not for the hot path: it allocates.
+//! Complete replies as values: for clients, tests and tools. Not for the hot path: it allocates.
 //!
-//! Both protocols are read without being told which; `encode` writes either. What a peer says of a
-//! length reserves no memory, and LIMITs keep a hostile one from filling ours.
-//! Not here: RESP3's streamed types (`$?`, `*?`), which Redis never sends.
+//! Both protocols are decoded without a setting; `encode` writes either. Lengths from the peer
+//! reserve no memory, and LIMITs keep a hostile peer from filling ours. Not here: RESP3's streamed
+//! types (`$?`, `*?`), which Redis never sends.
 
 use std::fmt;
 
 use crate::number::{parse_f64, parse_i64};
 use crate::{Protocol, Reply, line};
 
-/// LIMIT: arrays within arrays.
+/// LIMIT: the depth of nested arrays.
 const DEPTH_MAX: usize = 128;
 /// LIMIT: bytes of a bulk: the default of proto-max-bulk-len.
 const BULK_BYTES_MAX: i64 = 512 * 1024 * 1024;
 /// LIMIT: elements of an array; pairs of a map.
 const LEN_MAX: i64 = i32::MAX as i64;
-/// LIMIT: bytes of anything that is a line.
+/// LIMIT: bytes of any line.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// A reply. Two are equal when their RESP3 forms are: so nan equals itself, and 0 differs from -0.
+/// A reply. Two are equal if their RESP3 forms are: so nan equals itself, and 0 differs from -0.
 #[derive(Clone)]
 pub enum Value {
     Simple(Vec<u8>),
@@ -41,30 +41,32 @@ pub enum Value {
         format: [u8; 3],
         text: Vec<u8>,
     },
-    /// What a server tells of the value, and the value.
+    /// Attributes of the value, and the value.
     Attribute(Vec<(Value, Value)>, Box<Value>),
     BulkError(Vec<u8>),
 }
 
-/// What is wrong with a reply.
+/// Why a reply is invalid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DecodeError {
     UnknownType(u8),
     InvalidLength,
-    /// A number, boolean or verbatim that is none.
+    /// An invalid number, boolean or verbatim string.
     InvalidText,
     InvalidCrlf,
     TooDeep,
     TooLong,
 }
 
-/// Reads the reply at the beginning of `input`, and how many bytes it takes. None: more must come.
+/// Decodes the reply at the start of `input`. Returns it with its size in bytes; `None` if it is
+/// incomplete.
 pub fn decode(input: &[u8]) -> Result<Option<(Value, usize)>, DecodeError> {
     let mut decoder = Decoder { input, position: 0 };
     Ok(decoder.value(DEPTH_MAX)?.map(|value| (value, decoder.position)))
 }
 
-/// Appends a value. In RESP2 attributes are left out and other types become the nearest.
+/// Encodes a value. In RESP2 attributes are left out, and types that it lacks become the nearest
+/// one.
 pub fn encode(value: &Value, protocol: Protocol, out: &mut Vec<u8>) {
     let mut reply = Reply::new(out, protocol);
     match value {
@@ -108,7 +110,7 @@ pub fn encode(value: &Value, protocol: Protocol, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a request: what a client sends.
+/// Encodes a request: what a client sends.
 pub fn encode_request(args: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
     line::push(out, b'*', args.len());
     for arg in args {
@@ -146,7 +148,7 @@ struct Decoder<'a> {
     position: usize,
 }
 
-/// Leaves the function when more must come.
+/// Returns from the function if more bytes are needed.
 macro_rules! arrived {
     ($step:expr) => {
         match $step? {
@@ -309,7 +311,7 @@ impl Value {
         Value::Bulk(text.as_ref().to_vec())
     }
 
-    /// The bytes of what is a text or an error.
+    /// The bytes of a text or an error; `None` for other types.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Value::Simple(text)
@@ -336,7 +338,7 @@ impl PartialEq for Value {
 impl Eq for Value {}
 
 impl fmt::Debug for Value {
-    /// Texts as one reads them: `Bulk("a\x00b")`.
+    /// Texts in readable form: `Bulk("a\x00b")`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |f: &mut fmt::Formatter<'_>, name: &str, text: &[u8]| {
             write!(f, "{name}(\"{}\")", text.escape_ascii())

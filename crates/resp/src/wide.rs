@@ -1,9 +1,9 @@
-//! Whole numbers of any size, with just what reading and writing long doubles needs.
+//! Unsigned integers of any size, with the operations that long doubles need.
 
 use std::cmp::Ordering;
 use std::fmt;
 
-/// Words of 32 bits, the lowest first, without zeros at the top.
+/// Limbs of 32 bits, the lowest first, without zeros at the top.
 pub(crate) struct Wide {
     words: Vec<u32>,
 }
@@ -71,7 +71,8 @@ impl Wide {
         }
     }
 
-    /// The highest 128 bits at most, how many are below, and whether one of those is set.
+    /// The highest 128 bits at most, the number of bits below, and whether one of those is set (the
+    /// sticky bit).
     pub(crate) fn top(&self) -> (u128, u32, bool) {
         let below = self.words.len().saturating_sub(4);
         let top = self.words[below..].iter().rev();
@@ -79,7 +80,7 @@ impl Wide {
         (top, below as u32 * 32, self.words[..below].iter().any(|&word| word != 0))
     }
 
-    /// The quotient, which must be below 2^128, and whether something remains.
+    /// The quotient, which must be below 2^128, and whether there is a remainder.
     pub(crate) fn divide(mut self, mut divisor: Wide) -> (u128, bool) {
         let steps = (self.bits() + 1).saturating_sub(divisor.bits());
         assert!(steps <= 128, "the quotient has {steps} bits: scale the dividend before");

@@ -1,9 +1,10 @@
 //! Table: the entries of one slot, found by hash.
 //!
-//! Open addressing over buckets of one cache line. A cell is 8 bytes: the address of the entry's block
-//! and, in the 16 bits that addresses leave free, the top of the key's hash (its *tag*). The tag alone
-//! tells a cell's home bucket, so growing never touches an entry, and because homes follow tags in
-//! order, the table can grow by an eighth as well as by half, and SCAN's cursor is simply a tag.
+//! Open addressing over buckets of one cache line. A cell has 8 bytes: the address of the entry's
+//! block and, in the 16 bits that addresses leave free, the top of the key's hash (its *tag*). The
+//! tag alone decides a cell's home bucket, so growing never reads an entry; and because homes
+//! follow the order of tags, the table can grow by an eighth as well as by half, and SCAN's cursor
+//! is simply a tag.
 //!
 //! ```text
 //! bucket  │tag address│tag address│ … 8 cells … │  64 bytes, one cache line
@@ -11,8 +12,8 @@
 //! ```
 //!
 //! Invariant: a cell with home h that lies in bucket b has only full buckets from h to b − 1 (cyclic).
-//! Lookups come in stages (`prefetch_bucket`, `prefetch_entry`, `find`), so that many keys' memory can
-//! be fetched at once.
+//! Lookups have stages (`prefetch_bucket`, `prefetch_entry`, `find`), so that the memory of many
+//! keys can be fetched in parallel.
 //!
 //! Not here: the block's content (`entry`), which slot a key belongs to (`keyspace`).
 
@@ -32,12 +33,12 @@ const _: () = assert!(BUCKET_BYTES == block::LINE_BYTES, "a bucket is a line");
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
 const TAG_SHIFT: u32 = 48;
 
-/// Up to here the tag alone is fine enough to spread the homes; beyond, growing reads the keys again.
+/// Up to this size tags alone spread the homes well enough; above it, growing reads the keys.
 const BUCKETS_BY_TAG_MAX: usize = 1 << 13;
 
 type Bucket = [u64; BUCKET_CELLS];
 
-/// The tags of a table: the values that a scan's cursor runs through.
+/// The number of tags: the range of a scan's cursor.
 pub const TAGS: u32 = 1 << 16;
 
 /// The entries of one slot.
@@ -53,7 +54,7 @@ const _: () = assert!(size_of::<Table>() == 16, "there are 16,384 tables per dat
 // SAFETY: a table owns its cells and their entries alone; nothing in it is tied to a thread.
 unsafe impl Send for Table {}
 
-/// Where an entry lies, until the table next changes.
+/// The position of an entry, valid until the table next changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(u32);
 
@@ -106,7 +107,7 @@ fn tag(hash: u64) -> u64 {
     hash >> TAG_SHIFT
 }
 
-/// The home bucket of a hash, in a table of `bucket_count`.
+/// The home bucket of a hash in a table of `bucket_count` buckets.
 #[inline]
 fn home(hash: u64, bucket_count: usize) -> usize {
     let order =
@@ -114,14 +115,14 @@ fn home(hash: u64, bucket_count: usize) -> usize {
     ((order * bucket_count as u64) >> 32) as usize
 }
 
-/// How many entries a table of so many buckets holds before it grows.
+/// The number of entries at which a table of this many buckets grows.
 #[inline]
 const fn capacity(bucket_count: usize) -> usize {
     let cells = bucket_count * BUCKET_CELLS;
     cells - cells * 3 / 32
 }
 
-/// The next larger table: eight steps to a doubling, so that cells are never far from full.
+/// The next larger size: eight steps per doubling, so that cells are never far from full.
 const fn larger(bucket_count: usize) -> usize {
     if bucket_count < 16 {
         return bucket_count + 1;
@@ -129,7 +130,7 @@ const fn larger(bucket_count: usize) -> usize {
     bucket_count + (1 << (bucket_count.ilog2() - 3))
 }
 
-/// Whether two keys are equal; short ones without a call.
+/// Whether two keys are equal; short ones are compared without a call.
 #[inline]
 pub(crate) fn same_bytes(one: &[u8], other: &[u8]) -> bool {
     const SHORT: usize = 32;
@@ -145,7 +146,7 @@ pub(crate) fn same_bytes(one: &[u8], other: &[u8]) -> bool {
         && rest.iter().zip(other_rest).all(|(a, b)| a == b)
 }
 
-/// Cells of one bucket, as the upper bits of pairs of bits.
+/// A set of cells of one bucket, as the upper bits of pairs of bits.
 #[derive(Clone, Copy)]
 struct Hits(u32);
 
@@ -162,7 +163,7 @@ impl Iterator for Hits {
     }
 }
 
-/// Which cells of a bucket carry the tag. An empty cell carries the tag 0.
+/// The cells of a bucket that have the tag. An empty cell has the tag 0.
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 #[inline]
 fn hits(bucket: &Bucket, tag: u64) -> Hits {
@@ -170,7 +171,7 @@ fn hits(bucket: &Bucket, tag: u64) -> Hits {
     Hits(bucket.iter().enumerate().map(bit).sum())
 }
 
-/// Which cells of a bucket carry the tag. An empty cell carries the tag 0. All cells are compared at
+/// The cells of a bucket that have the tag. An empty cell has the tag 0. All cells are compared at
 /// once.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline]
@@ -197,8 +198,8 @@ fn hits_sse2(bucket: &Bucket, tag: u64) -> Hits {
             _mm_load_si128(lanes.add(3)),
         ]
     };
-    // The upper 16 bits of every half cell, sign and all, so that packing keeps them: part of the
-    // address and the tag in turn.
+    // The upper 16 bits of every half cell, sign included, so that packing keeps them: alternately
+    // a part of the address and the tag.
     let uppers = words.map(|word| _mm_srai_epi32::<16>(word));
     let wanted = _mm_set1_epi16(tag as i16);
     let first = _mm_cmpeq_epi16(_mm_packs_epi32(uppers[0], uppers[1]), wanted);
@@ -206,7 +207,7 @@ fn hits_sse2(bucket: &Bucket, tag: u64) -> Hits {
     Hits(_mm_movemask_epi8(_mm_packs_epi16(first, second)) as u32 & 0xAAAA)
 }
 
-/// Whether a cell of the bucket is empty.
+/// Whether the bucket has an empty cell.
 #[inline]
 fn has_room(bucket: &Bucket) -> bool {
     bucket.contains(&0)
@@ -233,7 +234,7 @@ impl Table {
         self.len == 0
     }
 
-    /// The heap bytes of the cells, without the entries.
+    /// The heap bytes of the cells, without the entries. O(1).
     #[inline]
     pub fn heap_bytes(&self) -> usize {
         self.bucket_count as usize * BUCKET_BYTES
@@ -256,7 +257,7 @@ impl Table {
         self.buckets()[place.0 as usize / BUCKET_CELLS][place.0 as usize % BUCKET_CELLS]
     }
 
-    /// Asks for the line of the key's home bucket, and for the next one, where it may have been displaced.
+    /// Prefetches the key's home bucket and the next one, where its cell may have been displaced.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
         if self.bucket_count != 0 {
@@ -267,7 +268,8 @@ impl Table {
         }
     }
 
-    /// Asks for the block of the entry that is likely the key's. Its buckets should be near by now.
+    /// Prefetches the block of the entry that is likely the key's. Its buckets should be cached by
+    /// now.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
         let buckets = self.buckets();
@@ -319,7 +321,7 @@ impl Table {
         None
     }
 
-    /// The entry at a place that was found since the table last changed.
+    /// The entry at a position that was found since the table last changed.
     #[inline]
     pub fn entry(&self, place: Place) -> EntryRef<'_> {
         let address = self.cell(place) & ADDRESS_MASK;
@@ -329,7 +331,7 @@ impl Table {
         EntryRef { entry, table: std::marker::PhantomData }
     }
 
-    /// The entry at a place that was found since the table last changed, to be changed.
+    /// The entry at a position that was found since the table last changed, to be changed.
     #[inline]
     pub fn entry_mut(&mut self, place: Place) -> EntryMut<'_> {
         let (bucket, cell) = (place.0 as usize / BUCKET_CELLS, place.0 as usize % BUCKET_CELLS);
@@ -341,7 +343,7 @@ impl Table {
         EntryMut { entry, cell }
     }
 
-    /// Writes the LRU or LFU word of the entry at a place, and hands the entry out.
+    /// Writes the LRU or LFU word of the entry at a position, and returns the entry.
     #[inline]
     pub fn touch(&mut self, place: Place, access: u32) -> EntryRef<'_> {
         let mut entry = self.lend(place);
@@ -349,7 +351,7 @@ impl Table {
         EntryRef { entry, table: std::marker::PhantomData }
     }
 
-    /// [`Entry::overwrite_string`] for the entry at a place; its access word is written with it.
+    /// [`Entry::overwrite_string`] for the entry at a position; its access word is written with it.
     #[inline]
     pub fn overwrite_string(
         &mut self,
@@ -366,8 +368,8 @@ impl Table {
         done
     }
 
-    /// The entry at a place for a change that leaves it in its block, so that its cell need not be
-    /// written.
+    /// The entry at a position, for a change that leaves it in its block, so that its cell need not
+    /// be rewritten.
     #[inline]
     fn lend(&mut self, place: Place) -> ManuallyDrop<Entry> {
         let address = self.cell(place) & ADDRESS_MASK;
@@ -376,7 +378,7 @@ impl Table {
         ManuallyDrop::new(unsafe { Entry::from_address(address) })
     }
 
-    /// Adds an entry whose key is not in the table yet.
+    /// Adds an entry whose key is not in the table.
     pub fn insert(&mut self, hash: u64, entry: Entry, hasher: &KeyHasher) -> Place {
         if self.len as usize >= capacity(self.bucket_count as usize) {
             self.resize(larger(self.bucket_count as usize), hasher);
@@ -387,7 +389,7 @@ impl Table {
         place
     }
 
-    /// Takes the entry at a place out of the table.
+    /// Removes and returns the entry at a position.
     pub fn remove(&mut self, place: Place, hasher: &KeyHasher) -> Entry {
         let word = self.cell(place);
         assert!(word != 0, "a place is used before the table changes");
@@ -477,9 +479,9 @@ impl Table {
         }
     }
 
-    /// Visits every entry whose tag is at least `from`, in groups that end with a whole tag, until
-    /// about `count` were visited. Returns the tag to go on from, [`TAGS`] at the end. An entry that is
-    /// present throughout a whole run is visited at least once, however the table grows or shrinks.
+    /// Visits every entry whose tag is at least `from`, in groups of complete tags, until about
+    /// `count` were visited. Returns the next tag, [`TAGS`] at the end. An entry that is present
+    /// during a whole scan is visited at least once, however the table grows or shrinks.
     pub fn scan(&self, from: u32, count: usize, visit: &mut dyn FnMut(&Entry)) -> u32 {
         let buckets = self.bucket_count as usize;
         let mut from = from;
@@ -509,7 +511,7 @@ impl Table {
         });
     }
 
-    /// The first entry whose tag lies in `from..to` and that is accepted.
+    /// The first entry whose tag is in `from..to` and for which `accept` returns true.
     fn find_tags(
         &self,
         from: u32,
@@ -544,7 +546,8 @@ impl Table {
         self.visit_tags(tag, tag + 1, visit);
     }
 
-    /// The first entry that is accepted among those whose hash starts with the same 16 bits.
+    /// The first entry for which `accept` returns true among those whose hash starts with the same
+    /// 16 bits.
     pub fn find_same_tag(
         &self,
         hash: u64,
@@ -563,7 +566,8 @@ impl Table {
         }
     }
 
-    /// An entry chosen by `random`, each with nearly the same chance.
+    /// An entry that `random` chooses, all with nearly the same probability; `None` if the table is
+    /// empty.
     pub fn pick(&self, random: u64) -> Option<EntryRef<'_>> {
         let cells = self.bucket_count as usize * BUCKET_CELLS;
         if self.len == 0 {
@@ -580,9 +584,9 @@ impl Table {
         }
     }
 
-    /// Takes up to `count` entries out for `bury`, which returns the heap bytes that it frees; the last call
-    /// also gives the cells back. Returns the heap bytes that were freed.
-    /// For tables that nobody looks into any more: a search may miss what is still there.
+    /// Removes up to `count` entries and passes them to `bury`, which returns the heap bytes that
+    /// it frees; the last call frees the cells as well. Returns the freed heap bytes. The table
+    /// must not be used for lookups afterwards: they may miss entries.
     pub fn drop_some(&mut self, count: usize, bury: &mut dyn FnMut(Entry) -> usize) -> usize {
         let bytes = self.heap_bytes();
         let (mut dropped, mut freed) = (0, 0);
@@ -608,7 +612,7 @@ impl Table {
         freed + bytes - self.heap_bytes()
     }
 
-    /// Gives back all buckets but the first `live`; the others are empty.
+    /// Frees all buckets but the first `live`; the others are empty.
     fn keep_first_buckets(&mut self, live: usize) {
         let buckets = self.buckets.cast();
         // SAFETY: the buckets are lines that were allocated. Some are kept, because entries are left,
@@ -645,13 +649,13 @@ fn borrow<'a>(word: u64) -> EntryRef<'a> {
     EntryRef { entry, table: std::marker::PhantomData }
 }
 
-/// As much of a cell's hash as a table of `bucket_count` needs to place it.
+/// The bits of a cell's hash that a table of `bucket_count` needs to place it.
 #[inline]
 fn hash_of(word: u64, bucket_count: usize, hasher: &KeyHasher) -> u64 {
     if bucket_count <= BUCKETS_BY_TAG_MAX { word } else { hasher.hash(borrow(word).key()) }
 }
 
-/// Puts a cell into the first room from its home on.
+/// Puts a cell into the first free cell from its home on.
 #[inline]
 fn put(buckets: &mut [Bucket], hash: u64, word: u64) -> Place {
     let mut index = home(hash, buckets.len());
@@ -667,7 +671,7 @@ fn put(buckets: &mut [Bucket], hash: u64, word: u64) -> Place {
     }
 }
 
-/// Drops an entry; returns the heap bytes that this frees.
+/// Frees an entry; returns the freed heap bytes.
 #[expect(clippy::needless_pass_by_value, reason = "it is dropped here")]
 fn drop_at_once(entry: Entry) -> usize {
     entry.heap_bytes()
@@ -801,7 +805,8 @@ mod tests {
         fn behaves_as_a_map_and_scans_keep_their_promise(steps in steps()) {
             let hasher = hasher();
             let (mut table, mut model) = (Table::new(), BTreeMap::<u16, Vec<u8>>::new());
-            // A scan that goes on while the table changes: what is there from its start to its end is seen.
+            // A scan that continues while the table changes: it sees every entry that is present
+            // from start to end.
             let (mut cursor, mut seen) = (0, BTreeSet::new());
             let mut throughout: BTreeSet<u16> = BTreeSet::new();
             for step in steps {

@@ -1,27 +1,29 @@
-//! The expiry wheel: hands out items when their moment comes, at four bytes per item.
+//! The expiry wheel: returns items when they are due, at four bytes per item.
+//!
+//! Hierarchical timing wheels (Varghese & Lauck 1987), with an early cascade:
 //!
 //! ```text
-//!   level 4   512 cells of 49.7 days   ─┐
+//! level 4   512 cells of 49.7 days   ─┐
 //!   level 3   512 cells of 4.7 hours    │  a cell is emptied into the finer levels during
-//!   level 2   512 cells of 65.5 s       │  the span *before* its own: nobody in it is late
+//!   level 2   512 cells of 65.5 s       │  the span *before* its own: none of its items is late
 //!   level 1   512 cells of 256 ms      ─┘
 //!   level 0   512 cells of 1 ms        ──► due
 //! ```
 //!
-//! An item is an opaque `u32`; its exact moment is forgotten as soon as it lies in a cell. When the
-//! cell is worked the owner is asked ([`Resolve`]) and answers with each item's [`Fate`].
+//! An item is an opaque `u32`; the wheel does not keep its exact moment once it is in a cell. When
+//! a cell is processed, the owner is asked ([`Resolve`]) and returns each item's [`Fate`].
 //!
-//! What the owner promises: of every key with a TTL there is at least one item at a moment not
-//! after its expiry, and an answer speaks for *all* keys that the item may stand for: `At` the
-//! earliest of their expiries, `Gone` if none is left. So a TTL that moves later needs nothing, one
-//! that moves earlier needs one more item, a deleted key leaves its item behind; and of two equal
-//! items the later is redundant, which lets the wheel drop most repeats unasked.
+//! The owner guarantees that for every key with a TTL there is at least one item at a moment not
+//! after the key's expiry, and that its answer covers *all* keys that the item may stand for: `At`
+//! the earliest of their expiries, `Gone` if there is none. So a TTL that moves later needs no
+//! change, one that moves earlier needs one more item, and a deleted key leaves its item behind. Of
+//! two equal items the later one is redundant, so the wheel drops most repeats without asking.
 //!
-//! Why 512 cells where 256 make the next coarser one: a level covers the rest of the coarser cell
-//! that now lies in *and* all of the next. The coarser level therefore never receives items for
-//! those two, so a cell that is being emptied only shrinks, however many slices that takes.
+//! Why 512 cells, where 256 make one cell of the next level: a level covers the rest of the current
+//! coarser cell *and* the whole next one. So the coarser level never receives items for these two,
+//! and a cell that is being emptied only shrinks, however many slices that takes.
 //!
-//! Not here: clocks, keys, budgets in time (the owner breaks off), the choice of when to sweep.
+//! Not here: clocks, keys, time budgets (the owner stops a slice), the decision when to sweep.
 
 use std::mem;
 use std::ops::ControlFlow;
@@ -31,7 +33,7 @@ use seen::Seen;
 
 mod cell;
 mod seen;
-// Nothing unsafe here for miri to find, in hours.
+// It has no unsafe code for miri to check, and would take hours.
 #[cfg(all(test, not(miri)))]
 mod tests;
 
@@ -39,47 +41,47 @@ const LEVELS: usize = 5;
 const TOP: usize = LEVELS - 1;
 /// A cell spans 2^8 cells of the next finer level.
 const FINER_BITS: usize = 8;
-/// Items per key beyond which there is likely enough garbage for a sweep.
+/// The number of items per key above which a sweep is likely worth its time.
 const ITEMS_PER_KEY_MAX: usize = 2;
-/// Garbage that isn't worth a sweep.
+/// Less garbage than this is not worth a sweep.
 const GARBAGE_LEN_MIN: usize = 1024;
-/// Moments are clamped to this (year 287,000 or so), so that sums with the skew can't overflow.
+/// Moments are clamped to this (about the year 287,000), so that sums with the skew can't overflow.
 const MOMENT_MAX_MS: u64 = 1 << 53;
 
-/// What becomes of an item that was handed out.
+/// The owner's answer for an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// No key needs it: there is none left, or the last one was due and has just been removed.
+    /// No key needs the item: none is left, or the last one was due and has just been removed.
     Gone,
-    /// The earliest expiry of the keys it stands for. A moment that has already come means "ask me
+    /// The earliest expiry of the keys that the item stands for. A moment in the past means "ask
     /// again in a millisecond".
     At(u64),
 }
 
-/// Answers for a group of at most 32 items, whose memory can thus be fetched in stages. The fates
-/// come filled with "ask me again". The group may be empty, when all of it was redundant. `Break`
-/// ends the slice after this group. A slice begins with small groups.
+/// Returns the fates of a group of at most 32 items, whose memory can be fetched in stages. The
+/// fates are initialized to "ask again". The group may be empty if all of it was redundant. `Break`
+/// ends the slice after this group. The first groups of a slice are small.
 pub type Resolve<'a> = dyn FnMut(&[u32], &mut [Fate]) -> ControlFlow<()> + 'a;
 
-/// What [`Wheel::advance`] left behind.
+/// The state after [`Wheel::advance`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Backlog {
     /// Nothing to do before [`Wheel::next_due_ms`].
     None,
     /// Nothing is late, but a coarse cell should be emptied further before its span begins.
     Ahead,
-    /// Items whose moment has come wait.
+    /// Some items are due.
     Due,
 }
 
-/// See the module.
+/// The expiry wheel; see the module.
 #[derive(Default)]
 pub struct Wheel {
-    /// The moment up to which due cells have been worked, in wheel time (owner's time + skew).
-    /// It trails behind the owner's clock while there is a backlog.
+    /// The moment up to which due cells have been processed, in wheel time (owner's time + skew).
+    /// It trails the owner's clock while there is a backlog.
     worked_ms: u64,
-    /// How far the owner's clock was set back, in all. Wheel time never runs backwards; items that
-    /// were put in under a smaller skew merely come up early and are put in again.
+    /// The total by which the owner's clock was set back. Wheel time never runs backwards; items
+    /// that were inserted under a smaller skew come up early and are inserted again.
     skew_ms: u64,
     len: usize,
     /// Heap bytes of levels and of the cell being swept.
@@ -89,17 +91,17 @@ pub struct Wheel {
     sweep: Sweep,
 }
 
-/// A cell's address that no other cell ever had: its number counts from the epoch, not in the ring.
+/// The address of a cell, never reused: its number counts from the epoch, not within the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     level: usize,
     cell: u64,
 }
 
-/// How large the groups of a slice are: the first has one item, each is half as large again as the
-/// one before. Memory that was left alone for a second can be slow to come back (a virtual machine
-/// whose host ages its pages took 20 to 100 µs per page), so that a full group at once takes
-/// milliseconds, and whoever breaks off learns of it only after a group.
+/// The sizes of the groups of a slice: the first has one item, each further one is half as large
+/// again. Memory that was not used for a second can be slow (a virtual machine whose host ages its
+/// pages took 20 to 100 µs per page), so a full group takes milliseconds, and the owner can stop a
+/// slice only after a group.
 struct Groups {
     next_len: usize,
 }
@@ -116,21 +118,21 @@ impl Groups {
     }
 }
 
-/// Repeats met in the coarse cell that is being emptied.
+/// Repeats found in the coarse cell that is being emptied.
 #[derive(Default)]
 struct DrainSeen {
     place: Option<Place>,
     seen: Seen,
 }
 
-/// A pass over all coarse cells. The cell at `place` was taken out of its level, whose bit stays
-/// set: `todo` is what has not been asked about yet.
+/// A sweep: one pass over all coarse cells. The cell at `place` was taken out of its level, whose
+/// bit stays set; `todo` is the rest of it.
 #[derive(Default)]
 struct Sweep {
     place: Option<Place>,
     todo: Cell,
     seen: Seen,
-    /// How many items the last pass left, or fewer if they have become fewer since.
+    /// The number of items that the last pass left, or fewer if some were removed since.
     left_len: usize,
 }
 
@@ -148,17 +150,18 @@ impl Wheel {
         self.len == 0
     }
 
-    /// All heap memory, exactly as asked from the allocator.
+    /// The heap bytes of the wheel, exactly as requested from the allocator.
     pub fn bytes(&self) -> usize {
         self.cell_bytes + self.seen.seen.heap_bytes() + self.sweep.seen.heap_bytes()
     }
 
-    /// Drops all items at once, which takes a while when there are many millions.
+    /// Frees all items at once, which takes a while for many millions.
     pub fn clear(&mut self) {
         *self = Self { worked_ms: self.worked_ms, skew_ms: self.skew_ms, ..Self::default() };
     }
 
-    /// Drops about so many items of a wheel that is to go. Returns the heap bytes that were freed.
+    /// Frees about `count` items of a wheel that is not used any more. Returns the freed heap
+    /// bytes.
     pub fn drop_some(&mut self, count: usize) -> usize {
         let before = self.bytes();
         self.seen = DrainSeen::default();
@@ -177,15 +180,15 @@ impl Wheel {
         before - self.bytes()
     }
 
-    /// A moment that has passed means: due at the next `advance`.
+    /// Inserts an item. A moment in the past is due at the next `advance`.
     pub fn insert(&mut self, at_ms: u64, item: u32) {
         self.len += 1;
         self.put(self.wheel_ms(at_ms), item);
     }
 
     /// A moment at which `advance` has something to do: never later than the first item is due,
-    /// often earlier (an item that is a day away is looked at four times on its way). A clock set
-    /// back is known here after the next `advance`.
+    /// often earlier (an item that is a day away is processed four times on its way). After the
+    /// clock was set back, this is correct from the next `advance` on.
     pub fn next_due_ms(&self) -> Option<u64> {
         if self.is_empty() {
             return None;
@@ -198,11 +201,12 @@ impl Wheel {
         Some(wheel_ms.max(self.worked_ms).saturating_sub(self.skew_ms))
     }
 
-    /// Works what is due in order of time, then empties coarse cells ahead of their time, until
-    /// that is done or `resolve` breaks off. Works at least one group if there is any.
+    /// Processes the due items in order of time, then empties coarse cells ahead of their time,
+    /// until all is done or `resolve` breaks off. Processes at least one group if there is any.
     ///
-    /// Under a backlog (the clock jumped, or budgets were too small) a coarse cell may be worked
-    /// after its span has begun; `resolve` then meets due keys in that cell's order, not in time's.
+    /// With a backlog (the clock jumped, or budgets were too small) a coarse cell may be processed
+    /// after its span has begun; `resolve` then gets due keys in that cell's order, not in order of
+    /// time.
     pub fn advance(&mut self, now_ms: u64, resolve: &mut Resolve<'_>) -> Backlog {
         self.sweep.left_len = self.sweep.left_len.min(self.len);
         self.skew_ms += self.worked_ms.saturating_sub(self.wheel_ms(now_ms));
@@ -223,17 +227,17 @@ impl Wheel {
         }
     }
 
-    /// Whether a sweep goes on or is worth beginning, given how many keys have a TTL. After a pass
-    /// that found little it waits until there is half as much again.
+    /// Whether a sweep is in progress or worth starting, given the number of keys with a TTL. After
+    /// a pass that found little it waits until there are half as many items again.
     pub fn needs_sweep(&self, key_count: usize) -> bool {
         let fruitless_len = self.sweep.left_len + self.sweep.left_len / 2;
         let len_max = fruitless_len.max(key_count * ITEMS_PER_KEY_MAX) + GARBAGE_LEN_MIN;
         self.sweep.place.is_some() || self.len > len_max
     }
 
-    /// Asks about every item that isn't to come up soon anyway, and drops those without need: a
-    /// pass in slices. Returns whether the pass goes on; after its end the next call begins anew.
-    /// Items whose keys' TTL moved later move along, repeats in a cell fall away.
+    /// Asks about every item that is not due soon anyway, and drops those that are not needed: a
+    /// pass in slices. Returns whether the pass is unfinished; after its end the next call starts a
+    /// new one. Items of keys whose TTL moved later move along, and repeats in a cell are dropped.
     pub fn sweep(&mut self, resolve: &mut Resolve<'_>) -> bool {
         let mut groups = Groups::of_slice();
         loop {
@@ -272,8 +276,8 @@ impl Wheel {
         if self.next_ahead().is_some() { Backlog::Ahead } else { Backlog::None }
     }
 
-    /// The first cell whose span has begun; of two that begin together the coarser, which has to
-    /// be emptied into the finer.
+    /// The first cell whose span has begun; of two that begin together the coarser one, which must
+    /// be emptied into the finer one.
     fn next_due(&self, now_ms: u64) -> Option<Place> {
         (0..LEVELS)
             .rev()
@@ -298,7 +302,7 @@ impl Wheel {
             let current = self.current(other);
             let from = (current + 2).max(if other == level { next } else { 0 });
             let cell = self.levels[other].first_from(from)?;
-            // Going round the ring from `from`, it comes to cells before it too.
+            // From `from` on around the ring, it comes to cells before it as well.
             (cell < current + Level::CELLS).then_some(Place { level: other, cell })
         })
     }
@@ -322,8 +326,8 @@ impl Wheel {
             let level = &mut self.levels[place.level];
             let taken = level.cell_mut(place.cell).take_group(group, &mut self.cell_bytes);
             let is_last = level.vacate_if_empty(place.cell, &mut self.cell_bytes);
-            // Not on level 0: what is late is put into the cell that is being worked there, so a
-            // repeat may be younger than the answer for the first.
+            // Not on level 0: late items are inserted into the cell that is being processed there,
+            // so a repeat may be younger than the answer for the first one.
             let mut kept = taken;
             if coarse {
                 kept = self.seen.seen.retain_new(&mut items[..taken]);
@@ -339,7 +343,7 @@ impl Wheel {
         }
     }
 
-    /// Asks for the fates of items taken out of `place` and does as told.
+    /// Asks for the fates of items taken out of `place` and applies them.
     fn settle(
         &mut self,
         place: Place,
@@ -355,8 +359,8 @@ impl Wheel {
                 Fate::Gone => self.len -= 1,
                 Fate::At(at_ms) => {
                     let at_ms = self.wheel_ms(at_ms);
-                    // Wanted before this cell's span: the owner promised that another item waits
-                    // there, so this one is left from a TTL that has moved earlier.
+                    // The key is due before this cell's span: by the owner's guarantee another item
+                    // waits for it there, so this one is left from a TTL that has moved earlier.
                     if now_ms < at_ms && at_ms < place.start_ms() {
                         self.len -= 1;
                     } else {
@@ -368,18 +372,20 @@ impl Wheel {
         flow
     }
 
-    /// Puts an item into the finest level whose two coarser cells (this and next) reach so far.
+    /// Inserts an item into the finest level whose range (this coarser cell and the next) reaches
+    /// its moment.
     fn put(&mut self, at_ms: u64, item: u32) {
         let at_ms = at_ms.max(self.worked_ms);
         let level = (0..TOP)
             .find(|level| at_ms >> ((level + 1) * FINER_BITS) <= self.current(level + 1) + 1)
             .unwrap_or(TOP);
-        // Beyond the top level's reach (70 years) its last cell serves: asked then, put in again.
+        // Beyond the top level's range (70 years) its last cell serves: asked about then, inserted
+        // again.
         let cell = (at_ms >> (level * FINER_BITS)).min(self.current(level) + Level::CELLS - 1);
         self.levels[level].push(cell, item, &mut self.cell_bytes);
     }
 
-    /// What is left of a swept cell goes back into it, because its time has come.
+    /// The rest of a swept cell is put back into it, because its span begins.
     fn stop_sweeping(&mut self, place: Place) {
         if self.sweep.place == Some(place) && !self.sweep.todo.is_empty() {
             let todo = mem::take(&mut self.sweep.todo);
@@ -388,7 +394,7 @@ impl Wheel {
         }
     }
 
-    /// The number of the cell that now lies in.
+    /// The number of the cell that contains the current moment.
     fn current(&self, level: usize) -> u64 {
         self.worked_ms >> (level * FINER_BITS)
     }

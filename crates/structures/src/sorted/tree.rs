@@ -345,8 +345,8 @@ impl Tree {
         (rank < self.len).then(|| self.path_at(rank))
     }
 
-    /// Frees a leaf with its members and updates the accounting. Returns its number of members; 0
-    /// if the tree is empty.
+    /// Frees a leaf with its members and updates the accounting. Returns its number of members;
+    /// `None` if the tree is empty.
     pub(super) fn release_last_leaf(&mut self, member_bytes: &mut usize) -> Option<usize> {
         let rank = self.len.checked_sub(1)?;
         let path = self.path_at(rank);

@@ -1,30 +1,30 @@
-//! A level's ring of cells and what a cell keeps its items in.
+//! A level's ring of cells, and the storage of a cell's items.
 //!
-//! Every function that allocates or frees keeps the books in a `bytes` of the caller.
+//! Every function that allocates or frees updates a `bytes` counter of the caller.
 
 use std::mem;
 
-/// Items handed out together.
+/// The number of items that are processed together.
 pub(super) const GROUP_LEN_MAX: usize = 32;
 /// Items in a full chunk: 2 KiB, a size class of every allocator.
 const CHUNK_LEN: usize = 512;
 const WORD_CELLS: usize = u64::BITS as usize;
 const WORDS: usize = Level::CELLS as usize / WORD_CELLS;
 
-/// A ring of cells. Cells are numbered from the epoch; the caller sees to it that the numbers in
-/// use lie within one round.
+/// A ring of cells. Cells are numbered from the epoch; the caller makes sure that the numbers in
+/// use are within one round.
 #[derive(Default)]
 pub(super) struct Level {
-    /// Which words of `occupied` are not zero.
+    /// A bit per word of `occupied` that is not zero.
     summary: u8,
     occupied: [u64; WORDS],
-    /// The cells of one word, there while any of them is occupied.
+    /// The cells of one word, allocated while any of them is occupied.
     blocks: [Option<Box<[Cell; WORD_CELLS]>>; WORDS],
 }
 
 /// Items in no particular order: chunks of fixed length, and a tail that grows in steps, so that
-/// neither many small cells nor a few huge ones waste much, and no growth copies more than 2 KiB.
-/// The tail is empty only if all is.
+/// neither many small cells nor a few huge ones waste much, and growth never copies more than 2
+/// KiB. The tail is empty only if the whole cell is.
 #[derive(Default)]
 pub(super) struct Cell {
     tail: Vec<u32>,
@@ -37,14 +37,14 @@ const _: () = assert!(WORDS == u8::BITS as usize, "the summary has one bit per w
 impl Level {
     pub(super) const CELLS: u64 = 512;
 
-    /// The first occupied cell from `cell` on, once round the ring.
+    /// The first occupied cell from `cell` on, once around the ring.
     pub(super) fn first_from(&self, cell: u64) -> Option<u64> {
         let (word, bit) = index_of(cell);
         let here = self.occupied[word] >> bit;
         if here != 0 {
             return Some(cell + u64::from(here.trailing_zeros()));
         }
-        // Bit 0 is the next word, bit 7 this one again, for its cells before `cell`.
+        // Bit 0 is the next word; bit 7 is this word again, for its cells before `cell`.
         let others = self.summary.rotate_right(word as u32 + 1);
         if others == 0 {
             return None;
@@ -75,7 +75,7 @@ impl Level {
         &mut block.expect("the word of an occupied cell has its block")[bit]
     }
 
-    /// Marks an occupied cell that has become empty as such. Returns whether it has.
+    /// Marks an occupied cell as empty if it is. Returns whether it is.
     pub(super) fn vacate_if_empty(&mut self, cell: u64, bytes: &mut usize) -> bool {
         if !self.cell_mut(cell).is_empty() {
             return false;
@@ -124,7 +124,7 @@ impl Cell {
         self.tail.push(item);
     }
 
-    /// Takes as many items as `items` has room for, or those of the tail; returns how many.
+    /// Moves as many items out as `items` has room for, or those of the tail; returns their number.
     pub(super) fn take_group(&mut self, items: &mut [u32], bytes: &mut usize) -> usize {
         let rest = self.tail.len().saturating_sub(items.len());
         let taken = self.tail.len() - rest;

@@ -1,23 +1,24 @@
-//! A filter for items that repeat within a cell: forgetful, never wrong.
+//! A filter for items that repeat within a cell: it may miss repeats, but never reports a wrong
+//! one.
 
-/// Smaller cells are not worth the table.
+/// The minimum size of a cell for which the table is worth its memory.
 const LEN_MIN: usize = 64;
-/// Up to this many items have a place each.
+/// Up to this many items have one entry each.
 const TABLE_LEN_WHOLE: usize = 1 << 12;
-/// 1 MiB at most. With more distinct items than places many repeats slip through; they meet the
+/// 1 MiB at most. With more distinct items than entries many repeats are missed; they pass the
 /// filter again on every level.
 const TABLE_LEN_MAX: usize = 1 << 18;
-/// Places that are made together: 4 KiB.
+/// The number of entries that are allocated together: 4 KiB.
 const PART_LEN: usize = 1 << 10;
 
-/// Each place of the table holds the last item that fell on it. The default remembers nothing.
+/// Each entry of the table holds the last item that hashed to it. Empty by default.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// In parts, each made for the first item that falls on it: a megabyte of new memory at a stroke
-    /// can take the system 4 ms.
+    /// In parts, each allocated for the first item that hashes to it: a megabyte of new memory at
+    /// once can take the system 4 ms.
     parts: Vec<Option<Box<[u32; PART_LEN]>>>,
     made: usize,
-    /// An item's place is in the upper bits of its product.
+    /// An item's entry is in the upper bits of its product.
     shift: u32,
 }
 
@@ -26,7 +27,7 @@ impl Seen {
         if cell_len < LEN_MIN {
             return Self::default();
         }
-        // Of a big cell a quarter will do: enough where most items are repeats.
+        // A quarter is enough for large cells if most items are repeats.
         let len = cell_len.min(TABLE_LEN_WHOLE).max(cell_len / 4);
         let len = len.next_power_of_two().min(TABLE_LEN_MAX);
         let mut parts = Vec::new();
@@ -39,7 +40,7 @@ impl Seen {
             + self.made * size_of::<[u32; PART_LEN]>()
     }
 
-    /// Moves the items not known as repeats to the front and returns how many they are.
+    /// Moves the items that are not known repeats to the front and returns their number.
     pub(super) fn retain_new(&mut self, items: &mut [u32]) -> usize {
         if self.parts.is_empty() {
             return items.len();
@@ -47,7 +48,8 @@ impl Seen {
         let mut kept = 0;
         for read in 0..items.len() {
             let item = items[read];
-            // Knuth's multiplier: the upper bits of the product are well mixed.
+            // Multiplicative hashing (Knuth, TAOCP vol. 3, 6.4): the upper bits of the product are
+            // well mixed.
             let place = (item.wrapping_mul(0x9E37_79B1) >> self.shift) as usize;
             let number = place / PART_LEN;
             let made = &mut self.made;
@@ -69,7 +71,8 @@ impl Seen {
 #[cold]
 fn new_part(number: usize) -> Box<[u32; PART_LEN]> {
     let mut part = Box::new([0; PART_LEN]);
-    // Item 0 falls on place 0 and item 1 does not: no place holds an item of its own.
+    // Item 0 hashes to entry 0 and item 1 does not, so every entry starts with an item of another
+    // entry.
     if number == 0 {
         part[0] = 1;
     }
