@@ -21,14 +21,14 @@ pub(crate) struct Command {
     pub(crate) range: u64,
     /// Whether a reply that brings nothing (null, zero, an empty string or array) is a mistake.
     pub(crate) finds: bool,
-    pub(crate) wear: Wear,
+    pub(crate) mutation: Mutation,
 }
 
 /// What requests do to the data.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Wear {
+pub(crate) enum Mutation {
     /// They look the same to every request.
-    Not,
+    None,
     /// They grow or get used up: they are stored anew before each round, which has no more requests
     /// than this.
     Requests(u64),
@@ -74,7 +74,7 @@ const fn finds(
     dataset: &'static Dataset,
     range: u64,
 ) -> Command {
-    Command { name, request, dataset, range, finds: true, wear: Wear::Not }
+    Command { name, request, dataset, range, finds: true, mutation: Mutation::None }
 }
 
 /// Leaves its data as they are, whatever it brings.
@@ -84,7 +84,7 @@ const fn keeps(
     dataset: &'static Dataset,
     range: u64,
 ) -> Command {
-    Command { name, request, dataset, range, finds: false, wear: Wear::Not }
+    Command { name, request, dataset, range, finds: false, mutation: Mutation::None }
 }
 
 /// Adds to its data.
@@ -94,8 +94,8 @@ const fn grows(
     dataset: &'static Dataset,
     range: u64,
 ) -> Command {
-    let wear = Wear::Requests(GROWTH_MAX);
-    Command { name, request, dataset, range, finds: false, wear }
+    let mutation = Mutation::Requests(GROWTH_MAX);
+    Command { name, request, dataset, range, finds: false, mutation }
 }
 
 /// Takes from `items` that are there, and always finds some.
@@ -106,8 +106,8 @@ const fn takes(
     items: u64,
 ) -> Command {
     // The tenth that stays is for warming up and for whole pipelines.
-    let wear = Wear::Requests(items / 10 * 9);
-    Command { name, request, dataset, range: 1, finds: true, wear }
+    let mutation = Mutation::Requests(items / 10 * 9);
+    Command { name, request, dataset, range: 1, finds: true, mutation }
 }
 
 /// LIMIT: items that a round adds.

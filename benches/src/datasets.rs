@@ -5,7 +5,7 @@
 
 use crate::request::key;
 
-/// Members or elements that one filling request brings.
+/// Members or elements that one preload request brings.
 const PER_REQUEST: u64 = 100;
 /// Scores, and elements of the large collections; redis-benchmark's `-r` in the same measure.
 pub(crate) const MILLION: u64 = 1_000_000;
@@ -22,7 +22,7 @@ pub(crate) struct Dataset {
 
 /// Data in the size that a workload wants.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Filling {
+pub(crate) struct Preload {
     dataset: &'static Dataset,
     pub(crate) requests: u64,
     value_bytes: usize,
@@ -34,13 +34,13 @@ impl Dataset {
         self.requests.is_none()
     }
 
-    pub(crate) fn filling(&'static self, keys: u64, value_bytes: usize) -> Filling {
+    pub(crate) fn preload(&'static self, keys: u64, value_bytes: usize) -> Preload {
         let value_bytes = if self.is_sized() { value_bytes } else { 0 };
-        Filling { dataset: self, requests: self.requests.unwrap_or(keys), value_bytes }
+        Preload { dataset: self, requests: self.requests.unwrap_or(keys), value_bytes }
     }
 }
 
-impl Filling {
+impl Preload {
     /// What tells it from others.
     pub(crate) fn id(&self) -> (&'static str, u64, usize) {
         (self.dataset.name, self.requests, self.value_bytes)
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_sorted_set_has_every_score_once() {
-        let request = SORTED_SET.filling(0, 0);
+        let request = SORTED_SET.preload(0, 0);
         let stored: Vec<Vec<String>> = (0..request.requests).map(request.request()).collect();
         let scores: HashSet<&String> =
             stored.iter().flat_map(|args| args[2..].iter().step_by(2)).collect();
@@ -227,9 +227,9 @@ mod tests {
 
     #[test]
     fn the_pair_of_sets_has_half_in_common() {
-        let filling = SET_PAIR.filling(0, 0);
+        let preload = SET_PAIR.preload(0, 0);
         let members = |name: &str| -> HashSet<String> {
-            let requests = (0..filling.requests).map(filling.request());
+            let requests = (0..preload.requests).map(preload.request());
             requests.filter(|args| args[1] == name).flat_map(|args| args[2..].to_vec()).collect()
         };
         let (a, b) = (members("set:a"), members("set:b"));

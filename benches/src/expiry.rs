@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::bench::{Bench, Mode};
 use crate::client::{Client, Reply};
 use crate::histogram::Histogram;
-use crate::lab::{Lab, Mode};
 use crate::request;
 use crate::server::{Program, Server};
 use crate::statistics::Spread;
@@ -50,7 +50,7 @@ pub(crate) struct Outcome {
 }
 
 /// Measures all programs, each in several runs, and returns the table.
-pub(crate) fn report(lab: &Lab, runs: usize) -> io::Result<String> {
+pub(crate) fn report(bench: &Bench, runs: usize) -> io::Result<String> {
     let mut table = Table::new(&[
         "1 million keys expire in one second",
         "quiet max µs",
@@ -60,8 +60,9 @@ pub(crate) fn report(lab: &Lab, runs: usize) -> io::Result<String> {
         "all gone after s",
         "expired_keys",
     ]);
-    for program in lab.programs() {
-        let outcomes = (0..runs).map(|_| measure(lab, &program)).collect::<io::Result<Vec<_>>>()?;
+    for program in bench.programs() {
+        let outcomes =
+            (0..runs).map(|_| measure(bench, &program)).collect::<io::Result<Vec<_>>>()?;
         let spread = |of: fn(&Outcome) -> f64| Spread::of(outcomes.iter().map(of));
         let turns: Vec<f64> = outcomes.iter().filter_map(|outcome| outcome.turn_max_us).collect();
         let expired = outcomes.iter().filter_map(|outcome| outcome.expired).min();
@@ -79,18 +80,18 @@ pub(crate) fn report(lab: &Lab, runs: usize) -> io::Result<String> {
 }
 
 /// One run with a fresh server.
-pub(crate) fn measure(lab: &Lab, program: &Program) -> io::Result<Outcome> {
+pub(crate) fn measure(bench: &Bench, program: &Program) -> io::Result<Outcome> {
     eprintln!("expiry: {}", program.name);
     let mut time_to_fill = FILL;
     loop {
-        let server = lab.start(program, Mode::Undisturbed)?;
+        let server = bench.start(program, Mode::Undisturbed)?;
         let second = SystemTime::now() + time_to_fill + QUIET;
         let second = second.duration_since(UNIX_EPOCH).map_err(io::Error::other)?.as_secs() + 1;
         fill(&server, second)?;
         let moment = UNIX_EPOCH + Duration::from_secs(second);
         if let Some(left) = until(moment).checked_sub(QUIET + 2 * LEAD) {
             thread::sleep(left);
-            return observe(lab, &server, moment);
+            return observe(bench, &server, moment);
         }
         time_to_fill *= 2;
     }
@@ -105,19 +106,20 @@ fn fill(server: &Server, second: u64) -> io::Result<()> {
     })
 }
 
-fn observe(lab: &Lab, server: &Server, moment: SystemTime) -> io::Result<Outcome> {
+fn observe(bench: &Bench, server: &Server, moment: SystemTime) -> io::Result<Outcome> {
     let mut watcher = server.client()?;
-    let quiet = lab.at_generator(Mode::Undisturbed, || probe(server, || until(moment) <= LEAD))?;
+    let quiet =
+        bench.at_generator(Mode::Undisturbed, || probe(server, || until(moment) <= LEAD))?;
     watcher.ask(&["CONFIG", "RESETSTAT"])?;
     let is_gone = AtomicBool::new(false);
     let (stalls, gone) = thread::scope(|scope| {
         let watching = scope.spawn(|| {
-            let gone = lab.at_generator(Mode::Undisturbed, || await_gone(&mut watcher, moment));
+            let gone = bench.at_generator(Mode::Undisturbed, || await_gone(&mut watcher, moment));
             is_gone.store(true, Ordering::Relaxed);
             gone
         });
         let is_over = || is_gone.load(Ordering::Relaxed);
-        let stalls = lab.at_generator(Mode::Undisturbed, || probe(server, is_over));
+        let stalls = bench.at_generator(Mode::Undisturbed, || probe(server, is_over));
         (stalls, watching.join().expect("because the release profile aborts on panic"))
     });
     let (stalls, gone) = (stalls?, gone?);

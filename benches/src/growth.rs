@@ -14,7 +14,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::lab::{Lab, Mode};
+use crate::bench::{Bench, Mode};
 use crate::request;
 use crate::server::{Program, Server};
 
@@ -65,10 +65,10 @@ pub(crate) fn repeated_us(runs: &[Run]) -> f64 {
     least.into_iter().fold(0.0, f32::max).into()
 }
 
-pub(crate) fn measure(lab: &Lab, program: &Program) -> io::Result<Run> {
+pub(crate) fn measure(bench: &Bench, program: &Program) -> io::Result<Run> {
     eprintln!("{NAME}: {}", program.name);
-    let server = lab.start(program, Mode::Undisturbed)?;
-    let waits_us = lab.at_generator(Mode::Undisturbed, || load(&server))?;
+    let server = bench.start(program, Mode::Undisturbed)?;
+    let waits_us = bench.at_generator(Mode::Undisturbed, || load(&server))?;
     let turn_max_us = server.client()?.info_field("stats", "loop_turn_max_us")?;
     let turn_max_us = turn_max_us.ok_or_else(|| io::Error::other("it tells no longest turn"))?;
     Ok(Run { waits_us, turn_max_us: turn_max_us as f64 })

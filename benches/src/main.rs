@@ -6,18 +6,17 @@
 #![expect(clippy::disallowed_methods, reason = "a measuring program reads clocks and waits")]
 #![expect(clippy::print_stderr, reason = "progress and failures go to the user")]
 
+mod bench;
 mod benchmark_tool;
-mod burdens;
 mod client;
 mod commands;
 mod datasets;
 mod expiry;
-mod figures;
 mod generator;
 mod growth;
 mod histogram;
+mod interference;
 mod kernel;
-mod lab;
 mod memory;
 mod meter;
 mod profile;
@@ -28,6 +27,7 @@ mod rounds;
 mod server;
 mod statistics;
 mod table;
+mod targets;
 mod transactions;
 mod workload;
 
@@ -38,7 +38,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::lab::{Lab, Mode, Tool};
+use crate::bench::{Bench, Mode, Tool};
 use crate::rounds::Comparison;
 use crate::server::{Ports, Program};
 use crate::table::Table;
@@ -134,35 +134,39 @@ fn run(options: &Options) -> io::Result<()> {
     }
     let everything = ["*".to_owned()];
     let patterns = if rest.is_empty() { everything.as_slice() } else { rest };
-    let mut lab = lab(options, word)?;
+    let mut bench = bench(options, word)?;
     print(&machine())?;
     match word {
-        "figures" => figures::run(&lab, patterns, |table| print(&table))?,
+        "figures" => targets::run(&bench, patterns, |table| print(&table))?,
         "memory" => {
             let shapes = memory::chosen(patterns);
             if shapes.is_empty() {
                 return Err(io::Error::other(format!("no shape is named {}", patterns.join(" "))));
             }
-            lab.add_peer(options, "redis8-server")?;
-            print(&memory::report(&lab, &shapes)?)?;
+            bench.add_peer(options, "redis8-server")?;
+            print(&memory::report(&bench, &shapes)?)?;
         }
         "expiry" => {
-            lab.add_peer(options, "redis8-server")?;
-            print(&expiry::report(&lab, lab.rounds.min(3))?)?;
+            bench.add_peer(options, "redis8-server")?;
+            print(&expiry::report(&bench, bench.rounds.min(3))?)?;
         }
         "profile" => {
             let name = rest.first().map_or("get-c50-p16", String::as_str);
             let workload = Workload::named(name).map_err(io::Error::other)?;
-            print(&profile::report(&lab, &lab.ours, &workload)?)?;
+            print(&profile::report(&bench, &bench.ours, &workload)?)?;
         }
         "quick" => {
-            (lab.rounds, lab.seconds) = (lab.rounds.min(3), lab.seconds.min(0.2));
-            compare(&lab, options, &["ping-c50-p16", "set-c50-p16", "get-c50-p16", "get-c50-p1"])?;
+            (bench.rounds, bench.seconds) = (bench.rounds.min(3), bench.seconds.min(0.2));
+            compare(
+                &bench,
+                options,
+                &["ping-c50-p16", "set-c50-p16", "get-c50-p16", "get-c50-p1"],
+            )?;
         }
-        "overview" => compare(&lab, options, OVERVIEW)?,
+        "overview" => compare(&bench, options, OVERVIEW)?,
         _ => {
             let patterns: Vec<&str> = options.words.iter().map(String::as_str).collect();
-            compare(&lab, options, &patterns)?;
+            compare(&bench, options, &patterns)?;
         }
     }
     Ok(())
@@ -173,7 +177,7 @@ fn print(text: &impl std::fmt::Display) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }
 
-fn lab(options: &Options, word: &str) -> io::Result<Lab> {
+fn bench(options: &Options, word: &str) -> io::Result<Bench> {
     if options.cores.len() < 2 || options.rounds == 0 {
         return Err(io::Error::other("at least two cores and one round are needed"));
     }
@@ -191,7 +195,7 @@ fn lab(options: &Options, word: &str) -> io::Result<Lab> {
         program => Tool::Benchmark(program.into()),
     };
     let rivals = options.rival.iter().map(|(name, path)| Program::at(Some(name), path));
-    Ok(Lab {
+    Ok(Bench {
         ours: Program::at(None, ours)?,
         valkey: Program::at(None, &valkey)?,
         rivals: rivals.collect::<io::Result<_>>()?,
@@ -209,7 +213,7 @@ fn peer(options: &Options, program: &str) -> io::Result<PathBuf> {
     Ok(folder.join(program))
 }
 
-impl Lab {
+impl Bench {
     /// Takes in a peer where scripts/peers has left it.
     fn add_peer(&mut self, options: &Options, program: &str) -> io::Result<()> {
         match peer(options, program) {
@@ -220,16 +224,16 @@ impl Lab {
     }
 }
 
-fn compare(lab: &Lab, options: &Options, patterns: &[&str]) -> io::Result<()> {
+fn compare(bench: &Bench, options: &Options, patterns: &[&str]) -> io::Result<()> {
     let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
     let workloads = workload::chosen(&patterns).map_err(io::Error::other)?;
     let modes = options.mode.map_or(vec![Mode::Saturated, Mode::Plain], |mode| vec![mode]);
     for mode in modes {
-        let mut programs = lab.programs();
+        let mut programs = bench.programs();
         if mode == Mode::Plain && options.shards > 1 {
-            programs.insert(1, lab.ours.with_shards(options.shards)?);
+            programs.insert(1, bench.ours.with_shards(options.shards)?);
         }
-        let base = programs.len() - lab.rivals.len() - 1;
+        let base = programs.len() - bench.rivals.len() - 1;
         let mut table = Table::new(&[
             mode.name(),
             "server",
@@ -240,7 +244,7 @@ fn compare(lab: &Lab, options: &Options, patterns: &[&str]) -> io::Result<()> {
             "p99 µs",
             "p99.9 µs",
         ]);
-        rounds::compare(lab, mode, &programs, &workloads, |comparison| {
+        rounds::compare(bench, mode, &programs, &workloads, |comparison| {
             add_rows(&mut table, &comparison, base);
         })?;
         print(&table)?;

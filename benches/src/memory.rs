@@ -1,12 +1,12 @@
 //! Memory: how much a server's resident memory grows per item, for shapes of data in a table.
 //!
-//! Every point is a fresh server, filled through pipelined requests as a client would send them and
+//! Every point is a fresh server, preloaded through pipelined requests as a client would send them and
 //! left alone until its memory stands still. Keys and members are distinct and look random.
 
 use std::io;
 
+use crate::bench::{Bench, Mode};
 use crate::datasets::{letters, scattered};
-use crate::lab::{Lab, Mode};
 use crate::meter;
 use crate::request;
 use crate::server::Program;
@@ -146,12 +146,12 @@ impl Shape {
     /// Bytes per item in one server at every point, or why it can't hold the shape.
     pub(crate) fn measure(
         &self,
-        lab: &Lab,
+        bench: &Bench,
         program: &Program,
     ) -> io::Result<Result<Spread, String>> {
         let mut bytes_per_item = vec![];
         for &items in self.points {
-            let server = lab.start(program, Mode::Plain)?;
+            let server = bench.start(program, Mode::Plain)?;
             let mut client = server.client()?;
             if let crate::client::Reply::Error(error) = client.ask(self.needs)? {
                 return Ok(Err(error));
@@ -170,8 +170,8 @@ impl Shape {
 }
 
 /// Measures the shapes on all programs and returns the table of bytes per item.
-pub(crate) fn report(lab: &Lab, shapes: &[&Shape]) -> io::Result<String> {
-    let programs = lab.programs();
+pub(crate) fn report(bench: &Bench, shapes: &[&Shape]) -> io::Result<String> {
+    let programs = bench.programs();
     let mut columns = vec!["bytes per item (RSS growth)", "raw"];
     columns.extend(programs.iter().map(|program| program.name.as_str()));
     let mut table = Table::new(&columns);
@@ -180,7 +180,7 @@ pub(crate) fn report(lab: &Lab, shapes: &[&Shape]) -> io::Result<String> {
         let mut cells = vec![shape.title(), shape.raw_bytes.to_string()];
         for program in &programs {
             eprintln!("{}: {}", shape.name, program.name);
-            cells.push(match shape.measure(lab, program)? {
+            cells.push(match shape.measure(bench, program)? {
                 Ok(bytes) => bytes.text(1),
                 Err(error) => {
                     notes += &format!("{} has no {}: {error}\n", program.name, shape.name);

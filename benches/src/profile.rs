@@ -3,7 +3,7 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use crate::lab::{Lab, Mode};
+use crate::bench::{Bench, Mode};
 use crate::rounds;
 use crate::server::Program;
 use crate::workload::Workload;
@@ -15,14 +15,14 @@ const PERCENT_MIN: &str = "0.5";
 const SECONDS_MIN: f64 = 3.0;
 
 /// Samples one server under one workload and returns its heaviest symbols.
-pub(crate) fn report(lab: &Lab, program: &Program, workload: &Workload) -> io::Result<String> {
+pub(crate) fn report(bench: &Bench, program: &Program, workload: &Workload) -> io::Result<String> {
     let available = Command::new("perf").arg("--version").stdout(Stdio::null()).status();
     if !available.is_ok_and(|status| status.success()) {
         return Err(io::Error::other("perf is not installed (Debian: linux-perf)"));
     }
     let samples = std::env::temp_dir().join(format!("basalt-bench-{}.perf", std::process::id()));
     let samples_path = samples.to_string_lossy().into_owned();
-    let recorded = rounds::under_load(lab, program, workload, |server| {
+    let recorded = rounds::under_load(bench, program, workload, |server| {
         // A virtual machine has no cycle counter; the CPU clock is everywhere.
         perf(&[
             "record",
@@ -36,7 +36,7 @@ pub(crate) fn report(lab: &Lab, program: &Program, workload: &Workload) -> io::R
             &server.pid().to_string(),
             "--",
             "sleep",
-            &lab.seconds.max(SECONDS_MIN).to_string(),
+            &bench.seconds.max(SECONDS_MIN).to_string(),
         ])
     });
     let said = recorded.and_then(|_| {

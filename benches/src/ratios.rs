@@ -2,12 +2,12 @@
 
 use std::io;
 
-use crate::figures::verdict;
-use crate::lab::{Lab, Mode};
+use crate::bench::{Bench, Mode};
 use crate::rounds::{self, Comparison};
 use crate::server::Program;
 use crate::statistics::Spread;
 use crate::table::Table;
+use crate::targets::verdict;
 use crate::workload::Workload;
 
 /// Ratios of CPU per request, measured and judged alike.
@@ -173,18 +173,18 @@ impl Ratios {
     }
 
     /// Measures some rows of the group and returns their table.
-    pub(crate) fn measure(&self, lab: &Lab, rows: &[&Ratio]) -> io::Result<String> {
+    pub(crate) fn measure(&self, bench: &Bench, rows: &[&Ratio]) -> io::Result<String> {
         let ours = match self.shards {
-            1 => lab.ours.clone(),
-            shards => lab.ours.with_shards(shards)?,
+            1 => bench.ours.clone(),
+            shards => bench.ours.with_shards(shards)?,
         };
         let base = match self.base {
-            Base::Valkey => lab.valkey.clone(),
-            Base::OneShard => lab.ours.clone(),
+            Base::Valkey => bench.valkey.clone(),
+            Base::OneShard => bench.ours.clone(),
         };
         let title =
             format!("CPU per request, {} against {}, {}", ours.name, base.name, self.mode.name());
-        let comparisons = compare(lab, self.mode, &[ours.clone(), base.clone()], rows)?;
+        let comparisons = compare(bench, self.mode, &[ours.clone(), base.clone()], rows)?;
         let (ours, base) = (format!("{} µs", ours.name), format!("{} µs", base.name));
         let columns = [&title, self.reference, "to reach", "reached", "", &ours, &base];
         let mut table = Table::new(&columns);
@@ -233,7 +233,7 @@ impl OverAll {
 
 /// Measures the first program against the second, and returns the comparisons in the rows' order.
 fn compare(
-    lab: &Lab,
+    bench: &Bench,
     mode: Mode,
     programs: &[Program; 2],
     rows: &[&Ratio],
@@ -242,7 +242,7 @@ fn compare(
         rows.iter().map(|Ratio(name, ..)| Workload::named(name)).collect();
     let workloads = workloads.map_err(io::Error::other)?;
     let mut comparisons = vec![];
-    rounds::compare(lab, mode, programs, &workloads, |comparison| comparisons.push(comparison))?;
+    rounds::compare(bench, mode, programs, &workloads, |comparison| comparisons.push(comparison))?;
     let place = |of: &Workload| workloads.iter().position(|workload| workload == of);
     comparisons.sort_by_key(|comparison| place(&comparison.workload));
     Ok(comparisons)

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::bench::{Bench, Mode, Tool};
 use crate::benchmark_tool;
-use crate::datasets::Filling;
+use crate::datasets::Preload;
 use crate::generator::{Generator, Tally};
-use crate::lab::{Lab, Mode, Tool};
 use crate::meter;
 use crate::request;
 use crate::server::{Program, Server};
@@ -82,46 +82,46 @@ pub(crate) struct Comparison {
 
 /// Measures the workloads on all programs and hands out each comparison when it is there.
 pub(crate) fn compare(
-    lab: &Lab,
+    bench: &Bench,
     mode: Mode,
     programs: &[Program],
     workloads: &[Workload],
     mut report: impl FnMut(Comparison),
 ) -> io::Result<()> {
     let mut workloads = workloads.to_vec();
-    // One filling serves all workloads that need it, first those that leave it as it is.
-    workloads.sort_by_key(|workload| (workload.filling().id(), workload.requests_max()));
-    for group in workloads.chunk_by(|one, next| one.filling().id() == next.filling().id()) {
-        let servers = start_filled(lab, mode, programs, &group[0])?;
+    // One preload serves all workloads that need it, first those that leave it as it is.
+    workloads.sort_by_key(|workload| (workload.preload().id(), workload.requests_max()));
+    for group in workloads.chunk_by(|one, next| one.preload().id() == next.preload().id()) {
+        let servers = start_preloaded(bench, mode, programs, &group[0])?;
         for workload in group {
             eprintln!("{workload}, {}", mode.name());
-            report(compare_running(lab, mode, &servers, workload)?);
+            report(compare_running(bench, mode, &servers, workload)?);
         }
     }
     Ok(())
 }
 
 /// A server with its data, or why it can't hold them.
-pub(crate) struct Filled {
+pub(crate) struct Preloaded {
     pub(crate) server: Server,
     pub(crate) outcome: Result<(), String>,
 }
 
-/// Runs `work` while a filled server is under a saturated workload.
+/// Runs `work` while a preloaded server is under a saturated workload.
 ///
 /// Data that the workload wears out are stored anew in between, which `work` sees too.
 pub(crate) fn under_load<T>(
-    lab: &Lab,
+    bench: &Bench,
     program: &Program,
     workload: &Workload,
     work: impl FnOnce(&Server) -> io::Result<T>,
 ) -> io::Result<T> {
-    let server = lab.start(program, Mode::Saturated)?;
-    store(&server, &workload.filling())?;
+    let server = bench.start(program, Mode::Saturated)?;
+    store(&server, &workload.preload())?;
     let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
         let load = scope.spawn(|| {
-            lab.at_generator(Mode::Saturated, || {
+            bench.at_generator(Mode::Saturated, || {
                 let mut generator = Generator::connect(server.address, workload)?;
                 let mut requests = 0;
                 while !is_done.load(Ordering::Relaxed) {
@@ -143,34 +143,34 @@ pub(crate) fn under_load<T>(
 }
 
 /// Starts servers with the data of a workload.
-pub(crate) fn start_filled(
-    lab: &Lab,
+pub(crate) fn start_preloaded(
+    bench: &Bench,
     mode: Mode,
     programs: &[Program],
     workload: &Workload,
-) -> io::Result<Vec<Filled>> {
+) -> io::Result<Vec<Preloaded>> {
     let servers: Vec<Server> =
-        programs.iter().map(|program| lab.start(program, mode)).collect::<io::Result<_>>()?;
+        programs.iter().map(|program| bench.start(program, mode)).collect::<io::Result<_>>()?;
     let fill = |server: Server| {
         let outcome = fill(&server, workload).map_err(|error| error.to_string());
-        Filled { server, outcome }
+        Preloaded { server, outcome }
     };
     Ok(servers.into_iter().map(fill).collect())
 }
 
 fn fill(server: &Server, workload: &Workload) -> io::Result<()> {
-    let filling = workload.filling();
-    store(server, &filling)?;
+    let preload = workload.preload();
+    store(server, &preload)?;
     if workload.requests_max().is_none() {
         // Tables that grow step by step with each access get the steps they still lack.
-        Generator::connect(server.address, workload)?.run(filling.requests / 4)?;
+        Generator::connect(server.address, workload)?.run(preload.requests / 4)?;
     }
     Ok(())
 }
 
-fn store(server: &Server, filling: &Filling) -> io::Result<()> {
-    let request_of = filling.request();
-    server.client()?.load(filling.requests, |out, index| request::encode(out, &request_of(index)))
+fn store(server: &Server, preload: &Preload) -> io::Result<()> {
+    let request_of = preload.request();
+    server.client()?.load(preload.requests, |out, index| request::encode(out, &request_of(index)))
 }
 
 /// Puts data back that a workload wears out; others stay as they are.
@@ -179,38 +179,38 @@ fn store_anew(server: &Server, workload: &Workload) -> io::Result<()> {
         return Ok(());
     }
     server.client()?.ask(&["FLUSHALL"])?;
-    store(server, &workload.filling())
+    store(server, &workload.preload())
 }
 
 /// Measures a workload on servers that run already.
 pub(crate) fn compare_running(
-    lab: &Lab,
+    bench: &Bench,
     mode: Mode,
-    servers: &[Filled],
+    servers: &[Preloaded],
     workload: &Workload,
 ) -> io::Result<Comparison> {
     let rates: Vec<Result<f64, String>> = servers
         .iter()
-        .map(|filled| {
-            filled.outcome.clone()?;
-            rate(lab, mode, &filled.server, workload).map_err(|error| error.to_string())
+        .map(|preloaded| {
+            preloaded.outcome.clone()?;
+            rate(bench, mode, &preloaded.server, workload).map_err(|error| error.to_string())
         })
         .collect();
-    let requests = requests_of_round(lab, workload, rates.iter().flatten());
+    let requests = requests_of_round(bench, workload, rates.iter().flatten());
     let mut samples: Vec<Result<Vec<Sample>, String>> =
         rates.into_iter().map(|rate| rate.map(|_| vec![])).collect();
-    for round in 0..lab.rounds {
+    for round in 0..bench.rounds {
         let mut order: Vec<usize> = (0..servers.len()).collect();
         if round % 2 == 1 {
             order.reverse();
         }
         for index in order {
             if let Ok(samples) = &mut samples[index] {
-                samples.push(sample(lab, mode, &servers[index].server, workload, requests)?);
+                samples.push(sample(bench, mode, &servers[index].server, workload, requests)?);
             }
         }
     }
-    let names = servers.iter().map(|filled| filled.server.program.name.clone());
+    let names = servers.iter().map(|preloaded| preloaded.server.program.name.clone());
     let contestants =
         names.zip(samples).map(|(name, samples)| Contestant { name, samples }).collect();
     Ok(Comparison { workload: *workload, contestants })
@@ -218,19 +218,24 @@ pub(crate) fn compare_running(
 
 /// As many as the fastest needs the wanted time for, if the data last so long.
 pub(crate) fn requests_of_round<'a>(
-    lab: &Lab,
+    bench: &Bench,
     workload: &Workload,
     rates: impl IntoIterator<Item = &'a f64>,
 ) -> u64 {
     let fastest = rates.into_iter().copied().fold(0.0, f64::max);
-    let requests = (fastest * lab.seconds).ceil() as u64;
+    let requests = (fastest * bench.seconds).ceil() as u64;
     workload.requests_max().map_or(requests, |max| requests.min(max))
 }
 
 /// Requests per second that a server is good for; an error if it refuses them.
-pub(crate) fn rate(lab: &Lab, mode: Mode, server: &Server, workload: &Workload) -> io::Result<f64> {
+pub(crate) fn rate(
+    bench: &Bench,
+    mode: Mode,
+    server: &Server,
+    workload: &Workload,
+) -> io::Result<f64> {
     store_anew(server, workload)?;
-    lab.at_generator(mode, || {
+    bench.at_generator(mode, || {
         let mut generator = Generator::connect(server.address, workload)?;
         let (mut requests, mut sent) = (PROBE_REQUESTS_MIN, 0);
         loop {
@@ -246,18 +251,18 @@ pub(crate) fn rate(lab: &Lab, mode: Mode, server: &Server, workload: &Workload) 
 
 /// One round of one server.
 pub(crate) fn sample(
-    lab: &Lab,
+    bench: &Bench,
     mode: Mode,
     server: &Server,
     workload: &Workload,
     requests: u64,
 ) -> io::Result<Sample> {
     store_anew(server, workload)?;
-    lab.at_generator(mode, || {
+    bench.at_generator(mode, || {
         let mut generator = Generator::connect(server.address, workload)?;
         succeeded(workload, generator.run((requests as f64 * WARM_UP) as u64)?)?;
         let before = meter::cpu_time(server.pid())?;
-        let mut sample = match &lab.tool {
+        let mut sample = match &bench.tool {
             Tool::Benchmark(path) if benchmark_tool::can_run(workload) => {
                 drop(generator);
                 benchmark_tool::run(path, server.address, workload, requests)?

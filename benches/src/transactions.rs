@@ -3,11 +3,11 @@
 
 use std::io;
 
+use crate::bench::{Bench, Mode};
 use crate::client::{Client, Reply};
 use crate::commands::Command;
 use crate::generator::Generator;
-use crate::lab::{Lab, Mode};
-use crate::rounds::{self, Filled, Sample};
+use crate::rounds::{self, Preloaded, Sample};
 use crate::statistics::Spread;
 use crate::workload::Workload;
 
@@ -27,22 +27,22 @@ pub(crate) struct Mixed {
 
 /// GET and SET in pipelines of twenty, with each tenth request a transaction of four of them and
 /// without, on the same server in turn.
-pub(crate) fn mixed(lab: &Lab) -> io::Result<Mixed> {
+pub(crate) fn mixed(bench: &Bench) -> io::Result<Mixed> {
     let named = |name| Workload::named(name).map_err(io::Error::other);
     let (without, with) = (named("getset-c50-p1")?, named("getset_multi-c50-p1")?);
-    let Filled { server, outcome } = start(lab, &without)?;
+    let Preloaded { server, outcome } = start(bench, &without)?;
     outcome.map_err(io::Error::other)?;
     eprintln!("{MIXED}, {}", server.program.name);
-    let rate = rounds::rate(lab, Mode::Plain, &server, &without)?;
-    let requests = rounds::requests_of_round(lab, &without, [&rate]);
+    let rate = rounds::rate(bench, Mode::Plain, &server, &without)?;
+    let requests = rounds::requests_of_round(bench, &without, [&rate]);
     let per_command = |sample: Sample, command: &Command| {
         let commands = command.about_keys() as f64;
         (sample.requests_per_s * commands, sample.cpu_us_per_request / commands)
     };
     let (mut throughputs, mut cpus) = (vec![], vec![]);
-    for _ in 0..lab.rounds {
+    for _ in 0..bench.rounds {
         let measured = |workload: &Workload| {
-            let sample = rounds::sample(lab, Mode::Plain, &server, workload, requests)?;
+            let sample = rounds::sample(bench, Mode::Plain, &server, workload, requests)?;
             Ok::<_, io::Error>(per_command(sample, workload.command))
         };
         let ((base_rate, base_cpu), (rate, cpu)) = (measured(&without)?, measured(&with)?);
@@ -61,18 +61,18 @@ pub(crate) struct HotKeys {
     pub(crate) slowest: Spread,
 }
 
-pub(crate) fn hot_keys(lab: &Lab) -> io::Result<HotKeys> {
+pub(crate) fn hot_keys(bench: &Bench) -> io::Result<HotKeys> {
     let workload = Workload::named("hot-c50-p1").map_err(io::Error::other)?;
-    let Filled { server, outcome } = start(lab, &workload)?;
+    let Preloaded { server, outcome } = start(bench, &workload)?;
     outcome.map_err(io::Error::other)?;
     eprintln!("{HOT_KEYS}, {}", server.program.name);
-    let rate = rounds::rate(lab, Mode::Plain, &server, &workload)?;
-    let requests = rounds::requests_of_round(lab, &workload, [&rate]);
+    let rate = rounds::rate(bench, Mode::Plain, &server, &workload)?;
+    let requests = rounds::requests_of_round(bench, &workload, [&rate]);
     let mut client = server.client()?;
     client.ask(&["FLUSHALL"])?;
     let (mut transactions, mut slowest) = (0, vec![]);
-    for _ in 0..lab.rounds {
-        let tally = lab.at_generator(Mode::Plain, || {
+    for _ in 0..bench.rounds {
+        let tally = bench.at_generator(Mode::Plain, || {
             Generator::connect(server.address, &workload)?.run(requests)
         })?;
         if let Some(error) = tally.first_error {
@@ -95,8 +95,8 @@ fn counted(client: &mut Client, key: &str) -> io::Result<u64> {
     count.ok_or_else(|| io::Error::other(format!("{key} is no counter: {reply:?}")))
 }
 
-fn start(lab: &Lab, workload: &Workload) -> io::Result<Filled> {
-    let program = lab.ours.with_shards(SHARDS)?;
-    let started = rounds::start_filled(lab, Mode::Plain, &[program], workload)?.pop();
+fn start(bench: &Bench, workload: &Workload) -> io::Result<Preloaded> {
+    let program = bench.ours.with_shards(SHARDS)?;
+    let started = rounds::start_preloaded(bench, Mode::Plain, &[program], workload)?.pop();
     Ok(started.expect("because one program was asked for"))
 }

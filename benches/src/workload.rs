@@ -6,8 +6,8 @@
 
 use std::fmt;
 
-use crate::commands::{COMMANDS, Command, Wear};
-use crate::datasets::Filling;
+use crate::commands::{COMMANDS, Command, Mutation};
+use crate::datasets::Preload;
 
 /// Digits of a random key's number, as redis-benchmark writes it.
 pub(crate) const KEY_DIGITS: usize = 12;
@@ -77,15 +77,15 @@ impl Workload {
     }
 
     /// What a server must hold before.
-    pub(crate) fn filling(&self) -> Filling {
-        self.command.dataset.filling(self.keys, self.value_bytes)
+    pub(crate) fn preload(&self) -> Preload {
+        self.command.dataset.preload(self.keys, self.value_bytes)
     }
 
-    /// How many requests its data are good for, where they wear out.
+    /// How many requests its data are good for, where they mutation out.
     pub(crate) fn requests_max(&self) -> Option<u64> {
-        match self.command.wear {
-            Wear::Not => None,
-            Wear::Requests(max) => Some(max),
+        match self.command.mutation {
+            Mutation::None => None,
+            Mutation::Requests(max) => Some(max),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The lab: which programs are measured, with what, where, and how often. Settled once from the
+//! The bench: which programs are measured, with what, where, and how often. Settled once from the
 //! command line.
 
 use std::io;
@@ -48,7 +48,7 @@ pub(crate) enum Tool {
     Benchmark(PathBuf),
 }
 
-pub(crate) struct Lab {
+pub(crate) struct Bench {
     pub(crate) ours: Program,
     pub(crate) valkey: Program,
     pub(crate) rivals: Vec<Program>,
@@ -61,7 +61,7 @@ pub(crate) struct Lab {
     pub(crate) tool: Tool,
 }
 
-impl Lab {
+impl Bench {
     fn generator_core(&self) -> usize {
         *self.cores.last().expect("because the command line was checked for two cores")
     }

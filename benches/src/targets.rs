@@ -5,10 +5,10 @@
 
 use std::io;
 
-use crate::burdens::{self, Burden};
+use crate::bench::Bench;
 use crate::expiry;
 use crate::growth;
-use crate::lab::Lab;
+use crate::interference::{self, Interference};
 use crate::memory;
 use crate::ratios::RATIOS;
 use crate::statistics::Spread;
@@ -20,8 +20,12 @@ use crate::workload;
 fn names() -> impl Iterator<Item = String> {
     let ratios = RATIOS.iter().flat_map(|ratios| ratios.rows.iter().map(|row| ratios.name(row)));
     let single = [transactions::MIXED, transactions::HOT_KEYS, growth::NAME, EXPIRY];
-    let burdens = burdens::BURDENS.iter().map(|burden| burden.name.to_owned());
-    ratios.chain(bounded_shapes().map(shape_name)).chain(burdens).chain(single.map(str::to_owned))
+    let interferences =
+        interference::INTERFERENCES.iter().map(|interference| interference.name.to_owned());
+    ratios
+        .chain(bounded_shapes().map(shape_name))
+        .chain(interferences)
+        .chain(single.map(str::to_owned))
 }
 
 /// The shapes of data that have a target.
@@ -37,7 +41,7 @@ const EXPIRY: &str = "expiry";
 
 /// Measures the rows whose names fit a pattern and prints each table when it is complete.
 pub(crate) fn run(
-    lab: &Lab,
+    bench: &Bench,
     patterns: &[String],
     mut print: impl FnMut(&str) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -50,43 +54,44 @@ pub(crate) fn run(
         let rows = ratios.rows.iter().filter(|row| is_chosen(&ratios.name(row)));
         let rows: Vec<_> = rows.collect();
         if !rows.is_empty() {
-            print(&ratios.measure(lab, &rows)?)?;
+            print(&ratios.measure(bench, &rows)?)?;
         }
     }
     let shapes: Vec<_> = bounded_shapes().filter(|shape| is_chosen(&shape_name(shape))).collect();
     if !shapes.is_empty() {
-        print(&bytes_per_item(lab, &shapes)?)?;
+        print(&bytes_per_item(bench, &shapes)?)?;
     }
-    let burdens: Vec<_> = burdens::BURDENS.iter().filter(|row| is_chosen(row.name)).collect();
-    if !burdens.is_empty() {
-        print(&burdens_on_others(lab, &burdens)?)?;
+    let interferences: Vec<_> =
+        interference::INTERFERENCES.iter().filter(|row| is_chosen(row.name)).collect();
+    if !interferences.is_empty() {
+        print(&interference_with_others(bench, &interferences)?)?;
     }
     if is_chosen(transactions::MIXED) {
-        print(&mixed(lab)?)?;
+        print(&mixed(bench)?)?;
     }
     if is_chosen(transactions::HOT_KEYS) {
-        print(&hot_keys(lab)?)?;
+        print(&hot_keys(bench)?)?;
     }
     if is_chosen(growth::NAME) {
-        print(&growth(lab)?)?;
+        print(&growth(bench)?)?;
     }
     if is_chosen(EXPIRY) {
-        print(&expiry(lab)?)?;
+        print(&expiry(bench)?)?;
     }
     Ok(())
 }
 
-fn bytes_per_item(lab: &Lab, shapes: &[&memory::Shape]) -> io::Result<String> {
+fn bytes_per_item(bench: &Bench, shapes: &[&memory::Shape]) -> io::Result<String> {
     let mut table = Table::new(&[
         "bytes per item (RSS growth)",
-        lab.valkey.name.as_str(),
+        bench.valkey.name.as_str(),
         "to reach",
         "reached",
         "",
     ]);
     for shape in shapes {
-        let ours = shape.measure(lab, &lab.ours)?;
-        let valkey = shape.measure(lab, &lab.valkey)?;
+        let ours = shape.measure(bench, &bench.ours)?;
+        let valkey = shape.measure(bench, &bench.valkey)?;
         let to_reach = shape.to_reach.expect("because rows without a target were left out");
         let text = |bytes: &Result<Spread, String>| match bytes {
             Ok(bytes) => bytes.text(1),
@@ -103,26 +108,26 @@ fn bytes_per_item(lab: &Lab, shapes: &[&memory::Shape]) -> io::Result<String> {
     Ok(table.to_string())
 }
 
-fn burdens_on_others(lab: &Lab, burdens: &[&Burden]) -> io::Result<String> {
+fn interference_with_others(bench: &Bench, interferences: &[&Interference]) -> io::Result<String> {
     let mut table =
         Table::new(&["what others feel", "without", "with", "to reach", "with to without", ""]);
-    for burden in burdens {
-        for effect in burden.measure(lab)? {
+    for interference in interferences {
+        for effect in interference.measure(bench)? {
             table.add(vec![
-                format!("{}: {} of others", burden.what, effect.what),
+                format!("{}: {} of others", interference.what, effect.what),
                 format!("{:.1} µs", effect.without_us),
                 format!("{:.1} µs", effect.with_us),
-                format!("≤ {:.2}", burdens::RATIO_MAX),
+                format!("≤ {:.2}", interference::RATIO_MAX),
                 effect.ratio.text(2),
-                verdict(Some(effect.ratio.middle), burdens::RATIO_MAX),
+                verdict(Some(effect.ratio.middle), interference::RATIO_MAX),
             ]);
         }
     }
     Ok(table.to_string())
 }
 
-fn mixed(lab: &Lab) -> io::Result<String> {
-    let mixed = transactions::mixed(lab)?;
+fn mixed(bench: &Bench) -> io::Result<String> {
+    let mixed = transactions::mixed(bench)?;
     let mut table =
         Table::new(&["a tenth is transactions of 4 keys, 2 shards", "to reach", "reached", ""]);
     let to_reach = transactions::MIXED_MIN;
@@ -138,8 +143,8 @@ fn mixed(lab: &Lab) -> io::Result<String> {
     Ok(table.to_string())
 }
 
-fn hot_keys(lab: &Lab) -> io::Result<String> {
-    let found = transactions::hot_keys(lab)?;
+fn hot_keys(bench: &Bench) -> io::Result<String> {
+    let found = transactions::hot_keys(bench)?;
     let mut table =
         Table::new(&["50 clients MULTI/INCR/INCR, 2 keys on 2 shards", "to reach", "reached", ""]);
     table.add(vec![
@@ -158,8 +163,8 @@ fn hot_keys(lab: &Lab) -> io::Result<String> {
     Ok(table.to_string())
 }
 
-fn growth(lab: &Lab) -> io::Result<String> {
-    let runs = (0..growth::RUNS).map(|_| growth::measure(lab, &lab.ours));
+fn growth(bench: &Bench) -> io::Result<String> {
+    let runs = (0..growth::RUNS).map(|_| growth::measure(bench, &bench.ours));
     let runs: Vec<growth::Run> = runs.collect::<io::Result<_>>()?;
     let spread = |of: fn(&growth::Run) -> f64| Spread::of(runs.iter().map(of)).text(0);
     let mut table = Table::new(&["growing to 20 million keys", "to reach", "measured", ""]);
@@ -185,8 +190,8 @@ fn growth(lab: &Lab) -> io::Result<String> {
     Ok(table.to_string())
 }
 
-fn expiry(lab: &Lab) -> io::Result<String> {
-    let runs = (0..lab.rounds.min(3)).map(|_| expiry::measure(lab, &lab.ours));
+fn expiry(bench: &Bench) -> io::Result<String> {
+    let runs = (0..bench.rounds.min(3)).map(|_| expiry::measure(bench, &bench.ours));
     let runs: Vec<expiry::Outcome> = runs.collect::<io::Result<_>>()?;
     let mut table =
         Table::new(&["1 million keys expire in one second", "quiet", "to reach", "reached", ""]);

@@ -1,6 +1,6 @@
 //! Burdens: what some clients cost the others, who only want to be served.
 //!
-//! Two servers of the same program hold the same data. On one of them the burden is laid, and both
+//! Two servers of the same program hold the same data. On one of them the interference is laid, and both
 //! get the same load of others in turn.
 
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::lab::{Lab, Mode};
+use crate::bench::{Bench, Mode};
 use crate::request;
 use crate::rounds::{self, Contestant, Sample};
 use crate::server::Server;
@@ -22,51 +22,51 @@ pub(crate) const RATIO_MAX: f64 = 1.10;
 /// Transactions that a client sends which never reads: far more than the sockets' buffers hold
 /// replies to, and few enough for any server to keep.
 const NEVER_READ: usize = 500;
-/// LIMIT: time for all clients of a burden to be seen by the server.
-const LAY_MAX: Duration = Duration::from_secs(30);
+/// LIMIT: time for all clients of a interference to be seen by the server.
+const CONNECT_MAX: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Of each value that is asked for and never read.
 const LARGE_BYTES: usize = 64 << 10;
 
 /// Clients that do something, beside others.
-pub(crate) struct Burden {
+pub(crate) struct Interference {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
     clients: usize,
     /// Connects the clients and returns them when they are where they shall stay.
-    lay: fn(&Server, clients: usize) -> io::Result<Vec<TcpStream>>,
+    connect: fn(&Server, clients: usize) -> io::Result<Vec<TcpStream>>,
     shards: usize,
     others: &'static str,
 }
 
-pub(crate) const BURDENS: &[Burden] = &[
-    Burden {
+pub(crate) const INTERFERENCES: &[Interference] = &[
+    Interference {
         name: "transactions/never-read",
         what: "10 clients that send EXEC and never read, 2 shards",
         clients: 10,
-        lay: never_read,
+        connect: never_read,
         shards: 2,
         others: "getset-c50-p1",
     },
-    Burden {
+    Interference {
         name: "waiting/blpop-1",
         what: "10,000 clients in BLPOP, 1 shard",
         clients: 10_000,
-        lay: wait,
+        connect: wait,
         shards: 1,
         others: "get-c50-p1",
     },
-    Burden {
+    Interference {
         name: "waiting/blpop-2",
         what: "10,000 clients in BLPOP, 2 shards",
         clients: 10_000,
-        lay: wait,
+        connect: wait,
         shards: 2,
         others: "get-c50-p1",
     },
 ];
 
-/// What a burden does to one measure of the others.
+/// What a interference does to one measure of the others.
 pub(crate) struct Effect {
     pub(crate) what: &'static str,
     pub(crate) without_us: f64,
@@ -74,19 +74,19 @@ pub(crate) struct Effect {
     pub(crate) ratio: Spread,
 }
 
-impl Burden {
-    pub(crate) fn measure(&self, lab: &Lab) -> io::Result<[Effect; 2]> {
-        eprintln!("{}: {} under {}", self.name, lab.ours.name, self.others);
+impl Interference {
+    pub(crate) fn measure(&self, bench: &Bench) -> io::Result<[Effect; 2]> {
+        eprintln!("{}: {} under {}", self.name, bench.ours.name, self.others);
         let others = Workload::named(self.others).map_err(io::Error::other)?;
         let program = match self.shards {
-            1 => lab.ours.clone(),
-            shards => lab.ours.with_shards(shards)?,
+            1 => bench.ours.clone(),
+            shards => bench.ours.with_shards(shards)?,
         };
         let programs = [program.clone(), program];
-        let servers = rounds::start_filled(lab, Mode::Plain, &programs, &others)?;
-        let burden = (self.lay)(&servers[0].server, self.clients)?;
-        let comparison = rounds::compare_running(lab, Mode::Plain, &servers, &others)?;
-        drop(burden);
+        let servers = rounds::start_preloaded(bench, Mode::Plain, &programs, &others)?;
+        let interference = (self.connect)(&servers[0].server, self.clients)?;
+        let comparison = rounds::compare_running(bench, Mode::Plain, &servers, &others)?;
+        drop(interference);
         let [with, without] = &comparison.contestants[..] else {
             unreachable!("two servers were compared");
         };
@@ -155,7 +155,7 @@ fn wait(server: &Server, clients: usize) -> io::Result<Vec<TcpStream>> {
     }
     let started = Instant::now();
     while client.info_field("clients", "blocked_clients")? != Some(clients as u64) {
-        if started.elapsed() > LAY_MAX {
+        if started.elapsed() > CONNECT_MAX {
             return Err(io::Error::other("not all clients wait"));
         }
         thread::sleep(LOOK_EVERY);
