@@ -1,5 +1,5 @@
-//! Instructions of the data: keys looked up, read and set in a shard of a hundred thousand, each
-//! for a batch of sixteen.
+//! Instructions per operation on data: lookups, GET and SET in a shard of a hundred thousand keys,
+//! in batches of sixteen.
 
 use std::hint::black_box;
 
@@ -7,11 +7,11 @@ use basalt_keyspace::{Content, DatabaseId, Effect, Key, KeyHasher, Keyspace};
 use basalt_resp::{Protocol, Reply};
 use gungraun::{library_benchmark, library_benchmark_group, main};
 
-/// The server's allocator, since a good part of SET is its work.
+/// The server's allocator, since it does a large part of a SET.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Keys that each benchmark works on, so that one costs a sixteenth of what is shown.
+/// The number of keys per benchmark; one key costs a sixteenth of the result.
 const BATCH: u64 = 16;
 const KEYS: u64 = 100_000;
 const DATABASE: DatabaseId = DatabaseId(0);
@@ -20,7 +20,7 @@ fn name(index: u64) -> Vec<u8> {
     format!("key:{index:012}").into_bytes()
 }
 
-/// Keys spread over the whole of what is there, or next to it.
+/// Keys spread over all existing ones, or similar missing ones.
 fn names(first: u64) -> Vec<Vec<u8>> {
     (0..BATCH).map(|index| name(first + index * (KEYS / BATCH))).collect()
 }
@@ -33,7 +33,7 @@ fn filled() -> Keyspace {
     keyspace
 }
 
-/// An output that has its room already, as a busy connection's has.
+/// An output with spare capacity, as that of a busy connection.
 fn output() -> Vec<u8> {
     Vec::with_capacity(1 << 16)
 }
@@ -52,7 +52,7 @@ fn set(keyspace: &mut Keyspace, name: &[u8], value: &[u8], expire_at_ms: Option<
     keyspace.edit(DATABASE, &key).commit(effect);
 }
 
-// Hash, slot and search, as far as knowing whether the key is there.
+// Hash, slot and search, until it is known whether the key exists.
 #[library_benchmark]
 #[bench::present(present())]
 #[bench::absent(absent())]
@@ -65,7 +65,7 @@ fn lookup_16((keyspace, names): (Keyspace, Vec<Vec<u8>>)) -> (Keyspace, usize) {
     (keyspace, count)
 }
 
-// The same in the stages of a turn: all buckets asked for, then all entries, then read.
+// The same in the stages of a turn: prefetch all buckets, then all entries, then read.
 #[library_benchmark]
 #[bench::present(present())]
 fn lookup_staged_16((mut keyspace, names): (Keyspace, Vec<Vec<u8>>)) -> (Keyspace, usize) {
@@ -76,7 +76,7 @@ fn lookup_staged_16((mut keyspace, names): (Keyspace, Vec<Vec<u8>>)) -> (Keyspac
     (keyspace, count)
 }
 
-// What GET does below the command: counts, touches, and writes the reply.
+// The part of GET below the command: statistics, access word, reply.
 #[library_benchmark]
 #[bench::present(present(), output())]
 fn get_16(
@@ -96,7 +96,7 @@ fn get_16(
     (keyspace, out)
 }
 
-// What SET does below the command: an edit and its effect, settled in the books.
+// The part of SET below the command: an edit, its effect and the accounting.
 #[library_benchmark]
 #[bench::replaces(present(), None)]
 #[bench::adds(absent(), None)]

@@ -1,12 +1,11 @@
-//! Instructions of the wire: requests parsed and replies written, each for a pipeline of sixteen.
+//! Instructions per request parsed and per reply written, in pipelines of sixteen.
 
 use std::hint::black_box;
 
 use basalt_resp::{ParseLimits, Parsed, Protocol, Reply, encode_request, parse};
 use gungraun::{library_benchmark, library_benchmark_group, main};
 
-/// Requests or replies that each benchmark works on, so that one costs a sixteenth of what is
-/// shown.
+/// The number of requests or replies per benchmark; one costs a sixteenth of the result.
 const BATCH: usize = 16;
 
 fn gets() -> Vec<u8> {
@@ -32,7 +31,7 @@ fn requests(args: impl Fn(Vec<u8>) -> Vec<Vec<u8>>) -> Vec<u8> {
     input
 }
 
-// Parses as a connection does: one request after the other out of one buffer.
+// Parses as a connection does: one request after the other from one buffer.
 #[library_benchmark]
 #[bench::get(gets())]
 #[bench::set_3_bytes(sets(3))]
@@ -51,7 +50,7 @@ fn parse_16(input: Vec<u8>) -> usize {
     args.len()
 }
 
-/// An output that has its room already, as a busy connection's has.
+/// An output with spare capacity, as that of a busy connection.
 fn output() -> Vec<u8> {
     Vec::with_capacity(1 << 20)
 }

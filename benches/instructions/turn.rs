@@ -1,4 +1,5 @@
-//! Instructions of a turn: sixteen requests of one connection, from the bytes that came to the bytes that go.
+//! Instructions of a turn: sixteen requests of one connection, from received bytes to bytes to
+//! send.
 
 use std::sync::Arc;
 
@@ -11,16 +12,16 @@ use basalt_keyspace::ShardId;
 use basalt_resp::encode_request;
 use gungraun::{library_benchmark, library_benchmark_group, main};
 
-/// The server's allocator, since a good part of SET is its work.
+/// The server's allocator, since it does a large part of a SET.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Requests of a turn, so that one costs a sixteenth of what is shown.
+/// The number of requests per turn; one costs a sixteenth of the result.
 const BATCH: usize = 16;
-/// Turns before the one that is counted, so that nothing happens in it for the first time.
+/// Warm-up turns before the counted one.
 const TURNS_BEFORE: u64 = 1000;
 
-/// A world in which nothing happens but time.
+/// A world in which only time passes.
 struct Still {
     monotonic_us: u64,
 }

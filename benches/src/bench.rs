@@ -1,4 +1,4 @@
-//! The bench: which programs are measured, with what, where, and how often. Settled once from the
+//! Bench: the programs to measure, the load tool, the cores and the number of rounds, from the
 //! command line.
 
 use std::io;
@@ -11,13 +11,13 @@ use crate::server::{Placement, Ports, Program, Server};
 /// How server and load generator share the machine.
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
 pub(crate) enum Mode {
-    /// Both on one core as batch processes: the server always finds a full batch, as under more
+    /// Both on one core as batch processes: the server always finds a full batch, as with more
     /// clients than cores.
     Saturated,
-    /// The server on its own core, the generator on another, which is then the bottleneck.
+    /// The server on its own core, the generator on another one, which is then the bottleneck.
     Plain,
-    /// As plain, and before all other processes where that is allowed: for what is to be known of
-    /// single moments.
+    /// As plain, and with priority over all other processes if that is permitted: for measurements
+    /// of single moments.
     #[value(skip)]
     Undisturbed,
 }
@@ -40,7 +40,7 @@ impl Mode {
     }
 }
 
-/// What makes the load.
+/// The load generator.
 #[derive(Clone, Debug)]
 pub(crate) enum Tool {
     Own,
@@ -53,7 +53,7 @@ pub(crate) struct Bench {
     pub(crate) valkey: Program,
     pub(crate) rivals: Vec<Program>,
     pub(crate) rounds: usize,
-    /// How long a round lasts at least.
+    /// The minimum duration of a round.
     pub(crate) seconds: f64,
     /// The generator runs on the last one, servers on the first ones.
     pub(crate) cores: Vec<usize>,
@@ -66,7 +66,7 @@ impl Bench {
         *self.cores.last().expect("because the command line was checked for two cores")
     }
 
-    /// Starts a server with `shards` where the mode wants it.
+    /// Starts a server, with `shards` if the mode requires it.
     pub(crate) fn start(&self, program: &Program, mode: Mode) -> io::Result<Server> {
         let cores = match mode {
             Mode::Saturated => vec![self.generator_core()],
@@ -77,7 +77,7 @@ impl Bench {
         program.start(&self.ports, &Placement { cores, policy: mode.policy() })
     }
 
-    /// Does something where the generator runs; programs started from there inherit its core and
+    /// Calls a function on the generator's core; programs started from there inherit core and
     /// policy.
     pub(crate) fn at_generator<T: Send>(
         &self,

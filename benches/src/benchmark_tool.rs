@@ -1,5 +1,4 @@
-//! redis-benchmark and its descendants as load generators: how they are called, and what their
-//! report says.
+//! redis-benchmark and its descendants as load generators: their command line and their report.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,15 +9,15 @@ use crate::commands::{DIGITS, VALUE};
 use crate::rounds::Sample;
 use crate::workload::Workload;
 
-/// What it replaces by random digits, as many as ours.
+/// The placeholder that it replaces by random digits, as many as ours.
 const RANDOM: &str = "__rand_int__";
 
-/// Whether it can send the workload: it can't check several replies to a request.
+/// Whether it can send the workload: it cannot check several replies per request.
 pub(crate) fn can_run(workload: &Workload) -> bool {
     workload.command.replies() == 1
 }
 
-/// Runs one load to its end, on the core and under the policy of the calling thread.
+/// Runs one load to completion, on the core and under the policy of the calling thread.
 pub(crate) fn run(
     tool: &Path,
     address: SocketAddr,
@@ -36,7 +35,7 @@ pub(crate) fn run(
     for (option, number) in numbers {
         command.args([option, &number.to_string()]);
     }
-    // The words themselves instead of its tests' names: so both generators send the same.
+    // The words themselves instead of the names of its tests, so both generators send the same.
     let value = "x".repeat(workload.value_bytes);
     let words = workload.command.sent().flatten();
     command.args(words.map(|word| word.replace(DIGITS, RANDOM).replace(VALUE, &value)));
@@ -51,7 +50,7 @@ pub(crate) fn run(
     })
 }
 
-/// Reads the long report, whose distribution has more percentiles than the short ones.
+/// Parses the long report, whose distribution has more percentiles than the short ones.
 fn read_report(report: &str) -> Option<Sample> {
     let rate = report.lines().find_map(|line| line.trim().strip_prefix("throughput summary: "))?;
     let by_percentile = report.split_once("Latency by percentile distribution:")?.1;

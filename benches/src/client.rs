@@ -1,4 +1,4 @@
-//! Client: one plain connection, to ask a server things and to fill it.
+//! Client: one blocking connection, to query a server and to load data into it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,16 +7,16 @@ use std::time::Duration;
 use crate::reply::ReplyScanner;
 use crate::request;
 
-/// Bytes of requests that are sent before the replies of the batch before are awaited.
+/// The number of request bytes to send before the replies of the previous batch are awaited.
 const BATCH_BYTES: usize = 64 << 10;
-/// LIMIT: a server that says nothing for so long is taken for dead.
+/// LIMIT: a server that is silent for this long counts as dead.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 pub(crate) struct Client {
     stream: BufReader<TcpStream>,
 }
 
-/// The replies that our few questions can get.
+/// The kinds of replies that our queries get.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Reply {
     /// A status or a string.
@@ -34,7 +34,7 @@ impl Client {
         Ok(Client { stream: BufReader::with_capacity(BATCH_BYTES, stream) })
     }
 
-    /// Sends one request and waits for its reply, which may be no aggregate.
+    /// Sends one request and waits for its reply, which must not be an aggregate.
     pub(crate) fn ask(&mut self, args: &[&str]) -> io::Result<Reply> {
         let mut request = Vec::new();
         request::encode(&mut request, args);
@@ -60,15 +60,15 @@ impl Client {
         })
     }
 
-    /// A field of INFO, if the server offers it as a number.
+    /// A field of INFO; `None` if the server does not have it as a number.
     pub(crate) fn info_field(&mut self, section: &str, name: &str) -> io::Result<Option<u64>> {
         let Reply::Text(text) = self.ask(&["INFO", section])? else { return Ok(None) };
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         Ok(value.and_then(|value| value.trim().parse().ok()))
     }
 
-    /// Sends `count` pipelined requests, the `index`th as `encode` appends it, and fails on the
-    /// first error.
+    /// Sends `count` pipelined requests, which `encode` appends by index, and fails on the first
+    /// error.
     pub(crate) fn load(
         &mut self,
         count: u64,
@@ -89,7 +89,7 @@ impl Client {
         self.await_replies(count, &mut answered, &mut scanner)
     }
 
-    /// Reads until `due` requests of a load have been answered.
+    /// Reads until `due` requests of a load are answered.
     fn await_replies(
         &mut self,
         due: u64,

@@ -1,40 +1,40 @@
-//! Commands: what can be asked under load, as rows of data.
+//! Commands: the requests of workloads, as rows of data.
 //!
-//! A row says what is sent, what the server holds before, and what becomes of that. Where
+//! A row has the request, the data that the server holds before, and how the request changes it. If
 //! redis-benchmark has a test of the same name, it sends the same.
 
 use crate::datasets::{self, Dataset, LONG_LIST_ELEMENTS, MILLION};
 
-/// Where a request has random digits.
+/// The placeholder for random digits.
 pub(crate) const DIGITS: char = '#';
-/// Where it has the workload's value.
+/// The placeholder for the workload's value.
 pub(crate) const VALUE: char = '@';
 
 #[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) name: &'static str,
-    /// The words of what is sent, with `DIGITS` and `VALUE` in them; several commands that count as
-    /// one request have `|` between them.
+    /// The words of the request, with `DIGITS` and `VALUE` in them; `|` separates several commands
+    /// that count as one request.
     request: &'static str,
     pub(crate) dataset: &'static Dataset,
-    /// The random digits are a number below this, unless the workload says how many keys there are.
+    /// The random digits are a number below this, unless the workload has a number of keys.
     pub(crate) range: u64,
-    /// Whether a reply that brings nothing (null, zero, an empty string or array) is a mistake.
+    /// Whether an empty reply (null, zero, an empty string or array) is a failure.
     pub(crate) finds: bool,
     pub(crate) mutation: Mutation,
 }
 
-/// What requests do to the data.
+/// How requests change the data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mutation {
-    /// They look the same to every request.
+    /// Not at all: every request finds the same data.
     None,
-    /// They grow or get used up: they are stored anew before each round, which has no more requests
-    /// than this.
+    /// It grows or shrinks: it is loaded anew before each round, which has no more requests than
+    /// this.
     Requests(u64),
 }
 
-/// A row is known by its name.
+/// Rows are identified by their names.
 impl PartialEq for Command {
     fn eq(&self, other: &Command) -> bool {
         self.name == other.name
@@ -42,23 +42,23 @@ impl PartialEq for Command {
 }
 
 impl Command {
-    /// Those that are sent as one request, each in its words.
+    /// The commands of one request, each with its words.
     pub(crate) fn sent(&self) -> impl Iterator<Item = impl Iterator<Item = &'static str>> {
         self.request.split(" | ").map(|command| command.split(' '))
     }
 
-    /// How many replies a request gets.
+    /// The number of replies to a request.
     pub(crate) fn replies(&self) -> u64 {
         self.sent().count() as u64
     }
 
-    /// How many commands of a request are about keys.
+    /// The number of commands with keys in a request.
     pub(crate) fn about_keys(&self) -> u64 {
         let names = self.sent().filter_map(|mut words| words.next());
         names.filter(|name| !["MULTI", "EXEC"].contains(name)).count() as u64
     }
 
-    /// How many values are under way with a request and its replies.
+    /// The number of values in a request and its replies.
     pub(crate) fn values(&self) -> usize {
         if !self.dataset.is_sized() {
             return 0;
@@ -67,7 +67,7 @@ impl Command {
     }
 }
 
-/// Always finds its data, and leaves them as they are.
+/// Finds its data and does not change it.
 const fn finds(
     name: &'static str,
     request: &'static str,
@@ -77,7 +77,7 @@ const fn finds(
     Command { name, request, dataset, range, finds: true, mutation: Mutation::None }
 }
 
-/// Leaves its data as they are, whatever it brings.
+/// Does not change its data, whatever it finds.
 const fn keeps(
     name: &'static str,
     request: &'static str,
@@ -98,14 +98,14 @@ const fn grows(
     Command { name, request, dataset, range, finds: false, mutation }
 }
 
-/// Takes from `items` that are there, and always finds some.
+/// Removes from `items` items, and always finds some.
 const fn takes(
     name: &'static str,
     request: &'static str,
     dataset: &'static Dataset,
     items: u64,
 ) -> Command {
-    // The tenth that stays is for warming up and for whole pipelines.
+    // The remaining tenth serves warm-up and complete pipelines.
     let mutation = Mutation::Requests(items / 10 * 9);
     Command { name, request, dataset, range: 1, finds: true, mutation }
 }
@@ -152,7 +152,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     grows("zadd", "ZADD myzset # element:#", &datasets::NOTHING, MILLION),
     takes("zpopmin", "ZPOPMIN myzset", &datasets::SORTED_SET, MILLION),
     finds("zscore", "ZSCORE myzset element:#", &datasets::SORTED_SET, MILLION),
-    // One member has rank 0, which looks like nothing.
+    // One member has rank 0, which counts as empty.
     keeps("zrank", "ZRANK myzset element:#", &datasets::SORTED_SET, MILLION),
     finds("zrange_100", "ZRANGE myzset 0 99", &datasets::SORTED_SET, 1),
     finds(
@@ -162,7 +162,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         MILLION,
     ),
     grows("xadd", "XADD mystream * myfield xxx", &datasets::NOTHING, 1),
-    // The last hundred entries are left to those who start before them.
+    // The last hundred entries have enough successors for a full reply.
     finds("xrange_100", "XRANGE mystream # + COUNT 100", &datasets::STREAM, 99_900),
     finds(
         "geosearch",
@@ -171,7 +171,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         100_000,
     ),
     finds("multi", "MULTI | SET key:# @ | SET key:# @ | EXEC", &datasets::STRINGS, MILLION),
-    // Both keys are hot, and foo's slot is in the upper half, bar's in the lower.
+    // Both keys are hot; foo's slot is in the upper half, bar's in the lower.
     finds("hot", "MULTI | INCR foo | INCR bar | EXEC", &datasets::NOTHING, 1),
     keeps("getset", GET_AND_SET, &datasets::STRINGS, MILLION),
     keeps("getset_multi", GET_AND_SET_AND_MULTI, &datasets::STRINGS, MILLION),
@@ -183,7 +183,7 @@ const GET_AND_SET: &str = "GET key:# | SET key:# @ | GET key:# | SET key:# @ | G
     GET key:# | SET key:# @ | GET key:# | SET key:# @ | GET key:# | SET key:# @ | GET key:# | \
     SET key:# @";
 
-/// The same, but each tenth is a transaction of four keys.
+/// The same, but every tenth is a transaction of four keys.
 const GET_AND_SET_AND_MULTI: &str = "GET key:# | SET key:# @ | GET key:# | SET key:# @ | \
     MULTI | SET key:# @ | GET key:# | SET key:# @ | GET key:# | EXEC | GET key:# | SET key:# @ | \
     GET key:# | SET key:# @ | GET key:# | SET key:# @ | GET key:# | SET key:# @ | GET key:# | \

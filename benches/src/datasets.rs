@@ -1,26 +1,26 @@
-//! Datasets: what a server holds before a workload starts, as the requests that store it.
+//! Datasets: the data that a server holds before a workload starts, as requests that load it.
 //!
 //! Every server gets the same requests. Keys and members have redis-benchmark's form
-//! (`element:000000012345`), so that a request with random digits finds them.
+//! (`element:000000012345`), so requests with random digits find them.
 
 use crate::request::key;
 
-/// Members or elements that one preload request brings.
+/// The number of members or elements per load request.
 const PER_REQUEST: u64 = 100;
-/// Scores, and elements of the large collections; redis-benchmark's `-r` in the same measure.
+/// The number of scores, and of elements of the large collections; like redis-benchmark's `-r`.
 pub(crate) const MILLION: u64 = 1_000_000;
 
-/// Data under a name.
+/// A named dataset.
 #[derive(Debug)]
 pub(crate) struct Dataset {
     name: &'static str,
-    /// Requests that store it; as many as the workload draws its keys from where none are given.
+    /// The number of requests that load it; `None`: as many as the workload has keys.
     requests: Option<u64>,
-    /// The arguments of the `index`th, which may carry the workload's value.
+    /// The arguments of the `index`th request, which may contain the workload's value.
     store: fn(index: u64, value: &str) -> Vec<String>,
 }
 
-/// Data in the size that a workload wants.
+/// A dataset in the size that a workload requires.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Preload {
     dataset: &'static Dataset,
@@ -29,7 +29,7 @@ pub(crate) struct Preload {
 }
 
 impl Dataset {
-    /// Whether keys and values are as many and as long as the workload says.
+    /// Whether the workload decides the number of keys and the size of values.
     pub(crate) fn is_sized(&self) -> bool {
         self.requests.is_none()
     }
@@ -41,7 +41,7 @@ impl Dataset {
 }
 
 impl Preload {
-    /// What tells it from others.
+    /// Identifies it among others.
     pub(crate) fn id(&self) -> (&'static str, u64, usize) {
         (self.dataset.name, self.requests, self.value_bytes)
     }
@@ -77,7 +77,7 @@ pub(crate) static TEXTS: Dataset = fixed("texts", 100_000, |index, _| {
     words(["SET", &key("text:", index), &letters(index, 16).repeat(64)])
 });
 
-/// A thousand bits each.
+/// A thousand bits per key.
 pub(crate) static BITMAPS: Dataset = fixed("bitmaps", 100_000, |index, _| {
     words(["SET", &key("bitmap:", index), &letters(index, 25).repeat(5)])
 });
@@ -88,16 +88,16 @@ pub(crate) static BITS: Dataset = fixed("bits", 1, |_, _| {
     words(["SET", "bits", &text])
 });
 
-/// Two HyperLogLogs that have seen 100,000 elements each, of which half are in both.
+/// Two HyperLogLogs of 100,000 elements each, half of them in both.
 pub(crate) static HYPERLOGLOGS: Dataset = fixed("hyperloglogs", 2000, |index, _| {
     let (name, part) = if index < 1000 { ("hll:a", index) } else { ("hll:b", index - 500) };
     stored("PFADD", name, part, |out, number| out.push(element(number)))
 });
 
-/// A list that LRANGE looks at the head of.
+/// A list of which LRANGE reads the head.
 pub(crate) static LIST: Dataset = fixed("list", 1000, push);
 
-/// LIMIT: what a round of LPOP may take.
+/// LIMIT: the number of elements that a round of LPOP removes.
 pub(crate) const LONG_LIST_ELEMENTS: u64 = 2 * MILLION;
 pub(crate) static LONG_LIST: Dataset = fixed("long-list", LONG_LIST_ELEMENTS / PER_REQUEST, push);
 
@@ -134,21 +134,21 @@ pub(crate) static SETS: Dataset = fixed("sets", 1000, |index, _| {
     stored("SADD", &key("set:", index / 10), index % 10, |out, number| out.push(element(number)))
 });
 
-/// Two sets of 10,000 members, of which half are in both.
+/// Two sets of 10,000 members, half of them in both.
 pub(crate) static SET_PAIR: Dataset = fixed("set-pair", 200, |index, _| {
     let (name, part) = if index < 100 { ("set:a", index) } else { ("set:b", index - 50) };
     stored("SADD", name, part, |out, number| out.push(element(number)))
 });
 
-/// One sorted set of a million members, each with a score of its own below a million.
+/// One sorted set of a million members, with different scores below a million.
 pub(crate) static SORTED_SET: Dataset = fixed("sorted-set", MILLION / PER_REQUEST, |index, _| {
     stored("ZADD", "myzset", index, |out, number| {
-        // The factor has no divisor in common with a million: every score is given once.
+        // The factor is coprime to a million, so every score occurs once.
         out.extend([(number * 7919 % MILLION).to_string(), element(number)]);
     })
 });
 
-/// A stream of entries of one field, whose IDs count.
+/// A stream of entries with one field and consecutive IDs.
 pub(crate) static STREAM: Dataset = fixed("stream", 100_000, |index, _| {
     words(["XADD", "mystream", &format!("{index}-1"), "myfield", "xxx"])
 });
@@ -171,7 +171,7 @@ fn element(number: u64) -> String {
     key("element:", number)
 }
 
-/// A request that stores the `index`th hundred of members under one key.
+/// A request that adds the `index`th hundred of members to one key.
 fn stored(
     command: &str,
     name: &str,
@@ -183,7 +183,7 @@ fn stored(
     args
 }
 
-/// Spreads numbers over all 64 bits without ever giving two the same place (splitmix64).
+/// Spreads numbers over all 64 bits; a bijection (the finalizer of splitmix64).
 pub(crate) fn scattered(number: u64) -> u64 {
     let mut bits = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -191,7 +191,7 @@ pub(crate) fn scattered(number: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// So many letters that look random and, from 14 on, differ for every number.
+/// Letters that look random and, from 14 letters on, differ for every number.
 pub(crate) fn letters(number: u64, count: usize) -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyzABCDEF";
     let mut bits = u128::from(scattered(number)) | u128::from(scattered(number ^ 0xA5A5)) << 64;

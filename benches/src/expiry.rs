@@ -1,11 +1,11 @@
-//! Expiry: a million keys that all end in the same second. How long does the server stall, and when
-//! are they gone?
+//! Expiry: a million keys expire in the same second. How long does the server stall, and when are
+//! all keys removed?
 //!
-//! One connection asks for a key that stays, every 200 µs, and what it waits longest is the stall
-//! as a client feels it; the same probe over the quiet second before shows what the machine itself
-//! contributes. A second connection watches DBSIZE. Where the server offers `loop_turn_max_us` in
-//! INFO stats, the stall as the loop itself saw it is shown too. Server and probe run as real-time
-//! processes where that is allowed, so that what else the machine does isn't taken for a stall.
+//! One connection reads a key without expiry every 200 µs; the longest latency is the stall that a
+//! client sees. The same probe over the quiet second before shows the machine's own contribution. A
+//! second connection polls DBSIZE. If the server has `loop_turn_max_us` in INFO stats, the stall as
+//! the loop itself saw it is shown too. Server and probe run as real-time processes if that is
+//! permitted, so that other processes are not counted as a stall.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,31 +21,31 @@ use crate::statistics::Spread;
 use crate::table::Table;
 
 const KEYS: u64 = 1_000_000;
-/// Time to fill a server before the keys' second, doubled when it was too short.
+/// The time to load a server before the keys expire; doubled when it was too short.
 const FILL: Duration = Duration::from_secs(5);
 const PROBE_EVERY: Duration = Duration::from_micros(200);
 const WATCH_EVERY: Duration = Duration::from_millis(5);
-/// What the quiet time before the keys' second lasts, and how long before it the probe starts anew.
+/// The length of the quiet time before the keys expire, and how long before it the probe restarts.
 const QUIET: Duration = Duration::from_secs(1);
 const LEAD: Duration = Duration::from_millis(100);
-/// How long the probe goes on when all are gone: freeing may come after.
+/// How long the probe continues after the last key is removed: memory may be freed later.
 const AFTERMATH: Duration = Duration::from_millis(300);
-/// LIMIT: a server that has not removed all by then is reported as late.
+/// LIMIT: a server that has not removed all keys by then is reported as late.
 const WATCH_MAX: Duration = Duration::from_secs(15);
-/// The targets.
+/// The target figures.
 pub(crate) const STALL_MAX_US: f64 = 1000.0;
 pub(crate) const GONE_MAX_S: f64 = 1.0;
 
-/// What one run showed.
+/// The result of one run.
 pub(crate) struct Outcome {
     pub(crate) quiet_max_us: f64,
     pub(crate) stall_max_us: f64,
     stall_p999_us: f64,
-    /// The longest turn as the server counted it, if it does.
+    /// The longest turn as the server measured it, if it does.
     pub(crate) turn_max_us: Option<f64>,
-    /// From the keys' second until DBSIZE showed none of them.
+    /// From the moment of expiry until DBSIZE was 0.
     pub(crate) gone_s: f64,
-    /// How many the server says it has expired.
+    /// The server's own count of expired keys.
     expired: Option<u64>,
 }
 
@@ -134,7 +134,7 @@ fn observe(bench: &Bench, server: &Server, moment: SystemTime) -> io::Result<Out
     })
 }
 
-/// Asks for the key that stays, again and again, until it is over; keeps how long each reply took.
+/// Reads the key without expiry, repeatedly, until the end; records each latency.
 fn probe(server: &Server, is_over: impl Fn() -> bool) -> io::Result<Histogram> {
     let mut client = server.client()?;
     let mut latencies = Histogram::new();
@@ -142,7 +142,7 @@ fn probe(server: &Server, is_over: impl Fn() -> bool) -> io::Result<Histogram> {
         let asked = Instant::now();
         client.ask(&["GET", "stays"])?;
         latencies.add(asked.elapsed(), 1);
-        // Sleeping would add the timer's slack and a cold core to what is measured.
+        // Sleep would add the timer's slack and a cold core to the result.
         while asked.elapsed() < PROBE_EVERY {
             std::hint::spin_loop();
         }
@@ -150,7 +150,7 @@ fn probe(server: &Server, is_over: impl Fn() -> bool) -> io::Result<Histogram> {
     Ok(latencies)
 }
 
-/// Waits until only the key that stays is left and returns how long after the moment that was.
+/// Waits until only the key without expiry is left; returns the time since the moment of expiry.
 fn await_gone(watcher: &mut Client, moment: SystemTime) -> io::Result<Duration> {
     loop {
         let keys = watcher.ask(&["DBSIZE"])?;
@@ -163,7 +163,7 @@ fn await_gone(watcher: &mut Client, moment: SystemTime) -> io::Result<Duration> 
     }
 }
 
-/// The time left before a moment; none when it is over.
+/// The time left before a moment; zero if it has passed.
 fn until(moment: SystemTime) -> Duration {
     moment.duration_since(SystemTime::now()).unwrap_or_default()
 }

@@ -1,8 +1,8 @@
 //! Load generator: keeps many connections busy from one thread, as cheaply as the kernel allows.
 //!
-//! Each connection sends a pipeline, waits for all its replies and sends the next, as
-//! redis-benchmark does. The clock is read once per pipeline; all requests of one pipeline share
-//! its latency.
+//! Each connection sends a pipeline, waits for all its replies and sends the next one, as
+//! redis-benchmark does. The clock is read once per pipeline; all requests of a pipeline have its
+//! latency.
 
 use std::io::{self, Read, Write};
 use std::mem;
@@ -17,21 +17,21 @@ use crate::request::Pipeline;
 use crate::workload::Workload;
 
 const RECEIVE_BYTES: usize = 64 << 10;
-/// A server that says nothing for so long is taken for dead.
+/// A server that is silent for this long counts as dead.
 const SILENCE_MAX_MS: u16 = 30_000;
-/// How many ready connections one wait may report; more are reported by the next.
+/// How many ready connections one wait may return; further ones follow with the next.
 const EVENTS_MAX: usize = 1024;
 
-/// What a run found.
+/// The result of a run.
 pub(crate) struct Tally {
     pub(crate) requests: u64,
     pub(crate) elapsed: Duration,
     pub(crate) latency: Histogram,
     pub(crate) errors: u64,
     pub(crate) first_error: Option<String>,
-    /// Replies that brought nothing.
+    /// The number of empty replies.
     pub(crate) empty: u64,
-    /// Pipelines that each connection has completed.
+    /// The number of pipelines that each connection has completed.
     pub(crate) by_connection: Vec<u64>,
 }
 
@@ -52,7 +52,7 @@ struct Connection {
     replies_due: u64,
     pipelines_done: u64,
     sent_at: Instant,
-    /// What the socket did not take yet.
+    /// The bytes that the socket has not accepted yet.
     unsent: Vec<u8>,
 }
 
@@ -79,7 +79,7 @@ impl Generator {
         })
     }
 
-    /// Sends at least so many requests, in whole pipelines, and waits for all replies.
+    /// Sends at least `requests` requests, in whole pipelines, and waits for all replies.
     pub(crate) fn run(&mut self, requests: u64) -> io::Result<Tally> {
         let mut pipelines_left = requests.div_ceil(self.requests_per_pipeline);
         let mut under_way = 0;
@@ -127,15 +127,15 @@ impl Generator {
         Ok(tally)
     }
 
-    /// Sends and receives what a ready connection can, and returns the time if that completed its
-    /// pipeline.
+    /// Sends and receives as much as a ready connection can. Returns the latency if that completed
+    /// its pipeline.
     fn go_on(&mut self, event: EpollEvent, latency: &mut Histogram) -> io::Result<Option<Instant>> {
         let connection = &mut self.connections[event.data() as usize];
         if event.events().contains(EpollFlags::EPOLLOUT) && connection.flush()? {
             let mut reading = EpollEvent::new(EpollFlags::EPOLLIN, event.data());
             self.epoll.modify(&connection.socket, &mut reading)?;
         }
-        // An error or a hang-up shows itself when we read.
+        // Errors and hang-ups show when we read.
         let only_writable = event.events() == EpollFlags::EPOLLOUT;
         if only_writable || !connection.receive(&mut self.received)? {
             return Ok(None);
@@ -170,7 +170,7 @@ impl Connection {
         }
     }
 
-    /// Sends what the socket takes now, keeps the rest, and tells whether nothing is left.
+    /// Sends as much as the socket accepts and keeps the rest; returns whether nothing is left.
     fn send(&mut self, bytes: &[u8]) -> io::Result<bool> {
         let sent = write_some(&self.socket, bytes)?;
         self.unsent.extend_from_slice(&bytes[sent..]);
@@ -183,7 +183,7 @@ impl Connection {
         Ok(self.unsent.is_empty())
     }
 
-    /// Takes what has arrived and tells whether it completed the pipeline under way.
+    /// Reads the received bytes; returns whether they completed the current pipeline.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         let due_before = self.replies_due;
         loop {
@@ -199,7 +199,7 @@ impl Connection {
             let left = self.replies_due.checked_sub(replies);
             self.replies_due =
                 left.ok_or_else(|| io::Error::other("the server sent more replies than requests"))?;
-            // A full buffer may have left something behind; anything else has been the last.
+            // A full buffer may have left bytes in the socket; otherwise these were the last.
             if received < buffer.len() {
                 break;
             }
@@ -208,7 +208,7 @@ impl Connection {
     }
 }
 
-/// Writes until the socket is full and returns how much it took.
+/// Writes until the socket is full; returns the number of written bytes.
 fn write_some(mut socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     let mut sent = 0;
     while sent < bytes.len() {

@@ -1,15 +1,16 @@
-//! Growth: a server that gets twenty million keys. How long does it stand still meanwhile?
+//! Growth: twenty million keys are loaded. How long does the server stall meanwhile?
 //!
-//! A table that grows in one go would stand still for a second. The keys come 64 at a time, each batch
-//! once the one before is answered: a batch is 40 µs of work, so one that takes long was held up. A server
-//! that never rested would look bad for no fault of its own, since what runs in real time is stopped for
-//! 50 ms of each second that it wants whole.
+//! A table that grew in one step would stall for a second. The keys arrive in batches of 64, each
+//! sent after the reply to the previous one: a batch is 40 µs of work, so a slow one was held up.
+//! The load pauses regularly, because Linux stops real-time processes for 50 ms of each second that
+//! they use completely, which would look like a stall of the server.
 //!
-//! A machine that others share stands still as well, for milliseconds, but at another moment each time. Fresh servers
-//! with the same seed do the same work at the same batch, so the load is repeated: what comes again in every run is the
-//! server's. Each batch counts as the longest among itself and its neighbours, lest a pause that comes a little later be
-//! missed. What the server does by the clock, and not by the work, comes at another batch each time too: of that only
-//! the longest wait and turn of each run tell, in which the machine's share can't be told apart.
+//! A shared machine stalls as well, for milliseconds, but at a different moment each time. Fresh
+//! servers with the same seed do the same work in the same batch, so the load is repeated: a stall
+//! that occurs in every run is the server's. Each batch counts as the longest of itself and its
+//! neighbours, so that a pause that comes slightly later is not missed. Work that depends on the
+//! clock happens at a different batch each time; only the longest latency and turn of each run
+//! include it, and there the machine's share cannot be separated.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -21,18 +22,19 @@ use crate::server::{Program, Server};
 pub(crate) const NAME: &str = "growth";
 const KEYS: u64 = 20_000_000;
 const BATCH_KEYS: u64 = 64;
-/// The target in µs.
+/// The target figure, in µs.
 pub(crate) const PAUSE_MAX_US: f64 = 1000.0;
-/// With fewer runs the machine may stand still at the same batch in all of them; more would ask for less.
+/// With fewer runs the machine may stall at the same batch in all of them; more would make the test
+/// easier.
 pub(crate) const RUNS: usize = 3;
-/// A pause may come so many batches earlier or later than in another run: 2 ms of work.
+/// A pause may come this many batches earlier or later than in another run: 2 ms of work.
 const NEIGHBOURS: usize = 32;
 
-/// What one run with a fresh server showed.
+/// The result of one run with a fresh server.
 pub(crate) struct Run {
-    /// What each batch took, in µs.
+    /// The latency of each batch, in µs.
     waits_us: Vec<f32>,
-    /// As the server tells it.
+    /// As the server measured it.
     pub(crate) turn_max_us: f64,
 }
 
@@ -41,12 +43,12 @@ impl Run {
         self.waits_us.iter().copied().fold(0.0, f32::max).into()
     }
 
-    /// How many batches took longer than the target.
+    /// The number of batches that took longer than the target.
     pub(crate) fn over(&self) -> f64 {
         self.waits_us.iter().filter(|us| f64::from(**us) > PAUSE_MAX_US).count() as f64
     }
 
-    /// For each batch, the longest wait around it.
+    /// For each batch, the longest latency around it.
     fn longest_around(&self) -> impl Iterator<Item = f32> {
         let len = self.waits_us.len();
         let around =
@@ -55,7 +57,7 @@ impl Run {
     }
 }
 
-/// The longest wait, in µs, that comes at the same batch in all the runs.
+/// The longest latency, in µs, that occurs at the same batch in all runs.
 pub(crate) fn repeated_us(runs: &[Run]) -> f64 {
     let mut least =
         vec![f32::INFINITY; runs.iter().map(|run| run.waits_us.len()).min().unwrap_or(0)];
@@ -74,7 +76,7 @@ pub(crate) fn measure(bench: &Bench, program: &Program) -> io::Result<Run> {
     Ok(Run { waits_us, turn_max_us: turn_max_us as f64 })
 }
 
-/// What each batch of keys took, in µs.
+/// The latency of each batch of keys, in µs.
 fn load(server: &Server) -> io::Result<Vec<f32>> {
     let mut client = server.client()?;
     client.ask(&["CONFIG", "RESETSTAT"])?;
@@ -97,7 +99,7 @@ fn in_us(time: Duration) -> f32 {
 mod tests {
     use super::*;
 
-    /// A run of 1,000 batches of 40 µs, but for these.
+    /// A run of 1,000 batches of 40 µs, except these.
     fn run(waits: &[(usize, f32)]) -> Run {
         let mut waits_us = vec![40.0; 1000];
         waits.iter().for_each(|(batch, us)| waits_us[*batch] = *us);

@@ -1,5 +1,5 @@
-//! Histogram: latencies in buckets whose width grows with them, so that every percentile is known
-//! to 1.6 %.
+//! Histogram: latencies in buckets of growing width, so that every percentile is exact to 1.6 %
+//! (compare HdrHistogram).
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ const STEPS: u64 = 1 << PRECISION_BITS;
 /// Nanoseconds up to u64::MAX: exact below `STEPS`, then `STEPS` buckets for each doubling.
 const BUCKETS: usize = ((64 - PRECISION_BITS + 1) as usize) << PRECISION_BITS;
 
-/// How often each latency was seen.
+/// The number of occurrences of each latency.
 pub(crate) struct Histogram {
     counts: Vec<u64>,
     total: u64,
@@ -21,7 +21,7 @@ impl Histogram {
         Histogram { counts: vec![0; BUCKETS], total: 0, max_ns: 0 }
     }
 
-    /// Adds `count` requests that all took `latency`.
+    /// Adds `count` requests with the same latency.
     pub(crate) fn add(&mut self, latency: Duration, count: u64) {
         let ns = latency.as_nanos() as u64;
         self.counts[bucket(ns)] += count;
@@ -57,7 +57,7 @@ fn bucket(ns: u64) -> usize {
     ((u64::from(doubling + 1) << PRECISION_BITS) + step) as usize
 }
 
-/// The longest latency that falls into a bucket.
+/// The longest latency in a bucket.
 fn highest_of(bucket: usize) -> u64 {
     let (doubling, step) = (bucket as u64 >> PRECISION_BITS, bucket as u64 % STEPS);
     if doubling == 0 {

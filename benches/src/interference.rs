@@ -1,7 +1,7 @@
-//! Burdens: what some clients cost the others, who only want to be served.
+//! Interference: how some clients slow others down.
 //!
-//! Two servers of the same program hold the same data. On one of them the interference is laid, and both
-//! get the same load of others in turn.
+//! Two servers of the same program hold the same data. The interfering clients connect to one of
+//! them, and both get the same load of other clients in turn.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -17,23 +17,23 @@ use crate::server::Server;
 use crate::statistics::Spread;
 use crate::workload::Workload;
 
-/// What counts as no effect: the same server against itself lies about as far apart.
+/// Up to this ratio there is no effect: the same server compared with itself varies about as much.
 pub(crate) const RATIO_MAX: f64 = 1.10;
-/// Transactions that a client sends which never reads: far more than the sockets' buffers hold
-/// replies to, and few enough for any server to keep.
+/// How many transactions a client sends that never reads: far more than the sockets' buffers can
+/// hold replies to, and few enough for any server to keep.
 const NEVER_READ: usize = 500;
-/// LIMIT: time for all clients of a interference to be seen by the server.
+/// LIMIT: the time until the server has seen all interfering clients.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Of each value that is asked for and never read.
+/// The size of each value that is requested and never read.
 const LARGE_BYTES: usize = 64 << 10;
 
-/// Clients that do something, beside others.
+/// A kind of interfering clients.
 pub(crate) struct Interference {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
     clients: usize,
-    /// Connects the clients and returns them when they are where they shall stay.
+    /// Connects the clients and returns them once they are in their final state.
     connect: fn(&Server, clients: usize) -> io::Result<Vec<TcpStream>>,
     shards: usize,
     others: &'static str,
@@ -66,7 +66,7 @@ pub(crate) const INTERFERENCES: &[Interference] = &[
     },
 ];
 
-/// What a interference does to one measure of the others.
+/// The effect on one measure of the other clients.
 pub(crate) struct Effect {
     pub(crate) what: &'static str,
     pub(crate) without_us: f64,
@@ -109,8 +109,8 @@ fn effect(
     Ok(Effect { what, without_us: us(without), with_us: us(with), ratio })
 }
 
-/// Clients that ask for large values within transactions over both shards, on keys of the others
-/// too.
+/// Clients that request large values in transactions over both shards, on keys of the other clients
+/// as well.
 fn never_read(server: &Server, clients: usize) -> io::Result<Vec<TcpStream>> {
     let large = "x".repeat(LARGE_BYTES);
     let mut client = server.client()?;
@@ -136,7 +136,7 @@ fn never_read(server: &Server, clients: usize) -> io::Result<Vec<TcpStream>> {
     Ok(sockets)
 }
 
-/// Clients that wait, each for a list of its own.
+/// Blocked clients, each waiting for its own list.
 fn wait(server: &Server, clients: usize) -> io::Result<Vec<TcpStream>> {
     let files = clients as u64 + 1000;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

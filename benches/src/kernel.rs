@@ -1,4 +1,4 @@
-//! Kernel: where the calling thread runs, and how it wakes up.
+//! Kernel: core and scheduling policy of the calling thread.
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -10,14 +10,14 @@ use nix::unistd::{Pid, gettid};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Policy {
     Usual,
-    /// It wakes up without pushing others aside.
+    /// It wakes up without preempting others.
     Batch,
-    /// It comes before everything that is not.
+    /// It preempts all processes of other policies.
     RealTime,
 }
 
 impl Policy {
-    /// What `chrt` has to be told, if anything.
+    /// The arguments for `chrt`, if any.
     pub(crate) fn words(self) -> Option<[&'static str; 2]> {
         match self {
             Policy::Usual => None,
@@ -26,7 +26,7 @@ impl Policy {
         }
     }
 
-    /// Real time where this user may have it, else the usual.
+    /// Real time if this user is permitted to use it, else the default.
     pub(crate) fn undisturbed() -> Policy {
         let [policy, priority] = Policy::RealTime.words().expect("because it has a name");
         let tried = Command::new("chrt").args([policy, priority, "true"]).output();
@@ -37,7 +37,7 @@ impl Policy {
     }
 }
 
-/// Keeps the calling thread, and programs that it starts, on one core and to a policy.
+/// Binds the calling thread, and programs that it starts, to a core and a policy.
 pub(crate) fn run_here(core: usize, policy: Policy) -> io::Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core)?;

@@ -1,7 +1,7 @@
-//! basalt-bench: measures our server beside its rivals and prints Markdown tables.
+//! basalt-bench: measures our server next to others and prints Markdown tables.
 //!
-//! `docs/BENCHMARKS.md` says what the modes and columns mean; `scripts/bench` builds everything and
-//! calls this.
+//! `docs/BENCHMARKS.md` explains modes and columns; `scripts/bench` builds everything and runs
+//! this.
 
 #![expect(clippy::disallowed_methods, reason = "a measuring program reads clocks and waits")]
 #![expect(clippy::print_stderr, reason = "progress and failures go to the user")]
@@ -55,7 +55,7 @@ WORDS are one of
   profile WORKLOAD     where our server spends its time (perf)
 Without words: PING, SET, GET, INCR and MSET from 50 connections, unpiped and 16 piped.";
 
-/// What is measured when nothing is named.
+/// The default workloads.
 const OVERVIEW: &[&str] = &[
     "ping-c50-p1",
     "set-c50-p1",
@@ -69,36 +69,36 @@ const OVERVIEW: &[&str] = &[
     "mset-c50-p16",
 ];
 
-/// Measures basalt-server beside its rivals.
+/// Measures basalt-server next to other servers.
 #[derive(Parser)]
 #[command(name = "bench", bin_name = "scripts/bench", after_help = USAGE)]
 struct Options {
     words: Vec<String>,
-    /// Our server, or what stands in for it
+    /// Our server, or a replacement for it
     #[arg(long)]
     ours: Option<PathBuf>,
-    /// Valkey's server; valkey9-server among the peers unless given
+    /// Valkey's server; by default valkey9-server among the peers
     #[arg(long)]
     valkey: Option<PathBuf>,
     /// Another server with Redis' options; may be repeated
     #[arg(long, value_name = "NAME=PATH", value_parser = rival)]
     rival: Vec<(String, PathBuf)>,
-    /// The folder where scripts/peers has left the rivals' programs
+    /// The folder into which scripts/peers has built the other servers
     #[arg(long)]
     peers: Option<PathBuf>,
-    /// own, valkey-benchmark, or a redis-benchmark; own unless given, for figures valkey-benchmark
+    /// own, valkey-benchmark, or a redis-benchmark; by default own, for figures valkey-benchmark
     #[arg(long)]
     generator: Option<String>,
     /// Rounds per workload and server
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Seconds that a round lasts at least
+    /// Minimum duration of a round in seconds
     #[arg(long, default_value_t = 1.5)]
     seconds: f64,
     /// Only this way of sharing the machine
     #[arg(long)]
     mode: Option<Mode>,
-    /// Measures our server with so many shards too (plain only)
+    /// Measures our server with this many shards too (plain only)
     #[arg(long, default_value_t = 1)]
     shards: usize,
     /// Cores to use: servers on the first ones, the generator on the last
@@ -172,7 +172,7 @@ fn run(options: &Options) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints for the user; a reader that went away ends the program.
+/// Prints to standard output; ends the program if the reader has closed it.
 fn print(text: &impl std::fmt::Display) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }
@@ -214,7 +214,7 @@ fn peer(options: &Options, program: &str) -> io::Result<PathBuf> {
 }
 
 impl Bench {
-    /// Takes in a peer where scripts/peers has left it.
+    /// Adds a peer if scripts/peers has built it.
     fn add_peer(&mut self, options: &Options, program: &str) -> io::Result<()> {
         match peer(options, program) {
             Ok(path) if path.exists() => self.rivals.push(Program::at(None, &path)?),
@@ -252,7 +252,7 @@ fn compare(bench: &Bench, options: &Options, patterns: &[&str]) -> io::Result<()
     Ok(())
 }
 
-/// One row for each contestant of a workload, compared with the `base`th.
+/// One row for each server of a workload, compared with the server at index `base`.
 fn add_rows(table: &mut Table, comparison: &Comparison, base: usize) {
     let base = &comparison.contestants[base];
     for contestant in &comparison.contestants {
@@ -276,7 +276,7 @@ fn add_rows(table: &mut Table, comparison: &Comparison, base: usize) {
     }
 }
 
-/// What the figures were measured on, in one line.
+/// The machine and versions of the measurement, in one line.
 fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let processors = read("/proc/cpuinfo");

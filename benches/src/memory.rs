@@ -1,7 +1,7 @@
-//! Memory: how much a server's resident memory grows per item, for shapes of data in a table.
+//! Memory: how much a server's resident memory grows per item, for a table of data shapes.
 //!
-//! Every point is a fresh server, preloaded through pipelined requests as a client would send them and
-//! left alone until its memory stands still. Keys and members are distinct and look random.
+//! Every point is a fresh server, loaded through pipelined requests as by a client, and then left
+//! idle until its memory is stable. Keys and members are distinct and look random.
 
 use std::io;
 
@@ -14,23 +14,23 @@ use crate::statistics::Spread;
 use crate::table::Table;
 use crate::workload;
 
-/// Requests before the data, so that a server's buffers are touched before counting starts: they
-/// are no part of an item.
+/// Requests before the data, so that a server's buffers are touched before the measurement: they
+/// are not part of an item.
 const WARM_UP_REQUESTS: u64 = 150_000;
 
 const ONE_AND_TWO_MILLION: &[u64] = &[1_000_000, 2_000_000];
 
-/// One kind of data, and what an item of it may cost.
+/// A data shape, and the target for an item of it.
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     what: &'static str,
-    /// Bytes of an item that are the user's own.
+    /// The bytes of an item that are the user's own.
     raw_bytes: u64,
-    /// Numbers of items to measure at.
+    /// The numbers of items to measure.
     points: &'static [u64],
-    /// What becomes of the bytes per item at all points.
+    /// How the bytes per item of all points are combined.
     over_points: fn(&[f64]) -> Spread,
-    /// A request that any server able to hold the shape answers without an error.
+    /// A request that any server that supports the shape answers without an error.
     needs: &'static [&'static str],
     /// The arguments that store the `index`th item.
     store: fn(u64) -> Vec<String>,
@@ -132,7 +132,7 @@ pub(crate) const SHAPES: &[Shape] = &[
     },
 ];
 
-/// The shapes whose names fit one of the patterns.
+/// The shapes whose names match one of the patterns.
 pub(crate) fn chosen(patterns: &[String]) -> Vec<&'static Shape> {
     let fits = |shape: &&Shape| patterns.iter().any(|it| workload::matches(it, shape.name));
     SHAPES.iter().filter(fits).collect()
@@ -143,7 +143,7 @@ impl Shape {
         format!("{}: {}", self.name, self.what)
     }
 
-    /// Bytes per item in one server at every point, or why it can't hold the shape.
+    /// Bytes per item of one server at every point, or why it does not support the shape.
     pub(crate) fn measure(
         &self,
         bench: &Bench,

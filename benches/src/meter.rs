@@ -1,22 +1,22 @@
-//! Meter: what the kernel has counted for a running program, its CPU time and its memory.
+//! Meter: the kernel's counters of a running program, CPU time and memory.
 
 use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long memory must stand still to count as settled (jemalloc hands freed pages back in steps
-/// some 5 s apart), and how long we wait for that at most.
+/// How long memory must be unchanged to count as stable (jemalloc returns freed pages in steps
+/// about 5 s apart), and the longest wait for that.
 const STILL: Duration = Duration::from_millis(5500);
 const SETTLE_MAX: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Changes up to this are a server's pulse and no sign of memory still being handed back.
+/// Changes up to this are normal fluctuation, and not freed memory.
 const PULSE_BYTES: u64 = 64 << 10;
-/// Clock ticks per second that /proc counts in; fixed by Linux' interface to programs.
+/// The unit of CPU time in /proc, in ticks per second; part of the Linux ABI.
 const TICKS_PER_S: u64 = 100;
 
-/// CPU time that all threads of a program have used so far.
+/// The CPU time that all threads of a program have used so far.
 ///
-/// The scheduler's own count is in nanoseconds; where the kernel was built without it, ticks must
+/// The scheduler's own counter has nanoseconds; if the kernel was built without it, ticks are used.
 /// do.
 pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
     match scheduled_time(pid) {
@@ -37,7 +37,7 @@ fn scheduled_time(pid: u32) -> io::Result<Duration> {
 
 fn ticked_time(pid: u32) -> io::Result<Duration> {
     let counts = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The program's name stands in brackets and may hold blanks: count from behind it.
+    // The program's name is in brackets and may contain blanks: parse from the last bracket.
     let behind_name = counts.rsplit_once(')').map_or("", |(_, rest)| rest);
     let ticks = field(behind_name, 11)? + field(behind_name, 12)?;
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_S))
@@ -56,7 +56,7 @@ pub(crate) fn resident_bytes(pid: u32) -> io::Result<u64> {
     Ok(field(line.unwrap_or(""), 0)? * 1024)
 }
 
-/// Resident memory once it has stopped changing.
+/// Resident memory once it is stable.
 pub(crate) fn settled_bytes(pid: u32) -> io::Result<u64> {
     let started = Instant::now();
     let (mut bytes, mut since) = (resident_bytes(pid)?, Instant::now());

@@ -1,4 +1,4 @@
-//! Profile: where a server spends its time under a saturated workload, by sampling it with perf.
+//! Profile: where a server spends its CPU time under a saturated workload, sampled with perf.
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -8,10 +8,10 @@ use crate::rounds;
 use crate::server::Program;
 use crate::workload::Workload;
 
-/// How many symbols are shown at most, and from which share on.
+/// The maximum number of symbols to show, and the minimum share.
 const SYMBOLS: usize = 40;
 const PERCENT_MIN: &str = "0.5";
-/// Fewer samples show the same function now here, now there.
+/// With fewer samples the shares vary too much.
 const SECONDS_MIN: f64 = 3.0;
 
 /// Samples one server under one workload and returns its heaviest symbols.
@@ -23,7 +23,7 @@ pub(crate) fn report(bench: &Bench, program: &Program, workload: &Workload) -> i
     let samples = std::env::temp_dir().join(format!("basalt-bench-{}.perf", std::process::id()));
     let samples_path = samples.to_string_lossy().into_owned();
     let recorded = rounds::under_load(bench, program, workload, |server| {
-        // A virtual machine has no cycle counter; the CPU clock is everywhere.
+        // Virtual machines may lack a cycle counter; the CPU clock always exists.
         perf(&[
             "record",
             "--event",
@@ -52,11 +52,11 @@ pub(crate) fn report(bench: &Bench, program: &Program, workload: &Workload) -> i
             &samples_path,
         ])
     });
-    // Nothing was recorded if it isn't there.
+    // If the file does not exist, nothing was recorded.
     drop(std::fs::remove_file(samples));
     let symbols = said?;
     let symbols = symbols.lines().filter(|line| line.contains('%')).take(SYMBOLS);
-    // Behind the symbol perf leaves columns that it has nothing for.
+    // After the symbol perf prints further, empty columns.
     let symbols = symbols.map(|line| line.trim_end_matches([' ', '-']));
     let symbols: Vec<&str> = symbols.collect();
     Ok(format!(

@@ -1,4 +1,4 @@
-//! Ratios of CPU per request that the engine has to reach, as groups of rows.
+//! Ratios of CPU per request that the engine must reach, in groups of rows.
 
 use std::io;
 
@@ -10,19 +10,19 @@ use crate::table::Table;
 use crate::targets::verdict;
 use crate::workload::Workload;
 
-/// Ratios of CPU per request, measured and judged alike.
+/// A group of ratios of CPU per request, with the same base and mode.
 pub(crate) struct Ratios {
     group: &'static str,
     mode: Mode,
     shards: usize,
     base: Base,
-    /// Whose ratio stands beside ours, where it is known.
+    /// The reference whose ratio is shown next to ours, if known.
     reference: &'static str,
     pub(crate) rows: &'static [Ratio],
     over_all: Option<OverAll>,
 }
 
-/// What ours is measured against.
+/// The base of the comparison.
 #[derive(Clone, Copy)]
 enum Base {
     Valkey,
@@ -44,7 +44,7 @@ pub(crate) const RATIOS: &[Ratios] = &[
         mode: Mode::Saturated,
         shards: 1,
         base: Base::Valkey,
-        // What a server with nothing but a parser and a table reached.
+        // The ratios that a server with only a parser and a table reached.
         reference: "floor",
         rows: &[
             Ratio("get-c50-p16", Some(0.45), 0.55),
@@ -231,7 +231,7 @@ impl OverAll {
     }
 }
 
-/// Measures the first program against the second, and returns the comparisons in the rows' order.
+/// Compares the first program with the second, and returns the comparisons in the rows' order.
 fn compare(
     bench: &Bench,
     mode: Mode,

@@ -1,19 +1,19 @@
 //! Reply scanner: counts complete RESP2 and RESP3 replies in a stream that may be cut anywhere.
 //!
-//! It looks at no more than it must: headers byte by byte, payloads are skipped. Errors are counted
-//! and the first one kept, so that a load that the server refuses isn't mistaken for a fast one; so
-//! are replies that bring nothing (null, 0, an empty string or array), since finding nothing is fast too.
+//! It reads no more than necessary: headers byte by byte, while payloads are skipped. Errors are
+//! counted and the first one is kept, so that a refused load does not look like a fast one; empty
+//! replies (null, 0, an empty string or array) are counted too, since it is fast to find nothing.
 //! Attributes (`|`) and streamed aggregates are not expected from a server under load and count as
-//! broken.
+//! invalid.
 
 use std::mem;
 
-/// Where in the stream of replies a connection is.
+/// The state of a connection's reply stream.
 pub(crate) struct ReplyScanner {
     state: State,
-    /// Elements that the reply being read still lacks; 0 between replies.
+    /// The number of missing elements of the current reply; 0 between replies.
     open: u64,
-    /// Whether the element being read is a reply of its own.
+    /// Whether the current element is itself a reply.
     is_whole: bool,
     empty: u64,
     errors: u64,
@@ -24,13 +24,13 @@ pub(crate) struct ReplyScanner {
 #[derive(Clone, Copy)]
 enum State {
     Kind,
-    /// Within a line that has nothing after it.
+    /// Within a line without a payload.
     Line {
         is_error: bool,
-        /// Of a number, as long as nothing else was read.
+        /// In a number of which only zeros were read so far.
         is_zero: bool,
     },
-    /// Within the number that says how much follows.
+    /// In the number that is the length of the rest.
     Length {
         kind: u8,
         value: u64,
@@ -42,7 +42,7 @@ enum State {
     },
 }
 
-/// The stream isn't RESP.
+/// The stream is not RESP.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Broken;
 
@@ -59,7 +59,7 @@ impl ReplyScanner {
         }
     }
 
-    /// Takes the next bytes of the stream and returns how many replies they completed.
+    /// Reads the next bytes of the stream; returns how many replies they completed.
     pub(crate) fn scan(&mut self, bytes: &[u8]) -> Result<u64, Broken> {
         let (mut at, mut completed) = (0, 0);
         while at < bytes.len() {
@@ -80,12 +80,12 @@ impl ReplyScanner {
         Ok(completed)
     }
 
-    /// How many errors came since the last call, and the first of all.
+    /// The number of errors since the last call, and the first error of all.
     pub(crate) fn take_errors(&mut self) -> (u64, Option<String>) {
         (mem::take(&mut self.errors), self.first_error.take())
     }
 
-    /// How many replies since the last call have brought nothing.
+    /// The number of empty replies since the last call.
     pub(crate) fn take_empty(&mut self) -> u64 {
         mem::take(&mut self.empty)
     }
@@ -157,7 +157,7 @@ impl ReplyScanner {
         Ok(false)
     }
 
-    /// Goes on behind the number; `None` is RESP2's null.
+    /// Continues after the number; `None` is RESP2's null.
     fn length_known(&mut self, kind: u8, length: Option<u64>) -> bool {
         self.empty += u64::from(self.is_whole && length.is_none_or(|length| length == 0));
         let Some(length) = length else { return true };

@@ -1,10 +1,10 @@
-//! Requests: encoding them, and pipelines of them that are encoded once and sent many times with
-//! other keys.
+//! Requests: their encoding, and pipelines that are encoded once and sent many times with different
+//! keys.
 
 use crate::commands::{DIGITS, VALUE};
 use crate::workload::{KEY_DIGITS, Workload};
 
-/// A source of numbers that look random and are cheap (xorshift64*).
+/// A fast pseudo-random generator (xorshift64*, Vigna 2016).
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -33,15 +33,15 @@ pub(crate) fn encode<Argument: AsRef<[u8]>>(out: &mut Vec<u8>, args: &[Argument]
     }
 }
 
-/// A random key of redis-benchmark's form, such as `key:000000012345`.
+/// A random key in redis-benchmark's form, such as `key:000000012345`.
 pub(crate) fn key(prefix: &str, number: u64) -> String {
     format!("{prefix}{number:0width$}", width = KEY_DIGITS)
 }
 
-/// One pipeline of a workload, ready to be sent; only the digits of its keys change.
+/// An encoded pipeline of a workload; only the digits of its keys change.
 pub(crate) struct Pipeline {
     bytes: Vec<u8>,
-    /// Where the digits of the keys start.
+    /// The positions of the keys' digits.
     digits_at: Vec<usize>,
     keys: u64,
     random: Random,
@@ -49,7 +49,7 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn new(workload: &Workload, seed: u64) -> Pipeline {
-        // Stands where digits will; no other argument looks like it.
+        // A placeholder for digits that no other argument equals.
         let mark = DIGITS.to_string().repeat(KEY_DIGITS);
         let value = "x".repeat(workload.value_bytes);
         let mut bytes = Vec::new();
@@ -65,7 +65,7 @@ impl Pipeline {
         Pipeline { bytes, digits_at, keys: workload.keys, random: Random::seeded(seed) }
     }
 
-    /// The pipeline with fresh random keys.
+    /// The pipeline with new random keys.
     pub(crate) fn refreshed(&mut self) -> &[u8] {
         for &at in &self.digits_at {
             let mut number = self.random.below(self.keys);

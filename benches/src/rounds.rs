@@ -1,9 +1,9 @@
-//! Rounds: the same load on several servers in turn, so that what disturbs the machine disturbs all
+//! Rounds: the same load on several servers in turn, so that disturbances of the machine affect all
 //! of them.
 //!
-//! In each round every server gets the same number of requests, sized so that the fastest needs the
-//! wanted time; the order turns around from round to round. Connecting and warming up are not
-//! counted. Data that a workload wears out are stored anew before each round.
+//! In each round every server gets the same number of requests, chosen so that the fastest takes
+//! the minimum duration; the order is reversed from round to round. Connecting and warm-up are not
+//! counted. Data that a workload consumes is loaded anew before each round.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,15 +20,15 @@ use crate::server::{Program, Server};
 use crate::statistics::Spread;
 use crate::workload::Workload;
 
-/// How long the rate of a server is probed before its rounds are sized.
+/// How long a server's rate is probed before the size of its rounds is chosen.
 const PROBE: Duration = Duration::from_millis(200);
 const PROBE_REQUESTS_MIN: u64 = 1000;
-/// The part of a round's requests that are sent before counting starts.
+/// The fraction of a round's requests that are sent as a warm-up.
 const WARM_UP: f64 = 0.05;
-/// How many requests an endless load sends before it looks whether it shall end.
+/// The number of requests between two checks whether an endless load should end.
 const REQUESTS_BETWEEN_LOOKS: u64 = 10_000;
 
-/// What one round of one server showed.
+/// The result of one round of one server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) cpu_us_per_request: f64,
@@ -38,19 +38,19 @@ pub(crate) struct Sample {
     pub(crate) p999_us: f64,
 }
 
-/// All rounds of one server, or why it can't run the workload.
+/// All rounds of one server, or why it cannot run the workload.
 pub(crate) struct Contestant {
     pub(crate) name: String,
     pub(crate) samples: Result<Vec<Sample>, String>,
 }
 
 impl Contestant {
-    /// CPU time against another contestant's, round by round.
+    /// The ratio of CPU time to another server's, round by round.
     pub(crate) fn cpu_ratio(&self, base: &Contestant) -> Option<Spread> {
         self.ratio(base, |sample| sample.cpu_us_per_request)
     }
 
-    /// A measure against another contestant's, round by round.
+    /// The ratio of a measure to another server's, round by round.
     pub(crate) fn ratio(&self, base: &Contestant, measure: fn(&Sample) -> f64) -> Option<Spread> {
         let measured = |of: &Contestant| -> Option<Vec<f64>> {
             Some(of.samples.as_ref().ok()?.iter().map(measure).collect())
@@ -74,13 +74,14 @@ impl Contestant {
     }
 }
 
-/// The outcome of one workload, contestants in the order of the programs.
+/// The result of one workload, with the servers in the order of the programs.
 pub(crate) struct Comparison {
     pub(crate) workload: Workload,
     pub(crate) contestants: Vec<Contestant>,
 }
 
-/// Measures the workloads on all programs and hands out each comparison when it is there.
+/// Measures the workloads on all programs and passes each comparison to `report` as soon as it is
+/// complete.
 pub(crate) fn compare(
     bench: &Bench,
     mode: Mode,
@@ -89,7 +90,8 @@ pub(crate) fn compare(
     mut report: impl FnMut(Comparison),
 ) -> io::Result<()> {
     let mut workloads = workloads.to_vec();
-    // One preload serves all workloads that need it, first those that leave it as it is.
+    // Workloads that need the same data share one load of it; those that do not change it come
+    // first.
     workloads.sort_by_key(|workload| (workload.preload().id(), workload.requests_max()));
     for group in workloads.chunk_by(|one, next| one.preload().id() == next.preload().id()) {
         let servers = start_preloaded(bench, mode, programs, &group[0])?;
@@ -101,7 +103,7 @@ pub(crate) fn compare(
     Ok(())
 }
 
-/// A server with its data, or why it can't hold them.
+/// A server with its data, or why it does not support them.
 pub(crate) struct Preloaded {
     pub(crate) server: Server,
     pub(crate) outcome: Result<(), String>,
@@ -109,7 +111,7 @@ pub(crate) struct Preloaded {
 
 /// Runs `work` while a preloaded server is under a saturated workload.
 ///
-/// Data that the workload wears out are stored anew in between, which `work` sees too.
+/// Data that the workload consumes is loaded anew in between, which `work` sees too.
 pub(crate) fn under_load<T>(
     bench: &Bench,
     program: &Program,
@@ -142,7 +144,7 @@ pub(crate) fn under_load<T>(
     })
 }
 
-/// Starts servers with the data of a workload.
+/// Starts servers and loads the data of a workload.
 pub(crate) fn start_preloaded(
     bench: &Bench,
     mode: Mode,
@@ -162,7 +164,7 @@ fn fill(server: &Server, workload: &Workload) -> io::Result<()> {
     let preload = workload.preload();
     store(server, &preload)?;
     if workload.requests_max().is_none() {
-        // Tables that grow step by step with each access get the steps they still lack.
+        // Tables that grow incrementally with each access finish their growth.
         Generator::connect(server.address, workload)?.run(preload.requests / 4)?;
     }
     Ok(())
@@ -173,7 +175,7 @@ fn store(server: &Server, preload: &Preload) -> io::Result<()> {
     server.client()?.load(preload.requests, |out, index| request::encode(out, &request_of(index)))
 }
 
-/// Puts data back that a workload wears out; others stay as they are.
+/// Reloads data that a workload consumes; other data stays.
 fn store_anew(server: &Server, workload: &Workload) -> io::Result<()> {
     if workload.requests_max().is_none() {
         return Ok(());
@@ -182,7 +184,7 @@ fn store_anew(server: &Server, workload: &Workload) -> io::Result<()> {
     store(server, &workload.preload())
 }
 
-/// Measures a workload on servers that run already.
+/// Measures a workload on running servers.
 pub(crate) fn compare_running(
     bench: &Bench,
     mode: Mode,
@@ -216,7 +218,7 @@ pub(crate) fn compare_running(
     Ok(Comparison { workload: *workload, contestants })
 }
 
-/// As many as the fastest needs the wanted time for, if the data last so long.
+/// The number of requests that take the fastest server the minimum duration, limited by the data.
 pub(crate) fn requests_of_round<'a>(
     bench: &Bench,
     workload: &Workload,
@@ -227,7 +229,7 @@ pub(crate) fn requests_of_round<'a>(
     workload.requests_max().map_or(requests, |max| requests.min(max))
 }
 
-/// Requests per second that a server is good for; an error if it refuses them.
+/// Requests per second that a server can process; an error if it refuses them.
 pub(crate) fn rate(
     bench: &Bench,
     mode: Mode,
@@ -286,7 +288,7 @@ fn of_tally(tally: &Tally) -> Sample {
     }
 }
 
-/// Whether all replies are what a workload may get.
+/// Whether all replies are valid for the workload.
 fn succeeded(workload: &Workload, tally: Tally) -> io::Result<Tally> {
     if let Some(error) = &tally.first_error {
         return Err(io::Error::other(error.clone()));

@@ -1,7 +1,6 @@
-//! Servers under measurement: how each kind is started, on which cores, and how it ends.
+//! Servers under measurement: how each kind is started, on which cores, and how it is stopped.
 //!
-//! A server lives as long as its `Server`. Every one gets a port of its own and is started without
-//! files.
+//! A server lives as long as its `Server`. Every one gets its own port and no configuration file.
 
 use std::fs;
 use std::io::{self, Read, Seek};
@@ -14,20 +13,20 @@ use std::time::{Duration, Instant};
 use crate::client::{Client, Reply};
 use crate::kernel::Policy;
 
-/// A server that has not answered after so long won't.
+/// LIMIT: a server that has not answered after this time has failed to start.
 const START_MAX: Duration = Duration::from_secs(20);
 
-/// A program that can be measured.
+/// A program to measure.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     pub(crate) name: String,
     path: PathBuf,
     kind: Kind,
-    /// Shards to start with; only our own server has them.
+    /// The number of shards; only our own server has them.
     pub(crate) shards: usize,
 }
 
-/// Which options a program understands.
+/// The kind of server, which decides its options.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Basalt,
@@ -35,7 +34,7 @@ enum Kind {
     Redis,
 }
 
-/// The word of its `--version` that tells each kind.
+/// The word in its `--version` that identifies each kind.
 const KINDS: &[(Kind, &str)] =
     &[(Kind::Basalt, "Basalt"), (Kind::Valkey, "Valkey"), (Kind::Redis, "Redis")];
 
@@ -43,12 +42,13 @@ const KINDS: &[(Kind, &str)] =
 #[derive(Clone, Debug)]
 pub(crate) struct Placement {
     pub(crate) cores: Vec<usize>,
-    /// As a batch process it finishes its turn before others wake up beside it.
+    /// As a batch process it finishes its turn before other processes on its core run.
     pub(crate) policy: Policy,
 }
 
 impl Program {
-    /// Finds out by `--version` what the program is, and names it after that unless it has a name.
+    /// Detects by `--version` the kind of the program, and names it after that unless it has a
+    /// name.
     pub(crate) fn at(name: Option<&str>, path: &Path) -> io::Result<Program> {
         let failed = |what: String| io::Error::other(format!("{}: {what}", path.display()));
         let output = Command::new(path).arg("--version").output();
@@ -62,7 +62,7 @@ impl Program {
             version.filter(|word| word.starts_with(|letter: char| letter.is_ascii_digit()));
         let version = version.map(|version| format!("{word} {version}")).next();
         let name = name.map(str::to_owned).or(version).unwrap_or_else(|| (*word).to_owned());
-        // It is started elsewhere; a mere name is looked up in PATH from anywhere.
+        // It is started in another directory; a name without a path is looked up in PATH.
         let path = match path.components().count() {
             1 => path.to_owned(),
             _ => std::path::absolute(path)?,
@@ -82,7 +82,7 @@ impl Program {
         let (port, shards) = (port.to_string(), self.shards.to_string());
         let mut args = vec!["--port", &port, "--save", "", "--appendonly", "no"];
         match self.kind {
-            // Each start does the same work then, to the last bucket.
+            // With a fixed seed each start does exactly the same work.
             Kind::Basalt => args.extend(["--shards", &shards, "--hash-seed", "measured"]),
             Kind::Valkey => args.extend(["--bind", "127.0.0.1", "--io-threads", "1"]),
             Kind::Redis => args.extend(["--bind", "127.0.0.1"]),
@@ -93,8 +93,7 @@ impl Program {
     pub(crate) fn start(&self, ports: &Ports, placement: &Placement) -> io::Result<Server> {
         let port = ports.free()?;
         let cores: Vec<String> = placement.cores.iter().map(usize::to_string).collect();
-        // These wrappers become the server, so that its process is our child; it ends with us even
-        // when we are killed.
+        // These wrappers exec the server, so that its process is our child; it is killed with us.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "taskset", "-c", &cores.join(",")]);
         if let Some(words) = placement.policy.words() {
@@ -113,7 +112,7 @@ impl Program {
     }
 }
 
-/// A file without a name, for what a server says.
+/// An unnamed file for a server's output.
 fn tempfile() -> io::Result<fs::File> {
     let path = std::env::temp_dir().join(format!("basalt-bench-{}.log", std::process::id()));
     let mut options = fs::OpenOptions::new();
@@ -122,7 +121,7 @@ fn tempfile() -> io::Result<fs::File> {
     Ok(file)
 }
 
-/// Hands out ports on which nobody listens.
+/// Allocates ports on which no program listens.
 pub(crate) struct Ports {
     next: AtomicU16,
 }
@@ -189,7 +188,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only when it is gone already.
+        // Both fail only if it has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,8 +1,8 @@
-//! Statistics of few rounds: their middle, and how far rounds lie apart.
+//! Statistics of few rounds: median and spread.
 
 use std::fmt;
 
-/// The middle of some measurements and their outermost.
+/// A middle value of some measurements, with the smallest and the largest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) middle: f64,
@@ -11,7 +11,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Around the median of at least one measurement.
+    /// The median; there must be at least one measurement.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Spread {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -23,24 +23,24 @@ impl Spread {
         Spread { middle, min: values[0], max: values[values.len() - 1] }
     }
 
-    /// Around the mean of at least one measurement.
+    /// The mean; there must be at least one measurement.
     pub(crate) fn of_mean(values: &[f64]) -> Spread {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         Spread { middle: mean, ..Spread::of(values.iter().copied()) }
     }
 
-    /// Above all of at least one measurement.
+    /// The maximum; there must be at least one measurement.
     pub(crate) fn of_worst(values: &[f64]) -> Spread {
         let spread = Spread::of(values.iter().copied());
         Spread { middle: spread.max, ..spread }
     }
 
-    /// Of the quotients round by round, so that what disturbed a whole round falls out.
+    /// The ratios round by round, so that a disturbance of a whole round cancels out.
     pub(crate) fn of_ratios(values: &[f64], bases: &[f64]) -> Spread {
         Spread::of(values.iter().zip(bases).map(|(value, base)| value / base))
     }
 
-    /// With so many decimals; a single measurement stands alone.
+    /// With this many decimals; a single measurement has no range.
     pub(crate) fn text(&self, decimals: usize) -> String {
         let Spread { middle, min, max } = *self;
         if min == max {

@@ -1,4 +1,4 @@
-//! Tables in Markdown, readable as plain text too.
+//! Tables in Markdown, also readable as plain text.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table of these columns; the first holds words, the others numbers.
+    /// A table with these columns; the first holds words, the others numbers.
     pub(crate) fn new(columns: &[&str]) -> Table {
         Table { rows: vec![columns.iter().map(|&column| column.to_owned()).collect()] }
     }

@@ -1,6 +1,7 @@
-//! Figures: what the engine has to reach, as rows of data, measured and shown beside the target.
+//! Targets: the figures that the engine must reach, as rows of data, measured and shown next to the
+//! target.
 //!
-//! Each row has a name that patterns choose from: `saturated/get-c50-p16`, `types/hset-c50-p16`,
+//! Each row has a name that patterns match: `saturated/get-c50-p16`, `types/hset-c50-p16`,
 //! `memory/string-10`, `transactions/hot-keys`, `expiry`.
 
 use std::io;
@@ -28,7 +29,7 @@ fn names() -> impl Iterator<Item = String> {
         .chain(single.map(str::to_owned))
 }
 
-/// The shapes of data that have a target.
+/// The data shapes that have a target.
 fn bounded_shapes() -> impl Iterator<Item = &'static memory::Shape> {
     memory::SHAPES.iter().filter(|shape| shape.to_reach.is_some())
 }
@@ -39,7 +40,7 @@ fn shape_name(shape: &memory::Shape) -> String {
 
 const EXPIRY: &str = "expiry";
 
-/// Measures the rows whose names fit a pattern and prints each table when it is complete.
+/// Measures the rows whose names match a pattern and prints each table when it is complete.
 pub(crate) fn run(
     bench: &Bench,
     patterns: &[String],

@@ -1,5 +1,5 @@
-//! Transactions over two shards: what they leave of the throughput of other commands, and whether
-//! clients that all want the same two keys get on, each in turn.
+//! Transactions over two shards: the throughput that they leave to other commands, and whether
+//! clients that all change the same two keys progress evenly.
 
 use std::io;
 
@@ -13,19 +13,19 @@ use crate::workload::Workload;
 
 pub(crate) const MIXED: &str = "transactions/mixed";
 pub(crate) const HOT_KEYS: &str = "transactions/hot-keys";
-/// What must be left of the throughput per command.
+/// The minimum throughput per command, relative to that without transactions.
 pub(crate) const MIXED_MIN: f64 = 0.8;
-/// How fast the slowest client must be beside the median one.
+/// The minimum rate of the slowest client relative to the median.
 pub(crate) const SLOWEST_MIN: f64 = 0.5;
 const SHARDS: usize = 2;
 
-/// With transactions to without, per command that is about a key.
+/// The throughput per key command with transactions, relative to that without.
 pub(crate) struct Mixed {
     pub(crate) throughput: Spread,
     pub(crate) cpu: Spread,
 }
 
-/// GET and SET in pipelines of twenty, with each tenth request a transaction of four of them and
+/// GET and SET in pipelines of twenty, with every tenth request a transaction of four of them and
 /// without, on the same server in turn.
 pub(crate) fn mixed(bench: &Bench) -> io::Result<Mixed> {
     let named = |name| Workload::named(name).map_err(io::Error::other);
@@ -52,12 +52,12 @@ pub(crate) fn mixed(bench: &Bench) -> io::Result<Mixed> {
     Ok(Mixed { throughput: Spread::of(throughputs), cpu: Spread::of(cpus) })
 }
 
-/// How clients fared who all counted up the same two keys.
+/// The result of clients that all increment the same two keys.
 pub(crate) struct HotKeys {
     pub(crate) transactions: u64,
-    /// Counts that are missing on either key.
+    /// The number of lost increments of either key.
     pub(crate) lost: u64,
-    /// The slowest client's rate to the median's, round by round.
+    /// The slowest client's rate relative to the median's, round by round.
     pub(crate) slowest: Spread,
 }
 

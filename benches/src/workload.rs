@@ -1,26 +1,25 @@
-//! Workloads: what can be asked of a server under load, each under a name.
+//! Workloads: named loads.
 //!
-//! A name is the load's shape as the options of redis-benchmark spell it: `get-c50-p16`, then
-//! `-d512` and `-r10000000` where they differ from the defaults. Names are chosen by pattern from
-//! the table, and any other shape can be named too.
+//! A name has the shape of the load, in redis-benchmark's options: `get-c50-p16`, then `-d512` and
+//! `-r10000000` if they differ from the defaults. Patterns select names from the table, and any
+//! other shape can be named too.
 
 use std::fmt;
 
 use crate::commands::{COMMANDS, Command, Mutation};
 use crate::datasets::Preload;
 
-/// Digits of a random key's number, as redis-benchmark writes it.
+/// The number of digits of a random key's number, as in redis-benchmark.
 pub(crate) const KEY_DIGITS: usize = 12;
 const CONNECTIONS: &[usize] = &[CONNECTIONS_DEFAULT, 1, 500];
 const CONNECTIONS_DEFAULT: usize = 50;
 const PIPELINES: &[usize] = &[1, 16, 64];
 const VALUE_BYTES: &[usize] = &[VALUE_BYTES_DEFAULT, 512, 16384];
 const VALUE_BYTES_DEFAULT: usize = 3;
-/// LIMIT: data that a workload draws its keys from; a million values of 16 KiB would not fit a
+/// LIMIT: the data from which a workload draws its keys; a million values of 16 KiB would not fit a
 /// small machine.
 const DATA_BYTES_MAX: u64 = 1 << 30;
-/// LIMIT: bytes that may be under way at once; beyond it a workload would measure how memory is
-/// swapped.
+/// LIMIT: bytes in flight; beyond it a workload would measure swapping.
 const IN_FLIGHT_BYTES_MAX: usize = 1 << 30;
 
 /// One shape of load.
@@ -45,7 +44,7 @@ impl Workload {
         Workload { command, connections, pipeline, value_bytes, keys }
     }
 
-    /// The workload of a name, or why there is none.
+    /// The workload with a name, or why the name is invalid.
     pub(crate) fn named(name: &str) -> Result<Workload, String> {
         let mut parts = name.split('-');
         let word = parts.next().unwrap_or_default();
@@ -76,12 +75,12 @@ impl Workload {
         Ok(workload)
     }
 
-    /// What a server must hold before.
+    /// The data that a server must hold before.
     pub(crate) fn preload(&self) -> Preload {
         self.command.dataset.preload(self.keys, self.value_bytes)
     }
 
-    /// How many requests its data are good for, where they mutation out.
+    /// The number of requests for which the data suffices, if they consume it.
     pub(crate) fn requests_max(&self) -> Option<u64> {
         match self.command.mutation {
             Mutation::None => None,
@@ -107,14 +106,14 @@ impl fmt::Display for Workload {
     }
 }
 
-/// The numbers that a command's keys are drawn from: fewer where their values are big.
+/// The number of different keys that a command uses: fewer if their values are large.
 fn keys_of(command: &Command, value_bytes: usize) -> u64 {
     let is_big = command.dataset.is_sized() && command.range * value_bytes as u64 > DATA_BYTES_MAX;
     if is_big { command.range / 100 } else { command.range }
 }
 
-/// All workloads that patterns choose from: the commands of strings in all shapes, those with data of
-/// their own as the figures want them.
+/// All workloads that patterns match: the commands of strings in all shapes, those with other
+/// datasets in the shapes of the targets.
 pub(crate) fn table() -> Vec<Workload> {
     let mut table = Vec::new();
     for command in COMMANDS {
@@ -134,7 +133,7 @@ pub(crate) fn table() -> Vec<Workload> {
     table
 }
 
-/// The workloads that the patterns name, each once, in the patterns' order.
+/// The workloads that the patterns match, each once, in the patterns' order.
 pub(crate) fn chosen(patterns: &[String]) -> Result<Vec<Workload>, String> {
     let mut chosen: Vec<Workload> = Vec::new();
     for pattern in patterns {
@@ -156,7 +155,7 @@ pub(crate) fn chosen(patterns: &[String]) -> Result<Vec<Workload>, String> {
     Ok(chosen)
 }
 
-/// Whether a name fits a pattern, in which `*` stands for any letters and `?` for one.
+/// Whether a name matches a pattern, in which `*` stands for any letters and `?` for one.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.as_bytes().first() {
         None => name.is_empty(),
