@@ -1,6 +1,6 @@
-//! All chance of the tests, from one seed: the same seed gives the same run.
+//! The random generator of all tests, from one seed: the same seed gives the same run.
 
-/// A small generator (splitmix64): fast, and good enough to choose commands.
+/// A small generator (splitmix64, Steele et al. 2014): fast, and good enough to choose commands.
 #[derive(Clone, Debug)]
 pub struct Chance(u64);
 

@@ -1,9 +1,9 @@
 //! A small blocking client: requests out, replies in, over TCP or a unix socket.
 //!
-//! It is made to look closely: bytes may be sent raw and in pieces, a side may be shut down, and the end of a
-//! connection is told apart from silence. Every wait has a time limit.
+//! It is made for close inspection: it sends raw bytes in pieces, shuts down one side, and
+//! distinguishes the end of a connection from silence. Every wait has a time limit.
 //!
-//! Not here: how bytes become a [`Value`] (`basalt_resp`) and how a value is printed (`print`).
+//! Not here: decoding bytes to a [`Value`] (`basalt_resp`), printing a value (`print`).
 
 use basalt_resp::{Value, decode, encode_request};
 use std::io::{self, Read, Write};
@@ -20,7 +20,7 @@ pub fn request<S: AsRef<[u8]>>(args: &[S]) -> Request {
     args.iter().map(|arg| arg.as_ref().to_vec()).collect()
 }
 
-/// Where a server listens.
+/// The address of a server.
 #[derive(Clone, Debug)]
 pub enum Address {
     Tcp(SocketAddr),
@@ -34,7 +34,8 @@ impl Address {
     }
 }
 
-/// LIMIT: how long a reply may take before a test fails; slow machines under load stay well below it.
+/// LIMIT: the longest wait for a reply before a test fails; slow machines under load stay well
+/// below it.
 const REPLY_WITHIN: Duration = Duration::from_secs(30);
 
 /// LIMIT: requests up to this size are written before a reply is read: the sockets' buffers hold them.
@@ -45,7 +46,7 @@ enum Stream {
     Unix(UnixStream),
 }
 
-/// A connection and the replies that have arrived but were not asked for yet.
+/// A connection and the replies that have arrived but were not taken yet.
 pub struct Connection {
     stream: Stream,
     received: Vec<u8>,
@@ -67,7 +68,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Limits how long one read or write may wait.
+    /// Limits the time of one read or write.
     pub fn set_timeout(&self, within: Duration) -> io::Result<()> {
         match &self.stream {
             Stream::Tcp(stream) => {
@@ -81,7 +82,7 @@ impl Connection {
         }
     }
 
-    /// Ends our sending side; the server may still answer.
+    /// Shuts down our sending side; the server may still reply.
     pub fn shut_down_writing(&self) -> io::Result<()> {
         match &self.stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
@@ -99,7 +100,7 @@ impl Connection {
         self.send_bytes(&bytes)
     }
 
-    /// The next reply. `UnexpectedEof` when the server has closed, `InvalidData` when it isn't RESP.
+    /// The next reply. `UnexpectedEof` if the server has closed, `InvalidData` if it is not RESP.
     pub fn receive(&mut self) -> io::Result<Value> {
         loop {
             match decode(&self.received[self.read_from..]) {
@@ -119,7 +120,7 @@ impl Connection {
         }
     }
 
-    /// Whether a reply, or the end, has come; waits for neither.
+    /// Whether a reply, or the end, has arrived; does not wait.
     pub fn has_reply(&mut self) -> io::Result<bool> {
         let nonblocking = |stream: &Stream, on| match stream {
             Stream::Tcp(stream) => stream.set_nonblocking(on),
@@ -141,8 +142,8 @@ impl Connection {
         }
     }
 
-    /// Sends a request that may wait and, with the help of another connection, goes on when this one either
-    /// is blocked or has its reply. `id` is what CLIENT ID said.
+    /// Sends a request that may block. Returns, with the help of another connection, as soon as
+    /// this one is blocked or has its reply. `id` is what CLIENT ID returned.
     pub fn begin_wait<S: AsRef<[u8]>>(
         &mut self,
         args: &[S],
@@ -165,7 +166,7 @@ impl Connection {
         self.receive()
     }
 
-    /// As [`ask`](Self::ask), in tests where it can't fail.
+    /// As [`ask`](Self::ask), for tests in which it cannot fail.
     #[track_caller]
     pub fn execute<S: AsRef<[u8]>>(&mut self, args: &[S]) -> Value {
         match self.ask(args) {
@@ -192,7 +193,8 @@ impl Connection {
         self.exchange(&bytes, requests.len())
     }
 
-    /// Sends bytes and reads `count` replies at the same time, so that neither side waits for the other for ever.
+    /// Sends bytes and reads `count` replies at the same time, so that neither side waits for the
+    /// other forever.
     pub fn exchange(&mut self, bytes: &[u8], count: usize) -> io::Result<Vec<Value>> {
         if bytes.len() <= WRITTEN_AT_ONCE {
             self.send_bytes(bytes)?;
@@ -203,7 +205,8 @@ impl Connection {
             let writing = scope.spawn(move || writer.write_all(bytes));
             let replies = self.receive_many(count);
             let written = writing.join().expect("because writing to a socket does not panic");
-            // A server that closed early has told why in its replies: those say more than a broken pipe.
+            // A server that closed early has sent the reason in its replies: they are more useful
+            // than a broken pipe.
             let replies = replies?;
             written.map(|()| replies)
         })
@@ -213,7 +216,7 @@ impl Connection {
         (0..count).map(|_| self.receive()).collect()
     }
 
-    /// Reads until the server closes; returns the bytes that came before.
+    /// Reads until the server closes; returns the bytes received before.
     pub fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
         loop {
             match self.read_more() {
@@ -227,7 +230,8 @@ impl Connection {
         }
     }
 
-    /// Whether the server closes this connection within the time limit, saying nothing more.
+    /// Whether the server closes this connection within the time limit, without sending anything
+    /// more.
     pub fn is_closed(&mut self) -> bool {
         self.read_from == self.received.len()
             && matches!(self.read_more(), Err(error) if is_end(error.kind()))
@@ -250,14 +254,15 @@ impl Connection {
     }
 }
 
-/// Whether the line of CLIENT LIST tells of a client that waits.
+/// Whether the line of CLIENT LIST shows a blocked client.
 pub(crate) fn is_blocked(line: &Value) -> bool {
     let line = String::from_utf8_lossy(line.as_bytes().unwrap_or_default()).into_owned();
     let flags = line.split(' ').find_map(|word| word.strip_prefix("flags="));
     flags.is_some_and(|flags| flags.contains('b'))
 }
 
-/// A server that closes with unread input resets the connection: for a client that is an end like another.
+/// A server that closes with unread input resets the connection: for a client that is an end like
+/// any other.
 pub(crate) fn is_end(kind: io::ErrorKind) -> bool {
     matches!(
         kind,

@@ -1,13 +1,14 @@
-//! Doors: where anything may come in from outside, each a function that takes any bytes and panics when
-//! something is broken that must hold whatever they are.
+//! Fuzz targets: each is a function that takes any bytes, as they may arrive from outside, and
+//! panics if an invariant is broken.
 //!
 //! ```text
-//! DOORS ──► crates/testkit/tests/doors.rs   seeded changes of good and bad input, in every test run
-//!      └──► tests/fuzz                      libFuzzer, which looks for new paths (`scripts/test --long`)
+//! FUZZ_TARGETS ──► crates/testkit/tests/fuzz.rs   seeded mutations of a corpus, in every test run
+//!             └──► tests/fuzz                     libFuzzer, guided by coverage (`scripts/test
+//! --long`)
 //! ```
 //!
-//! Where the bytes are a text or a format the door takes them as they are; where they are choices it draws
-//! them ([`Draw`]), so that most of what is tried gets past the first check.
+//! If the input is a text or a format, the target takes the bytes as they are; otherwise it draws
+//! choices from them ([`Draw`]), so that most inputs pass the first check.
 
 mod arguments;
 mod engine;
@@ -20,17 +21,17 @@ mod sketches;
 
 pub use knock::knock;
 
-/// A door, and what to begin with.
+/// A fuzz target with its corpus.
 pub struct Door {
     pub name: &'static str,
     pub open: fn(&[u8]),
     pub corpus: fn() -> Vec<Vec<u8>>,
     pub dictionary: &'static [&'static [u8]],
-    /// How often the seeded loop knocks: some seconds' worth at most.
+    /// Iterations of the seeded loop: some seconds' worth at most.
     pub rounds: usize,
 }
 
-/// All of them.
+/// All fuzz targets.
 pub const DOORS: &[Door] = &[
     Door {
         name: "requests",
@@ -125,12 +126,12 @@ pub const DOORS: &[Door] = &[
     },
 ];
 
-/// The door of this name.
+/// The fuzz target with this name.
 pub fn door(name: &str) -> Option<&'static Door> {
     DOORS.iter().find(|door| door.name == name)
 }
 
-/// Choices drawn from bytes, zeros once they are used up.
+/// Choices drawn from bytes; zeros once they are used up.
 pub(crate) struct Draw<'a>(&'a [u8]);
 
 impl<'a> Draw<'a> {
@@ -161,7 +162,7 @@ impl<'a> Draw<'a> {
         from[self.below(from.len())]
     }
 
-    /// Up to so many bytes.
+    /// Up to `max` bytes.
     pub(crate) fn bytes(&mut self, max: usize) -> &'a [u8] {
         let len = self.below(max + 1).min(self.0.len());
         let (bytes, rest) = self.0.split_at(len);

@@ -1,4 +1,4 @@
-//! Test equipment: what it takes to ask a server, to compare it with others, and to say what it should answer.
+//! Test tools: clients, servers under test, the simulator, the differential driver, transcripts.
 //!
 //! Nothing here is part of the program: this crate is used by tests, fuzzers and benches only.
 

@@ -1,7 +1,7 @@
-//! Replies as redis-cli prints them to a person.
+//! Replies in the format of redis-cli.
 //!
-//! `(nil)`, `(integer) 3`, `"str"`, `1) …`; in RESP3 also `1~` for sets and `1# key => value` for maps. A test holds
-//! this against the real redis-cli.
+//! `(nil)`, `(integer) 3`, `"str"`, `1) …`; in RESP3 also `1~` for sets and `1# key => value` for
+//! maps. A test compares this with the real redis-cli.
 
 use basalt_resp::Value;
 use std::fmt::Write as _;
@@ -13,7 +13,8 @@ pub fn print(value: &Value) -> String {
     out
 }
 
-/// As [`print()`], with the elements of the innermost lists in order of their text: for replies whose order is free.
+/// As [`print()`], with the elements of the innermost lists sorted by their text: for replies in
+/// any order.
 pub fn print_sorted(value: &Value) -> String {
     print(&sorted(value))
 }
@@ -60,7 +61,7 @@ fn print_at(value: &Value, indent: &str, out: &mut String) {
         Value::Set(elements) => list(elements, '~', "(empty set)", indent, out),
         Value::Push(elements) => list(elements, ')', "(empty push)", indent, out),
         Value::Map(pairs) => map(pairs, indent, out),
-        // redis-cli passes over what is told about a value.
+        // redis-cli ignores attributes.
         Value::Attribute(_, value) => print_at(value, indent, out),
     }
 }
@@ -105,7 +106,7 @@ fn map(pairs: &[(Value, Value)], indent: &str, out: &mut String) {
     }
 }
 
-/// Lists of more than one element begin on a line of their own within a map.
+/// Lists of more than one element start on their own line within a map.
 fn has_many(value: &Value) -> bool {
     match value {
         Value::Array(elements) | Value::Set(elements) | Value::Push(elements) => elements.len() > 1,
@@ -114,7 +115,7 @@ fn has_many(value: &Value) -> bool {
     }
 }
 
-/// The first element stands on the line that its parent began.
+/// The first element is on the line of its parent.
 fn start_of_element(index: usize, width: usize, mark: char, indent: &str, out: &mut String) {
     let indent = if index == 0 { "" } else { indent };
     let _ = write!(out, "{indent}{:>width$}{mark} ", index + 1);

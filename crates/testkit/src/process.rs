@@ -1,9 +1,10 @@
-//! Servers as child processes: ours, and the oracles that say what is right.
+//! Servers as child processes: ours, and the oracles.
 //!
-//! A [`Server`] listens on a port that was free, counts as started once it answers PING, keeps what it
-//! printed, and dies with its value. When a test panics while holding one, the end of that log is shown.
+//! A [`Server`] listens on a free port, counts as started once it answers PING, captures its
+//! output, and is killed when the value is dropped. If a test panics while it holds one, the end of
+//! that output is shown.
 //!
-//! Not here: what is said to a server (`client`), and which tests run on which (`transcript`, the runner).
+//! Not here: requests (`client`), and which tests run on which server (`transcript`, the runner).
 
 use crate::client::{Address, Connection};
 use std::ffi::OsString;
@@ -27,7 +28,7 @@ pub enum Program {
 impl Program {
     pub const ORACLES: [Program; 3] = [Program::Valkey9, Program::Redis8, Program::Redis7];
 
-    /// The word for it in transcripts and test names.
+    /// Its name in transcripts and test names.
     pub fn name(self) -> &'static str {
         match self {
             Program::Ours => "ours",
@@ -37,7 +38,7 @@ impl Program {
         }
     }
 
-    /// Where the server program is, or `None` on a machine without it.
+    /// The path of the server program; `None` on a machine without it.
     pub fn server(self) -> Option<PathBuf> {
         match self {
             Program::Ours => our_server(),
@@ -45,7 +46,7 @@ impl Program {
         }
     }
 
-    /// Where this rival's `cli` or `benchmark` is. Ours has none: it is driven by theirs.
+    /// The path of this oracle's `cli` or `benchmark`. Ours has none: it is driven by theirs.
     pub fn tool(self, tool: &str) -> Option<PathBuf> {
         match self {
             Program::Ours => None,
@@ -63,7 +64,7 @@ impl Program {
     }
 }
 
-/// `BASALT_SERVER`, or the program that lies beside the running test.
+/// `BASALT_SERVER`, or the program next to the running test.
 fn our_server() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("BASALT_SERVER") {
         return Some(PathBuf::from(path)).filter(|path| path.is_file());
@@ -89,7 +90,7 @@ fn peer(name: &str) -> Option<PathBuf> {
     Some(cache.join("peers/bin").join(name)).filter(|path| path.is_file())
 }
 
-/// A folder that vanishes with its value.
+/// A folder that is removed when the value is dropped.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
@@ -110,7 +111,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Nothing is lost when this fails: the folder lies in the system's place for temporary files.
+        // A failure does no harm: the folder is in the system's place for temporary files.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -119,7 +120,7 @@ impl Drop for Scratch {
 #[derive(Debug)]
 pub struct NotStarted {
     pub why: String,
-    /// What it printed until then.
+    /// Its output until then.
     pub log: String,
 }
 
@@ -167,7 +168,8 @@ impl Launch {
 
     /// Starts it and waits until it answers PING.
     pub fn start(&self) -> Result<Server, NotStarted> {
-        // The port is free when we look and may be taken a moment later: then another one is tried.
+        // The port is free when we check and may be taken a moment later: then another one is
+        // tried.
         let mut last = self.start_once();
         for _ in 0..3 {
             match &last {
@@ -224,13 +226,13 @@ impl Launch {
     }
 }
 
-/// A port that nobody listens on at this moment. It is none of those that the kernel gives to outgoing
-/// connections, of which other tests make thousands.
+/// A free port, outside of the kernel's range for outgoing connections, of which other tests make
+/// thousands.
 pub fn free_port() -> io::Result<u16> {
     const FIRST: u32 = 10_240;
     const COUNT: u32 = 12_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    // Other processes begin elsewhere.
+    // Other processes start elsewhere in the range.
     let start = std::process::id().wrapping_mul(997);
     for _ in 0..COUNT {
         let at = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
@@ -242,7 +244,7 @@ pub fn free_port() -> io::Result<u16> {
     Err(io::Error::other("all ports are taken"))
 }
 
-/// A running server; it is killed when this value goes.
+/// A running server; it is killed when the value is dropped.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -263,12 +265,12 @@ impl Server {
         self.child.id()
     }
 
-    /// A folder for the test's own files, which goes with the server.
+    /// A folder for the test's own files, removed with the server.
     pub fn folder(&self) -> &Path {
         self.scratch.path()
     }
 
-    /// All that it has printed so far.
+    /// Its output so far.
     pub fn log(&self) -> String {
         let bytes = fs::read(self.scratch.path().join("log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -279,7 +281,7 @@ impl Server {
         Connection::open(&self.address()).expect("because the server answered PING at its start")
     }
 
-    /// How it ended, or `None` when it is still there after `within`.
+    /// Its exit status, or `None` if it still runs after `within`.
     #[expect(clippy::disallowed_methods, reason = "waiting for a process is about real time")]
     pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + within;
@@ -327,7 +329,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already, which is as good.
+        // It may have ended already, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

@@ -1,8 +1,8 @@
 //! Simulation: a whole server in one thread, its time and the order of all deliveries from one seed.
 //!
-//! Every core is the real engine; only the world around it is made up. A step gives one core, chosen by
-//! chance, some of the messages and some of the bytes that wait for it (never changing the order within
-//! one channel or one connection), and takes away what it sends.
+//! Every core is the real engine; only the `World` around it is simulated. A step gives one core,
+//! chosen at random, some of its pending messages and bytes (never reordered within one channel or
+//! one connection), and collects what it sends.
 
 mod lines;
 
@@ -17,7 +17,7 @@ use basalt_keyspace::{DatabaseId, SLOTS, ShardId, SlotId};
 
 use crate::chance::Chance;
 
-/// 2026-01-01: the moment at which simulations begin.
+/// 2026-01-01: the start time of simulations.
 const EPOCH_MS: u64 = 1_767_225_600_000;
 
 /// A connection of a simulated client.
@@ -27,23 +27,23 @@ pub struct ClientId(usize);
 /// A whole server in one thread.
 pub struct Simulation {
     cores: Vec<Core>,
-    /// When each core said that its next work is due.
+    /// When each core has its next work due.
     wake_at_us: Vec<Option<u64>>,
     outside: Outside,
     clients: Vec<Client>,
-    /// Requests and replies are cut into pieces of chance lengths.
+    /// Requests and replies are cut into pieces of random lengths.
     pub fragments: bool,
     moves: Option<Moves>,
 }
 
-/// Slots that move from shard to shard all the time.
+/// Slots that move between shards all the time.
 struct Moves {
-    /// Besides those of keys that are there.
+    /// In addition to those of existing keys.
     slots: Vec<SlotId>,
     chance: Chance,
 }
 
-/// What the cores share: channels, time, chance.
+/// The state that cores share: channels, time, the random generator.
 struct Outside {
     /// By sender and receiver.
     channels: Vec<Vec<VecDeque<Message>>>,
@@ -59,15 +59,15 @@ struct Client {
     to_server: VecDeque<u8>,
     input_ends: bool,
     from_server: Vec<u8>,
-    /// Reads nothing: what is sent to it stays on its way.
+    /// It reads nothing: bytes sent to it stay in flight.
     is_deaf: bool,
-    /// The bytes that are on their way.
+    /// The bytes in flight.
     sending: usize,
-    /// Whether the server takes more from it.
+    /// Whether the server reads more from it.
     is_reading: bool,
 }
 
-/// One core's view of what lies outside.
+/// One core's view of the outside.
 struct View<'a> {
     outside: &'a mut Outside,
     core: usize,
@@ -160,19 +160,19 @@ impl Simulation {
         }
     }
 
-    /// From now on slots move about: those of keys that are there, and of these.
+    /// From now on slots move: those of existing keys, and these.
     pub fn move_slots(&mut self, keys: &[&str]) {
         let slots = keys.iter().map(|key| SlotId::of_key(key.as_bytes())).collect();
         let chance = Chance::from_seed(self.outside.chance.number());
         self.moves = Some(Moves { slots, chance });
     }
 
-    /// Slots stay where they are.
+    /// Slots stop moving.
     pub fn stop_slots(&mut self) {
         self.moves = None;
     }
 
-    /// Begins to move some slots, now and then.
+    /// Starts to move some slots, now and then.
     fn move_some_slots(&mut self, one_in: usize) {
         let shards = self.cores.len();
         let Some(Moves { slots, chance }) = &mut self.moves else { return };
@@ -195,7 +195,7 @@ impl Simulation {
         self.cores[chance.below(shards)].move_slots(slots, to);
     }
 
-    /// A connection from this machine, pinned to a core.
+    /// A connection from localhost, assigned to a core.
     pub fn connect(&mut self, core: usize) -> ClientId {
         let address = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
         let port = 10_000 + (self.clients.len() % 50_000) as u16;
@@ -215,12 +215,12 @@ impl Simulation {
         ClientId(self.clients.len() - 1)
     }
 
-    /// The client sends bytes; they arrive by and by.
+    /// The client sends bytes; they arrive in pieces.
     pub fn send(&mut self, client: ClientId, bytes: &[u8]) {
         self.clients[client.0].to_server.extend(bytes);
     }
 
-    /// The client will send no more but still reads.
+    /// The client shuts down its sending side but still reads.
     pub fn end_input(&mut self, client: ClientId) {
         self.clients[client.0].input_ends = true;
     }
@@ -237,7 +237,7 @@ impl Simulation {
         }
     }
 
-    /// The client is gone, whatever is under way.
+    /// The client disconnects, whatever is in flight.
     pub fn disconnect(&mut self, client: ClientId) {
         let client = &mut self.clients[client.0];
         if let Some(session) = client.session.take() {
@@ -245,12 +245,12 @@ impl Simulation {
         }
     }
 
-    /// Whether the client has received anything since it was last asked.
+    /// Whether the client has received anything since the last `received`.
     pub fn has_received(&self, client: ClientId) -> bool {
         !self.clients[client.0].from_server.is_empty()
     }
 
-    /// What the client has received since it was last asked.
+    /// The bytes that the client has received since the last call.
     pub fn take_received(&mut self, client: ClientId) -> Vec<u8> {
         std::mem::take(&mut self.clients[client.0].from_server)
     }
@@ -259,7 +259,7 @@ impl Simulation {
         self.clients[client.0].session.is_some()
     }
 
-    /// What was logged so far.
+    /// The log so far.
     pub fn log(&self) -> &[String] {
         &self.outside.log
     }
@@ -287,8 +287,8 @@ impl Simulation {
         self.outside.now.monotonic_us += ms * 1000;
     }
 
-    /// Lets time pass as a server does that nobody talks to: its cores sleep until something of theirs is due, or
-    /// another has something for them. Says how often something was due.
+    /// Lets time pass as on an idle server: its cores sleep until they have work due, or a message
+    /// from another core. Returns how often work was due.
     pub fn rest_ms(&mut self, ms: u64) -> usize {
         self.settle();
         let end_us = self.outside.now.monotonic_us + ms * 1000;
@@ -313,7 +313,7 @@ impl Simulation {
         is_due || self.outside.channels.iter().any(|row| !row[core].is_empty())
     }
 
-    /// One turn of one core. Says whether anything moved or is left to do.
+    /// One turn of one core. Returns whether anything moved or is left to do.
     pub fn step(&mut self) -> bool {
         self.move_some_slots(8);
         let index = self.outside.chance.below(self.cores.len());
@@ -374,7 +374,7 @@ impl Simulation {
                 if count == 0 {
                     self.cores[index].end_of_input(session);
                 } else {
-                    // The end comes after the last bytes were worked.
+                    // The end comes after the last bytes were processed.
                     client.input_ends = true;
                 }
             }
@@ -400,7 +400,7 @@ impl Simulation {
                 |client: &&mut Client| client.core == index && client.session == Some(session);
             let Some(client) = self.clients.iter_mut().find(owner) else { continue };
             if client.sending > 0 {
-                // One send at a time: the session is dirty again when it is sent.
+                // One send at a time: the session is dirty again when it is complete.
                 continue;
             }
             let output = core.take_output(session, Vec::new());

@@ -1,5 +1,5 @@
-//! The simulated server as a peer of the differential driver: its requests travel between shards in an order that
-//! chance decides, and in pieces.
+//! The simulated server as a peer of the differential driver: its requests travel between shards in
+//! random order, and in pieces.
 
 use crate::client::Request;
 use crate::differential::{Link, Peer};
@@ -12,7 +12,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-/// A simulation that is made to live in the time of a real oracle.
+/// A simulation that follows the clock of a real oracle.
 pub struct SimulationPeer {
     simulation: Rc<RefCell<Simulation>>,
     connected: Cell<usize>,
@@ -22,7 +22,7 @@ impl SimulationPeer {
     pub fn new(shard_count: usize, config: Config, seed: u64) -> Self {
         let mut simulation = Simulation::new(shard_count, config, seed);
         simulation.fragments = true;
-        // Nobody may notice.
+        // Clients must not notice.
         simulation.move_slots(&[]);
         Self { simulation: Rc::new(RefCell::new(simulation)), connected: Cell::new(0) }
     }
@@ -34,7 +34,7 @@ impl Peer for SimulationPeer {
     }
 
     fn connect(&self, resp: u8) -> io::Result<Box<dyn Link>> {
-        // Clients sit on all cores in turn.
+        // Clients are assigned to all cores in turn.
         self.connected.set(self.connected.get() + 1);
         let client = self.simulation.borrow_mut().connect(self.connected.get());
         let simulation = Rc::clone(&self.simulation);

@@ -1,4 +1,4 @@
-//! A transcript's target inside this process: the real engine on so many shards, in simulated time.
+//! A transcript's target inside this process: the real engine on N shards, in simulated time.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,12 +20,12 @@ pub struct SimulationTarget {
 impl SimulationTarget {
     pub fn new(shard_count: usize, resp: u8, config: Config, seed: u64) -> Self {
         let mut simulation = Simulation::new(shard_count, config, seed);
-        // Nobody may notice.
+        // Clients must not notice.
         simulation.move_slots(&[]);
         Self { profile: Self::profile_of(shard_count, resp), simulation, clients: HashMap::new() }
     }
 
-    /// What such a target can do.
+    /// The capabilities of such a target.
     pub fn profile_of(shard_count: usize, resp: u8) -> Profile {
         Profile { program: "ours", resp, shard_count: Some(shard_count), wait_ms_max: u64::MAX }
     }

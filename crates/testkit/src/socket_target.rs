@@ -1,6 +1,6 @@
-//! The transcripts' target behind a socket: a server process, ours or an oracle.
+//! The transcripts' target over a socket: a server process, ours or an oracle.
 //!
-//! Its clock is the wall clock, so "advancing" it means to wait; it refuses to wait long.
+//! Its clock is the wall clock, so to advance it is to wait; long waits are refused.
 
 use crate::client::{Connection, Request, request};
 use crate::process::{Launch, NotStarted, Program, Server};
@@ -22,7 +22,7 @@ pub struct SocketPlace {
 }
 
 impl SocketPlace {
-    /// The word for it in test names.
+    /// Its name in test names.
     pub fn name(&self) -> String {
         let program = self.program.name();
         match self.shard_count {
@@ -59,14 +59,14 @@ impl SocketTarget {
         Ok(Self { profile: place.profile(), server, connections: BTreeMap::new() })
     }
 
-    /// Makes it as good as new: no keys, and no client but the new `main`.
+    /// Resets it: no keys, and no client but the new `main`.
     pub fn reset(&mut self) -> io::Result<()> {
         self.connections.clear();
         match self.execute("main", &request(&["FLUSHALL"]))? {
             Value::Simple(_) => {}
             other => return Err(io::Error::other(format!("FLUSHALL said {other:?}"))),
         }
-        // Clients that have left may still be counted for a moment, by another shard at that.
+        // Closed clients may still be counted for a moment, by another shard as well.
         for _ in 0..1000 {
             let clients = self.execute("main", &request(&["INFO", "clients"]))?;
             let clients =
@@ -78,7 +78,7 @@ impl SocketTarget {
         Err(io::Error::other("clients that have left are still counted"))
     }
 
-    /// What the server has printed so far.
+    /// The server's output so far.
     pub fn log(&self) -> String {
         self.server.log()
     }

@@ -1,4 +1,4 @@
-//! Transcripts: what a person would see in redis-cli, as examples and as tests.
+//! Transcripts: sessions in the format of redis-cli, as examples and as tests.
 //!
 //! ```text
 //! # A comment.
@@ -9,12 +9,13 @@
 //! (nil)
 //! ```
 //!
-//! A command that waits has `(waits)` below it; a line `<` takes the reply once it has come.
+//! A command that blocks has `(waits)` below it; a line `<` reads the reply once it has come.
 //!
-//! The directives stand in `docs/TESTING.md`. A command must be followed by its reply: saying nothing about it is
-//! an error, so that no transcript passes by accident.
+//! `docs/TESTING.md` lists the directives. A command must be followed by its reply: a missing reply
+//! is an error, so that no transcript passes by accident.
 //!
-//! Not here: how a reply looks (`print`), wildcards (`wildcard`), and the servers (`socket_target`, `sim_target`).
+//! Not here: the format of a reply (`print`), wildcards (`wildcard`), and the servers
+//! (`socket_target`, `sim_target`).
 
 use crate::client::{Request, is_end};
 use crate::print::{print, print_sorted};
@@ -23,38 +24,38 @@ use basalt_resp::Value;
 use std::fmt::{self, Write as _};
 use std::io;
 
-/// Something that a transcript can be replayed against.
+/// A server that a transcript can be replayed against.
 pub trait Target {
     fn profile(&self) -> &Profile;
 
-    /// Sends a request as the client of this name, which is connected first when it is new.
+    /// Sends a request as the client with this name, which is connected on first use.
     fn execute(&mut self, client: &str, args: &Request) -> io::Result<Value>;
 
-    /// As `execute`, for a request that waits: goes on when the client stands in line, with None, or when the
-    /// reply has come all the same.
+    /// As `execute`, for a request that may block: returns None once the client is blocked, or the
+    /// reply if it has come.
     fn begin_wait(&mut self, client: &str, args: &Request) -> io::Result<Option<Value>>;
 
-    /// The next reply to a client that waits.
+    /// The next reply to a blocked client.
     fn end_wait(&mut self, client: &str) -> io::Result<Value>;
 
     /// Lets time pass, by at most the profile's `wait_ms_max` at a time.
     fn advance_clock(&mut self, ms: u64);
 }
 
-/// What a transcript's directives may ask of its target.
+/// The properties of a target that directives test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// `ours`, or an oracle's name.
     pub program: &'static str,
     /// 2 or 3.
     pub resp: u8,
-    /// `None` where shards mean nothing: the oracles.
+    /// `None` for oracles, which have no shards.
     pub shard_count: Option<usize>,
-    /// How far its clock can be advanced at once.
+    /// The longest time that its clock can be advanced at once.
     pub wait_ms_max: u64,
 }
 
-/// The first reply that was not as written.
+/// The first reply that differs from the transcript.
 #[derive(Debug)]
 pub struct Difference {
     pub line: usize,
@@ -73,7 +74,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// A transcript that can't be read, with the line.
+/// An invalid transcript, with the line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ParseError {
     pub line: usize,
@@ -104,7 +105,7 @@ struct Step {
 
 #[derive(Debug)]
 enum Action {
-    /// Without arguments: the reply to a request that waited.
+    /// Empty: the step reads the reply to a request that blocked.
     Ask {
         client: String,
         source: String,
@@ -117,7 +118,7 @@ enum Action {
     },
 }
 
-/// Which targets a step is for.
+/// The targets of a step.
 #[derive(Clone, Debug, Default)]
 struct Only {
     /// Empty: all.
@@ -150,7 +151,7 @@ impl Transcript {
         Ok(transcript)
     }
 
-    /// As `parse`, for a text whose replies are still to be recorded.
+    /// As `parse`, for a text whose replies are not recorded yet.
     fn parse_unanswered(text: &str) -> Result<Self, ParseError> {
         let mut reader = Reader::default();
         for (index, line) in text.lines().enumerate() {
@@ -159,8 +160,8 @@ impl Transcript {
         Ok(reader.transcript)
     }
 
-    /// Replays every step for this target, up to the first reply that is not as written. Call it only where
-    /// [`unfit_for`](Self::unfit_for) has nothing against it.
+    /// Replays every step for this target, up to the first reply that differs. Call it only if
+    /// [`unfit_for`](Self::unfit_for) returns `None`.
     pub fn replay(&self, target: &mut dyn Target) -> Result<(), Box<Difference>> {
         let profile = target.profile().clone();
         for step in self.steps_for(&profile) {
@@ -182,7 +183,7 @@ impl Transcript {
         Ok(())
     }
 
-    /// Why this transcript has nothing to say about such a target, if so.
+    /// Why this transcript does not apply to a target; `None` if it does.
     pub fn unfit_for(&self, profile: &Profile) -> Option<String> {
         let oracle = profile.program != "ours";
         if let (true, Some(why)) = (oracle, &self.not_for_oracles) {
@@ -211,7 +212,7 @@ impl Transcript {
     }
 }
 
-/// Replaces the replies of `text` that this target answers otherwise by what it answers.
+/// Replaces the replies in `text` that differ from this target's by its own.
 pub fn record(text: &str, target: &mut dyn Target) -> Result<String, ParseError> {
     let transcript = Transcript::parse_unanswered(text)?;
     let profile = target.profile().clone();
@@ -238,7 +239,7 @@ pub fn record(text: &str, target: &mut dyn Target) -> Result<String, ParseError>
     Ok(lines.into_iter().flatten().fold(String::new(), |all, line| all + &line + "\n"))
 }
 
-/// What is written below a command whose reply is yet to come.
+/// The line below a command that blocks.
 const WAITS: &str = "(waits)";
 
 fn ask(
@@ -265,7 +266,8 @@ fn ask(
         Err(error) if is_end(error.kind()) => "(connection closed)".to_owned(),
         Err(error) => format!("(no reply: {error})"),
     };
-    // An empty line ends a written reply, so it can't be part of one: verbatim text loses its empty lines here.
+    // An empty line ends a recorded reply, so it can't be part of one: verbatim text loses its
+    // empty lines here.
     let lines: Vec<String> =
         printed.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
     if lines.is_empty() { vec!["(empty text)".to_owned()] } else { lines }
@@ -275,13 +277,13 @@ fn step_error(line: usize, why: &str) -> ParseError {
     ParseError { line, why: why.to_owned() }
 }
 
-/// Reads line by line; what directives have set so far holds for the steps that follow.
+/// Parses line by line; directives apply to the steps that follow.
 struct Reader {
     transcript: Transcript,
     client: String,
     only: Only,
     sorted: bool,
-    /// Whether the next plain line belongs to the reply of the last step.
+    /// Whether the next line without a prefix belongs to the reply of the last step.
     in_reply: bool,
 }
 

@@ -1,10 +1,11 @@
-//! Wildcards for what can't be written down: `<any integer>`, `<any text>`, `<between 90 100>` inside a line, and
-//! `<any lines>` (or none) as the last line of a reply.
+//! Wildcards for unpredictable text: `<any integer>`, `<any text>`, `<between 90 100>` inside a
+//! line, and `<any lines>` (or none) as the last line of a reply.
 //!
 //! Only these words are wildcards: any other `<…>` stands for itself.
 
-/// Whether the lines that came are those that were written. Blanks at the ends of lines don't count,
-/// since editors take them away, and before an open end not those at their beginnings: they depend on how many follow.
+/// Whether the received lines match the recorded ones. Blanks at the ends of lines are ignored,
+/// since editors remove them, and before an open end those at line starts too: they depend on the
+/// number of lines.
 pub fn matches(written: &[String], came: &[String]) -> bool {
     let (written, open_end) = match written.split_last() {
         Some((last, before)) if last == "<any lines>" => (before, true),

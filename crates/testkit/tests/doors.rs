@@ -1,5 +1,5 @@
-//! The doors, knocked at with seeded changes of good and bad input. `BASALT_LONG=1` knocks twenty times as often,
-//! from a new seed; `BASALT_SEED=n` begins with that seed.
+//! Runs every fuzz target with seeded mutations of its corpus. `BASALT_LONG=1` runs twenty times as
+//! many, from a new seed; `BASALT_SEED=n` starts with that seed.
 
 use basalt_testkit::doors::{door, knock};
 
@@ -24,7 +24,7 @@ fn knock_at(name: &str) {
     knock(door, seed, rounds);
 }
 
-/// A test per door, so that each has a name and they run side by side.
+/// One test per target, so that each has a name and they run in parallel.
 macro_rules! doors {
     ($($name:ident),+ $(,)?) => {
         $(#[test]

@@ -1,18 +1,19 @@
-//! Known differences between servers, as data: what differs, between whom, and why that is no fault of ours.
+//! Known differences between servers, as data: what differs, between which servers, and why it is
+//! not our fault.
 //!
-//! A difference that is not listed here is a finding.
+//! A difference that is not listed here is a failure.
 
 use crate::process::Program;
 use basalt_resp::Value;
 
-/// A difference that does not count.
+/// A difference that is allowed.
 pub struct Allowed {
     /// One of the two servers must be this one.
     pub program: Program,
-    /// The command's name; `*` is any.
+    /// The command's name; `*` is any command.
     pub command: &'static str,
     pub why: &'static str,
-    /// Looks closer: request, the reply of `program`, the other reply.
+    /// A closer check: request, the reply of `program`, the other reply.
     pub applies: fn(&[Vec<u8>], &Value, &Value) -> bool,
 }
 
@@ -285,7 +286,7 @@ pub const ALLOWED: &[Allowed] = &[
     },
 ];
 
-/// Differences that do not count either, after which the two servers hold different things: the run ends there.
+/// Allowed differences after which the two servers hold different data: the run ends there.
 pub const PARTING: &[Allowed] = &[
     Allowed {
         program: Program::Valkey9,
@@ -313,7 +314,7 @@ pub const PARTING: &[Allowed] = &[
     },
 ];
 
-/// XINFO GROUPS' reply, with no word on how much there is still to read.
+/// XINFO GROUPS' reply without the lag.
 fn without_lag(value: &Value) -> Value {
     let is_lag = |name: &Value| is_bulk(name, "lag");
     match value {

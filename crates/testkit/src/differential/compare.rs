@@ -1,4 +1,4 @@
-//! Whether two replies to the same request are equal, as far as that command promises.
+//! Compares two replies to the same request, as far as the command guarantees equality.
 
 use super::allowed::{ALLOWED, Allowed, PARTING};
 use super::play::Answer;
@@ -12,20 +12,20 @@ use std::time::Duration;
 pub(super) enum Verdict {
     Equal,
     Allowed(&'static str),
-    /// Allowed, but from here on the servers hold different things.
+    /// Allowed, but from here on the servers hold different data.
     Parting(&'static str),
     Different,
 }
 
-/// Moments that requests name themselves, in the year 3021, in seconds or in milliseconds: both servers must keep them
-/// exactly, while other times are counted from each server's own now.
+/// Moments that requests contain themselves, in the year 3021, in seconds or in milliseconds: both
+/// servers must keep them exactly, while other times are relative to each server's own clock.
 const NAMED_SECONDS: std::ops::Range<i64> = 33_177_000_000..33_178_000_000;
 
-/// How much times may differ although nobody was late, in milliseconds: each is rounded.
+/// How much times may differ without any delay, in milliseconds: each is rounded.
 const ROUNDING_MS: u64 = 2000;
 
-/// `lag` is how much later than the other a server may have worked a request: what a busy machine does to one of
-/// the two is no difference.
+/// `lag` is how much later than the other a server may have processed a request: a delay on a busy
+/// machine is no difference.
 pub(super) fn compare(
     request: &Request,
     (ours, oracle): (&Answer, &Answer),
@@ -73,11 +73,11 @@ fn equal(by: Comparison, one: &Value, other: &Value, apart_ms: u64) -> bool {
     }
 }
 
-/// Whether all is the same but for integers that are at most `apart` from each other.
+/// Whether all is equal except for integers that differ by at most `apart`.
 fn are_near(one: &Value, other: &Value, apart: u64) -> bool {
     match (one, other) {
         (Value::Integer(one), Value::Integer(other)) if one != other => {
-            // -1 and -2 have a meaning of their own.
+            // -1 and -2 have special meanings.
             !is_named(*one)
                 && !is_named(*other)
                 && *one >= 0
@@ -102,7 +102,7 @@ fn is_named(moment: i64) -> bool {
     NAMED_SECONDS.contains(&moment) || NAMED_SECONDS.contains(&(moment / 1000))
 }
 
-/// Equal in every byte: `Value`'s own equality takes RESP2's two null shapes for one.
+/// Equal in every byte: `Value`'s own equality equates RESP2's two forms of null.
 fn same(one: &Value, other: &Value) -> bool {
     let all = |one: &[Value], other: &[Value]| {
         one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))

@@ -1,13 +1,15 @@
-//! What random requests look like: one line per command in the notation of Redis' own command pages.
+//! The grammar of random requests: one line per command in the notation of Redis' own command
+//! pages.
 //!
 //! ```text
-//! SET key value [NX|XX] [GET]     capitals stand for themselves, small words for a kind of argument,
-//! MSET (key value)...             [ ] may be left out, ( | ) is a choice, ... repeats
-//! ```
+//! SET key value [NX|XX] [GET]     capitals stand for themselves, small words for a kind of
+//! argument,
+//! MSET (key value)...             [ ] is optional, ( | ) is a choice, ... repeats
 //!
-//! A share of the requests is then spoiled on purpose: an argument too few or too many, a wrong one, an option twice.
+//! Some of the requests are then broken on purpose: an argument too few or too many, a wrong one,
+//! an option twice.
 //!
-//! Not here: which commands there are (`table`), what values the kinds have (`kinds`).
+//! Not here: the list of commands (`table`), the values of the kinds (`kinds`).
 
 use super::kinds::Kind;
 use crate::chance::Chance;
@@ -17,7 +19,7 @@ use crate::client::Request;
 enum Item {
     Word(String),
     Argument(Kind),
-    /// One of the arms; may be left out when optional.
+    /// One of the alternatives; optional ones may be left out.
     Choice {
         optional: bool,
         arms: Vec<Vec<Item>>,
@@ -25,20 +27,20 @@ enum Item {
     Repeated(Box<Item>),
 }
 
-/// LIMIT: how often `...` repeats.
+/// LIMIT: the number of repetitions of `...`.
 const REPEATS_MAX: usize = 4;
 
-/// One request in this many is spoiled.
+/// One request in this many is broken.
 const SPOILED: usize = 12;
 
-/// One line of the table, ready to make requests.
+/// A parsed line of the table.
 #[derive(Debug)]
 pub struct Grammar {
     items: Vec<Item>,
 }
 
 impl Grammar {
-    /// Panics when the line can't be read: the table is part of the program.
+    /// Panics if the line is invalid: the table is part of the program.
     pub fn parse(line: &str) -> Self {
         let tokens = tokens(line);
         let mut at = 0;
@@ -160,30 +162,31 @@ fn spoil(request: &mut Request, chance: &mut Chance) {
     }
 }
 
-/// What leaves the two servers with different things although no reply tells becomes a near request: by chance, or by
-/// what an oracle is known to do wrong.
+/// Replaces requests that would make the data of the two servers differ without a difference in
+/// replies, because of randomness or because of a known bug of an oracle, by similar ones.
 fn keep_together(request: &mut Request) {
     let name = request[0].to_ascii_uppercase();
     match name.as_slice() {
-        // Valkey takes such a key for the word, and the field behind the word for the key.
+        // Valkey takes such a key for the keyword, and the field after the keyword for the key.
         _ if request.get(1).is_some_and(|key| key.eq_ignore_ascii_case(b"fields")) => {
             request[1] = b"key:1".to_vec();
         }
-        // Valkey looks for forbidden bytes in a client's name up to the first zero byte only, and from then on its
-        // connection is in another state than that of a server which refuses.
+        // Valkey checks a client's name for forbidden bytes only up to the first zero byte, and
+        // from then on its connection is in another state than that of a server which rejects the
+        // name.
         b"HELLO" | b"CLIENT" => {
             request.iter_mut().for_each(|word| word.retain(|byte| *byte != 0));
         }
-        // One member of many is chosen by chance.
+        // One member of many is chosen at random.
         b"SPOP" if request.len() == 2 => request.push(b"1000000".to_vec()),
-        // Valkey takes the least number for one that is too large.
+        // Valkey uses the smallest number instead of one that is too large.
         b"BITFIELD" => request.retain(|word| word != b"-9223372036854775808"),
         _ => {}
     }
 }
 
-/// A number that was put in the place of a time may be one that ends within the run, on one server sooner than
-/// on the other: such a time becomes a long one.
+/// A number in place of a time may expire within the run, on one server sooner than on the other:
+/// such a time becomes a long one.
 fn lengthen_times(request: &mut Request) {
     const LONGER: i64 = 100_000_000;
     let is_any =

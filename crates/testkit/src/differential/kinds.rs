@@ -1,6 +1,7 @@
-//! Kinds of arguments and their values: few keys, so that requests meet; ordinary values with the edges among them.
+//! Kinds of arguments and their values: few keys, so that requests collide; ordinary values mixed
+//! with edge cases.
 //!
-//! Times are either over or far away, so that two servers can't disagree by being a moment apart.
+//! Times are either past or far away, so that two servers cannot disagree by being a moment apart.
 
 use crate::chance::Chance;
 
@@ -15,7 +16,7 @@ pub enum Kind {
     StreamId,
     Group,
     Consumer,
-    /// How long a pending entry must have waited: not at all, or longer than any does.
+    /// The minimum idle time of a pending entry: zero, or longer than any.
     Idle,
     Integer,
     Float,
@@ -30,7 +31,7 @@ pub enum Kind {
     TypeName,
     Name,
     Count,
-    /// The place of a bit in a string.
+    /// The offset of a bit in a string.
     Bit,
     /// Of a bit field.
     Width,
@@ -38,15 +39,15 @@ pub enum Kind {
     Sketch,
     /// Of a HyperLogLog.
     Element,
-    /// The key of places on the globe.
+    /// The key of a geo set.
     Map,
-    /// A member of a map.
+    /// A member of a geo set.
     Spot,
     Longitude,
     Latitude,
     /// A length in any unit.
     Radius,
-    /// How many of what was found.
+    /// A COUNT.
     Few,
     /// The key of a list or sorted set that is sorted.
     Roll,
@@ -54,13 +55,13 @@ pub enum Kind {
     Pool,
     /// An element that is sorted.
     Ident,
-    /// A key that is named after an element: with a number; a hash.
+    /// A key whose name contains an element, with a number or a hash.
     Weight,
     Fruit,
-    /// How such keys are named.
+    /// The pattern of such keys.
     ByPattern,
     GetPattern,
-    /// Anything, mostly what doesn't belong there.
+    /// Any value, mostly an invalid one.
     Odd,
 }
 
@@ -225,7 +226,7 @@ const NO_DURATIONS: &[&str] = &[
     "0100000",
 ];
 
-/// No number that could be taken for a time in milliseconds is smaller, unless it is none.
+/// All numbers that could be a time in milliseconds are at least this.
 const SHORTEST_MS: i64 = 100_000_000;
 
 /// The year 3021, to the second; far beyond every test.
@@ -325,7 +326,7 @@ impl Kind {
     }
 }
 
-/// Degrees: mostly near a place, sometimes anywhere, sometimes at the ends of the map.
+/// Degrees: mostly near a place, sometimes anywhere, sometimes at the edges of the map.
 fn degrees(chance: &mut Chance, max: f64, ends: &[&str]) -> Vec<u8> {
     let share = |chance: &mut Chance| chance.below(2_000_001) as f64 / 1_000_000.0 - 1.0;
     let degrees = match chance.below(24) {
@@ -349,7 +350,7 @@ fn value(chance: &mut Chance) -> Vec<u8> {
         3 | 4 => float(chance),
         5 => Vec::new(),
         6 => {
-            // Around the borders of short strings: 44 bytes in Redis, others elsewhere.
+            // Around the limits of short strings: 44 bytes in Redis, others elsewhere.
             let len = *chance
                 .pick(&[1, 7, 8, 15, 16, 31, 32, 43, 44, 45, 46, 63, 64, 65, 127, 128, 255, 256]);
             vec![b'x'; len]
@@ -373,7 +374,8 @@ fn integer(chance: &mut Chance) -> Vec<u8> {
     }
 }
 
-/// Growing with the run would be best for XADD; so that many fit, they are spread over a wide range.
+/// IDs that grow with the run would be best for XADD; they are spread over a wide range, so that
+/// many fit.
 fn stream_id(chance: &mut Chance) -> Vec<u8> {
     let ms = chance.below(60);
     match chance.below(16) {
@@ -418,7 +420,8 @@ fn duration(chance: &mut Chance, units_per_second: i64) -> Vec<u8> {
     match chance.below(4) {
         0 => text(chance, NO_DURATIONS),
         _ => {
-            // Never twice the same, nor nearly: whether GT or LT holds shall not hang on a millisecond.
+            // Never the same or nearly the same twice: the result of GT and LT must not depend on a
+            // millisecond.
             let seconds = 100_000
                 + 10 * i64::try_from(chance.below(30_000_000)).expect("because it is small");
             (seconds * units_per_second).to_string().into_bytes()
@@ -445,7 +448,8 @@ fn index(chance: &mut Chance) -> Vec<u8> {
     }
 }
 
-/// Either small or beyond what a string may be: nothing in between, which would cost half a gigabyte.
+/// Either small or beyond the maximum length of a string: values in between would cost half a
+/// gigabyte.
 fn offset(chance: &mut Chance) -> Vec<u8> {
     match chance.below(8) {
         0 => text(
@@ -466,7 +470,7 @@ fn offset(chance: &mut Chance) -> Vec<u8> {
     }
 }
 
-/// Either small or beyond what a string may have.
+/// Either small or beyond the maximum length of a string.
 fn bit(chance: &mut Chance) -> Vec<u8> {
     match chance.below(12) {
         0 => text(
@@ -480,7 +484,8 @@ fn bit(chance: &mut Chance) -> Vec<u8> {
 
 fn odd(chance: &mut Chance) -> Vec<u8> {
     let word = any_word(chance);
-    // Put where a time belongs, a small number would end within the run, at each server in another moment.
+    // In place of a time, a small number would expire within the run, at a different moment on each
+    // server.
     let number = std::str::from_utf8(&word).ok().and_then(|word| word.parse::<i64>().ok());
     if number.is_some_and(|number| (1..SHORTEST_MS).contains(&number)) {
         b"abc".to_vec()

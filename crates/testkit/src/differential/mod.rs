@@ -1,10 +1,11 @@
-//! The random differential driver: the same random requests to two servers, whose replies and keys must be equal.
+//! The random differential driver: the same random requests to two servers, whose replies and data
+//! must be equal.
 //!
-//! One seed is one run: fresh connections and empty databases, then batches, each a pipeline of one of several
-//! connections, then every key is compared. A difference is shrunk to the fewest requests that still show it and
-//! printed as a transcript.
+//! One seed is one run: new connections and empty databases, then batches, each a pipeline of one
+//! of several connections, then every key is compared. A difference is shrunk to the fewest
+//! requests that still show it and printed as a transcript.
 //!
-//! Not here: which requests (`table`, `grammar`, `kinds`), which differences are known (`allowed`).
+//! Not here: the requests (`table`, `grammar`, `kinds`), the known differences (`allowed`).
 
 pub mod allowed;
 mod compare;
@@ -38,7 +39,7 @@ pub trait Link {
     fn send(&mut self, requests: &[&Request]) -> io::Result<()>;
     fn receive(&mut self) -> io::Result<Value>;
 
-    /// Whether a reply, or the end, has come; waits for neither.
+    /// Whether a reply, or the end, has arrived; does not wait.
     fn has_reply(&mut self) -> io::Result<bool>;
 }
 
@@ -78,14 +79,14 @@ impl Peer for ServerPeer {
     }
 }
 
-/// How much to try.
+/// The extent of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The first run's seed; the next one's is one more.
+    /// The first run's seed; each further run adds one.
     pub seed: u64,
-    /// At least so many requests in all.
+    /// The minimum total number of requests.
     pub requests: usize,
-    /// Names of commands to leave out, to look past a difference that is known.
+    /// Commands to leave out, to find differences beyond a known one.
     pub without: Vec<String>,
 }
 
@@ -95,18 +96,19 @@ const REQUESTS_OF_RUN: usize = 2000;
 /// LIMIT: requests of one pipeline.
 const PIPELINE_MAX: usize = 60;
 
-/// LIMIT: bytes of one pipeline, so that neither side blocks on a full socket; a larger request goes alone.
+/// LIMIT: bytes of one pipeline, so that neither side blocks on a full socket; a larger request is
+/// sent alone.
 const PIPELINE_BYTES_MAX: usize = 24 * 1024;
 
-/// What was done, when no difference was found.
+/// The statistics of runs without a difference.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub requests: usize,
-    /// Known differences met, by their reason.
+    /// Known differences that occurred, by their reason.
     pub allowed: BTreeMap<&'static str, usize>,
 }
 
-/// A difference that is not allowed, with the shortest way to it.
+/// A difference that is not allowed, with the shortest run that shows it.
 pub struct Finding {
     pub seed: u64,
     pub requests: Vec<Request>,
@@ -125,7 +127,7 @@ impl fmt::Debug for Finding {
     }
 }
 
-/// Runs until the plan is fulfilled or a difference is found. `ours` is the one under suspicion.
+/// Runs until the plan is fulfilled or a difference is found. `ours` is the server under test.
 pub fn run(ours: &dyn Peer, oracle: &dyn Peer, plan: &Plan) -> Result<Tally, Box<Finding>> {
     let players = Players { ours, oracle };
     let grammars = grammars(&players, &plan.without);
@@ -164,11 +166,11 @@ fn wanted<'a>(
     rows.filter(wanted).map(|row| (row.weight, Grammar::parse(row.grammar))).collect()
 }
 
-/// All requests of a run, each with its connection and the pipeline it belongs to. Now and then a client sends
-/// one that may wait, and stays silent until the next pipeline of another is over.
+/// All requests of a run, each with its connection and its pipeline. Occasionally a client sends
+/// one that may block, and then nothing until the next pipeline of another client is over.
 fn steps(seed: u64, grammars: &[(usize, Grammar)], waiting: &[(usize, Grammar)]) -> Vec<Step> {
     let mut chance = Chance::from_seed(seed);
-    // Some commands rest in each run, so that others meet more often.
+    // Some commands are left out in each run, so that others collide more often.
     let awake: Vec<&(usize, Grammar)> = grammars.iter().filter(|_| !chance.one_in(4)).collect();
     let weights: usize = awake.iter().map(|(weight, _)| weight).sum();
     let mut steps = Vec::with_capacity(REQUESTS_OF_RUN);
@@ -201,8 +203,8 @@ fn steps(seed: u64, grammars: &[(usize, Grammar)], waiting: &[(usize, Grammar)])
     steps
 }
 
-/// Whether the client queues commands after this request; `None` for what Redis and Valkey take differently between
-/// MULTI and EXEC.
+/// Whether the client queues commands after this request; `None` if Redis and Valkey handle it
+/// differently between MULTI and EXEC.
 fn after(request: &Request, in_multi: bool) -> Option<bool> {
     let is = |name: &str, arg: &Vec<u8>| arg.eq_ignore_ascii_case(name.as_bytes());
     let name = request.first()?;

@@ -1,4 +1,5 @@
-//! Playing a list of requests on both servers, and looking for the first difference in replies or in the state.
+//! Runs a list of requests on both servers, and finds the first difference in replies or in the
+//! data.
 
 use super::compare::{self, Verdict};
 use super::{Link, Peer};
@@ -9,40 +10,42 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Instant;
 
-/// The protocol of each connection that a run uses.
+/// The protocols of the connections of a run.
 pub(super) const CLIENTS: [u8; 4] = [2, 3, 2, 3];
 
-/// The databases that requests may reach.
+/// The databases that requests may select.
 const DATABASES: [&str; 4] = ["0", "1", "2", "15"];
 
 /// One request of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
-    /// Steps in a row with the same number are sent as one pipeline.
+    /// Adjacent steps with the same number are sent as one pipeline.
     pub(super) batch: usize,
     /// Index in `CLIENTS`.
     pub(super) client: usize,
     pub(super) request: Request,
-    /// It is sent alone; its reply is taken after the next batch, when whoever still waits is unblocked.
+    /// It may block: it is sent alone, and its reply is read after the next batch, when blocked
+    /// clients are unblocked.
     pub(super) may_wait: bool,
 }
 
-/// A reply, or why there was none.
+/// A reply, or why there is none.
 pub(super) type Answer = Result<Value, String>;
 
-/// What is different: a reply, or the state afterwards.
+/// Where the difference is: in a reply, or in the data afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Where {
-    /// The reply to the step of this index.
+    /// In the reply to the step with this index.
     Reply(usize),
-    /// What is asked about the keys after all steps.
+    /// In the reply to this query of the keys after all steps.
     State,
 }
 
 #[derive(Debug)]
 pub(super) struct Difference {
     pub(super) place: Where,
-    /// How many steps had been sent when it was seen. The reply to one that waited is seen later than those to others.
+    /// How many steps had been sent when it was found. Replies to blocked steps are read later than
+    /// others.
     pub(super) sent: usize,
     /// The request whose replies differ.
     pub(super) request: Request,
@@ -56,30 +59,30 @@ pub(super) struct Players<'a> {
     pub(super) oracle: &'a dyn Peer,
 }
 
-/// Both ends of one client.
+/// The two connections of one client.
 struct Pair {
     ours: Box<dyn Link>,
     oracle: Box<dyn Link>,
-    /// What both queued since MULTI.
+    /// The commands that both have queued since MULTI.
     queued: Vec<Request>,
-    /// What CLIENT ID tells of each.
+    /// The replies to CLIENT ID.
     ids: [Option<i64>; 2],
 }
 
-/// One that may wait for its reply: which client, and which step.
+/// A step that may be blocked: its client, and its index.
 #[derive(Clone, Copy)]
 struct MayWait {
     client: usize,
     at: usize,
 }
 
-/// Differences that were met and are allowed, by reason.
+/// Allowed differences that occurred, by reason.
 pub(super) type AllowedCounts = BTreeMap<&'static str, usize>;
 
-/// Why a run is over before its last step.
+/// Why a run ends before its last step.
 enum End {
     Different(Box<Difference>),
-    /// A difference that is allowed, after which there is nothing to compare any more.
+    /// An allowed difference after which a comparison is impossible.
     Parted,
 }
 
@@ -89,11 +92,11 @@ impl From<Difference> for End {
     }
 }
 
-/// Judges the replies of one run.
+/// Compares the replies of one run.
 struct Referee<'a> {
     programs: (Program, Program),
     began: Instant,
-    /// How many steps have been sent.
+    /// The number of sent steps.
     sent: usize,
     allowed: &'a mut AllowedCounts,
 }
@@ -111,7 +114,8 @@ impl<'a> Referee<'a> {
         request: &Request,
         (ours, oracle): (Answer, Answer),
     ) -> Result<(), End> {
-        // A run begins on empty servers: what one counts from a moment, the other counts from one in the same run.
+        // A run starts on empty servers: times that one server counts from a moment of the run, the
+        // other does as well.
         let lag = self.began.elapsed();
         match compare::compare(request, (&ours, &oracle), self.programs, lag) {
             Verdict::Equal => Ok(()),
@@ -132,14 +136,15 @@ impl<'a> Referee<'a> {
 }
 
 impl Players<'_> {
-    /// Whether both answer with something else than an error.
+    /// Whether the replies of both are not errors.
     pub(super) fn both_know(&self, probe: &Request) -> bool {
         let Ok(mut pair) = self.connect(2) else { return false };
         let (ours, oracle) = pair.ask(probe);
         [ours, oracle].iter().all(|answer| !matches!(answer, Ok(Value::Error(_)) | Err(_)))
     }
 
-    /// Empties both, plays all steps and compares every reply, then every key. Tells how many steps were played.
+    /// Empties both servers, runs all steps and compares every reply, then every key. Returns the
+    /// number of steps.
     pub(super) fn play(
         &self,
         steps: &[Step],
@@ -177,8 +182,8 @@ impl Players<'_> {
                 continue;
             }
             let mut lost = broken.iter().any(Result::is_err);
-            // All replies are taken, also after a difference: what a server has not worked yet would else be worked
-            // after the next run has begun.
+            // Reads all replies, also after a difference: requests that a server has not processed
+            // yet would otherwise run within the next run.
             let answers: Vec<(Answer, Answer)> = requests.iter().map(|_| pair.receive()).collect();
             for (request, answers) in requests.iter().zip(answers) {
                 lost |= answers.0.is_err() || answers.1.is_err();
@@ -188,7 +193,8 @@ impl Players<'_> {
                 at += 1;
             }
             if lost {
-                // Both have closed, or it would be a difference: the next batch begins anew.
+                // Both have closed (else it would be a difference): the next batch starts with a
+                // new connection.
                 pairs[client] = None;
             }
             if let Some(one) = waiting.take() {
@@ -201,7 +207,7 @@ impl Players<'_> {
         self.compare_states(&mut inspector, referee)
     }
 
-    /// Takes the replies of one that may wait, which is told to wait no longer.
+    /// Reads the replies to a step that may be blocked, after unblocking it.
     fn end_wait(
         &self,
         MayWait { client, at }: MayWait,
@@ -244,7 +250,7 @@ impl Players<'_> {
         Ok(())
     }
 
-    /// Asks both outside of the steps and returns our reply.
+    /// Queries both outside of the steps and returns our reply.
     fn ask_both(
         &self,
         pair: &mut Pair,
@@ -279,7 +285,7 @@ impl Players<'_> {
         Ok(pair)
     }
 
-    /// As `connect`; a server that takes no connection any more is different from one that does.
+    /// As `connect`; if only one server accepts connections, that is a difference.
     fn connected(&self, resp: u8) -> Result<Pair, End> {
         let answer = |peer: &dyn Peer| match peer.connect(resp) {
             Ok(_) => Ok(Value::simple("connected")),
@@ -294,7 +300,7 @@ impl Players<'_> {
 }
 
 impl Pair {
-    /// Goes on when both have answered or wait.
+    /// Returns once both have replied or are blocked.
     fn settle(&mut self, inspector: &mut Pair) {
         let own = [&mut self.ours, &mut self.oracle].into_iter().zip(self.ids);
         for ((link, id), inspector) in own.zip([&mut inspector.ours, &mut inspector.oracle]) {
@@ -309,7 +315,7 @@ impl Pair {
         }
     }
 
-    /// What is to be compared: the replies, or those within EXEC's to what was queued.
+    /// The replies to compare: those received, or those within EXEC's to queued commands.
     fn answered(
         &mut self,
         request: &Request,
@@ -339,7 +345,7 @@ impl Pair {
 
     fn ask(&mut self, request: &Request) -> (Answer, Answer) {
         let sent = [self.ours.send(&[request]), self.oracle.send(&[request])];
-        // What could not be sent can't be received either: the error comes from there.
+        // If sending fails, receiving does as well: the error comes from there.
         let _ = sent;
         self.receive()
     }

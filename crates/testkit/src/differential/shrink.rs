@@ -1,4 +1,4 @@
-//! From thousands of requests to the few that still show a difference.
+//! Shrinks thousands of requests to the few that still show a difference.
 
 use super::Finding;
 use super::play::{AllowedCounts, Answer, CLIENTS, Difference, Players, Step, Where};
@@ -6,14 +6,14 @@ use crate::print::{print, quoted};
 use basalt_resp::Value;
 use std::fmt::Write as _;
 
-/// LIMIT: how often a run is played again while shrinking.
+/// LIMIT: the number of reruns while shrinking.
 const TRIALS_MAX: usize = 2000;
 
-/// LIMIT: how much of an argument is printed.
+/// LIMIT: the printed length of an argument.
 const SHOWN_BYTES: usize = 200;
 
-/// Lengths that a long argument is cut to, if the difference stays. No number is so long: a shorter one would mean
-/// something else.
+/// Lengths that a long argument is cut to, if the difference stays. Numbers are shorter; cutting
+/// one would change its meaning.
 const SHORT_LENS: [usize; 2] = [30, 100];
 
 pub(super) fn shrink(
@@ -48,7 +48,8 @@ pub(super) fn shrink(
 struct Shrinker<'a> {
     players: &'a Players<'a>,
     trials: usize,
-    /// What was answered differently. With requests missing, other commands may differ for other reasons.
+    /// The request whose replies differed. With requests missing, other commands may differ for
+    /// other reasons.
     command: Vec<u8>,
 }
 
@@ -59,7 +60,8 @@ impl Shrinker<'_> {
         difference.request[0].eq_ignore_ascii_case(&self.command).then_some(*difference)
     }
 
-    /// Looks for the first moment at which keys differ, which a reply may tell of much later. Cuts the steps there.
+    /// Finds the first moment at which keys differ, which a reply may show much later, and cuts the
+    /// steps there.
     fn cut_to_hidden(&mut self, steps: &mut Vec<Step>) -> Option<Difference> {
         let (mut same, mut differs, mut found) = (0, steps.len(), None);
         while differs - same > 1 {
@@ -79,7 +81,8 @@ impl Shrinker<'_> {
         Some(found)
     }
 
-    /// Takes away what is not needed: all after the difference, then ever smaller pieces, then pipelining.
+    /// Removes what is not needed: all steps after the difference, then smaller and smaller pieces,
+    /// then pipelining.
     fn cut_down(&mut self, steps: &mut Vec<Step>, mut difference: Difference) -> Difference {
         self.cut_after(steps, &difference);
         let mut piece = steps.len().div_ceil(2);
@@ -132,7 +135,7 @@ impl Shrinker<'_> {
         last
     }
 
-    /// What comes after a wrong reply can't be its cause.
+    /// Steps after a wrong reply cannot be its cause.
     fn cut_after(&self, steps: &mut Vec<Step>, difference: &Difference) {
         if difference.place != Where::State {
             steps.truncate(difference.sent);
@@ -140,7 +143,7 @@ impl Shrinker<'_> {
     }
 }
 
-/// A transcript with the oracle's replies, and at its end what ours said instead.
+/// A transcript with the oracle's replies, and at its end our different reply.
 fn describe(players: &Players<'_>, steps: &[Step], difference: &Difference) -> String {
     let (ours, oracle) = (players.ours.program().name(), players.oracle.program().name());
     let mut text = format!("{ours} and {oracle} differ.\n");

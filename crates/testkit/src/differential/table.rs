@@ -1,4 +1,5 @@
-//! The commands of the random driver: weight and grammar. The weight tells how often one is chosen beside others.
+//! The commands of the random driver: weight and grammar. The weight is how often one is chosen
+//! relative to others.
 
 /// One row.
 pub struct Row {
@@ -57,8 +58,8 @@ pub const ROWS: &[Row] = &[
     row(5, "BITPOS key (0|1) [index|index index|index index BYTE|index index BIT]"),
     row(5, "BITOP (AND|OR|XOR) key (key)..."),
     row(2, "BITOP NOT key key"),
-    // No SET that saturates: where its number is near the smallest of all, Redis' and Valkey's calculation
-    // overflows itself and takes the largest.
+    // No SET that saturates: if its number is near the minimum, the calculation of Redis and Valkey
+    // overflows itself and uses the maximum.
     row(
         6,
         "BITFIELD key [GET width bit] [OVERFLOW (WRAP|FAIL)] [SET width bit integer] [INCRBY width bit integer] [OVERFLOW (FAIL|SAT) INCRBY width bit integer]",
@@ -203,7 +204,7 @@ pub const ROWS: &[Row] = &[
         "ZINTERSTORE key 2 key key [WEIGHTS (0|INF|float) (0|-INF|float)] [AGGREGATE (SUM|MIN|MAX)]",
     ),
     row(2, "ZDIFFSTORE key 2 key key"),
-    // Places.
+    // Geo.
     row(8, "GEOADD map (longitude latitude spot)..."),
     row(3, "GEOADD map (NX|XX|CH|NX CH|CH XX|XX NX) (longitude latitude spot)..."),
     row(1, "GEOADD key longitude latitude member"),
@@ -236,8 +237,8 @@ pub const ROWS: &[Row] = &[
          (BYRADIUS radius (M|KM|FT|MI)|BYBOX radius radius (M|KM|FT|MI)) \
          [ASC|DESC] [COUNT few]",
     ),
-    // What is sorted. What is not told apart stays as each server has it, so no texts of other keys, and no
-    // set as it lies.
+    // SORT. Elements that compare equal keep each server's own order, so no texts of other keys,
+    // and no unsorted sets.
     row(4, "RPUSH roll (ident)..."),
     row(1, "ZADD roll (integer ident)..."),
     row(3, "SADD pool (ident)..."),
@@ -291,7 +292,7 @@ pub const ROWS: &[Row] = &[
     row(1, "COMMAND (GETKEYS (GET key|MSET (key value)...|COPY key key|odd key)|COUNT odd|odd)"),
     row(1, "INFO odd"),
     row(1, "OBJECT (FREQ|IDLETIME|odd) key"),
-    // Transactions; the driver begins none inside another, see `steps`.
+    // Transactions; the driver does not nest them, see `steps`.
     row(10, "MULTI"),
     row(25, "EXEC"),
     row(1, "DISCARD"),
@@ -304,9 +305,9 @@ pub const ROWS: &[Row] = &[
     row(1, "ASKING"),
 ];
 
-/// Commands that may wait. One client sends one of them alone, another goes on, and whoever waits then is unblocked.
-/// Each waits for one key: where the keys are on several shards, who waits is served a little later than the
-/// command that fed it is answered.
+/// Commands that may block. One client sends one of them alone, another one continues, and clients
+/// still blocked then are unblocked. Each waits for one key: with keys on several shards, a waiting
+/// client may be served a little later than the command that made its key ready is answered.
 pub const WAITING_ROWS: &[Row] = &[
     row(1, "BLPOP key 0"),
     row(1, "BRPOP key 0"),
@@ -318,7 +319,7 @@ pub const WAITING_ROWS: &[Row] = &[
     row(1, "XREADGROUP GROUP group consumer [COUNT index] BLOCK 0 [NOACK] STREAMS key >"),
 ];
 
-/// Commands that no row asks for, and why.
+/// Commands without a row, and why.
 pub const NOT_RANDOM: &[(&str, &str)] = &[
     ("wait", "a spoiled request would wait for ever"),
     ("waitaof", "a spoiled request would wait for ever"),
@@ -355,7 +356,8 @@ pub const NOT_RANDOM: &[(&str, &str)] = &[
     ("time", "two clocks"),
 ];
 
-/// A row for what not every server knows; it is used where both answer the probe with something else than an error.
+/// A row for commands that not every server has; it is used if both reply to the probe without an
+/// error.
 pub struct RowIfKnown {
     pub probe: &'static str,
     pub row: Row,
@@ -365,7 +367,7 @@ const fn row_if(probe: &'static str, weight: usize, grammar: &'static str) -> Ro
     RowIfKnown { probe, row: row(weight, grammar) }
 }
 
-/// Newer commands and options, and those that ours may not have yet.
+/// Newer commands and options, and those that ours may lack.
 pub const ROWS_IF_KNOWN: &[RowIfKnown] = &[
     row_if("HSCAN probe 0 NOVALUES", 1, "HSCAN key 0 COUNT count NOVALUES"),
     row_if("HTTL probe FIELDS 1 f", 4, "HEXPIRE key seconds [NX|XX|GT|LT] FIELDS 2 field field"),
@@ -435,19 +437,19 @@ pub const ROWS_IF_KNOWN: &[RowIfKnown] = &[
     ),
 ];
 
-/// Every way to make a reply or a state compare as other than "the same bytes" stands here.
+/// Every way to compare other than "the same bytes" is listed here.
 pub fn comparison(request: &[Vec<u8>]) -> Comparison {
     let word =
         |index: usize| request.get(index).map(|word| word.to_ascii_uppercase()).unwrap_or_default();
     match word(0).as_slice() {
-        // The moment is counted from each server's own now.
+        // The moment is relative to each server's own clock.
         b"TTL" | b"EXPIRETIME" | b"HTTL" | b"HEXPIRETIME" => Comparison::Seconds,
         b"PTTL" | b"PEXPIRETIME" | b"HPTTL" | b"HPEXPIRETIME" => Comparison::Milliseconds,
-        // What a cursor means and how full a page is are each server's own affair.
+        // The meaning of a cursor and the size of a page are each server's own.
         b"SCAN" if word(1) != b"0" || !has_large_count(request) => Comparison::SameKind,
         b"HSCAN" if word(2) != b"0" || !has_large_count(request) => Comparison::SameKind,
         b"KEYS" | b"SCAN" | b"HGETALL" | b"HKEYS" | b"HVALS" | b"HSCAN" => Comparison::AnyOrder,
-        // Some of many are chosen by chance.
+        // Some of many are chosen at random.
         b"SRANDMEMBER" if word(2) != b"1000000" => Comparison::SameKind,
         b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"SPOP" | b"SSCAN" | b"SRANDMEMBER" => {
             Comparison::AnyOrder
@@ -459,8 +461,8 @@ pub fn comparison(request: &[Vec<u8>]) -> Comparison {
             Comparison::SameKind
         }
         b"CLIENT" if word(1) == b"ID" => Comparison::SameKind,
-        // How long ago a consumer asked or got something is counted from each server's own now; and
-        // ours has no radix tree whose nodes could be counted.
+        // A consumer's idle time is relative to each server's own clock; and ours has no radix tree
+        // whose nodes could be counted.
         b"XPENDING" => Comparison::Milliseconds,
         b"XINFO" if word(1) != b"GROUPS" => Comparison::Milliseconds,
         b"OBJECT" if word(1) == b"IDLETIME" => Comparison::Seconds,
@@ -468,11 +470,11 @@ pub fn comparison(request: &[Vec<u8>]) -> Comparison {
     }
 }
 
-/// How two replies are held against each other.
+/// How to compare two replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     Exact,
-    /// Integers are times in seconds, counted from each server's own now; all else is exact.
+    /// Integers are times in seconds, relative to each server's own clock; all else is exact.
     Seconds,
     /// The same in milliseconds.
     Milliseconds,

@@ -1,4 +1,4 @@
-//! The driver against two servers that are made up: equal ones, and one that lies now and then.
+//! Tests the driver with two fake servers: equal ones, and one that sometimes gives wrong replies.
 
 use super::*;
 use std::cell::RefCell;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 type Keys = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Knows a few commands; all else is an unknown command to it.
+/// Knows a few commands; all others are unknown commands.
 #[derive(Default)]
 struct MadeUp {
     keys: Rc<RefCell<Keys>>,
@@ -18,11 +18,11 @@ struct MadeUp {
 enum Lie {
     #[default]
     None,
-    /// APPEND to an existing empty value counts one byte too many.
+    /// Bug: APPEND to an existing empty value counts one byte too many.
     Reply,
-    /// GETDEL leaves a key behind when its value is empty.
+    /// Bug: GETDEL does not remove a key with an empty value.
     State,
-    /// ECHO hangs up.
+    /// Bug: ECHO closes the connection.
     Silence,
 }
 

@@ -1,4 +1,5 @@
-//! Arguments of CLIENT and CONFIG: whatever they are, the server goes on, and means what it then says.
+//! Arguments of CLIENT and CONFIG: whatever they are, the server keeps running and its replies are
+//! consistent.
 
 use basalt_commands::config::{Config, Extent, PARAMETERS, rewrite};
 use basalt_resp::{Value, encode_request};
@@ -7,7 +8,7 @@ use super::Draw;
 use super::engine::{ask, request, rows};
 use crate::simulation::Simulation;
 
-/// Some requests of CLIENT; another client is answered, and learns of whom there is.
+/// Some requests of CLIENT; another client gets replies, and sees the right clients.
 pub(super) fn client(data: &[u8]) {
     let mut draw = Draw::new(data);
     let rows: Vec<_> = rows().into_iter().filter(|row| row.name.starts_with("client|")).collect();
@@ -33,7 +34,8 @@ pub(super) fn client(data: &[u8]) {
     assert_eq!(ask(&mut simulation, third, &[b"PING"]), Value::simple("PONG"));
 }
 
-/// Some pairs for CONFIG SET: refused, or what CONFIG GET tells and a file says again.
+/// Some pairs for CONFIG SET: each is refused, or CONFIG GET returns it and a configuration file
+/// reproduces it.
 pub(super) fn config(data: &[u8]) {
     const WORDS: &[&[u8]] = &[
         b"",

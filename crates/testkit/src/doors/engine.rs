@@ -41,7 +41,7 @@ const WORDS: &[&[u8]] = &[
     b"\0\xff\r\n",
 ];
 
-/// Those that concern time or the process rather than data would only slow this down.
+/// Commands about time or the process rather than data would only slow this down.
 fn is_left_out(name: &str) -> bool {
     matches!(name, "shutdown" | "monitor" | "debug" | "lolwut" | "pfselftest" | "client|pause")
 }
@@ -62,7 +62,7 @@ fn tokens(arguments: &'static [Argument], found: &mut Vec<&'static [u8]>) {
     }
 }
 
-/// A request for a row: mostly of as many arguments as it takes, some of them words that it knows.
+/// A request for a row: mostly with a valid number of arguments, some of them keywords that it has.
 pub(super) fn request(row: &'static Command, draw: &mut Draw<'_>) -> Vec<Vec<u8>> {
     const ARGS_MAX: usize = 8;
     let mut known = Vec::new();
@@ -80,7 +80,7 @@ pub(super) fn request(row: &'static Command, draw: &mut Draw<'_>) -> Vec<Vec<u8>
     args
 }
 
-/// All that is drawn is answered, in its order, and nothing is left behind.
+/// All drawn requests are answered, in order, and nothing is left behind.
 pub(super) fn open(data: &[u8]) {
     let mut draw = Draw::new(data);
     let config = Config { proto_max_bulk_len: 1 << 20, ..Config::default() };
@@ -184,7 +184,7 @@ fn serve(draw: &mut Draw<'_>, config: Config) {
     }
 }
 
-/// What a client has received, which is whole replies.
+/// The complete replies that a client has received.
 fn read_all(simulation: &mut Simulation, client: ClientId) {
     let received = simulation.take_received(client);
     let mut at = 0;
@@ -196,7 +196,7 @@ fn read_all(simulation: &mut Simulation, client: ClientId) {
     }
 }
 
-/// Asks, and takes the reply.
+/// Sends a request and reads the reply.
 pub(super) fn ask(simulation: &mut Simulation, client: ClientId, args: &[&[u8]]) -> Value {
     let mut bytes = Vec::new();
     encode_request(args, &mut bytes);

@@ -1,8 +1,8 @@
-//! Globs: pattern and text, with a line's end between them.
+//! Globs: pattern and text, separated by a line end.
 
 use basalt_commands::glob;
 
-/// With more of both the plain recursion would take for ever.
+/// With more of both, the simple recursion would take too long.
 const PLAIN_BYTES_MAX: usize = 12;
 const PLAIN_STARS_MAX: usize = 5;
 
@@ -24,7 +24,7 @@ pub(super) fn open(data: &[u8]) {
     }
 }
 
-/// The rules without classes, by recursion.
+/// The rules without classes, as a simple recursion.
 fn plain(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern, text) {
         ([], _) => text.is_empty(),

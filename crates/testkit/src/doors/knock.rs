@@ -1,9 +1,9 @@
-//! Knock: a door opened again and again with what comes of its corpus by a few changes, from a seed.
+//! Runs a fuzz target with its corpus and with mutations of it, from a seed.
 
 use super::Door;
 use crate::chance::Chance;
 
-/// Knocks so many times. What is tried last before a panic is told.
+/// Runs a target `iterations` times. If it panics, the last input is printed.
 pub fn knock(door: &Door, seed: u64, rounds: usize) {
     let corpus = (door.corpus)();
     let mut tried = Tried { door: door.name, input: Vec::new() };
@@ -20,7 +20,7 @@ pub fn knock(door: &Door, seed: u64, rounds: usize) {
     }
 }
 
-/// Tells its input where a test panics with it.
+/// Prints its input if it is dropped while a test panics.
 struct Tried {
     door: &'static str,
     input: Vec<u8>,

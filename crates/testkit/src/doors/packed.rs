@@ -1,16 +1,16 @@
-//! Packed: changes of small collections beside a plain vector, and foreign bytes.
+//! Packed: changes of small collections compared with a plain vector, and untrusted bytes.
 
 use basalt_structures::{BothWays, Content, Forwards, Packed, PackedVec, Walk};
 
 use super::Draw;
 
-/// The changes that are drawn, on both kinds of runs.
+/// Draws changes for both kinds of runs.
 pub(super) fn open(data: &[u8]) {
     follow::<Forwards>(data);
     follow::<BothWays>(data);
 }
 
-/// Bytes that nobody vouches for: refused, or what writing their elements makes.
+/// Untrusted bytes: they are refused, or equal what writing their elements produces.
 pub(super) fn foreign(data: &[u8]) {
     refused_or_right::<Forwards>(data);
     refused_or_right::<BothWays>(data);
@@ -26,7 +26,7 @@ pub(super) fn corpus() -> Vec<Vec<u8>> {
     vec![packed.into_bytes(), forwards.into_bytes(), vec![0], Vec::new()]
 }
 
-/// Of all lengths, and integers of all sizes.
+/// Strings of all lengths, and integers of all sizes.
 fn texts() -> Vec<Vec<u8>> {
     let mut texts: Vec<Vec<u8>> = [0, 1, 5, 62, 63, 64, 65, 4095, 4096, 5000]
         .into_iter()

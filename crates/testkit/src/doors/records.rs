@@ -1,4 +1,4 @@
-//! Records: what a journal holds, read and replayed.
+//! Records: the content of a journal, decoded and replayed.
 
 use basalt_keyspace::{
     Cause, DatabaseId, Deliveries, Effect, FieldLife, HashChange, KeyHasher, Keyspace, ListChange,
@@ -7,10 +7,10 @@ use basalt_keyspace::{
 
 const NOW_MS: u64 = 1_700_000_000_000;
 const DATABASES: usize = 16;
-/// Sizes in records are believed; larger ones would only take memory.
+/// Sizes in records are trusted; larger ones would only use memory.
 const SIZE_MAX: usize = 1 << 20;
 
-/// What is read is written as it was, and does the same each time.
+/// A decoded record is encoded as it was, and has the same effect each time.
 pub(super) fn open(data: &[u8]) {
     let mut rest = data;
     let mut records = Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn open(data: &[u8]) {
     assert_eq!(one.digests(), other.digests(), "the same records give the same data");
 }
 
-/// Whether a record costs no more than it says.
+/// Whether a record uses no more memory than it declares.
 fn is_replayed(record: &Record<'_>) -> bool {
     let Record::Key { effect, .. } = record else { return true };
     match effect {
@@ -47,7 +47,7 @@ fn is_replayed(record: &Record<'_>) -> bool {
 
 fn replayed(records: &[u8], seed: u64) -> Keyspace {
     let mut keyspace = Keyspace::new(DATABASES, KeyHasher::new(seed), NOW_MS);
-    // Those of databases that are not there are refused, and end it.
+    // Records of missing databases are refused, and end it.
     let _ = keyspace.replay(records);
     keyspace.verify();
     keyspace

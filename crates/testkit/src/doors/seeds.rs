@@ -1,4 +1,4 @@
-//! Seeds: what the doors' inputs are made from, good and bad.
+//! Seeds: the corpora of the fuzz targets, valid and invalid inputs.
 
 use basalt_commands::config::configuration_file;
 
@@ -160,7 +160,7 @@ pub(super) const SKETCH_WORDS: &[&[u8]] = &[
     b"\x00\x00\x00\x00\x00\x00\x00\x80",
 ];
 
-/// For doors that draw: any bytes are choices.
+/// For targets that draw choices: any bytes.
 pub(super) fn choices() -> Vec<Vec<u8>> {
     let counting = |step: u8| (0..200u8).map(|at| at.wrapping_mul(step)).collect::<Vec<u8>>();
     vec![

@@ -1,4 +1,4 @@
-//! Sketches: HyperLogLogs whose bytes come from outside, by SET.
+//! Sketches: HyperLogLogs with untrusted bytes, stored by SET.
 
 use basalt_commands::config::Config;
 use basalt_resp::Value;
@@ -6,10 +6,10 @@ use basalt_resp::Value;
 use super::engine::ask;
 use crate::simulation::Simulation;
 
-/// A header that is right, up to the byte of the encoding.
+/// A valid header, up to the byte of the encoding.
 const MAGIC: &[u8] = b"HYLL";
 
-/// Its first byte says whether the bytes get a right beginning.
+/// The input's first byte decides whether the bytes get a valid header.
 pub(super) fn open(data: &[u8]) {
     let Some((&choice, rest)) = data.split_first() else { return };
     let payload = match choice % 4 {

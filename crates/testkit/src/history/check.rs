@@ -1,36 +1,36 @@
-//! Check: who must have come before whom, and whether that goes in a circle.
+//! Check: derives which transactions precede which, and searches for cycles.
 
 use std::collections::HashMap;
 use std::fmt;
 
 use super::{Act, Fate, Transaction};
 
-/// What is wrong with a history, by Adya's names.
+/// The anomalies of a history, by Adya's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A transaction does not see what it did itself, or a value that nobody wrote.
+    /// A transaction does not see its own write, or sees a value that no transaction wrote.
     Internal,
-    /// Readers of one list disagree on its order, or something is in it twice.
+    /// Readers of one list disagree on its order, or it has an element twice.
     Order,
-    /// Something was seen of a transaction that was refused.
+    /// G1a: a read of an aborted transaction's write.
     G1a,
-    /// Something was seen that its writer overwrote.
+    /// G1b: a read of a value that its writer overwrote.
     G1b,
-    /// A circle of writes over writes.
+    /// G0: a cycle of writes.
     G0,
-    /// A circle of writes, and reads of what was written.
+    /// G1c: a cycle of writes, and reads of what was written.
     G1c,
-    /// A circle with reads of what was overwritten.
+    /// G2: a cycle with reads of values that were overwritten.
     G2,
-    /// A circle only when it counts that one was answered before the other was asked.
+    /// A cycle only if real time counts: one transaction was answered before the other was sent.
     RealTime,
 }
 
-/// A history that no order explains.
+/// An anomaly in a history.
 #[derive(Clone, Debug)]
 pub struct Anomaly {
     pub kind: Kind,
-    /// The transactions concerned, by their places in the history.
+    /// The transactions concerned, as indexes into the history.
     pub transactions: Vec<usize>,
     pub note: String,
 }
@@ -41,7 +41,7 @@ impl fmt::Display for Anomaly {
     }
 }
 
-/// How one transaction comes to be before another.
+/// Why one transaction precedes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Edge {
     /// Its write was overwritten by the other's.
@@ -50,13 +50,13 @@ enum Edge {
     WriteRead,
     /// It read what the other overwrote.
     ReadWrite,
-    /// It was answered before the other was asked.
+    /// It was answered before the other was sent.
     Time,
 }
 
 type Graph = Vec<Vec<(usize, Edge)>>;
 
-/// Says what is wrong with a history, if something is.
+/// Returns the first anomaly of a history, if there is one.
 pub fn check(history: &[Transaction]) -> Result<(), Anomaly> {
     let mut graph: Graph = vec![Vec::new(); history.len()];
     let writers = writers(history)?;
@@ -75,7 +75,7 @@ fn anomaly(kind: Kind, transactions: &[usize], note: String) -> Anomaly {
     Anomaly { kind, transactions: transactions.to_vec(), note }
 }
 
-/// Who wrote which id, and whether it was the last that its transaction wrote to the key.
+/// The writer of each id, and whether it was the transaction's last write to the key.
 type Writers = HashMap<u64, (usize, bool)>;
 
 fn writers(history: &[Transaction]) -> Result<Writers, Anomaly> {
@@ -97,7 +97,7 @@ fn writers(history: &[Transaction]) -> Result<Writers, Anomaly> {
     Ok(writers)
 }
 
-/// Checks that what was read may be seen at all; gives its writer.
+/// Checks that a read may see its value at all; returns the value's writer.
 fn seen(
     history: &[Transaction],
     writers: &Writers,
@@ -118,7 +118,7 @@ fn seen(
 }
 
 fn lists(history: &[Transaction], writers: &Writers, graph: &mut Graph) -> Result<(), Anomaly> {
-    // The longest read of each key tells the order of its writes.
+    // The longest read of each key gives the order of its writes.
     let mut longest: HashMap<&str, (usize, &[u64])> = HashMap::new();
     for (index, act) in acts(history) {
         if let Act::ReadList { key, ids } = act {
@@ -195,7 +195,7 @@ fn acts(history: &[Transaction]) -> impl Iterator<Item = (usize, &Act)> {
 }
 
 fn registers(history: &[Transaction], writers: &Writers, graph: &mut Graph) -> Result<(), Anomaly> {
-    // Who read a version, and who wrote the next one after having read it.
+    // The readers of a version, and the writer of the next version.
     let mut readers: HashMap<(&str, Option<u64>), Vec<usize>> = HashMap::new();
     let mut followers: HashMap<(&str, Option<u64>), Vec<usize>> = HashMap::new();
     for (index, transaction) in history.iter().enumerate() {
@@ -248,8 +248,8 @@ fn registers(history: &[Transaction], writers: &Writers, graph: &mut Graph) -> R
     Ok(())
 }
 
-/// Adds what follows from the clock, through a node for each answer: from a transaction to its answer, from
-/// answer to answer, and from the last answer before it was asked to a transaction.
+/// Adds the real-time order, through a node for each answer: from a transaction to its answer, from
+/// answer to answer, and from the last answer before a transaction was sent to the transaction.
 fn add_time(history: &[Transaction], graph: &mut Graph) {
     let first = graph.len();
     let done = |index: &usize| history[*index].fate == Fate::Done;
@@ -271,9 +271,9 @@ fn add_time(history: &[Transaction], graph: &mut Graph) {
     }
 }
 
-/// Finds a circle of edges up to a kind.
+/// Finds a cycle of edges up to a kind.
 fn circle(graph: &Graph, most: Edge, count: usize, kind: Kind) -> Result<(), Anomaly> {
-    // 0: not seen, 1: on the path, 2: done.
+    // 0: not visited, 1: on the path, 2: done.
     let mut state = vec![0_u8; graph.len()];
     for start in 0..graph.len() {
         if state[start] != 0 {

@@ -1,9 +1,12 @@
-//! Histories: what concurrent clients asked and saw, and whether any order of one after the other explains it.
+//! Histories: the requests and replies of concurrent clients, and whether any serial order explains
+//! them.
 //!
-//! Lists that are only appended to show the order of their writes to every reader; registers that are read before they
-//! are written do, too. From that follow who must have come before whom ([`check`]): a cycle has no explanation.
+//! Lists to which clients only append show the order of their writes to every reader; so do
+//! registers that are read before they are written. From that follow the transactions' dependencies
+//! ([`check`]): a cycle is an anomaly.
 //!
-//! In the manner of Elle (Kingsbury, Alvaro: "Elle: Inferring Isolation Anomalies from Experimental Observations").
+//! The method is that of Elle (Kingsbury, Alvaro: "Elle: Inferring Isolation Anomalies from
+//! Experimental Observations", 2020).
 
 mod check;
 mod workload;
@@ -11,7 +14,7 @@ mod workload;
 pub use check::{Anomaly, Kind, check};
 pub use workload::{Plan, Workload};
 
-/// One thing that a transaction did. Every written id is written once.
+/// One operation of a transaction. Every written id is unique.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     Append { key: String, id: u64 },
@@ -20,13 +23,13 @@ pub enum Act {
     Read { key: String, id: Option<u64> },
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Done,
-    /// It was refused: nothing of it may ever be seen.
+    /// It was aborted: none of its writes may ever be visible.
     Refused,
-    /// Nobody knows: its client was gone before it was answered. What it read is not known.
+    /// Unknown: its client disconnected before the reply. Its reads are unknown.
     Unknown,
 }
 
@@ -35,7 +38,7 @@ pub enum Fate {
 pub struct Transaction {
     pub acts: Vec<Act>,
     pub fate: Fate,
-    /// When it was asked and when it was answered, on one clock for all clients.
+    /// When it was sent and when it was answered, on one clock for all clients.
     pub asked_at: u64,
     pub answered_at: u64,
 }

@@ -1,11 +1,11 @@
-//! Workload: random transactions in the forms that clients use, and how to read what came of them.
+//! Workload: random transactions in the forms that clients use, and the parsing of their replies.
 
 use basalt_resp::Value;
 
 use super::{Act, Fate};
 use crate::chance::Chance;
 
-/// How a transaction is asked.
+/// The form of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// One command.
@@ -21,11 +21,11 @@ enum Form {
 pub struct Plan {
     pub requests: Vec<Vec<String>>,
     form: Form,
-    /// What is done, with nothing read yet, by the command (of those that do something) that does it.
+    /// The operations, without results yet, by the command that performs them.
     acts: Vec<(usize, Act)>,
 }
 
-/// Makes transactions over a few keys.
+/// Generates transactions over a few keys.
 #[derive(Debug)]
 pub struct Workload {
     prefix: String,
@@ -35,11 +35,11 @@ pub struct Workload {
     last_id: u64,
 }
 
-/// LIMIT: a list that became so long is left for a new one.
+/// LIMIT: a list of this length is replaced by a new one.
 const APPENDS_MAX: usize = 24;
 
 impl Workload {
-    /// Over so many lists and registers at a time.
+    /// The number of lists and registers in use at a time.
     pub fn new(prefix: &str, lists: usize, registers: usize) -> Self {
         let begun = (0..lists).map(|number| (number, 0)).collect();
         Self { prefix: prefix.into(), lists: begun, lists_begun: lists, registers, last_id: 0 }
@@ -66,7 +66,7 @@ impl Workload {
         format!("{}r{}", self.prefix, chance.below(self.registers))
     }
 
-    /// Reads of all there ever was: they show what otherwise nobody would have seen.
+    /// Reads of all keys ever used: they show writes that would otherwise never be read.
     pub fn last_reads(&self) -> Vec<Plan> {
         let lists = (0..self.lists_begun).map(|number| {
             let key = format!("{}l{number}", self.prefix);
@@ -106,7 +106,7 @@ impl Workload {
         }
     }
 
-    /// Reads a register, and writes it if it stayed as it was.
+    /// Reads a register, and writes it if it has not changed.
     fn watched(&mut self, chance: &mut Chance) -> Plan {
         let (key, id) = (self.register(chance), self.id());
         let set = id.to_string();
@@ -154,7 +154,7 @@ impl Workload {
                     acts.push((command, Act::Read { key, id: None }));
                 }
                 _ => {
-                    // Read and written in one command.
+                    // Read and written by one command.
                     let (key, id) = (self.register(chance), self.id());
                     requests.push(owned(&["GETSET", &key, &id.to_string()]));
                     acts.push((command, Act::Read { key: key.clone(), id: None }));
@@ -177,7 +177,7 @@ fn plain(request: &[&str], acts: Vec<Act>) -> Plan {
 }
 
 impl Plan {
-    /// What the transaction did, as its replies tell it.
+    /// The operations with their results, from the replies.
     pub fn read(self, replies: &[Value]) -> (Vec<Act>, Fate) {
         assert_eq!(replies.len(), self.requests.len(), "a reply for each request");
         let results: Vec<&Value> = match self.form {
@@ -215,7 +215,7 @@ impl Plan {
         (acts.collect(), Fate::Done)
     }
 
-    /// What it may have done, when nobody knows.
+    /// The operations that may have happened, if the outcome is unknown.
     pub fn lost(self) -> (Vec<Act>, Fate) {
         let writes = |act: &Act| matches!(act, Act::Write { .. } | Act::Append { .. });
         (self.acts.into_iter().map(|(_, act)| act).filter(writes).collect(), Fate::Unknown)

@@ -1,4 +1,4 @@
-//! Lines: requests as a person types them and replies as texts, for tests that look at what is said.
+//! Lines: requests in redis-cli's form and replies as texts, for tests of replies.
 
 use basalt_resp::{Value, decode, encode_request};
 
@@ -12,7 +12,7 @@ impl Simulation {
         self.send(client, &bytes);
     }
 
-    /// What the client has received since it was last asked, each reply's texts side by side.
+    /// The replies that the client has received since the last call, each with its texts joined.
     pub fn received_lines(&mut self, client: ClientId) -> Vec<String> {
         let bytes = self.take_received(client);
         let (mut rest, mut lines) = (&bytes[..], Vec::new());
@@ -24,7 +24,7 @@ impl Simulation {
         lines
     }
 
-    /// Sends a request and lets everything come to rest; what the client has received then.
+    /// Sends a request and runs until nothing moves; returns the received replies.
     pub fn ask_line(&mut self, client: ClientId, line: &str) -> String {
         self.send_line(client, line);
         self.settle();
