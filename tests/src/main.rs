@@ -4,7 +4,7 @@
 //! cargo run -p basalt-tests -- transcript::        the transcripts on every target
 //! cargo run -p basalt-tests -- --list              all names
 //! cargo run -p basalt-tests -- record redis7 NAME  write what this oracle answers into tests/transcripts
-//! cargo run -p basalt-tests -- seeds FOLDER        write what fuzzers begin with, a folder for each door
+//! cargo run -p basalt-tests -- seeds FOLDER        write the fuzz corpora, a folder for each target
 //! ```
 //!
 //! The server under test is `$BASALT_SERVER`, or the one beside this program. A rival that this machine lacks makes

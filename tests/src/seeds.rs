@@ -1,25 +1,25 @@
-//! Seeds: what libFuzzer begins with, written as it reads it.
+//! Seeds: writes the corpora and dictionaries of the fuzz targets in the form that libFuzzer reads.
 
-use basalt_testkit::doors::DOORS;
+use basalt_testkit::fuzz::FUZZ_TARGETS;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Writes `<folder>/<door>/seed-<number>` and `<folder>/<door>.dict` for every door.
+/// Writes `<folder>/<target>/seed-<number>` and `<folder>/<target>.dict` for every target.
 pub(crate) fn write(folder: &Path) -> io::Result<()> {
-    for door in DOORS {
-        let corpus = folder.join(door.name);
+    for target in FUZZ_TARGETS {
+        let corpus = folder.join(target.name);
         fs::create_dir_all(&corpus)?;
-        for (number, input) in (door.corpus)().iter().enumerate() {
+        for (number, input) in (target.corpus)().iter().enumerate() {
             fs::write(corpus.join(format!("seed-{number}")), input)?;
         }
         let mut dictionary = String::new();
-        for word in door.dictionary {
+        for word in target.dictionary {
             let escaped: String = word.iter().map(|byte| format!("\\x{byte:02X}")).collect();
             writeln!(dictionary, "\"{escaped}\"").expect("a string takes all");
         }
-        fs::write(folder.join(format!("{}.dict", door.name)), dictionary)?;
+        fs::write(folder.join(format!("{}.dict", target.name)), dictionary)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 pub mod chance;
 pub mod client;
 pub mod differential;
-pub mod doors;
+pub mod fuzz;
 pub mod history;
 pub mod print;
 pub mod process;

@@ -13,109 +13,109 @@
 mod arguments;
 mod engine;
 mod globs;
-mod knock;
 mod packed;
 mod records;
+mod run;
 mod seeds;
 mod sketches;
 
-pub use knock::knock;
+pub use run::run;
 
 /// A fuzz target with its corpus.
-pub struct Door {
+pub struct FuzzTarget {
     pub name: &'static str,
-    pub open: fn(&[u8]),
+    pub run: fn(&[u8]),
     pub corpus: fn() -> Vec<Vec<u8>>,
     pub dictionary: &'static [&'static [u8]],
     /// Iterations of the seeded loop: some seconds' worth at most.
-    pub rounds: usize,
+    pub iterations: usize,
 }
 
 /// All fuzz targets.
-pub const DOORS: &[Door] = &[
-    Door {
+pub const FUZZ_TARGETS: &[FuzzTarget] = &[
+    FuzzTarget {
         name: "requests",
-        open: basalt_resp::fuzz::fuzz_parse,
+        run: basalt_resp::fuzz::fuzz_parse,
         corpus: seeds::requests,
         dictionary: seeds::REQUEST_WORDS,
-        rounds: 100_000,
+        iterations: 100_000,
     },
-    Door {
+    FuzzTarget {
         name: "inline",
-        open: basalt_resp::fuzz::fuzz_inline,
+        run: basalt_resp::fuzz::fuzz_inline,
         corpus: seeds::inline,
         dictionary: seeds::INLINE_WORDS,
-        rounds: 200_000,
+        iterations: 200_000,
     },
-    Door {
+    FuzzTarget {
         name: "replies",
-        open: basalt_resp::fuzz::fuzz_decode,
+        run: basalt_resp::fuzz::fuzz_decode,
         corpus: seeds::replies,
         dictionary: seeds::REPLY_WORDS,
-        rounds: 200_000,
+        iterations: 200_000,
     },
-    Door {
+    FuzzTarget {
         name: "config_file",
-        open: basalt_commands::config::fuzz_file,
+        run: basalt_commands::config::fuzz_file,
         corpus: seeds::config_files,
         dictionary: seeds::CONFIG_WORDS,
-        rounds: 3_000,
+        iterations: 3_000,
     },
-    Door {
+    FuzzTarget {
         name: "globs",
-        open: globs::open,
+        run: globs::run,
         corpus: seeds::globs,
         dictionary: seeds::GLOB_WORDS,
-        rounds: 100_000,
+        iterations: 100_000,
     },
-    Door {
+    FuzzTarget {
         name: "sketches",
-        open: sketches::open,
+        run: sketches::run,
         corpus: sketches::corpus,
         dictionary: seeds::SKETCH_WORDS,
-        rounds: 1_500,
+        iterations: 1_500,
     },
-    Door {
+    FuzzTarget {
         name: "client_arguments",
-        open: arguments::client,
+        run: arguments::client,
         corpus: seeds::choices,
         dictionary: seeds::CHOICES,
-        rounds: 3_000,
+        iterations: 3_000,
     },
-    Door {
+    FuzzTarget {
         name: "config_arguments",
-        open: arguments::config,
+        run: arguments::config,
         corpus: seeds::choices,
         dictionary: seeds::CHOICES,
-        rounds: 5_000,
+        iterations: 5_000,
     },
-    Door {
+    FuzzTarget {
         name: "packed",
-        open: packed::open,
+        run: packed::run,
         corpus: seeds::choices,
         dictionary: seeds::CHOICES,
-        rounds: 50_000,
+        iterations: 50_000,
     },
-    Door {
+    FuzzTarget {
         name: "packed_foreign",
-        open: packed::foreign,
+        run: packed::foreign,
         corpus: packed::corpus,
         dictionary: seeds::CHOICES,
-        rounds: 50_000,
+        iterations: 50_000,
     },
-    Door {
+    FuzzTarget {
         name: "records",
-        open: records::open,
+        run: records::run,
         corpus: records::corpus,
         dictionary: seeds::CHOICES,
-        rounds: 20_000,
+        iterations: 20_000,
     },
-    Door {
+    FuzzTarget {
         name: "engine",
-        open: engine::open,
+        run: engine::run,
         corpus: seeds::choices,
         dictionary: seeds::CHOICES,
-        rounds: 600,
+        iterations: 600,
     },
     Door {
         name: "settings",
@@ -127,8 +127,8 @@ pub const DOORS: &[Door] = &[
 ];
 
 /// The fuzz target with this name.
-pub fn door(name: &str) -> Option<&'static Door> {
-    DOORS.iter().find(|door| door.name == name)
+pub fn target(name: &str) -> Option<&'static FuzzTarget> {
+    FUZZ_TARGETS.iter().find(|target| target.name == name)
 }
 
 /// Choices drawn from bytes; zeros once they are used up.

@@ -5,7 +5,7 @@ use basalt_structures::{BothWays, Content, Forwards, Packed, PackedVec, Walk};
 use super::Draw;
 
 /// Draws changes for both kinds of runs.
-pub(super) fn open(data: &[u8]) {
+pub(super) fn run(data: &[u8]) {
     follow::<Forwards>(data);
     follow::<BothWays>(data);
 }

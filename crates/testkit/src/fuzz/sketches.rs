@@ -10,7 +10,7 @@ use crate::simulation::Simulation;
 const MAGIC: &[u8] = b"HYLL";
 
 /// The input's first byte decides whether the bytes get a valid header.
-pub(super) fn open(data: &[u8]) {
+pub(super) fn run(data: &[u8]) {
     let Some((&choice, rest)) = data.split_first() else { return };
     let payload = match choice % 4 {
         0 => rest.to_vec(),

@@ -6,7 +6,7 @@ use basalt_commands::glob;
 const PLAIN_BYTES_MAX: usize = 12;
 const PLAIN_STARS_MAX: usize = 5;
 
-pub(super) fn open(data: &[u8]) {
+pub(super) fn run(data: &[u8]) {
     let at = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (pattern, text) = (&data[..at], data.get(at + 1..).unwrap_or_default());
     let matches = glob::matches(pattern, text);

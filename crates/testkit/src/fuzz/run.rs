@@ -1,35 +1,35 @@
 //! Runs a fuzz target with its corpus and with mutations of it, from a seed.
 
-use super::Door;
+use super::FuzzTarget;
 use crate::chance::Chance;
 
 /// Runs a target `iterations` times. If it panics, the last input is printed.
-pub fn knock(door: &Door, seed: u64, rounds: usize) {
-    let corpus = (door.corpus)();
-    let mut tried = Tried { door: door.name, input: Vec::new() };
+pub fn run(target: &FuzzTarget, seed: u64, iterations: usize) {
+    let corpus = (target.corpus)();
+    let mut tried = Tried { target: target.name, input: Vec::new() };
     for input in &corpus {
-        tried.open(door, input.clone());
+        tried.run(target, input.clone());
     }
     let mut chance = Chance::from_seed(seed);
-    for _ in 0..rounds {
+    for _ in 0..iterations {
         let mut input = chance.pick(&corpus).clone();
         for _ in 0..=chance.below(4) {
-            change(&mut input, &corpus, door.dictionary, &mut chance);
+            change(&mut input, &corpus, target.dictionary, &mut chance);
         }
-        tried.open(door, input);
+        tried.run(target, input);
     }
 }
 
 /// Prints its input if it is dropped while a test panics.
 struct Tried {
-    door: &'static str,
+    target: &'static str,
     input: Vec<u8>,
 }
 
 impl Tried {
-    fn open(&mut self, door: &Door, input: Vec<u8>) {
+    fn run(&mut self, target: &FuzzTarget, input: Vec<u8>) {
         self.input = input;
-        (door.open)(&self.input);
+        (target.run)(&self.input);
     }
 }
 
@@ -37,7 +37,7 @@ impl Drop for Tried {
     #[expect(clippy::print_stderr, reason = "a failed test shows it")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("behind the door {}: {:?}", self.door, self.input.escape_ascii().to_string());
+            eprintln!("fuzz target {}: {:?}", self.target, self.input.escape_ascii().to_string());
         }
     }
 }

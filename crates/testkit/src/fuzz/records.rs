@@ -11,7 +11,7 @@ const DATABASES: usize = 16;
 const SIZE_MAX: usize = 1 << 20;
 
 /// A decoded record is encoded as it was, and has the same effect each time.
-pub(super) fn open(data: &[u8]) {
+pub(super) fn run(data: &[u8]) {
     let mut rest = data;
     let mut records = Vec::new();
     while let Ok((record, len)) = Record::decode(rest) {
