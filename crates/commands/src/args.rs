@@ -1,23 +1,24 @@
-//! Args: how a command's options and numbers are read.
+//! Args: the parsing of options and numbers.
 //!
-//! A command says which options it has in a [`Grammar`], and reads all of them before it acts:
+//! A command declares its options in a [`Grammar`], and parses all of them before it acts:
 //!
 //! ```text
 //! SET k v  EX 10 NX     Grammar::parse ──► (Ex, [10]) (Nx, []) ──► handler
 //! ```
 //!
-//! A word that is not in the grammar, one without its values, and two words of one choice are a syntax
-//! error. The same word twice is none, unless the grammar says so: as in Redis, the last one counts.
+//! A word that is not in the grammar, one without its values, and two words of one exclusive group
+//! are a syntax error. The same word twice is allowed unless it is declared unique: as in Redis,
+//! the last one counts.
 //!
-//! Not here: what options mean, and the few commands whose refusals are worded otherwise.
+//! Not here: the meaning of options, and the few commands whose errors differ.
 
 use basalt_keyspace::DatabaseId;
 use basalt_resp::{LongFloat, parse_i64};
 
 use crate::error::CommandError;
 
-/// An option: its word in lower case, what it stands for, how many values follow it, and in which choice
-/// it stands. Of a choice only one word may be given; choice 0 is none.
+/// An option: its word in lower case, its meaning, the number of its values, and its exclusive
+/// group. Of a group only one word may be given; group 0 is none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Word<T> {
     text: &'static str,
@@ -27,34 +28,34 @@ pub(crate) struct Word<T> {
     is_once: bool,
 }
 
-/// A word alone.
+/// A word without a value.
 pub(crate) const fn flag<T>(text: &'static str, option: T) -> Word<T> {
     Word { text, option, value_count: 0, choice: 0, is_once: false }
 }
 
-/// A word with a value behind it.
+/// A word with a value.
 pub(crate) const fn value<T>(text: &'static str, option: T) -> Word<T> {
     Word { text, option, value_count: 1, choice: 0, is_once: false }
 }
 
-/// A word with two values behind it.
+/// A word with two values.
 pub(crate) const fn two_values<T>(text: &'static str, option: T) -> Word<T> {
     Word { text, option, value_count: 2, choice: 0, is_once: false }
 }
 
-/// A word with three values behind it.
+/// A word with three values.
 pub(crate) const fn three_values<T>(text: &'static str, option: T) -> Word<T> {
     Word { text, option, value_count: 3, choice: 0, is_once: false }
 }
 
 impl<T: Copy> Word<T> {
-    /// Makes it one of a choice: 1, 2 …
+    /// Adds it to an exclusive group: 1, 2 …
     pub(crate) const fn of_choice(self, choice: usize) -> Self {
         assert!(choice > 0 && choice < CHOICES, "few choices are told apart");
         Self { choice, ..self }
     }
 
-    /// Makes it a syntax error to give it, or another of its choice, twice.
+    /// Makes it a syntax error to give it, or another word of its group, twice.
     pub(crate) const fn once(self) -> Self {
         assert!(self.choice > 0, "only what is of a choice is remembered");
         Self { is_once: true, ..self }
@@ -68,19 +69,19 @@ const CHOICES: usize = 7;
 pub(crate) struct Grammar<T: 'static>(pub &'static [Word<T>]);
 
 impl<T: Copy> Grammar<T> {
-    /// The options among `args`, each with its values, or the syntax error.
+    /// Parses `args`: the options, each with its values, or a syntax error.
     #[inline]
     pub(crate) fn parse<'a>(&self, args: &'a [&'a [u8]]) -> Options<'a, T> {
         Options { words: self.0, args, seen: [None; CHOICES] }
     }
 }
 
-/// The options that were given, in their order.
+/// The given options, in their order.
 #[derive(Debug)]
 pub(crate) struct Options<'a, T: 'static> {
     words: &'static [Word<T>],
     args: &'a [&'a [u8]],
-    /// Which word was given of each choice.
+    /// The given word of each group.
     seen: [Option<&'static str>; CHOICES],
 }
 
@@ -119,9 +120,10 @@ pub(crate) fn positive(text: &[u8]) -> Result<u64, CommandError> {
     number.ok_or(CommandError::text("ERR value is out of range, must be positive"))
 }
 
-/// How long to wait, given in seconds: milliseconds, none for 0, which is without end.
+/// A timeout in seconds as milliseconds; `None` for 0, which means no timeout.
 pub(crate) fn timeout_ms(text: &[u8]) -> Result<Option<u64>, CommandError> {
-    /// What is left of 64 bits when the present is taken off, which is the year 2039 at most.
+    /// The largest timeout that does not overflow when it is added to the current time, for times
+    /// up to 2039.
     const MS_MAX: i64 = i64::MAX - (1 << 41);
     let no_float = CommandError::text("ERR timeout is not a float or out of range");
     let seconds = LongFloat::parse(text).ok_or(no_float)?;
@@ -141,7 +143,7 @@ pub(crate) fn small_integer(text: &[u8]) -> Result<i32, CommandError> {
     })
 }
 
-/// A SELECT number; there are `count` of them.
+/// A SELECT number below `count`.
 pub(crate) fn database(text: &[u8], count: usize) -> Result<DatabaseId, CommandError> {
     let index = small_integer(text)?;
     u16::try_from(index)
@@ -151,7 +153,7 @@ pub(crate) fn database(text: &[u8], count: usize) -> Result<DatabaseId, CommandE
         .ok_or(CommandError::DATABASE_OUT_OF_RANGE)
 }
 
-/// How a moment of expiry is given.
+/// The form of an expiry argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expiry {
     Seconds,
@@ -161,7 +163,7 @@ pub(crate) enum Expiry {
 }
 
 impl Expiry {
-    /// The moment in milliseconds, which may lie in the past; None where 64 bits can't hold it.
+    /// The moment in milliseconds, which may be in the past; `None` if it overflows 64 bits.
     #[inline]
     pub(crate) fn moment(self, value: i64, now_ms: u64) -> Option<i64> {
         let ms = match self {
@@ -174,7 +176,8 @@ impl Expiry {
         }
     }
 
-    /// As [`Expiry::moment`], for commands that take no moment before 1970 and no time of nothing.
+    /// As [`Expiry::moment`], for commands that reject moments before 1970 and times to live of 0
+    /// or less.
     pub(crate) fn positive_moment(
         self,
         text: &[u8],
@@ -193,7 +196,7 @@ pub(crate) fn invalid_expire_time(command: &str) -> CommandError {
     CommandError::new(format!("ERR invalid expire time in '{command}' command"))
 }
 
-/// For tests: that COMMAND DOCS knows a grammar's words, and no others.
+/// For tests: COMMAND DOCS has exactly the words of a grammar.
 #[cfg(test)]
 pub(crate) fn assert_documented<T: Copy>(grammar: &Grammar<T>, row: &crate::Command) {
     fn tokens(arguments: &[crate::Argument], found: &mut Vec<String>) {
@@ -201,7 +204,7 @@ pub(crate) fn assert_documented<T: Copy>(grammar: &Grammar<T>, row: &crate::Comm
             if !argument.token.is_empty() {
                 found.push(argument.token.to_lowercase());
             }
-            // What is chosen behind a word is a value of it.
+            // The alternatives after a word are its values.
             if argument.token.is_empty() {
                 tokens(argument.arguments, found);
             }

@@ -1,28 +1,28 @@
-//! Argument: what a command takes, as COMMAND DOCS tells it and redis-cli hints it.
+//! Argument: the arguments of a command for COMMAND DOCS and for redis-cli's hints.
 //!
-//! Not here: how arguments are read (`args`); a test holds that both know the same words.
+//! Not here: parsing (`args`); a test checks that both have the same words.
 
-/// One argument, or several that belong together.
+/// One argument, or a group of several.
 #[derive(Clone, Copy, Debug)]
 pub struct Argument {
     pub name: &'static str,
-    /// What redis-cli shows in its hints.
+    /// The text in redis-cli's hints.
     pub display: &'static str,
     pub kind: ArgumentKind,
-    /// The word before it, or that it is.
+    /// The word before it, or the word that it is.
     pub token: &'static str,
     pub is_optional: bool,
-    /// May be given several times.
+    /// It may be repeated.
     pub is_multiple: bool,
-    /// Where it may be given several times: each time with its word.
+    /// If it may be repeated: each time with its word.
     pub repeats_token: bool,
     pub arguments: &'static [Self],
 }
 
-/// What an argument is.
+/// The type of an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgumentKind {
-    /// A key; of the key specification with this number.
+    /// A key, of the key specification with this index.
     Key(u8),
     String,
     Integer,
@@ -68,10 +68,10 @@ impl Argument {
 
     /// The key of the first specification.
     pub(crate) const KEY: Self = Self::new("key", ArgumentKind::Key(0));
-    /// A key, and one or more of them.
+    /// A key, repeated.
     pub(crate) const KEYS: Self = Self::KEY.multiple();
 
-    /// When a key expires from now on: the choice of SET, and that of GETEX.
+    /// The expiry options: those of SET, and those of GETEX.
     pub(crate) const EXPIRY_OR_KEEPTTL: Self =
         Self::expiry(&Self::expiry_or(Self::word("keepttl", "KEEPTTL")));
     pub(crate) const EXPIRY_OR_PERSIST: Self =
@@ -115,7 +115,7 @@ impl Argument {
         Self::new(name, ArgumentKind::UnixTime)
     }
 
-    /// A word that stands for itself.
+    /// A word without a value.
     pub(crate) const fn word(name: &'static str, token: &'static str) -> Self {
         Self::new(name, ArgumentKind::PureToken).after(token)
     }

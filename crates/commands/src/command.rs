@@ -3,19 +3,19 @@
 use crate::argument::Argument;
 use crate::call::ShardFn;
 
-/// A row: what a command is called, what it may be given, how it is run and what it shows.
+/// A row: a command's name, its properties, its handler and its transcript.
 #[derive(Clone, Copy, Debug)]
 pub struct Command {
-    /// In lower case; a subcommand carries its container's name in front: `client|id`.
+    /// In lower case; a subcommand has its container's name as a prefix: `client|id`.
     pub name: &'static str,
-    /// Its place among all rows, subcommands included; the table gives it.
+    /// The index among all rows, subcommands included; the table sets it.
     pub number: u16,
     pub group: Group,
     pub since: &'static str,
-    /// One line in our words.
+    /// One line in our own words: subject, verb, object.
     pub summary: &'static str,
     pub complexity: &'static str,
-    /// Redis' count: the name included; negative where more may follow.
+    /// As in Redis: the name counts, and a negative arity is a minimum.
     pub arity: i16,
     pub flags: Flags,
     /// The ACL categories that do not follow from flags; see [`Command::categories`].
@@ -24,16 +24,17 @@ pub struct Command {
     pub tips: &'static [&'static str],
     pub keys: &'static [KeySpec],
     pub arguments: &'static [Argument],
-    /// What to use in its place, and since when, where it is deprecated.
+    /// The replacement of a deprecated command, and since when.
     pub deprecated: Option<Deprecated>,
     pub run: Run,
     pub subcommands: &'static [Self],
-    /// A transcript: the example in the reference, the test on every target and a seed for the fuzzers.
+    /// A transcript: the example in the reference, a test on every target and a seed for the
+    /// fuzzers.
     pub shows: &'static str,
 }
 
 impl Command {
-    /// What a row need not say.
+    /// The defaults of a row.
     pub(crate) const ROW: Self = Self {
         name: "",
         number: 0,
@@ -70,7 +71,7 @@ impl Command {
         if self.flags.has(Flags::FAST) { all } else { all.or(Categories::SLOW) }
     }
 
-    /// Whether it takes so little time, whatever the data, that its time need not be taken each time: only
+    /// Whether calls take so little time, whatever the data, that only some need to be timed: only
     /// a large request can make it slow.
     pub fn is_quick(&self) -> bool {
         match self.run {
@@ -80,26 +81,26 @@ impl Command {
         }
     }
 
-    /// The name of a subcommand without its container's; of others, the name.
+    /// The name of a subcommand without its container's; of other commands, the name.
     pub fn own_name(&self) -> &'static str {
         self.name.split_once('|').map_or(self.name, |(_, own)| own)
     }
 
-    /// The fewest arguments that the arity allows, the name included.
+    /// The minimum number of arguments, with the name.
     #[inline]
     pub fn arity_min(&self) -> usize {
         usize::from(self.arity.unsigned_abs())
     }
 
-    /// Whether the arity allows so many arguments, the name included.
+    /// Whether the arity allows this number of arguments, with the name.
     #[inline]
     pub fn arity_fits(&self, count: usize) -> bool {
         let wanted = self.arity_min();
         if self.arity < 0 { count >= wanted } else { count == wanted }
     }
 
-    /// Whether so many arguments may be given: as the arity says, and with groups of keys and values so
-    /// that none is left over.
+    /// Whether this number of arguments is valid: as the arity says, and with complete groups of
+    /// keys and values.
     #[inline]
     pub fn takes(&self, count: usize) -> bool {
         self.arity_fits(count)
@@ -119,7 +120,7 @@ pub struct Deprecated {
     pub replaced_by: &'static str,
 }
 
-/// The families of Redis' documentation.
+/// The groups of Redis' documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     Generic,
@@ -141,7 +142,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// Its name in COMMAND DOCS.
+    /// The name in COMMAND DOCS.
     pub fn name(self) -> &'static str {
         match self {
             Self::Generic => "generic",
@@ -188,7 +189,7 @@ impl Flags {
     pub const SENTINEL: Self = Self(1 << 15);
     pub const ONLY_SENTINEL: Self = Self(1 << 16);
     pub const NO_MANDATORY_KEYS: Self = Self(1 << 17);
-    /// Only for those whom `enable-debug-command` lets.
+    /// Only if `enable-debug-command` permits it.
     pub const PROTECTED: Self = Self(1 << 18);
     pub const NO_ASYNC_LOADING: Self = Self(1 << 19);
     pub const NO_MULTI: Self = Self(1 << 20);
@@ -235,7 +236,7 @@ impl Categories {
     pub const TRANSACTION: Self = Self(1 << 19);
     pub const SCRIPTING: Self = Self(1 << 20);
 
-    /// Their names, by bit.
+    /// The names, by bit.
     const NAMES: [&'static str; 21] = [
         "keyspace",
         "read",
@@ -269,7 +270,7 @@ impl Categories {
         self.0 & other.0 != 0
     }
 
-    /// The category of this name, without regard to case.
+    /// The category with this name, in any case.
     pub fn named(name: &[u8]) -> Option<Self> {
         let bit = Self::NAMES.iter().position(|own| own.as_bytes().eq_ignore_ascii_case(name))?;
         Some(Self(1 << bit))
@@ -281,40 +282,40 @@ impl Categories {
     }
 }
 
-/// How keys are used, in Redis' words: `RO`, `RW`, `OW` or `RM`; then `access`, `update` …
+/// The access to keys, in Redis' flags: `RO`, `RW`, `OW` or `RM`; then `access`, `update` …
 pub type Access = &'static [&'static str];
 
-/// Tells the access by the arguments.
+/// Returns the access for some arguments.
 pub type VaryingAccess = fn(&[&[u8]]) -> Access;
 
-/// Finds the place of a key among the arguments.
+/// Returns the index of a key among the arguments.
 pub(crate) type KeyFinder = fn(&[&[u8]]) -> Option<usize>;
 
-/// Where keys stand among the arguments, as COMMAND's key specifications say it.
+/// Where the keys are among the arguments, as in COMMAND's key specifications.
 #[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
     /// The position of the first key (the name has 0).
     pub first: i16,
-    /// The position of the last key, counted from the end where negative, relative to nothing.
+    /// The index of the last key; negative values count from the end.
     pub last: i16,
     pub step: i16,
-    /// The keys are counted: at `first` stands their number, and they begin behind it.
+    /// The keys have a count: it is at `first`, and the keys follow it.
     pub is_counted: bool,
-    /// Where not empty: the keys begin behind this word, which is looked for from `first` on, and as many
-    /// other arguments as there are keys follow them.
+    /// If not empty: the keys follow this word, which is searched from `first` on, and after them
+    /// come as many other arguments.
     pub behind_word: &'static str,
-    /// Where the one key of this specification stands, if it is given, since no rule of COMMAND's tells it
-    /// rightly. Without a word before it, clients are told that the place is unknown.
+    /// Finds the single key of this specification, if no rule of COMMAND can express its position.
+    /// Without a keyword before it, COMMAND INFO reports the position as unknown.
     pub finder: Option<KeyFinder>,
     pub access: Access,
-    /// Why the access is as it is, where that surprises.
+    /// A note for an access that is surprising.
     pub notes: &'static str,
-    /// Where the access depends on the arguments: what it is with these.
+    /// If the access depends on the arguments: returns it.
     pub varies: Option<VaryingAccess>,
 }
 
 impl KeySpec {
-    /// One key at a position.
+    /// One key at an index.
     pub(crate) const fn at(position: i16, access: Access) -> Self {
         Self {
             first: position,
@@ -334,17 +335,17 @@ impl KeySpec {
         Self { first: 1, last: -1, step, ..Self::at(1, access) }
     }
 
-    /// As many keys as the argument at a position says, behind it, with a step of `step`.
+    /// As many keys as the argument at an index says, after it, with a step of `step`.
     pub(crate) const fn counted(position: i16, step: i16, access: Access) -> Self {
         Self { step, is_counted: true, ..Self::at(position, access) }
     }
 
-    /// Keys behind a word, up to the middle of what follows it.
+    /// Keys after a keyword, up to the middle of the arguments after it.
     pub(crate) const fn behind_word(word: &'static str, from: i16, access: Access) -> Self {
         Self { behind_word: word, last: -1, ..Self::at(from, access) }
     }
 
-    /// One key behind a word, which is told to be looked for from an argument on.
+    /// One key after a keyword; COMMAND INFO reports `search: keyword` starting at argument `from`.
     pub(crate) const fn behind_its_word(
         word: &'static str,
         from: i16,
@@ -354,12 +355,12 @@ impl KeySpec {
         Self { behind_word: word, finder: Some(finder), ..Self::at(from, access) }
     }
 
-    /// One key whose place is told to be unknown.
+    /// One key whose position COMMAND INFO reports as unknown.
     pub(crate) const fn unknown(access: Access, finder: KeyFinder) -> Self {
         Self { finder: Some(finder), ..Self::at(1, access) }
     }
 
-    /// Whether clients are told that the place is unknown.
+    /// Whether COMMAND INFO reports the position as unknown.
     pub fn is_unknown(&self) -> bool {
         self.finder.is_some() && self.behind_word.is_empty()
     }
@@ -372,12 +373,12 @@ impl KeySpec {
         Self { varies: Some(varies), ..self }
     }
 
-    /// How the keys are used with these arguments.
+    /// The access to the keys with these arguments.
     pub fn access_with(&self, args: &[&[u8]]) -> Access {
         self.varies.map_or(self.access, |varies| varies(args))
     }
 
-    /// The positions of the keys among the arguments; none where their number is not that of keys.
+    /// The indexes of the keys among the arguments; none if their count is invalid.
     #[inline]
     pub fn positions(&self, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
         let (first, step) = (self.first as usize, self.step as usize);
@@ -403,7 +404,7 @@ impl KeySpec {
     }
 }
 
-/// How a command is run.
+/// How a command runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
     /// On the shard of its key.

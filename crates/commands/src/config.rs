@@ -1,4 +1,4 @@
-//! The configuration: one table of parameters, and all that can be done with it.
+//! The configuration: one table of parameters, and the operations on it.
 //!
 //! ```text
 //!   table, later, inert ──► Config (a plain field per parameter)
@@ -8,9 +8,9 @@
 //!                      └──► generated config/basalt.conf and docs/reference/config.md
 //! ```
 //!
-//! A `Config` is never changed in place: `set` gives a new one or an error, so a failed CONFIG SET
-//! changed nothing. Not here: files, environment, clocks (`server::cli` reads files), and acting on
-//! a change (`Config::changed` tells what to act on).
+//! A `Config` is never changed in place: `set` returns a new one or an error, so a failed CONFIG
+//! SET changes nothing. Not here: files, environment, clocks (`server::cli` reads files), and the
+//! effects of a change (`Config::changed` returns what changed).
 
 mod choices;
 mod command_line;
@@ -46,7 +46,7 @@ use std::sync::LazyLock;
 
 const COUNT: usize = table::USED.len() + later::LATER.len() + inert::INERT.len();
 
-/// Every parameter there is.
+/// Every parameter.
 pub static PARAMETERS: &[Parameter] = &{
     let tables = [table::USED, later::LATER, inert::INERT];
     let mut all = [tables[0][0]; COUNT];
@@ -63,7 +63,7 @@ pub static PARAMETERS: &[Parameter] = &{
     all
 };
 
-/// The parameter of this name, and the name as it stands in the table: the proper one or an alias.
+/// The parameter with this name, and the name as it is in the table: the main one or an alias.
 pub fn find(name: &[u8]) -> Option<(&'static Parameter, &'static str)> {
     PARAMETERS.iter().find_map(|parameter| {
         let mut names = parameter.names();
@@ -88,7 +88,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Up to which sizes collections are kept packed.
+    /// The sizes up to which collections stay packed.
     pub fn thresholds(&self) -> Thresholds {
         Thresholds {
             hash_max_listpack_entries: self.hash_max_listpack_entries,
@@ -104,7 +104,7 @@ impl Config {
         }
     }
 
-    /// How uses of keys are counted, where `maxmemory-policy` wants that.
+    /// How accesses of keys are counted, if `maxmemory-policy` requires that.
     pub fn frequency(&self) -> Option<Frequency> {
         let is_wanted = matches!(
             self.maxmemory_policy,
@@ -118,8 +118,8 @@ impl Config {
 
     /// CONFIG GET: the names and values of the parameters that match any of the patterns.
     ///
-    /// As in Redis a name without `*`, `?` and `[` is answered in the case in which it was asked
-    /// for, and only such a name finds a hidden parameter.
+    /// As in Redis, a name without `*`, `?` and `[` is returned in the case of the request, and
+    /// only such a name matches a hidden parameter.
     pub fn get(&self, patterns: &[&[u8]]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut add = |name: &[u8], parameter: &Parameter| {
@@ -145,7 +145,8 @@ impl Config {
         found
     }
 
-    /// CONFIG SET: a new configuration with all of the changes.
+    /// CONFIG SET: a new configuration with all of the changes, or the error of the first invalid
+    /// one.
     pub fn set(
         &self,
         pairs: &[(&[u8], &[u8])],
@@ -183,14 +184,13 @@ impl Config {
         Ok(config)
     }
 
-    /// The parameters whose value differs from `before`, for those who must act on a change.
+    /// The parameters whose values differ from `before`, to apply a change.
     pub fn changed<'a>(&'a self, before: &'a Config) -> impl Iterator<Item = &'static Parameter> {
         PARAMETERS.iter().filter(move |parameter| parameter.lines(self) != parameter.lines(before))
     }
 }
 
-/// The error of a CONFIG SET that failed at one parameter, also for those who could not act on a
-/// change.
+/// The error of a CONFIG SET that failed at one parameter, also if the change cannot be applied.
 pub fn set_error(name: &[u8], why: &str) -> CommandError {
     let before = "ERR CONFIG SET failed (possibly related to argument '";
     CommandError::quoting(before, name, &format!("') - {why}"))

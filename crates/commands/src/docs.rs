@@ -1,7 +1,7 @@
-//! Docs: the command table, told to clients: COMMAND and its subcommands, HELP.
+//! Docs: the command table as replies: COMMAND and its subcommands, HELP.
 //!
-//! Everything is written from the rows, in the shapes of Valkey 9, where RESP3 has maps and sets.
-//! Not here: what the reference pages look like.
+//! Everything is written from the rows, in the shapes of Valkey 9, in which RESP3 has maps and
+//! sets. Not here: the reference pages.
 
 use basalt_resp::Reply;
 
@@ -11,7 +11,7 @@ use crate::command::{Access, Categories, Command, Flags, KeySpec};
 use crate::error::CommandError;
 use crate::{glob, table};
 
-/// The flags that COMMAND INFO tells, in its order.
+/// The flags of COMMAND INFO, in its order.
 const FLAGS: [(Flags, &str); 19] = [
     (Flags::WRITE, "write"),
     (Flags::READONLY, "readonly"),
@@ -34,13 +34,12 @@ const FLAGS: [(Flags, &str); 19] = [
     (Flags::ALLOW_BUSY, "allow_busy"),
 ];
 
-/// Answers COMMAND COUNT.
+/// COMMAND COUNT.
 pub fn write_count(reply: &mut Reply<'_>) {
     reply.integer(table::commands().count() as i64);
 }
 
-/// Answers COMMAND, and COMMAND INFO with its arguments: the facts of the commands that are named, or of
-/// all.
+/// COMMAND, and COMMAND INFO with its arguments: the properties of the named commands, or of all.
 pub fn write_infos(names: &[&[u8]], reply: &mut Reply<'_>) {
     if names.is_empty() {
         reply.array(table::commands().count());
@@ -76,7 +75,7 @@ fn write_info(command: &Command, reply: &mut Reply<'_>) {
     command.subcommands.iter().for_each(|sub| write_info(sub, reply));
 }
 
-/// First key, last key and step over all specifications; zeros where there is no key.
+/// First key, last key and step over all specifications; zeros without a key.
 fn key_range(keys: &[KeySpec]) -> (i16, i16, i16) {
     let keys: Vec<_> = keys.iter().filter(|spec| has_place(spec)).collect();
     let Some(first) = keys.iter().map(|spec| spec.first).min() else { return (0, 0, 0) };
@@ -85,7 +84,7 @@ fn key_range(keys: &[KeySpec]) -> (i16, i16, i16) {
     (first, last, keys[0].step)
 }
 
-/// Whether the first key of a specification always stands at the same place.
+/// Whether the first key of a specification is always at the same index.
 fn has_place(spec: &KeySpec) -> bool {
     !spec.is_counted && spec.behind_word.is_empty() && !spec.is_unknown()
 }
@@ -144,7 +143,7 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
     text(reply, "spec");
     reply.map(3);
     text(reply, "lastkey");
-    // Told relative to the first key, unless it is counted from the end.
+    // Relative to the first key, unless it is counted from the end.
     reply.integer(i64::from(if spec.last < 0 { spec.last } else { spec.last - spec.first }));
     text(reply, "keystep");
     reply.integer(i64::from(spec.step));
@@ -157,7 +156,7 @@ fn write_access(access: &[&str], reply: &mut Reply<'_>) {
     access.iter().for_each(|word| reply.simple(word));
 }
 
-/// Answers COMMAND DOCS with its arguments: what the commands that are named, or all, do and take.
+/// COMMAND DOCS with its arguments: the documentation of the named commands, or of all.
 pub fn write_docs(names: &[&[u8]], reply: &mut Reply<'_>) {
     let commands: Vec<&Command> = match names {
         [] => table::commands().collect(),
@@ -251,7 +250,7 @@ fn write_arguments(arguments: &[Argument], reply: &mut Reply<'_>) {
     }
 }
 
-/// Which names COMMAND LIST tells.
+/// The filter of COMMAND LIST.
 #[derive(Clone, Copy, Debug)]
 enum ListFilter<'a> {
     All,
@@ -274,7 +273,7 @@ impl ListFilter<'_> {
     }
 }
 
-/// Answers COMMAND LIST with its arguments.
+/// COMMAND LIST with its arguments.
 pub fn write_list(args: &[&[u8]], reply: &mut Reply<'_>) -> Outcome {
     let filter = match args {
         [] => ListFilter::All,
@@ -295,9 +294,9 @@ pub fn write_list(args: &[&[u8]], reply: &mut Reply<'_>) -> Outcome {
     Ok(())
 }
 
-/// Which of a command's arguments are its keys, with what is done to each.
+/// The keys among a command's arguments, with the access to each.
 ///
-/// The command is taken to have the right number of arguments.
+/// The number of arguments must be valid for the command.
 pub fn keys_of<'a>(
     command: &'static Command,
     args: &'a [&'a [u8]],
@@ -308,7 +307,7 @@ pub fn keys_of<'a>(
     })
 }
 
-/// Answers COMMAND GETKEYS for a whole request.
+/// COMMAND GETKEYS for a complete request.
 pub fn write_keys(request: &[&[u8]], reply: &mut Reply<'_>) -> Outcome {
     let keys = asked_keys(request)?;
     reply.array(keys.len());
@@ -316,7 +315,7 @@ pub fn write_keys(request: &[&[u8]], reply: &mut Reply<'_>) -> Outcome {
     Ok(())
 }
 
-/// Answers COMMAND GETKEYSANDFLAGS for a whole request.
+/// COMMAND GETKEYSANDFLAGS for a complete request.
 pub fn write_keys_and_flags(request: &[&[u8]], reply: &mut Reply<'_>) -> Outcome {
     let keys = asked_keys(request)?;
     reply.array(keys.len());
@@ -348,7 +347,7 @@ fn asked_keys(request: &[&[u8]]) -> Result<Vec<(usize, Access)>, CommandError> {
     Ok(keys)
 }
 
-/// Answers a container's HELP: what each subcommand takes, and its summary.
+/// A container's HELP: the arguments of each subcommand, and its summary.
 pub fn write_help(container: &Command, reply: &mut Reply<'_>) {
     let name = container.name.to_uppercase();
     reply.array(1 + 2 * container.subcommands.len());
@@ -364,7 +363,7 @@ pub fn write_help(container: &Command, reply: &mut Reply<'_>) {
     }
 }
 
-/// Writes an argument as people read it: `[PREFIX <prefix> ...]`.
+/// Writes an argument in the notation of the reference: `[PREFIX <prefix> ...]`.
 pub(crate) fn push_usage(argument: &Argument, usage: &mut String) {
     let (open, close) = if argument.is_optional { ("[", "]") } else { ("", "") };
     usage.push_str(open);

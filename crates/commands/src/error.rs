@@ -1,4 +1,4 @@
-//! What a command refuses, in Redis' words: the text is what the client sees behind the `-`.
+//! Errors of commands, in Redis' words: the text is what the client gets after the `-`.
 
 use std::borrow::Cow;
 
@@ -32,8 +32,8 @@ impl CommandError {
         Self(Cow::Owned(text.into()))
     }
 
-    /// A text that quotes what the client sent; as in Redis, up to the first NUL and without newlines at
-    /// the text's end.
+    /// A text that quotes the client's input; as in Redis, up to the first NUL and without newlines
+    /// at the text's end.
     pub fn quoting(before: &str, quoted: &[u8], after: &str) -> Self {
         let quoted = quoted.split(|&byte| byte == 0).next().unwrap_or_default();
         let mut text = [before.as_bytes(), quoted, after.as_bytes()].concat();
@@ -41,7 +41,7 @@ impl CommandError {
         Self::new(text)
     }
 
-    /// As [`CommandError::quoting`], with two things that the client sent between three parts.
+    /// As [`CommandError::quoting`], with two quotations between three parts.
     pub fn quoting_two(parts: [&str; 3], first: &[u8], second: &[u8]) -> Self {
         let cut =
             |quoted: &'_ [u8]| quoted.split(|&byte| byte == 0).next().unwrap_or_default().to_vec();
@@ -49,8 +49,8 @@ impl CommandError {
         Self::new([before, &cut(first), between, &cut(second), after].concat())
     }
 
-    /// What Redis says when a command gets the wrong number of arguments. `name` is the row's: a
-    /// subcommand's has its container's in front.
+    /// The error for a wrong number of arguments. `name` is the row's name: a subcommand's has its
+    /// container's as a prefix.
     pub fn wrong_arity(name: &str) -> Self {
         Self::new(format!("ERR wrong number of arguments for '{name}' command"))
     }
@@ -83,7 +83,7 @@ impl std::fmt::Debug for CommandError {
 mod tests {
     use super::*;
 
-    /// `EXPIRE key 1 "what\r\n"` on Valkey 9 shows the newlines' fate.
+    /// `EXPIRE key 1 "what\r\n"` on Valkey 9 shows that newlines are replaced.
     #[test]
     fn quoted_bytes_end_where_redis_ends_them() {
         let text =

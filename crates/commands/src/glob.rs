@@ -1,26 +1,25 @@
-//! Glob patterns as KEYS, SCAN, PSUBSCRIBE and CONFIG GET know them.
+//! Glob patterns of KEYS, SCAN, PSUBSCRIBE and CONFIG GET, as in stringmatchlen of Redis' util.c.
 //!
 //! `*` is any run of bytes, `?` one byte, `[a-c\]]` one byte of a class, `[^…]` one not of it, `\x`
-//! the byte x. Redis' oddities are kept, each seen with KEYS on Redis 7.0:
+//! the byte x. Redis' oddities are kept, each checked with KEYS on Redis 7.0:
 //!
 //! - nothing but the empty pattern matches the empty string (`**` does not list the empty key);
 //! - a class that is not closed ends with the pattern: `[ab` matches `b`, `[^` any byte;
 //! - the end of a range may be any byte: `[a-]` is a class that is not closed;
 //! - ranges may be backwards, and compare bytes as signed; a backslash in a class escapes, but not
 //!   in a range;
-//! - without regard to case, an escaped byte of a class still has its case, and the ends of a range
-//!   are
-//!   lowered after they were put in order.
+//! - ignoring case, an escaped byte of a class keeps its case, and the ends of a range are lowered
+//!   after they are ordered.
 //!
-//! Time is at most the product of both lengths: only the last `*` is ever tried again.
-//! Not here: that KEYS and SCAN take a lone `*` for every key.
+//! Time is at most the product of both lengths: only the last `*` is ever retried. Not here: KEYS
+//! and SCAN treat a lone `*` as every key.
 
-/// Whether the whole string matches the pattern.
+/// Whether the pattern matches the whole string.
 pub fn matches(pattern: &[u8], string: &[u8]) -> bool {
     Glob { pattern, ignores_case: false }.matches(string)
 }
 
-/// Whether the whole string matches the pattern, without regard to the case of ASCII letters.
+/// Whether the pattern matches the whole string, ignoring the case of ASCII letters.
 pub fn matches_nocase(pattern: &[u8], string: &[u8]) -> bool {
     Glob { pattern, ignores_case: true }.matches(string)
 }
@@ -36,7 +35,7 @@ impl Glob<'_> {
             return self.pattern.is_empty();
         }
         let (mut at, mut position) = (0, 0);
-        // Where to try again when a byte does not match: behind the last star, one byte further on.
+        // Where to retry after a mismatch: after the last star, one byte further on.
         let mut retry: Option<(usize, usize)> = None;
         while let Some(&byte) = string.get(position) {
             if self.pattern.get(at) == Some(&b'*') {
@@ -62,7 +61,7 @@ impl Glob<'_> {
         self.pattern[at..].iter().take_while(|&&byte| byte == b'*').count()
     }
 
-    /// Matches one byte with what stands at `at`, and tells where that ends.
+    /// Matches one byte with the item at `at`; returns the result and the end of the item.
     fn match_one(&self, at: usize, byte: u8) -> Option<usize> {
         match self.pattern.get(at)? {
             b'?' => Some(at + 1),
@@ -74,7 +73,7 @@ impl Glob<'_> {
         }
     }
 
-    /// Matches one byte with the class whose first byte stands at `at`.
+    /// Matches one byte with the class whose first byte is at `at`.
     fn match_class(&self, mut at: usize, byte: u8) -> Option<usize> {
         let is_negated = self.pattern.get(at) == Some(&b'^');
         at += usize::from(is_negated);
@@ -122,7 +121,7 @@ impl Glob<'_> {
 mod tests {
     use super::*;
 
-    /// Each expectation was seen on Redis 7.0: SET the string, then KEYS with the pattern.
+    /// Each expectation was checked on Redis 7.0: SET the string, then KEYS with the pattern.
     #[test]
     fn every_form_is_redis() {
         let cases: &[(&str, &str, bool)] = &[
@@ -209,7 +208,7 @@ mod tests {
         }
     }
 
-    /// The plain recursion that a star means; exponential, so for short patterns only.
+    /// The simple recursion for stars; exponential, so for short patterns only.
     fn model(pattern: &[u8], string: &[u8]) -> bool {
         match pattern {
             [] => string.is_empty(),

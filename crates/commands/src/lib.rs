@@ -1,10 +1,10 @@
 //! Commands: the command table, the parameter table, arguments and all handlers.
 //!
-//! A handler is a plain function on the shard that owns its keys ([`Call`]); what concerns sessions or
-//! several shards is a [`Verb`] that the engine runs. Facts of a command stand in its row and nowhere
-//! else.
+//! A handler is a plain function on the shard that owns its keys ([`Call`]); commands about
+//! sessions or several shards are [`Verb`]s that the engine runs. The properties of a command are
+//! in its row and nowhere else.
 //!
-//! Not here: threads, sessions, routing (`engine`), how data lies in memory (`keyspace`).
+//! Not here: threads, sessions, routing (`engine`), the storage of data (`keyspace`).
 
 mod args;
 mod argument;

@@ -1,4 +1,4 @@
-//! Reference: the page of all commands, made from their rows.
+//! Reference: the page of all commands, generated from their rows.
 //!
 //! `UPDATE=1 cargo test -p basalt-commands generated` writes `docs/reference/commands.md`; without
 //! `UPDATE` the test compares.
@@ -9,7 +9,7 @@ use crate::command::{Command, Group};
 use crate::docs;
 use crate::table;
 
-/// The groups with their headings, in the order of the page.
+/// The headings of the groups, in the order of the page.
 const GROUPS: [(Group, &str); 16] = [
     (Group::Generic, "Keys"),
     (Group::String, "Strings"),
@@ -74,7 +74,7 @@ fn push_command(command: &Command, page: &mut String) {
     let _ = write!(page, "{}\n\n```\n{}```\n", categories.join(" "), example(command.shows));
 }
 
-/// A transcript without what is told to the test runner, as RESP2 shows it.
+/// A transcript without directives for the test runner, in RESP2's form.
 fn example(transcript: &str) -> String {
     let mut text = String::new();
     let mut is_shown = true;

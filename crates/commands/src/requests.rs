@@ -1,9 +1,9 @@
-//! Requests: what the arguments of the commands that the engine runs say.
+//! Requests: the parsed arguments of the commands that the engine runs.
 //!
-//! Each is a pure function of the arguments, name first, and of the few settings that they are judged by:
-//! it reads all of them or refuses with Redis' words, so that the engine only acts.
+//! Each is a pure function of the arguments, name first, and of the few settings that validate
+//! them: it parses all of them or fails with Redis' error, so that the engine only acts.
 //!
-//! Not here: the rows and the words themselves, which stand side by side in `families`.
+//! Not here: the rows and the parsers themselves, which are side by side in `families`.
 
 pub use crate::families::bitmap::*;
 pub use crate::families::connection::*;

@@ -1,4 +1,4 @@
-//! The command table: every row, and how a name finds its row.
+//! The command table: all rows, and the lookup of a name.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::error::CommandError;
 use crate::families;
 
-/// Every command, family by family; subcommands hang below their containers.
+/// Every command, family by family; subcommands are in their containers.
 pub fn commands() -> impl Iterator<Item = &'static Command> {
     COMMANDS.iter()
 }
@@ -36,10 +36,10 @@ static ROWS: LazyLock<Vec<&'static Command>> = LazyLock::new(|| {
     commands().flat_map(|command| std::iter::once(command).chain(command.subcommands)).collect()
 });
 
-/// LIMIT: longer names belong to no command.
+/// LIMIT: no command has a longer name.
 const NAME_BYTES_MAX: usize = 24;
 
-/// Cells of the name index: a power of two, several times the number of commands.
+/// The size of the name index: a power of two, several times the number of commands.
 const INDEX_CELLS: usize = 2048;
 
 static INDEX: LazyLock<Index> = LazyLock::new(Index::new);
@@ -64,7 +64,7 @@ impl Index {
     }
 }
 
-/// Where the search for a name starts: from its length and its first and last letters, whatever their
+/// Where the search for a name starts: a hash of its length and its first and last letters, in any
 /// case.
 #[inline]
 fn cell(name: &[u8]) -> usize {
@@ -76,7 +76,7 @@ fn cell(name: &[u8]) -> usize {
     (mixed >> 53) as usize % INDEX_CELLS
 }
 
-/// The row of a command, whatever the case of its name.
+/// The row of a command, by its name in any case.
 #[inline]
 pub fn find(name: &[u8]) -> Option<&'static Command> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
@@ -99,7 +99,7 @@ pub fn find_subcommand(container: &'static Command, name: &[u8]) -> Option<&'sta
     subcommands.find(|sub| sub.own_name().as_bytes().eq_ignore_ascii_case(name))
 }
 
-/// The row of a name as COMMAND INFO takes it: `client|id` is a subcommand.
+/// The row of a name in COMMAND INFO's form: `client|id` is a subcommand.
 pub fn find_full(name: &[u8]) -> Option<&'static Command> {
     match name.iter().position(|&byte| byte == b'|') {
         None => find(name),
@@ -107,10 +107,10 @@ pub fn find_full(name: &[u8]) -> Option<&'static Command> {
     }
 }
 
-/// LIMIT: bytes of a request that are quoted to tell that it names no command.
+/// LIMIT: bytes of a request in the error for an unknown command.
 const QUOTED_BYTES_MAX: usize = 128;
 
-/// What Redis says to a request that names no command: the name and the first arguments, cut short.
+/// Redis' error for an unknown command: the name and the first arguments, truncated.
 #[cold]
 pub fn unknown(args: &[&[u8]]) -> CommandError {
     let mut shown = Vec::new();
@@ -128,7 +128,7 @@ pub fn unknown(args: &[&[u8]]) -> CommandError {
     CommandError::new(text.concat())
 }
 
-/// What Redis says to a container's unknown subcommand.
+/// Redis' error for a container's unknown subcommand.
 #[cold]
 pub fn unknown_subcommand(container: &Command, name: &[u8]) -> CommandError {
     let name = quotable(name, QUOTED_BYTES_MAX);
@@ -136,7 +136,7 @@ pub fn unknown_subcommand(container: &Command, name: &[u8]) -> CommandError {
     CommandError::quoting("ERR unknown subcommand '", name, &after)
 }
 
-/// As C prints bytes: up to a NUL, and no more than `len_max`.
+/// As C prints bytes: up to a NUL, and at most `len_max`.
 fn quotable(bytes: &[u8], len_max: usize) -> &[u8] {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     &bytes[..end.min(len_max)]
@@ -206,7 +206,8 @@ mod tests {
             assert!(!both, "{name} can't write and only read");
             if !row.keys.is_empty() {
                 let may_write = row.flags.has(Flags::WRITE.or(Flags::MAY_REPLICATE));
-                // XREADGROUP writes what a group remembers, but only reads the entries: so says Redis.
+                // XREADGROUP writes the group's state, but only reads the entries: Redis says so
+                // too.
                 let is_as_redis_says = name == "xreadgroup";
                 assert_eq!(may_write, writes_keys(row) || is_as_redis_says, "{name}");
                 assert!(!matches!(row.run, Run::Container), "{name}");
@@ -223,7 +224,7 @@ mod tests {
             if let Run::Split(..) = row.run {
                 assert!(row.keys.len() == 1 && row.keys[0].last == -1, "{name} can't be split");
             }
-            // What HIMPORT PREPARE takes is the session's.
+            // The names of HIMPORT PREPARE belong to the session.
             let writes = row.flags.has(Flags::WRITE) || name == "himport|prepare";
             assert!(!row.flags.has(Flags::DENYOOM) || writes, "{name}");
         }

@@ -3,7 +3,7 @@
 //! Hierarchical timing wheels (Varghese & Lauck 1987), with an early cascade:
 //!
 //! ```text
-//! level 4   512 cells of 49.7 days   ─┐
+//!   level 4   512 cells of 49.7 days   ─┐
 //!   level 3   512 cells of 4.7 hours    │  a cell is emptied into the finer levels during
 //!   level 2   512 cells of 65.5 s       │  the span *before* its own: none of its items is late
 //!   level 1   512 cells of 256 ms      ─┘

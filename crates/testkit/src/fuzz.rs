@@ -3,8 +3,7 @@
 //!
 //! ```text
 //! FUZZ_TARGETS ──► crates/testkit/tests/fuzz.rs   seeded mutations of a corpus, in every test run
-//!             └──► tests/fuzz                     libFuzzer, guided by coverage (`scripts/test
-//! --long`)
+//!             └──► tests/fuzz                     libFuzzer (`scripts/test --long`)
 //! ```
 //!
 //! If the input is a text or a format, the target takes the bytes as they are; otherwise it draws

@@ -1,10 +1,10 @@
-//! Parameters whose value is one word out of several.
+//! Parameters whose value is one of several words.
 //!
-//! Not here: those that take several words (`types`).
+//! Not here: those with several words (`types`).
 
 use super::kind::{Kind, Stored, only};
 
-/// A type whose values are words; the first word that is written is the one shown.
+/// A type whose values are words; the first word of a value is the one that is shown.
 macro_rules! choices {
     ($(
         $(#[$doc:meta])*
@@ -20,7 +20,7 @@ macro_rules! choices {
             pub const KIND: Kind = Kind::OneOf(&[$($word $(, $other)*),+]);
             const VALUES: &[$Type] = &[$($Type::$Value $(, { let _ = $other; $Type::$Value })*),+];
 
-            /// The word users write.
+            /// The word that users write.
             pub const fn name(self) -> &'static str {
                 match self { $($Type::$Value => $word),+ }
             }
@@ -40,7 +40,7 @@ macro_rules! choices {
 }
 
 choices! {
-    /// How much is logged; each level contains those behind it.
+    /// The verbosity of the log; each level includes those after it.
     LogLevel {
         Debug = "debug",
         Verbose = "verbose",
@@ -49,13 +49,13 @@ choices! {
         Warning = "warning",
         Nothing = "nothing",
     }
-    /// How a log line looks.
+    /// The format of log lines.
     LogFormat {
         #[default]
         Human = "human" or "legacy",
         Json = "json",
     }
-    /// Which keys go when `maxmemory` is reached.
+    /// The keys to evict at `maxmemory`.
     EvictionPolicy {
         VolatileLru = "volatile-lru",
         VolatileLfu = "volatile-lfu",
@@ -67,27 +67,27 @@ choices! {
         #[default]
         NoEviction = "noeviction",
     }
-    /// When the append-only file is flushed to the disk.
+    /// When the append-only file is synced to the disk.
     AppendFsync {
         #[default]
         EverySecond = "everysec",
         Always = "always",
         No = "no",
     }
-    /// In which order the commands of one pipeline may run.
+    /// The order in which the commands of one pipeline may run.
     PipelineOrder {
         #[default]
         Relaxed = "relaxed",
         Strict = "strict",
     }
-    /// Whether something is done always, never, or where it makes sense.
+    /// Always, never, or if it makes sense.
     Auto {
         #[default]
         Auto = "auto",
         Yes = "yes",
         No = "no",
     }
-    /// Who may do something dangerous.
+    /// Which clients may do something dangerous.
     Allowed {
         #[default]
         No = "no",
@@ -180,7 +180,7 @@ choices! {
 }
 
 impl Allowed {
-    /// Whether a client may, given whether it comes from this machine.
+    /// Whether a client may, depending on whether it is local.
     pub fn permits(self, client_is_local: bool) -> bool {
         self == Allowed::Yes || self == Allowed::Local && client_is_local
     }

@@ -1,32 +1,32 @@
-//! The command line as Redis reads it: `[CONFIG] [-] [--directive value …]…`.
+//! The command line as Redis parses it: `[CONFIG] [-] [--directive value …]…`.
 //!
-//! Every directive becomes a line of configuration, read behind the file and standard input. A
-//! value may begin with `--`, since what follows a directive's name is always its value; only
-//! `--save` before another directive or at the end means `--save ""`, as it did before Redis 7.
-//! `"--port 7000"` in one argument is name and value, and what stands before the first `--` is a
-//! line too.
+//! Every directive becomes a line of configuration, parsed after the file and standard input. A
+//! value may start with `--`, since the argument after a directive's name is always its value; only
+//! `--save` before another directive or at the end means `--save ""`, as before Redis 7. `"--port
+//! 7000"` in one argument is name and value, and the arguments before the first `--` are a line
+//! too.
 //!
-//! Not here: what the flags in `FLAGS` do, and reading files (`server::cli`).
+//! Not here: the meaning of the flags in `FLAGS`, and reading files (`server::cli`).
 
 use super::words;
 
-/// A command line, taken apart.
+/// A parsed command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
     pub config_file: Option<Vec<u8>>,
-    /// A lone `-`: the configuration goes on at standard input.
+    /// A lone `-`: the configuration continues on standard input.
     pub reads_stdin: bool,
-    /// Those of `FLAGS` that were given.
+    /// The given ones of `FLAGS`.
     pub flags: Vec<&'static str>,
-    /// What the directives say, as lines of a configuration file.
+    /// The directives as lines of a configuration file.
     pub lines: Vec<Vec<u8>>,
 }
 
 impl CommandLine {
-    /// Words that take no value and are no directives.
+    /// Words that have no value and are no directives.
     pub const FLAGS: &[&str] = &["-h", "--help", "-V", "-v", "--version", "--check-config"];
 
-    /// Takes the arguments apart, those behind the program's name.
+    /// Parses the arguments after the program's name.
     pub fn parse(arguments: &[Vec<u8>]) -> Self {
         let mut parsed = Self::default();
         let mut rest = arguments;
@@ -56,7 +56,7 @@ impl CommandLine {
         parsed
     }
 
-    /// Begins a line; tells whether the next argument is its value, whatever it looks like.
+    /// Starts a line; returns whether the next argument is its value, whatever it looks like.
     fn add_directive(&mut self, directive: &[u8], behind: &[Vec<u8>]) -> bool {
         let mut line = directive.to_vec();
         let has_value = words::split(directive).is_none_or(|words| words.len() != 1);

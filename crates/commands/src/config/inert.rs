@@ -1,6 +1,6 @@
-//! Parameters of Redis and Valkey that this design has no use for: checked, kept and served, so
-//! that neither configuration files nor tools break. The comment of each row is the reason, as
-//! users are told it.
+//! Parameters of Redis and Valkey that have no use in this design: validated, stored and returned,
+//! so that configuration files and tools keep working. The comment of each row is the reason, which
+//! users read.
 
 use super::Config;
 use super::choices::*;

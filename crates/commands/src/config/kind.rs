@@ -1,12 +1,12 @@
-//! Kinds of parameters: what a user may write, how it is refused, how it is shown.
+//! Kinds of parameters: valid values, errors, and text form.
 //!
-//! A `Kind` is the rule of one row of the table (a range, the allowed words, the form in words);
-//! `Stored` is implemented by the types of `Config`'s fields and turns words into the value and the
-//! value into text. The texts of refusals are Redis', since clients and its own tests read them.
+//! A `Kind` is the rule of one row of the table (a range, the allowed words, a described format);
+//! the types of `Config`'s fields implement `Stored`, which converts words to the value and the
+//! value to text. The texts of errors are Redis', since clients and its own tests read them.
 //!
-//! Not here: the types made for one parameter (`types`), quoting (`words`).
+//! Not here: the types of single parameters (`types`), quoting (`words`).
 
-/// The rule a parameter's value obeys.
+/// The rule for a parameter's value.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     YesNo,
@@ -14,7 +14,7 @@ pub enum Kind {
         min: i64,
         max: i64,
     },
-    /// Any integer from 0 on is accepted and brought into the range, as Redis does with `hz`.
+    /// Any integer from 0 on is accepted and clamped to the range, as Redis does with `hz`.
     Clamped {
         min: i64,
         max: i64,
@@ -34,17 +34,17 @@ pub enum Kind {
     SomeOf(&'static [&'static str]),
     Text(TextRule),
     Password,
-    /// A form of its own, told in words; `many` when it takes several words.
+    /// A format of its own, described in words; `many` if it has several words.
     Form {
         form: &'static str,
         many: bool,
     },
 }
 
-/// What a text may be: `Err` tells why not.
+/// A check of a text: `Err` has the reason.
 pub(super) type TextRule = fn(&str) -> Result<(), &'static str>;
 
-/// C's `INT_MAX`, the upper end of most of Redis' parameters.
+/// C's `INT_MAX`, the maximum of most of Redis' parameters.
 pub(super) const INT: i64 = i32::MAX as i64;
 /// C's `UINT_MAX`.
 pub(super) const UINT: i64 = u32::MAX as i64;
@@ -65,12 +65,12 @@ pub(super) const fn memory(min: u64, max: u64) -> Kind {
 }
 
 impl Kind {
-    /// Whether a line of a file may give it several words; the others take exactly one.
+    /// Whether a line of a file may have several words for it; the others have exactly one.
     pub(super) fn takes_many(self) -> bool {
         matches!(self, Kind::SomeOf(_) | Kind::Form { many: true, .. })
     }
 
-    /// What may be written, for the reference and the comments of the configuration file.
+    /// The valid values, for the reference and the comments of the configuration file.
     pub fn describe(self) -> String {
         match self {
             Kind::YesNo => "yes or no".into(),
@@ -100,7 +100,7 @@ impl Kind {
         }
     }
 
-    /// The number a word stands for.
+    /// The number of a word.
     fn number(self, word: &[u8]) -> Result<i128, String> {
         match self {
             Kind::Integer { min, max } => within(strict_integer(word)?.into(), min, max),
@@ -123,7 +123,7 @@ impl Kind {
         }
     }
 
-    /// Which of its names a word is.
+    /// The index of a word among its names.
     pub(super) fn choice(self, word: &[u8]) -> Result<usize, String> {
         let (Kind::OneOf(names) | Kind::SomeOf(names)) = self else {
             panic!("a field that holds a choice stands in a row of kind {self:?}");
@@ -136,9 +136,10 @@ impl Kind {
 
 /// The type of a field of `Config`.
 pub(super) trait Stored: Default {
-    /// Takes the words a user gave, or says why not (then the value is of no more use).
+    /// Parses the words of a user, or returns the reason why they are invalid (then the value must
+    /// not be used).
     ///
-    /// `again` is set when the same file named the parameter before: some add up there.
+    /// `again` is true if the same file has named the parameter before: some add up.
     fn assign(&mut self, kind: Kind, words: &[&[u8]], again: bool) -> Result<(), String>;
 
     /// The value as CONFIG GET prints it.
@@ -151,7 +152,7 @@ pub(super) trait Stored: Default {
     }
 }
 
-/// The only word of a parameter that takes one.
+/// The only word of a parameter with one word.
 pub(super) fn only<'a>(words: &[&'a [u8]]) -> Result<&'a [u8], String> {
     match words {
         [word] => Ok(word),
@@ -242,7 +243,7 @@ fn within(
     }
 }
 
-/// An integer in the one way it can be written: no plus sign, no leading zero, no blank.
+/// An integer in canonical form: no plus sign, no leading zero, no blank.
 fn strict_integer(word: &[u8]) -> Result<i64, String> {
     let refusal = || String::from("argument couldn't be parsed into an integer");
     let value: i64 = str::from_utf8(word).ok().and_then(|w| w.parse().ok()).ok_or_else(refusal)?;
@@ -251,8 +252,8 @@ fn strict_integer(word: &[u8]) -> Result<i64, String> {
 
 /// Digits and an optional unit; no digit at all counts as 0, as in Redis.
 ///
-/// A number that is too big becomes the biggest there is; Redis does so too, but lets the unit wrap
-/// it around.
+/// A number that is too large is clamped; Redis does that too, but lets the multiplication by the
+/// unit wrap.
 pub(super) fn memory_bytes(word: &[u8]) -> Option<u64> {
     let digit_count = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, unit) = word.split_at(digit_count);

@@ -1,39 +1,39 @@
 //! Loading: from the text of files and of the command line to a `Config`.
 //!
 //! The syntax is that of redis.conf: a directive and its words per line, `#` comments, quotes
-//! (`words`), units, `include`. What is given several times counts as it was given last, except
-//! `save`, which adds up. An error tells file, line, the line itself and, for an unknown directive,
-//! what may have been meant.
+//! (`words`), units, `include`. If a directive is repeated, the last one counts, except for `save`,
+//! which adds up. An error has file, line, the line itself and, for an unknown directive, the most
+//! similar one.
 //!
-//! Not here: reading files. Whoever loads gives the text, and a function for what is included.
+//! Not here: reading files. The caller passes the text, and a function for included files.
 
 use super::parameter::{Parameter, Standing};
 use super::{Config, PARAMETERS, find, words};
 use std::fmt::{self, Display, Formatter};
 
-/// LIMIT: how deep files may include each other.
+/// LIMIT: the depth of nested includes.
 const INCLUDE_DEPTH_MAX: usize = 16;
 
-/// Text to load, read one after the other.
+/// A text to load; several are parsed one after the other.
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
     File {
         name: &'a str,
         text: &'a [u8],
     },
-    /// Lines made from the command line (`CommandLine::lines`).
+    /// Lines from the command line (`CommandLine::lines`).
     CommandLine(&'a [Vec<u8>]),
 }
 
-/// Finds the files that an `include` means: their names, in order, and their texts.
+/// Finds the files of an `include`: their names, in order, and their texts.
 ///
-/// A pattern may match nothing; a name without `*`, `?` and `[` that is not there is an error.
+/// A pattern may match nothing; a missing file with a name without `*`, `?` and `[` is an error.
 pub type Include<'a> = dyn FnMut(&str) -> Result<Vec<(String, Vec<u8>)>, String> + 'a;
 
-/// Something that was accepted, and that the user should know of.
+/// A warning: something that was accepted but should be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// File and line; `None` where it is about several lines.
+    /// File and line; `None` if it is about several lines.
     pub place: Option<String>,
     pub text: String,
 }
@@ -47,17 +47,17 @@ impl Display for Warning {
     }
 }
 
-/// Why a configuration cannot be used.
+/// Why a configuration is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// File and line, or the command line.
     pub place: String,
-    /// Where the file was included, the innermost first.
+    /// Where the file was included, the innermost include first.
     pub included_at: Vec<String>,
-    /// The line, without what is secret.
+    /// The line, without secrets.
     pub line: String,
     pub message: String,
-    /// What may have been meant.
+    /// The most similar known name.
     pub suggestion: Option<&'static str>,
 }
 
@@ -86,9 +86,9 @@ struct Directive {
 
 enum Meaning {
     Include,
-    /// Left out without a change of meaning, for this reason.
+    /// It is ignored without a change of meaning, for this reason.
     Ignored(&'static str),
-    /// Leaving it out would change the meaning of the configuration.
+    /// Ignoring it would change the meaning of the configuration.
     Refused(&'static str),
 }
 
@@ -114,7 +114,7 @@ const fn directive(
     Directive { name, word_count_min, word_count_max, meaning }
 }
 
-/// The names of the directives that are no parameters; a rewrite leaves their lines alone.
+/// The names of the directives that are no parameters; a rewrite keeps their lines.
 pub(super) fn directive_names() -> impl Iterator<Item = &'static str> {
     DIRECTIVES.iter().map(|directive| directive.name)
 }
@@ -159,10 +159,10 @@ impl Config {
 struct Loading<'a, 'b> {
     config: Config,
     warnings: Vec<Warning>,
-    /// Parameters that were given before, in any file.
+    /// The parameters given so far, in any file.
     seen: Vec<&'static str>,
     inert_defaults: Vec<&'static str>,
-    /// The files that are being read, each with the line at which it includes the next.
+    /// The files being parsed, each with the line of the include in it.
     including: Vec<(String, String)>,
     include: &'a mut Include<'b>,
 }
@@ -343,8 +343,8 @@ impl Loading<'_, '_> {
     }
 }
 
-/// The line as it may be shown: a directive that holds a secret, or may have been meant to, loses
-/// its words.
+/// The line in a form that may be shown: a directive that holds a secret, or may be misspelt for
+/// one, loses its words.
 fn without_secrets(line: &[u8], suggestion: Option<&str>) -> String {
     let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
     let name = &line[..end];
@@ -360,10 +360,10 @@ fn without_secrets(line: &[u8], suggestion: Option<&str>) -> String {
     shown
 }
 
-/// The known name that is nearest to an unknown one, if it is near enough.
+/// The known name that is most similar to an unknown one, if it is similar enough.
 fn suggestion(name: &[u8]) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
-    // LIMIT: no directive is longer than twice this, and the work grows with the square.
+    // LIMIT: no directive is longer than twice this, and the time is quadratic.
     if name.len() > 64 {
         return None;
     }
@@ -372,7 +372,8 @@ fn suggestion(name: &[u8]) -> Option<&'static str> {
     (distance <= 1 + name.len() / 5).then_some(nearest)
 }
 
-/// How many bytes must be put in, taken out, replaced or swapped with their neighbour.
+/// The number of bytes to insert, remove, replace or swap with their neighbour (optimal string
+/// alignment distance).
 fn distance(one: &[u8], other: &[u8]) -> usize {
     let mut rows = vec![vec![0; other.len() + 1]; one.len() + 1];
     for i in 0..=one.len() {
@@ -392,7 +393,7 @@ fn distance(one: &[u8], other: &[u8]) -> usize {
     rows[one.len()][other.len()]
 }
 
-/// For fuzzing: loads any bytes, and what was loaded must survive being rewritten and loaded again.
+/// A fuzz target: loads any bytes, and a loaded configuration must survive a rewrite.
 pub fn fuzz_file(data: &[u8]) {
     let mut nothing = |_: &str| Ok(Vec::new());
     let Ok((config, _)) = Config::parse_file(data, "fuzz", &mut nothing) else { return };

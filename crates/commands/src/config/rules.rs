@@ -1,4 +1,4 @@
-//! Rules that a text must keep, each named after the parameter or the thing it is about.
+//! Validation rules of texts, each named after its parameter or type.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -51,7 +51,7 @@ pub(super) fn ipv6_address(text: &str) -> Result<(), &'static str> {
     if is_right { Ok(()) } else { Err("Invalid IPv6 address") }
 }
 
-/// `{name}` stands for something known, `{{` for a brace, and something must be left to show.
+/// `{name}` must be a known name, `{{` is a brace, and the result must not be empty.
 pub(super) fn proc_title_template(text: &str) -> Result<(), &'static str> {
     const NAMES: &[&str] =
         &["title", "listen-addr", "server-mode", "port", "tls-port", "unixsocket", "config-file"];

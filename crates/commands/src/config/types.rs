@@ -1,10 +1,10 @@
-//! Types made for one parameter or two: their words, their refusals, their text.
+//! Types of one or two parameters: their words, errors and text form.
 //!
-//! Not here: numbers, yes/no and plain text (`kind`), and one word out of several (`choices`).
+//! Not here: numbers, yes/no and plain text (`kind`), and one of several words (`choices`).
 
 use super::kind::{INT, Kind, Stored, memory_bytes, only, with_unit};
 
-/// A password: kept as bytes, never printed by `Debug`.
+/// A password: stored as bytes, never printed by `Debug`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(pub Vec<u8>);
 
@@ -35,7 +35,7 @@ impl Stored for Secret {
     }
 }
 
-/// What a SIGINT or SIGTERM adds to SHUTDOWN.
+/// The options of the SHUTDOWN that a SIGINT or SIGTERM causes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShutdownOptions {
     pub save: bool,
@@ -52,7 +52,7 @@ impl ShutdownOptions {
 impl Stored for ShutdownOptions {
     fn assign(&mut self, kind: Kind, words: &[&[u8]], _: bool) -> Result<(), String> {
         *self = Self::default();
-        // No word at all is no option either; an unknown word gives the same refusal.
+        // No word at all is no valid option either; an unknown word has the same error.
         let words = if words.is_empty() { &[&b""[..]] } else { words };
         for word in words {
             match kind.choice(word)? {
@@ -88,7 +88,7 @@ impl BindAddresses {
     };
     const COUNT_MAX: usize = 16;
 
-    /// Each address, with whether it must be there (no `-` before it).
+    /// Each address, with whether it is required (no `-` before it).
     pub fn iter(&self) -> impl Iterator<Item = (&str, bool)> {
         self.0.iter().map(|address| match address.strip_prefix('-') {
             Some(optional) => (optional, false),
@@ -113,8 +113,8 @@ impl Stored for BindAddresses {
     }
 }
 
-/// An address may be a name or have a zone, but nothing that a configuration file would have to
-/// quote.
+/// An address may be a name or have a zone, but no character that a configuration file would have
+/// to quote.
 fn address(word: &[u8]) -> Option<String> {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-.:_*%/[]".contains(byte);
     let text = str::from_utf8(word).ok().filter(|_| word.iter().all(is_plain))?;
@@ -128,7 +128,7 @@ pub struct SavePoint {
     pub changes: u64,
 }
 
-/// The save points; none of them: no saving by itself.
+/// The save points; none: saving is off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavePoints(pub Vec<SavePoint>);
 
@@ -167,8 +167,8 @@ impl Stored for SavePoints {
     }
 }
 
-/// A number from 0 on as C's `strtoll` reads it: blanks and a plus sign before it, nothing behind
-/// it.
+/// A number from 0 on as C's `strtoll` parses it: optional blanks and a plus sign before it,
+/// nothing after it.
 fn c_integer(word: &[u8]) -> Option<u64> {
     let text = str::from_utf8(word).ok()?.trim_ascii_start();
     let value: i64 = if word.is_empty() { 0 } else { text.parse().ok()? };
@@ -213,7 +213,7 @@ impl OutputLimits {
 }
 
 impl Stored for OutputLimits {
-    /// Only the classes that are named change.
+    /// Only the named classes change.
     fn assign(&mut self, _: Kind, words: &[&[u8]], _: bool) -> Result<(), String> {
         let (limits, odd) = words.as_chunks::<4>();
         if !odd.is_empty() {
@@ -254,7 +254,7 @@ impl Stored for OutputLimits {
     }
 }
 
-/// Which keyspace events are published: one bit per letter.
+/// The published keyspace events: one bit per letter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyspaceEvents(u16);
 
@@ -279,7 +279,7 @@ impl KeyspaceEvents {
         many: false,
     };
 
-    /// In the order in which they are shown; the first `CLASS_COUNT` are what `A` means.
+    /// In the order in which they are shown; `A` means the first `CLASS_COUNT`.
     const LETTERS: &[u8; 14] = b"g$lshzxetdnKEm";
     const CLASS_COUNT: usize = 10;
     const ALL_CLASSES: Self = Self((1 << Self::CLASS_COUNT) - 1);
@@ -323,8 +323,7 @@ impl Stored for KeyspaceEvents {
         Ok(())
     }
 
-    /// As Redis does, `n` is left out beside `A` (`CONFIG SET notify-keyspace-events An`, then
-    /// GET).
+    /// As in Redis, `n` is left out next to `A` (`CONFIG SET notify-keyspace-events An`, then GET).
     fn show(&self, _: Kind) -> Vec<u8> {
         if !self.has(Self::ALL_CLASSES) {
             return self.letters().collect();
@@ -362,7 +361,7 @@ impl Stored for Percentiles {
                             [0.0,100.0]"
                     .into());
             }
-            // Kept as it is shown: six digits, and no minus before zero.
+            // Stored as it is shown: six digits, and no minus sign before zero.
             self.0.push((percentile.abs() * 1e6).round() / 1e6);
         }
         Ok(())
@@ -377,7 +376,7 @@ impl Stored for Percentiles {
     }
 }
 
-/// `oom_score_adj` of a primary, a replica and a process that saves.
+/// `oom_score_adj` of a primary, a replica and a saving process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OomScores(pub [i32; 3]);
 
@@ -402,7 +401,7 @@ impl Stored for OomScores {
     }
 }
 
-/// The primary to replicate from; none of it: this is a primary.
+/// The primary to replicate from; `None`: this is a primary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Primary(pub Option<(String, u16)>);
 
@@ -466,7 +465,7 @@ impl Stored for MemoryShare {
             .and_then(|digits| str::from_utf8(digits).ok()?.parse().ok())
             .ok_or("argument must be a memory or percent value")?;
         match percent {
-            // As in Redis, no percent is no bytes.
+            // As in Redis, 0 percent is 0 bytes.
             0 => *self = Self::Bytes(0),
             1..=100 => *self = Self::Percent(percent as u8),
             _ => return Err("percentage argument must be less or equal to 100".into()),

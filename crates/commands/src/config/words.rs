@@ -1,10 +1,10 @@
 //! Words of a configuration line: splitting with quotes and escapes, and quoting.
 //!
-//! The rules are those of Redis' configuration files: `"…"` knows `\n \r \t \b \a \xHH` and takes
-//! any other escaped byte for itself, `'…'` knows only `\'`, a quote may begin within a word and
-//! must end before a blank, and a NUL ends the line.
+//! The rules are those of Redis' configuration files: within `"…"`, `\n \r \t \b \a \xHH` are
+//! escapes and a backslash makes any other byte literal; within `'…'` only `\'` is an escape. A
+//! quote may start within a word and must end before a blank, and a NUL ends the line.
 
-/// The words of a line, or `None` when a quote is not closed or a closing quote is followed by no
+/// The words of a line; `None` if a quote is not closed or a closing quote is not followed by a
 /// blank.
 pub(super) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let end = line.iter().position(|&byte| byte == 0).unwrap_or(line.len());
@@ -22,7 +22,7 @@ pub(super) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     }
 }
 
-/// What C's `isspace` says.
+/// As C's `isspace`.
 fn is_blank(byte: u8) -> bool {
     byte == b' ' || (b'\t'..=b'\r').contains(&byte)
 }
@@ -49,7 +49,7 @@ fn first_word(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     Some((word, rest))
 }
 
-/// Behind a closing quote only a blank or the end may follow.
+/// After a closing quote only a blank or the end may follow.
 fn closed(rest: &[u8]) -> Option<&[u8]> {
     rest.first().is_none_or(|&byte| is_blank(byte)).then_some(rest)
 }
@@ -108,7 +108,7 @@ fn hex_digit(byte: u8) -> u8 {
     }
 }
 
-/// A word in double quotes, such that `split` gives it back.
+/// A word in double quotes, so that `split` returns it.
 pub(crate) fn quoted(word: &[u8]) -> Vec<u8> {
     let mut text = vec![b'"'];
     for &byte in word {

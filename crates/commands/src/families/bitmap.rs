@@ -1,4 +1,4 @@
-//! Bitmaps: strings as rows of bits. The first bit of a byte is its highest.
+//! Bitmaps: strings as arrays of bits. The first bit of a byte is its highest.
 
 mod bit;
 mod bits;
@@ -22,10 +22,10 @@ pub(crate) const COMMANDS: &[Command] = &[
     bit::SETBIT,
 ];
 
-/// What the rows of this family have in common.
+/// The common part of this family's rows.
 const ROW: Command = Command { group: Group::Bitmap, also: Categories::BITMAP, ..Command::ROW };
 
-/// Reads the place of a bit in a string, which may be no longer than `bytes_max`.
+/// Parses the offset of a bit in a string of at most `bytes_max` bytes.
 fn bit_offset(text: &[u8], bytes_max: u64) -> Result<u64, CommandError> {
     offset_within(integer(text).ok(), bytes_max)
 }

@@ -1,4 +1,4 @@
-//! Cluster: what its clients say to a node. Outside of a cluster all of it is refused, as Redis does.
+//! Cluster: commands of cluster clients. Without a cluster all of them fail, as in Redis.
 
 use crate::command::{Categories, Command, Flags, Group, Run, Verb};
 

@@ -1,4 +1,4 @@
-//! Connections: what concerns the session that asks.
+//! Connection: commands about the client's own session.
 
 mod client;
 mod filter;
@@ -27,11 +27,11 @@ pub(crate) const COMMANDS: &[Command] = &[
     session::SELECT,
 ];
 
-/// What the rows of this family have in common.
+/// The common part of this family's rows.
 const ROW: Command =
     Command { group: Group::Connection, also: Categories::CONNECTION, ..Command::ROW };
 
-/// Works while data is being loaded or stale.
+/// Allowed while data is being loaded or stale.
 const ALWAYS: Flags = Flags::LOADING.or(Flags::STALE);
 
 #[cfg(test)]

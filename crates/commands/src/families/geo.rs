@@ -1,4 +1,4 @@
-//! Geo: places on the globe, kept as the scores of a sorted set.
+//! Geo: positions on the globe, stored as the scores of a sorted set.
 //!
 //! Not here: sorted sets themselves (`sorted`).
 
@@ -33,7 +33,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     search::GEOSEARCHSTORE,
 ];
 
-/// What the rows of this family have in common.
+/// The common part of this family's rows.
 const ROW: Command = Command { group: Group::Geo, also: Categories::GEO, ..Command::ROW };
 
 const LONGITUDE: Argument = Argument::double("longitude");
@@ -62,7 +62,7 @@ fn unit_m(word: &[u8]) -> Result<f64, CommandError> {
     })
 }
 
-/// Writes a distance with four digits behind the point.
+/// Writes a distance with four decimals.
 fn write_distance(reply: &mut Reply<'_>, distance: f64) {
     const PARTS: u64 = 10_000;
     let parts = (distance * PARTS as f64).round_ties_even() as u64;

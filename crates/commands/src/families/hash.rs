@@ -1,4 +1,4 @@
-//! Hashes: fields with values below one key.
+//! Hashes: fields with values.
 
 mod expire;
 mod expire_with;
@@ -50,7 +50,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     many::HVALS,
 ];
 
-/// What the rows of this family have in common.
+/// The common part of this family's rows.
 const ROW: Command = Command { group: Group::Hash, also: Categories::HASH, ..Command::ROW };
 
 const FIELD: Argument = Argument::string("field");
@@ -61,7 +61,7 @@ const FIELDS_AND_VALUES: Argument =
 const COUNTED_FIELDS: Argument =
     Argument::block("fields", &[Argument::integer("numfields"), FIELD.multiple()]).after("FIELDS");
 
-/// The hash that an entry holds; None where there is no entry.
+/// The hash of an entry; `None` without an entry, an error for another type.
 #[inline]
 fn hash(entry: Option<&Entry>, now_ms: u64) -> Result<Option<HashRef<'_>>, CommandError> {
     let hash = entry.map(|entry| HashRef::of(entry, now_ms).ok_or(CommandError::WRONG_TYPE));
@@ -84,7 +84,7 @@ const NUMFIELDS: CommandError = CommandError::text(
     "ERR numfields should be greater than 0 and match the provided number of fields",
 );
 
-/// What stands behind `FIELDS numfields`: that many groups of `step` arguments.
+/// The groups of `step` arguments after `FIELDS numfields`.
 fn counted<'a>(
     number: &[u8],
     given: &'a [&'a [u8]],
@@ -95,7 +95,7 @@ fn counted<'a>(
     wanted.filter(|wanted| *wanted > 0 && *wanted == given.len()).map(|_| given).ok_or(NUMFIELDS)
 }
 
-/// The fields of a command that begins with its key: `key FIELDS numfields field …`
+/// The fields of a command that starts with its key: `key FIELDS numfields field …`
 fn fields_behind_key<'a>(args: &'a [&'a [u8]]) -> Result<&'a [&'a [u8]], CommandError> {
     match args {
         [_, _, word, number, fields @ ..] if word.eq_ignore_ascii_case(b"fields") => {
@@ -105,14 +105,14 @@ fn fields_behind_key<'a>(args: &'a [&'a [u8]]) -> Result<&'a [&'a [u8]], Command
     }
 }
 
-/// Options, and what stands behind them: `option … FIELDS numfields …`
+/// Options, and the arguments after them: `option … FIELDS numfields …`
 struct Parted<'a> {
     options: &'a [&'a [u8]],
     number: &'a [u8],
     given: &'a [&'a [u8]],
 }
 
-/// Parts arguments at the word FIELDS. As in Valkey it is looked for before the options are.
+/// Splits arguments at the word FIELDS. As in Valkey it is searched before options are parsed.
 fn part<'a>(args: &'a [&'a [u8]]) -> Result<Parted<'a>, CommandError> {
     let at = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"fields"));
     let at = at.filter(|at| at + 1 < args.len()).ok_or(NUMFIELDS)?;

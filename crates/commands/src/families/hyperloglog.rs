@@ -1,4 +1,4 @@
-//! HyperLogLog: about how many different elements there were, in a string of no more than 12 KB.
+//! HyperLogLog: estimates the number of different elements, in a string of at most 12 KB.
 
 mod add;
 mod count;
@@ -17,11 +17,11 @@ pub use debug::self_test;
 pub(crate) const COMMANDS: &[Command] =
     &[add::PFADD, count::PFCOUNT, debug::PFDEBUG, count::PFMERGE, debug::PFSELFTEST];
 
-/// What the rows of this family have in common.
+/// The common part of this family's rows.
 const ROW: Command =
     Command { group: Group::HyperLogLog, also: Categories::HYPERLOGLOG, ..Command::ROW };
 
-/// Has a key hold a whole sketch.
+/// Replaces the value of a key by a whole sketch.
 fn whole(value: &[u8], expire_at_ms: Option<u64>) -> Effect<'_> {
     Effect::SetString { value, expire_at_ms, changed: true }
 }

@@ -1,4 +1,4 @@
-//! Keys: the commands on keys, whatever they hold.
+//! Keys: commands on keys of any type.
 
 mod copy;
 pub(super) mod expire;
@@ -44,7 +44,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     wait::WAITAOF,
 ];
 
-/// What the rows of this family have in common.
+/// The common part of this family's rows.
 const ROW: Command = Command { group: Group::Generic, also: Categories::KEYSPACE, ..Command::ROW };
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Lists: elements in order, below one key.
+//! Lists: sequences of elements.
 
 mod between;
 mod blocking;
@@ -46,20 +46,20 @@ pub(crate) const COMMANDS: &[Command] = &[
     push::RPUSHX,
 ];
 
-/// What the rows of this family have in common.
+/// The common part of this family's rows.
 const ROW: Command = Command { group: Group::List, also: Categories::LIST, ..Command::ROW };
 
-/// LEFT or RIGHT, in Redis' documentation.
+/// LEFT or RIGHT, as in Redis' documentation.
 const LEFT_OR_RIGHT: &[Argument] =
     &[Argument::word("left", "LEFT"), Argument::word("right", "RIGHT")];
 
-/// The list that an entry holds; None where there is no entry.
+/// The list of an entry; `None` without an entry, an error for another type.
 #[inline]
 fn list(entry: Option<&Entry>) -> Result<Option<ListRef<'_>>, CommandError> {
     entry.map(|entry| ListRef::of(entry).ok_or(CommandError::WRONG_TYPE)).transpose()
 }
 
-/// LEFT or RIGHT.
+/// Parses LEFT or RIGHT.
 fn side(word: &[u8]) -> Result<Side, CommandError> {
     if word.eq_ignore_ascii_case(b"left") {
         Ok(Side::Front)
@@ -70,13 +70,13 @@ fn side(word: &[u8]) -> Result<Side, CommandError> {
     }
 }
 
-/// The place of an element that may be counted from the end, -1 being the last; none outside of the list.
+/// The 0-based index of an index argument, of which -1 is the last; `None` outside of the list.
 fn place(index: i64, len: usize) -> Option<usize> {
     let index = if index < 0 { index.checked_add(len as i64)? } else { index };
     usize::try_from(index).ok().filter(|index| *index < len)
 }
 
-/// The elements between two places, both of them included, as far as they are there.
+/// The range of elements between two index arguments, both included, as far as they exist.
 fn range(start: i64, stop: i64, len: usize) -> std::ops::Range<usize> {
     let from_front = |index: i64| if index < 0 { index + len as i64 } else { index };
     let start = usize::try_from(from_front(start)).unwrap_or(0);
@@ -84,7 +84,7 @@ fn range(start: i64, stop: i64, len: usize) -> std::ops::Range<usize> {
     if start < end { start..end } else { 0..0 }
 }
 
-/// Two places.
+/// Parses two index arguments.
 fn start_and_stop(args: &[&[u8]]) -> Result<(i64, i64), CommandError> {
     Ok((integer(args[2])?, integer(args[3])?))
 }

@@ -1,4 +1,4 @@
-//! Server: what concerns the whole server, and how it tells about itself.
+//! Server: commands about the whole server.
 
 mod command;
 mod config;
@@ -35,10 +35,10 @@ pub(crate) const COMMANDS: &[Command] = &[
     process::TIME,
 ];
 
-/// What the rows of this family have in common.
+/// The common part of this family's rows.
 const ROW: Command = Command { group: Group::Server, ..Command::ROW };
 
-/// Works while data is being loaded or stale.
+/// Allowed while data is being loaded or stale.
 const ALWAYS: Flags = Flags::LOADING.or(Flags::STALE);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Sets: members below one key, each once, and what several sets have in common.
+//! Sets: distinct members, and the operations on several sets.
 
 mod algebra;
 mod chance;
@@ -39,10 +39,10 @@ pub(crate) const COMMANDS: &[Command] = &[
     algebra::SUNIONSTORE,
 ];
 
-/// What the rows of this family have in common.
+/// The common part of this family's rows.
 const ROW: Command = Command { group: Group::Set, also: Categories::SET, ..Command::ROW };
 
-/// The set that an entry holds; None where there is no entry.
+/// The set of an entry; `None` without an entry, an error for another type.
 #[inline]
 fn set(entry: Option<&Entry>) -> Result<Option<SetRef<'_>>, CommandError> {
     entry.map(|entry| SetRef::of(entry).ok_or(CommandError::WRONG_TYPE)).transpose()

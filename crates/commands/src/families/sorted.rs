@@ -1,6 +1,6 @@
-//! Sorted sets: members in the order of their scores.
+//! Sorted sets: members ordered by score.
 //!
-//! Not here: places on the globe, which are kept as scores (`geo`).
+//! Not here: geo commands, whose positions are scores (`geo`).
 
 mod add;
 mod blocking;
@@ -69,35 +69,35 @@ pub(crate) const COMMANDS: &[Command] = &[
     remove::ZMPOP,
 ];
 
-/// What the rows of this family have in common.
+/// The common part of this family's rows.
 const ROW: Command =
     Command { group: Group::SortedSet, also: Categories::SORTED_SET, ..Command::ROW };
 
 const WITHOUT_NUMBER: CommandError =
     CommandError::text("ERR resulting score is not a number (NaN)");
 
-/// The sorted set that an entry holds; None where there is no entry.
+/// The sorted set of an entry; `None` without an entry, an error for another type.
 #[inline]
 pub(crate) fn sorted(entry: Option<&Entry>) -> Result<Option<SortedRef<'_>>, CommandError> {
     entry.map(|entry| SortedRef::of(entry).ok_or(CommandError::WRONG_TYPE)).transpose()
 }
 
-/// A score.
+/// Parses a score.
 #[inline]
 fn score(text: &[u8]) -> Result<f64, CommandError> {
     parse_f64(text).ok_or(CommandError::NOT_FLOAT)
 }
 
-/// Two bounds of scores, each without itself behind `(`. No text at all is 0, as in Redis.
+/// Parses two bounds of scores, exclusive after `(`. An empty text is 0, as in Redis.
 fn score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandError> {
     let bound = |text: &[u8]| {
         let (text, is_without) = match text {
             [b'(', text @ ..] => (text, true),
             text => (text, false),
         };
-        // As a text of C, it ends before a NUL.
+        // As a text in C, it ends at the first NUL.
         let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-        // Beyond the largest number lies infinity, here: a score itself would be refused.
+        // Beyond the largest number this is infinity; a score itself would be rejected.
         let number = || std::str::from_utf8(text).ok()?.parse::<f64>().ok();
         let score = if text.is_empty() { Some(0.0) } else { number() };
         score.filter(|score| !score.is_nan()).map(|score| (score, is_without))
@@ -108,7 +108,7 @@ fn score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandError> {
     Ok(ScoreRange { min, max, without_min, without_max })
 }
 
-/// Two bounds of members.
+/// Parses two bounds of members.
 fn lex_range<'a>(
     min: &'a [u8],
     max: &'a [u8],
@@ -128,7 +128,7 @@ fn lex_range<'a>(
     }
 }
 
-/// Two ranks, counted from the end where negative, both included.
+/// Two ranks, both included; negative ones count from the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RankRange {
     start: i64,
@@ -140,7 +140,7 @@ impl RankRange {
         Ok(Self { start: integer(start)?, stop: integer(stop)? })
     }
 
-    /// The ranks among `len` members.
+    /// The range of ranks among `len` members.
     fn within(self, len: usize) -> Range<usize> {
         let count = len as i64;
         let from_front = |at: i64| if at < 0 { at.saturating_add(count) } else { at };
@@ -150,7 +150,7 @@ impl RankRange {
     }
 }
 
-/// Writes members, with their scores if wanted: in RESP3 as pairs, in RESP2 one after the other.
+/// Writes members, optionally with their scores: in RESP3 as pairs, in RESP2 alternating.
 pub fn write_scored<'a>(
     reply: &mut Reply<'_>,
     len: usize,

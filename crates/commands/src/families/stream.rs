@@ -1,4 +1,5 @@
-//! Streams: entries of names and values in the order of their IDs, and groups of consumers that share them.
+//! Streams: entries of fields and values ordered by their IDs, and groups of consumers that share
+//! them.
 //!
 //! | file | commands |
 //! |---|---|
@@ -12,7 +13,7 @@
 //! | `produce` | XCFGSET, XIDMPRECORD |
 //! | `release` | XNACK |
 //!
-//! What they have in common stands in `id` (IDs as clients write them) and `progress` (how far a group is).
+//! Their common parts are `id` (IDs in arguments) and `progress` (how far a group has read).
 
 mod add;
 mod consume;
@@ -59,16 +60,16 @@ pub(crate) const COMMANDS: &[Command] = &[
     add::XTRIM,
 ];
 
-/// What the rows of this family have in common.
+/// The common part of this family's rows.
 const ROW: Command = Command { group: Group::Stream, also: Categories::STREAM, ..Command::ROW };
 
-/// The stream that an entry holds; None where there is no entry.
+/// The stream of an entry; `None` without an entry, an error for another type.
 #[inline]
 fn stream(entry: Option<&Entry>) -> Result<Option<&Stream>, CommandError> {
     entry.map(|entry| stream_of(entry).ok_or(CommandError::WRONG_TYPE)).transpose()
 }
 
-/// The group of a stream that is there or not.
+/// A group of a stream; `None` if either is missing.
 fn group_of<'a>(
     entry: Option<&'a Entry>,
     name: &[u8],
@@ -77,12 +78,12 @@ fn group_of<'a>(
     Ok(stream.and_then(|stream| Some((stream, stream.group(name)?))))
 }
 
-/// What commands say that need a group.
+/// The error of commands whose group is missing.
 fn no_group(key: &[u8], group: &[u8]) -> CommandError {
     CommandError::quoting_two(["NOGROUP No such key '", "' or consumer group '", "'"], key, group)
 }
 
-/// As [`no_group`], where the key is known to be there.
+/// As [`no_group`], for a key that is known to exist.
 fn no_group_of_key(key: &[u8], group: &[u8]) -> CommandError {
     CommandError::quoting_two(
         ["NOGROUP No such consumer group '", "' for key name '", "'"],
@@ -91,14 +92,14 @@ fn no_group_of_key(key: &[u8], group: &[u8]) -> CommandError {
     )
 }
 
-/// What containers say whose subcommand got other arguments than it takes.
+/// The error of containers for a wrong number of a subcommand's arguments.
 fn wrong_subcommand(container: &str, args: &[&[u8]]) -> CommandError {
     let quoted = &args[1][..args[1].len().min(128)];
     let before = "ERR unknown subcommand or wrong number of arguments for '";
     CommandError::quoting(before, quoted, &format!("'. Try {container} HELP."))
 }
 
-/// An entry: its ID, and its names and values in turn.
+/// Writes an entry: its ID, and its fields and values, alternating.
 fn write_entry(entry: &StreamEntry<'_>, reply: &mut Reply<'_>) {
     reply.array(2);
     write_fields(entry, reply);

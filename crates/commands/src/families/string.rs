@@ -1,4 +1,4 @@
-//! Strings: the commands on the plainest of values.
+//! Strings.
 
 mod digest;
 mod get;
@@ -49,10 +49,10 @@ pub(crate) const COMMANDS: &[Command] = &[
     range::SUBSTR,
 ];
 
-/// What the rows of this family have in common.
+/// The common part of this family's rows.
 const ROW: Command = Command { group: Group::String, also: Categories::STRING, ..Command::ROW };
 
-/// How a string is kept: as an integer where its text is that of one.
+/// The stored form of a string: an integer if its text is that of one.
 #[inline]
 fn effect_of(value: &[u8], expire_at_ms: Option<u64>) -> Effect<'_> {
     match parse_i64(value) {
@@ -61,7 +61,7 @@ fn effect_of(value: &[u8], expire_at_ms: Option<u64>) -> Effect<'_> {
     }
 }
 
-/// Puts a string in the key's place; with an expiry that is past already, nothing.
+/// Sets the key to a string; removes the key if the expiry has passed already.
 fn put(edit: Edit<'_>, value: &[u8], expire_at_ms: Option<u64>, now_ms: u64) {
     if expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
         remove(edit);
@@ -76,13 +76,13 @@ fn remove(edit: Edit<'_>) {
     }
 }
 
-/// The string that an entry holds.
+/// The string of an entry; an error for another type.
 #[inline]
 fn content(entry: &Entry) -> Result<Content<'_>, CommandError> {
     entry.content().ok_or(CommandError::WRONG_TYPE)
 }
 
-/// Whether an entry's string is this one.
+/// Whether an entry's string equals this one.
 fn holds(entry: &Entry, text: &[u8]) -> Result<bool, CommandError> {
     Ok(match content(entry)? {
         Content::Bytes(bytes) => bytes == text,
@@ -90,13 +90,13 @@ fn holds(entry: &Entry, text: &[u8]) -> Result<bool, CommandError> {
     })
 }
 
-/// The length of an entry's string, 0 where there is no entry.
+/// The length of an entry's string, 0 without an entry.
 fn text_len(entry: Option<&Entry>) -> Result<usize, CommandError> {
     let len = entry.map(|entry| entry.text_len().ok_or(CommandError::WRONG_TYPE));
     len.unwrap_or(Ok(0))
 }
 
-/// A key's string, empty where there is none; `digits` holds that of an integer.
+/// A key's string, empty without a key; `digits` holds that of an integer.
 #[inline]
 pub(crate) fn text_of<'a>(
     entry: Option<&'a Entry>,
@@ -109,7 +109,7 @@ pub(crate) fn text_of<'a>(
     })
 }
 
-/// Makes something of the string that an entry holds, empty where there is no entry.
+/// Passes the string of an entry, empty without an entry, to a function.
 pub fn with_text<T>(
     entry: Option<&Entry>,
     make: impl FnOnce(&[u8]) -> Result<T, CommandError>,
@@ -117,7 +117,7 @@ pub fn with_text<T>(
     make(text_of(entry, &mut itoa::Buffer::new())?)
 }
 
-/// Answers with a key's string, or with null where there is none.
+/// Replies with a key's string, or with null without a key.
 #[inline]
 fn answer_content(reply: &mut Reply<'_>, entry: Option<&Entry>) -> Outcome {
     match entry.map(content).transpose()? {

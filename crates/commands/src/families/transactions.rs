@@ -1,4 +1,4 @@
-//! Transactions: commands that are queued, and then run with nothing in between.
+//! Transactions: commands that are queued, and then run atomically.
 
 use crate::argument::Argument;
 use crate::command::{Categories, Command, Flags, Group, KeySpec, Run, Verb};

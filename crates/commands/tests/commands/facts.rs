@@ -1,7 +1,7 @@
-//! The facts of the rows against those of Valkey 9.1, which are kept as a golden file.
+//! Compares the properties of the rows with those of Valkey 9.1, in a golden file.
 //!
-//! `golden/commands-valkey-9.1.tsv` is what COMMAND and COMMAND DOCS said there, for the commands that we
-//! have or are to have next; words are left out, because ours are our own.
+//! `golden/commands-valkey-9.1.tsv` has the replies of COMMAND and COMMAND DOCS there, for the
+//! commands that we have or will have next; summaries are left out, because ours are our own.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ const ALONE: &[(&str, &str)] = &[
     ("xnack", "of Redis 8.8"),
 ];
 
-/// Rows of ours that take more than Valkey's do, or are told better.
+/// Rows of ours that have more arguments than Valkey's, or more exact ones.
 const OTHER_ARGUMENTS: &[(&str, &str)] = &[
     ("client|list", "its filters are those of CLIENT KILL"),
     ("bitop", "DIFF, DIFF1, ANDOR and ONE, as in Redis 8.2"),
@@ -155,7 +155,7 @@ fn add_row(info: &Value, told: &Value, rows: &mut BTreeMap<String, Vec<String>>)
     rows.insert(name, row);
 }
 
-/// What COMMAND and COMMAND DOCS tell of our rows, in the columns of the golden file.
+/// The properties of our rows in COMMAND and COMMAND DOCS, in the columns of the golden file.
 fn our_rows() -> BTreeMap<String, Vec<String>> {
     let mut out = Vec::new();
     let mut reply = Reply::new(&mut out, Protocol::Resp3);

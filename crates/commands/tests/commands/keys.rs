@@ -1,4 +1,4 @@
-//! Handlers of keys: what their transcripts don't show.
+//! Handlers of keys: cases that transcripts do not show.
 
 use basalt_commands::config::EvictionPolicy;
 use basalt_keyspace::DatabaseId;

@@ -1,5 +1,5 @@
-//! The commands through their public door: the facts of the table, handlers on a keyspace, and the replay
-//! of what they did.
+//! Commands through their public interface: the properties of the table, handlers on a keyspace,
+//! and the replay of their effects.
 
 mod docs;
 mod facts;

@@ -1,4 +1,4 @@
-//! Random requests: nothing panics, refusals change nothing, and replays give the same data.
+//! Random requests: nothing panics, errors change nothing, and replays give the same data.
 
 use basalt_commands::{Argument, Command, CommandError, Run, requests, table};
 use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace};
@@ -64,7 +64,7 @@ fn tokens(arguments: &'static [Argument], found: &mut Vec<&'static [u8]>) {
     }
 }
 
-/// A request for the row: at least as many arguments as it wants, some of them words that it knows.
+/// A request for the row: at least its minimum number of arguments, some of them its keywords.
 fn request(row: &'static Command, chance: &mut Chance) -> Vec<&'static [u8]> {
     let mut known = Vec::new();
     tokens(row.arguments, &mut known);
@@ -119,7 +119,7 @@ fn handlers_keep_their_word() {
     }
 }
 
-/// Reads a request as the engine would, and forgets what it said.
+/// Parses a request as the engine would, and drops the result.
 fn read(row: &Command, args: &[&[u8]]) -> Result<(), CommandError> {
     match row.name {
         "ping" => requests::parse_ping(args).map(drop),

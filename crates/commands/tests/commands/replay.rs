@@ -1,4 +1,4 @@
-//! Replay: what was recorded, done again, gives the same data. For every transcript there is.
+//! Replay: recorded effects, applied again, give the same data. For every transcript.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use basalt_resp::Value;
 
 use crate::shard::{NOW_MS, Shard, split};
 
-/// Runs the requests of a transcript that a shard can run, whatever they reply; the names of the rows
-/// that changed something.
+/// Runs the requests of a transcript that a shard can run, whatever they reply; returns the names
+/// of the rows that changed data.
 fn run_requests(shard: &mut Shard, transcript: &str) -> Vec<&'static str> {
     let mut changed = Vec::new();
     for line in transcript.lines() {
@@ -64,14 +64,14 @@ fn check_replay(shard: &mut Shard, name: &str) {
     }
 }
 
-/// All that can be told of a database's entries but their use.
+/// The whole state of a database's entries except their access words.
 fn contents(keyspace: &Keyspace, id: DatabaseId) -> Vec<String> {
     let mut all = Vec::new();
     keyspace.visit_all(id, &mut |entry| {
         let (content, encoding) = (entry.content(), entry.encoding());
         let digest = Digest::of_entry(entry, keyspace.now_ms(), true);
         let expiry = entry.expire_at_ms();
-        // What a stream's groups remember is in no digest.
+        // The state of a stream's groups is in no digest.
         let mut whole = Vec::new();
         if let Some(stream) = stream_of(entry) {
             stream.encode(&mut whole);

@@ -31,7 +31,7 @@ pub(crate) fn split(line: &str) -> Vec<Vec<u8>> {
     }
 }
 
-/// The row that a request is for.
+/// The row of a request.
 pub(crate) fn row_of(args: &[&[u8]]) -> &'static Command {
     let command = table::find(args[0]).expect("because tests name commands that exist");
     match args.get(1) {

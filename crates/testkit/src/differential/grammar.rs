@@ -2,9 +2,9 @@
 //! pages.
 //!
 //! ```text
-//! SET key value [NX|XX] [GET]     capitals stand for themselves, small words for a kind of
-//! argument,
+//! SET key value [NX|XX] [GET]     capitals are literal, small words a kind of argument,
 //! MSET (key value)...             [ ] is optional, ( | ) is a choice, ... repeats
+//! ```
 //!
 //! Some of the requests are then broken on purpose: an argument too few or too many, a wrong one,
 //! an option twice.

@@ -4,21 +4,21 @@ use std::ops::RangeInclusive;
 
 use basalt_keyspace::count_ones;
 
-/// The most bytes that a field of 64 bits touches.
+/// The maximum number of bytes that a field of 64 bits overlaps.
 pub(super) const FIELD_BYTES_MAX: usize = 9;
 
-/// Whether the bit at `offset` is set; beyond the end none is.
+/// Whether the bit at `offset` is set; false beyond the end.
 pub(super) fn bit(bytes: &[u8], offset: u64) -> bool {
     let byte = usize::try_from(offset / 8).ok().and_then(|at| bytes.get(at));
     byte.is_some_and(|byte| byte & mask(offset) != 0)
 }
 
-/// The bit of its byte that an offset stands for.
+/// The bit of an offset within its byte.
 pub(super) fn mask(offset: u64) -> u8 {
     0x80 >> (offset % 8)
 }
 
-/// How many of the bits in a range, which lies within the bytes, are set.
+/// The number of set bits in a range, which must be within the bytes.
 pub(super) fn count(bytes: &[u8], range: &RangeInclusive<u64>) -> u64 {
     let (start, end) = (*range.start(), *range.end());
     let whole = &bytes[(start / 8) as usize..=(end / 8) as usize];
@@ -28,11 +28,11 @@ pub(super) fn count(bytes: &[u8], range: &RangeInclusive<u64>) -> u64 {
     count_ones(whole) - u64::from(before.count_ones() + behind.count_ones())
 }
 
-/// The first bit of a range, which lies within the bytes, that is `wanted`.
+/// The first bit of a range, which must be within the bytes, that is `wanted`.
 pub(super) fn find(bytes: &[u8], wanted: bool, range: &RangeInclusive<u64>) -> Option<u64> {
     let (start, end) = (*range.start(), *range.end());
     let (first, last) = ((start / 8) as usize, (end / 8) as usize);
-    // A byte without a wanted bit; what differs from it are the wanted ones.
+    // A byte without a wanted bit; the bits that differ from it are the wanted ones.
     let dull = if wanted { 0x00 } else { 0xFF };
     let head = (bytes[first] ^ dull) & (0xFF >> (start % 8));
     let (at, byte) = if head != 0 {
@@ -45,7 +45,7 @@ pub(super) fn find(bytes: &[u8], wanted: bool, range: &RangeInclusive<u64>) -> O
     (found <= end).then_some(found)
 }
 
-/// Where the first byte stands that is not `dull`.
+/// The index of the first byte that is not `dull`.
 fn first_other(bytes: &[u8], dull: u8) -> Option<usize> {
     const BLOCK: usize = 64;
     let (blocks, _) = bytes.as_chunks::<BLOCK>();
@@ -54,7 +54,7 @@ fn first_other(bytes: &[u8], dull: u8) -> Option<usize> {
     Some(from + bytes[from..].iter().position(|byte| *byte != dull)?)
 }
 
-/// A place of some bits in a string, at most 64 of them.
+/// The position of up to 64 bits in a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Field {
     pub offset: u64,
@@ -62,17 +62,17 @@ pub(super) struct Field {
 }
 
 impl Field {
-    /// The first of the bytes that the field touches.
+    /// The first byte that the field overlaps.
     pub(super) fn first_byte(self) -> usize {
         (self.offset / 8) as usize
     }
 
-    /// The last of the bytes that the field touches.
+    /// The last byte that the field overlaps.
     pub(super) fn last_byte(self) -> usize {
         ((self.offset + u64::from(self.bits) - 1) / 8) as usize
     }
 
-    /// How far the field's bits have to be shifted up from the end of its bytes taken as one number.
+    /// How far the field's bits are from the end of its bytes, taken as one number.
     fn shift(self) -> u32 {
         7 - ((self.offset + u64::from(self.bits) - 1) % 8) as u32
     }
@@ -81,18 +81,18 @@ impl Field {
         (1 << self.bits) - 1
     }
 
-    /// The bytes that the field touches, as one number. Beyond the end of `text` all are 0.
+    /// The bytes that the field overlaps, as one number. Bytes beyond the end of `text` are 0.
     fn around(self, text: &[u8]) -> u128 {
         (self.first_byte()..=self.last_byte())
             .fold(0, |number, at| number << 8 | u128::from(text.get(at).copied().unwrap_or(0)))
     }
 
-    /// The field's bits, as a number without a sign.
+    /// The field's bits, as an unsigned number.
     pub(super) fn read(self, text: &[u8]) -> u64 {
         ((self.around(text) >> self.shift()) & self.mask()) as u64
     }
 
-    /// The bytes that the field touches, with its bits replaced by the lowest ones of `value`.
+    /// The bytes that the field overlaps, with its bits replaced by the lowest ones of `value`.
     pub(super) fn written(
         self,
         text: &[u8],

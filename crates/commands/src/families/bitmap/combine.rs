@@ -61,20 +61,20 @@ OK
     ..ROW
 };
 
-/// How bits are combined.
+/// The operation on bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BitOp {
     And,
     Or,
     Xor,
     Not,
-    /// In the first and in none of the others.
+    /// In the first string and in none of the others.
     Diff,
-    /// In one of the others at least, and not in the first.
+    /// In at least one of the others, and not in the first.
     Diff1,
-    /// In the first and in one of the others at least.
+    /// In the first and in at least one of the others.
     AndOr,
-    /// In just one.
+    /// In exactly one.
     One,
 }
 
@@ -89,7 +89,7 @@ const NAMES: &[(&str, BitOp)] = &[
     ("ONE", BitOp::One),
 ];
 
-/// Reads the operation of BITOP's arguments, and whether so many keys are right for it.
+/// Parses the operation, and checks that the number of keys is valid for it.
 pub fn parse_bitop(args: &[&[u8]]) -> Result<BitOp, CommandError> {
     let found = NAMES.iter().find(|(name, _)| args[1].eq_ignore_ascii_case(name.as_bytes()));
     let Some(&(name, operation)) = found else { return Err(CommandError::SYNTAX) };
@@ -107,7 +107,7 @@ pub fn parse_bitop(args: &[&[u8]]) -> Result<BitOp, CommandError> {
 }
 
 impl BitOp {
-    /// The strings combined: as long as the longest of them. There is one of them at least.
+    /// The strings combined, with the length of the longest. There must be at least one.
     pub fn combine(self, sources: &[&[u8]]) -> Vec<u8> {
         let len = sources.iter().map(|source| source.len()).max().unwrap_or(0);
         let (first, others) = sources.split_first().expect("because BITOP has a source");
@@ -172,12 +172,12 @@ fn any_of(sources: &[&[u8]], len: usize) -> Vec<u8> {
     any
 }
 
-/// Combines bytes with those of another string, as far as that goes.
+/// Combines bytes with those of another string, up to the shorter length.
 fn merge(into: &mut [u8], other: &[u8], combine: impl Fn(u8, u8) -> u8) {
     into.iter_mut().zip(other).for_each(|(own, other)| *own = combine(*own, *other));
 }
 
-/// What BITOP leaves at its destination.
+/// What BITOP writes to its destination.
 pub fn bitop_effect(result: &[u8]) -> Effect<'_> {
     if result.is_empty() {
         Effect::Remove { cause: Cause::Deleted }
@@ -190,7 +190,7 @@ pub fn bitop_effect(result: &[u8]) -> Effect<'_> {
 mod tests {
     use super::*;
 
-    /// What an operation says of one bit, from the bits of all sources.
+    /// The result of an operation for one bit, from the bits of all sources.
     fn plain(operation: BitOp, bits: &[bool]) -> bool {
         let (first, any_other) = (bits[0], bits[1..].contains(&true));
         match operation {

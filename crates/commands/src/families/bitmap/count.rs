@@ -1,4 +1,4 @@
-//! Bits counted and looked for, in a whole string or in a part of it.
+//! Counts and searches bits, in a whole string or in a part of it.
 
 use std::ops::RangeInclusive;
 
@@ -30,11 +30,11 @@ const RANGE: Argument = Argument::block(
 )
 .optional();
 
-/// A part of a string; ends below zero count from the string's end.
+/// A part of a string; negative ends count from the string's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Part {
     start: i64,
-    /// None: to the end.
+    /// `None`: to the end.
     end: Option<i64>,
     is_in_bits: bool,
 }
@@ -42,7 +42,7 @@ struct Part {
 const WHOLE: Part = Part { start: 0, end: None, is_in_bits: false };
 
 impl Part {
-    /// Reads `[start [end [BYTE|BIT]]]`.
+    /// Parses `[start [end [BYTE|BIT]]]`.
     fn parse(args: &[&[u8]]) -> Result<Self, CommandError> {
         let unit = |word: &[u8]| match word.to_ascii_lowercase().as_slice() {
             b"bit" => Ok(true),
@@ -62,7 +62,7 @@ impl Part {
         }
     }
 
-    /// The bits of it in a string of so many bytes; None where it has none.
+    /// The bits of it in a string of `len` bytes; `None` if it is empty.
     fn bits(self, bytes: usize) -> Option<RangeInclusive<u64>> {
         let len = if self.is_in_bits { bytes as i64 * 8 } else { bytes as i64 };
         let from_start = |at: i64| if at < 0 { (len + at).max(0) } else { at };
@@ -75,8 +75,8 @@ impl Part {
         Some(if self.is_in_bits { start..=end } else { start * 8..=end * 8 + 7 })
     }
 
-    /// Whether both ends count from the string's end, and the wrong way round. BITCOUNT looks at this before
-    /// they are clamped: else both might become 0, and the first byte be counted.
+    /// Whether both ends count from the string's end, and are in the wrong order. BITCOUNT checks
+    /// this before it clamps them: otherwise both might become 0, and the first byte be counted.
     fn is_backwards(self) -> bool {
         self.end.is_some_and(|end| self.start < 0 && end < 0 && self.start > end)
     }
@@ -165,11 +165,11 @@ fn bitpos(call: &mut Call<'_>) -> Outcome {
     let mut digits = itoa::Buffer::new();
     let text = text_of(entry.as_deref(), &mut digits)?;
     let found = match (&entry, part.bits(text.len())) {
-        // What is not there is one row of zeros without an end.
+        // A missing key is an infinite string of zeros.
         (None, _) => (!wanted).then_some(0),
         (Some(_), None) => None,
         (Some(_), Some(range)) => bits::find(text, wanted, &range)
-            // Behind a string whose end was not given there are zeros.
+            // After a string whose end was not given there are zeros.
             .or_else(|| (!wanted && part.end.is_none()).then(|| range.end() + 1)),
     };
     call.reply.integer(found.map_or(-1, |at| at as i64));

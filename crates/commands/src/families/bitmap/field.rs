@@ -1,4 +1,4 @@
-//! Fields: integers of any width at any place of a string.
+//! Fields: integers of any width at any offset of a string.
 
 use basalt_keyspace::{Effect, Encoding};
 
@@ -107,7 +107,7 @@ OK
     ..ROW
 };
 
-/// What becomes of a number that a field can't hold.
+/// The handling of a number that a field cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Overflow {
     Wrap,
@@ -146,7 +146,7 @@ const STEPS: Grammar<StepWord> = Grammar(&[
     value("overflow", StepWord::Overflow),
 ]);
 
-/// Reads all operations.
+/// Parses all operations.
 fn parse(args: &[&[u8]], bytes_max: u64) -> Result<Vec<Step>, CommandError> {
     let mut steps = Vec::new();
     let mut overflow = Overflow::Wrap;
@@ -173,7 +173,7 @@ fn parse(args: &[&[u8]], bytes_max: u64) -> Result<Vec<Step>, CommandError> {
     Ok(steps)
 }
 
-/// Reads `u8`, `i64` …: whether it has a sign, and its bits.
+/// Parses `u8`, `i64` …: whether it is signed, and its width in bits.
 fn width(text: &[u8]) -> Result<(bool, u32), CommandError> {
     let (is_signed, digits) = match text {
         [b'i', digits @ ..] => (true, digits),
@@ -190,7 +190,7 @@ fn width(text: &[u8]) -> Result<(bool, u32), CommandError> {
     }
 }
 
-/// Reads an offset in bits or, behind `#`, in fields of this width.
+/// Parses an offset in bits or, after `#`, in multiples of this width.
 fn field_offset(text: &[u8], bits: u32, bytes_max: u64) -> Result<u64, CommandError> {
     let offset = match text {
         // What 64 bits can't hold wraps: `BITFIELD key GET i8 #4611686018427387904` reads at 0.
@@ -208,14 +208,14 @@ fn access(args: &[&[u8]]) -> Access {
 }
 
 impl Step {
-    /// A field's bits as the number that they stand for.
+    /// Converts a field's bits to a number.
     fn number(&self, bits: u64) -> i64 {
         let unused = 64 - self.field.bits;
         let high = bits << unused;
         if self.is_signed { (high as i64) >> unused } else { (high >> unused) as i64 }
     }
 
-    /// The number that the field is to hold, as its bits; None where that is refused.
+    /// The bits for a number to store; `None` if OVERFLOW FAIL refuses it.
     fn new_bits(&self, old: u64) -> Option<u64> {
         let wanted = match self.action {
             Action::Get => return None,
@@ -270,7 +270,7 @@ fn read_all(call: &mut Call<'_>, steps: &[Step]) -> Outcome {
     Ok(())
 }
 
-/// Makes the string one that has this byte and is kept as bytes, whatever the operations then do.
+/// Makes the value a string with this byte, stored as bytes, whatever operations follow.
 fn make_room(call: &mut Call<'_>, byte: usize) -> Outcome {
     let edit = call.keyspace.edit(call.database, &call.key);
     let (there, is_ready) = {

@@ -1,4 +1,4 @@
-//! CLIENT: what is known of connections, and what can be done to them.
+//! CLIENT: information about connections, and actions on them.
 
 use super::filter::{self, ClientFilter, FILTERS};
 use super::tracking::TRACKING;
@@ -371,7 +371,7 @@ OK
     ..ADMIN_ROW
 };
 
-/// Reads ON or OFF, for CLIENT NO-EVICT, NO-TOUCH and the like.
+/// Parses ON or OFF, for CLIENT NO-EVICT, NO-TOUCH and the like.
 pub(super) fn on_or_off(text: &[u8]) -> Result<bool, CommandError> {
     match text {
         on if on.eq_ignore_ascii_case(b"on") => Ok(true),
@@ -380,12 +380,13 @@ pub(super) fn on_or_off(text: &[u8]) -> Result<bool, CommandError> {
     }
 }
 
-/// Reads the argument of CLIENT NO-EVICT and CLIENT NO-TOUCH: whether it is on.
+/// Parses the argument of CLIENT NO-EVICT and CLIENT NO-TOUCH: whether it is on.
 pub fn parse_client_switch(args: &[&[u8]]) -> Result<bool, CommandError> {
     on_or_off(args[2])
 }
 
-/// Reads CLIENT CACHING's argument: whether it is YES. The engine looks first whether it may be said.
+/// Parses CLIENT CACHING's argument: whether it is YES. The engine checks first whether it is
+/// permitted.
 pub fn parse_client_caching(args: &[&[u8]]) -> Result<bool, CommandError> {
     match args[2] {
         yes if yes.eq_ignore_ascii_case(b"yes") => Ok(true),
@@ -394,16 +395,16 @@ pub fn parse_client_caching(args: &[&[u8]]) -> Result<bool, CommandError> {
     }
 }
 
-/// Which replies a client wants.
+/// The replies that a client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyMode {
     On,
     Off,
-    /// All but the one to the next command.
+    /// All but the reply to the next command.
     Skip,
 }
 
-/// Reads CLIENT REPLY's argument.
+/// Parses CLIENT REPLY's argument.
 pub fn parse_client_reply(args: &[&[u8]]) -> Result<ReplyMode, CommandError> {
     if args[2].eq_ignore_ascii_case(b"skip") {
         return Ok(ReplyMode::Skip);
@@ -411,14 +412,14 @@ pub fn parse_client_reply(args: &[&[u8]]) -> Result<ReplyMode, CommandError> {
     Ok(if on_or_off(args[2])? { ReplyMode::On } else { ReplyMode::Off })
 }
 
-/// What a client tells about its library.
+/// Information about a client's library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LibraryFact<'a> {
     Name(&'a [u8]),
     Version(&'a [u8]),
 }
 
-/// Reads CLIENT SETINFO's arguments.
+/// Parses CLIENT SETINFO's arguments.
 pub fn parse_client_setinfo<'a>(args: &[&'a [u8]]) -> Result<LibraryFact<'a>, CommandError> {
     let (what, text) = (args[2], args[3]);
     let fact = match what {
@@ -433,7 +434,7 @@ pub fn parse_client_setinfo<'a>(args: &[&'a [u8]]) -> Result<LibraryFact<'a>, Co
     Ok(fact)
 }
 
-/// Reads CLIENT SETNAME's argument; the empty name is none.
+/// Parses CLIENT SETNAME's argument; an empty name is `None`.
 pub fn parse_client_setname<'a>(args: &[&'a [u8]]) -> Result<Option<&'a [u8]>, CommandError> {
     client_name(args[2])
 }
@@ -447,19 +448,19 @@ pub(super) fn client_name(name: &[u8]) -> Result<Option<&[u8]>, CommandError> {
     Ok(Some(name).filter(|name| !name.is_empty()))
 }
 
-/// Whether a text can stand in a line of CLIENT LIST.
+/// Whether a text is allowed in a line of CLIENT LIST.
 fn is_plain(text: &[u8]) -> bool {
     text.iter().all(u8::is_ascii_graphic)
 }
 
-/// What CLIENT PAUSE asks for.
+/// A parsed CLIENT PAUSE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PauseRequest {
     pub duration_ms: u64,
     pub writes_only: bool,
 }
 
-/// Reads CLIENT PAUSE's arguments; what stands behind the mode is not looked at, as in Valkey.
+/// Parses CLIENT PAUSE's arguments; arguments after the mode are ignored, as in Valkey.
 pub fn parse_client_pause(args: &[&[u8]]) -> Result<PauseRequest, CommandError> {
     let writes_only = match args.get(3) {
         None => false,
@@ -474,15 +475,15 @@ pub fn parse_client_pause(args: &[&[u8]]) -> Result<PauseRequest, CommandError> 
     Ok(PauseRequest { duration_ms, writes_only })
 }
 
-/// What CLIENT UNBLOCK asks for.
+/// A parsed CLIENT UNBLOCK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnblockRequest {
     pub id: i64,
-    /// Whether the one that waits gets an error, rather than what it gets when its time is over.
+    /// Whether the blocked client gets an error, rather than the reply of a timeout.
     pub with_error: bool,
 }
 
-/// Reads CLIENT UNBLOCK's arguments.
+/// Parses CLIENT UNBLOCK's arguments.
 pub fn parse_client_unblock(args: &[&[u8]]) -> Result<UnblockRequest, CommandError> {
     let with_error = match args.get(3) {
         None => false,
@@ -495,16 +496,16 @@ pub fn parse_client_unblock(args: &[&[u8]]) -> Result<UnblockRequest, CommandErr
     Ok(UnblockRequest { id: integer(args[2])?, with_error })
 }
 
-/// Which connections CLIENT KILL ends.
+/// The connections that CLIENT KILL closes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KillRequest<'a> {
-    /// The one at this address, which is an error if there is none.
+    /// The one with this address; an error if there is none.
     Address(&'a [u8]),
-    /// All that pass, of which their number is told.
+    /// All that match; the reply is their number.
     All(ClientFilter<'a>),
 }
 
-/// Reads CLIENT KILL's arguments.
+/// Parses CLIENT KILL's arguments.
 pub fn parse_client_kill<'a>(
     args: &'a [&'a [u8]],
     database_count: usize,
@@ -516,7 +517,7 @@ pub fn parse_client_kill<'a>(
     }
 }
 
-/// Reads CLIENT LIST's arguments.
+/// Parses CLIENT LIST's arguments.
 pub fn parse_client_list<'a>(
     args: &'a [&'a [u8]],
     database_count: usize,

@@ -1,4 +1,4 @@
-//! Filters: which connections CLIENT LIST and CLIENT KILL are about.
+//! Filters: the connections that CLIENT LIST and CLIENT KILL select.
 
 use basalt_keyspace::DatabaseId;
 
@@ -7,23 +7,23 @@ use crate::args::{Grammar, Word, integer, value};
 use crate::argument::Argument;
 use crate::error::CommandError;
 
-/// What connections must be, or must not be, to be told of or ended.
+/// Conditions that connections must meet, or must not meet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientFilter<'a> {
     pub conditions: Vec<ClientCondition<'a>>,
-    /// Whether the connection that asks is left out; `None` where it was not said.
+    /// Whether the client's own connection is left out; `None` if not given.
     pub skip_me: Option<bool>,
 }
 
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCondition<'a> {
-    /// Whether it must not be so.
+    /// Whether it is negated.
     pub is_negated: bool,
     pub property: ClientProperty<'a>,
 }
 
-/// What a connection may be told by.
+/// A property of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientProperty<'a> {
     /// One of these.
@@ -32,23 +32,23 @@ pub enum ClientProperty<'a> {
     User(&'a [u8]),
     Address(&'a [u8]),
     LocalAddress(&'a [u8]),
-    /// At least so many seconds old.
+    /// At least this many seconds old.
     AgeSeconds(u64),
-    /// Idle for at least so many seconds.
+    /// Idle for at least this many seconds.
     IdleSeconds(u64),
     Name(&'a [u8]),
-    /// All of these letters are among its flags.
+    /// Its flags contain all of these letters.
     Flags(&'a [u8]),
     LibraryName(&'a [u8]),
     LibraryVersion(&'a [u8]),
     Database(DatabaseId),
-    /// All of these letters are among its capabilities.
+    /// Its capabilities contain all of these letters.
     Capabilities(&'a [u8]),
     /// Its address without the port.
     Ip(&'a [u8]),
 }
 
-/// The types of connections, as clients are told of them.
+/// The types of connections, as clients see them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientType {
     Normal,
@@ -133,7 +133,7 @@ const TYPES: &[Argument] = &[
     Argument::word("pubsub", "PUBSUB"),
 ];
 
-/// The filters as COMMAND DOCS tells them.
+/// The filters in COMMAND DOCS.
 pub(super) const FILTERS: &[Argument] = &[
     Argument::integer("client-id").after("ID").multiple().optional(),
     Argument::one_of("client-type", TYPES).after("TYPE").optional(),
@@ -168,10 +168,10 @@ pub(super) const FILTERS: &[Argument] = &[
 const FLAGS: &[u8] = b"ABEIMNOPRSTUbcdeirtux";
 const CAPABILITIES: &[u8] = b"r";
 
-/// The only user there is.
+/// The only user.
 const DEFAULT_USER: &[u8] = b"default";
 
-/// Reads the filters that stand in `args` from `from` on.
+/// Parses the filters in `args` from `from` on.
 pub(super) fn parse<'a>(
     args: &'a [&'a [u8]],
     database_count: usize,
@@ -231,7 +231,7 @@ impl<'a> ClientFilter<'a> {
         }
     }
 
-    /// Several lists of ids are one.
+    /// Several lists of ids are combined.
     fn add_ids(&mut self, is_negated: bool, ids: Vec<u64>) {
         for condition in &mut self.conditions {
             if let ClientProperty::Ids(known) = &mut condition.property
@@ -245,7 +245,7 @@ impl<'a> ClientFilter<'a> {
     }
 }
 
-/// The ids at the start, at least one, and what follows them.
+/// The ids at the start, at least one, and the rest.
 fn leading_ids<'a>(args: &'a [&'a [u8]]) -> Result<(Vec<u64>, &'a [&'a [u8]]), CommandError> {
     let mut ids = Vec::new();
     for arg in args {

@@ -1,4 +1,4 @@
-//! What a session says first, and what it says last.
+//! The start and the end of a session.
 
 use basalt_keyspace::DatabaseId;
 use basalt_resp::Protocol;
@@ -32,7 +32,7 @@ PONG
     ..ROW
 };
 
-/// Reads PING's argument. More than one is refused here: the row can't say "at most".
+/// Parses PING's argument. More than one is an error here: the row's arity can't say "at most".
 pub fn parse_ping<'a>(args: &[&'a [u8]]) -> Result<Option<&'a [u8]>, CommandError> {
     match args {
         [_] => Ok(None),
@@ -85,12 +85,12 @@ pub(super) const HELLO: Command = Command {
     ..ROW
 };
 
-/// What the arguments of HELLO say.
+/// A parsed HELLO.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HelloRequest<'a> {
     pub protocol: Option<Protocol>,
     pub auth: Option<AuthRequest<'a>>,
-    /// The connection's new name, if one was given; the empty one is none.
+    /// The connection's new name, if one was given; an empty one removes it.
     pub name: Option<Option<&'a [u8]>>,
 }
 
@@ -103,7 +103,7 @@ pub(super) enum HelloOption {
 pub(super) const HELLO_OPTIONS: Grammar<HelloOption> =
     Grammar(&[two_values("auth", HelloOption::Auth), value("setname", HelloOption::SetName)]);
 
-/// Reads HELLO's arguments.
+/// Parses HELLO's arguments.
 pub fn parse_hello<'a>(args: &'a [&'a [u8]]) -> Result<HelloRequest<'a>, CommandError> {
     let mut hello = HelloRequest::default();
     let Some(version) = args.get(1) else { return Ok(hello) };
@@ -149,15 +149,15 @@ pub(super) const AUTH: Command = Command {
     ..ROW
 };
 
-/// Who wants to log in.
+/// The credentials of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuthRequest<'a> {
-    /// `None` is the default user, by the old form that names no user.
+    /// `None` is the default user, in the old form without a user name.
     pub user: Option<&'a [u8]>,
     pub password: &'a [u8],
 }
 
-/// Reads AUTH's arguments.
+/// Parses AUTH's arguments.
 pub fn parse_auth<'a>(args: &[&'a [u8]]) -> Result<AuthRequest<'a>, CommandError> {
     match args {
         [_, password] => Ok(AuthRequest { user: None, password }),
@@ -192,7 +192,7 @@ OK
     ..ROW
 };
 
-/// Reads SELECT's argument.
+/// Parses SELECT's argument.
 pub fn parse_select(args: &[&[u8]], database_count: usize) -> Result<DatabaseId, CommandError> {
     args::database(args[1], database_count)
 }

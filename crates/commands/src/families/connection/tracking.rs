@@ -1,4 +1,4 @@
-//! Tracking: what CLIENT TRACKING asks for.
+//! Tracking: the arguments of CLIENT TRACKING.
 
 use super::ROW;
 use super::client::{OFF, ON, OWN, on_or_off};
@@ -35,11 +35,11 @@ OK
     ..ROW
 };
 
-/// What the arguments of CLIENT TRACKING say.
+/// A parsed CLIENT TRACKING.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrackingRequest<'a> {
     pub on: bool,
-    /// The connection that is to hear of changes; whether there is one, the engine knows.
+    /// The connection that gets the messages; the engine checks that it exists.
     pub redirect: Option<i64>,
     pub prefixes: Vec<&'a [u8]>,
     pub broadcast: bool,
@@ -67,7 +67,7 @@ pub(super) const TRACKING_OPTIONS: Grammar<TrackingOption> = Grammar(&[
     flag("noloop", TrackingOption::NoLoop),
 ]);
 
-/// Reads CLIENT TRACKING's arguments, as far as they can be judged without the session.
+/// Parses CLIENT TRACKING's arguments, as far as possible without the session.
 pub fn parse_client_tracking<'a>(
     args: &'a [&'a [u8]],
 ) -> Result<TrackingRequest<'a>, CommandError> {

@@ -1,4 +1,4 @@
-//! Places that come, and members that move.
+//! GEOADD: adds and moves members.
 
 use super::grid::Place;
 use super::{LATITUDE, LONGITUDE, ROW};

@@ -1,8 +1,8 @@
-//! Area: what is searched: a circle, a box or a polygon on the globe, and where its places lie in the grid.
+//! Area: the shape to search, a circle, a box or a polygon on the globe, and its cells in the grid.
 //!
-//! Which cells are visited, and in which order, is as in Redis, so that results come in its order. Within
-//! them only what lies in a *frame* around the area is looked at closely: rows and columns of the grid
-//! that surely hold all of it, which are compared without any arithmetic of angles.
+//! The visited cells and their order are those of Redis (geohash_helper.c), so results have its
+//! order. Within them only members in a *frame* around the area are examined: rows and columns of
+//! the grid that certainly contain all of it, which are compared without trigonometry.
 //!
 //! Not here: the members in the cells (`search`).
 
@@ -11,7 +11,7 @@ use std::f64::consts::{FRAC_PI_2, PI};
 use super::grid::{Cell, EVEN, LAT_MAX, Place, STEPS, in_number, row_of};
 
 const EARTH_RADIUS_M: f64 = 6_372_797.560_856;
-/// Half the way around the map, in metres.
+/// Half the width of the map, in metres.
 const MERCATOR_MAX_M: f64 = 20_037_726.37;
 const RADIANS: f64 = PI / 180.0;
 
@@ -23,13 +23,13 @@ fn degrees(radians: f64) -> f64 {
     radians / RADIANS
 }
 
-/// How far two latitudes are from each other, in metres.
+/// The distance between two latitudes, in metres.
 fn lat_distance_m(one: f64, other: f64) -> f64 {
     EARTH_RADIUS_M * (radians(one) - radians(other)).abs()
 }
 
-/// How far two places are from each other over the globe, in metres. The order of its operations is that of
-/// Redis: digits are seen.
+/// The great-circle distance of two positions, in metres (haversine). The order of its operations
+/// is that of Redis, because clients see the digits.
 pub(super) fn distance_m(from: Place, to: Place) -> f64 {
     let across = ((radians(to.lon) - radians(from.lon)) / 2.0).sin();
     if across == 0.0 {
@@ -41,7 +41,7 @@ pub(super) fn distance_m(from: Place, to: Place) -> f64 {
     2.0 * EARTH_RADIUS_M * square.sqrt().min(1.0).asin()
 }
 
-/// A shape on the globe, with lengths in the unit that was given.
+/// A shape on the globe, with lengths in the given unit.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shape {
     Circle { radius: f64 },
@@ -49,24 +49,25 @@ pub(super) enum Shape {
     Polygon { corners: Vec<Place> },
 }
 
-/// What is searched.
+/// An area to search.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Area {
-    /// From where distances are told.
+    /// The position from which distances are measured.
     pub(super) center: Place,
     pub(super) shape: Shape,
-    /// Metres in the unit that lengths are given and told in.
+    /// The length in metres of the unit of arguments and replies.
     pub(super) unit_m: f64,
 }
 
-/// Degrees between which an area lies, as Redis reckons them: near the poles they may be no numbers.
+/// The range of degrees of an area, as Redis calculates it: near the poles they may be NaN.
 struct Bounds {
     southwest: Place,
     northeast: Place,
 }
 
 impl Area {
-    /// An area around the middle of a polygon: where the sum of the directions to its corners points.
+    /// An area around the middle of a polygon: the direction of the sum of the vectors to its
+    /// corners.
     pub(super) fn of_polygon(corners: Vec<Place>) -> Self {
         let mut sum = [0.0; 3];
         for corner in &corners {
@@ -81,13 +82,14 @@ impl Area {
         Self { center, shape: Shape::Polygon { corners }, unit_m: 1.0 }
     }
 
-    /// How far a place is from the centre, in metres, if it is in the area.
+    /// The distance of a position from the centre, in metres; `None` if it is outside of the area.
     #[inline]
     pub(super) fn distance_within_m(&self, place: Place) -> Option<f64> {
         match &self.shape {
             Shape::Circle { radius } => {
                 let distance = distance_m(self.center, place);
-                // Redis says it this way round: between ends of the world a distance may be no number.
+                // The condition has the form of Redis': for antipodal positions the distance may be
+                // NaN.
                 let is_beyond = distance > radius * self.unit_m;
                 (!is_beyond).then_some(distance)
             }
@@ -122,7 +124,7 @@ impl Area {
         }
     }
 
-    /// How far the area reaches from its centre, in metres.
+    /// The maximum distance of the area's positions from its centre, in metres.
     fn reach_m(&self, bounds: &Bounds) -> f64 {
         let reach = match &self.shape {
             Shape::Circle { radius } => *radius,
@@ -142,13 +144,13 @@ impl Area {
         reach * self.unit_m
     }
 
-    /// The cells that hold the area, in the order in which Redis visits them.
+    /// The cells that cover the area, in the order in which Redis visits them.
     pub(super) fn cells(&self) -> impl Iterator<Item = Cell> {
-        /// The cell of the centre, then north, south, east, west, and those at its corners.
+        /// The cell of the centre, then north, south, east, west, and the diagonal ones.
         const AROUND: [(i32, i32); 9] =
             [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)];
         let bounds = self.bounds();
-        // The middle of corners around a pole may be the pole, where there is no cell.
+        // The middle of corners around a pole may be the pole, which has no cell.
         let center = Place { lat: self.center.lat.clamp(-LAT_MAX, LAT_MAX), ..self.center };
         let mut steps = steps_for(self.reach_m(&bounds), self.center.lat);
         let mut cell = Cell::of(center, steps);
@@ -158,7 +160,7 @@ impl Area {
         }
         let (southwest, northeast) = cell.corners();
         let (low, high) = (bounds.southwest, bounds.northeast);
-        // On a side where the cell reaches beyond the bounds, nothing is beside it.
+        // If the cell extends beyond the bounds on a side, its neighbour there is left out.
         let is_needed = move |(east, north): (i32, i32)| {
             steps < 2
                 || !((north < 0 && southwest.lat < low.lat)
@@ -169,13 +171,13 @@ impl Area {
         let mut last = None;
         AROUND.into_iter().filter(move |towards| is_needed(*towards)).filter_map(move |towards| {
             let beside = cell.beside(towards);
-            // Of large cells the same may lie on several sides.
+            // The neighbours of large cells may coincide.
             let is_again = last.replace(beside) == Some(beside);
             (!is_again).then_some(beside)
         })
     }
 
-    /// Rows and columns that hold all places of the area.
+    /// Rows and columns that contain all positions of the area.
     pub(super) fn frame(&self) -> Frame {
         let Place { lon, lat } = self.center;
         let (up, across) = match &self.shape {
@@ -217,8 +219,8 @@ fn bounds_of(corners: &[Place]) -> Bounds {
     Bounds { southwest, northeast }
 }
 
-/// Whether a place is inside of a polygon on a flat map: a line from it to the east crosses an odd number of
-/// sides.
+/// Whether a position is inside of a polygon on a flat map: a ray to the east crosses an odd number
+/// of sides (even-odd rule).
 fn is_inside(corners: &[Place], place: Place) -> bool {
     let is_crossed = |from: Place, to: Place| {
         (from.lat > place.lat) != (to.lat > place.lat)
@@ -230,7 +232,7 @@ fn is_inside(corners: &[Place], place: Place) -> bool {
     sides.filter(|(from, to)| is_crossed(**from, **to)).count() % 2 == 1
 }
 
-/// How often the world is halved so that a cell and those around it hold a circle, in most cases.
+/// The number of halvings for which a cell and its neighbours cover a circle, in most cases.
 fn steps_for(radius_m: f64, lat: f64) -> u32 {
     if radius_m == 0.0 {
         return STEPS;
@@ -246,7 +248,7 @@ fn steps_for(radius_m: f64, lat: f64) -> u32 {
     steps.clamp(1, STEPS as i32) as u32
 }
 
-/// Whether the four cells beside a cell reach as far as the bounds.
+/// Whether the four neighbours of a cell extend to the bounds.
 fn is_held_around(cell: Cell, bounds: &Bounds) -> bool {
     let corners = |towards| cell.beside(towards).corners();
     let ((_, north), (south, _)) = (corners((0, 1)), corners((0, -1)));
@@ -255,21 +257,22 @@ fn is_held_around(cell: Cell, bounds: &Bounds) -> bool {
     !(north.lat < high.lat || south.lat > low.lat || east.lon < high.lon || west.lon > low.lon)
 }
 
-/// Rows and columns of the last step, ends included; what is outside of them is outside of the area.
+/// Inclusive ranges of rows and columns of the last step; positions outside of them are outside of
+/// the area.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     rows: (u32, u32),
     columns: (u32, u32),
-    /// The columns are those from the first one eastwards over the edge of the map to the second.
+    /// The columns extend from the first one eastwards, across the edge of the map, to the second.
     is_over_edge: bool,
-    /// As they lie within numbers.
+    /// As bits within cell numbers.
     in_numbers: [u64; 4],
 }
 
 impl Frame {
-    /// All places between two corners, which may lie beyond the map.
+    /// All positions between two corners, which may be beyond the map.
     fn between(southwest: Place, northeast: Place) -> Self {
-        // One row more on each side makes up for what arithmetic loses.
+        // One more row on each side compensates for rounding.
         let low = |at: f64, max: f64| {
             if at > -max { row_of(at, max, STEPS).saturating_sub(1) } else { 0 }
         };
@@ -295,7 +298,8 @@ impl Frame {
         Self { rows, columns, is_over_edge, in_numbers }
     }
 
-    /// Whether a place of this number may be in the area. Bits that are spread compare as they did before.
+    /// Whether a position with this number may be in the area. Interleaved bits keep their order
+    /// when compared.
     #[inline]
     pub(super) fn has(&self, number: u64) -> bool {
         let (row, column) = (number & EVEN, number & !EVEN);
@@ -309,7 +313,7 @@ impl Frame {
         is_between && row >= south && row <= north
     }
 
-    /// Whether a cell has such places.
+    /// Whether a cell contains such positions.
     pub(super) fn meets(&self, cell: Cell) -> bool {
         let (rows, columns) = (cell.rows(), cell.columns());
         let is_west_met = columns.end > self.columns.0;
@@ -319,7 +323,7 @@ impl Frame {
         is_between && rows.end > self.rows.0 && rows.start <= self.rows.1
     }
 
-    /// Whether a cell has no others.
+    /// Whether a cell contains only such positions.
     pub(super) fn holds(&self, cell: Cell) -> bool {
         let (rows, columns) = (cell.rows(), cell.columns());
         let is_between = columns.start >= self.columns.0 && columns.end <= self.columns.1;

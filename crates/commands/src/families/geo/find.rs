@@ -1,8 +1,8 @@
 //! Find: the members of a sorted set that are in an area.
 //!
-//! Cells are ranges of scores. One with few members is walked; one with many is quartered, and what lies
-//! outside of the area's frame is passed over, so that members of other places are hardly touched. The order
-//! stays that of the cells, and of the scores in them.
+//! Cells are ranges of scores. One with few members is scanned; one with many is split into
+//! quarters, and those outside of the area's frame are skipped, so that other members are hardly
+//! read. The order stays that of the cells, and of the scores in them.
 
 use std::ops::{ControlFlow, Range};
 
@@ -11,7 +11,7 @@ use basalt_keyspace::{ScoreRange, Scored, SortedRef};
 use super::area::{Area, Frame};
 use super::grid::{Cell, Place, number_of_score};
 
-/// LIMIT: of so many members those outside of the frame are looked at one by one.
+/// LIMIT: up to this number of members, those outside of the frame are checked one by one.
 const WALKED_MAX: usize = 32;
 
 /// A member in an area.
@@ -20,7 +20,7 @@ pub(super) struct Found<'a> {
     pub(super) member: &'a [u8],
     pub(super) score: f64,
     pub(super) place: Place,
-    /// From the area's centre.
+    /// In metres from the area's centre.
     pub(super) distance_m: f64,
 }
 
@@ -29,7 +29,7 @@ struct Search<'s> {
     frame: Frame,
 }
 
-/// Visits the members in an area, in Redis' order, until told to stop.
+/// Visits the members in an area, in Redis' order, until `visit` breaks off.
 pub(super) fn find<'a>(
     sorted: SortedRef<'a>,
     area: &Area,
@@ -41,7 +41,7 @@ pub(super) fn find<'a>(
         let _ = cells.try_for_each(|cell| search.visit(sorted, cell, visit));
         return;
     }
-    // Ranges of a small sorted set are found by walking it, so it is walked once, for all cells.
+    // Ranges of a small sorted set are found by a scan, so it is scanned once for all cells.
     let near: Vec<Found<'a>> = sorted.iter().filter_map(|scored| search.measure(scored)).collect();
     let _ = area.cells().try_for_each(|cell| {
         let scores = cell.scores();
@@ -97,7 +97,7 @@ mod tests {
     use super::super::grid::LAT_MAX;
     use super::*;
 
-    /// Numbers by chance, from a seed.
+    /// Pseudo-random numbers, from a seed.
     struct Chance(u64);
 
     impl Chance {
@@ -110,7 +110,7 @@ mod tests {
             from + (to - from) * (self.number() % 1_000_001) as f64 / 1_000_000.0
         }
 
-        /// Anywhere, often near a place, near the ends of the map and on them.
+        /// Anywhere, often near a position, near the edges of the map and on them.
         fn place(&mut self, near: Place) -> Place {
             match self.number() % 8 {
                 0..3 => Place {
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// A sorted set of these places, of the form that the thresholds give it.
+    /// A sorted set of these positions, in the encoding that the thresholds choose.
     fn keyspace_of(places: &[Place], is_large: bool) -> Keyspace {
         let mut keyspace = Keyspace::new(1, KeyHasher::new(1), 0);
         if is_large {
@@ -164,14 +164,14 @@ mod tests {
         keyspace
     }
 
-    /// The members of the plain model: each is measured.
+    /// The result of the simple model: it measures every member.
     fn measured(sorted: SortedRef<'_>, area: &Area) -> BTreeSet<Vec<u8>> {
         let is_within =
             |one: &Scored<'_>| area.distance_within_m(Place::of_score(one.score)).is_some();
         sorted.iter().filter(is_within).map(|one| one.member.to_vec()).collect()
     }
 
-    /// The scores that Redis would look at: those of the cells.
+    /// The scores that Redis would examine: those of the cells.
     fn is_visited(area: &Area, score: f64) -> bool {
         area.cells().any(|cell| cell.scores().contains(&score))
     }
@@ -201,7 +201,7 @@ mod tests {
                     let found_set: BTreeSet<Vec<u8>> = found.iter().cloned().collect();
                     assert_eq!(found.len(), found_set.len(), "each is found once: {area:?}");
                     let mut expected = measured(sorted, &area);
-                    // Where the cells of Redis leave something out, so does this.
+                    // If Redis' cells miss a member, so do ours.
                     expected.retain(|member| {
                         let score = sorted.score(member).expect("it is a member");
                         is_visited(&area, score)

@@ -1,15 +1,16 @@
-//! Grid: places as numbers. The world is halved in longitude and latitude in turn, 26 times each; a place's
-//! number has a bit for each halving, so that places that share a cell of the grid have numbers in a row.
+//! Grid: positions as numbers (geohash: a Morton code of 52 bits). The world is halved in longitude
+//! and latitude alternately, 26 times each; a position's number has a bit for each halving, so
+//! positions in one cell of the grid have consecutive numbers.
 //!
 //! ```text
 //!   ┌────┬────┐      a cell at step 1, of 4:  bit 1 east or west, bit 0 north or south
-//!   │ 01 │ 11 │      its quarters have two bits more behind these
+//!   │ 01 │ 11 │      its quarters have two more bits at the end
 //!   ├────┼────┤
-//!   │ 00 │ 10 │      north of 85.05° and south of -85.05° there is no place, as on maps after Mercator
+//!   │ 00 │ 10 │      there are no positions north of 85.05° and south of -85.05° (Web Mercator)
 //!   └────┴────┘
 //! ```
 //!
-//! Not here: distances and what is searched (`area`).
+//! Not here: distances and areas (`area`).
 
 use std::ops::Range;
 
@@ -17,24 +18,24 @@ use basalt_resp::parse_f64;
 
 use crate::error::CommandError;
 
-/// How often the world is halved each way.
+/// The number of halvings in each dimension.
 pub(super) const STEPS: u32 = 26;
 
 const LON_MAX: f64 = 180.0;
-/// The latitude up to which there are places.
+/// The maximum latitude of a position.
 pub(super) const LAT_MAX: f64 = 85.051_128_78;
 
-/// A place on the globe, in degrees.
+/// A position on the globe, in degrees.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Place {
     pub(super) lon: f64,
     pub(super) lat: f64,
 }
 
-/// The bits at even places; the other half are at odd ones.
+/// The even bits; the other coordinate has the odd ones.
 pub(super) const EVEN: u64 = 0x5555_5555_5555_5555;
 
-/// Moves the bits of a number to the even places.
+/// Spreads the bits of a number to the even bits.
 #[inline]
 fn spread(number: u32) -> u64 {
     let mut bits = u64::from(number);
@@ -45,7 +46,7 @@ fn spread(number: u32) -> u64 {
     (bits | bits << 1) & EVEN
 }
 
-/// The number that was spread to the even places.
+/// Gathers the even bits of a number.
 #[inline]
 fn gather(bits: u64) -> u32 {
     let mut bits = bits & EVEN;
@@ -56,28 +57,28 @@ fn gather(bits: u64) -> u32 {
     (bits | bits >> 16) as u32
 }
 
-/// A row or column, as it lies within a place's number.
+/// A row or column, as its bits within a position's number.
 #[inline]
 pub(super) fn in_number(row: u32) -> u64 {
     spread(row)
 }
 
-/// Which of `2^steps` rows a coordinate is in, of a range that lies around 0. The far end of the range has
-/// a row of its own, which is one too many: so it is in Redis.
+/// The index of a coordinate among `2^steps` rows, for a range centred at 0. The upper end of the
+/// range has its own row, one beyond the last: as in Redis.
 #[inline]
 pub(super) fn row_of(coordinate: f64, max: f64, steps: u32) -> u32 {
     let offset = (coordinate - -max) / (max - -max);
     (offset * f64::from(1_u32 << steps)) as u32
 }
 
-/// Where a row ends: `row` counts from the lower end of a range that lies around 0.
+/// The edge of a row: `row` counts from the lower end of a range centred at 0.
 #[inline]
 fn edge(row: u32, max: f64, steps: u32) -> f64 {
     -max + f64::from(row) * 1.0 / f64::from(1_u32 << steps) * (max - -max)
 }
 
 impl Place {
-    /// Reads a longitude and a latitude.
+    /// Parses a longitude and a latitude.
     pub(super) fn parse(lon: &[u8], lat: &[u8]) -> Result<Self, CommandError> {
         let lon = parse_f64(lon).ok_or(CommandError::NOT_FLOAT)?;
         let lat = parse_f64(lat).ok_or(CommandError::NOT_FLOAT)?;
@@ -88,13 +89,13 @@ impl Place {
         Ok(Self { lon, lat })
     }
 
-    /// The score that stands for it.
+    /// The score of the position.
     pub(super) fn score(self) -> f64 {
         Cell::of(self, STEPS).number() as f64
     }
 
-    /// What a score stands for: the middle of a cell of the last step. A score that was no place's gives some
-    /// place, too.
+    /// The position of a score: the middle of a cell of the last step. Any score gives some
+    /// position.
     #[inline]
     pub(super) fn of_score(score: f64) -> Self {
         Self::of_number(number_of_score(score))
@@ -109,13 +110,13 @@ impl Place {
         Self { lon: middle(gather(number >> 1), LON_MAX), lat: middle(gather(number), LAT_MAX) }
     }
 
-    /// Its geohash, as others write it: with latitudes up to the poles.
+    /// The standard geohash, with latitudes up to the poles.
     pub(super) fn geohash(self) -> [u8; 11] {
         const LETTERS: &[u8; 32] = b"0123456789bcdefghjkmnpqrstuvwxyz";
         const POLE: f64 = 90.0;
         let rows = (row_of(self.lat, POLE, STEPS), row_of(self.lon, LON_MAX, STEPS));
         let number = spread(rows.0) | spread(rows.1) << 1;
-        // There are bits for ten letters and a bit; Redis has the eleventh be 0.
+        // There are bits for ten letters and one bit more; as in Redis the eleventh letter is 0.
         std::array::from_fn(|at| match at {
             10 => LETTERS[0],
             at => LETTERS[(number >> (52 - 5 * (at + 1))) as usize & 31],
@@ -123,8 +124,7 @@ impl Place {
     }
 }
 
-/// A score as a place's number. Scores beyond all numbers are taken as the processor takes them in C, on
-/// x86-64.
+/// A score as a position's number. Scores out of range are converted as by C on x86-64.
 #[inline]
 pub(super) fn number_of_score(score: f64) -> u64 {
     const SIGNED_END: f64 = (1_u64 << 63) as f64;
@@ -155,10 +155,10 @@ impl Cell {
         spread(self.column) << 1 | spread(self.row)
     }
 
-    /// The cell beside it, over the edges of the map.
+    /// The adjacent cell, across the edges of the map.
     pub(super) fn beside(self, (east, north): (i32, i32)) -> Self {
         let mask = (1 << self.steps) - 1;
-        // Where there is no step, there is no wrapping either: the far end keeps its own row.
+        // At step 0 nothing wraps: the upper end keeps its own row.
         let moved = |row: u32, by: i32| match by {
             0 => row,
             by => row.wrapping_add_signed(by) & mask,
@@ -166,23 +166,23 @@ impl Cell {
         Self { column: moved(self.column, east), row: moved(self.row, north), ..self }
     }
 
-    /// The scores of its places.
+    /// The scores of its positions.
     pub(super) fn scores(self) -> Range<f64> {
         let (number, shift) = (self.number(), 2 * (STEPS - self.steps));
         (number << shift) as f64..((number + 1) << shift) as f64
     }
 
-    /// The rows of the last step that it has.
+    /// Its rows of the last step.
     pub(super) fn rows(self) -> Range<u32> {
         self.row << (STEPS - self.steps)..(self.row + 1) << (STEPS - self.steps)
     }
 
-    /// The columns of the last step that it has.
+    /// Its columns of the last step.
     pub(super) fn columns(self) -> Range<u32> {
         self.column << (STEPS - self.steps)..(self.column + 1) << (STEPS - self.steps)
     }
 
-    /// Its quarters, in the order of their scores; none of a cell of the last step.
+    /// Its quarters, in the order of their scores; `None` for a cell of the last step.
     pub(super) fn quarters(self) -> Option<[Self; 4]> {
         let (column, row, steps) = (self.column * 2, self.row * 2, self.steps + 1);
         (steps <= STEPS).then_some([
@@ -193,7 +193,7 @@ impl Cell {
         ])
     }
 
-    /// Its corners in the southwest and in the northeast.
+    /// Its southwestern and northeastern corners.
     pub(super) fn corners(self) -> (Place, Place) {
         let corner = |column, row| Place {
             lon: edge(column, LON_MAX, self.steps),

@@ -1,4 +1,4 @@
-//! Where members are, and how far from each other.
+//! Positions, distances and geohashes of members.
 
 use super::area::distance_m;
 use super::grid::Place;
@@ -9,7 +9,7 @@ use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 use crate::families::sorted::sorted;
 
-/// What those have in common that tell of members.
+/// The common part of the rows that read members.
 const LOOK_ROW: Command = Command {
     since: "3.2.0",
     complexity: "O(1) for each member",
@@ -70,7 +70,7 @@ fn geodist(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// Answers with the place of each member that is asked for, if it has one.
+/// Replies with the position of each requested member, or null.
 fn answer_places(
     call: &mut Call<'_>,
     mut write: impl FnMut(&mut basalt_resp::Reply<'_>, Option<Place>),

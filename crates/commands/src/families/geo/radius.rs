@@ -1,4 +1,4 @@
-//! GEORADIUS and its kin: what GEOSEARCH is now.
+//! GEORADIUS and the like: deprecated forms of GEOSEARCH.
 
 use basalt_resp::Reply;
 
@@ -28,7 +28,7 @@ fn written(_: &[&[u8]]) -> Access {
     &["OW", "update"]
 }
 
-/// Where the key stands that is stored at, which is the last one given, among the words from `first` on.
+/// The index of the destination key, which is the last one given, among the words from `first` on.
 pub fn radius_store_at(args: &[&[u8]], first: usize) -> Option<usize> {
     let mut found = None;
     let mut at = first;
@@ -46,7 +46,7 @@ fn is_store(word: &[u8]) -> bool {
     word.eq_ignore_ascii_case(b"store") || word.eq_ignore_ascii_case(b"storedist")
 }
 
-/// The key behind STORE or STOREDIST, if it is the one that counts.
+/// The key after STORE or STOREDIST, if it is the one that counts.
 fn target_behind(word: &str, args: &[&[u8]], first: usize) -> Option<usize> {
     let at = radius_store_at(args, first)?;
     args[at - 1].eq_ignore_ascii_case(word.as_bytes()).then_some(at)
@@ -56,7 +56,7 @@ const fn replaced_by(with: &'static str) -> Option<Deprecated> {
     Some(Deprecated { since: "6.2.0", replaced_by: with })
 }
 
-/// What those have in common that may store.
+/// The common part of the rows that may store.
 const STORING_ROW: Command = Command {
     since: "3.2.0",
     complexity: COMPLEXITY,
@@ -64,7 +64,7 @@ const STORING_ROW: Command = Command {
     ..ROW
 };
 
-/// What those have in common that do not.
+/// The common part of the rows that do not.
 const TELLING_ROW: Command = Command {
     since: "3.2.10",
     complexity: COMPLEXITY,
@@ -122,7 +122,7 @@ pub(super) const GEORADIUS: Command = Command {
     ..STORING_ROW
 };
 
-/// Answers one that has no words behind it, and so stores nothing.
+/// Runs a command without options, which stores nothing.
 fn georadius(call: &mut Call<'_>) -> Outcome {
     answer(call, GeoForm::Radius { stores: true })
 }

@@ -168,16 +168,16 @@ pub(super) const GEOSEARCHSTORE: Command = Command {
     ..ROW
 };
 
-/// Which command's words are read.
+/// The command whose arguments are parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GeoForm {
     Search,
     SearchStore,
-    /// GEORADIUS; whether it knows STORE.
+    /// GEORADIUS; whether STORE is allowed.
     Radius {
         stores: bool,
     },
-    /// GEORADIUSBYMEMBER; whether it knows STORE.
+    /// GEORADIUSBYMEMBER; whether STORE is allowed.
     RadiusByMember {
         stores: bool,
     },
@@ -190,14 +190,14 @@ enum Order {
     Farthest,
 }
 
-/// What a search is for.
+/// A parsed search.
 #[derive(Debug)]
 struct Request {
     area: Area,
     order: Order,
-    /// How many are told at most.
+    /// The maximum number of results.
     count: Option<usize>,
-    /// Any of them will do.
+    /// Any of the members will do, not only the nearest.
     is_any: bool,
     with_place: bool,
     with_distance: bool,
@@ -205,12 +205,12 @@ struct Request {
     stores_distance: bool,
 }
 
-/// Reads the number that a length begins with.
+/// Parses the number of a length.
 fn length(text: &[u8], refusal: &'static str) -> Result<f64, CommandError> {
     parse_f64(text).ok_or(CommandError::text(refusal))
 }
 
-/// A circle of this radius, and its unit.
+/// A circle with this radius, and its unit.
 fn circle([radius, unit]: [&[u8]; 2]) -> Result<(Shape, f64), CommandError> {
     let radius = length(radius, "ERR need numeric radius")?;
     if radius < 0.0 {
@@ -228,7 +228,7 @@ fn rectangle([width, height, unit]: [&[u8]; 3]) -> Result<(Shape, f64), CommandE
     Ok((Shape::Box { width, height }, unit_m(unit)?))
 }
 
-/// The corners of a polygon, and what stands behind them.
+/// The corners of a polygon, and the rest of the arguments.
 fn polygon<'a>(
     count: &[u8],
     behind: &'a [&'a [u8]],
@@ -242,15 +242,16 @@ fn polygon<'a>(
     Ok((corners.collect::<Result<_, _>>()?, behind))
 }
 
-/// Where a member is.
+/// The position of a member.
 fn place_of(sorted: SortedRef<'_>, member: &[u8]) -> Result<Place, CommandError> {
     let score = sorted.score(member);
     let refusal = || CommandError::quoting("ERR member ", member, " does not exist");
     score.map(Place::of_score).ok_or_else(refusal)
 }
 
-/// Reads a whole command. What it refuses, and in which order, depends on whether there is a sorted set, and
-/// which members it has; as in Redis, without one the member and the radius around it are not looked at.
+/// Parses a complete command. The errors and their order depend on whether the sorted set exists
+/// and has the member; as in Redis, without one the member and the radius around it are not
+/// checked.
 fn parse(
     form: GeoForm,
     args: &[&[u8]],
@@ -277,7 +278,7 @@ fn parse(
     let (mut order, mut count, mut is_any) = (None, None, false);
     let (mut with_place, mut with_distance, mut with_hash) = (false, false, false);
     let (mut stores, mut stores_distance) = (form == GeoForm::SearchStore, false);
-    // How the centre was given, if it was.
+    // The form in which the centre was given.
     let (mut is_from_member, mut is_from_place) = (false, false);
     while let [word, behind @ ..] = rest {
         rest = behind;
@@ -370,14 +371,14 @@ fn parse(
     if is_any && count.is_none() {
         return Err(CommandError::text("ERR the ANY argument requires COUNT argument"));
     }
-    // Where there is no sorted set, nobody asks for the area.
+    // Without a sorted set the area is not needed.
     let center = center.unwrap_or(Place { lon: 0.0, lat: 0.0 });
     let (shape, unit_m) = shape.unwrap_or((Shape::Circle { radius: 0.0 }, 1.0));
     let area = match corners {
         Some(corners) => Area::of_polygon(corners),
         None => Area { center, shape, unit_m },
     };
-    // A few of all are the nearest ones, unless any will do.
+    // COUNT selects the nearest ones, unless ANY is given.
     let nearest = if count.is_some() && !is_any { Order::Nearest } else { Order::AsFound };
     Ok(Request {
         area,
@@ -392,7 +393,7 @@ fn parse(
 }
 
 impl Request {
-    /// The members that are asked for, in the order that is asked for.
+    /// The requested members, in the requested order.
     fn collect<'a>(&self, sorted: SortedRef<'a>) -> Vec<Found<'a>> {
         let mut found = Vec::new();
         let enough = self.count.filter(|_| self.is_any).unwrap_or(usize::MAX);
@@ -401,7 +402,7 @@ impl Request {
             if found.len() >= enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let count = self.count.map_or(found.len(), |count| count.min(found.len()));
-        // Those that are equally far stay as they were found.
+        // Equally distant ones stay in the order of the search.
         let compare = |(number, one): &(usize, Found<'_>),
                        (other_number, other): &(usize, Found<'_>)| {
             let by_distance = match self.order {
@@ -440,7 +441,7 @@ impl Request {
     }
 }
 
-/// Answers a search over what a key holds.
+/// Runs a search over the value of a key and replies.
 pub fn answer_search(
     form: GeoForm,
     args: &[&[u8]],
@@ -470,7 +471,8 @@ pub fn answer_search(
     Ok(())
 }
 
-/// What a search finds that stores it: members with their places, or with how far they are, as scores.
+/// The results of a search that stores: members with their scores, or with their distances as
+/// scores.
 pub fn found_to_store(
     form: GeoForm,
     args: &[&[u8]],

@@ -1,4 +1,4 @@
-//! When fields expire: telling it and setting it.
+//! Reads and sets the expiry of fields.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 use crate::families::keys::expire::{CONDITION, Conditions, in_seconds};
 
-/// What is told of a field that is not there, and of one without an expiry.
+/// The replies for a missing field, and for one without an expiry.
 const ABSENT: i64 = -2;
 const FOREVER: i64 = -1;
 
@@ -130,7 +130,7 @@ fn hpexpireat(call: &mut Call<'_>) -> Outcome {
     set_expiry(call, Expiry::AtMilliseconds, HPEXPIREAT.name)
 }
 
-/// A moment from what a command was given: none before 1970.
+/// The moment of an expiry argument: none before 1970.
 pub(super) fn moment(
     expiry: Expiry,
     text: &[u8],
@@ -157,7 +157,7 @@ fn set_expiry(call: &mut Call<'_>, expiry: Expiry, command: &str) -> Outcome {
     call.reply.array(names.len());
     for &name in names {
         let mut before_ms = hash.and_then(|hash| hash.get(name)).map(|field| field.expire_at_ms);
-        // What is named twice finds the second time what was done the first time.
+        // A field that is named twice sees the effect of the first time.
         if seen.contains(name) {
             before_ms = (!is_past).then_some(Some(at_ms));
         }
@@ -327,9 +327,9 @@ fn hpexpiretime(call: &mut Call<'_>) -> Outcome {
     answer_expiry(call, |at_ms, _| at_ms)
 }
 
-/// Answers with what `tell` makes of each field's expiry and the moment.
+/// Replies with the result of `tell` for each field's expiry and the current time.
 fn answer_expiry(call: &mut Call<'_>, tell: fn(u64, u64) -> u64) -> Outcome {
-    // Here Valkey words a wrong number as it does a wrong word.
+    // Here Valkey's error for a wrong number is that for a wrong word.
     let names = match fields_behind_key(call.args) {
         Err(error) if error == super::NUMFIELDS => return Err(CommandError::SYNTAX),
         names => names?,

@@ -1,4 +1,4 @@
-//! Fields that are read or set and expire, or go, with it.
+//! Reads or sets fields together with their expiry, or removes them.
 
 use std::collections::BTreeSet;
 
@@ -124,7 +124,7 @@ fn hgetex(call: &mut Call<'_>) -> Outcome {
     let edit = call.keyspace.read_and_edit(call.database, &call.key);
     let there = edit.entry();
     let hash = hash(there.as_deref(), now_ms)?;
-    // What becomes of the fields: nothing, or an expiry or none.
+    // The change of the fields: none, or an expiry, or its removal.
     let expire_at_ms = match change {
         None => None,
         Some((GetexOption::Persist, _)) => Some(None),
@@ -267,7 +267,7 @@ fn hsetex(call: &mut Call<'_>) -> Outcome {
         return Ok(());
     }
     if matches!(life, FieldLife::Until(at_ms) if at_ms <= now_ms) {
-        // What expires at once is not set; what it would have overwritten goes.
+        // A field that is already expired is not set; the one that it would overwrite is removed.
         let names: Vec<&[u8]> =
             pairs.iter().map(|[name, _]| *name).filter(|name| is_there(name)).collect();
         if !names.is_empty() {

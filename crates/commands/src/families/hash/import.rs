@@ -1,4 +1,4 @@
-//! HIMPORT: hashes of the same fields, whose names a session says once.
+//! HIMPORT: hashes with the same fields, whose names a session sends once.
 
 use basalt_keyspace::{Effect, FieldLife, HashChange, Kind, Strings};
 
@@ -23,7 +23,7 @@ pub(super) const HIMPORT: Command = Command {
 };
 
 const NAME: Argument = Argument::string("fieldset-name");
-/// Whatever shard has the keys, the names must be known there.
+/// The names must be known on the key's shard, whichever that is.
 const ON_ALL: &[&str] = &["request_policy:all_shards"];
 
 const PREPARE: Command = Command {
@@ -134,14 +134,14 @@ OK
     ..ROW
 };
 
-/// A name, and the names of the fields that are to be known by it.
+/// A named list of field names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldsetRequest<'a> {
     pub name: &'a [u8],
     pub fields: &'a [&'a [u8]],
 }
 
-/// Reads HIMPORT PREPARE's arguments.
+/// Parses HIMPORT PREPARE's arguments.
 pub fn parse_himport_prepare<'a>(
     args: &'a [&'a [u8]],
 ) -> Result<FieldsetRequest<'a>, CommandError> {
@@ -154,7 +154,7 @@ pub fn parse_himport_prepare<'a>(
     Ok(request)
 }
 
-/// HIMPORT SET on the key's shard: behind the key stand the fields, each with its value.
+/// HIMPORT SET on the key's shard: the arguments after the key are the fields, each with its value.
 pub fn import(call: &mut Call<'_>) -> Outcome {
     let now_ms = call.keyspace.now_ms();
     let edit = call.keyspace.edit(call.database, &call.key);
@@ -167,10 +167,10 @@ pub fn import(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// Where the key of HIMPORT SET stands.
+/// The index of HIMPORT SET's key.
 pub const IMPORT_KEY_AT: usize = 2;
 
-/// HIMPORT SET's arguments with the names of the fields put in, as [`import`] takes them.
+/// HIMPORT SET's arguments with the names of the fields inserted, as [`import`] expects them.
 pub fn with_fields<'a>(
     args: &[&'a [u8]],
     fields: Option<&'a [Vec<u8>]>,

@@ -1,4 +1,4 @@
-//! Reading all fields, some by chance, or one part after the other.
+//! Reads all fields, random ones, or iterates over them.
 
 use std::collections::BTreeSet;
 
@@ -159,7 +159,7 @@ pub(super) const HRANDFIELD: Command = Command {
     ..ROW
 };
 
-/// LIMIT: how many fields are told that may come twice; what is asked for beyond that fits no output.
+/// LIMIT: the number of fields in a reply with repetitions; more would not fit an output buffer.
 const REPEATED_MAX: u64 = 1 << 26;
 
 fn hrandfield(call: &mut Call<'_>) -> Outcome {
@@ -213,13 +213,13 @@ fn hrandfield(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// Up to `count` fields by chance, each once.
+/// Up to `count` different random fields.
 fn choose<'a>(hash: &HashRef<'a>, count: usize, chance: &mut Chance) -> Vec<HashField<'a>> {
     let len = hash.len();
     if count >= len {
         return hash.iter().collect();
     }
-    // Of many only a few: drawn one by one, and again where one was drawn before.
+    // A few of many: drawn one by one, and again after a repetition.
     if count < len / 4 && len > 64 {
         let (mut chosen, mut seen) = (Vec::with_capacity(count), BTreeSet::new());
         while chosen.len() < count {
@@ -305,7 +305,7 @@ fn hscan(call: &mut Call<'_>) -> Outcome {
     let now_ms = call.keyspace.now_ms();
     let entry = call.keyspace.read(call.database, &call.key);
     let Some(hash) = hash(entry.as_deref(), now_ms)? else {
-        // The options of a scan of nothing are not looked at.
+        // The options of a scan of a missing key are not checked.
         write_page(&mut call.reply, 0, 0, &[]);
         return Ok(());
     };

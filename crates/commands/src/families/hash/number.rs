@@ -1,4 +1,4 @@
-//! Fields that are numbers.
+//! Fields that hold numbers.
 
 use basalt_keyspace::{Content, Digits, Edit, Effect, FieldLife, HashChange, Strings};
 use basalt_resp::{FloatError, add_long_double, parse_i64};
@@ -17,7 +17,7 @@ const COUNT_ROW: Command = Command {
     ..ROW
 };
 
-/// Gives a field another value for the rest of its life; one that is not there, or past its expiry, for good.
+/// Sets a field to another value, and keeps its expiry; a missing or expired field gets none.
 fn put(edit: Edit<'_>, (name, is_there): (&[u8], bool), value: &[u8]) {
     let pair = [name, value];
     let life = if is_there { FieldLife::Kept } else { FieldLife::Forever };

@@ -1,4 +1,4 @@
-//! Fields that come and go.
+//! Sets and removes fields.
 
 use basalt_keyspace::{Cause, Effect, FieldLife, HashChange, Strings};
 
@@ -71,7 +71,7 @@ fn hmset(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// Sets fields for good; says how many are new.
+/// Sets fields without an expiry; returns how many are new.
 fn set(call: &mut Call<'_>, command: &str) -> Result<usize, CommandError> {
     let pairs = &call.args[2..];
     if !pairs.len().is_multiple_of(2) {

@@ -1,4 +1,4 @@
-//! PFADD: elements are counted.
+//! PFADD: adds elements.
 
 use basalt_keyspace::Effect;
 
@@ -62,7 +62,7 @@ fn pfadd(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// Every register is changed where it lies.
+/// Changes every register in place.
 fn add_dense(call: &mut Call<'_>) -> Result<bool, CommandError> {
     let mut is_changed = false;
     for element in &call.args[2..] {
@@ -85,7 +85,7 @@ fn add_dense(call: &mut Call<'_>) -> Result<bool, CommandError> {
     Ok(is_changed)
 }
 
-/// Says that the estimate that the sketch holds is out of date.
+/// Marks the cached estimate of the sketch as out of date.
 fn mark_stale(call: &mut Call<'_>) -> Outcome {
     let edit = call.keyspace.edit(call.database, &call.key);
     let byte = {
@@ -98,7 +98,7 @@ fn mark_stale(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// A copy is changed, and what then differs is put in its place.
+/// Changes a copy, and then replaces the part that differs.
 fn add_sparse(call: &mut Call<'_>, sparse_bytes_max: usize) -> Result<bool, CommandError> {
     let edit = call.keyspace.edit(call.database, &call.key);
     let Some(entry) = edit.entry() else { return Ok(false) };

@@ -1,4 +1,4 @@
-//! PFCOUNT and PFMERGE: what sketches estimate, alone and together.
+//! PFCOUNT and PFMERGE: estimates and unions of sketches.
 
 use basalt_keyspace::Effect;
 
@@ -40,7 +40,7 @@ pub(super) const PFCOUNT: Command = Command {
     ..ROW
 };
 
-/// With one key, which remembers the estimate.
+/// With one key, whose value caches the estimate.
 fn pfcount_one(call: &mut Call<'_>) -> Outcome {
     let Some(entry) = call.keyspace.read(call.database, &call.key) else {
         call.reply.integer(0);
@@ -90,7 +90,7 @@ OK
     ..ROW
 };
 
-/// Sketches merged: a register holds the highest of theirs.
+/// A union of sketches: each register is the maximum of theirs.
 #[derive(Clone)]
 pub struct Union {
     registers: Box<Plain>,
@@ -104,7 +104,7 @@ impl Default for Union {
 }
 
 impl Union {
-    /// Adds a string's sketch, or refuses it.
+    /// Adds a string's sketch; an error if it is invalid.
     pub fn add(&mut self, text: &[u8]) -> Result<(), CommandError> {
         self.has_dense |= registers::encoding(text)? == Encoding::Dense;
         registers::merge(text, &mut self.registers)
@@ -118,7 +118,7 @@ impl Union {
         }
     }
 
-    /// What all together estimate.
+    /// The estimate for the union.
     pub fn cardinality(&self) -> u64 {
         cardinality(&registers::histogram_of(&self.registers))
     }
@@ -128,7 +128,7 @@ impl Union {
         *self.registers == *plain
     }
 
-    /// What PFMERGE leaves where `there` was, whose registers are among these.
+    /// The result of PFMERGE for the value `there`, whose registers are among these.
     fn merged_into(
         &self,
         there: Option<&[u8]>,
@@ -151,7 +151,7 @@ impl Union {
     }
 }
 
-/// Has the call's key, whose registers are among those of the union, hold all of them.
+/// Sets the call's key, whose registers are among those of the union, to the union.
 pub fn pfmerge_into(call: &mut Call<'_>, union: &Union) -> Outcome {
     let sparse_bytes_max = call.config.hll_sparse_max_bytes as usize;
     let edit = call.keyspace.edit(call.database, &call.key);

@@ -1,4 +1,4 @@
-//! PFDEBUG and PFSELFTEST: how a sketch is kept, and whether sketches work at all.
+//! PFDEBUG and PFSELFTEST: the internals of a sketch, and a self test.
 
 use super::count::Union;
 use super::registers::{self, Encoding, HEADER_BYTES, Plain, REGISTERS};
@@ -79,7 +79,7 @@ fn pfdebug(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// The runs of sparse registers.
+/// The runs of a sparse sketch.
 fn decoded(text: &[u8]) -> String {
     let runs = sparse::runs(&text[HEADER_BYTES..]).map(|run| run.to_string());
     runs.collect::<Vec<_>>().join(" ")
@@ -97,10 +97,12 @@ pub(super) const PFSELFTEST: Command = Command {
     ..ROW
 };
 
-/// Elements that the self test adds: enough to leave the sparse encoding, little enough to stall nobody.
+/// The number of elements in the self test: enough to leave the sparse encoding, few enough not to
+/// stall.
 const TEST_ELEMENTS: u64 = 50_000;
 
-/// Adds elements to a sketch and holds it against plain registers, and its estimates against the truth.
+/// Adds elements to a sketch and compares it with plain registers, and its estimates with the exact
+/// numbers.
 pub fn self_test() -> Result<(), CommandError> {
     let mut sketch = registers::empty();
     let mut plain: Plain = [0; REGISTERS];
@@ -117,7 +119,7 @@ pub fn self_test() -> Result<(), CommandError> {
                 return Err(failed(&format!("registers differ after {number} elements")));
             }
             let estimate = union.cardinality();
-            // Four times the standard error of 1.04 / sqrt(16384), and one for small numbers.
+            // Four times the standard error of 1.04 / sqrt(16384), plus one for small numbers.
             let allowed = number * 4 * 81 / 10_000 + 1;
             if estimate.abs_diff(number) > allowed {
                 return Err(failed(&format!("{number} elements were estimated as {estimate}")));

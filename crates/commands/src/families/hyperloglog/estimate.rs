@@ -1,6 +1,7 @@
-//! Estimate: how many elements there were, from how many registers have each rank.
+//! Estimate: the number of elements, from the histogram of the registers.
 //!
-//! Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches", which Redis follows.
+//! Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (2017), as in
+//! Redis' hyperloglog.c.
 
 use super::registers::{RANK_BITS, REGISTERS};
 
@@ -18,7 +19,7 @@ pub(super) fn cardinality(counts: &[u32; 64]) -> u64 {
     (ALPHA * m * m / z).round() as u64
 }
 
-/// What registers of 0 add.
+/// The contribution of registers with 0 (sigma in the paper).
 fn sigma(mut x: f64) -> f64 {
     if x >= 1.0 {
         return f64::INFINITY;
@@ -35,7 +36,7 @@ fn sigma(mut x: f64) -> f64 {
     }
 }
 
-/// What registers of the highest rank take away.
+/// The correction for registers of the highest rank (tau in the paper).
 fn tau(mut x: f64) -> f64 {
     if x <= 0.0 || x >= 1.0 {
         return 0.0;

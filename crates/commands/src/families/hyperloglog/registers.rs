@@ -1,4 +1,5 @@
-//! Registers: 16,384 numbers of 6 bits, in Redis' two ways to write them down, to the byte.
+//! Registers: 16,384 numbers of 6 bits, in the two encodings of Redis' hyperloglog.c, byte for
+//! byte.
 //!
 //! ```text
 //! ┌──────┬──────────┬─────┬─────────────┬───────────    dense:  6 bits each, the lowest first
@@ -7,24 +8,24 @@
 //! └──────┴──────────┴─────┴─────────────┴───────────
 //! ```
 //!
-//! The cardinality is what was last estimated; its highest bit says that it is out of date.
+//! The cardinality caches the last estimate; its highest bit marks it as out of date.
 //!
-//! Not here: how the cardinality is estimated (`estimate`), what the commands do with it.
+//! Not here: the estimate (`estimate`), the commands.
 
 use super::sparse;
 use crate::error::CommandError;
 
-/// The bits of a hash that choose a register.
+/// The number of a hash's bits that select a register.
 const INDEX_BITS: u32 = 14;
 pub(super) const REGISTERS: usize = 1 << INDEX_BITS;
-/// The bits of a hash in which zeros are counted, so that a register is at most one more.
+/// The number of a hash's bits in which zeros are counted; a register is at most one more.
 pub(super) const RANK_BITS: u32 = 64 - INDEX_BITS;
 
 pub(super) const HEADER_BYTES: usize = 16;
 const MAGIC: &[u8; 4] = b"HYLL";
 const ENCODING_AT: usize = 4;
 const CARDINALITY_AT: usize = 8;
-/// Where the byte stands whose highest bit says that the cardinality is out of date.
+/// The offset of the byte whose highest bit marks the cardinality as out of date.
 pub(super) const STALE_AT: usize = 15;
 pub(super) const STALE: u8 = 0x80;
 
@@ -35,7 +36,7 @@ const NOT_VALID: CommandError =
 pub(super) const CORRUPTED: CommandError =
     CommandError::text("INVALIDOBJ Corrupted HLL object detected");
 
-/// How registers are written down.
+/// The encoding of the registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
     Dense = 0,
@@ -45,8 +46,8 @@ pub(super) enum Encoding {
 /// All registers, a byte each.
 pub(super) type Plain = [u8; REGISTERS];
 
-/// Looks at a string's header: how its registers are written down. The runs of sparse ones may still turn out
-/// to be corrupted.
+/// Checks a string's header; returns the encoding of its registers. The runs of sparse ones may
+/// still be corrupted.
 pub(super) fn encoding(text: &[u8]) -> Result<Encoding, CommandError> {
     if text.len() < HEADER_BYTES || !text.starts_with(MAGIC) {
         return Err(NOT_VALID);
@@ -58,7 +59,7 @@ pub(super) fn encoding(text: &[u8]) -> Result<Encoding, CommandError> {
     }
 }
 
-/// A string whose registers are all 0.
+/// A string with all registers 0.
 pub(super) fn empty() -> Vec<u8> {
     let mut text = header(Encoding::Sparse, &[0; 8]);
     sparse::put_zeros(REGISTERS, &mut text);
@@ -69,18 +70,18 @@ fn header(encoding: Encoding, cardinality: &[u8]) -> Vec<u8> {
     [MAGIC, &[encoding as u8, 0, 0, 0][..], cardinality].concat()
 }
 
-/// The cardinality that was estimated last, if it is still right.
+/// The cached cardinality; `None` if it is out of date.
 pub(super) fn cached_cardinality(text: &[u8]) -> Option<u64> {
     let bytes = text[CARDINALITY_AT..HEADER_BYTES].try_into().expect("because these are 8 bytes");
     (text[STALE_AT] & STALE == 0).then(|| u64::from_le_bytes(bytes))
 }
 
-/// Where and as what a new estimate is kept.
+/// The offset and the bytes of a new estimate.
 pub(super) fn cardinality_bytes(cardinality: u64) -> (usize, [u8; 8]) {
     (CARDINALITY_AT, (cardinality & !(1 << 63)).to_le_bytes())
 }
 
-/// The register that an element belongs to, and the rank that it gives it.
+/// The register of an element, and the rank that the element gives it.
 pub(super) fn place_of(element: &[u8]) -> (usize, u8) {
     let hash = murmur_hash_64a(element);
     let index = hash as usize % REGISTERS;
@@ -88,7 +89,7 @@ pub(super) fn place_of(element: &[u8]) -> (usize, u8) {
     (index, rank as u8)
 }
 
-/// MurmurHash64A with Redis' seed, the same on every machine.
+/// MurmurHash64A with Redis' seed, the same on all machines.
 fn murmur_hash_64a(bytes: &[u8]) -> u64 {
     const SEED: u64 = 0xADC8_3B19;
     const FACTOR: u64 = 0xC6A4_A793_5BD1_E995;
@@ -106,7 +107,7 @@ fn murmur_hash_64a(bytes: &[u8]) -> u64 {
     hash ^ hash >> 47
 }
 
-/// Where a dense register lies: the first of its two bytes, and how far it is shifted there.
+/// The position of a dense register: the first of its two bytes, and its shift within them.
 fn dense_place(index: usize) -> (usize, usize) {
     (HEADER_BYTES + index * 6 / 8, index * 6 % 8)
 }
@@ -118,7 +119,7 @@ pub(super) fn dense_get(text: &[u8], index: usize) -> u8 {
     (u16::from_le_bytes([text[at], next]) >> shift) as u8 & 0x3F
 }
 
-/// The bytes that hold a dense register once it is `rank`, and where they are written.
+/// The bytes of a dense register after it is set to `rank`, and their offset.
 pub(super) fn dense_written(text: &[u8], index: usize, rank: u8) -> (usize, [u8; 2], usize) {
     let (at, shift) = dense_place(index);
     let next = text.get(at + 1).copied().unwrap_or(0);
@@ -127,7 +128,7 @@ pub(super) fn dense_written(text: &[u8], index: usize, rank: u8) -> (usize, [u8;
     (at, bytes, if shift > 2 { 2 } else { 1 })
 }
 
-/// 32 registers of 6 bits, spread to a byte each.
+/// Unpacks 32 registers of 6 bits to bytes.
 fn spread(packed: &[u8; 24]) -> [u64; 4] {
     let word = |at: usize| {
         u64::from_le_bytes(packed[at..at + 8].try_into().expect("because it is eight bytes"))
@@ -141,22 +142,23 @@ fn spread(packed: &[u8; 24]) -> [u64; 4] {
     })
 }
 
-/// The higher of each two of eight registers, in words: what a compiler makes of bytes here is slower.
+/// The maximum of each two of eight registers, in words: faster than the compiler's code for bytes.
 fn higher(one: u64, other: u64) -> u64 {
     const HIGHEST_BITS: u64 = 0x8080_8080_8080_8080;
-    // A byte of 6 bits with its highest bit set lends its neighbour nothing; the bit stays where it is not lower.
+    // A byte of 6 bits with its highest bit set cannot borrow from its neighbour; the bit stays set
+    // if the register is not lower.
     let is_higher = (((one | HIGHEST_BITS) - other) & HIGHEST_BITS) >> 7;
     let mask = (is_higher << 8).wrapping_sub(is_higher);
     one & mask | other & !mask
 }
 
-/// Two neighbours in 12 bits, four times, of eight registers of a byte each.
+/// Packs two neighbours into 12 bits, four times, from eight registers of a byte each.
 fn pairs(eight: &[u8; 8]) -> u64 {
     let spread = u64::from_le_bytes(*eight);
     spread & 0x003F_003F_003F_003F | (spread & 0x3F00_3F00_3F00_3F00) >> 2
 }
 
-/// Eight registers of a byte each, packed.
+/// Packs eight registers of a byte each.
 fn squeeze(eight: &[u8; 8]) -> [u8; 6] {
     let pairs = pairs(eight);
     let halves = pairs & 0x0000_0FFF_0000_0FFF | (pairs & 0x0FFF_0000_0FFF_0000) >> 4;
@@ -165,7 +167,7 @@ fn squeeze(eight: &[u8; 8]) -> [u8; 6] {
     [a, b, c, d, e, f]
 }
 
-/// Raises registers to those of another string, where these are higher.
+/// Raises registers to those of another string that are higher.
 pub(super) fn merge(text: &[u8], into: &mut Plain) -> Result<(), CommandError> {
     match encoding(text)? {
         Encoding::Dense => {
@@ -191,7 +193,7 @@ pub(super) fn merge(text: &[u8], into: &mut Plain) -> Result<(), CommandError> {
     }
 }
 
-/// How many registers have each rank.
+/// The number of registers of each rank.
 pub(super) fn histogram(text: &[u8]) -> Result<[u32; 64], CommandError> {
     match encoding(text)? {
         Encoding::Dense => {
@@ -210,9 +212,10 @@ pub(super) fn histogram(text: &[u8]) -> Result<[u32; 64], CommandError> {
     }
 }
 
-/// The same of plain registers.
+/// The same for plain registers.
 pub(super) fn histogram_of(plain: &Plain) -> [u32; 64] {
-    // Counted in pairs, which are half as many; and in four tables, so that equal neighbours don't wait for each other.
+    // Counted in pairs, which halves the steps, and in four tables, so that equal neighbours do not
+    // depend on each other.
     let mut tables = [[0_u16; 1 << 12]; 4];
     for eight in plain.as_chunks::<8>().0 {
         let pairs = pairs(eight);
@@ -224,7 +227,7 @@ pub(super) fn histogram_of(plain: &Plain) -> [u32; 64] {
     for table in others {
         sums.iter_mut().zip(table).for_each(|(sum, times)| *sum += *times);
     }
-    // No more than there are registers, so 16 bits hold it.
+    // The number of registers fits 16 bits.
     let mut counts = [0_u16; 64];
     for (rank, row) in sums.as_chunks::<64>().0.iter().enumerate() {
         counts[rank] += row.iter().sum::<u16>();
@@ -233,7 +236,7 @@ pub(super) fn histogram_of(plain: &Plain) -> [u32; 64] {
     counts.map(u32::from)
 }
 
-/// Dense registers behind the header of `text`, with the cardinality that it holds.
+/// The dense registers after the header of `text`, with its cardinality.
 pub(super) fn dense_of(text: &[u8], plain: &Plain) -> Vec<u8> {
     let mut dense = header(Encoding::Dense, &text[CARDINALITY_AT..HEADER_BYTES]);
     dense.reserve_exact(DENSE_BYTES - HEADER_BYTES);
@@ -241,14 +244,14 @@ pub(super) fn dense_of(text: &[u8], plain: &Plain) -> Vec<u8> {
     dense
 }
 
-/// A string with the same registers, dense.
+/// A dense string with the same registers.
 pub(super) fn to_dense(text: &[u8]) -> Result<Vec<u8>, CommandError> {
     let mut plain = [0; REGISTERS];
     merge(text, &mut plain)?;
     Ok(dense_of(text, &plain))
 }
 
-/// Whether an element would change its register.
+/// Whether adding an element would change a register.
 pub(super) fn would_raise(text: &[u8], (index, rank): (usize, u8)) -> Result<bool, CommandError> {
     match encoding(text)? {
         Encoding::Dense => Ok(dense_get(text, index) < rank),
@@ -256,7 +259,8 @@ pub(super) fn would_raise(text: &[u8], (index, rank): (usize, u8)) -> Result<boo
     }
 }
 
-/// Raises one register, if that is lower. Says whether it was; sparse ones become dense where they have to.
+/// Raises one register if it is lower. Returns whether it was; sparse registers become dense if
+/// necessary.
 pub(super) fn raise(
     text: &mut Vec<u8>,
     (index, rank): (usize, u8),
@@ -282,7 +286,8 @@ mod tests {
 
     #[test]
     fn hashes_are_redis() {
-        // What `PFADD` of these leaves in Redis' sparse encoding: see `sparse`'s tests for whole strings.
+        // The results of these `PFADD`s in Redis' sparse encoding: see `sparse`'s tests for whole
+        // strings.
         assert_eq!(place_of(b"a"), place_of(b"a"));
         assert_ne!(murmur_hash_64a(b""), murmur_hash_64a(b"\0"));
     }

@@ -1,4 +1,4 @@
-//! Sparse registers: runs of equal ones.
+//! Sparse registers: run-length encoding, as in Redis' hyperloglog.c.
 //!
 //! ```text
 //! 00xxxxxx            x + 1 registers of 0
@@ -6,34 +6,34 @@
 //! 1vvvvvxx            x + 1 registers of v + 1
 //! ```
 //!
-//! Runs are split and joined just as Redis does it, so that the same elements make the same bytes.
+//! Runs are split and merged exactly as in Redis, so the same elements give the same bytes.
 
 use super::registers::{CORRUPTED, HEADER_BYTES, STALE, STALE_AT};
 use crate::error::CommandError;
 
-/// LIMIT: a short run of zeros; a longer one takes two bytes.
+/// LIMIT: the length of a short run of zeros; longer ones take two bytes.
 const ZEROS_SHORT_MAX: usize = 64;
-/// LIMIT: registers of a run of equal ones that are not 0.
+/// LIMIT: the length of a run of equal registers that are not 0.
 const EQUALS_MAX: usize = 4;
-/// LIMIT: what such a run can hold.
+/// LIMIT: the rank in such a run.
 const RANK_MAX: u8 = 32;
-/// LIMIT: runs that are looked at, from before a change on, to join equal neighbours.
+/// LIMIT: the number of runs to check for equal neighbours, from before a change on.
 const JOINED_RUNS_MAX: usize = 5;
 
 const IS_EQUALS: u8 = 0x80;
 const IS_LONG: u8 = 0x40;
 
-/// So many registers of one rank.
+/// A number of registers with one rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     pub rank: u8,
     pub len: usize,
-    /// How many bytes it takes.
+    /// Its size in bytes.
     bytes: usize,
 }
 
 impl Run {
-    /// The run that begins at `at`; a long one that is cut off ends as if zero bytes followed.
+    /// The run at `at`; a long one that is cut off ends as if zero bytes followed.
     fn at(runs: &[u8], at: usize) -> Self {
         let first = runs[at];
         if first & IS_EQUALS != 0 {
@@ -48,7 +48,8 @@ impl Run {
     }
 }
 
-/// As PFDEBUG DECODE shows it: `z:` and `Z:` short and long runs of zeros, `v:` others with their rank.
+/// In the format of PFDEBUG DECODE: `z:` and `Z:` short and long runs of zeros, `v:` others with
+/// their rank.
 impl std::fmt::Display for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { rank, len, bytes } = self;
@@ -70,7 +71,7 @@ pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = Run> {
     })
 }
 
-/// Appends a run of zeros; of none, nothing.
+/// Appends a run of zeros; nothing if it is empty.
 pub(super) fn put_zeros(len: usize, out: &mut Vec<u8>) {
     match len {
         0 => {}
@@ -79,7 +80,7 @@ pub(super) fn put_zeros(len: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a run of equal registers; of none, nothing.
+/// Appends a run of equal registers; nothing if it is empty.
 fn put_equals(rank: u8, len: usize, out: &mut Vec<u8>) {
     if len > 0 {
         out.push(equals(rank, len));
@@ -90,21 +91,21 @@ fn equals(rank: u8, len: usize) -> u8 {
     IS_EQUALS | (rank - 1) << 2 | (len as u8 - 1)
 }
 
-/// The rank of a register; None where the runs end before it.
+/// The rank of a register; `None` if the runs end before it.
 pub(super) fn rank(text: &[u8], index: usize) -> Option<u8> {
     find(text, index).map(|found| found.run.rank)
 }
 
-/// What became of a wish to raise a register.
+/// The result of raising a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Raised {
-    /// It was raised, or there was no need.
+    /// It was raised, or was already high enough.
     Was(bool),
-    /// Runs can't hold it.
+    /// The sparse encoding cannot represent it.
     NeedsDense,
 }
 
-/// Raises a register in a string of sparse ones, header included, which may not grow beyond `bytes_max`.
+/// Raises a register of a sparse string, header included, whose size is limited to `bytes_max`.
 pub(super) fn raise(
     text: &mut Vec<u8>,
     (index, rank): (usize, u8),
@@ -140,10 +141,10 @@ pub(super) fn raise(
     Ok(Raised::Was(true))
 }
 
-/// The run that a register is in.
+/// The run that contains a register.
 struct Found {
     at: usize,
-    /// Where the run before it begins.
+    /// The offset of the run before it.
     before: Option<usize>,
     /// Its first register.
     first: usize,
@@ -164,7 +165,7 @@ fn find(text: &[u8], index: usize) -> Option<Found> {
     None
 }
 
-/// Joins neighbours of equal rank where one run can hold both, among a few runs from `at` on.
+/// Merges equal neighbours if one run can represent both, among a few runs from `at` on.
 fn join_equals(text: &mut Vec<u8>, mut at: usize) {
     for _ in 0..JOINED_RUNS_MAX {
         if at >= text.len() {

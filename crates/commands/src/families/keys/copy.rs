@@ -1,4 +1,4 @@
-//! Keys that go, or are copied, to another name or database.
+//! Moves or copies a key to another name or database.
 
 use basalt_keyspace::{Cause, DatabaseId, Effect};
 
@@ -94,7 +94,7 @@ OK
     ..ROW
 };
 
-/// What the arguments of COPY say.
+/// A parsed COPY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyRequest {
     pub to: DatabaseId,
@@ -110,7 +110,7 @@ pub(super) enum CopyOption {
 pub(super) const COPY_OPTIONS: Grammar<CopyOption> =
     Grammar(&[value("db", CopyOption::Database), flag("replace", CopyOption::Replace)]);
 
-/// Reads COPY's arguments, given in a session that uses database `from`.
+/// Parses COPY's arguments, given in a session with database `from`.
 pub fn parse_copy(
     args: &[&[u8]],
     from: DatabaseId,
@@ -158,7 +158,7 @@ OK
     ..ROW
 };
 
-/// A key has the same slot in every database, so both ends are on this shard.
+/// A key has the same slot in every database, so both are on this shard.
 fn move_(call: &mut Call<'_>) -> Outcome {
     let to = database(call.args[2], call.keyspace.database_count())?;
     if to == call.database {

@@ -1,4 +1,4 @@
-//! When keys expire: telling it and setting it.
+//! Reads and sets the expiry of keys.
 
 use basalt_keyspace::{Cause, Effect};
 
@@ -145,7 +145,8 @@ pub(in crate::families) enum Condition {
     Lt,
 }
 
-/// XX may stand beside GT or LT, and what may not is refused in words of its own: no choice says that.
+/// XX may be combined with GT or LT, and other combinations have errors of their own: no exclusive
+/// group expresses that.
 pub(in crate::families) const CONDITIONS: Grammar<Condition> = Grammar(&[
     flag("nx", Condition::Nx),
     flag("xx", Condition::Xx),
@@ -153,7 +154,7 @@ pub(in crate::families) const CONDITIONS: Grammar<Condition> = Grammar(&[
     flag("lt", Condition::Lt),
 ]);
 
-/// Under which conditions an expiry is set.
+/// The conditions for setting an expiry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::families) struct Conditions {
     nx: bool,
@@ -187,7 +188,7 @@ impl Conditions {
         Ok(given)
     }
 
-    /// No expiry counts as one that never comes.
+    /// A key without expiry counts as one with an infinite TTL.
     pub(in crate::families) fn permit(self, before_ms: Option<u64>, moment: i64) -> bool {
         let before = before_ms.map_or(i64::MAX, |at_ms| i64::try_from(at_ms).unwrap_or(i64::MAX));
         !(self.nx && before_ms.is_some()
@@ -348,12 +349,12 @@ fn pexpiretime(call: &mut Call<'_>) -> Outcome {
     answer_expiry(call, |at_ms, _| at_ms)
 }
 
-/// Milliseconds to the nearest second.
+/// Milliseconds, rounded to seconds.
 pub(in crate::families) fn in_seconds(ms: u64) -> u64 {
     (ms + 500) / 1000
 }
 
-/// Answers with what `tell` makes of the key's expiry and the moment.
+/// Replies with the result of `tell` for the key's expiry and the current time.
 fn answer_expiry(call: &mut Call<'_>, tell: fn(u64, u64) -> u64) -> Outcome {
     let now_ms = call.keyspace.now_ms();
     let entry = call.keyspace.inspect(call.database, &call.key);

@@ -1,4 +1,4 @@
-//! OBJECT: what lies behind a key's value.
+//! OBJECT: how a key's value is stored.
 
 use basalt_keyspace::idle_seconds;
 

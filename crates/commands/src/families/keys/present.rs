@@ -1,4 +1,4 @@
-//! Whether keys are there, of what type, and that they go.
+//! Existence, type and removal of keys.
 
 use basalt_keyspace::{Cause, Effect};
 

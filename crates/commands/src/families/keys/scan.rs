@@ -1,4 +1,4 @@
-//! Finding keys.
+//! Iterates over keys.
 
 use super::ROW;
 use crate::args::{Grammar, integer, value};
@@ -47,14 +47,14 @@ OK
     ..ROW
 };
 
-/// What the arguments of SCAN say.
+/// A parsed SCAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScanRequest<'a> {
     pub cursor: u64,
     pub pattern: Option<&'a [u8]>,
-    /// About how many keys are to be looked at, at least 1.
+    /// About how many keys to visit, at least 1.
     pub count: usize,
-    /// The name of a type of values, in lower case as TYPE tells it.
+    /// A type's name in lower case, as TYPE returns it.
     pub type_name: Option<&'static str>,
 }
 
@@ -71,27 +71,27 @@ pub(super) const SCAN_OPTIONS: Grammar<ScanOption> = Grammar(&[
     value("type", ScanOption::Type),
 ]);
 
-/// The options of HSCAN, SSCAN and ZSCAN; each takes some of them.
+/// The options of HSCAN, SSCAN and ZSCAN; each command has some of them.
 #[derive(Clone, Copy)]
 pub(in crate::families) enum MemberScanOption {
     Match,
     Count,
-    /// Leaves out what belongs to a member.
+    /// Leaves out values or scores.
     NamesOnly,
-    /// HSCAN's word, in a command that knows it and doesn't take it.
+    /// HSCAN's word, in a command that recognizes it and rejects it.
     ForHashes,
 }
 
-/// What HSCAN, SSCAN and ZSCAN ask of a collection.
+/// A parsed HSCAN, SSCAN or ZSCAN.
 pub(in crate::families) struct MemberScan<'a> {
     pattern: Option<&'a [u8]>,
-    /// About how many members are to be looked at, at least 1.
+    /// About how many members to visit, at least 1.
     pub count: usize,
     pub names_only: bool,
 }
 
 impl<'a> MemberScan<'a> {
-    /// Reads what stands behind the cursor.
+    /// Parses the arguments after the cursor.
     pub(in crate::families) fn parse(
         args: &'a [&'a [u8]],
         options: &Grammar<MemberScanOption>,
@@ -116,7 +116,7 @@ impl<'a> MemberScan<'a> {
     }
 }
 
-/// A page of a collection: the cursor to go on with, and `len` replies that are encoded already.
+/// A page of a scan: the next cursor, and `len` encoded elements.
 pub(in crate::families) fn write_page(reply: &mut Reply<'_>, next: u64, len: usize, page: &[u8]) {
     reply.array(2);
     reply.bulk(itoa::Buffer::new().format(next).as_bytes());
@@ -124,7 +124,7 @@ pub(in crate::families) fn write_page(reply: &mut Reply<'_>, next: u64, len: usi
     reply.raw(page);
 }
 
-/// The pattern, unless all match it.
+/// The pattern; `None` if everything matches it.
 fn pattern(text: &[u8]) -> Option<&[u8]> {
     Some(text).filter(|pattern| !wants_every_key(pattern))
 }
@@ -137,7 +137,7 @@ fn count(text: &[u8]) -> Result<usize, CommandError> {
 const TYPES: [&str; 7] = ["string", "list", "set", "zset", "hash", "module", "stream"];
 const COUNT_DEFAULT: usize = 10;
 
-/// Reads SCAN's arguments.
+/// Parses SCAN's arguments.
 pub fn parse_scan<'a>(args: &'a [&'a [u8]]) -> Result<ScanRequest<'a>, CommandError> {
     let mut scan = ScanRequest {
         cursor: parse_cursor(args[1])?,
@@ -161,7 +161,7 @@ pub fn parse_scan<'a>(args: &'a [&'a [u8]]) -> Result<ScanRequest<'a>, CommandEr
     Ok(scan)
 }
 
-/// Digits, maybe after blanks and a plus sign, as C's strtoul takes them.
+/// Digits, with optional blanks and a plus sign before them, as C's strtoul parses them.
 pub(crate) fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
     let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | 9..=13)).count();
     let text = &text[blanks..];
@@ -176,7 +176,7 @@ pub(crate) fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
     value.ok_or(CommandError::text("ERR invalid cursor"))
 }
 
-/// Whether a pattern is taken for all that there is, the empty name included.
+/// Whether a pattern stands for everything, the empty name included.
 pub fn wants_every_key(pattern: &[u8]) -> bool {
     pattern == b"*"
 }

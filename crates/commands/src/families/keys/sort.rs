@@ -1,10 +1,12 @@
-//! SORT: the elements of a list, set or sorted set in another order, or what keys named after them hold.
+//! SORT: sorts the elements of a list, set or sorted set, by value or by the values of keys named
+//! after them.
 //!
 //! ```text
-//! elements ──BY──► weights ──► order ──LIMIT──► some of them ──GET──► what is told or stored
+//! elements ──BY──► weights ──► order ──LIMIT──► some of them ──GET──► results, in the reply or
+//! stored
 //! ```
 //!
-//! Pure functions: where the keys are and when they are read is the engine's affair.
+//! Pure functions: the engine decides where and when keys are read.
 
 use std::cmp::Ordering;
 
@@ -148,7 +150,7 @@ const SORT_OPTIONS: Grammar<Word> = Grammar(&[
     value("store", Word::Store),
 ]);
 
-/// Where the key stands that is stored at: the last one given.
+/// The index of the destination key: the last one given.
 fn store_at(args: &[&[u8]]) -> Option<usize> {
     let (mut found, mut at) = (None, 2);
     while at < args.len() {
@@ -166,7 +168,7 @@ fn store_at(args: &[&[u8]]) -> Option<usize> {
     found
 }
 
-/// What stands for an element: itself, nothing, or what a key named after it holds.
+/// What BY or GET gives for an element: itself, nothing, or the value of a key named after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
     Element,
@@ -174,7 +176,7 @@ enum Source {
     Key(Pattern),
 }
 
-/// How a key is named after an element, and which of its fields counts if it is a hash.
+/// The pattern of a key named after an element, and the field of a hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
     before: Vec<u8>,
@@ -182,14 +184,14 @@ struct Pattern {
     field: Option<Vec<u8>>,
 }
 
-/// A key to be read, and the field that is asked for.
+/// A key to read, and the field of a hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SortKey {
     pub key: Vec<u8>,
     pub field: Option<Vec<u8>>,
 }
 
-/// Where a text first has another one, before any NUL: as in C.
+/// The position of `*` in a pattern, before any NUL: as in C.
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
     text[..end].windows(wanted.len()).position(|part| part == wanted)
@@ -210,15 +212,16 @@ impl Source {
         Self::Key(Pattern { before: before.to_vec(), behind: behind.to_vec(), field })
     }
 
-    /// The key that is to be read for an element.
+    /// The key to read for an element.
     fn key_for(&self, element: &[u8]) -> Option<SortKey> {
         let Self::Key(Pattern { before, behind, field }) = self else { return None };
         Some(SortKey { key: [before, element, behind].concat(), field: field.clone() })
     }
 }
 
-/// What one SORT may still look up elsewhere: bytes of names and of what is found there. LIMIT: all of it is
-/// in memory at once, and a short request can name the same large value for each of a million elements.
+/// The remaining memory for keys and values that one SORT looks up. LIMIT: all of them are in
+/// memory at once, and a short request can name the same large value for each of a million
+/// elements.
 #[derive(Debug)]
 pub struct Allowance(usize);
 
@@ -229,7 +232,7 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Uses up so many bytes of it, or refuses.
+    /// Takes a number of bytes from it; an error if too few are left.
     pub fn take(&mut self, bytes: usize) -> Result<(), CommandError> {
         let refusal = "ERR SORT would look up more than 1 GB; sort fewer elements at a time, or use BY and GET \
                        with smaller values";
@@ -247,23 +250,23 @@ impl Allowance {
     }
 }
 
-/// What SORT is to do.
+/// A parsed SORT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SortRequest {
     /// `Nothing`: not sorted at all.
     by: Source,
-    /// What is told of each element.
+    /// The results for each element.
     gets: Vec<Source>,
     offset: i64,
     /// Negative: all.
     count: i64,
     is_descending: bool,
     is_alpha: bool,
-    /// Where the key stands that is stored at.
+    /// The index of the destination key.
     pub target: Option<usize>,
 }
 
-/// Reads SORT's arguments, or SORT_RO's, which stores nothing.
+/// Parses the arguments of SORT, or of SORT_RO, which has no STORE.
 pub fn parse_sort(args: &[&[u8]], may_store: bool) -> Result<SortRequest, CommandError> {
     let mut request = SortRequest {
         by: Source::Element,
@@ -284,7 +287,7 @@ pub fn parse_sort(args: &[&[u8]], may_store: bool) -> Result<SortRequest, Comman
                 (request.offset, request.count) = (integer(values[0])?, integer(values[1])?);
             }
             Word::By => {
-                // A pattern of one name for all orders nothing.
+                // A pattern without `*` gives the same key for all, which orders nothing.
                 let is_pattern = find(values[0], b"*").is_some();
                 request.by = if is_pattern { Source::parse(values[0]) } else { Source::Nothing };
             }
@@ -302,7 +305,7 @@ pub fn parse_sort(args: &[&[u8]], may_store: bool) -> Result<SortRequest, Comman
     Ok(request)
 }
 
-/// What a key holds that was named after an element.
+/// The value of a key that was named after an element.
 pub fn value_behind(entry: Option<&Entry>, field: Option<&[u8]>, now_ms: u64) -> Option<Vec<u8>> {
     let content = match (field, entry?.value()) {
         (None, Value::String(content)) => content,
@@ -312,13 +315,13 @@ pub fn value_behind(entry: Option<&Entry>, field: Option<&[u8]>, now_ms: u64) ->
     Some(content.as_text(&mut Digits::default()).to_vec())
 }
 
-/// By what an element is ordered.
+/// The sort key of an element.
 enum Weight<'a> {
     Number(f64),
     Text(Option<&'a [u8]>),
 }
 
-/// A number as SORT reads it: as a text of C, which ends before a NUL.
+/// A number as SORT parses it: the text ends at the first NUL, as in C.
 fn number(text: &[u8]) -> Result<f64, CommandError> {
     let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
     let refusal = "ERR One or more scores can't be converted into double";
@@ -326,13 +329,13 @@ fn number(text: &[u8]) -> Result<f64, CommandError> {
 }
 
 impl SortRequest {
-    /// Whether keys are read that no argument names.
+    /// Whether keys are read that are not among the arguments.
     pub fn reads_other_keys(&self) -> bool {
         let is_key = |source: &Source| matches!(source, Source::Key(_));
         is_key(&self.by) || self.gets.iter().any(is_key)
     }
 
-    /// The elements that a key holds; where they are not to be sorted, only those that are told.
+    /// The elements of a key; if they are not sorted, only the requested ones.
     pub fn elements(&self, entry: Option<&Entry>) -> Result<StringList, CommandError> {
         let mut elements = StringList::default();
         let Some(entry) = entry else { return Ok(elements) };
@@ -358,7 +361,7 @@ impl SortRequest {
                 sorted.walk(range).for_each(|one| push(Content::Bytes(one.member)));
             }
         } else if let Some(set) = SetRef::of(entry) {
-            // The order of a set is chance; what is stored shall not be.
+            // The order of a set is random, but the stored result must not be.
             let is_told = self.target.is_none();
             let range = if is_told { range(set.len()) } else { 0..set.len() };
             set.iter().skip(range.start).take(range.len()).for_each(push);
@@ -375,7 +378,7 @@ impl SortRequest {
         Ok(elements)
     }
 
-    /// Which of so many elements are told.
+    /// The range of requested elements among `len`.
     fn window(&self, len: usize) -> std::ops::Range<usize> {
         let start = usize::try_from(self.offset).unwrap_or(0).min(len);
         let count = usize::try_from(self.count).unwrap_or(len).min(len - start);
@@ -386,13 +389,14 @@ impl SortRequest {
         if self.is_descending { ordering.reverse() } else { ordering }
     }
 
-    /// The keys by which elements are ordered, one for each; none where they are ordered otherwise.
+    /// The keys of the elements' weights, one per element; `None` if there are none.
     pub fn weight_keys(&self, elements: &StringList) -> Result<Vec<SortKey>, CommandError> {
         let elements = elements.as_strings().iter();
         Allowance::take_all(elements.filter_map(|element| self.by.key_for(element)))
     }
 
-    /// The elements that are told, in order. `weights` has what the keys of [`SortRequest::weight_keys`] hold.
+    /// The requested elements, in order. `weights` has the values of the keys of
+    /// [`SortRequest::weight_keys`].
     pub fn ordered<'a>(
         &self,
         elements: &'a StringList,
@@ -407,7 +411,7 @@ impl SortRequest {
             let text = if is_by_key { weights[at].as_deref() } else { Some(element) };
             Ok(match (self.is_alpha, text) {
                 (true, text) => (Weight::Text(text.map(|text| self.compared(text))), element),
-                // What has no weight weighs nothing.
+                // Elements without a weight have weight 0.
                 (false, None) => (Weight::Number(0.0), element),
                 (false, Some(text)) => (Weight::Number(number(text)?), element),
             })
@@ -427,13 +431,14 @@ impl SortRequest {
         Ok(weighed[window].iter().map(|(_, element)| *element).collect())
     }
 
-    /// The part of a text that counts when it is compared: what is told is compared as texts of C are.
+    /// The part of a text that is compared, up to the first NUL: replies are compared as texts in
+    /// C.
     fn compared<'t>(&self, text: &'t [u8]) -> &'t [u8] {
         let end = text.iter().position(|byte| *byte == 0 && self.target.is_none());
         &text[..end.unwrap_or(text.len())]
     }
 
-    /// The keys that are told for elements, those of one after those of the other.
+    /// The keys to read for the results, element by element.
     pub fn told_keys(&self, ordered: &[&[u8]]) -> Result<Vec<SortKey>, CommandError> {
         let pairs = ordered
             .iter()
@@ -441,8 +446,8 @@ impl SortRequest {
         Allowance::take_all(pairs)
     }
 
-    /// Visits all that is told: the parts of one element after those of the other. `values` has what the keys
-    /// of [`SortRequest::told_keys`] hold.
+    /// Visits all results, element by element. `values` has the values of the keys of
+    /// [`SortRequest::told_keys`].
     fn tell(
         &self,
         ordered: &[&[u8]],
@@ -461,7 +466,7 @@ impl SortRequest {
         }
     }
 
-    /// Answers with all that is told.
+    /// Replies with all results.
     pub fn write(&self, ordered: &[&[u8]], values: &[Option<Vec<u8>>], reply: &mut Reply<'_>) {
         reply.array(ordered.len() * self.gets.len());
         self.tell(ordered, values, &mut |value| match value {
@@ -470,7 +475,7 @@ impl SortRequest {
         });
     }
 
-    /// All that is told, to be stored: nothing is an empty text.
+    /// All results, to be stored: missing ones are empty texts.
     pub fn to_store(&self, ordered: &[&[u8]], values: &[Option<Vec<u8>>]) -> StringList {
         let mut list = StringList::default();
         self.tell(ordered, values, &mut |value| list.push(value.unwrap_or_default()));
@@ -543,7 +548,7 @@ mod tests {
         assert!(allowance.take(1).is_err());
         let large = || SortKey { key: vec![b'k'; 1 << 20], field: Some(vec![b'f'; 1 << 20]) };
         assert_eq!(Allowance::take_all((0..3).map(|_| large())).map(|keys| keys.len()), Ok(3));
-        // It stops at the first that is too much: were all taken, this would not end.
+        // It stops at the first key beyond the limit: without that it would not end.
         let endless = std::iter::repeat_with(|| SortKey { key: vec![0; 400 << 20], field: None });
         assert!(Allowance::take_all(endless).is_err());
     }

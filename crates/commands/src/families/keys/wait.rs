@@ -1,4 +1,4 @@
-//! WAIT and WAITAOF: until others have what was written.
+//! WAIT and WAITAOF: wait for replicas and for the append-only file.
 
 use super::ROW;
 use crate::args::integer;
@@ -6,7 +6,7 @@ use crate::argument::Argument;
 use crate::command::{Categories, Command, Flags, Run, Verb};
 use crate::error::CommandError;
 
-/// What both have in common.
+/// The common part of both rows.
 const WAITS: Command = Command {
     also: Categories::CONNECTION,
     flags: Flags::BLOCKING,
@@ -60,31 +60,31 @@ pub(super) const WAITAOF: Command = Command {
     ..WAITS
 };
 
-/// What WAIT asks for.
+/// A parsed WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitRequest {
     pub replicas: i64,
-    /// 0: for ever.
+    /// 0: forever.
     pub timeout_ms: u64,
 }
 
-/// What WAITAOF asks for.
+/// A parsed WAITAOF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitAofRequest {
     /// Whether this server's own append-only file counts.
     pub local: bool,
     pub replicas: i64,
-    /// 0: for ever.
+    /// 0: forever.
     pub timeout_ms: u64,
 }
 
-/// Reads WAIT's arguments.
+/// Parses WAIT's arguments.
 pub fn parse_wait(args: &[&[u8]]) -> Result<WaitRequest, CommandError> {
     let replicas = integer(args[1])?;
     Ok(WaitRequest { replicas, timeout_ms: milliseconds(args[2])? })
 }
 
-/// Reads WAITAOF's arguments.
+/// Parses WAITAOF's arguments.
 pub fn parse_waitaof(args: &[&[u8]]) -> Result<WaitAofRequest, CommandError> {
     let local = match integer(args[1])? {
         0 => false,

@@ -1,4 +1,4 @@
-//! Commands over several lists, which may be on several shards: what they ask for.
+//! The arguments of commands over several lists, which may be on several shards.
 
 use basalt_keyspace::Side;
 
@@ -8,7 +8,7 @@ use crate::argument::Argument;
 use crate::command::{Command, Deprecated, Flags, KeySpec, Run, Verb};
 use crate::error::CommandError;
 
-/// The keys of those that take an element from one list to another.
+/// The keys of commands that move an element from one list to another.
 pub(super) const FROM_AND_TO: &[KeySpec] =
     &[KeySpec::at(1, &["RW", "access", "delete"]), KeySpec::at(2, &["RW", "insert"])];
 
@@ -77,14 +77,14 @@ pub(super) const RPOPLPUSH: Command = Command {
     ..ROW
 };
 
-/// From which end to which.
+/// The ends of both lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sides {
     pub from: Side,
     pub to: Side,
 }
 
-/// What LMOVE, RPOPLPUSH and those that wait ask for: those with words have them at position 3.
+/// The ends of LMOVE, RPOPLPUSH and the blocking ones: those with words have them at index 3.
 pub fn parse_list_move(args: &[&[u8]]) -> Result<Sides, CommandError> {
     match args {
         [_, _, _, from, to, ..] => Ok(Sides { from: side(from)?, to: side(to)? }),
@@ -134,7 +134,7 @@ pub(super) const LMPOP: Command = Command {
     ..ROW
 };
 
-/// What LMPOP and BLMPOP ask for.
+/// A parsed LMPOP or BLMPOP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListPop<'a> {
     pub keys: &'a [&'a [u8]],
@@ -142,7 +142,7 @@ pub struct ListPop<'a> {
     pub count: u64,
 }
 
-/// Reads what LMPOP asks for, from the number of keys on.
+/// Parses LMPOP's arguments, from the number of keys on.
 pub fn parse_list_pop<'a>(args: &'a [&'a [u8]]) -> Result<ListPop<'a>, CommandError> {
     let number = above_zero(args[0], "ERR numkeys should be greater than 0")?;
     let number = usize::try_from(number).ok().filter(|number| args.len() - 1 > *number);

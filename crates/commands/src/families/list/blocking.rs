@@ -1,4 +1,4 @@
-//! Commands that wait for a list to be fed: what they ask for.
+//! The arguments of commands that wait for a list.
 
 use super::between::{FROM_AND_TO, ListPop, Sides, parse_list_move, parse_list_pop};
 use super::{LEFT_OR_RIGHT, ROW};
@@ -9,7 +9,7 @@ use crate::error::CommandError;
 
 const TAKES: &[&str] = &["RW", "access", "delete"];
 
-/// What BLPOP and BRPOP have in common.
+/// The common part of BLPOP's and BRPOP's rows.
 const POP: Command = Command {
     since: "2.0.0",
     complexity: "O(N) for N keys",
@@ -138,14 +138,14 @@ pub(super) const BLMPOP: Command = Command {
     ..ROW
 };
 
-/// A request with how long it waits at most, in milliseconds; without end where that is none.
+/// A request with its timeout in milliseconds; `None` is forever.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Patient<T> {
     pub request: T,
     pub timeout_ms: Option<u64>,
 }
 
-/// Reads BLPOP's and BRPOP's arguments: the keys.
+/// Parses BLPOP's and BRPOP's arguments: the keys.
 pub fn parse_blocking_pop<'a>(
     args: &'a [&'a [u8]],
 ) -> Result<Patient<&'a [&'a [u8]]>, CommandError> {
@@ -153,13 +153,13 @@ pub fn parse_blocking_pop<'a>(
     Ok(Patient { request: &rest[1..], timeout_ms: timeout_ms(timeout)? })
 }
 
-/// Reads BLMOVE's and BRPOPLPUSH's arguments.
+/// Parses BLMOVE's and BRPOPLPUSH's arguments.
 pub fn parse_blocking_move(args: &[&[u8]]) -> Result<Patient<Sides>, CommandError> {
     let (timeout, rest) = args.split_last().expect("because the arity is above two");
     Ok(Patient { request: parse_list_move(rest)?, timeout_ms: timeout_ms(timeout)? })
 }
 
-/// Reads BLMPOP's arguments.
+/// Parses BLMPOP's arguments.
 pub fn parse_blocking_multi_pop<'a>(
     args: &'a [&'a [u8]],
 ) -> Result<Patient<ListPop<'a>>, CommandError> {

@@ -1,4 +1,4 @@
-//! Elements that go from either end.
+//! Removes elements from either end.
 
 use basalt_keyspace::{Digits, Effect, ListChange, Side};
 
@@ -9,7 +9,7 @@ use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 
-/// What those that pop have in common.
+/// The common part of the rows that pop.
 const POP: Command = Command {
     complexity: "O(N) for N elements",
     arity: -2,

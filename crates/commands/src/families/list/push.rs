@@ -1,4 +1,4 @@
-//! Elements that come to either end.
+//! Adds elements to either end.
 
 use basalt_keyspace::{Effect, ListChange, Side, Strings};
 
@@ -7,7 +7,7 @@ use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 
-/// What those that push have in common.
+/// The common part of the rows that push.
 const PUSH: Command = Command {
     complexity: "O(N) for N elements",
     arity: -3,

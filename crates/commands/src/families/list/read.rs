@@ -1,4 +1,4 @@
-//! Reading a list.
+//! Reads a list.
 
 use basalt_keyspace::{Content, Digits, Side};
 
@@ -177,14 +177,14 @@ pub(super) const LPOS: Command = Command {
     ..ROW
 };
 
-/// Which matches are told.
+/// The matches to return.
 struct Wanted {
     side: Side,
-    /// Matches to pass over.
+    /// The number of matches to skip.
     skipped: u64,
-    /// How many, 0 for all; none for one that is not told as an array.
+    /// The number of matches, 0 for all; `None` for one that is not in an array.
     count: Option<u64>,
-    /// How many elements to look at.
+    /// The number of elements to compare.
     looks: usize,
 }
 
@@ -215,7 +215,7 @@ fn read_rank(text: &[u8]) -> Result<i64, CommandError> {
     }
 }
 
-/// A number whose negative is one too.
+/// A number whose negative fits 64 bits.
 pub(super) fn negatable(number: i64) -> Result<i64, CommandError> {
     if number == i64::MIN {
         return Err(CommandError::text(

@@ -1,4 +1,4 @@
-//! Moves of several elements at once: what they ask for.
+//! The arguments of LMOVEM and BLMOVEM, which move several elements.
 
 use super::between::{FROM_AND_TO, Sides, above_zero, parse_list_move};
 use super::blocking::Patient;
@@ -116,20 +116,20 @@ pub(super) const BLMOVEM: Command = Command {
     ..ROW
 };
 
-/// In which order several elements come to lie.
+/// The order of several moved elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MoveOrder {
-    /// As if each were moved before the next is taken.
+    /// As if they were moved one after the other.
     OneByOne,
-    /// As they lay.
+    /// As in the source.
     Bulk,
 }
 
-/// What LMOVEM and BLMOVEM ask for.
+/// A parsed LMOVEM or BLMOVEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListMove {
     pub sides: Sides,
-    /// Nothing is moved where there are fewer.
+    /// Nothing is moved if there are fewer.
     pub least: u64,
     pub most: u64,
     pub order: MoveOrder,
@@ -141,7 +141,7 @@ impl ListMove {
         Self { sides, least: 1, most: 1, order: MoveOrder::Bulk }
     }
 
-    /// From the position of the sides on, a request whose remainder says how many.
+    /// Parses the arguments from the sides on, of which the rest has the count.
     fn parse(args: &[&[u8]], how_many: &[&[u8]]) -> Result<Self, CommandError> {
         let one = Self::one(parse_list_move(args)?);
         let [selector, number, order] = how_many else {
@@ -162,12 +162,12 @@ impl ListMove {
     }
 }
 
-/// Reads LMOVEM's arguments.
+/// Parses LMOVEM's arguments.
 pub fn parse_list_move_many(args: &[&[u8]]) -> Result<ListMove, CommandError> {
     ListMove::parse(args, &args[5..])
 }
 
-/// Reads BLMOVEM's arguments.
+/// Parses BLMOVEM's arguments.
 pub fn parse_blocking_move_many(args: &[&[u8]]) -> Result<Patient<ListMove>, CommandError> {
     let request = ListMove::parse(args, &args[6..])?;
     Ok(Patient { request, timeout_ms: timeout_ms(args[5])? })

@@ -1,4 +1,4 @@
-//! COMMAND: the command table, told to clients. The answers are written by `docs`.
+//! COMMAND: the command table as replies, which `docs` writes.
 
 use super::{ALWAYS, ROW};
 use crate::argument::Argument;

@@ -1,4 +1,4 @@
-//! CONFIG: the parameters, while the server runs. What they are stands in `crate::config`.
+//! CONFIG: reads and changes parameters at run time; see `crate::config`.
 
 use super::{ALWAYS, ROW};
 use crate::argument::Argument;
@@ -111,10 +111,10 @@ OK
     ..CONFIG_ROW
 };
 
-/// A parameter's name, and its value to be.
+/// A parameter's name, and its new value.
 pub type Setting<'a> = (&'a [u8], &'a [u8]);
 
-/// Reads CONFIG SET's arguments: names and values.
+/// Parses CONFIG SET's arguments: names and values.
 pub fn parse_config_set<'a>(args: &'a [&'a [u8]]) -> Result<Vec<Setting<'a>>, CommandError> {
     let (pairs, rest) = args[2..].as_chunks::<2>();
     if !rest.is_empty() {

@@ -1,4 +1,4 @@
-//! Whole databases.
+//! Commands on whole databases.
 
 use super::ROW;
 use crate::args::{Grammar, flag, small_integer};
@@ -81,7 +81,7 @@ OK
     ..FLUSH_ROW
 };
 
-/// When the memory of what is flushed is freed.
+/// When the memory of flushed data is freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushRequest {
     /// As `lazyfree-lazy-user-flush` says.
@@ -93,7 +93,7 @@ pub enum FlushRequest {
 pub(super) const FLUSH_OPTIONS: Grammar<FlushRequest> =
     Grammar(&[flag("sync", FlushRequest::Sync), flag("async", FlushRequest::Async)]);
 
-/// Reads the arguments of FLUSHALL and FLUSHDB.
+/// Parses the arguments of FLUSHALL and FLUSHDB.
 pub fn parse_flush(args: &[&[u8]]) -> Result<FlushRequest, CommandError> {
     if args.len() > 2 {
         return Err(CommandError::SYNTAX);
@@ -131,7 +131,7 @@ OK
     ..DATA_ROW
 };
 
-/// Reads SWAPDB's arguments.
+/// Parses SWAPDB's arguments.
 pub fn parse_swapdb(
     args: &[&[u8]],
     database_count: usize,

@@ -1,4 +1,4 @@
-//! DEBUG: for tests and for those who look for errors.
+//! DEBUG: commands for tests and debugging.
 
 use basalt_keyspace::{SLOTS, TEXT_BYTES_MAX};
 use basalt_resp::{Protocol, Reply};
@@ -37,31 +37,31 @@ OK
     ..ROW
 };
 
-/// What DEBUG asks for.
+/// A parsed DEBUG.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DebugRequest<'a> {
     Help,
-    /// CONFIG REWRITE with every parameter, also those that have their defaults.
+    /// CONFIG REWRITE with every parameter, also those with default values.
     ConfigRewriteForceAll,
-    /// The digest of everything.
+    /// The digest of all data.
     Digest,
     /// The digests of the values of some keys.
     DigestValue(&'a [&'a [u8]]),
-    /// Reply with this error, as it is.
+    /// Replies with this error, unchanged.
     Error(&'a [u8]),
     Log(&'a [u8]),
     Object(&'a [u8]),
-    /// Keys `<prefix>:<number>` with values `value:<number>`, cut or filled with zeros to a size; keys
-    /// that are there stay.
+    /// Keys `<prefix>:<number>` with values `value:<number>`, cut or filled with zeros to a size;
+    /// existing keys stay.
     Populate {
         count: u64,
         prefix: &'a [u8],
         value_bytes: Option<usize>,
     },
-    /// A reply of the type of this name; see [`write_debug_protocol`].
+    /// A reply of this type; see [`write_debug_protocol`].
     Protocol(&'a [u8]),
     SetActiveExpire(bool),
-    /// Slots, the first and the last of them, that are to be the shard's.
+    /// Moves a range of slots, both ends included, to the shard.
     SlotMove {
         first: u16,
         last: u16,
@@ -69,7 +69,7 @@ pub enum DebugRequest<'a> {
     },
     /// Which shard has which slots.
     Slots,
-    /// Whether a text of so many `a` matches a pattern.
+    /// Whether a text of this many `a` matches a pattern.
     StringMatch {
         len: usize,
         pattern: &'a [u8],
@@ -77,7 +77,7 @@ pub enum DebugRequest<'a> {
     Sleep {
         duration_us: u64,
     },
-    /// Known to Redis' tests, and without a meaning here: answered OK.
+    /// Known from Redis' tests, and without a meaning here: replies OK.
     Nothing,
 }
 
@@ -156,7 +156,7 @@ const SUBCOMMANDS: &[(&str, std::ops::RangeInclusive<usize>, &str, &str)] = &[
     ("replybuffer", 2..=2, "", ""),
 ];
 
-/// Reads DEBUG's arguments.
+/// Parses DEBUG's arguments.
 pub fn parse_debug<'a>(args: &'a [&'a [u8]]) -> Result<DebugRequest<'a>, CommandError> {
     let (name, rest) = (args[1].to_ascii_lowercase(), &args[2..]);
     if name == b"help" && rest.is_empty() {
@@ -207,7 +207,7 @@ pub fn parse_debug<'a>(args: &'a [&'a [u8]]) -> Result<DebugRequest<'a>, Command
     })
 }
 
-/// The refusal of what is no shard of this server.
+/// The error for a number that is no shard of this server.
 pub const NO_SHARD: CommandError = CommandError::text("ERR Invalid or out of range shard");
 
 fn slot(text: &[u8]) -> Result<u16, CommandError> {
@@ -236,14 +236,14 @@ fn leading_integer(text: &[u8]) -> i64 {
     integer(&text[..digits]).unwrap_or(0)
 }
 
-/// As C's strtod, in microseconds: what is no number, or below zero, is 0.
+/// As C's strtod, in microseconds: invalid or negative numbers are 0.
 fn leading_seconds(text: &[u8]) -> u64 {
     let len = text.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count();
     let seconds = basalt_resp::parse_f64(&text[..len]).unwrap_or(0.0);
     (seconds * 1_000_000.0) as u64
 }
 
-/// Answers DEBUG HELP.
+/// DEBUG HELP.
 pub fn write_debug_help(reply: &mut Reply<'_>) {
     let shown = || SUBCOMMANDS.iter().filter(|(_, _, usage, _)| !usage.is_empty());
     reply.array(3 + 2 * shown().count());
@@ -259,7 +259,7 @@ pub fn write_debug_help(reply: &mut Reply<'_>) {
 #[expect(clippy::approx_constant, reason = "it is what Redis answers")]
 const PROTOCOL_DOUBLE: f64 = 3.141;
 
-/// Answers DEBUG PROTOCOL with a value of the type of this name.
+/// DEBUG PROTOCOL: replies with a value of this type.
 pub fn write_debug_protocol(kind: &[u8], reply: &mut Reply<'_>) -> Result<(), CommandError> {
     match kind.to_ascii_lowercase().as_slice() {
         b"string" => reply.bulk(b"Hello World"),
@@ -295,7 +295,7 @@ pub fn write_debug_protocol(kind: &[u8], reply: &mut Reply<'_>) -> Result<(), Co
             return Err(CommandError::text("ERR RESP2 is not supported by this command"));
         }
         b"push" => {
-            // Valkey sends the push behind the reply.
+            // Valkey sends the push after the reply.
             reply.bulk(b"Some real reply following the push reply");
             reply.push(2);
             reply.bulk(b"server-cpu-usage");

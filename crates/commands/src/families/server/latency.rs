@@ -1,4 +1,4 @@
-//! LATENCY: how long commands take, and what took too long when.
+//! LATENCY: the durations of commands, and slow events.
 
 use super::{ALWAYS, ROW};
 use crate::argument::Argument;

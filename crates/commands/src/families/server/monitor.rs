@@ -1,4 +1,4 @@
-//! MONITOR, and the lines that it shows.
+//! MONITOR, and the format of its output.
 
 use super::slowlog::is_password;
 use super::{ALWAYS, ROW};
@@ -25,12 +25,12 @@ RESET
     ..ROW
 };
 
-/// Whether those who watch see a command at all: what is for administrators they do not.
+/// Whether monitors see a command at all: not those for administrators.
 pub fn is_shown_to_monitors(command: &Command) -> bool {
     !command.flags.has(Flags::ADMIN.or(Flags::SKIP_MONITOR))
 }
 
-/// Writes the line of a request: when, in which database, by whom, and what, without passwords.
+/// Writes the line of a request: time, database, client and arguments, without passwords.
 pub fn write_monitor_line(
     out: &mut Vec<u8>,
     at_us: u64,

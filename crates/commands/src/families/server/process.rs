@@ -1,4 +1,4 @@
-//! The server as a process.
+//! Commands about the server process.
 
 use super::{ALWAYS, ROW};
 use crate::args::{Grammar, flag, integer};
@@ -29,13 +29,13 @@ OK
     ..ROW
 };
 
-/// Which sections INFO is to tell.
+/// The requested sections of INFO.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InfoRequest {
     names: Vec<String>,
 }
 
-/// Reads INFO's arguments.
+/// Parses INFO's arguments.
 pub fn parse_info(args: &[&[u8]]) -> InfoRequest {
     let lower = |name: &&[u8]| String::from_utf8_lossy(name).to_lowercase();
     let names: Vec<String> = args[1..].iter().map(lower).collect();
@@ -43,8 +43,8 @@ pub fn parse_info(args: &[&[u8]]) -> InfoRequest {
 }
 
 impl InfoRequest {
-    /// Whether a section of this name, in lower case, is wanted. Those of no default are told by name,
-    /// or when everything is asked for.
+    /// Whether a section, by its name in lower case, is requested. Sections outside of the default
+    /// set are included by name, or with `everything`.
     pub fn wants(&self, section: &str, is_default: bool) -> bool {
         self.names.iter().any(|name| match name.as_str() {
             "all" | "everything" => true,
@@ -70,12 +70,12 @@ pub(super) const LOLWUT: Command = Command {
     ..ROW
 };
 
-/// How many columns LOLWUT draws.
+/// The number of columns that LOLWUT draws.
 const COLUMNS: usize = 11;
 const ROWS: usize = 8;
 
-/// Reads LOLWUT's arguments, which choose what is drawn in others' versions and nothing in ours, and
-/// draws: basalt columns, of heights that `random` gives.
+/// Parses LOLWUT's arguments, which select a drawing in other servers and nothing in ours, and
+/// draws basalt columns, whose heights `random` gives.
 pub fn lolwut(
     args: &[&[u8]],
     version: &str,
@@ -144,17 +144,17 @@ pub(super) const SHUTDOWN: Command = Command {
     ..ROW
 };
 
-/// What SHUTDOWN asks for.
+/// A parsed SHUTDOWN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShutdownRequest {
-    /// Take back one that is under way.
+    /// Aborts one that is in progress.
     Abort,
     End {
-        /// Whether to save; `None` where the configuration says it.
+        /// Whether to save; `None`: as configured.
         save: Option<bool>,
-        /// Don't wait for replicas.
+        /// Does not wait for replicas.
         now: bool,
-        /// End even where a save fails.
+        /// Ends even if a save fails.
         force: bool,
     },
 }
@@ -165,7 +165,7 @@ pub(super) enum ShutdownOption {
     Save,
     Now,
     Force,
-    /// Those of Valkey 9 that only matter with slots and replicas of a cluster.
+    /// Words of Valkey 9 that only matter with slots and replicas of a cluster.
     OfCluster,
     Abort,
 }
@@ -180,7 +180,7 @@ pub(super) const SHUTDOWN_OPTIONS: Grammar<ShutdownOption> = Grammar(&[
     flag("abort", ShutdownOption::Abort),
 ]);
 
-/// Reads SHUTDOWN's arguments.
+/// Parses SHUTDOWN's arguments.
 pub fn parse_shutdown(args: &[&[u8]]) -> Result<ShutdownRequest, CommandError> {
     let options: Result<Vec<_>, _> = SHUTDOWN_OPTIONS.parse(&args[1..]).collect();
     let options: Vec<_> = options?.into_iter().map(|(option, _)| option).collect();

@@ -1,4 +1,4 @@
-//! SLOWLOG: the requests that took long, and what of their arguments is kept.
+//! SLOWLOG: slow requests, and how much of their arguments is kept.
 
 use basalt_resp::Reply;
 
@@ -103,10 +103,10 @@ OK
     ..SLOWLOG_ROW
 };
 
-/// How many requests SLOWLOG GET tells where no number is given.
+/// The default number of entries that SLOWLOG GET returns.
 const GET_COUNT: usize = 10;
 
-/// Reads SLOWLOG GET's arguments: how many requests to tell at most.
+/// Parses SLOWLOG GET's arguments: the maximum number of entries.
 pub fn parse_slowlog_get(args: &[&[u8]]) -> Result<usize, CommandError> {
     let count = match args[2..] {
         [] => return Ok(GET_COUNT),
@@ -121,12 +121,14 @@ pub fn parse_slowlog_get(args: &[&[u8]]) -> Result<usize, CommandError> {
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// LIMIT: arguments of a request that the slow log keeps; the last says how many more there were.
+/// LIMIT: arguments of a request that the slow log keeps; the last one is the number of further
+/// arguments.
 const LOGGED_ARGS_MAX: usize = 32;
 /// LIMIT: bytes of an argument that the slow log keeps.
 const LOGGED_ARG_BYTES_MAX: usize = 128;
 
-/// Writes a request's arguments as the slow log keeps them: cut short, and without passwords.
+/// Writes a request's arguments in the form that the slow log keeps: truncated, and without
+/// passwords.
 pub fn write_logged_args(command: &Command, args: &[&[u8]], reply: &mut Reply<'_>) {
     let is_cut = args.len() > LOGGED_ARGS_MAX;
     let shown = if is_cut { LOGGED_ARGS_MAX - 1 } else { args.len() };
@@ -147,7 +149,7 @@ pub fn write_logged_args(command: &Command, args: &[&[u8]], reply: &mut Reply<'_
     }
 }
 
-/// Whether an argument may hold a password, or a name that goes with one.
+/// Whether an argument may be a password, or a user name that belongs to one.
 pub(super) fn is_password(command: &Command, args: &[&[u8]], index: usize) -> bool {
     let follows = |word: &[u8], count: usize| {
         let earlier = &args[index.saturating_sub(count).max(1)..index];

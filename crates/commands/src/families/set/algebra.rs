@@ -1,7 +1,7 @@
-//! What several sets have together, in common, or apart.
+//! Unions, intersections and differences of sets.
 //!
-//! Pure functions over the sets of one shard: the whole of a command whose keys are all there, and the
-//! parts of one whose keys are on several.
+//! Pure functions over the sets of one shard: a whole command if all of its keys are here, and the
+//! parts of one whose keys are on several shards.
 
 use std::ops::Range;
 
@@ -213,7 +213,7 @@ pub(super) const SDIFFSTORE: Command = Command {
     ..STORE_ROW
 };
 
-/// What is made of several sets.
+/// The operation on several sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetOperation {
     Inter,
@@ -221,29 +221,29 @@ pub enum SetOperation {
     Diff,
 }
 
-/// What is done with the result.
+/// The use of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetAnswer {
     Members,
-    /// Their number, counted up to a limit.
+    /// Its size, counted up to a limit.
     Count {
         limit: usize,
     },
-    /// The first key holds them.
+    /// The first key is the destination.
     Stored,
 }
 
-/// What the arguments of these commands say.
+/// The parsed arguments of these commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetRequest {
     pub operation: SetOperation,
-    /// Which arguments are keys of sets.
+    /// The indexes of the source keys.
     pub sources: Range<usize>,
     pub answer: SetAnswer,
 }
 
 impl SetRequest {
-    /// After how many members nobody asks for more.
+    /// The number of members after which the result is complete.
     pub fn limit(&self) -> usize {
         match self.answer {
             SetAnswer::Count { limit } => limit,
@@ -252,7 +252,7 @@ impl SetRequest {
     }
 }
 
-/// Reads the arguments of one of these commands.
+/// Parses the arguments of one of these commands.
 pub fn parse_set_algebra(verb: Verb, args: &[&[u8]]) -> Result<SetRequest, CommandError> {
     let (operation, answer) = match verb {
         Verb::SetInterCard => return parse_count(args, SetOperation::Inter),
@@ -269,10 +269,10 @@ pub fn parse_set_algebra(verb: Verb, args: &[&[u8]]) -> Result<SetRequest, Comma
     Ok(SetRequest { operation, sources: first..args.len(), answer })
 }
 
-/// What a key holds of a set: how many members, none where there is no key.
+/// The size of a key's set; `None` without a key.
 pub type SetSource = Result<Option<usize>, CommandError>;
 
-/// The sets of keys; those that are not there are `None`.
+/// The sets of keys; `None` for missing ones.
 fn with_sets<T>(
     keyspace: &Keyspace,
     database: DatabaseId,
@@ -285,7 +285,7 @@ fn with_sets<T>(
     Ok(use_them(&sets?))
 }
 
-/// Visits what is made of sets, up to a limit.
+/// Visits the result of an operation on sets, up to a limit.
 fn combine(
     operation: SetOperation,
     sets: &[Option<SetRef<'_>>],
@@ -320,7 +320,7 @@ fn combine(
     }
 }
 
-/// What is made of the sets of these keys, up to a limit.
+/// The result of an operation on the sets of these keys, up to a limit.
 pub fn combine_sets(
     keyspace: &Keyspace,
     database: DatabaseId,
@@ -336,7 +336,7 @@ pub fn combine_sets(
     })
 }
 
-/// Those of some members that are in all of the sets of these keys, or with `Diff` in none, up to a limit.
+/// Filters members: those in all of the sets of these keys, or with `Diff` in none, up to a limit.
 pub fn keep_members(
     keyspace: &Keyspace,
     database: DatabaseId,
@@ -365,7 +365,7 @@ pub fn keep_members(
     })
 }
 
-/// Makes a key hold a set of these members, or nothing where there are none.
+/// Replaces a key's value by a set of these members; removes the key if there are none.
 pub fn store_set(
     keyspace: &mut Keyspace,
     database: DatabaseId,
@@ -389,8 +389,8 @@ pub fn write_members(members: &StringList, reply: &mut Reply<'_>) {
     members.as_strings().iter().for_each(|name| reply.bulk(name));
 }
 
-/// Runs a whole command whose keys are all here: those of the sets, and before them that of the result
-/// where it is stored.
+/// Runs a whole command whose keys are all here: the source keys, preceded by the destination if
+/// there is one.
 pub fn run_set_algebra(
     keyspace: &mut Keyspace,
     database: DatabaseId,

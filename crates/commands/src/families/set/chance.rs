@@ -1,4 +1,4 @@
-//! Members by chance.
+//! Random members.
 
 use basalt_keyspace::{Cause, Digits, Effect, SetChange, StringList, Strings};
 use basalt_resp::parse_i64;
@@ -147,8 +147,8 @@ pub(super) const SRANDMEMBER: Command = Command {
     ..ROW
 };
 
-/// LIMIT: a negative count asks for a reply of any length; beyond this it is refused, where Redis would
-/// run out of memory.
+/// LIMIT: a negative count can request a reply of any length; beyond this it is an error, where
+/// Redis would run out of memory.
 const REPEATS_MAX: usize = 1 << 26;
 
 fn srandmember(call: &mut Call<'_>) -> Outcome {

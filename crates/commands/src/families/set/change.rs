@@ -1,4 +1,4 @@
-//! Members that come and go.
+//! Adds and removes members.
 
 use basalt_keyspace::{Effect, SetChange, Strings};
 

@@ -1,4 +1,4 @@
-//! How many members several sets have together, in common, or apart.
+//! The sizes of unions, intersections and differences of sets.
 
 use basalt_resp::parse_i64;
 
@@ -90,7 +90,8 @@ pub(super) const SDIFFCARD: Command = Command {
     ..COUNT_ROW
 };
 
-/// Reads the number of keys, the keys, and up to where to count. What may be told roughly is told exactly.
+/// Parses the number of keys, the keys, and the limit. Options that permit an approximation are
+/// accepted, but the result is exact.
 pub(super) fn parse_count(
     args: &[&[u8]],
     operation: SetOperation,

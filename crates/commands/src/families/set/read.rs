@@ -1,4 +1,4 @@
-//! Reading one set.
+//! Reads one set.
 
 use basalt_keyspace::Digits;
 use basalt_resp::Reply;
@@ -184,7 +184,7 @@ fn sscan(call: &mut Call<'_>) -> Outcome {
     let cursor = parse_cursor(call.args[2])?;
     let entry = call.keyspace.read(call.database, &call.key);
     let Some(set) = set(entry.as_deref())? else {
-        // The options of a scan of nothing are not looked at.
+        // The options of a scan of a missing key are not checked.
         write_page(&mut call.reply, 0, 0, &[]);
         return Ok(());
     };

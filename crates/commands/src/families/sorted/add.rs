@@ -1,4 +1,4 @@
-//! Members that come, and scores that change.
+//! Adds members and changes scores.
 
 use basalt_keyspace::{Effect, SortedChange, Strings, score_bytes};
 
@@ -78,7 +78,7 @@ OK
     ..ROW
 };
 
-/// What ZADD is to do; GEOADD, too, which has fewer words.
+/// The options of ZADD, and of GEOADD, which has fewer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AddOptions {
     pub(crate) only_new: bool,
@@ -90,7 +90,7 @@ pub(crate) struct AddOptions {
 }
 
 impl AddOptions {
-    /// Reads the words before the first score; says how many they are.
+    /// Parses the options before the first score; returns their number.
     fn parse(args: &[&[u8]]) -> (Self, usize) {
         let mut options = Self::default();
         for (index, word) in args.iter().enumerate() {
@@ -125,7 +125,7 @@ impl AddOptions {
         Ok(())
     }
 
-    /// The score that a member gets which has `before`, if it gets one.
+    /// The new score of a member with the score `before`; `None` if it stays unchanged.
     #[inline]
     fn decide(&self, before: Option<f64>, given: f64) -> Result<Option<f64>, CommandError> {
         let Some(before) = before else { return Ok((!self.only_known).then_some(given)) };
@@ -144,7 +144,7 @@ impl AddOptions {
 
 fn zadd(call: &mut Call<'_>) -> Outcome {
     let (options, word_count) = match call.args[2].first() {
-        // Most come without, and a score begins with none of the words' letters.
+        // Most requests have no options, and a score starts with none of their letters.
         Some(b'0'..=b'9') => (AddOptions::default(), 0),
         _ => AddOptions::parse(&call.args[2..]),
     };
@@ -164,7 +164,7 @@ fn zadd(call: &mut Call<'_>) -> Outcome {
     put_scored(call, options, &pairs)
 }
 
-/// Gives one member a score: the road that most take.
+/// Sets the score of one member: the most frequent case.
 fn add_one(call: &mut Call<'_>, options: AddOptions, given: f64, member: &[u8]) -> Outcome {
     let edit = call.keyspace.edit(call.database, &call.key);
     let before = sorted(edit.entry().as_deref())?.and_then(|sorted| sorted.score(member));
@@ -186,14 +186,14 @@ fn add_one(call: &mut Call<'_>, options: AddOptions, given: f64, member: &[u8]) 
     Ok(())
 }
 
-/// Gives members scores, as ZADD does, and answers how many are new, or changed.
+/// Sets scores of members, as ZADD does, and replies with the number of new, or changed, ones.
 pub(crate) fn put_scored(
     call: &mut Call<'_>,
     options: AddOptions,
     pairs: &[(f64, &[u8])],
 ) -> Outcome {
     let edit = call.keyspace.edit(call.database, &call.key);
-    // A member may be given twice: what it gets first counts as what it had.
+    // A member may be given twice: the second time sees the score of the first.
     let mut given: std::collections::BTreeMap<&[u8], f64> = std::collections::BTreeMap::new();
     let (mut count, mut bytes) = (0, Vec::with_capacity(pairs.len()));
     let mut members = Vec::with_capacity(pairs.len());
@@ -264,7 +264,7 @@ pub(super) const ZINCRBY: Command = Command {
 };
 
 fn zincrby(call: &mut Call<'_>) -> Outcome {
-    // In Redis it is ZADD with INCR, which takes such a word for an option.
+    // In Redis it is ZADD with INCR, which would parse such a word as an option.
     let options: [&[u8]; 6] = [b"nx", b"xx", b"gt", b"lt", b"ch", b"incr"];
     if options.iter().any(|option| call.args[2].eq_ignore_ascii_case(option)) {
         return Err(CommandError::SYNTAX);

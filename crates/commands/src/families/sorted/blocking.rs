@@ -1,4 +1,4 @@
-//! Commands that wait for a sorted set to be fed: what they ask for.
+//! The arguments of commands that wait for a sorted set.
 
 use super::remove::{MpopRequest, parse_zmpop};
 use super::{MIN_OR_MAX, ROW};
@@ -10,7 +10,7 @@ use crate::families::list::Patient;
 
 const TAKES: &[&str] = &["RW", "access", "delete"];
 
-/// What BZPOPMIN and BZPOPMAX have in common.
+/// The common part of BZPOPMIN's and BZPOPMAX' rows.
 const POP: Command = Command {
     since: "5.0.0",
     complexity: "O(log(N)) for N members",
@@ -114,7 +114,7 @@ pub(super) const BZMPOP: Command = Command {
     ..ROW
 };
 
-/// Reads BZMPOP's arguments.
+/// Parses BZMPOP's arguments.
 pub fn parse_blocking_zmpop<'a>(
     args: &'a [&'a [u8]],
 ) -> Result<Patient<MpopRequest<'a>>, CommandError> {

@@ -1,4 +1,4 @@
-//! Members by chance, and bit by bit.
+//! Random members, and iteration.
 
 use basalt_keyspace::{Scored, significant};
 use basalt_resp::{Reply, format_f64};
@@ -52,7 +52,7 @@ pub(super) const ZRANDMEMBER: Command = Command {
     ..ROW
 };
 
-/// What ZRANDMEMBER's count says: how many, and whether one may come again.
+/// ZRANDMEMBER's count: the number, and whether members may repeat.
 fn parse_count(args: &[&[u8]]) -> Result<Option<(usize, bool, bool)>, CommandError> {
     let Some((count, rest)) = args.split_first() else { return Ok(None) };
     let count = integer(count)?;
@@ -72,7 +72,7 @@ fn parse_count(args: &[&[u8]]) -> Result<Option<(usize, bool, bool)>, CommandErr
     Ok(Some((count.unsigned_abs() as usize, count < 0, with_scores)))
 }
 
-/// LIMIT: a negative count may ask for any number of members; more than so many are not told at once.
+/// LIMIT: the number of members in a reply with repetitions.
 const REPEATED_MAX: usize = 1 << 24;
 
 fn zrandmember(call: &mut Call<'_>) -> Outcome {
@@ -108,12 +108,13 @@ fn zrandmember(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// A number below `len`, each as likely as the others.
+/// A number below `len`, all with the same probability.
 fn below(random: u64, len: usize) -> usize {
     ((u128::from(random) * len as u128) >> 64) as usize
 }
 
-/// Up to `count` different numbers below `len`: by Floyd's way, so that none is drawn in vain.
+/// Up to `count` different numbers below `len`, by Floyd's sampling (Bentley & Floyd 1987), which
+/// never rejects a draw.
 fn different(count: usize, len: usize, mut random: impl FnMut() -> u64) -> Vec<usize> {
     if count >= len {
         return (0..len).collect();
@@ -190,7 +191,7 @@ fn zscan(call: &mut Call<'_>) -> Outcome {
     let cursor = parse_cursor(call.args[2])?;
     let entry = call.keyspace.read(call.database, &call.key);
     let Some(sorted) = sorted(entry.as_deref())? else {
-        // The options of a scan of nothing are not looked at.
+        // The options of a scan of a missing key are not checked.
         write_page(&mut call.reply, 0, 0, &[]);
         return Ok(());
     };
@@ -214,7 +215,7 @@ fn zscan(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// A score as ZSCAN tells it: always as a text, and that of a large sorted set with 17 digits.
+/// A score in ZSCAN's form: always as a text, and with 17 digits in a large sorted set.
 fn score_text(score: f64, is_large: bool) -> Vec<u8> {
     if is_large {
         return significant(score).into_bytes();

@@ -1,4 +1,4 @@
-//! Several sorted sets at once: union, intersection, difference; plain sets count as scored 1.
+//! Union, intersection and difference of sorted sets; members of plain sets have score 1.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ const AGGREGATE: Argument = Argument::one_of(
 .optional();
 const WITHSCORES: Argument = Argument::word("withscores", "WITHSCORES").optional();
 
-/// What those have in common that tell what they find.
+/// The common part of the rows that return the result.
 const TOLD_ROW: Command = Command {
     since: "6.2.0",
     complexity: "O(N*log(N)) for N members in all",
@@ -41,7 +41,7 @@ const TOLD_ROW: Command = Command {
     ..ROW
 };
 
-/// What those have in common that store it.
+/// The common part of the rows that store it.
 const STORED_ROW: Command = Command {
     since: "2.0.0",
     complexity: "O(N*log(N)) for N members in all",
@@ -249,7 +249,7 @@ pub(super) const ZDIFFSTORE: Command = Command {
     ..STORED_ROW
 };
 
-/// How sorted sets are combined.
+/// The operation on sorted sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Combination {
     Union,
@@ -257,7 +257,7 @@ pub enum Combination {
     Diff,
 }
 
-/// What becomes of the result.
+/// The use of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Tell,
@@ -274,25 +274,26 @@ enum Aggregate {
     Count,
 }
 
-/// What the words behind the keys say.
+/// The options after the keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CombineOptions {
-    /// One for each key.
+    /// One per key.
     weights: Vec<f64>,
     aggregate: Aggregate,
     pub with_scores: bool,
-    /// How many are counted at most.
+    /// The limit of the count.
     pub limit: usize,
 }
 
-/// What the arguments of ZUNION and its like say. A key of a wrong type is refused before a wrong word.
+/// The parsed arguments of ZUNION and the like. The error for a key of a wrong type precedes that
+/// for a wrong option.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CombineRequest<'a> {
     pub keys: &'a [&'a [u8]],
     pub options: Result<CombineOptions, CommandError>,
 }
 
-/// Reads the arguments from the number of keys on.
+/// Parses the arguments from the number of keys on.
 pub fn parse_combine<'a>(
     name: &str,
     args: &'a [&'a [u8]],
@@ -358,10 +359,10 @@ fn parse_options(
     Ok(options)
 }
 
-/// Members with their scores, on their way between shards.
+/// Members with their scores, as they travel between shards.
 pub type OwnedMembers = Vec<(Vec<u8>, f64)>;
 
-/// The members of what a key holds.
+/// The members of a key's value.
 pub fn members_of(entry: Option<&Entry>) -> Result<OwnedMembers, CommandError> {
     let Some(entry) = entry else { return Ok(Vec::new()) };
     if let Some(set) = SetRef::of(entry) {
@@ -376,18 +377,19 @@ pub fn members_of(entry: Option<&Entry>) -> Result<OwnedMembers, CommandError> {
     Ok(sorted.iter().map(|scored| (scored.member.to_vec(), scored.score)).collect())
 }
 
-/// A member as it is told.
+/// A member of the result.
 pub fn scored((member, score): &(Vec<u8>, f64)) -> Scored<'_> {
     Scored { member, score: *score }
 }
 
 impl CombineOptions {
-    /// What comes of these sorted sets, given in the order of their keys, in the order of scores.
+    /// The result of the operation on sorted sets, given in the order of their keys, ordered by
+    /// score.
     pub fn combine(&self, combination: Combination, sets: Vec<OwnedMembers>) -> OwnedMembers {
         let mut weighed: Vec<(f64, OwnedMembers)> =
             self.weights.iter().copied().zip(sets).collect();
         if combination != Combination::Diff {
-            // As Redis does, which shows in sums of fractions.
+            // In the order of Redis, which shows in sums of fractions.
             weighed.sort_by_key(|(_, members)| members.len());
         }
         let mut result = match combination {

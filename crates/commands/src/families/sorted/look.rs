@@ -1,4 +1,4 @@
-//! Looking at members and counting them.
+//! Reads and counts members.
 
 use basalt_keyspace::SortedRef;
 
@@ -8,7 +8,7 @@ use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 
-/// What those have in common that only look.
+/// The common part of these rows.
 const LOOK_ROW: Command = Command {
     flags: Flags::READONLY.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RO", "access"])],
@@ -37,7 +37,7 @@ fn zcard(call: &mut Call<'_>) -> Outcome {
     count(call, |sorted| sorted.len())
 }
 
-/// Answers a count; 0 where there is no key.
+/// Replies with a count; 0 without a key.
 fn count(call: &mut Call<'_>, of: impl FnOnce(SortedRef<'_>) -> usize) -> Outcome {
     let entry = call.keyspace.read(call.database, &call.key);
     let count = sorted(entry.as_deref())?.map_or(0, of);

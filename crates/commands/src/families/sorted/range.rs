@@ -1,4 +1,4 @@
-//! Ranges: by rank, by score, by name; in order or against it.
+//! Ranges: by rank, by score, lexicographic; ascending or descending.
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ const LIMIT: Argument =
         .optional();
 const WITHSCORES: Argument = Argument::word("withscores", "WITHSCORES").optional();
 
-/// What those have in common that tell a range.
+/// The common part of the rows that return a range.
 const RANGE_ROW: Command = Command {
     complexity: "O(log(N)+M) for M of N members",
     arity: -4,
@@ -32,7 +32,7 @@ const RANGE_ROW: Command = Command {
     ..ROW
 };
 
-/// What a range is of.
+/// The kind of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     Rank,
@@ -40,12 +40,12 @@ enum By {
     Lex,
 }
 
-/// A range of a sorted set, as the arguments of a command say it.
+/// A parsed range of a sorted set.
 #[derive(Clone, Copy, Debug)]
 pub struct RangeRequest<'a> {
     bounds: Bounds<'a>,
     is_reversed: bool,
-    /// How many of the range are passed over, and how many told at most.
+    /// LIMIT: the number of members to skip, and the maximum number to return.
     limit: Option<(i64, i64)>,
     with_scores: bool,
 }
@@ -57,17 +57,17 @@ enum Bounds<'a> {
     Lex((LexBound<'a>, LexBound<'a>)),
 }
 
-/// What the name of a command says of its range; None where that is said by words.
+/// The properties of a range that follow from the command's name; `None` if options decide.
 #[derive(Clone, Copy)]
 struct Manner {
     by: Option<By>,
     is_reversed: Option<bool>,
-    /// Whether the range is told, not stored.
+    /// Whether the range is returned, not stored.
     is_told: bool,
 }
 
 impl<'a> RangeRequest<'a> {
-    /// Reads two bounds and the words behind them.
+    /// Parses two bounds and the options after them.
     fn parse(args: &'a [&'a [u8]], manner: Manner) -> Result<Self, CommandError> {
         let (mut by, mut is_reversed) = (manner.by, manner.is_reversed);
         let (mut limit, mut with_scores) = (None, false);
@@ -109,13 +109,13 @@ impl<'a> RangeRequest<'a> {
         Ok(Self { bounds, is_reversed, limit, with_scores })
     }
 
-    /// The members of the range, in the order wanted, and how many they are.
+    /// The members of the range, in the requested order, and their number.
     pub fn walk<'s>(&self, sorted: SortedRef<'s>) -> (usize, MembersWalk<'s>) {
         let len = sorted.len();
         let ranks = match self.bounds {
             Bounds::Ranks(range) => {
                 let ranks = range.within(len);
-                // Ranks are counted from the end that the walk begins at.
+                // Ranks are counted from the end at which the iteration starts.
                 if self.is_reversed { len - ranks.end..len - ranks.start } else { ranks }
             }
             Bounds::Scores(range) => sorted.ranks_by_score(&range),
@@ -136,7 +136,7 @@ impl<'a> RangeRequest<'a> {
         let Ok(offset) = usize::try_from(offset) else { return 0..0 };
         let offset = offset.min(ranks.len());
         let most = ranks.len() - offset;
-        // A negative count is no limit.
+        // A negative count means no limit.
         let count = usize::try_from(count).map_or(most, |count| count.min(most));
         if self.is_reversed {
             let end = ranks.end - offset;
@@ -418,7 +418,7 @@ pub(super) const ZRANGESTORE: Command = Command {
     ..ROW
 };
 
-/// Reads ZRANGESTORE's arguments.
+/// Parses ZRANGESTORE's arguments.
 pub fn parse_range_store<'a>(args: &'a [&'a [u8]]) -> Result<RangeRequest<'a>, CommandError> {
     RangeRequest::parse(&args[3..], Manner { by: None, is_reversed: None, is_told: false })
 }

@@ -1,4 +1,4 @@
-//! Members that go.
+//! Removes members.
 
 use std::ops::Range;
 
@@ -53,7 +53,7 @@ fn zrem(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// What those have in common that remove a range.
+/// The common part of the rows that remove a range.
 const RANGE_ROW: Command = Command {
     complexity: "O(log(N)+M*log(N)) for M of N members",
     arity: 4,
@@ -149,14 +149,14 @@ fn remove_ranks(edit: Edit<'_>, ranks: Range<usize>) {
     }
 }
 
-/// Which end members are taken from.
+/// The end from which members are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Min,
     Max,
 }
 
-/// Takes up to `count` members from an end of what the edit found; `write` gets them first.
+/// Removes up to `count` members from an end; `write` gets them first.
 pub(super) fn pop(
     edit: Edit<'_>,
     end: End,
@@ -300,7 +300,7 @@ fn pop_from(call: &mut Call<'_>, end: End) -> Outcome {
     Ok(())
 }
 
-/// The first member is told alone where no count was given.
+/// Without a count the reply is the first member alone.
 fn write_popped(
     reply: &mut Reply<'_>,
     sorted: SortedRef<'_>,
@@ -377,7 +377,7 @@ pub(super) const ZMPOP: Command = Command {
     ..ROW
 };
 
-/// What the arguments of ZMPOP say.
+/// A parsed ZMPOP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MpopRequest<'a> {
     pub keys: &'a [&'a [u8]],
@@ -385,7 +385,7 @@ pub struct MpopRequest<'a> {
     pub count: usize,
 }
 
-/// Reads ZMPOP's arguments, from the number of keys on.
+/// Parses ZMPOP's arguments, from the number of keys on.
 pub fn parse_zmpop<'a>(args: &'a [&'a [u8]]) -> Result<MpopRequest<'a>, CommandError> {
     let above_zero = |text: &[u8], refusal: &'static str| {
         let number = integer(text).ok().and_then(|number| usize::try_from(number).ok());

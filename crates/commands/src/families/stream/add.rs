@@ -1,4 +1,4 @@
-//! Entries that come and go.
+//! Adds and removes entries.
 
 use basalt_keyspace::{
     Effect, Keep, NodeLimits, STREAM_ENTRY_BYTES_MAX, Stream, StreamChange, StreamId, StreamIds,
@@ -77,9 +77,9 @@ pub(super) const XADD: Command = Command {
     ..ROW
 };
 
-/// What the options of XADD and XTRIM say.
+/// The parsed options of XADD and XTRIM.
 struct Options<'a> {
-    /// Of XADD: where the ID stands.
+    /// XADD: the index of the ID.
     id_at: usize,
     id: Option<GivenId>,
     makes_stream: bool,
@@ -87,7 +87,7 @@ struct Options<'a> {
     trim: Option<(Keep, Trim, References)>,
 }
 
-/// Reads the options of XADD up to its ID, or all of XTRIM's.
+/// Parses the options of XADD up to its ID, or all of XTRIM's.
 fn parse_options<'a>(call: &Call<'a>, is_xadd: bool) -> Result<Options<'a>, CommandError> {
     let args = call.args;
     let mut options =
@@ -174,7 +174,7 @@ fn parse_options<'a>(call: &Call<'a>, is_xadd: bool) -> Result<Options<'a>, Comm
     Ok(options)
 }
 
-/// LIMIT: what trimming of whole nodes removes at a time, if nothing is said: a hundred nodes.
+/// LIMIT: how many entries an approximate trim removes at a time by default: a hundred nodes.
 fn work_limit(node_entries: u64) -> u64 {
     match node_entries.saturating_mul(100) {
         0 => 10_000,
@@ -234,7 +234,7 @@ fn xadd(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// The ID of a new entry behind `last`.
+/// The ID of a new entry after `last`.
 fn next_id(last: StreamId, given: Option<GivenId>, now_ms: u64) -> Result<StreamId, CommandError> {
     if last == StreamId::MAX {
         return Err(CommandError::text(
@@ -255,7 +255,7 @@ fn next_id(last: StreamId, given: Option<GivenId>, now_ms: u64) -> Result<Stream
     ))
 }
 
-/// Trims the stream of the command's key; tells how many entries went.
+/// Trims the stream of the command's key; returns the number of removed entries.
 fn trim_stream(
     call: &mut Call<'_>,
     (keep, trim, references): (Keep, Trim, References),
@@ -271,7 +271,7 @@ fn trim_stream(
     let ids: Vec<StreamId> = match references {
         References::Kept => Vec::new(),
         References::Dropped => entries().take(count as usize).collect(),
-        // Down to a length, others go in the place of those that are still wanted.
+        // Down to a length, other entries are removed in place of those that groups still refer to.
         References::Respected => {
             let among = match (keep, trim) {
                 (Keep::Newest(_), Trim::Exactly) => stream.len(),

@@ -1,4 +1,4 @@
-//! Groups of consumers, and what they acknowledge.
+//! Consumer groups, and XACK.
 
 use basalt_keyspace::{Effect, Stream, StreamChange, StreamId, StreamIds};
 
@@ -76,7 +76,7 @@ OK
     ..ROW
 };
 
-/// What stands behind the ID of XGROUP CREATE and SETID.
+/// The options after the ID of XGROUP CREATE and SETID.
 #[derive(Default)]
 struct Options {
     makes_stream: bool,

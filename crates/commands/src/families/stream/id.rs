@@ -1,4 +1,4 @@
-//! IDs as clients write them: `5-1`, `5` with a sequence that the command adds, `-`, `+`, `(5-1`.
+//! IDs in arguments: `5-1`, `5` with a default sequence, `-`, `+`, `(5-1`.
 
 use basalt_keyspace::StreamId;
 use basalt_resp::Reply;
@@ -8,18 +8,18 @@ use crate::error::CommandError;
 pub(super) const INVALID: CommandError =
     CommandError::text("ERR Invalid stream ID specified as stream command argument");
 
-/// LIMIT: the longest text that is looked at as an ID.
+/// LIMIT: the longest text that may be an ID.
 const TEXT_BYTES_MAX: usize = 127;
 
 /// An ID of XADD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GivenId {
     Whole(StreamId),
-    /// `5-*`: the next sequence of these milliseconds.
+    /// `5-*`: the next sequence number of this millisecond.
     Milliseconds(u64),
 }
 
-/// An ID; one without a sequence gets `missing_seq`.
+/// Parses an ID; one without a sequence gets `missing_seq`.
 pub(super) fn parse(text: &[u8], missing_seq: u64) -> Result<StreamId, CommandError> {
     match read(text, missing_seq, false)? {
         GivenId::Whole(id) => Ok(id),
@@ -36,12 +36,12 @@ pub(super) fn parse_or_end(text: &[u8], missing_seq: u64) -> Result<StreamId, Co
     }
 }
 
-/// An ID that XADD may be given.
+/// Parses an ID that XADD accepts.
 pub(super) fn parse_given(text: &[u8]) -> Result<GivenId, CommandError> {
     read(text, 0, true)
 }
 
-/// The start of an interval, which may be exclusive.
+/// Parses the start of a range, which may be exclusive.
 pub(super) fn parse_start(text: &[u8]) -> Result<StreamId, CommandError> {
     match text.strip_prefix(b"(").filter(|id| !id.is_empty()) {
         None => parse_or_end(text, 0),
@@ -51,7 +51,7 @@ pub(super) fn parse_start(text: &[u8]) -> Result<StreamId, CommandError> {
     }
 }
 
-/// The end of an interval, which may be exclusive.
+/// Parses the end of a range, which may be exclusive.
 pub(super) fn parse_end(text: &[u8]) -> Result<StreamId, CommandError> {
     match text.strip_prefix(b"(").filter(|id| !id.is_empty()) {
         None => parse_or_end(text, u64::MAX),
@@ -79,7 +79,7 @@ fn read(text: &[u8], missing_seq: u64, may_be_open: bool) -> Result<GivenId, Com
     Ok(GivenId::Whole(StreamId { ms, seq: number(rest).ok_or(INVALID)? }))
 }
 
-/// A number as the C library reads it: `XADD s +5-007 …` adds 5-7.
+/// A number as the C library parses it: `XADD s +5-007 …` adds 5-7.
 fn number(text: &[u8]) -> Option<u64> {
     if let Some(number) = basalt_resp::parse_i64(text) {
         return u64::try_from(number).ok();
@@ -101,7 +101,7 @@ fn number(text: &[u8]) -> Option<u64> {
     Some(if is_negative { number.wrapping_neg() } else { number })
 }
 
-/// Writes an ID as a bulk.
+/// Writes an ID as a bulk string.
 pub(super) fn write(id: StreamId, reply: &mut Reply<'_>) {
     let (mut ms, mut seq) = (itoa::Buffer::new(), itoa::Buffer::new());
     let (ms, seq) = (ms.format(id.ms).as_bytes(), seq.format(id.seq).as_bytes());

@@ -1,4 +1,4 @@
-//! What a stream, its groups and their consumers are like.
+//! XINFO: the state of streams, groups and consumers.
 
 use basalt_keyspace::{Consumer, Group as StreamGroup, Producers, Stream, StreamEntry, StreamId};
 use basalt_resp::Reply;
@@ -237,7 +237,7 @@ const STREAM: Command = Command {
     ..ROW
 };
 
-/// How many entries FULL tells of each kind; 0 is all.
+/// The number of entries of each kind in FULL; 0 is all.
 const FULL_COUNT: usize = 10;
 
 fn stream_info(call: &mut Call<'_>) -> Outcome {
@@ -258,7 +258,7 @@ fn stream_info(call: &mut Call<'_>) -> Outcome {
     reply.map(if full_count.is_some() { 15 } else { 16 });
     number(reply, "length", stream.len() as i64);
     number(reply, "radix-tree-keys", stream.node_count() as i64);
-    // Ours is no radix tree; one of Redis with a key has two nodes.
+    // Ours has no radix tree; a radix tree of Redis with one key has two nodes.
     number(reply, "radix-tree-nodes", stream.node_count() as i64 + 1);
     for (name, id) in
         [("last-generated-id", stream.last_id()), ("max-deleted-entry-id", stream.max_deleted_id())]

@@ -1,4 +1,4 @@
-//! What consumers were given and have not acknowledged: looking at it, and taking it over.
+//! Pending entries: XPENDING, XCLAIM, XAUTOCLAIM.
 
 use basalt_keyspace::{
     Consumer, Deliveries, Effect, Group, Pending, StreamChange, StreamId, StreamIds,
@@ -70,7 +70,7 @@ OK
     ..ROW
 };
 
-/// Which pending entries are asked for one by one.
+/// The filter of the extended form of XPENDING.
 struct Wanted<'a> {
     idle_min_ms: i64,
     start: StreamId,
@@ -209,7 +209,7 @@ OK
     ..ROW
 };
 
-/// What stands behind the IDs of XCLAIM.
+/// The options after the IDs of XCLAIM.
 struct Claim {
     ids: Vec<StreamId>,
     delivered_at_ms: u64,
@@ -262,7 +262,7 @@ fn parse_claim(args: &[&[u8]], now_ms: u64) -> Result<Claim, CommandError> {
         }
         rest = others;
     }
-    // A moment before all times or yet to come counts as now.
+    // A moment before 1970 or in the future counts as now.
     let at_ms = at_ms.and_then(|at_ms| u64::try_from(at_ms).ok()).filter(|at_ms| *at_ms <= now_ms);
     claim.delivered_at_ms = at_ms.unwrap_or(now_ms);
     Ok(claim)
@@ -336,7 +336,7 @@ fn parse_idle_min(text: &[u8], command: &str) -> Result<i64, CommandError> {
     Ok(integer(text).map_err(|_| invalid())?.max(0))
 }
 
-/// Whether a pending entry has waited long enough; one that was given back always has.
+/// Whether a pending entry is idle for long enough; a released one always is.
 fn is_claimable(group: &Group, pending: &Pending, now_ms: u64, idle_min_ms: i64) -> bool {
     idle_min_ms == 0
         || group.owner(pending).is_none()
@@ -397,10 +397,10 @@ OK
 /// LIMIT: the highest COUNT of XAUTOCLAIM.
 const AUTOCLAIM_COUNT_MAX: i64 = i64::MAX / 16;
 
-/// LIMIT: pending entries looked at for each that is taken.
+/// LIMIT: pending entries to visit for each that is claimed.
 const ATTEMPTS_FACTOR: usize = 10;
 
-/// What XAUTOCLAIM finds.
+/// The result of XAUTOCLAIM.
 #[derive(Default)]
 struct Sweep {
     taken: Vec<StreamId>,
@@ -460,7 +460,7 @@ fn xautoclaim(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// Goes through what is pending until so many are taken or found deleted.
+/// Visits pending entries until enough are claimed or found deleted.
 fn sweep(
     group: &Group,
     start: StreamId,

@@ -1,4 +1,4 @@
-//! Producers: those who add entries by names of their own, so that one that is sent again is added once.
+//! Producers add entries with idempotency IDs, so that an entry that is sent again is added once.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 
-/// What XADD takes about them.
+/// XADD's options about them.
 pub(super) const PRODUCED: Argument = Argument::one_of(
     "idmp",
     &[
@@ -22,16 +22,16 @@ pub(super) const PRODUCED: Argument = Argument::one_of(
 )
 .optional();
 
-/// How an entry that is to be added is known.
+/// The idempotency ID of an entry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Produced<'a> {
     pub producer: &'a [u8],
-    /// None: by what it holds.
+    /// `None`: the hash of its content.
     name: Option<&'a [u8]>,
 }
 
 impl<'a> Produced<'a> {
-    /// Reads what stands behind IDMP (a producer and a name) or IDMPAUTO (a producer).
+    /// Parses the arguments after IDMP (producer and ID) or IDMPAUTO (producer).
     pub(super) fn parse(values: &[&'a [u8]], is_again: bool) -> Result<Self, CommandError> {
         let refusal = match values {
             _ if is_again => "IDMP/IDMPAUTO specified multiple times",
@@ -43,20 +43,20 @@ impl<'a> Produced<'a> {
         Err(CommandError::new(format!("ERR syntax error, {refusal}")))
     }
 
-    /// The name by which an entry of these fields and values is known.
+    /// The idempotency ID of an entry with these fields and values.
     pub(super) fn name(&self, parts: &[&[u8]]) -> Cow<'a, [u8]> {
         self.name.map_or_else(|| Cow::Owned(name_by_content(parts).to_vec()), Cow::Borrowed)
     }
 }
 
-/// The name that Redis makes of fields and values, whatever their order.
+/// Redis' hash of fields and values, which does not depend on their order.
 fn name_by_content(parts: &[&[u8]]) -> [u8; 16] {
     let (mut sums, mut differences) = ([0_u64; 2], [0_u64; 2]);
     let mut pair = Vec::new();
     for [field, value] in parts.as_chunks::<2>().0 {
         pair.clear();
         pair.extend_from_slice(field);
-        // So that what is the field's end can't be the value's start.
+        // This separates the end of a field from the start of its value.
         pair.extend((field.len() as u64).to_le_bytes());
         pair.extend_from_slice(value);
         let hash = XxHash3_128::oneshot(&pair);
@@ -73,7 +73,7 @@ fn name_by_content(parts: &[&[u8]]) -> [u8; 16] {
     name
 }
 
-/// A stream that was just made knows names as it is configured.
+/// A new stream gets the configured settings.
 pub(super) fn configure_new(call: &mut Call<'_>) {
     let (seconds, most) = (call.config.stream_idmp_duration, call.config.stream_idmp_maxsize);
     if (seconds, most) != (IDEMPOTENCY_SECONDS, IDEMPOTENCY_NAMES) {
@@ -82,7 +82,7 @@ pub(super) fn configure_new(call: &mut Call<'_>) {
     }
 }
 
-/// For how many seconds, and how many of each producer, a stream knows names.
+/// For how many seconds, and how many per producer, a stream remembers idempotency IDs.
 pub(super) fn settings_of(stream: &Stream) -> (u64, u64) {
     let given = stream.producers().map(|producers| (producers.seconds(), producers.most()));
     given.unwrap_or((IDEMPOTENCY_SECONDS, IDEMPOTENCY_NAMES))
@@ -152,7 +152,7 @@ fn xcfgset(call: &mut Call<'_>) -> Outcome {
     }
     let before = settings_of(stream);
     let (seconds, most) = (seconds.unwrap_or(before.0), most.unwrap_or(before.1));
-    // Who says again what is set already has nothing forgotten.
+    // Setting the same values again forgets nothing.
     if (seconds, most) != before {
         edit.commit(Effect::Stream(StreamChange::ConfigureProducers { seconds, most }));
     }

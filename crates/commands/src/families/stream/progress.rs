@@ -1,11 +1,12 @@
-//! Progress: how many of all entries ever added a group has read, as far as that can be known.
+//! Progress: how many of all entries ever added a group has read, as far as it is known (as in
+//! Redis' t_stream.c).
 //!
-//! A count is exact as long as no deleted entry lies ahead. Once one does, it is known again only at
-//! the ends of the stream.
+//! A count is exact as long as no deleted entry is ahead. After that it is only known at the ends
+//! of the stream.
 
 use basalt_keyspace::{Group, Stream, StreamId};
 
-/// How many entries were ever added up to an ID; None where nobody can tell.
+/// The number of entries ever added up to an ID; `None` if it is unknown.
 pub(super) fn entries_until(stream: &Stream, id: StreamId) -> Option<u64> {
     let (added, len) = (stream.entries_added(), stream.len());
     if added == 0 {
@@ -27,19 +28,19 @@ pub(super) fn entries_until(stream: &Stream, id: StreamId) -> Option<u64> {
     }
 }
 
-/// Whether a deleted entry may lie at an ID or behind it.
+/// Whether a deleted entry may be at an ID or after it.
 fn has_gap_from(stream: &Stream, id: StreamId) -> bool {
     let deleted = stream.max_deleted_id();
     !stream.is_empty() && deleted != StreamId::MIN && id <= deleted
 }
 
-/// What a group that had read up to `last_id` has read once it has also read the entry with this ID.
+/// The new count of a group that had read up to `last_id` after it reads the entry with this ID.
 pub(super) fn entries_read_with(
     stream: &Stream,
     (last_id, entries_read): (StreamId, Option<u64>),
     id: StreamId,
 ) -> Option<u64> {
-    // Before the first entry some may have been trimmed away that the group never saw.
+    // Entries before the first one may have been trimmed that the group never read.
     let is_within = last_id >= stream.first_id() && !has_gap_from(stream, last_id);
     match entries_read {
         Some(count) if is_within => Some(count.wrapping_add(1)),
@@ -48,14 +49,14 @@ pub(super) fn entries_read_with(
     }
 }
 
-/// How many entries a group has still to read; None where nobody can tell.
+/// The lag: how many entries a group still has to read; `None` if it is unknown.
 pub(super) fn lag(stream: &Stream, group: &Group) -> Option<i64> {
     if stream.is_empty() {
         return Some(0);
     }
     let first = stream.first_id();
     if group.last_id < first && stream.max_deleted_id() < first {
-        // All that is left lies ahead, and nothing is missing in it.
+        // All remaining entries are ahead, and none of them is deleted.
         return Some(stream.len() as i64);
     }
     let exact = group.entries_read.filter(|_| !has_gap_from(stream, group.last_id));

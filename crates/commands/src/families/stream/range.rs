@@ -1,4 +1,4 @@
-//! Reading a stream by IDs.
+//! Reads ranges of IDs.
 
 use super::{ROW, id, stream, write_entry};
 use crate::args::integer;

@@ -1,4 +1,4 @@
-//! Reading what is new in several streams, alone or as a consumer of a group.
+//! Reads new entries of several streams, alone or as a consumer of a group.
 //!
 //! Each stream is looked at on its shard ([`look`]), which changes nothing; what the reading of a group changes
 //! is a [`StreamPart`] that is applied there once all streams were looked at. In between, what is over MAXCOUNT
@@ -148,10 +148,10 @@ OK
     ..ROW
 };
 
-/// What the arguments of XREAD or XREADGROUP say.
+/// A parsed XREAD or XREADGROUP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadRequest {
-    /// Group and consumer, of XREADGROUP.
+    /// Group and consumer of XREADGROUP.
     pub group: Option<(Vec<u8>, Vec<u8>)>,
     pub is_acknowledged: bool,
     /// For how long pending entries must have been idle to be claimed.
@@ -164,11 +164,11 @@ pub struct ReadRequest {
     pub max_bytes: usize,
     /// How long to wait for the first entry; 0 is for ever.
     pub block_ms: Option<u64>,
-    /// Where the keys stand; as many IDs follow.
+    /// The indexes of the keys; as many IDs follow.
     pub keys: Range<usize>,
 }
 
-/// Reads the arguments of XREADGROUP, or of XREAD.
+/// Parses the arguments of XREADGROUP, or of XREAD.
 pub fn parse_read(
     args: &[&[u8]],
     is_group: bool,
@@ -278,7 +278,7 @@ pub struct StreamFound {
     /// None where there is nothing to tell.
     pub answer: Option<StreamAnswer>,
     pub part: Option<StreamPart>,
-    /// The ID behind which `$` looked, for the next look.
+    /// The ID that `$` stood for, for the next attempt.
     pub newest: Option<StreamId>,
     /// Milliseconds until pending entries may be claimed, where none may be now.
     pub claimable_in_ms: Option<u64>,
@@ -341,8 +341,8 @@ impl StreamAnswer {
 }
 
 impl ReadRequest {
-    /// How many new entries of the stream of each key are told under the same key before it, where a request
-    /// names it more than once.
+    /// The number of new entries of each key's stream that were returned under the same key before,
+    /// if a request names it more than once.
     pub fn told_before(&self, args: &[&[u8]]) -> Vec<usize> {
         let (keys, ids) = (&args[self.keys.clone()], &args[self.keys.end..]);
         let pairs: Vec<_> = keys.iter().zip(ids).collect();
@@ -396,8 +396,8 @@ impl ReadRequest {
     }
 }
 
-/// Looks at one of the streams; `from` is the argument that says behind which ID, and so many new entries were
-/// told before.
+/// Reads one of the streams; `from` is the index of the ID argument, and `told` new entries were
+/// returned before.
 pub fn look(
     entry: Option<&Entry>,
     key: &[u8],

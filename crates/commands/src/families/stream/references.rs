@@ -1,4 +1,4 @@
-//! Deletion with regard to groups: what becomes of an entry that some still have to read or to acknowledge.
+//! Deletion with respect to groups that still have to read or to acknowledge the entry.
 
 use std::collections::BTreeSet;
 
@@ -11,20 +11,20 @@ use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 
-/// What is done about groups that refer to an entry which is to be deleted.
+/// The treatment of groups that refer to an entry to delete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum References {
-    /// It is deleted, and stays pending where it is.
+    /// The entry is deleted, and stays pending.
     #[default]
     Kept,
-    /// It is deleted, and pending nowhere any more.
+    /// The entry is deleted, and removed from all pending entries.
     Dropped,
-    /// It is not deleted before all groups have read and acknowledged it.
+    /// The entry is deleted only if all groups have read and acknowledged it.
     Respected,
 }
 
 impl References {
-    /// What a word of the arguments says.
+    /// Parses the word of an option.
     pub(super) fn of_word(word: &[u8]) -> Option<Self> {
         Some(match word.to_ascii_lowercase().as_slice() {
             b"keepref" => Self::Kept,
@@ -49,13 +49,13 @@ pub(super) const IDS: Argument =
     Argument::block("ids", &[Argument::integer("numids"), Argument::string("id").multiple()])
         .after("IDS");
 
-/// Whether a group has still to read or to acknowledge an entry.
+/// Whether a group still has to read or to acknowledge an entry.
 pub(super) fn is_referenced(stream: &Stream, id: StreamId) -> bool {
     let mut groups = stream.groups().iter();
     groups.any(|group| group.last_id < id || group.pending(id).is_some())
 }
 
-/// Reads what stands behind the keys and names: `[KEEPREF|DELREF|ACKED] IDS numids id …`.
+/// Parses the arguments after the keys and names: `[KEEPREF|DELREF|ACKED] IDS numids id …`.
 fn parse(args: &[&[u8]]) -> Result<(References, Vec<StreamId>), CommandError> {
     let (mut references, mut ids) = (None, None);
     let mut rest = args;
@@ -85,7 +85,7 @@ fn parse(args: &[&[u8]]) -> Result<(References, Vec<StreamId>), CommandError> {
     Ok((references.unwrap_or_default(), ids.ok_or(CommandError::SYNTAX)?))
 }
 
-/// What became of an entry, as it is told.
+/// The result for an entry, in the reply.
 const WAS_NOT_THERE: i64 = -1;
 const IS_DELETED: i64 = 1;
 const IS_REFERENCED: i64 = 2;
@@ -171,7 +171,7 @@ fn xdelex(call: &mut Call<'_>) -> Outcome {
         let deleted: Vec<_> = deleted.into_iter().collect();
         commit(call, StreamChange::Delete { ids: StreamIds::from(&deleted[..]) });
     }
-    // Also what was deleted before may still be pending.
+    // An entry that was deleted before may still be pending.
     if references == References::Dropped && is_there {
         commit(call, StreamChange::Forget { ids: StreamIds::from(&ids[..]) });
     }

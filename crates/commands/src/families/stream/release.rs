@@ -1,4 +1,4 @@
-//! Release: consumers give back what they were given and can't do.
+//! XNACK: consumers release entries that they cannot process.
 
 use basalt_keyspace::{Deliveries, Effect, StreamChange, StreamId, StreamIds};
 
@@ -67,7 +67,7 @@ OK
     ..ROW
 };
 
-/// What stands behind the mode.
+/// The options after the mode.
 #[derive(Default)]
 struct Options<'a> {
     ids: &'a [&'a [u8]],

@@ -1,6 +1,6 @@
-//! Digests: strings compared by their hash, so that none has to travel.
+//! Digests: strings compared by their hash, without sending them.
 //!
-//! The hash is XXH3 with 64 bits, told as 16 hexadecimal digits; clients work it out too.
+//! The hash is XXH3 with 64 bits, as 16 hexadecimal digits; clients compute it too.
 
 use basalt_keyspace::{Content, Entry};
 use twox_hash::XxHash3_64;
@@ -69,7 +69,7 @@ impl Comparison<'_> {
     }
 }
 
-/// Reads a digest: 16 hexadecimal digits of either case.
+/// Parses a digest: 16 hexadecimal digits in either case.
 pub(super) fn parse_digest(text: &[u8]) -> Result<u64, CommandError> {
     let digits =
         Some(text).filter(|text| text.len() == 16 && text.iter().all(u8::is_ascii_hexdigit));

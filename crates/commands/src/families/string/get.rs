@@ -1,4 +1,4 @@
-//! Reading a string: alone, or with a change of its key.
+//! Reads a string, and optionally changes its key.
 
 use basalt_keyspace::{Cause, Effect};
 

@@ -1,4 +1,4 @@
-//! INCREX: a number that is added to within bounds, and whose expiry may be set on the way.
+//! INCREX: increments a number within bounds, and optionally sets its expiry.
 
 use basalt_keyspace::{Cause, Content, Effect, Entry};
 use basalt_resp::{LongFloat, parse_i64};
@@ -88,7 +88,7 @@ pub(super) const OPTIONS: Grammar<Word> = Grammar(&[
     flag("persist", Word::Persist).of_choice(6).once(),
 ]);
 
-/// What is added, and between which bounds the sum must lie.
+/// The increment, and the bounds of the sum.
 #[derive(Clone, Copy, Debug)]
 struct Step<T> {
     by: T,
@@ -102,7 +102,7 @@ enum Steps {
     Float(Step<LongFloat>),
 }
 
-/// What becomes of the expiry.
+/// The change of the expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lifetime {
     Kept,
@@ -127,7 +127,7 @@ fn float_or(text: &[u8], what: &str) -> Result<LongFloat, CommandError> {
     LongFloat::parse(text).ok_or_else(refusal)
 }
 
-/// A step whose bounds are what was given, or all there is.
+/// An increment with the given bounds, or the widest ones.
 fn step<T: PartialOrd + Copy>(
     by: T,
     [lower, upper]: [Option<&[u8]>; 2],
@@ -185,10 +185,10 @@ fn parse(args: &[&[u8]], now_ms: u64) -> Result<Request, CommandError> {
     Ok(Request { steps, saturates, lifetime })
 }
 
-/// What a step came to: the number, and what was added to it.
+/// The result of an increment: the number, and the actual increment.
 type Sum<T> = Result<Option<(T, T)>, CommandError>;
 
-/// None where the sum would lie out of bounds and is not to be brought into them.
+/// `None` if the sum is out of bounds and must not be clamped.
 fn add_integers(before: i64, step: Step<i64>, saturates: bool) -> Sum<i64> {
     let Step { by, lower, upper } = step;
     let sum = match before.checked_add(by) {
@@ -288,7 +288,7 @@ fn increx(call: &mut Call<'_>) -> Outcome {
             call.reply.long_float(value);
             call.reply.long_float(added);
             text = value.to_string();
-            // Kept as text even where it is whole, as INCRBYFLOAT does.
+            // Stored as text even if it is an integer, as INCRBYFLOAT does.
             let value = text.as_bytes();
             sum.map(|_| Effect::SetString { value, expire_at_ms, changed: false })
         }

@@ -1,4 +1,4 @@
-//! LCS: the longest sequence of bytes that two strings have in common, in order but not side by side.
+//! LCS: the longest common subsequence of two strings, by dynamic programming.
 
 use std::ops::Range;
 
@@ -53,7 +53,7 @@ OK
     ..ROW
 };
 
-/// What LCS is to tell.
+/// The form of LCS' reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LcsRequest {
     wants_len: bool,
@@ -78,7 +78,7 @@ pub(super) const LCS_OPTIONS: Grammar<LcsOption> = Grammar(&[
     flag("withmatchlen", LcsOption::WithLens),
 ]);
 
-/// Reads LCS' arguments behind the keys.
+/// Parses LCS' arguments after the keys.
 pub fn parse_lcs(args: &[&[u8]]) -> Result<LcsRequest, CommandError> {
     let mut request = LcsRequest::default();
     for option in LCS_OPTIONS.parse(args) {
@@ -98,15 +98,16 @@ pub fn parse_lcs(args: &[&[u8]]) -> Result<LcsRequest, CommandError> {
     Ok(request)
 }
 
-/// What two strings have in common.
+/// The common subsequence of two strings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Common {
     bytes: Vec<u8>,
-    /// Where bytes are side by side in both strings, the last ones first.
+    /// Ranges that are contiguous in both strings, the last ones first.
     ranges: Vec<(Range<usize>, Range<usize>)>,
 }
 
-/// Finds what two strings have in common. The table for that may take no more than `bytes_max`.
+/// Finds the common subsequence of two strings. An error if the table would take more than
+/// `bytes_max`.
 pub fn lcs(a: &[u8], b: &[u8], bytes_max: u64) -> Result<Common, CommandError> {
     let width = b.len() + 1;
     let cells = (a.len() + 1).saturating_mul(width);
@@ -154,7 +155,7 @@ pub fn lcs(a: &[u8], b: &[u8], bytes_max: u64) -> Result<Common, CommandError> {
     Ok(common)
 }
 
-/// Answers LCS.
+/// Runs LCS and replies.
 pub fn write_lcs(request: LcsRequest, common: &Common, reply: &mut Reply<'_>) {
     if request.wants_len {
         return reply.integer(common.bytes.len() as i64);

@@ -1,4 +1,4 @@
-//! Several strings at once.
+//! Commands on several strings.
 
 use super::{ROW, answer_content, effect_of};
 use crate::args::{Expiry, Grammar, flag, small_integer, value};
@@ -143,7 +143,7 @@ pub(super) const MSETEX: Command = Command {
     ..ROW
 };
 
-/// Which of the keys must be there for any to be set.
+/// The condition on the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutWhen {
     Always,
@@ -151,19 +151,19 @@ pub enum PutWhen {
     AllPresent,
 }
 
-/// How long a value lives.
+/// The expiry of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
     Forever,
-    /// As long as the value before it.
+    /// That of the previous value.
     Kept,
     Until(u64),
 }
 
-/// What the arguments of MSETEX say.
+/// A parsed MSETEX.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MsetexRequest<'a> {
-    /// A key and a value, a key and a value …
+    /// Keys and values, alternating.
     pub pairs: &'a [&'a [u8]],
     pub when: PutWhen,
     pub lifetime: Lifetime,
@@ -186,7 +186,7 @@ pub(super) const MSETEX_OPTIONS: Grammar<MsetexOption> = Grammar(&[
     flag("keepttl", MsetexOption::KeepTtl).of_choice(2),
 ]);
 
-/// Reads MSETEX's arguments.
+/// Parses MSETEX's arguments.
 pub fn parse_msetex<'a>(
     args: &'a [&'a [u8]],
     now_ms: u64,

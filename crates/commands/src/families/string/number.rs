@@ -1,4 +1,4 @@
-//! Strings that are numbers.
+//! Strings that hold numbers.
 
 use basalt_keyspace::{Content, Effect};
 use basalt_resp::{FloatError, add_long_double, parse_i64};
@@ -177,7 +177,7 @@ fn incrbyfloat(call: &mut Call<'_>) -> Outcome {
             CommandError::text("ERR increment would produce NaN or Infinity")
         }
     })?;
-    // Kept as text even where it is whole, as Redis does: OBJECT ENCODING tells.
+    // Stored as text even if it is an integer, as in Redis, which OBJECT ENCODING shows.
     edit.commit(Effect::SetString { value: sum.as_bytes(), expire_at_ms, changed: false });
     call.reply.bulk(sum.as_bytes());
     Ok(())

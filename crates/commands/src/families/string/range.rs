@@ -1,4 +1,4 @@
-//! Parts of a string.
+//! Reads and writes parts of a string.
 
 use basalt_keyspace::{Content, Effect};
 
@@ -184,9 +184,9 @@ fn getrange(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// The bytes from `start` to `end`, both included; below zero both count from the end.
+/// The bytes from `start` to `end`, both included; negative ones count from the end.
 fn part(text: &[u8], start: i64, end: i64) -> &[u8] {
-    // Redis looks at this before it clamps: else both might become 0 and tell the first byte.
+    // Redis checks this before it clamps: otherwise both might become 0 and give the first byte.
     if start < 0 && end < 0 && start > end {
         return b"";
     }

@@ -1,4 +1,4 @@
-//! Setting a string.
+//! Sets a string.
 
 use basalt_keyspace::Entry;
 
@@ -74,7 +74,7 @@ OK
     ..ROW
 };
 
-/// As in Valkey, any argument that reads GET counts, be it a value.
+/// As in Valkey, any argument equal to GET counts, even a value.
 fn set_access(args: &[&[u8]]) -> Access {
     let gets = args.iter().skip(3).any(|arg| arg.eq_ignore_ascii_case(b"get"));
     if gets { &["RW", "access", "update"] } else { &["OW", "update"] }
@@ -88,7 +88,7 @@ pub(super) enum SetOption {
     KeepTtl,
 }
 
-/// Whether a value is set.
+/// The condition for setting a value.
 #[derive(Clone, Copy)]
 pub(super) enum When {
     Absent,
@@ -125,7 +125,7 @@ fn set(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// What the options of a SET say, wholly read.
+/// The parsed options of a SET.
 struct SetOptions<'a> {
     condition: Condition<'a>,
     get: bool,
@@ -155,7 +155,7 @@ impl<'a> SetOptions<'a> {
     }
 }
 
-/// Under which condition a value is set. A key that is not there differs from every string.
+/// The condition for setting a value. A missing key differs from every string.
 #[derive(Clone, Copy)]
 enum Condition<'a> {
     None,
