@@ -10,7 +10,7 @@ use basalt_structures::{KeyHasher, Member, Members};
 
 fn main() {
     println!(
-        "| shape | books | resident | insert | worst | look-up | pick | walk | remove | left |"
+        "| shape | accounted | resident | insert | worst | lookup | pick | iterate | remove | left |"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
     let counts: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();

@@ -15,7 +15,7 @@ const SECOND_MS: u64 = 1_000;
 const DAY_MS: u64 = 86_400 * SECOND_MS;
 
 fn main() {
-    println!("| items | expire within | insert | then until gone | looks | bytes |");
+    println!("| items | expire within | insert | then until removed | processed | bytes |");
     println!("|--:|--:|--:|--:|--:|--:|");
     for count in [1_000_000, 10_000_000] {
         measure(count, "a day", 0, DAY_MS);

@@ -191,7 +191,7 @@ pub struct SortKey {
     pub field: Option<Vec<u8>>,
 }
 
-/// The position of `*` in a pattern, before any NUL: as in C.
+/// The first position of `wanted` in a text, up to its first NUL, as in C.
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
     text[..end].windows(wanted.len()).position(|part| part == wanted)
