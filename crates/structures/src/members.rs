@@ -95,7 +95,7 @@ const fn shared_bits(page: usize, pages: usize) -> u32 {
 
 /// The next number of a random sequence that may start with any number.
 #[inline]
-const fn next_chance(state: &mut u64) -> u64 {
+const fn next_random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -412,7 +412,7 @@ impl Members {
         let small_most = small + 4.0 * small.sqrt();
         let mut state = random;
         loop {
-            let page = page_of(next_chance(&mut state), pages);
+            let page = page_of(next_random(&mut state), pages);
             let members = self.pages.at(page).len();
             let most = match shared_bits(page, pages) - round_bits(pages) {
                 _ if pages == 1 => members,
@@ -420,7 +420,7 @@ impl Members {
                 _ => small_most as usize + 1,
             };
             let most = most.max(members) as u64;
-            let index = ((next_chance(&mut state) >> 32) * most) >> 32;
+            let index = ((next_random(&mut state) >> 32) * most) >> 32;
             if index < members as u64 {
                 return Some(MemberPlace { page: page as u32, index: index as u32 });
             }

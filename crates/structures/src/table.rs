@@ -584,10 +584,10 @@ impl Table {
         }
     }
 
-    /// Removes up to `count` entries and passes them to `bury`, which returns the heap bytes that
+    /// Removes up to `count` entries and passes them to `free`, which returns the heap bytes that
     /// it frees; the last call frees the cells as well. Returns the freed heap bytes. The table
     /// must not be used for lookups afterwards: they may miss entries.
-    pub fn drop_some(&mut self, count: usize, bury: &mut dyn FnMut(Entry) -> usize) -> usize {
+    pub fn drop_some(&mut self, count: usize, free: &mut dyn FnMut(Entry) -> usize) -> usize {
         let bytes = self.heap_bytes();
         let (mut dropped, mut freed) = (0, 0);
         let mut live = self.bucket_count as usize;
@@ -598,7 +598,7 @@ impl Table {
                 if word != 0 {
                     // SAFETY: the cell owned the entry and is empty now.
                     let entry = unsafe { Entry::from_address(word & ADDRESS_MASK) };
-                    freed += bury(entry);
+                    freed += free(entry);
                     self.len -= 1;
                     dropped += 1;
                 }

@@ -29,10 +29,10 @@ use std::mem;
 use std::ops::ControlFlow;
 
 use cell::{Cell, GROUP_LEN_MAX, Level};
-use seen::Seen;
+use duplicate_filter::DuplicateFilter;
 
 mod cell;
-mod seen;
+mod duplicate_filter;
 // It has no unsafe code for miri to check, and would take hours.
 #[cfg(all(test, not(miri)))]
 mod tests;
@@ -87,7 +87,7 @@ pub struct Wheel {
     /// Heap bytes of levels and of the cell being swept.
     cell_bytes: usize,
     levels: [Level; LEVELS],
-    seen: DrainSeen,
+    duplicates: DrainFilter,
     sweep: Sweep,
 }
 
@@ -120,9 +120,9 @@ impl Groups {
 
 /// Repeats found in the coarse cell that is being emptied.
 #[derive(Default)]
-struct DrainSeen {
+struct DrainFilter {
     place: Option<Place>,
-    seen: Seen,
+    duplicates: DuplicateFilter,
 }
 
 /// A sweep: one pass over all coarse cells. The cell at `place` was taken out of its level, whose
@@ -131,7 +131,7 @@ struct DrainSeen {
 struct Sweep {
     place: Option<Place>,
     todo: Cell,
-    seen: Seen,
+    duplicates: DuplicateFilter,
     /// The number of items that the last pass left, or fewer if some were removed since.
     left_len: usize,
 }
@@ -152,7 +152,9 @@ impl Wheel {
 
     /// The heap bytes of the wheel, exactly as requested from the allocator.
     pub fn bytes(&self) -> usize {
-        self.cell_bytes + self.seen.seen.heap_bytes() + self.sweep.seen.heap_bytes()
+        self.cell_bytes
+            + self.duplicates.duplicates.heap_bytes()
+            + self.sweep.duplicates.heap_bytes()
     }
 
     /// Frees all items at once, which takes a while for many millions.
@@ -164,7 +166,7 @@ impl Wheel {
     /// bytes.
     pub fn drop_some(&mut self, count: usize) -> usize {
         let before = self.bytes();
-        self.seen = DrainSeen::default();
+        self.duplicates = DrainFilter::default();
         let mut left = count;
         while left > 0
             && let Some(place) = (0..LEVELS).find_map(|level| self.first_in(level))
@@ -248,18 +250,18 @@ impl Wheel {
                 };
                 let todo = mem::take(self.levels[place.level].cell_mut(place.cell));
                 self.sweep.place = Some(place);
-                self.sweep.seen = Seen::sized_for(todo.len());
+                self.sweep.duplicates = DuplicateFilter::sized_for(todo.len());
                 self.sweep.todo = todo;
             }
             let place = self.sweep.place.expect("a cell is being swept: todo has items");
             let mut items = [0; GROUP_LEN_MAX];
             let group = &mut items[..groups.next_len()];
             let taken = self.sweep.todo.take_group(group, &mut self.cell_bytes);
-            let kept = self.sweep.seen.retain_new(&mut items[..taken]);
+            let kept = self.sweep.duplicates.retain_new(&mut items[..taken]);
             self.len -= taken - kept;
             let flow = self.settle(place, self.worked_ms, &items[..kept], resolve);
             if self.sweep.todo.is_empty() {
-                self.sweep.seen = Seen::default();
+                self.sweep.duplicates = DuplicateFilter::default();
                 self.levels[place.level].vacate_if_empty(place.cell, &mut self.cell_bytes);
             }
             if flow.is_break() {
@@ -316,9 +318,10 @@ impl Wheel {
     ) -> ControlFlow<()> {
         self.stop_sweeping(place);
         let coarse = place.level > 0;
-        if coarse && self.seen.place != Some(place) {
+        if coarse && self.duplicates.place != Some(place) {
             let len = self.levels[place.level].cell_mut(place.cell).len();
-            self.seen = DrainSeen { place: Some(place), seen: Seen::sized_for(len) };
+            self.duplicates =
+                DrainFilter { place: Some(place), duplicates: DuplicateFilter::sized_for(len) };
         }
         loop {
             let mut items = [0; GROUP_LEN_MAX];
@@ -330,10 +333,10 @@ impl Wheel {
             // so a repeat may be younger than the answer for the first one.
             let mut kept = taken;
             if coarse {
-                kept = self.seen.seen.retain_new(&mut items[..taken]);
+                kept = self.duplicates.duplicates.retain_new(&mut items[..taken]);
                 self.len -= taken - kept;
                 if is_last {
-                    self.seen = DrainSeen::default();
+                    self.duplicates = DrainFilter::default();
                 }
             }
             self.settle(place, now_ms, &items[..kept], resolve)?;
@@ -390,7 +393,7 @@ impl Wheel {
         if self.sweep.place == Some(place) && !self.sweep.todo.is_empty() {
             let todo = mem::take(&mut self.sweep.todo);
             self.levels[place.level].cell_mut(place.cell).absorb(todo, &mut self.cell_bytes);
-            self.sweep.seen = Seen::default();
+            self.sweep.duplicates = DuplicateFilter::default();
         }
     }
 

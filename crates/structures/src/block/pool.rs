@@ -1,7 +1,7 @@
 //! Pool: the chunks of one thread, and the allocation of their parts.
 //!
 //! Every thread has its own pool, so it allocates and frees without a lock. A block that is freed
-//! on another thread is pushed on a lock-free stack of its owner's pool (`strays`), which the owner
+//! on another thread is pushed on a lock-free stack of its owner's pool (`remote_frees`), which the owner
 //! empties when it next runs out of memory. When a thread ends, its pool waits for the next thread
 //! that needs one.
 //!
@@ -34,9 +34,9 @@ pub struct PoolFacts {
     pub in_use_bytes: usize,
 }
 
-/// The memory of one thread. Only `strays` may be accessed by other threads.
+/// The memory of one thread. Only `remote_frees` may be accessed by other threads.
 pub(super) struct Pool {
-    strays: AtomicPtr<Stray>,
+    remote_frees: AtomicPtr<RemoteFree>,
     /// Per class, the spans that may have free blocks; the first one serves.
     spans: [Cell<*mut Span>; CLASSES],
     lines: UnsafeCell<Lines>,
@@ -48,7 +48,7 @@ pub(super) struct Pool {
 /// A block that was freed by another thread than its owner's. In a span its first 8 bytes are all
 /// there is.
 #[repr(C)]
-struct Stray {
+struct RemoteFree {
     next: *mut Self,
     line_count: usize,
 }
@@ -113,7 +113,7 @@ fn move_in() -> &'static Pool {
 /// otherwise they wait until the pool runs out of memory.
 pub fn pool_facts() -> PoolFacts {
     let pool = own();
-    pool.take_in_strays();
+    pool.take_in_remote_frees();
     PoolFacts { mapped_bytes: pool.mapped_bytes.get(), in_use_bytes: pool.in_use_bytes.get() }
 }
 
@@ -162,13 +162,13 @@ pub(super) fn take_lines(count: usize, page: Page) -> NonNull<u8> {
 /// more.
 pub(super) unsafe fn give_lines(lines: NonNull<u8>, count: usize) {
     let chunk = Chunk::of(lines.as_ptr());
-    // SAFETY: as in `give_small`; a run has room for a stray's two words.
+    // SAFETY: as in `give_small`; a run has room for the two words.
     unsafe {
         let owner = Chunk::owner(chunk);
         if owner == OWN.get() {
             (*owner).give_lines(lines, count);
         } else {
-            lines.cast::<Stray>().write(Stray { next: null_mut(), line_count: count });
+            lines.cast::<RemoteFree>().write(RemoteFree { next: null_mut(), line_count: count });
             send_home(owner, lines);
         }
     }
@@ -180,15 +180,20 @@ pub(super) unsafe fn give_lines(lines: NonNull<u8>, count: usize) {
 /// Only the caller uses the block, and `owner` is its pool.
 #[cold]
 unsafe fn send_home(owner: *const Pool, block: NonNull<u8>) {
-    let stray = block.cast::<Stray>().as_ptr();
+    let freed = block.cast::<RemoteFree>().as_ptr();
     // SAFETY: pools are never freed, and this field is for all threads. The block is the caller's
     // until the exchange succeeds, which makes what was written to it visible to the owner.
     unsafe {
-        let strays = &(*owner).strays;
-        let mut first = strays.load(Ordering::Relaxed);
+        let remote_frees = &(*owner).remote_frees;
+        let mut first = remote_frees.load(Ordering::Relaxed);
         loop {
-            (&raw mut (*stray).next).write_unaligned(first);
-            match strays.compare_exchange_weak(first, stray, Ordering::Release, Ordering::Relaxed) {
+            (&raw mut (*freed).next).write_unaligned(first);
+            match remote_frees.compare_exchange_weak(
+                first,
+                freed,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return,
                 Err(now) => first = now,
             }
@@ -199,7 +204,7 @@ unsafe fn send_home(owner: *const Pool, block: NonNull<u8>) {
 impl Pool {
     fn new() -> Self {
         Self {
-            strays: AtomicPtr::new(null_mut()),
+            remote_frees: AtomicPtr::new(null_mut()),
             spans: [const { Cell::new(null_mut()) }; CLASSES],
             lines: UnsafeCell::new(Lines::new()),
             ahead: Ahead::new(),
@@ -232,7 +237,7 @@ impl Pool {
         loop {
             let span = self.spans[class].get();
             if span.is_null() {
-                if !self.take_in_strays() {
+                if !self.take_in_remote_frees() {
                     self.open_span(class);
                 }
                 continue;
@@ -361,7 +366,7 @@ impl Pool {
                 }
                 return lines;
             }
-            if self.take_in_strays() {
+            if self.take_in_remote_frees() {
                 continue;
             }
             let chunk = self.new_chunk(page);
@@ -424,22 +429,22 @@ impl Pool {
     }
 
     /// Takes in the blocks that other threads have freed. Returns whether there were any.
-    fn take_in_strays(&self) -> bool {
-        if self.strays.load(Ordering::Relaxed).is_null() {
+    fn take_in_remote_frees(&self) -> bool {
+        if self.remote_frees.load(Ordering::Relaxed).is_null() {
             return false;
         }
-        let mut stray = self.strays.swap(null_mut(), Ordering::Acquire);
-        while let Some(block) = NonNull::new(stray) {
+        let mut freed = self.remote_frees.swap(null_mut(), Ordering::Acquire);
+        while let Some(block) = NonNull::new(freed) {
             let block = block.cast::<u8>();
             let chunk = Chunk::of(block.as_ptr());
-            // SAFETY: strays are blocks of this pool that nobody uses; units with lines have no
+            // SAFETY: remote_frees are blocks of this pool that nobody uses; units with lines have no
             // span.
             unsafe {
-                stray = (&raw const (*stray).next).read_unaligned();
+                freed = (&raw const (*freed).next).read_unaligned();
                 if (*Chunk::span_of(chunk, block.as_ptr())).is_open {
                     self.give_small(chunk, block);
                 } else {
-                    let count = block.cast::<Stray>().read().line_count;
+                    let count = block.cast::<RemoteFree>().read().line_count;
                     self.give_lines(block, count);
                 }
             }

@@ -135,7 +135,7 @@ fn picks_are_even() {
         let mut picks = BTreeMap::<Vec<u8>, u32>::new();
         let mut chance = 7;
         for _ in 0..count * rounds {
-            let place = members.pick(next_chance(&mut chance).rotate_left(32));
+            let place = members.pick(next_random(&mut chance).rotate_left(32));
             let member = members.at(place.expect("there are members"));
             *picks.entry(member.name.to_vec()).or_default() += 1;
         }

@@ -65,7 +65,7 @@ struct LeafHead {
     /// A tag is a key's distance from the base, shifted right by this.
     shift: u8,
     /// Whether keys outside of the range of tags were added.
-    has_strays: bool,
+    has_out_of_range: bool,
 }
 
 const HEAD_BYTES: usize = size_of::<LeafHead>();
@@ -93,7 +93,7 @@ impl Leaf {
         let block = block::allocate(leaf_bytes(capacity)).cast::<LeafHead>();
         *heap_bytes += block_bytes(leaf_bytes(capacity));
         let capacity = u16::try_from(capacity).expect("because a leaf is small");
-        let head = LeafHead { base: 0, len: 0, capacity, shift: 0, has_strays: true };
+        let head = LeafHead { base: 0, len: 0, capacity, shift: 0, has_out_of_range: true };
         // SAFETY: the block is aligned to 8, has room for a head and is ours alone.
         unsafe { block.write(head) };
         Self(block)
@@ -177,7 +177,7 @@ impl Leaf {
         head.base = first.saturating_sub(span / 2);
         let range = last.saturating_add(span / 2) - head.base;
         head.shift = (64 - range.leading_zeros()).saturating_sub(16) as u8;
-        head.has_strays = false;
+        head.has_out_of_range = false;
         for at in 0..self.len() {
             self.set_tag(at);
         }
@@ -204,10 +204,10 @@ impl Leaf {
         (head.base, head.len, head.shift) = (from.base, from.len, from.shift);
         // SAFETY: the new leaf has room for what is in this one.
         unsafe { new.cell_at(0).copy_from_nonoverlapping(self.cell_at(0), self.len()) };
-        if from.has_strays {
+        if from.has_out_of_range {
             new.rescale();
         } else {
-            new.head_mut().has_strays = false;
+            new.head_mut().has_out_of_range = false;
         }
         self.release(heap_bytes);
         new
@@ -232,7 +232,7 @@ impl Leaf {
         }
         let head = leaf.head_mut();
         head.len += 1;
-        head.has_strays |= tag == u16::MAX || key < head.base;
+        head.has_out_of_range |= tag == u16::MAX || key < head.base;
         leaf
     }
 
@@ -258,7 +258,7 @@ impl Leaf {
         right.head_mut().len = (len - at) as u16;
         right.rescale();
         let head = self.head_mut();
-        (head.len, head.has_strays) = (at as u16, true);
+        (head.len, head.has_out_of_range) = (at as u16, true);
         (self.moved(at, heap_bytes), right)
     }
 

@@ -12,7 +12,7 @@ use super::StreamId;
 use super::runs::Runs;
 
 /// The consumer number of entries that were released (XNACK).
-const NOBODY: u32 = u32::MAX;
+const NO_CONSUMER: u32 = u32::MAX;
 
 /// An entry that was delivered and not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Group {
 
     /// The consumer of this pending entry; `None` if the entry was released.
     pub fn owner(&self, pending: &Pending) -> Option<&Consumer> {
-        (pending.consumer != NOBODY).then(|| self.numbered(pending.consumer))
+        (pending.consumer != NO_CONSUMER).then(|| self.numbered(pending.consumer))
     }
 
     /// The number of pending entries without a consumer.
@@ -212,7 +212,7 @@ impl Group {
         let pending = Pending { consumer: number.0, delivered_at_ms, delivery_count };
         match self.pending.insert(id, pending) {
             Some(before) if before.consumer == number.0 => return,
-            Some(before) if before.consumer == NOBODY => self.unowned_count -= 1,
+            Some(before) if before.consumer == NO_CONSUMER => self.unowned_count -= 1,
             Some(before) => self.change_consumer(before.consumer, |consumer| {
                 consumer.pending.remove(id);
             }),
@@ -225,9 +225,9 @@ impl Group {
 
     /// Makes an entry pending without a consumer.
     pub fn release(&mut self, id: StreamId, delivery_count: u64) {
-        let pending = Pending { consumer: NOBODY, delivered_at_ms: 0, delivery_count };
+        let pending = Pending { consumer: NO_CONSUMER, delivered_at_ms: 0, delivery_count };
         match self.pending.insert(id, pending) {
-            Some(before) if before.consumer == NOBODY => return,
+            Some(before) if before.consumer == NO_CONSUMER => return,
             Some(before) => self.change_consumer(before.consumer, |consumer| {
                 consumer.pending.remove(id);
             }),
@@ -239,7 +239,7 @@ impl Group {
     /// Removes a pending entry; returns false if it does not exist.
     pub fn acknowledge(&mut self, id: StreamId) -> bool {
         let Some(pending) = self.pending.remove(id) else { return false };
-        if pending.consumer == NOBODY {
+        if pending.consumer == NO_CONSUMER {
             self.unowned_count -= 1;
             return true;
         }

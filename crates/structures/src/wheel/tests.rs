@@ -415,16 +415,16 @@ fn a_slice_begins_with_small_groups() {
 /// The table of a huge cell is made as items come, not at a stroke.
 #[test]
 fn a_table_of_repeats_is_made_in_parts() {
-    let mut seen = Seen::sized_for(10_000_000);
-    let empty_bytes = seen.heap_bytes();
+    let mut duplicates = DuplicateFilter::sized_for(10_000_000);
+    let empty_bytes = duplicates.heap_bytes();
     assert!(empty_bytes <= 4096, "{empty_bytes} bytes before the first item");
     let mut items = [7, 0, 7, 1, 0, 7, 1];
-    assert_eq!(seen.retain_new(&mut items), 3);
+    assert_eq!(duplicates.retain_new(&mut items), 3);
     assert_eq!(items[..3], [7, 0, 1]);
-    assert!(seen.heap_bytes() <= empty_bytes + 3 * 4096);
+    assert!(duplicates.heap_bytes() <= empty_bytes + 3 * 4096);
     let mut all: Vec<u32> = (0..1 << 20).collect();
-    assert_eq!(seen.retain_new(&mut all), (1 << 20) - 3, "what is new is kept");
-    assert_eq!(seen.heap_bytes(), empty_bytes + (1 << 20));
+    assert_eq!(duplicates.retain_new(&mut all), (1 << 20) - 3, "what is new is kept");
+    assert_eq!(duplicates.heap_bytes(), empty_bytes + (1 << 20));
 }
 
 /// Ten thousand cycles of SET NX EX 30 and DEL on few keys: what a cell holds of repeats goes when

@@ -13,7 +13,7 @@ const PART_LEN: usize = 1 << 10;
 
 /// Each entry of the table holds the last item that hashed to it. Empty by default.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct DuplicateFilter {
     /// In parts, each allocated for the first item that hashes to it: a megabyte of new memory at
     /// once can take the system 4 ms.
     parts: Vec<Option<Box<[u32; PART_LEN]>>>,
@@ -22,7 +22,7 @@ pub(super) struct Seen {
     shift: u32,
 }
 
-impl Seen {
+impl DuplicateFilter {
     pub(super) fn sized_for(cell_len: usize) -> Self {
         if cell_len < LEN_MIN {
             return Self::default();
