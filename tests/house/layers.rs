@@ -1,10 +1,10 @@
-//! Who may depend on whom, and who may name what. An arrow points down only.
+//! Which crate may depend on which, and which names each may use. Arrows point down only.
 
 use crate::sources::{self, names};
 use std::collections::BTreeMap;
 use std::fs;
 
-/// Each room and those of our crates that it may depend on.
+/// Each crate, and those of our crates that it may depend on.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("structures", &[]),
     ("resp", &[]),
@@ -15,7 +15,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("testkit", &["commands", "engine", "keyspace", "resp", "structures"]),
 ];
 
-/// Rooms without clock, thread, environment, file or socket: those come in as parameters.
+/// Crates without clock, thread, environment, file or socket: those are parameters.
 const PURE: &[&str] = &["structures", "resp", "keyspace", "commands", "engine"];
 
 const OUTSIDE_WORLD: &[&str] = &[
@@ -34,17 +34,17 @@ const OUTSIDE_WORLD: &[&str] = &[
     "ToSocketAddrs",
 ];
 
-/// Rooms in which nothing can wait, so nothing can come between.
+/// Crates without `async`, so that no code can be interrupted.
 const CANNOT_WAIT: &[&str] = &["structures", "resp", "keyspace", "commands"];
 
-/// Beside `structures`, the only files with `unsafe`, each with a reason.
+/// The only files with `unsafe` outside of `structures`, each with a reason.
 const UNSAFE_HOMES: &[(&str, &str)] = &[
     ("crates/server/src/ring", "the kernel reads and writes our memory"),
     ("crates/server/src/mesh", "lock-free rings between shards"),
     ("crates/server/src/memory.rs", "the general allocator is told to give memory back"),
 ];
 
-/// What names the runtime.
+/// Names of the runtime.
 const RUNTIME: &[&str] = &["glommio", "io_uring"];
 
 fn dependencies(room: &str, section: &str) -> Vec<String> {
@@ -124,7 +124,7 @@ fn unsafe_stays_in_its_homes() {
 fn refuse(rooms: &[&str], words: &[&str], why: &str) {
     let mut wrong = Vec::new();
     for source in sources::rust() {
-        // A crate's own tests, benches and fuzzers may do what they like.
+        // A crate's own tests, benches and fuzz targets are exempt.
         let inside = source.room().is_some_and(|room| {
             rooms.contains(&room) && source.path.starts_with(&format!("crates/{room}/src/"))
         });
@@ -141,7 +141,7 @@ fn refuse(rooms: &[&str], words: &[&str], why: &str) {
     assert!(wrong.is_empty(), "{why}: {wrong:#?}");
 }
 
-/// Writes `std::{fs, io}` as `std::fs, std::io`, so that a group hides nothing.
+/// Rewrites `std::{fs, io}` as `std::fs, std::io`, so that a group hides nothing.
 fn ungrouped(line: &str) -> String {
     let Some((before, group)) = line.split_once("std::{") else { return line.to_owned() };
     let names = group.split(',').map(|name| format!("std::{}", name.trim()));

@@ -1,6 +1,6 @@
-//! The house rules that a machine can check: who may depend on whom, who may name what, and tidiness.
+//! House rules that a machine can check: dependencies, names, and tidiness.
 //!
-//! A rule that matters is a check that fails. The reasons stand in docs/ARCHITECTURE.md.
+//! A rule that matters is a check that fails. The reasons are in docs/ARCHITECTURE.md.
 
 mod layers;
 mod sources;

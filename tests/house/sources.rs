@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) struct Source {
-    /// From the repository's top, with `/`.
+    /// Relative to the repository's top, with `/`.
     pub(crate) path: String,
     pub(crate) text: String,
 }
@@ -56,7 +56,8 @@ impl Source {
     }
 }
 
-/// Replaces what is inside comments, strings and character literals by spaces; lines stay where they are.
+/// Replaces the content of comments, strings and character literals by spaces; line numbers stay
+/// the same.
 fn blank_comments_and_strings(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = bytes.to_vec();
@@ -103,7 +104,7 @@ fn hashes(bytes: &[u8], at: usize) -> usize {
     bytes[at + 1..].iter().take_while(|byte| **byte == b'#').count()
 }
 
-/// Whether `r"…"` or `r#"…"#` begins here; `r#type` is a name.
+/// Whether `r"…"` or `r#"…"#` starts here; `r#type` is a name.
 fn begins_raw(bytes: &[u8], at: usize) -> bool {
     let in_a_word = at > 0 && is_word(bytes[at - 1]) && bytes[at - 1] != b'b';
     !in_a_word && bytes.get(at + 1 + hashes(bytes, at)) == Some(&b'"')
@@ -116,7 +117,7 @@ fn end_of_raw(bytes: &[u8], at: usize) -> usize {
     find(bytes, at + 2 + hashes, &closing) + closing.len()
 }
 
-/// Whether the word stands in the line as a whole word; `::` inside it is part of it.
+/// Whether the line contains the word as a whole word; `::` inside it is part of it.
 pub(crate) fn names(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         let before = line[..at].bytes().next_back();

@@ -1,17 +1,17 @@
-//! Tidiness: every module introduces itself, files stay short, and nothing points at one person's machine.
+//! Tidiness: every module has a header, files are short, and nothing refers to one machine.
 
 use crate::sources;
 
 /// LIMIT: lines of a file before its tests; 600 is the aim.
 const LINES_MAX: usize = 1000;
 
-/// Words that may not be merged.
+/// Words that must not be merged.
 const BANNED: &[(&str, &str)] = &[
     (concat!("FIX", "ME"), "finish it or open an issue"),
     (concat!("#[ign", "ore"), "assert today's answer, or list the gap with its reason"),
 ];
 
-/// Absolute paths of somebody's machine, as pieces so that this file doesn't hold them itself.
+/// Absolute paths of particular machines, in pieces so that this file does not contain them.
 const MACHINE_PATHS: &[&str] =
     &[concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Use", "rs/")];
 
@@ -63,7 +63,7 @@ fn no_path_of_a_machine_is_committed() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Whether an absolute path begins so somewhere in the line: `a/home/` is a relative one.
+/// Whether an absolute path starts with this anywhere in the line: `a/home/` is a relative one.
 fn begins_with(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(at, _)| {
         let before = line[..at].chars().next_back();

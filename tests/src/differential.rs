@@ -1,6 +1,7 @@
 //! Random requests to two servers at once: `differential::<server>@<oracle>`.
 //!
-//! `BASALT_SEED=n` begins with that seed, `BASALT_WITHOUT=HELLO,SCAN` leaves out commands, `BASALT_LONG=1` runs millions of requests from a seed that is new each time.
+//! `BASALT_SEED=n` starts with that seed, `BASALT_WITHOUT=HELLO,SCAN` leaves out commands,
+//! `BASALT_LONG=1` runs millions of requests from a new seed each time.
 
 use basalt_commands::config::Config;
 use basalt_resp::Value;
@@ -16,7 +17,7 @@ use std::io;
 const REQUESTS: usize = 200_000;
 const REQUESTS_LONG: usize = 3_000_000;
 
-/// LIMIT: requests for each run that ends early for a difference that is allowed.
+/// LIMIT: requests for each run that ends early because of an allowed difference.
 const REQUESTS_PER_PARTING: usize = 20_000;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -33,7 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         let name = format!("differential::simulated-{shards}-shards@valkey9");
         Trial::test(name, move || simulation_against_valkey(shards))
     }));
-    // Two servers whose differences are known: proves that the list of them is whole.
+    // Two servers whose differences are known: shows that the list of them is complete.
     trials.push(
         Trial::test("differential::redis7@valkey9", || against_valkey(Program::Redis7, &[]))
             .with_ignored_flag(Program::Redis7.server().is_none()),
@@ -46,7 +47,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         .collect()
 }
 
-/// A new command must be tried with random arguments, or it must be said why not.
+/// A new command must be tried with random arguments, or the list must say why not.
 fn every_command_is_tried() -> Result<(), Failed> {
     let newer = differential_table::ROWS_IF_KNOWN.iter().map(|known| known.row.grammar);
     let tried: Vec<String> = differential_table::ROWS
@@ -72,7 +73,7 @@ fn against_valkey(program: Program, args: &[&str]) -> Result<(), Failed> {
     let oracle = peer(Program::Valkey9, &[])?;
     let mut plan = plan();
     if program == Program::Redis7 {
-        // What Redis 7 answers otherwise can't be excused inside the reply of EXEC, and it prints
+        // Differences of Redis 7 cannot be allowed inside the reply of EXEC, and it prints
         // scores with 17 digits.
         const OTHERWISE: &[&str] = &[
             "EXEC",
@@ -97,10 +98,10 @@ fn against_valkey(program: Program, args: &[&str]) -> Result<(), Failed> {
             "LSET",
             "ZSCAN",
             "SSCAN",
-            // Leave no consumer behind that got nothing.
+            // Leave no consumer behind that got no entries.
             "XAUTOCLAIM",
             "XCLAIM",
-            // Its words for a member that is not there, and the last digits of distances.
+            // Its words for a missing member, and the last digits of distances.
             "GEODIST",
             "GEOSEARCH",
             "GEOSEARCHSTORE",
@@ -108,7 +109,7 @@ fn against_valkey(program: Program, args: &[&str]) -> Result<(), Failed> {
             "GEORADIUS_RO",
             "GEORADIUSBYMEMBER",
             "GEORADIUSBYMEMBER_RO",
-            // What SORT takes for a number, and what it stores then.
+            // Which texts SORT takes for numbers, and what it stores then.
             "SORT",
             "SORT_RO",
         ];
@@ -123,7 +124,7 @@ fn assess(tally: &Tally) -> Result<(), Failed> {
     if tally.requests < REQUESTS {
         return Err(format!("only {} requests were made", tally.requests).into());
     }
-    // What may end a run is chance meeting a rare fault of an oracle; if it is not rare, it is a fault of ours.
+    // Ends of runs are caused by rare bugs of an oracle; frequent ones are bugs of ours.
     let parted: usize = allowed::PARTING.iter().filter_map(|it| tally.allowed.get(it.why)).sum();
     if parted * REQUESTS_PER_PARTING > tally.requests {
         return Err(format!("{parted} runs ended early: {:?}", tally.allowed).into());
@@ -131,7 +132,8 @@ fn assess(tally: &Tally) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The engine in this process: what differs here is no fault of sockets or threads, and its order is chance.
+/// The engine in this process: differences here are not caused by sockets or threads, and its order
+/// is random.
 fn simulation_against_valkey(shards: usize) -> Result<(), Failed> {
     let plan = plan();
     let ours = SimulationPeer::new(shards, Config::default(), plan.seed);
@@ -158,7 +160,8 @@ fn plan() -> Plan {
     Plan { seed, requests: if long { REQUESTS_LONG } else { REQUESTS }, without }
 }
 
-/// Valkey beside a Valkey whose negative DECRBY replies are off by one: if this isn't found, nothing is.
+/// Valkey compared with a Valkey whose negative DECRBY replies are off by one: if this is not
+/// found, nothing is.
 fn a_lie_is_caught() -> Result<(), Failed> {
     let plan = Plan { seed: 1, requests: REQUESTS, without: Vec::new() };
     let liar = Liar(peer(Program::Valkey9, &[])?);

@@ -7,8 +7,8 @@
 //! cargo run -p basalt-tests -- seeds FOLDER        write the fuzz corpora, a folder for each target
 //! ```
 //!
-//! The server under test is `$BASALT_SERVER`, or the one beside this program. A rival that this machine lacks makes
-//! its trials "ignored", never "passed".
+//! The server under test is `$BASALT_SERVER`, or the one beside this program. Trials whose oracle
+//! this machine lacks are "ignored", never "passed".
 
 #![expect(clippy::unwrap_used, reason = "all of this is tests: what fails here is a failed test")]
 

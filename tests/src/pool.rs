@@ -1,14 +1,15 @@
-//! Servers kept between transcripts: starting one for each of hundreds would be most of the time.
+//! A pool of servers for transcripts: starting one for each of hundreds would take most of the
+//! time.
 //!
-//! A trial takes a server for itself and gives it back emptied of keys and clients; after a failure it is not given
-//! back, so that a confused server can't confuse the next trial.
+//! A trial takes a server and returns it without keys and clients; after a failure it does not
+//! return it, so that a broken server cannot affect the next trial.
 
 use basalt_testkit::socket_target::{SocketPlace, SocketTarget};
 use std::sync::Mutex;
 
 static IDLE: Mutex<Vec<(SocketPlace, SocketTarget)>> = Mutex::new(Vec::new());
 
-/// An emptied server for this place, running or newly started.
+/// A server without data for this target, from the pool or newly started.
 pub(crate) fn take(place: &SocketPlace) -> Result<SocketTarget, String> {
     let idle = {
         let mut servers = IDLE.lock().expect("because no trial panics while holding the pool");
@@ -27,7 +28,7 @@ pub(crate) fn give_back(place: &SocketPlace, target: SocketTarget) {
     IDLE.lock().expect("because no trial panics while holding the pool").push((*place, target));
 }
 
-/// Ends all of them.
+/// Stops all of them.
 pub(crate) fn shut_down() {
     IDLE.lock().expect("because no trial panics while holding the pool").clear();
 }

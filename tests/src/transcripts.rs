@@ -1,6 +1,7 @@
-//! Every transcript on every target that it has something to say about: `transcript::<family>/<name>@<target>`.
+//! Every transcript on every target that it applies to: `transcript::<family>/<name>@<target>`.
 //!
-//! A command's own transcript stands in its row of the command table, longer ones in `tests/transcripts/<family>/`.
+//! A command's own transcript is in its row of the command table, longer ones are in
+//! `tests/transcripts/<family>/`.
 
 use crate::pool;
 use basalt_commands::config::{Allowed, Config};
@@ -55,7 +56,7 @@ impl Place {
         }
     }
 
-    /// An oracle that is not on this machine.
+    /// An oracle that this machine lacks.
     fn is_absent(&self) -> bool {
         match self {
             Place::Simulated { .. } => false,
@@ -134,7 +135,8 @@ fn config() -> Config {
     Config { enable_debug_command: Allowed::Yes, ..Config::default() }
 }
 
-/// Transcripts that ours does not fulfil yet, with the reason. The list only shrinks: one that passes must leave it.
+/// Transcripts that ours does not pass yet, with the reason. The list only shrinks: one that passes
+/// must be removed.
 fn gaps() -> BTreeMap<String, String> {
     let text = fs::read_to_string(root().join("gaps.txt"))
         .expect("because the list is part of the repository, even when it is empty");
@@ -183,7 +185,8 @@ fn transcript_files() -> Vec<PathBuf> {
     files
 }
 
-/// Rewrites the replies that an oracle gives otherwise, for a person to read in the diff. The names restrict which files.
+/// Rewrites the replies in which an oracle differs, for review in the diff. The names restrict the
+/// files.
 pub(crate) fn record_from(oracle: &str, names: &[String]) -> Result<(), String> {
     let program = Program::ORACLES.into_iter().find(|program| program.name() == oracle);
     let program = program.ok_or_else(|| format!("no oracle is called {oracle}"))?;

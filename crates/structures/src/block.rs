@@ -142,7 +142,7 @@ pub(crate) fn allocate_zeroed_lines(count: usize, page: Page) -> NonNull<u8> {
     let bytes = count * LINE_BYTES;
     if bytes <= POOLED_BYTES_MAX {
         let lines = pool::take_lines(count, page);
-        // SAFETY: the run is this long and nobody else's.
+        // SAFETY: the run is this long and has one owner.
         unsafe { lines.write_bytes(0, bytes) };
         lines
     } else {

@@ -289,7 +289,7 @@ impl Entry {
     /// `at + bytes.len()` lies within the block.
     #[inline]
     unsafe fn write(&self, at: usize, bytes: &[u8]) {
-        // SAFETY: the caller keeps within the block, which nobody else holds.
+        // SAFETY: the caller keeps within the block, which is not shared.
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.as_ptr().add(at), bytes.len());
         }
@@ -305,7 +305,7 @@ impl Entry {
 
     #[inline]
     fn shape(&self) -> Shape {
-        // SAFETY: every block starts with a header, whose form tells how long it is.
+        // SAFETY: every block starts with a header, whose form gives its length.
         unsafe {
             let [form] = self.read::<1>(0);
             let (mut key_at, key_len, value_len) = if form & FORM_WIDE == 0 {
@@ -731,7 +731,7 @@ impl Drop for Entry {
                 }
             }
         }
-        // SAFETY: the block was allocated for this shape's class and nobody uses it any more.
+        // SAFETY: the block was allocated for this shape's class and is not used any more.
         unsafe { block::release(self.0, shape.room()) };
     }
 }

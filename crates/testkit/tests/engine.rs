@@ -1,5 +1,5 @@
-//! The engine in simulation: what comes back is what a plain map would say, in order, whatever the
-//! delivery, the cutting of the input and the number of shards.
+//! The engine in simulation: replies equal those of a plain map, in order, whatever the delivery,
+//! the cutting of the input and the number of shards.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ fn replies(mut bytes: &[u8]) -> Vec<Value> {
     values
 }
 
-/// Clients that use keys of their own, so that a model can tell each reply.
+/// Clients with their own keys, so that a model knows each reply.
 fn one_history(seed: u64, shards: usize) {
     let mut chance = Chance::from_seed(seed);
     let mut simulation = Simulation::new(shards, Config::default(), seed);
@@ -62,7 +62,7 @@ fn one_history(seed: u64, shards: usize) {
     }
 }
 
-/// A few requests between MULTI and EXEC.
+/// Some requests between MULTI and EXEC.
 fn transaction(
     chance: &mut Chance,
     client: usize,
@@ -302,7 +302,7 @@ fn idle_sessions_end_after_the_timeout() {
     assert!(!simulation.is_connected(idle) && simulation.is_connected(busy));
 }
 
-/// Where many clients were, one alone is found in time.
+/// A single client among many idle ones is found in time.
 #[test]
 fn an_idle_session_ends_in_time_though_thousands_left() {
     let config = Config::default().set(&[(b"timeout", b"10")], true).expect("it can be set");
@@ -316,7 +316,7 @@ fn an_idle_session_ends_in_time_though_thousands_left() {
     assert!(!simulation.is_connected(*last));
 }
 
-/// A core sleeps until it is told of something, so it must say itself when its clients want looking after.
+/// A core sleeps until it gets a message, so it must schedule its own work for clients.
 #[test]
 fn a_core_that_nobody_talks_to_wakes_for_timeouts_alone() {
     let config = Config::default();
@@ -345,8 +345,8 @@ fn the_first_core_wakes_to_balance_slots() {
     }
 }
 
-/// With `pipeline-order strict` no later command of a pipeline takes effect before an earlier one: the
-/// key written last is never there without those written before it.
+/// With `pipeline-order strict` no later command of a pipeline takes effect before an earlier one:
+/// the key written last never exists without those written before it.
 #[test]
 fn a_strict_pipeline_runs_in_its_order() {
     let config =
@@ -381,7 +381,8 @@ fn a_strict_pipeline_runs_in_its_order() {
     }
 }
 
-/// A watch is asked when an EXEC is decided; what expires while the shards do what was decided changes nothing.
+/// A watch is checked when an EXEC is decided; keys that expire while the shards execute it change
+/// nothing.
 #[test]
 fn a_watched_key_that_expires_under_way_makes_no_half_exec() {
     for seed in 0..600 {

@@ -1,4 +1,4 @@
-//! What shards tell of themselves, in simulation: transactions by kind, who waited, and what is logged.
+//! Statistics of shards, in simulation: transactions by kind, waits, and the transaction log.
 
 use basalt_commands::config::Config;
 use basalt_engine::{ShardFacts, TransactionStats};
@@ -36,7 +36,7 @@ fn transactions_are_counted_by_kind() {
         "RENAME {t}1 {t}2",
         "EXEC",
         "DBSIZE",
-        // What is on one shard and needs nothing of each other is a command like any other.
+        // Keys on one shard without a dependency: a command like any other.
         "DEL {t}1 {t}2",
         "GET a",
     ] {
@@ -45,7 +45,7 @@ fn transactions_are_counted_by_kind() {
     }
     let count = |simulation: &mut Simulation, of| transactions(simulation, of);
     assert_eq!(count(&mut simulation, |stats| stats.on_several_shards), 1);
-    // RENAME, and EXEC with all that is in it: that has a verb, so it held its shard.
+    // RENAME, and EXEC with its commands: it contains an engine command, so it held its shard.
     assert_eq!(count(&mut simulation, |stats| stats.on_one_shard), 2);
     assert_eq!(count(&mut simulation, |stats| stats.on_all_shards), 1);
     // Three shards held MSET's keys, three DBSIZE's everything, one the EXEC's.
@@ -110,7 +110,7 @@ fn what_holds_for_long_is_logged() {
     }
 }
 
-/// Every EXEC over everything would be logged: that is bounded.
+/// An EXEC over everything would log all keys: the log line is bounded.
 #[test]
 fn a_turn_logs_only_so_many() {
     let config = Config { transaction_log_slower_than: 0, ..Config::default() };
@@ -130,7 +130,7 @@ fn a_turn_logs_only_so_many() {
     assert_eq!(told + left_out, 100);
 }
 
-/// The many are looked over a slice at a time, and the page tells of the last whole round.
+/// Many sessions are visited in slices, and the page shows the last complete round.
 #[test]
 fn many_sessions_are_told_of_by_rounds() {
     let mut simulation = Simulation::new(1, Config::default(), 1);

@@ -1,7 +1,7 @@
-//! Isolation in simulation: whatever the order of delivery, and whoever leaves in the midst of it, what
-//! clients see is explained by transactions one after the other.
+//! Isolation in simulation: whatever the order of delivery, and whichever clients disconnect in
+//! between, a serial order of transactions explains what clients see.
 //!
-//! One test has the engine let all conflicts pass: these histories must show it.
+//! One test lets the engine ignore all conflicts: these histories must show it.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,8 @@ use basalt_testkit::chance::Chance;
 use basalt_testkit::history::{Anomaly, Plan, Transaction, Workload, check};
 use basalt_testkit::simulation::{ClientId, Simulation};
 
-/// A client with so many transactions under way at most: the next is sent before the last is answered.
+/// A client with a limited number of transactions in flight: the next is sent before the last is
+/// answered.
 struct Client {
     id: ClientId,
     under_way: VecDeque<(Plan, u64)>,
@@ -27,7 +28,7 @@ impl Client {
         self.under_way.push_back((plan, at));
     }
 
-    /// The transactions whose replies are all there.
+    /// The transactions whose replies are complete.
     fn answered(&mut self, simulation: &mut Simulation, at: u64) -> Vec<Transaction> {
         self.received.extend(simulation.take_received(self.id));
         let mut answered = Vec::new();
@@ -141,15 +142,15 @@ fn histories_have_an_explanation() {
 #[test]
 fn broken_isolation_is_noticed() {
     basalt_engine::break_isolation();
-    // One in nine shows it: most have a single shard, or clients that seldom meet.
+    // One run in nine shows it: most have a single shard, or clients that seldom collide.
     let broken = (0..600).filter(|&seed| history(seed).is_err()).count();
     assert!(broken > 40, "only {broken} of 600 histories showed it");
 }
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
-/// Writers set all keys to one value at once, and some leave in the midst of it; readers must find
-/// nothing else than one value in all of them.
+/// Writers set all keys to one value at once, and some disconnect in between; readers must find one
+/// value in all of them.
 fn sets_and_gets(seed: u64) {
     let mut chance = Chance::from_seed(seed);
     let shards = 1 + chance.below(8);

@@ -1,4 +1,4 @@
-//! Slots on the move in simulation: what clients see is what they would see if nothing moved.
+//! Moving slots in simulation: clients see the same as if nothing moved.
 
 use std::collections::BTreeSet;
 
@@ -170,7 +170,7 @@ fn those_who_wait_keep_their_places() {
     }
 }
 
-/// What is only written is no key that anybody waits for, and may leave all the same.
+/// A key that is only written has no waiters, and may move as well.
 #[test]
 fn an_element_follows_the_key_that_it_is_moved_to() {
     for wait in ["BLMOVE src dst LEFT LEFT 0", "BRPOPLPUSH src dst 0"] {
@@ -271,7 +271,7 @@ fn a_scan_meets_what_is_there_throughout() {
     }
 }
 
-/// A session's requests for one key run in its order, whoever has the key.
+/// A session's requests for one key run in order, whichever shard has the key.
 #[test]
 fn pipelines_keep_their_order() {
     let mut moved = 0;
@@ -307,7 +307,7 @@ fn pipelines_keep_their_order() {
     assert!(moved > 100, "only {moved} slots moved");
 }
 
-/// Where something takes too long, all go on as if nothing had been wanted.
+/// If something takes too long, the move is abandoned and everything continues.
 #[test]
 fn a_move_that_takes_too_long_is_given_up() {
     let (mut done, mut given_up) = (0, 0);

@@ -1,6 +1,7 @@
-//! SORT in simulation: what it reads on many shards is of one moment, whatever is delivered when.
+//! SORT in simulation: the values that it reads on many shards are of one moment, whatever the
+//! delivery.
 //!
-//! One test has the engine let all conflicts pass, and must notice.
+//! One test lets the engine ignore all conflicts, and must notice.
 
 use basalt_commands::config::Config;
 use basalt_resp::{Value, decode, encode_request};

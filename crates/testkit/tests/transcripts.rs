@@ -1,5 +1,5 @@
-//! Every row of the command table shows what it does: its transcript holds in simulation, on one shard
-//! and on several, in both protocols.
+//! Every row of the command table has a transcript: it holds in simulation, on one shard and on
+//! several, in both protocols.
 
 use basalt_commands::config::{Allowed, Config};
 use basalt_commands::{Command, table};

@@ -1,5 +1,5 @@
-//! What the engine runs itself, in simulation: sessions, CLIENT, CONFIG, INFO, DEBUG, on one shard and
-//! on four.
+//! Commands that the engine runs itself, in simulation: sessions, CLIENT, CONFIG, INFO, DEBUG, on
+//! one shard and on four.
 
 use basalt_commands::config::{Allowed, Config, Secret};
 use basalt_resp::{Value, decode, encode_request};
@@ -61,7 +61,7 @@ impl Server {
         replies.remove(0)
     }
 
-    /// What is answered, as text.
+    /// The replies, as text.
     fn text(&mut self, client: ClientId, line: &str) -> String {
         match self.ask(client, line) {
             Value::Integer(value) => value.to_string(),
@@ -85,7 +85,7 @@ const OK: &str = "OK";
 const NOAUTH: &str = "NOAUTH Authentication required.";
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
-/// What follows the password in one piece is held to the limits of those who are logged in.
+/// Requests in the same piece as the password get the limits of authenticated clients.
 #[test]
 fn what_comes_behind_the_password_may_be_large() {
     let mut server = Simulation::new(1, with_password(), 3);
@@ -119,7 +119,7 @@ fn a_password_is_asked_for() {
         assert_eq!(server.text(client, "GET k"), NOAUTH);
         assert_eq!(server.text(client, "AUTH default secret"), OK);
 
-        // Settings hold for those who come, and an empty password lets everybody in.
+        // Settings apply to new clients, and an empty password admits every client.
         let waiting = server.client(2);
         assert_eq!(server.text(waiting, "PING"), NOAUTH);
         assert_eq!(server.text(client, "CONFIG SET requirepass \"\""), OK);
@@ -148,7 +148,7 @@ fn hello_begins_a_session() {
     assert_eq!(pairs[2].1, Value::Integer(3));
     assert_eq!(server.text(client, "CLIENT GETNAME"), "worker");
     assert_eq!(server.ask(client, "CLIENT ID"), pairs[3].1);
-    // A refused HELLO leaves the session as it was.
+    // A HELLO that fails leaves the session unchanged.
     assert!(server.text(client, "HELLO 2 SETNAME a\nb").contains("names cannot contain"));
     assert!(server.text(client, "HELLO 2 WHAT").contains("in HELLO option 'WHAT'"));
     assert!(matches!(server.ask(client, "CONFIG GET port"), Value::Map(_)));
@@ -258,7 +258,7 @@ fn connections_are_killed_wherever_they_are() {
         server.text(clients[5], "CLIENT SETNAME stays");
         assert_eq!(server.text(clients[0], "CLIENT KILL NOT-NAME stays TYPE normal"), "2");
         assert_eq!(alive(&server), [0, 5]);
-        // One's own comes last, and what follows it is not worked.
+        // The client's own connection is closed last, and requests after it are not processed.
         server.send(clients[0], &["SET k v", "CLIENT KILL TYPE normal SKIPME no", "SET k w"]);
         assert_eq!(server.received(clients[0]), [Value::simple("OK"), Value::Integer(2)]);
         assert!(alive(&server).is_empty());
@@ -278,7 +278,7 @@ fn a_pause_holds_commands_back_until_it_ends() {
         let (admin, one, other) = (server.client(0), server.client(1), server.client(2));
         assert_eq!(server.text(one, "SET k 0"), OK);
         assert_eq!(server.text(admin, "CLIENT PAUSE 1000 WRITE"), OK);
-        // Reads go on; a write waits, and what is behind it too.
+        // Reads continue; a write waits, and the requests after it too.
         assert_eq!(server.text(one, "GET k"), "0");
         server.send(one, &["GET k", "INCR k", "GET k"]);
         server.send(other, &["MSET a 1 b 2 c 3", "PING"]);
@@ -306,7 +306,7 @@ fn a_pause_holds_commands_back_until_it_ends() {
         assert_eq!(server.text(admin, "CLIENT UNPAUSE"), OK);
         assert_eq!(server.received(one), [Value::Integer(2)]);
 
-        // The longer time and the stricter mode hold; everybody waits, as in Redis.
+        // The longer time and the stricter mode apply; all clients wait, as in Redis.
         assert_eq!(server.text(admin, "CLIENT PAUSE 500 WRITE"), OK);
         assert_eq!(server.text(admin, "CLIENT PAUSE 100 ALL"), OK);
         server.send(one, &["GET k"]);
@@ -413,7 +413,7 @@ fn settings_change_everywhere_or_nowhere() {
     let Value::Array(pairs) = server.ask(clients[0], "CONFIG GET timeout") else { panic!() };
     assert_eq!(pairs[1], Value::bulk("13"));
 
-    // Changes at the same time from different shards: all of them hold, everywhere.
+    // Concurrent changes from different shards: all of them apply, everywhere.
     for round in 0..50 {
         let names = ["timeout", "hz", "maxmemory-samples", "lfu-decay-time"];
         for (&client, name) in clients.iter().zip(names) {
@@ -694,7 +694,7 @@ fn hashes_are_imported_in_a_pipeline_wherever_they_are() {
     }
 }
 
-/// LIMIT: what a session may have the server keep for it.
+/// LIMIT: the memory that a session may use on the server.
 #[test]
 fn fieldsets_are_bounded_and_told_of() {
     let limited = Config { client_query_buffer_limit: 1 << 20, ..Config::default() };
@@ -721,7 +721,8 @@ fn fieldsets_are_bounded_and_told_of() {
     assert!(of_session(&mut server) < 700_000);
 }
 
-/// Those who watch see what an EXEC runs before the EXEC itself, wherever its keys and its client are.
+/// Monitors see the commands of an EXEC before the EXEC itself, wherever its keys and its client
+/// are.
 #[test]
 fn monitors_see_an_execution_in_its_order() {
     for shards in 1..=4 {

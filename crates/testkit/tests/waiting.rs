@@ -1,4 +1,4 @@
-//! Waiting in simulation: elements go to those who wait, each to one, in the order in which they came.
+//! Blocking commands in simulation: each element goes to one waiter, in the order of arrival.
 
 use basalt_commands::config::Config;
 use basalt_testkit::chance::Chance;
@@ -9,7 +9,7 @@ struct Server(Simulation);
 impl Server {
     fn new(shards: usize, seed: u64) -> Self {
         let mut simulation = Simulation::new(shards, Config::default(), seed);
-        // Whatever is tested here holds also while slots move.
+        // All tests here also run while slots move.
         simulation.move_slots(&["q", "r", "s", "a", "b", "c", "k", "l", "m", "n"]);
         Self(simulation)
     }
@@ -56,8 +56,8 @@ fn who_came_first_is_served_first() {
     }
 }
 
-/// What is fed is kept for whoever waits first, though its keys are on several shards: nobody takes it before it
-/// has looked, not in the same pipeline and not from another core.
+/// A ready element is reserved for the first waiter, even if the waiter's keys are on several
+/// shards: no other client takes it first, neither in the same pipeline nor from another core.
 #[test]
 fn nobody_takes_what_somebody_waits_for() {
     for seed in 0..200 {
@@ -68,7 +68,8 @@ fn nobody_takes_what_somebody_waits_for() {
         for client in &waiting {
             server.send(*client, "BLPOP a b c k l 0");
         }
-        // The thief asks at the same time or a little later; then nobody may come before those who wait.
+        // The thief asks at the same time or a little later; after that no client may precede the
+        // waiters.
         let key = ["a", "b", "c", "k", "l"][seed as usize % 5];
         let line = format!("RPUSH {key} x y\r\nLPOP {key}\r\nLLEN {key}\r\n");
         server.0.send(others[seed as usize % 4], line.as_bytes());
@@ -101,8 +102,9 @@ fn nobody_takes_what_somebody_waits_for() {
     }
 }
 
-/// A key that was fed and holds something else at the end of the same EXEC wakes nobody, as in Redis: what waits for
-/// a list waits on. Where one is fed, the command is as if it had just been sent.
+/// A key that was ready and holds another type at the end of the same EXEC wakes no waiter, as in
+/// Redis: a waiter for a list keeps waiting. If a key is ready, the command runs as if it had just
+/// been sent.
 #[test]
 fn what_is_of_another_type_at_the_end_wakes_nobody() {
     for seed in 0..60 {
@@ -391,7 +393,7 @@ fn entries_for_a_group_go_to_one_consumer_each() {
     }
 }
 
-/// Whatever ends a group ends the waiting for it.
+/// Whatever removes a group ends the waits for it.
 #[test]
 fn who_waits_for_a_group_learns_of_its_end() {
     let ends = [
@@ -431,12 +433,12 @@ fn who_waits_for_a_group_learns_of_its_end() {
     }
 }
 
-/// One kind of queue: how it is fed, waited for, and what is left of it.
+/// A kind of queue: how to push, to wait, and to read the rest.
 struct Queue {
     setup: fn(&str) -> Vec<String>,
     feed: fn(&str, u32) -> String,
     waits: &'static [&'static str],
-    /// The numbers of a reply to one who waited.
+    /// The numbers of a reply to a waiter.
     taken: fn(&str) -> Vec<u32>,
     rest: fn(&str) -> String,
 }
@@ -479,13 +481,14 @@ const QUEUES: [Queue; 3] = [
     },
 ];
 
-/// The number at `at` in a reply, and what follows in steps.
+/// The numbers in a reply, from `at` on in steps.
 fn numbers(reply: &str, at: usize, step: usize) -> Vec<u32> {
     let words = reply.split(' ').skip(at).step_by(step);
     words.map(|word| word.parse().expect("a number of ours")).collect()
 }
 
-/// Whatever goes in comes out once, and from one queue in its order, whoever comes and goes.
+/// Each pushed element is popped once, and from one queue in order, whichever clients connect and
+/// disconnect.
 #[test]
 fn nothing_is_lost_or_given_twice() {
     for (kind, queue) in QUEUES.iter().enumerate() {
@@ -545,8 +548,8 @@ fn play(queue: &Queue, seed: u64) {
     assert_eq!(taken, (0..fed).collect::<Vec<_>>(), "seed {seed}");
 }
 
-/// Those who wait for the same keys are served in the order in which they came, wherever the keys are; and from
-/// one queue elements come in their order.
+/// Waiters for the same keys are served in the order of arrival, wherever the keys are, and the
+/// elements of one queue are delivered in order.
 #[test]
 fn the_line_is_kept_over_shards() {
     for (kind, queue) in QUEUES.iter().enumerate() {
@@ -581,8 +584,8 @@ fn the_line_is_kept_over_shards() {
     }
 }
 
-/// A client that has closed its side gets nothing any more: it leaves no session behind, and no element is
-/// lost to it, whenever its end comes and whatever it asked for besides.
+/// A client that has closed its side gets nothing more: it leaves no session behind, and no element
+/// is lost to it, whenever its end comes and whatever else it requested.
 #[test]
 fn who_closes_around_a_wait_leaves_nothing_behind() {
     for (seed, shards) in (0..40).zip([1, 2, 3].into_iter().cycle()) {
@@ -606,7 +609,8 @@ fn who_closes_around_a_wait_leaves_nothing_behind() {
     }
 }
 
-/// Who waits comes before the next command of the very pipeline that fed the key, wherever the key is.
+/// A waiter precedes the next command of the very pipeline that made the key ready, wherever the
+/// key is.
 #[test]
 fn nobody_comes_between_a_push_and_who_waits_for_it() {
     for seed in 0..40 {
@@ -623,7 +627,7 @@ fn nobody_comes_between_a_push_and_who_waits_for_it() {
     }
 }
 
-/// A watch that an intent held up until its client was gone is forgotten as well.
+/// A watch that an intent delayed until its client was gone is removed as well.
 #[test]
 fn who_goes_while_it_begins_to_watch_watches_nothing() {
     for seed in 0..300 {

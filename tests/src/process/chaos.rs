@@ -1,5 +1,5 @@
-//! Chaos: clients in masses, slow ones, rude ones, huge values and nonsense. The server answers others meanwhile,
-//! and gives its memory back.
+//! Chaos: very many clients, slow ones, hostile ones, huge values and garbage. Meanwhile the server
+//! replies to others, and it frees its memory.
 
 use super::limits::{info_field, resident_bytes};
 use super::{Test, eventually, start, text};
@@ -21,15 +21,15 @@ pub(super) const TESTS: &[(&str, Test)] = &[
 pub(super) const TESTS_OF_OURS: &[(&str, Test)] =
     &[("huge_values_come_and_go", huge_values_come_and_go)];
 
-/// How long a reply may take while others misbehave; the machine itself may be busy.
+/// LIMIT: the longest wait for a reply while others misbehave; the machine itself may be busy.
 const REPLY_MAX: Duration = Duration::from_secs(2);
-/// The same while a shard copies half a gigabyte, to where it is kept or answered, and does nothing else: fresh memory is
-/// slow on a busy machine.
+/// The same while a shard copies half a gigabyte, to store or to send it, and does nothing else:
+/// fresh memory is slow on a busy machine.
 const HUGE_REPLY_MAX: Duration = Duration::from_secs(25);
-/// What a server may keep of memory that was needed for a while.
+/// How much memory a server may keep that was needed for a while.
 const KEPT_BYTES: u64 = 64 << 20;
 
-/// Misbehaves while another client asks and asks, each time answered in time.
+/// Misbehaves while another client keeps asking, and gets each reply in time.
 #[expect(clippy::disallowed_methods, reason = "how long others wait is the test")]
 fn others_are_answered<T>(
     server: &Server,
@@ -66,7 +66,7 @@ fn others_are_answered<T>(
     })
 }
 
-/// Waits until nobody but one is connected, and the memory is back.
+/// Waits until only one client is connected, and the memory is freed.
 fn all_is_as_before(server: &Server, before: u64, kept: u64) {
     let mut client = server.connect();
     eventually("all others are gone", || {
@@ -77,7 +77,7 @@ fn all_is_as_before(server: &Server, before: u64, kept: u64) {
 
 fn ten_thousand_connections(program: Program) {
     const CLIENTS: usize = 10_000;
-    /// Left for this process itself.
+    /// Descriptors for this process itself.
     const FILES: usize = 5000;
     /// The connections of two servers at a time might be more than this process may have.
     static ALONE: Mutex<()> = Mutex::new(());
@@ -101,7 +101,7 @@ fn ten_thousand_connections(program: Program) {
     all_is_as_before(&server, before, KEPT_BYTES);
 }
 
-/// How many files this process may have open.
+/// The limit of open files of this process.
 fn open_files_max() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
@@ -169,7 +169,7 @@ fn killed_amid_pipelines(program: Program) {
             }
             bytes.truncate(bytes.len() - chance.below(bytes.len() / 2 + 1));
             victim.set_timeout(Duration::from_millis(100)).unwrap();
-            // It may be closed while it writes, or wait for a reader that it never is.
+            // The server may close it while it writes, or wait for it to read.
             let _ = victim.send_bytes(&bytes);
             if client % 2 == 0 {
                 killer.execute(&["CLIENT", "KILL", "ID", &id.to_string()]);
@@ -219,17 +219,17 @@ fn nonsense_harms_nobody(program: Program) {
             for _ in 0..chance.below(40) {
                 bytes.extend_from_slice(pieces[chance.below(pieces.len())]);
             }
-            // It may be closed before all of it is written, as it should be.
+            // The server may close it before all of it is written, which is right.
             let _ = client.send_bytes(&bytes);
             let _ = client.shut_down_writing();
-            // Whatever it says, it ends: there is nothing more to come.
+            // Whatever the reply, it ends: nothing more can follow.
             let _ = client.read_to_end().expect("because the server closes");
         }
     });
     all_is_as_before(&server, before, KEPT_BYTES);
 }
 
-/// A value as long as a value may be goes in by pieces, is looked at, and goes again.
+/// A value of maximum length is written in pieces, read, and removed.
 fn huge_values_come_and_go(program: Program) {
     const BYTES: usize = 512 << 20;
     const PIECE: usize = 1 << 20;
@@ -251,12 +251,12 @@ fn huge_values_come_and_go(program: Program) {
             refused.starts_with("(error) ERR string exceeds maximum allowed size"),
             "{refused}"
         );
-        // One that asks for it and goes away before it has read it.
+        // A client that requests it and disconnects before it has read it.
         let mut rude = server.connect();
         rude.send(&["GET", "huge"]).unwrap();
         drop(rude);
         assert_eq!(client.execute(&["DEL", "huge"]), Value::Integer(1));
-        // One that promises a value and goes away before it is whole.
+        // A client that announces a value and disconnects before it is complete.
         let mut half = server.connect();
         half.send_bytes(head.as_bytes()).unwrap();
         (0..40).for_each(|_| half.send_bytes(&piece).unwrap());

@@ -1,4 +1,5 @@
-//! Many connections with transactions over few keys: what they see is explained by one transaction after the other.
+//! Many connections with transactions over few keys: a serial order of transactions explains what
+//! they see.
 
 use super::{Test, start};
 use basalt_resp::encode_request;
@@ -16,7 +17,7 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] =
 
 const CONNECTIONS: usize = 16;
 
-/// Of ours many; of others enough to show that the test is right.
+/// Many for ours; a few for others, to show that the test is right.
 fn transactions(program: Program) -> usize {
     if program == Program::Ours { 208_000 } else { 16_000 }
 }
@@ -25,7 +26,7 @@ fn histories_have_an_explanation(program: Program) {
     transact(&start(program, &[]), transactions(program));
 }
 
-/// Slots go back and forth between four shards all the while.
+/// Slots move between four shards all the while.
 fn slots_move_under_load(program: Program) {
     const TRANSACTIONS: usize = 48_000;
     let server = start(program, &["--shards", "4"]);

@@ -1,4 +1,4 @@
-//! Many clients at work at once: every reply still right, nobody waiting for long.
+//! Many active clients at once: every reply is right, and no client waits for long.
 
 use super::{Test, eventually, start, text};
 use basalt_resp::Value;
@@ -23,7 +23,7 @@ fn is_long() -> bool {
     std::env::var_os("BASALT_LONG").is_some()
 }
 
-/// What one client's own keys hold, and what must be answered about them.
+/// The values of one client's own keys, and the right replies about them.
 #[derive(Default)]
 struct Model(BTreeMap<Vec<u8>, Vec<u8>>);
 
@@ -73,7 +73,7 @@ impl Model {
     }
 }
 
-/// One request about the keys of client `owner`; they lie on all shards.
+/// One request about the keys of client `owner`; they are on all shards.
 fn random_request(owner: usize, chance: &mut Chance) -> Request {
     let key = |chance: &mut Chance| format!("client:{owner}:key:{}", chance.below(60));
     let value = |chance: &mut Chance| "v".repeat(chance.below(200)) + &chance.number().to_string();
@@ -156,8 +156,9 @@ fn parallel_counters(program: Program) {
     }
 }
 
-/// Load comes and goes, so that cores fall asleep and are woken in every way, while one client asks now and then and
-/// looks at its watch. A core that sleeps although there is work hangs for ever; that is what this looks for.
+/// Load comes and goes, so that cores fall asleep and are woken in every way, while one client asks
+/// now and then and measures the latency. A core that sleeps although there is work would hang
+/// forever.
 fn no_stall_under_changing_load(program: Program) {
     let (watched, stall_max) = match is_long() {
         true => (Duration::from_secs(600), Duration::from_millis(50)),
@@ -191,7 +192,7 @@ fn changing_load(server: &Server, done: &AtomicBool) {
     }
 }
 
-/// The longest time that a reply took, less what the machine itself was late by at that moment.
+/// The longest latency of a reply, less the machine's own delay at that moment.
 #[expect(clippy::disallowed_methods, reason = "how long it takes is the test")]
 fn longest_wait(server: &Server, watched: Duration) -> Duration {
     const PAUSE: Duration = Duration::from_millis(1);
@@ -215,7 +216,7 @@ fn million_keys_expire_on_time(program: Program) {
     const KEYS: usize = 1_000_000;
     let server = start(program, &[]);
     let mut connection = server.connect();
-    // Far enough away to be set before it comes.
+    // Far enough in the future to be set before it comes.
     let seconds = text(&mut connection, &["TIME"]);
     let seconds = seconds.split('"').nth(1).and_then(|seconds| seconds.parse::<u64>().ok());
     let moment = (seconds.expect("because TIME begins with seconds") + 12).to_string();

@@ -1,4 +1,4 @@
-//! The metrics page and /healthz, as Prometheus and its enemies ask for them.
+//! The metrics page and /healthz, with requests by Prometheus and by hostile clients.
 
 use super::limits::info_field;
 use super::{Test, eventually, launch, text};
@@ -24,7 +24,7 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("long_transactions_are_logged", long_transactions_are_logged),
 ];
 
-/// LIMIT: how long a test waits for an answer.
+/// LIMIT: the longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server with a metrics page.
@@ -33,7 +33,7 @@ pub(crate) struct Watched {
     port: u16,
 }
 
-/// What was answered over HTTP.
+/// An HTTP response.
 pub(crate) struct Page {
     pub(crate) status: u16,
     pub(crate) head: String,
@@ -54,7 +54,7 @@ impl Watched {
         stream
     }
 
-    /// What comes back for these bytes, up to the end of the connection.
+    /// The response to these bytes, up to the end of the connection.
     fn exchange(&self, request: &[u8]) -> io::Result<Page> {
         let mut stream = self.connect();
         stream.write_all(request)?;
@@ -65,7 +65,7 @@ impl Watched {
         self.exchange(format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n").as_bytes()).unwrap()
     }
 
-    /// The samples of the page by name with labels.
+    /// The samples of the page, by name with labels.
     fn samples(&self) -> BTreeMap<String, f64> {
         let page = self.get("/metrics");
         assert_eq!(page.status, 200, "{}", page.body);
@@ -192,7 +192,7 @@ fn metrics_move_and_add_up(program: Program) {
     for shard in ["shard=\"0\"", "shard=\"1\""] {
         assert!(sum(&samples, "basalt_keys", shard) > 20.0, "all keys are on one shard");
     }
-    // What is told of the whole is the sum of what is told of the shards.
+    // The values for the whole server are the sums of those of the shards.
     for name in [
         "keyspace_hits_total",
         "keyspace_misses_total",
@@ -206,7 +206,7 @@ fn metrics_move_and_add_up(program: Program) {
         assert_eq!(whole, sum(&samples, &format!("basalt_{name}"), "shard="), "{name}");
     }
     assert_eq!(value("redis_commands_processed_total"), sum(&samples, "redis_commands_total", ""));
-    // Times of all calls, by command and by shard.
+    // Durations of all calls, by command and by shard.
     let calls = value("basalt_command_duration_seconds_count{cmd=\"set\"}");
     assert_eq!(calls, 102.0);
     let by_command = sum(&samples, "basalt_command_duration_seconds_count", "");
@@ -286,7 +286,7 @@ fn metrics_while_clients_pipeline(program: Program) {
     eventually("the clients are gone", || watched.metric("redis_connected_clients") == 0.0);
 }
 
-/// With many clients on a shard their memory is told as it was seen in a round over all of them.
+/// With many clients on a shard, their memory is the value of a round over all of them.
 fn metrics_of_many_clients(program: Program) {
     const CLIENTS: usize = 600;
     let watched = Watched::start(&Launch::new(program).args(["--shards", "1"]));
@@ -300,7 +300,7 @@ fn metrics_of_many_clients(program: Program) {
     eventually("they are gone", || watched.metric("redis_memory_used_overhead_bytes") == 0.0);
 }
 
-/// A scrape is a look between two turns, and costs a shard next to nothing: so many turns and no more.
+/// A scrape runs between two turns and costs a shard next to nothing: a fixed number of turns.
 #[expect(clippy::disallowed_methods, reason = "an idle shard looks up now and then")]
 fn metrics_cost_a_turn(program: Program) {
     const SCRAPES: u32 = 20;
@@ -329,7 +329,7 @@ fn metrics_of_a_busy_shard(program: Program) {
     let health = watched.get("/healthz");
     assert_eq!(health.status, 503);
     assert!(health.body.starts_with("These shards did not answer within 1000 ms: "));
-    // Its counters stay where they were.
+    // Its counters keep their values.
     let during = watched.samples();
     for name in ["redis_connections_received_total", "redis_net_input_bytes_total"] {
         assert!(during[name] >= before[name], "{name}");
@@ -358,7 +358,7 @@ fn metrics_for_wrong_requests(program: Program) {
         assert_eq!(page.status, status, "{}", String::from_utf8_lossy(request));
         assert!(page.head.contains("Connection: close"), "{}", page.head);
     }
-    // Who says nothing, or half of it, and goes, is answered nothing.
+    // A client that sends nothing, or half a request, and disconnects gets no response.
     for half in [&b""[..], b"GET /met"] {
         let mut stream = watched.connect();
         stream.write_all(half).unwrap();
@@ -375,7 +375,7 @@ fn metrics_for_wrong_requests(program: Program) {
 
 fn metrics_for_slow_clients(program: Program) {
     let watched = Watched::start(&launch(program));
-    // They ask, and never read.
+    // These send requests, and never read.
     let deaf: Vec<TcpStream> = (0..10)
         .map(|_| {
             let mut stream = watched.connect();
@@ -384,14 +384,14 @@ fn metrics_for_slow_clients(program: Program) {
         })
         .collect();
     assert_eq!(watched.get("/healthz").status, 200);
-    // They never ask: beyond a number, further ones are told to come later.
+    // These never send a request: above the limit, further ones get an error.
     let silent: Vec<TcpStream> = (0..100).map(|_| watched.connect()).collect();
     eventually("it is full", || {
         watched.exchange(b"GET /healthz HTTP/1.1\r\n\r\n").map_or(true, |page| page.status == 503)
     });
     let mut client = watched.server.connect();
     assert_eq!(text(&mut client, &["PING"]), "PONG");
-    // All of them are let go when their time is over, though they still hold their ends.
+    // All of them are closed when their time is over, though they still hold their ends.
     eventually("it answers again", || {
         watched.exchange(b"GET /healthz HTTP/1.1\r\n\r\n").is_ok_and(|page| page.status == 200)
     });
@@ -407,7 +407,7 @@ fn metrics_only_where_wanted(program: Program) {
     );
     let refusal = text(&mut client, &["CONFIG", "SET", "metrics-port", "9121"]);
     assert!(refusal.contains("can't set immutable config"), "{refusal}");
-    // Where the port is taken the server does not start.
+    // If the port is in use the server does not start.
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     let refused = launch(program).args(["--metrics-port", &port.to_string()]).start();
@@ -419,7 +419,7 @@ fn long_transactions_are_logged(program: Program) {
     let server = launch(program).args(["--transaction-log-slower-than", "0"]).start().unwrap();
     let mut client = server.connect();
     let keys: Vec<String> = (0..20).map(|index| format!("key:{index}")).collect();
-    // It looks before it writes, so it holds keys of both shards.
+    // It reads before it writes, so it holds keys of both shards.
     let mut msetnx = vec!["MSETNX"];
     keys.iter().for_each(|key| msetnx.extend([key.as_str(), "x"]));
     client.execute(&msetnx);

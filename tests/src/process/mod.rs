@@ -1,7 +1,7 @@
 //! Tests of the server as a process: bytes on sockets, limits, signals, start and end.
 //!
-//! `process::<name>@<server>`. What holds for every server of this protocol is asked of Valkey too: that shows that
-//! the test is right. The rest is asked of ours only.
+//! `process::<name>@<server>`. Tests of behaviour that all servers of this protocol share also run
+//! on Valkey, which shows that the test is right. The others run on ours only.
 
 mod chaos;
 mod isolation;
@@ -21,7 +21,7 @@ use basalt_testkit::process::{Launch, Program, Server};
 use libtest_mimic::Trial;
 use std::time::{Duration, Instant};
 
-/// A test gets the program to start and panics when it is not content.
+/// A test gets the program to start and panics on failure.
 type Test = fn(Program);
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -76,7 +76,7 @@ fn start(program: Program, args: &[&str]) -> Server {
     }
 }
 
-/// Ours with two shards, so that commands meet keys of their own and of the other.
+/// Ours with two shards, so that commands have local and remote keys.
 fn launch(program: Program) -> Launch {
     let shards: &[&str] = if program == Program::Ours { &["--shards", "2"] } else { &[] };
     Launch::new(program).args(shards)

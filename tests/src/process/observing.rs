@@ -1,4 +1,4 @@
-//! What operators see: counters, slow requests, latencies, and where connections go.
+//! The view of operators: counters, slow requests, latencies, and the shards of connections.
 
 use super::limits::info_field;
 use super::{Test, eventually, start, text};
@@ -82,7 +82,7 @@ fn calls_are_counted(program: Program) {
     let server = start(program, &[]);
     let mut client = server.connect();
     client.execute(&["CONFIG", "RESETSTAT"]);
-    // More than are timed each, to keys of all shards.
+    // More calls than are timed each, to keys of all shards.
     for index in 0..3000 {
         client.execute(&["SET", &format!("key:{index}"), "x"]);
     }
@@ -108,7 +108,7 @@ fn calls_are_counted(program: Program) {
     assert!(!info(&mut client, "errorstats").contains("errorstat_"));
 }
 
-/// A slow request is known by its client, on whichever shard it was worked.
+/// A slow request has its client, whichever shard ran it.
 fn slow_requests_of_all_shards(program: Program) {
     let server = start(program, &["--slowlog-log-slower-than", "0", "--slowlog-max-len", "1000"]);
     let mut client = server.connect();
@@ -132,7 +132,7 @@ fn slow_requests_of_all_shards(program: Program) {
     assert_eq!(numbers.len(), 100);
 }
 
-/// The number of a client tells its shard.
+/// The ID of a client gives its shard.
 fn connections_spread_evenly(program: Program) {
     for shards in [2, 3] {
         let server = start(program, &["--shards", &shards.to_string()]);

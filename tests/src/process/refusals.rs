@@ -1,4 +1,4 @@
-//! Machines that refuse what the server needs: it says what to change, and ends without a panic.
+//! Machines that refuse resources to the server: it says what to change, and exits without a panic.
 
 use super::Test;
 use basalt_testkit::process::Program;
@@ -10,7 +10,7 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("io_uring_refused_by_seccomp", io_uring_refused_by_seccomp),
 ];
 
-/// What the server says when it is started by `wrapper`. It must end by itself.
+/// The output of the server when `wrapper` starts it. It must exit by itself.
 fn refused(program: Program, wrapper: &[&str]) -> String {
     let server = program.server().expect("because ours is there");
     let Output { status, stdout, stderr } = Command::new("timeout")
@@ -27,7 +27,7 @@ fn refused(program: Program, wrapper: &[&str]) -> String {
 }
 
 fn too_little_locked_memory(program: Program) {
-    // Who may lock memory without limit, or raise limits, would not be refused.
+    // A user that may lock memory without limit, or raise limits, would not be refused.
     let powerless = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"];
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
     let limited = ["prlimit", "--memlock=65536:65536"];

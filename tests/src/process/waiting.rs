@@ -1,4 +1,4 @@
-//! Thousands of clients that wait: each served once and in line, and nobody else hindered.
+//! Thousands of blocked clients: each is served once and in order, and no other client is delayed.
 
 use super::{Test, eventually, start};
 use basalt_resp::Value;
@@ -21,7 +21,8 @@ fn thousands_wait_in_line(program: Program) {
     let mut waiting: Vec<Connection> = Vec::with_capacity(CLIENTS);
     for index in 0..CLIENTS {
         let mut client = Connection::open(&server.address()).unwrap();
-        // Every tenth in one line, whose order has to be known; the others each for a key of its own.
+        // Every tenth waits for one key, whose order is checked; each of the others for its own
+        // key.
         if index % 10 == 0 {
             client.send(&["BLPOP", "line", "0"]).unwrap();
             eventually("it stands in line", || blocked(index + 1));

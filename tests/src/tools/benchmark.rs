@@ -61,10 +61,11 @@ fn measure(tool: &Path, server: &Server, shape: &[&str]) {
     assert_eq!(dangling_clients(server), 1, "clients that have gone are still counted");
 }
 
-/// Clients that the server counts, the one who asks included.
+/// Clients that the server counts, with the one that asks.
 fn dangling_clients(server: &Server) -> usize {
     let mut connection = server.connect();
-    // The last connections may be closed a moment after the tool has ended: ask a few hundred times.
+    // The last connections may be closed a moment after the tool has ended: ask a few hundred
+    // times.
     let mut count = 0;
     for _ in 0..500 {
         let info = connection.execute(&["INFO", "clients"]);

@@ -1,4 +1,4 @@
-//! redis-cli of Redis 7, Redis 8 and Valkey 9, as people and their scripts use it.
+//! redis-cli of Redis 7, Redis 8 and Valkey 9, as in interactive use and in scripts.
 
 use super::{SERVERS, Said, run, trial};
 use basalt_testkit::print::print;
@@ -49,7 +49,7 @@ pub(super) fn trials() -> Vec<Trial> {
                 }));
             }
         }
-        // Our printer is held against the real one, on a server that can answer with every type.
+        // Compares our printer with the real one, on a server that can reply with every type.
         let path = tool.clone().unwrap_or_default();
         let name = format!("cli_{}_prints_as_we_do", cli.name());
         trials.push(trial(&name, Program::Valkey9, tool.is_some(), move |server| {
@@ -161,7 +161,8 @@ fn repeat(cli: &Cli<'_>) {
 }
 
 fn latency(cli: &Cli<'_>) {
-    // Where nobody looks it prints one line after a second: least, most and mean latency, and the number of samples.
+    // Without a terminal it prints one line after a second: minimum, maximum and mean latency, and
+    // the number of samples.
     let said = cli.run(&["--latency"], "");
     let numbers: Vec<f64> =
         said.out.split_whitespace().filter_map(|number| number.parse().ok()).collect();
@@ -170,7 +171,7 @@ fn latency(cli: &Cli<'_>) {
 
 fn stat(cli: &Cli<'_>) {
     cli.run(&["MSET", "a", "1", "b", "2"], "");
-    // It flushes its rows only where it believes that somebody looks.
+    // It flushes its rows only to a terminal.
     let tool = cli.tool.to_string_lossy();
     let command = format!("{tool} -p {} --stat -i 0.1", cli.server.port());
     let said = run(Path::new("script"), 2, &["-qec", &command, "/dev/null"], b"");

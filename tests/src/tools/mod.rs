@@ -1,7 +1,8 @@
 //! Real tools against the server: benchmarks, redis-cli and client libraries of other languages.
 //!
-//! `tool::<name>@<server>`. As with processes, all but what is ours alone is asked of Valkey too. The libraries lie in
-//! the folder `$BASALT_TEST_CACHE`, which `scripts/test install` fills.
+//! `tool::<name>@<server>`. As with processes, all but tests of our own features also run on
+//! Valkey. The libraries are in the folder `$BASALT_TEST_CACHE`, which `scripts/test install`
+//! fills.
 
 mod benchmark;
 mod cli;
@@ -21,7 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         .collect()
 }
 
-/// What `scripts/test install` fills.
+/// The folder that `scripts/test install` fills.
 fn cache() -> PathBuf {
     let cache = std::env::var_os("BASALT_TEST_CACHE").map(PathBuf::from).or_else(|| {
         let home = std::env::var_os("HOME")?;
@@ -51,7 +52,7 @@ fn trial(
     .with_ignored_flag(absent)
 }
 
-/// What a tool printed, and whether it was content.
+/// A tool's output, and whether it succeeded.
 struct Said {
     out: String,
     err: String,

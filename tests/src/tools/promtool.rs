@@ -1,4 +1,4 @@
-//! promtool, Prometheus' own judge of what it reads (Debian's package `prometheus`).
+//! promtool, Prometheus' own checker of metrics pages (Debian's package `prometheus`).
 
 use super::{cache, run};
 use crate::process::metrics::Watched;
@@ -16,7 +16,7 @@ pub(super) fn trials() -> Vec<Trial> {
     vec![Trial::test("tool::promtool_check_metrics@ours", check).with_ignored_flag(absent)]
 }
 
-/// Names, units, types and the form of the page, with every kind of line on it.
+/// Names, units, types and the format of the page, with every kind of line on it.
 fn check_metrics(tool: &Path) {
     let watched = Watched::start(&Launch::new(Program::Ours).args(["--shards", "3"]));
     let mut client = watched.server.connect();

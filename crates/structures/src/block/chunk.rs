@@ -160,7 +160,7 @@ mod system {
         let chunk = if chunk.addr().get().is_multiple_of(CHUNK_BYTES) {
             chunk
         } else {
-            // SAFETY: just mapped, used by nobody.
+            // SAFETY: just mapped, not used yet.
             unsafe { unmap_bytes(chunk.as_ptr(), CHUNK_BYTES) };
             map_aligned()?
         };

@@ -71,7 +71,7 @@ unsafe fn next_free(block: NonNull<FreeBlock>) -> *mut FreeBlock {
 /// A pool without a thread.
 struct Vacant(NonNull<Pool>);
 
-// SAFETY: a vacant pool belongs to whoever takes it out of the list.
+// SAFETY: a vacant pool belongs to the thread that takes it out of the list.
 unsafe impl Send for Vacant {}
 
 static VACANT: Mutex<Vec<Vacant>> = Mutex::new(Vec::new());
@@ -105,7 +105,7 @@ fn move_in() -> &'static Pool {
     OWN.set(pool);
     // This can fail while other destructors of the thread run: the pool then stays unused.
     let _ = TENANCY.try_with(|_| ());
-    // SAFETY: pools are never freed; nobody else has this one.
+    // SAFETY: pools are never freed; no other thread has this one.
     unsafe { &*pool }
 }
 
@@ -242,7 +242,7 @@ impl Pool {
                 }
                 continue;
             }
-            // SAFETY: listed spans are there; fresh blocks lie within the unit and are nobody's.
+            // SAFETY: listed spans are there; fresh blocks are within the unit and are free.
             unsafe {
                 if let Some(block) = NonNull::new((*span).free) {
                     (*span).free = next_free(block);
@@ -422,7 +422,7 @@ impl Pool {
         let Some(chunk) = (unsafe { (*self.lines.get()).remove_spare_chunk() }) else {
             return false;
         };
-        // SAFETY: a whole chunk is in use by nobody, and the pool has forgotten it.
+        // SAFETY: nothing of the chunk is allocated, and the pool has removed it.
         unsafe { Chunk::unmap(chunk) };
         self.mapped_bytes.set(self.mapped_bytes.get() - CHUNK_BYTES);
         true
@@ -437,7 +437,7 @@ impl Pool {
         while let Some(block) = NonNull::new(freed) {
             let block = block.cast::<u8>();
             let chunk = Chunk::of(block.as_ptr());
-            // SAFETY: remote_frees are blocks of this pool that nobody uses; units with lines have no
+            // SAFETY: they are free blocks of this pool; units with lines have no
             // span.
             unsafe {
                 freed = (&raw const (*freed).next).read_unaligned();

@@ -1,4 +1,4 @@
-//! Tests of the pool: random steps against what was put in, on one thread and on several.
+//! Tests of the pool: random steps compared with a model, on one thread and on several.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,8 +23,7 @@ fn classes_step_as_described() {
     }
 }
 
-/// A block that the tests hold: filled with one byte all over, to see whether somebody else writes
-/// there.
+/// A block that a test holds: filled with one byte, to detect writes by others.
 struct Held {
     start: NonNull<u8>,
     bytes: usize,
@@ -32,7 +31,7 @@ struct Held {
     is_lines: bool,
 }
 
-// SAFETY: a block is tied to no thread.
+// SAFETY: a block is not tied to a thread.
 unsafe impl Send for Held {}
 
 impl Held {
@@ -60,7 +59,7 @@ impl Held {
     fn check(&self) {
         // SAFETY: the block has that many bytes, all written.
         let content = unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) };
-        // Under miri, which is slow, every block's ends must do.
+        // Under miri, which is slow, only every block's ends are checked.
         let ends = if cfg!(miri) { self.bytes.min(72) } else { self.bytes };
         for part in [&content[..ends], &content[self.bytes - ends..]] {
             assert!(
@@ -96,15 +95,15 @@ impl Held {
     }
 }
 
-/// Held by tests that look at a pool's books, or leave a pool to the next thread with blocks in
-/// use.
+/// Locked by tests that read a pool's accounting, or leave a pool with allocated blocks to the next
+/// thread.
 static BOOKS: Mutex<()> = Mutex::new(());
 
 fn books() -> MutexGuard<'static, ()> {
     BOOKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Of a pool of which nothing is in use: its chunks go back one at a time, but for the last.
+/// Of a pool with nothing allocated: unmaps all its chunks but the last, one at a time.
 fn check_that_chunks_go_back() {
     let mut mapped_bytes = pool_facts().mapped_bytes;
     while mapped_bytes > chunk::CHUNK_BYTES {
@@ -115,7 +114,7 @@ fn check_that_chunks_go_back() {
     assert!(!give_back_chunk(), "one is kept");
 }
 
-/// Runs on a thread, and so with a pool, of its own, and checks that nothing stays in use.
+/// Runs on its own thread, and so with its own pool, and checks that nothing stays allocated.
 fn on_a_pool(work: impl FnOnce() + Send + 'static) {
     let _books = books();
     let thread = std::thread::spawn(|| {
@@ -249,7 +248,7 @@ fn blocks_come_home_from_other_threads() {
                         })
                         .collect();
                     held.push(Held::lines(9 + round % 9, round as u8));
-                    // Half goes to the neighbour, who gives it back while this thread goes on.
+                    // Half goes to the neighbour, which frees it while this thread continues.
                     let others = held.split_off(held.len() / 2);
                     next.send(others).expect("the neighbour listens");
                     held.into_iter().for_each(Held::release);
@@ -281,7 +280,7 @@ fn orders() -> usize {
     *ORDERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes runs until it is over. Returns how many.
+/// Allocates runs until the end. Returns their number.
 fn take_until(held: &mut Vec<Held>, is_over: impl Fn() -> bool) -> usize {
     let before = held.len();
     while !is_over() {
@@ -305,7 +304,7 @@ fn what_comes_late_is_ordered_earlier_and_what_stands_is_withdrawn() {
             let mapped_bytes = pool_facts().mapped_bytes;
             take_until(held, || pool_facts().mapped_bytes > mapped_bytes)
         };
-        // The pool may have learned to order early, for another thread: what is withdrawn has it forget.
+        // The pool may have learned to order early, for another thread: a withdrawal resets that.
         for _ in 0..2 {
             withdraw_chunks();
             withdraw_chunks();
@@ -315,7 +314,7 @@ fn what_comes_late_is_ordered_earlier_and_what_stands_is_withdrawn() {
         let in_time = to_new_chunk(&mut held);
         to_order(&mut held);
         to_new_chunk(&mut held);
-        // What came late serves next, without an order.
+        // A chunk that came late serves next, without an order.
         supply_chunks();
         to_new_chunk(&mut held);
         to_order(&mut held);
@@ -345,7 +344,7 @@ fn chunks_come_ahead_of_need() {
         take_until(&mut held, || orders() > before);
         supply_chunks();
         let mapped_bytes = pool_facts().mapped_bytes;
-        // What was made ready is used next, and is zeroed as any other.
+        // A prepared chunk is used next, and is zeroed like any other.
         while pool_facts().mapped_bytes == mapped_bytes {
             held.push(Held::lines(256, 2));
         }

@@ -1,4 +1,4 @@
-//! Lists against a deque of byte strings; the books against a walk.
+//! Lists compared with a deque of byte strings; the accounting with a walk.
 
 use std::collections::VecDeque;
 

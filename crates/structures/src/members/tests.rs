@@ -1,4 +1,4 @@
-//! Members against a plain map, and what their memory and their chances promise.
+//! Members compared with a plain map; the bounds of their memory and of their random choice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,7 +140,7 @@ fn picks_are_even() {
             *picks.entry(member.name.to_vec()).or_default() += 1;
         }
         if !cfg!(miri) {
-            // Each is expected 400 times, with a deviation of 20.
+            // Each is expected 400 times, with a standard deviation of 20.
             assert_eq!(picks.len(), count);
             for (name, &seen) in &picks {
                 assert!((290..510).contains(&seen), "{} seen {seen} of 400", name.escape_ascii());
@@ -172,7 +172,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..if cfg!(miri) { 80 } else { 2500 })
 }
 
-/// What a model holds under a name.
+/// The value of a name in the model.
 type Held = (Vec<u8>, Option<u64>);
 
 proptest! {
@@ -181,7 +181,8 @@ proptest! {
     fn behaves_as_a_map_and_scans_keep_their_promise(steps in steps(), carries in any::<bool>()) {
         let mut members = if carries { Members::with_values(&hasher()) } else { Members::bare(&hasher()) };
         let mut model = BTreeMap::<u16, Held>::new();
-        // A scan that goes on while the table changes: what is there from its start to its end is seen.
+        // A scan that continues while the table changes: it returns every member that is present
+        // throughout.
         let (mut cursor, mut seen) = (0, BTreeSet::new());
         let mut throughout: BTreeSet<u16> = BTreeSet::new();
         for step in steps {

@@ -1,4 +1,4 @@
-//! Packed runs against a plain vector of byte strings, and bytes that nobody vouches for.
+//! Packed runs compared with a plain vector of byte strings, and untrusted bytes.
 
 use proptest::prelude::*;
 
@@ -21,7 +21,7 @@ fn text(content: Content<'_>) -> Vec<u8> {
     out
 }
 
-/// Texts of all lengths and integers at the borders of their forms.
+/// Texts of all lengths, and integers at the limits of their forms.
 fn any_text() -> impl Strategy<Value = Vec<u8>> {
     let border =
         prop::sample::select(vec![0i64, 127, 4095, 32767, 8_388_607, i64::MAX >> 32, i64::MAX]);
@@ -125,7 +125,8 @@ proptest! {
         prop_assert_eq!(first, last);
     }
 
-    /// What passes is what writing its elements makes; whatever the bytes, nothing panics.
+    /// Bytes that pass equal those that writing their elements gives; nothing panics, whatever the
+    /// bytes.
     #[test]
     fn foreign_bytes_are_refused_or_right(
         steps in prop::collection::vec(any_step(), 0..6),

@@ -154,7 +154,7 @@ impl Member {
     pub(super) fn bytes<'a>(self) -> &'a [u8] {
         let (head, len) = self.lens();
         let at = head + score_bytes(self.has_short_score());
-        // SAFETY: so many bytes stand behind the score. They are written once, and the room's public
+        // SAFETY: this many bytes follow the score. They are written once, and the room's public
         // functions bind the reference to the sorted set.
         unsafe { NonNull::slice_from_raw_parts(self.0.add(at), len).as_ref() }
     }

@@ -1,4 +1,4 @@
-//! Sorted sets against plain maps, and what their memory promises.
+//! Sorted sets compared with plain maps, and the bounds of their memory.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ fn sorted() -> Sorted {
     Sorted::new(&KeyHasher::new(0x5EED))
 }
 
-/// What a sorted set is: members with scores, looked at in order.
+/// The model of a sorted set: members with scores, in order.
 #[derive(Default)]
 struct Model(BTreeMap<Vec<u8>, f64>);
 
@@ -69,7 +69,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Names of all lengths: a few longer than a head's byte can tell.
+/// Names of all lengths: a few too long for a head's length field.
 fn name(number: u16) -> Vec<u8> {
     let mut name = format!("member:{number}").into_bytes();
     if number.is_multiple_of(97) {
@@ -86,7 +86,7 @@ fn run(steps: &[Step]) {
                 let member = name(member);
                 let before = set.set(&member, score);
                 assert_eq!(before, model.0.get(&member).copied());
-                // A score that compares equal stays as it is: 0 does not become -0.
+                // A score that compares equal is kept: 0 does not become -0.
                 if before != Some(score) {
                     model.0.insert(member, score);
                 }
@@ -146,7 +146,7 @@ fn count() -> u32 {
     if cfg!(miri) { 500 } else { 60_000 }
 }
 
-/// Numbers without an order.
+/// Unordered numbers.
 fn scattered(index: u32) -> u32 {
     index.wrapping_mul(2_654_435_761) ^ 0x9E37
 }
@@ -215,7 +215,7 @@ fn lex_ranges_are_ranges_of_bytes() {
     }
 }
 
-/// What stays is visited, whatever comes and goes between the calls of a scan.
+/// Members that stay are visited, whatever is added or removed between the calls of a scan.
 #[test]
 fn a_scan_meets_all_that_stay() {
     for seed in 0..if cfg!(miri) { 2 } else { 40u32 } {

@@ -1,4 +1,4 @@
-//! Streams against a plain model, and their bytes under mutation.
+//! Streams compared with a plain model, and their bytes under mutation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::*;
 type Parts = Vec<Vec<u8>>;
 
 fn id(number: u64) -> StreamId {
-    // Several IDs to a millisecond, and gaps.
+    // Several IDs per millisecond, and gaps.
     StreamId { ms: number / 3, seq: if number % 3 == 2 { u64::MAX - 1 } else { number % 3 } }
 }
 
@@ -100,7 +100,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// A moment at which names of entries may be past theirs.
+/// A moment at which idempotency IDs may have expired.
 fn after_some_time(now_ms: u64) -> u64 {
     2000 + now_ms / 3
 }
@@ -123,7 +123,7 @@ impl Default for ProducersModel {
 }
 
 impl ProducersModel {
-    /// Forgets what is past its moment, from the oldest on.
+    /// Removes expired IDs, the oldest first.
     fn at(&self, at_ms: u64) -> BTreeMap<u8, Vec<(u8, StreamId)>> {
         let due_ms = at_ms.checked_sub(self.seconds * 1000);
         let mut rest = self.by_name.clone();
@@ -497,7 +497,7 @@ fn nodes_end_where_those_of_redis_do() {
     assert_eq!(fill(NodeLimits { bytes: 4096, entries: 0 }, &[b"a", b"1", b"b", b"-70000"]), 263);
 }
 
-/// Whatever the bytes are, decoding comes to a stream that holds its promises, or to nothing.
+/// Whatever the bytes are, decoding gives a stream with all invariants, or `None`.
 #[test]
 fn foreign_bytes_are_checked() {
     let mut pair = Pair::new();

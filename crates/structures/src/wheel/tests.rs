@@ -1,4 +1,4 @@
-//! The wheel against a plain model of keys with expiries.
+//! The wheel compared with a plain model of keys with expiries.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Plays the owner: keys by name, several of which may share an item as hashes collide.
+/// The owner: keys by name, several of which may share an item when their hashes collide.
 #[derive(Default)]
 struct Owner {
     expiries: BTreeMap<u16, u64>,
@@ -113,12 +113,12 @@ enum Step {
     Sweep {
         groups: usize,
     },
-    /// The owner answers nothing, whatever it is asked.
+    /// The owner answers no question.
     AdvanceUnanswered,
     SweepUnanswered,
 }
 
-/// Spans of every magnitude, with an inclination to the edges of cells.
+/// Spans of every magnitude, with a preference for the edges of cells.
 fn span_ms() -> impl Strategy<Value = u64> {
     prop_oneof![
         4 => 0..20_u64,
@@ -163,16 +163,16 @@ fn cases(count: u32) -> ProptestConfig {
 proptest! {
     #![proptest_config(cases(600))]
 
-    /// None lost, none late, whatever the order of sets, budgets, sweeps and leaps of the clock.
+    /// No item is lost or late, whatever the order of sets, budgets, sweeps and jumps of the clock.
     #[test]
     fn every_key_is_removed_in_the_first_finished_advance_after_its_expiry(
         steps in prop::collection::vec(step(), 1..80),
     ) {
         let mut wheel = Wheel::new(START_MS);
         let mut owner = Owner { now_ms: START_MS, ..Owner::default() };
-        // A clock set back is noticed at the next advance.
+        // A clock that was set back is noticed at the next advance.
         let mut wheel_knows_ms = START_MS;
-        // When what was left unanswered is asked about again.
+        // When unanswered items are asked about again.
         let mut again_ms = START_MS;
         for step in steps {
             let now_ms = owner.now_ms;
@@ -198,7 +198,7 @@ proptest! {
                     let was_due = wheel.next_due(wheel.wheel_ms(owner.now_ms)).is_some();
                     let (asked, len) = (owner.asked, wheel.len());
                     let backlog = owner.advance(&mut wheel, groups);
-                    // A group of nothing but repeats goes without a question.
+                    // A group with only repeats is not asked about.
                     let has_worked = owner.asked > asked || wheel.len() < len;
                     prop_assert!(has_worked || !was_due, "no progress");
                     let has_work = wheel.next_due_ms().is_some_and(|at_ms| at_ms <= owner.now_ms);
@@ -215,7 +215,7 @@ proptest! {
                 Step::Sweep { groups } => {
                     wheel.sweep(&mut owner.resolve(groups));
                 }
-                // "Ask me again in a millisecond": which may begin at once.
+                // "Ask again in a millisecond", which may begin at once.
                 Step::AdvanceUnanswered => {
                     wheel.advance(now_ms, &mut |_, _| ControlFlow::Continue(()));
                     owner.now_ms += 1;
@@ -237,7 +237,7 @@ proptest! {
                 prop_assert!(next_due_ms <= earliest_ms.max(known_ms));
             }
         }
-        // What is left comes up at its very millisecond when nobody is in the way.
+        // Remaining items are due at their exact millisecond if nothing delays them.
         owner.now_ms = owner.now_ms.max(again_ms);
         owner.advance(&mut wheel, UNBOUNDED);
         while owner.now_ms < START_MS + 300 * 365 * DAY_MS {
@@ -252,7 +252,7 @@ proptest! {
         }
     }
 
-    /// An owner who comes by often enough meets the keys in order of time.
+    /// An owner that calls often enough gets the keys in order of time.
     #[test]
     fn due_items_come_in_order_of_time(
         ttls_ms in prop::collection::vec(0..100_000_u64, 1..300),
@@ -286,7 +286,7 @@ proptest! {
     }
 }
 
-/// Runs the wheel from one of its moments to the next; returns how often it asked.
+/// Runs the wheel from one of its moments to the next; returns the number of questions.
 fn run_to_the_end(wheel: &mut Wheel, at_ms: impl Fn(u32) -> u64) -> usize {
     let mut asked = 0;
     while let Some(now_ms) = wheel.next_due_ms() {
@@ -322,7 +322,7 @@ fn beyond_the_top_level_it_asks_again_every_seventy_years() {
 }
 
 /// The first items of a crowded coarse cell are on time, although each advance may ask only about a
-/// few: the cell is emptied while the span before it passes.
+/// few: the cell is emptied during the span before it.
 #[test]
 fn a_crowded_cell_is_emptied_ahead_of_its_span() {
     const COUNT: u32 = 300_000;
@@ -396,7 +396,8 @@ fn a_leap_over_a_century_walks_no_empty_cells() {
     assert_eq!((backlog, groups, wheel.len()), (Backlog::None, 2, 0));
 }
 
-/// Whoever breaks off for lack of time learns of it after a group, and the first ones may be slow.
+/// An owner can stop only after a group, and the first items may be slow, so the first groups are
+/// small.
 #[test]
 fn a_slice_begins_with_small_groups() {
     let mut wheel = Wheel::new(START_MS);
@@ -412,7 +413,7 @@ fn a_slice_begins_with_small_groups() {
     }
 }
 
-/// The table of a huge cell is made as items come, not at a stroke.
+/// The filter of a huge cell is allocated on demand, not at once.
 #[test]
 fn a_table_of_repeats_is_made_in_parts() {
     let mut duplicates = DuplicateFilter::sized_for(10_000_000);
@@ -427,8 +428,8 @@ fn a_table_of_repeats_is_made_in_parts() {
     assert_eq!(duplicates.heap_bytes(), empty_bytes + (1 << 20));
 }
 
-/// Ten thousand cycles of SET NX EX 30 and DEL on few keys: what a cell holds of repeats goes when
-/// the cell is emptied, so the wheel doesn't grow with the cycles.
+/// Ten thousand cycles of SET NX EX 30 and DEL on few keys: a cell's repeats are dropped when it is
+/// emptied, so the wheel does not grow with the cycles.
 #[test]
 fn repeats_fall_away() {
     const KEYS: u32 = 100;
@@ -438,7 +439,7 @@ fn repeats_fall_away() {
     for cycle in 0..cycles {
         let now_ms = START_MS + u64::from(cycle);
         wheel.insert(now_ms + 30_000, cycle % KEYS);
-        // The keys are always alive when asked about: the worst case.
+        // The keys always exist when asked about: the worst case.
         wheel.advance(now_ms, &mut |items, fates| {
             for (fate, &item) in fates.iter_mut().zip(items) {
                 *fate = Fate::At(now_ms + 29_900 + u64::from(item));
@@ -456,7 +457,7 @@ fn a_wheel_that_goes_is_dropped_in_steps() {
     for item in 0..100_000 {
         wheel.insert(START_MS + u64::from(item) * 100, item);
     }
-    // One cell half emptied, another half swept.
+    // One cell is half emptied, another half swept.
     wheel.advance(START_MS + 1, &mut |_, _| ControlFlow::Break(()));
     let flow = wheel.sweep(&mut |items, fates| {
         for (fate, &item) in fates.iter_mut().zip(items) {
@@ -480,7 +481,7 @@ fn a_sweep_drops_what_no_key_needs_and_keeps_the_rest() {
     let now_ms = 50 << 16;
     let mut wheel = Wheel::new(now_ms);
     let count = 100_000;
-    // Every tenth has a key; those were moved earlier once, so each has an item too many.
+    // Every tenth has a key; those were moved earlier once, so each has a surplus item.
     let at_ms = |item: u32| now_ms + 200_000 + u64::from(item) * 40;
     for item in 0..count {
         wheel.insert(at_ms(item) + 10 * DAY_MS, item);
@@ -509,8 +510,8 @@ fn a_sweep_drops_what_no_key_needs_and_keeps_the_rest() {
     assert_eq!(wheel.bytes(), 0);
 }
 
-/// A hundred thousand keys deleted and set anew three times: all items look needed, most are repeats
-/// that lie in other cells until a pass has brought them together.
+/// A hundred thousand keys are deleted and set again three times: all items look needed, and most
+/// are repeats in other cells until a pass has brought them together.
 #[test]
 fn a_fruitless_sweep_is_not_repeated_at_once() {
     let key_count = 100_000;
@@ -543,8 +544,8 @@ fn a_fruitless_sweep_is_not_repeated_at_once() {
     assert!(wheel.needs_sweep(0), "what an earlier pass has left is gone");
 }
 
-/// An item of a key that is set anew while a coarse cell is being emptied is no repeat of the one
-/// that was met in that cell.
+/// An item of a key that is set again while a coarse cell is being emptied is no repeat of the one
+/// in that cell.
 #[test]
 fn a_repeat_is_one_only_within_its_cell() {
     const ITEM: u32 = u32::MAX;

@@ -1,5 +1,5 @@
-//! What users of the `redis` crate do, sync and async: connect, read and write, pipelines, RESP3, scanning,
-//! reconnecting. Takes the port.
+//! Typical uses of the `redis` crate, sync and async: connect, read and write, pipelines, RESP3,
+//! scanning, reconnecting. Takes the port.
 
 use futures_util::StreamExt;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
@@ -104,7 +104,7 @@ fn scanning(connection: &mut Connection) -> Outcome {
     Ok(())
 }
 
-/// Replies keep their types where the protocol has them.
+/// Replies keep their types if the protocol has them.
 fn types(connection: &mut Connection, resp3: bool) -> Outcome {
     let () = connection.hset("typed", "field", "value")?;
     let hash: Value = connection.hgetall("typed")?;
@@ -118,7 +118,7 @@ fn types(connection: &mut Connection, resp3: bool) -> Outcome {
     Ok(())
 }
 
-/// Somebody kills the connection; the next one works.
+/// The connection is killed; the next one works.
 fn reconnecting(client: &Client) -> Outcome {
     let (mut victim, mut killer) = (client.get_connection()?, client.get_connection()?);
     let () = victim.set("before", 1)?;
@@ -153,14 +153,14 @@ async fn asynchronous(client: &Client) -> Outcome {
     managed(client).await
 }
 
-/// A managed connection comes back by itself.
+/// A managed connection reconnects by itself.
 async fn managed(client: &Client) -> Outcome {
     let config = ConnectionManagerConfig::new();
     let mut managed = ConnectionManager::new_with_config(client.clone(), config).await?;
     let id: i64 = cmd("CLIENT").arg("ID").query_async(&mut managed).await?;
     let mut killer = client.get_multiplexed_async_connection().await?;
     cmd("CLIENT").arg(&["KILL", "ID", &id.to_string()]).exec_async(&mut killer).await?;
-    // The request that meets the dead connection fails, and has it replaced.
+    // The request on the dead connection fails, and has it replaced.
     let mut last = managed.get::<_, i64>("async").await;
     for _ in 0..20 {
         if last.is_ok() {
