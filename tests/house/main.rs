@@ -2,6 +2,7 @@
 //!
 //! A rule that matters is a check that fails. The reasons are in docs/ARCHITECTURE.md.
 
+mod glossary;
 mod layers;
 mod sources;
 mod tidy;
