@@ -299,14 +299,17 @@ fn big_number(text: &[u8]) -> Result<String, DecodeError> {
 }
 
 impl Value {
+    /// A simple string.
     pub fn simple(text: &str) -> Value {
         Value::Simple(text.into())
     }
 
+    /// An error: its whole text with the code.
     pub fn error(text: &str) -> Value {
         Value::Error(text.into())
     }
 
+    /// A bulk string.
     pub fn bulk(text: impl AsRef<[u8]>) -> Value {
         Value::Bulk(text.as_ref().to_vec())
     }

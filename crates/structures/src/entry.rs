@@ -476,6 +476,7 @@ impl Entry {
         }
     }
 
+    /// The expiry in Unix milliseconds; `None` if the key does not expire.
     #[inline]
     pub fn expire_at_ms(&self) -> Option<u64> {
         // SAFETY: the form is the first byte of every block.

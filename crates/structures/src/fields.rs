@@ -41,6 +41,8 @@ impl Fields {
         self.members.heap_bytes() + self.expiring.len() * EXPIRING_BYTES
     }
 
+    /// The field with its value and expiry; `None` if it is missing. Due fields are returned as
+    /// well.
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<Member<'_>> {
         self.members.get(name)

@@ -13,6 +13,7 @@ impl KeyHasher {
         Self { secrets: RapidSecrets::seed(seed) }
     }
 
+    /// The 64-bit hash of a key (rapidhash v3, seeded).
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
         rapidhash_v3_seeded(key, &self.secrets)

@@ -223,6 +223,7 @@ impl List {
         unreachable!("the nodes' counts make up the length")
     }
 
+    /// The element at a 0-based index; `None` beyond the end.
     pub fn get(&self, index: usize) -> Option<Content<'_>> {
         if index >= self.len {
             return None;

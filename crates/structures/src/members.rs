@@ -204,6 +204,7 @@ impl Members {
         self.find(self.hash(name), name).is_some()
     }
 
+    /// The member with its value and expiry; `None` if it is missing.
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<Member<'_>> {
         self.find(self.hash(name), name).map(|place| self.at(place))

@@ -399,6 +399,7 @@ impl<'a, W: Walk> Packed<'a, W> {
         self.run.iter()
     }
 
+    /// The element at a 0-based index; `None` beyond the end.
     pub fn get(&self, index: usize) -> Option<Content<'a>> {
         Some(self.run.at(self.run.seek(index)?)?.0)
     }

@@ -55,10 +55,12 @@ pub struct ScoreRange {
 }
 
 impl ScoreRange {
+    /// Whether a score is within the lower bound.
     pub fn is_above_min(&self, score: f64) -> bool {
         if self.without_min { score > self.min } else { score >= self.min }
     }
 
+    /// Whether a score is within the upper bound.
     pub fn is_below_max(&self, score: f64) -> bool {
         if self.without_max { score < self.max } else { score <= self.max }
     }
@@ -125,6 +127,7 @@ impl Sorted {
         self.index.find(hash, member).map(|found| (hash, found))
     }
 
+    /// The score of a member; `None` if it is missing.
     #[inline]
     pub fn score(&self, member: &[u8]) -> Option<f64> {
         self.find(member).map(|(_, member)| member.score())

@@ -174,16 +174,19 @@ impl Stream {
         self.first().map_or(StreamId::MIN, |entry| entry.id)
     }
 
+    /// The first entry; `None` if the stream is empty.
     pub fn first(&self) -> Option<StreamEntry<'_>> {
         let (id, node) = self.nodes.first()?;
         node.entries(*id).next()
     }
 
+    /// The last entry; `None` if the stream is empty.
     pub fn last(&self) -> Option<StreamEntry<'_>> {
         let (id, node) = self.nodes.last()?;
         node.entries_back(*id).next()
     }
 
+    /// The entry with this ID; `None` if it is missing or deleted.
     pub fn get(&self, id: StreamId) -> Option<StreamEntry<'_>> {
         let (first, node) = self.nodes.back_from(id).next()?;
         node.get(*first, id)
@@ -343,6 +346,7 @@ impl Stream {
         self.groups.binary_search_by(|group| group.name().cmp(name))
     }
 
+    /// The group with this name; `None` if it is missing.
     pub fn group(&self, name: &[u8]) -> Option<&Group> {
         Some(&self.groups[self.search(name).ok()?])
     }

@@ -288,6 +288,8 @@ impl Table {
         }
     }
 
+    /// The position of a key's entry, which is valid until the table next changes; `None` if it is
+    /// missing.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
         let buckets = self.buckets();

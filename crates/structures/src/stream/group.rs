@@ -114,10 +114,12 @@ impl Group {
         self.by_name.binary_search_by(|number| (*self.numbered(*number).name).cmp(name))
     }
 
+    /// The consumer with this name; `None` if it is missing.
     pub fn consumer(&self, name: &[u8]) -> Option<&Consumer> {
         Some(self.numbered(self.number(name)?.0))
     }
 
+    /// The number of the consumer with this name; `None` if it is missing.
     pub fn number(&self, name: &[u8]) -> Option<ConsumerNumber> {
         let at = self.search(name).ok()?;
         Some(ConsumerNumber(self.by_name[at]))
@@ -142,6 +144,7 @@ impl Group {
         self.pending.len()
     }
 
+    /// The pending entry with this ID; `None` if it is not pending.
     pub fn pending(&self, id: StreamId) -> Option<&Pending> {
         self.pending.get(id)
     }
@@ -151,6 +154,7 @@ impl Group {
         self.pending.starting_at(id)
     }
 
+    /// The largest ID that is pending; `None` if nothing is.
     pub fn last_pending(&self) -> Option<StreamId> {
         self.pending.last().map(|(id, _)| *id)
     }

@@ -124,18 +124,22 @@ impl Producers {
         Self { seconds, most, noted, repeated, sorted: Vec::new(), producer_bytes: 0 }
     }
 
+    /// For how many seconds an ID is remembered.
     pub fn seconds(&self) -> u64 {
         self.seconds
     }
 
+    /// How many IDs per producer are remembered.
     pub fn most(&self) -> u64 {
         self.most
     }
 
+    /// The number of IDs ever recorded.
     pub fn noted(&self) -> u64 {
         self.noted
     }
 
+    /// The number of entries that were repeated.
     pub fn repeated(&self) -> u64 {
         self.repeated
     }
