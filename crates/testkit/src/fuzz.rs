@@ -116,12 +116,12 @@ pub const FUZZ_TARGETS: &[FuzzTarget] = &[
         dictionary: seeds::CHOICES,
         iterations: 600,
     },
-    Door {
+    FuzzTarget {
         name: "settings",
-        open: engine::open_with_settings,
+        run: engine::run_with_settings,
         corpus: seeds::choices,
         dictionary: seeds::CHOICES,
-        rounds: 3_000,
+        iterations: 3_000,
     },
 ];
 

@@ -81,14 +81,14 @@ pub(super) fn request(row: &'static Command, draw: &mut Draw<'_>) -> Vec<Vec<u8>
 }
 
 /// All drawn requests are answered, in order, and nothing is left behind.
-pub(super) fn open(data: &[u8]) {
+pub(super) fn run(data: &[u8]) {
     let mut draw = Draw::new(data);
     let config = Config { proto_max_bulk_len: 1 << 20, ..Config::default() };
     serve(&mut draw, config);
 }
 
-/// The same on a server whose settings are drawn first: any that it accepts, the extreme ones most often.
-pub(super) fn open_with_settings(data: &[u8]) {
+/// The same on a server with random settings: any valid ones, mostly extreme ones.
+pub(super) fn run_with_settings(data: &[u8]) {
     const SETTINGS_MAX: usize = 12;
     let mut draw = Draw::new(data);
     let mut config = Config { proto_max_bulk_len: 1 << 20, ..Config::default() };
