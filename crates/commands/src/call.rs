@@ -3,11 +3,13 @@
 use basalt_keyspace::{DatabaseId, Key, Keyspace};
 use basalt_resp::Reply;
 
+use crate::command::Command;
 use crate::config::Config;
 use crate::error::CommandError;
 
 /// A command on the shard that owns its keys. It runs from start to end without interruption.
 pub struct Call<'a> {
+    pub command: &'static Command,
     pub keyspace: &'a mut Keyspace,
     pub database: DatabaseId,
     /// The arguments, starting with the command's name.

@@ -63,6 +63,7 @@ pub(crate) enum Wish {
     /// Commands of the session, run inside the transaction that is held.
     Inside {
         index: usize,
+        moment_ms: u64,
         commands: Vec<Queued>,
     },
     /// The session sleeps until its turn or its end comes.
@@ -77,8 +78,9 @@ pub(crate) enum Wish {
 /// Where a coordinator leaves its wishes and finds what came of them.
 #[derive(Default)]
 struct Desk {
-    /// All is held by another already.
-    is_inside: bool,
+    /// All is held by another already: the moment (milliseconds since 1970) that its transaction takes for
+    /// now.
+    inside_at_ms: Option<u64>,
     wishes: Vec<Wish>,
     results: Vec<Option<HopResult>>,
     /// It asked for nothing that is still to come, but waits to be told.
@@ -129,13 +131,21 @@ impl Hops {
         scope: Option<Scope>,
         hop: impl FnOnce(&mut Shard) -> T + Send + 'static,
     ) -> Awaited<T> {
-        let scope = scope.filter(|_| !self.is_inside());
-        self.ask(|index| Wish::Hop { index, shard, scope, run: boxed(hop) })
+        let Some(moment_ms) = self.0.borrow().inside_at_ms else {
+            return self.ask(|index| Wish::Hop { index, shard, scope, run: boxed(hop) });
+        };
+        let run = boxed(move |shard: &mut Shard| {
+            let now_ms = shard.keyspace.swap_now(moment_ms);
+            let result = hop(shard);
+            shard.keyspace.swap_now(now_ms);
+            result
+        });
+        self.ask(|index| Wish::Hop { index, shard, scope: None, run })
     }
 
     /// Whether all is held by another already.
     pub(crate) fn is_inside(&self) -> bool {
-        self.0.borrow().is_inside
+        self.0.borrow().inside_at_ms.is_some()
     }
 
     /// Runs `hop` on a shard.
@@ -180,9 +190,9 @@ impl Hops {
         found
     }
 
-    /// Runs commands inside what is held; their encoded replies.
-    pub(crate) async fn inside(&self, commands: Vec<Queued>) -> Answer {
-        self.ask(|index| Wish::Inside { index, commands }).await
+    /// Runs commands inside what is held, at this moment of the transaction; their encoded replies.
+    pub(crate) async fn inside(&self, commands: Vec<Queued>, moment_ms: u64) -> Answer {
+        self.ask(|index| Wish::Inside { index, moment_ms, commands }).await
     }
 
     /// Runs a hop on each of several shards at once; the results come in the order of the hops.
@@ -341,15 +351,17 @@ impl<T: Any> Future for Awaited<T> {
 }
 
 impl Coordination {
+    /// A coordination of a session, `inside` the transaction of another at its moment or by itself.
     pub(crate) fn new<F>(
         session: SessionId,
-        parent: Option<Ticket>,
+        inside: Option<(Ticket, u64)>,
         start: impl FnOnce(Hops) -> F,
     ) -> Self
     where
         F: Future<Output = Answer> + 'static,
     {
-        let desk = Desk { is_inside: parent.is_some(), ..Desk::default() };
+        let (parent, inside_at_ms) = inside.unzip();
+        let desk = Desk { inside_at_ms, ..Desk::default() };
         let desk = Rc::new(RefCell::new(desk));
         let future = Box::pin(start(Hops(Rc::clone(&desk))));
         Self { session, parent, transaction: None, future, desk }

@@ -34,6 +34,7 @@ use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ShardId, SlotId};
 use crate::errand::SpareErrands;
 use crate::facts::SessionSums;
 use crate::limits;
+use crate::memory::MemoryLimit;
 use crate::message::{Envelope, Message, Ticket};
 use crate::outbox::Outbox;
 use crate::routes::Routes;
@@ -294,6 +295,15 @@ impl Core {
         }
     }
 
+    /// Learns how much the other shards hold, where that matters.
+    fn refresh_memory(&mut self, world: &mut dyn World) {
+        let maxmemory = self.shard.config.maxmemory;
+        if maxmemory > 0 {
+            self.shard.used_by_others = world.used_by_others();
+            self.shard.memory = MemoryLimit::new(maxmemory, self.shard.used_by_others);
+        }
+    }
+
     /// Works what has come in. `received` may name a session several times; its bytes are valid during
     /// the call only. `messages` is drained.
     pub fn turn(
@@ -304,6 +314,7 @@ impl Core {
         messages: &mut Vec<(ShardId, Message)>,
     ) -> Turn {
         self.shard.set_now(now);
+        self.refresh_memory(world);
         self.turn_requests_left = limits::TURN_REQUESTS_MAX;
         if self.shard.still.is_none() {
             self.shard.waiting.end_overdue(self.shard.id, now.monotonic_us);
@@ -319,6 +330,9 @@ impl Core {
             self.receive(world, from, message);
         }
         self.settle();
+        if self.shard.config_is_new() {
+            self.refresh_memory(world);
+        }
         self.run_inside(world);
         self.let_depart();
         self.work_received(world, received);
@@ -332,6 +346,7 @@ impl Core {
         self.settle_ended_calls(world);
         self.tell_whether_quiet();
         self.log_long_visits(world);
+        world.publish_used(self.shard.keyspace.used_bytes());
         self.send_messages(world);
         if let Some(config) = self.shard.take_new_config() {
             world.config_changed(&config);
@@ -350,7 +365,7 @@ impl Core {
         // Nothing expires before the end of a pause.
         let wake_at_us = match self.shard.pause() {
             Some(pause) => Some(pause.until_us),
-            None => self.shard.keyspace.next_expiry_ms().map(expiry_at_us),
+            None => self.next_expiry_ms().map(expiry_at_us),
         };
         let deadline_us = self.shard.waiting.next_due_us();
         let looks_us = [self.session_check_due_us(), self.balance_due_us()];

@@ -1,12 +1,11 @@
 //! Errand: what a transaction does on one shard, as data: it travels there, waits for its turn if it must,
 //! and comes back with the replies, to be used again.
 
-use basalt_commands::ShardFn;
 use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
-use basalt_resp::{Protocol, Reply};
+use basalt_resp::Reply;
 use smallvec::SmallVec;
 
-use crate::perform::{Manner, Task, perform};
+use crate::call::{CallContext, ErrorCount, TransactionTag, calls_of};
 use crate::shard::Shard;
 use crate::transaction::Intent;
 
@@ -20,7 +19,8 @@ pub(crate) struct Errand {
     arg_ends: Vec<usize>,
     /// Where its keys are: their memory is asked for at once.
     places: Vec<(DatabaseId, SlotId, u64)>,
-    protocol: Protocol,
+    /// The transaction that it is part of; given when that begins.
+    pub transaction: Option<TransactionTag>,
     /// Nothing is done if what this session watches was changed.
     pub watcher: Option<u64>,
     /// Whether errors are counted where they happen, since nobody looks at each reply later.
@@ -30,14 +30,12 @@ pub(crate) struct Errand {
 
 #[derive(Clone, Copy)]
 struct ErrandCall {
-    run: ShardFn,
+    context: CallContext,
     arg_count: u32,
     /// The position of its first key among its arguments.
     key_at: u32,
     slot: SlotId,
     hash: u64,
-    database: DatabaseId,
-    touches: bool,
 }
 
 /// Encoded replies, one behind the other.
@@ -72,15 +70,12 @@ impl Errand {
     /// Begins a call of a command, whose first key is the one given; its arguments follow.
     pub(crate) fn begin_call(
         &mut self,
-        run: ShardFn,
-        manner: Manner,
+        context: CallContext,
         key_at: usize,
         (slot, hash): (SlotId, u64),
     ) {
-        let Manner { database, protocol, touches } = manner;
-        self.protocol = protocol;
         let key_at = key_at as u32;
-        self.calls.push(ErrandCall { run, arg_count: 0, key_at, slot, hash, database, touches });
+        self.calls.push(ErrandCall { context, arg_count: 0, key_at, slot, hash });
     }
 
     /// Adds arguments to the call that was begun last.
@@ -137,10 +132,11 @@ impl Errand {
     /// Calls the handlers; what they reply is in `replies`.
     fn run(&mut self, shard: &mut Shard, counts_errors: bool) {
         self.replies.clear();
-        let keyspace = &mut shard.keyspace;
         if self.places.len() > 1 {
-            keyspace.prefetch(self.places.iter().copied());
+            shard.keyspace.prefetch(self.places.iter().copied());
         }
+        let transaction = self.transaction.expect("its transaction began");
+        let errors = if counts_errors { ErrorCount::Shard } else { ErrorCount::Elsewhere };
         let Replies { bytes, ends, .. } = &mut self.replies;
         let mut args: SmallVec<[&[u8]; 32]> = SmallVec::new();
         let (mut arg_at, mut start) = (0, 0);
@@ -151,20 +147,11 @@ impl Errand {
                 start = end;
             }
             arg_at += call.arg_count as usize;
-            keyspace.set_touching(call.touches);
             let key = Key { bytes: args[call.key_at as usize], hash: call.hash, slot: call.slot };
-            let task = Task { run: call.run, args: &args, key, database: call.database };
-            let reply = Reply::new(bytes, self.protocol);
-            let stats = &mut shard.stats;
-            perform(keyspace, &shard.config, task, reply, |error| {
-                if counts_errors {
-                    stats.count_error(error.as_bytes());
-                }
-            });
+            let context = call.context.within(transaction);
+            calls_of!(shard).call(&context, &args, key, bytes, errors);
             ends.push(bytes.len());
         }
-        keyspace.set_touching(true);
-        shard.stats.commands_from_others += self.calls.len() as u64;
     }
 
     /// How many of its keys hold something, each once: what a command that takes them away will say, as its
@@ -181,10 +168,10 @@ impl Errand {
         names.dedup();
         let is_there = |name: &&&[u8]| {
             let key = shard.keyspace.key(name);
-            shard.keyspace.peek(call.database, &key).is_some()
+            shard.keyspace.peek(call.context.database, &key).is_some()
         };
         let count = names.iter().filter(is_there).count();
-        Reply::new(&mut self.replies.bytes, self.protocol).integer(count as i64);
+        Reply::new(&mut self.replies.bytes, call.context.protocol).integer(count as i64);
         self.replies.ends.push(self.replies.bytes.len());
     }
 
@@ -214,7 +201,7 @@ impl Errand {
         arg_ends.clear();
         places.clear();
         replies.clear();
-        (self.watcher, self.counts_errors) = (None, false);
+        (self.transaction, self.watcher, self.counts_errors) = (None, None, false);
     }
 }
 

@@ -14,16 +14,12 @@ pub(crate) struct Armed(pub u8);
 
 impl Armed {
     pub(crate) const AUTH: Self = Self(1);
-    pub(crate) const MEMORY: Self = Self(1 << 1);
     /// CLIENT PAUSE: not a check but a wait; see [`Shard::holds_back`].
-    pub(crate) const PAUSE: Self = Self(1 << 2);
-    /// CLIENT NO-TOUCH: commands are let through, but run without a trace of use on their keys.
-    pub(crate) const NO_TOUCH: Self = Self(1 << 3);
+    pub(crate) const PAUSE: Self = Self(1 << 1);
     /// MULTI: commands are queued; see `core/multi.rs`.
-    pub(crate) const MULTI: Self = Self(1 << 4);
-
+    pub(crate) const MULTI: Self = Self(1 << 2);
     /// MONITOR: somebody watches, or the session does; see `monitor`.
-    pub(crate) const MONITOR: Self = Self(1 << 5);
+    pub(crate) const MONITOR: Self = Self(1 << 3);
 
     pub(crate) fn set(&mut self, gate: Self, armed: bool) {
         if armed {
@@ -50,7 +46,6 @@ pub(crate) struct Gate {
 pub(crate) const GATES: &[Gate] = &[
     Gate { armed_by: None, check: allowed_from_here },
     Gate { armed_by: Some(Armed::AUTH), check: authenticated },
-    Gate { armed_by: Some(Armed::MEMORY), check: room_left_for },
     Gate { armed_by: Some(Armed::MONITOR), check: only_watches },
 ];
 
@@ -103,22 +98,6 @@ const NO_AUTH: CommandError = CommandError::text("NOAUTH Authentication required
 pub(crate) fn hides_what_is_wrong(session: &Session, name: &[u8]) -> Option<CommandError> {
     let is_for_login = || table::find(name).is_some_and(|row| row.flags.has(Flags::NO_AUTH));
     (session.armed.has(Armed::AUTH) && !is_for_login()).then_some(NO_AUTH)
-}
-
-fn room_left_for(
-    shard: &Shard,
-    _: &Session,
-    command: &'static Command,
-) -> Result<(), CommandError> {
-    room_left(shard, command.flags)
-}
-
-pub(crate) fn room_left(shard: &Shard, flags: Flags) -> Result<(), CommandError> {
-    let maxmemory = shard.config.maxmemory as usize / shard.routes.shard_count();
-    if !flags.has(Flags::DENYOOM) || shard.keyspace.used_bytes() <= maxmemory {
-        return Ok(());
-    }
-    Err(CommandError::text("OOM command not allowed when used memory > 'maxmemory'."))
 }
 
 /// Who watches does nothing else with keys.

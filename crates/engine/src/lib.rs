@@ -8,6 +8,7 @@
 //! (`keyspace`, `structures`).
 
 mod balance;
+mod call;
 mod coordinate;
 mod core;
 mod errand;
@@ -17,12 +18,12 @@ mod gates;
 mod histogram;
 mod latency;
 pub mod limits;
+mod memory;
 mod message;
 mod meter;
 mod monitor;
 mod multi;
 mod outbox;
-mod perform;
 mod plan;
 mod rates;
 mod resolve;

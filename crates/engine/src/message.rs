@@ -3,10 +3,11 @@
 use std::any::Any;
 
 use basalt_commands::{Command, ShardFn};
-use basalt_keyspace::{DatabaseId, SlotId};
+use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
 use basalt_resp::Protocol;
 
 use crate::SessionId;
+use crate::call::{CallContext, Client};
 use crate::errand::Errand;
 use crate::monitor::Observed;
 use crate::shard::Shard;
@@ -163,12 +164,30 @@ pub(crate) struct Request {
     pub slot: SlotId,
     pub database: DatabaseId,
     pub protocol: Protocol,
+    /// Whether reads count as uses.
+    pub touches: bool,
     /// The position of the key among the arguments.
     pub key_at: u16,
     /// Transactions of its session are under way, and may be for the same key.
     pub is_behind: bool,
     /// It has to wait; its reply comes in a letter.
     pub is_held: bool,
+}
+
+impl Request {
+    /// The context of its call, as a request of that shard.
+    #[inline]
+    pub(crate) fn context(&self, home: ShardId) -> CallContext {
+        let Self { command, run, database, protocol, touches, .. } = *self;
+        let client = Client { home, session: self.session };
+        CallContext { command, run, database, protocol, client, touches, transaction: None }
+    }
+
+    /// Its key, among its arguments.
+    #[inline]
+    pub(crate) fn key<'a>(&self, args: &[&'a [u8]]) -> Key<'a> {
+        Key { bytes: args[usize::from(self.key_at)], hash: self.hash, slot: self.slot }
+    }
 }
 
 impl Batch {

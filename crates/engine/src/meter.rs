@@ -84,13 +84,10 @@ impl Meter {
         row.calls >= row.timed_at
     }
 
-    /// Counts a call unless its time is to be taken. Says whether it did.
-    #[inline]
-    pub(crate) fn count_untimed(&mut self, number: u16) -> bool {
-        let row = &mut self.hot[usize::from(number)];
-        let is_untimed = row.calls + 1 < row.timed_at;
-        row.calls += u64::from(is_untimed);
-        is_untimed
+    /// A call that was counted was refused before it ran.
+    #[cold]
+    pub(crate) fn uncount(&mut self, number: u16) {
+        self.hot[usize::from(number)].calls -= 1;
     }
 
     /// Whether the time of a call is to be taken that is counted when it is over.

@@ -4,7 +4,8 @@ use basalt_commands::{Call, Command, CommandError, Flags, Outcome, Run, Verb, ta
 use basalt_keyspace::{ShardId, SlotId};
 use smallvec::SmallVec;
 
-use crate::perform::{OwnedArgs, mode_of};
+use crate::call::OwnedArgs;
+use crate::resolve::mode_of;
 use crate::shard::Shard;
 use crate::transaction::{Intent, Mode};
 

@@ -6,6 +6,7 @@
 use basalt_commands::{Command, ShardFn};
 use basalt_keyspace::SlotId;
 
+use crate::call::touches;
 use crate::limits;
 use crate::message::{Ask, Envelope, Request};
 use crate::session::{Session, SessionId};
@@ -62,6 +63,7 @@ impl Outbox {
             slot,
             database: session.database,
             protocol: session.protocol,
+            touches: touches(session, command),
             key_at,
             is_behind: session.pipelined > 0,
             is_held: false,

@@ -3,14 +3,16 @@
 //! A command with one key goes to its shard. One whose keys are on several shards and need nothing of each
 //! other (MGET, MSET, DEL …) goes to each with its own keys; what the shards reply becomes one reply.
 
-use basalt_commands::{Command, Merge, Run, ShardFn};
+use basalt_commands::{Merge, Run};
 use basalt_keyspace::{ShardId, SlotId};
 use basalt_resp::{Protocol, Reply, append_reply, scalar_bytes};
 use smallvec::SmallVec;
 
+use crate::call::CallContext;
 use crate::errand::{Errands, Replies, SpareErrands};
 use crate::multi::Queued;
-use crate::perform::{Manner, mode_of};
+use crate::resolve::mode_of;
+use crate::session::Session;
 use crate::shard::Shard;
 use crate::transaction::{Intent, Mode};
 
@@ -52,11 +54,9 @@ pub(crate) struct PlacedKey {
 
 /// A command whose keys are on several shards.
 pub(crate) struct SplitRequest<'a> {
-    pub command: &'static Command,
-    pub run: ShardFn,
+    pub context: CallContext,
     pub merge: Merge,
     pub args: &'a [&'a [u8]],
-    pub manner: Manner,
 }
 
 impl PlacedKey {
@@ -78,7 +78,8 @@ impl Plan {
         keys: impl ExactSizeIterator<Item = PlacedKey>,
         (errands, spare): (&mut Errands, &mut SpareErrands),
     ) {
-        let &SplitRequest { command, run, merge, args, manner } = request;
+        let &SplitRequest { context, merge, args } = request;
+        let command = context.command;
         let spec = command.keys.first().expect("a command that is split has keys");
         let (first, step) = (spec.first as usize, spec.step as usize);
         let mode = mode_of(command);
@@ -90,23 +91,22 @@ impl Plan {
             let at = errands.place_of(key.shard, spare);
             let errand = &mut errands.0[at].1;
             if errand.call_count() == before.get(at).copied().unwrap_or(0) {
-                errand.begin_call(run, manner, first, (key.slot, key.hash));
+                errand.begin_call(context, first, (key.slot, key.hash));
                 errand.push_args(args[..first].iter().copied());
                 errand.counts_errors = self.is_exec;
             }
             errand.push_args(group.iter().copied());
-            errand.push_key(manner.database, key.slot, Intent { hash: key.hash, mode });
+            errand.push_key(context.database, key.slot, Intent { hash: key.hash, mode });
             owners.push(at as u8);
         }
         self.commands.push(Piece::Split(merge, owners.into_boxed_slice()));
     }
 
-    /// Adds a queued command that is no verb.
+    /// Adds a command that a session queued, and that is no verb.
     pub(crate) fn add(
         &mut self,
         queued: &Queued,
-        shard: &Shard,
-        manner: Manner,
+        (shard, session): (&Shard, &Session),
         (errands, spare): (&mut Errands, &mut SpareErrands),
     ) {
         let command = queued.command;
@@ -119,7 +119,8 @@ impl Plan {
                     names.map(|name| PlacedKey::of(shard, name)).collect();
                 if keys.iter().any(|key| key.shard != keys[0].shard) {
                     let into = (errands, spare);
-                    let request = SplitRequest { command, run, merge, args: &args, manner };
+                    let context = CallContext::of(shard.id, session, command, run);
+                    let request = SplitRequest { context, merge, args: &args };
                     self.split(&request, keys.into_iter(), into);
                     return;
                 }
@@ -132,12 +133,13 @@ impl Plan {
         let key = PlacedKey::of(shard, args[key_at]);
         let at = errands.place_of(key.shard, spare);
         let errand = &mut errands.0[at].1;
-        errand.begin_call(run, manner, key_at, (key.slot, key.hash));
+        let context = CallContext::of(shard.id, session, command, run);
+        errand.begin_call(context, key_at, (key.slot, key.hash));
         errand.push_args(args.iter().copied());
         errand.counts_errors = self.is_exec;
         queued.visit_intents(shard, &mut |_, slot, intent| {
             self.writes |= intent.mode == Mode::Write;
-            errand.push_key(manner.database, slot, intent);
+            errand.push_key(context.database, slot, intent);
         });
         self.commands.push(Piece::Whole(at as u8));
     }

@@ -1,10 +1,11 @@
-//! Resolve: what a parsed request is, and where it goes.
+//! Resolve: what a parsed request is, where it goes, and what it touches.
 
-use basalt_commands::{Command, CommandError, Run, table};
-use basalt_keyspace::{DatabaseId, KeyHasher, ShardId, SlotId};
+use basalt_commands::{Command, CommandError, Flags, Run, table};
+use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ShardId, SlotId};
 
 use crate::core::KeyHash;
 use crate::routes::Routes;
+use crate::transaction::{Intent, Mode, Scope};
 
 /// A request that names a command rightly.
 #[derive(Clone, Copy)]
@@ -130,4 +131,32 @@ fn resolve_any(
 /// what follows may be run.
 pub(crate) fn is_from_a_browser(args: &[&[u8]]) -> bool {
     args[0].eq_ignore_ascii_case(b"post") || args[0].eq_ignore_ascii_case(b"host:")
+}
+
+/// What a command means to do with its keys, where it does the same with all.
+#[inline]
+pub(crate) fn mode_of(command: &Command) -> Mode {
+    // PFCOUNT is told as one that reads, and remembers its estimate in the key.
+    let only_reads = command.flags.has(Flags::READONLY) && !command.flags.has(Flags::MAY_REPLICATE);
+    if only_reads { Mode::Read } else { Mode::Write }
+}
+
+/// Whether one key is all that a command touches.
+#[inline]
+pub(crate) fn has_one_key(command: &Command) -> bool {
+    matches!(command.keys, [spec] if spec.first == spec.last && !spec.is_counted)
+}
+
+/// What a command touches of its shard.
+pub(crate) fn scope_of(command: &Command, args: &[&[u8]], keyspace: &Keyspace) -> Scope {
+    let reads_all = mode_of(command) == Mode::Read;
+    let mut intents = Vec::new();
+    for spec in command.keys {
+        let is_read = reads_all || spec.access_with(args).first() == Some(&"RO");
+        let mode = if is_read { Mode::Read } else { Mode::Write };
+        for at in spec.positions(args) {
+            intents.push(Intent { hash: keyspace.hasher().hash(args[at]), mode });
+        }
+    }
+    Scope::keys(intents)
 }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use basalt_commands::config::Config;
 use basalt_commands::{Command, CommandError, Flags};
-use basalt_keyspace::{Keyspace, ShardId};
+use basalt_keyspace::{DatabaseId, Keyspace, ShardId};
 use basalt_resp::ParseLimits;
 
 use crate::balance::{Balancer, Loads};
 use crate::facts::SessionSums;
 use crate::gates::Armed;
 use crate::latency::LatencyEvents;
+use crate::memory::MemoryLimit;
 use crate::meter::Meter;
 use crate::monitor::Monitors;
 use crate::rates::Rates;
@@ -42,6 +43,10 @@ pub(crate) struct Shard {
     pub slowlog: SlowLog,
     pub latency: LatencyEvents,
     pub now: Now,
+    /// How much more data may come, of this turn.
+    pub memory: MemoryLimit,
+    /// What the other shards held when this turn began.
+    pub used_by_others: usize,
     /// Gates that look at every session's commands.
     pub armed: Armed,
     pub limits: ParseLimits,
@@ -107,6 +112,8 @@ impl Shard {
             slowlog: SlowLog::default(),
             latency: LatencyEvents::default(),
             now,
+            memory: MemoryLimit::default(),
+            used_by_others: 0,
             armed: Armed::default(),
             limits: ParseLimits::default(),
             limits_before_auth: ParseLimits { unauthenticated: true, ..ParseLimits::default() },
@@ -135,7 +142,7 @@ impl Shard {
 
     /// Takes over new settings.
     fn set_config(&mut self, config: Arc<Config>) {
-        self.armed.set(Armed::MEMORY, config.maxmemory > 0);
+        self.memory = MemoryLimit::new(config.maxmemory, self.used_by_others);
         self.keyspace.thresholds = config.thresholds();
         self.keyspace.set_frequency(config.frequency());
         let bulk_bytes_max = usize::try_from(config.proto_max_bulk_len).unwrap_or(usize::MAX);
@@ -176,6 +183,10 @@ impl Shard {
             self.config_version = change.version;
             self.set_config(change.config);
         }
+    }
+
+    pub(crate) fn config_is_new(&self) -> bool {
+        self.config_is_new
     }
 
     /// The settings, if they changed since this was last asked.
@@ -243,6 +254,15 @@ impl Shard {
         session.armed.set(Armed::AUTH, self.config.requirepass.is_set());
         session.last_shard = self.id;
         session
+    }
+
+    /// Refuses a command that may need more memory than is left, whichever shards its keys are on.
+    pub(crate) fn check_memory(
+        &mut self,
+        flags: Flags,
+        database: DatabaseId,
+    ) -> Result<(), CommandError> {
+        self.memory.check(flags, &self.keyspace, database)
     }
 
     pub(crate) fn debug_is_allowed(&self, session: &Session) -> bool {

@@ -13,6 +13,8 @@ pub struct ShardStats {
     pub connections: u64,
     /// Commands that other shards' sessions sent here.
     pub commands_from_others: u64,
+    /// Requests of this shard's sessions that took the fast path, on whichever shard they ran.
+    pub fast_path: u64,
     pub error_replies: u64,
     /// Error replies by their first word.
     pub errors: BTreeMap<String, u64>,
@@ -71,6 +73,7 @@ impl ShardStats {
     pub fn absorb(&mut self, other: &Self) {
         self.connections += other.connections;
         self.commands_from_others += other.commands_from_others;
+        self.fast_path += other.fast_path;
         self.error_replies += other.error_replies;
         for (kind, count) in &other.errors {
             *self.errors.entry(kind.clone()).or_default() += count;

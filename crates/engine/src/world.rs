@@ -77,6 +77,11 @@ pub trait World {
     /// The same in nanoseconds, for what takes less.
     fn monotonic_ns(&mut self) -> u64;
     fn process(&mut self) -> ProcessFacts;
+    /// Shows the bytes of this shard's data to the other shards. Called at the end of each turn.
+    fn publish_used(&mut self, bytes: usize);
+    /// The bytes of all other shards' data, as each published them last. Called once a turn where
+    /// `maxmemory` is set.
+    fn used_by_others(&mut self) -> usize;
     /// CONFIG RESETSTAT: forgets the counters among the [`ProcessFacts`].
     fn reset_process_counters(&mut self);
     /// Ends the process, once this turn's output is on its way.

@@ -121,6 +121,18 @@ impl Keyspace {
         }
     }
 
+    /// Takes another moment for now, also an earlier one, and returns the one before: all parts of a
+    /// transaction run at the moment when it began, whenever their shards come to them.
+    #[inline]
+    pub fn swap_now(&mut self, now_ms: u64) -> u64 {
+        let before = self.now_ms;
+        if now_ms != before {
+            self.now_ms = now_ms;
+            self.access_now = self.access_word();
+        }
+        before
+    }
+
     fn access_word(&self) -> u32 {
         match &self.frequency {
             None => (self.now_ms / 1000) as u32 & 0x00FF_FFFF,
@@ -291,6 +303,13 @@ impl Keyspace {
     /// The heap bytes of all data, with its tables, wheels and what waits to be dropped.
     pub fn used_bytes(&self) -> usize {
         self.databases.iter().map(Database::heap_bytes).sum::<usize>() + self.lazy_free.bytes()
+    }
+
+    /// The heap bytes of one database, with its tables and its wheel: a few additions, so that it can be
+    /// asked before each write.
+    #[inline]
+    pub fn database_bytes(&self, database: DatabaseId) -> usize {
+        self.databases.get(database).heap_bytes()
     }
 
     /// Visits live entries in the order of slots; see [`ScanPosition`]. At the end, the position's slot

@@ -5,7 +5,7 @@
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering,
+    AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 use std::time::Instant;
 
@@ -63,6 +63,8 @@ pub(crate) struct Post {
     /// Its turns since the start, and their microseconds.
     pub(crate) turns: AtomicU64,
     pub(crate) turns_us: AtomicU64,
+    /// The bytes of its data, as of the end of its last turn.
+    pub(crate) used_bytes: AtomicUsize,
     /// While draining: it has nothing left to do or to send.
     pub(crate) quiet: AtomicBool,
     /// While draining: parcels it has sent and received in all.
@@ -80,6 +82,7 @@ impl Post {
             turn_max_us: AtomicU64::new(0),
             turns: AtomicU64::new(0),
             turns_us: AtomicU64::new(0),
+            used_bytes: AtomicUsize::new(0),
             quiet: AtomicBool::new(false),
             parcels_sent: AtomicU64::new(0),
             parcels_received: AtomicU64::new(0),
@@ -168,6 +171,12 @@ impl Node {
             self.posts.iter().map(|post| count(post).load(Ordering::Relaxed)).sum()
         };
         (sum(|post| &post.turns), sum(|post| &post.turns_us))
+    }
+
+    /// The bytes of all data but that of one shard.
+    pub(crate) fn used_by_others(&self, own: usize) -> usize {
+        let others = self.posts.iter().enumerate().filter(|(shard, _)| *shard != own);
+        others.map(|(_, post)| post.used_bytes.load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn reset_counters(&self) {

@@ -108,6 +108,12 @@ impl World for Outside<Message> {
     fn process(&mut self) -> ProcessFacts {
         facts::gather(&self.node, self.clock.monotonic_us())
     }
+    fn publish_used(&mut self, bytes: usize) {
+        self.node.posts[self.port.own()].used_bytes.store(bytes, Ordering::Relaxed);
+    }
+    fn used_by_others(&mut self) -> usize {
+        self.node.used_by_others(self.port.own())
+    }
     fn reset_process_counters(&mut self) {
         self.node.reset_counters();
     }

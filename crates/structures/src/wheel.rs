@@ -151,6 +151,7 @@ impl Wheel {
     }
 
     /// The heap bytes of the wheel, exactly as requested from the allocator.
+    #[inline]
     pub fn bytes(&self) -> usize {
         self.cell_bytes
             + self.duplicates.duplicates.heap_bytes()

@@ -51,6 +51,8 @@ struct Outside {
     chance: Chance,
     shutdown: Option<ShutdownRequest>,
     log: Vec<String>,
+    /// The bytes of each core's data, as it published them.
+    used_bytes: Vec<usize>,
 }
 
 struct Client {
@@ -100,6 +102,15 @@ impl World for View<'_> {
 
     fn process(&mut self) -> ProcessFacts {
         ProcessFacts::default()
+    }
+
+    fn publish_used(&mut self, bytes: usize) {
+        self.outside.used_bytes[self.core] = bytes;
+    }
+
+    fn used_by_others(&mut self) -> usize {
+        let all: usize = self.outside.used_bytes.iter().sum();
+        all - self.outside.used_bytes[self.core]
     }
 
     fn reset_process_counters(&mut self) {}
@@ -153,6 +164,7 @@ impl Simulation {
                 chance: Chance::from_seed(seed),
                 shutdown: None,
                 log: Vec::new(),
+                used_bytes: vec![0; shard_count],
             },
             clients: Vec::new(),
             fragments: false,

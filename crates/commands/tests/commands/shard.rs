@@ -76,6 +76,7 @@ impl Shard {
         let key_at = row.keys.first().map_or(0, |spec| spec.first as usize);
         let key = self.keyspace.key(args[key_at]);
         let mut call = Call {
+            command: row,
             keyspace: &mut self.keyspace,
             database: self.database,
             args,

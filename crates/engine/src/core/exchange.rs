@@ -1,18 +1,17 @@
 //! Exchange: requests of other shards worked, answers put into their places, letters written and read.
 
-use basalt_keyspace::{Key, ShardId};
-use basalt_resp::{Reply, append_reply};
+use basalt_keyspace::ShardId;
+use basalt_resp::append_reply;
 
 use super::Core;
 use super::held::HeldRequest;
 use super::request::Flow;
-use super::timing::timed;
+use crate::call::{ErrorCount, calls_of};
 use crate::limits;
 use crate::message::{Ask, Batch, Envelope, Letter, Message, Request};
 use crate::meter::LARGE_REQUEST_BYTES;
-use crate::perform::{Task, counted, has_one_key, mode_of, perform, scope_of};
+use crate::resolve::{has_one_key, mode_of, scope_of};
 use crate::session::SessionId;
-use crate::shard::Shard;
 use crate::transaction::{Intent, Mode, Number, Scope};
 use crate::world::World;
 
@@ -157,15 +156,13 @@ impl Core {
                 if arg_start - request_start >= LARGE_REQUEST_BYTES {
                     shard.meter.time_next(command.number);
                 }
-                let is_timed = shard.meter.count(command.number);
-                let mut run = || work_asked(shard, request, &args, &mut reply_bytes);
-                if is_timed {
-                    let ns = timed(world, run);
-                    if self.shard.took(command, Some(request.slot), ns) {
-                        slow.push((batch.reply_ends.len(), ns / 1000));
-                    }
-                } else {
-                    run();
+                let (context, key) = (request.context(from), request.key(&args));
+                let out = &mut reply_bytes;
+                let ns = calls_of!(shard).call_and_count(world, &context, &args, key, out);
+                if let Some(ns) = ns
+                    && shard.took(command, Some(request.slot), ns)
+                {
+                    slow.push((batch.reply_ends.len(), ns / 1000));
                 }
                 batch.reply_ends.push(reply_bytes.len());
                 // Before the next request, which may be for the same key.
@@ -217,8 +214,9 @@ impl Core {
         let HeldRequest { from, request, .. } = held;
         let shard = &mut self.shard;
         shard.meter.count(request.command.number);
-        let mut reply = Vec::new();
-        work_asked(shard, request, &held.args(), &mut reply);
+        let (mut reply, args) = (Vec::new(), held.args());
+        let (context, key) = (request.context(*from), request.key(&args));
+        calls_of!(shard).call(&context, &args, key, &mut reply, ErrorCount::Command);
         self.serve_fed();
         self.shard.intents.release(number);
         let (session, hole) = (request.session, request.hole);
@@ -293,15 +291,4 @@ impl Core {
             }
         }
     }
-}
-
-/// Calls the handler of a request of another shard.
-#[inline]
-fn work_asked(shard: &mut Shard, request: &Request, args: &[&[u8]], reply_bytes: &mut Vec<u8>) {
-    let bytes = args[usize::from(request.key_at)];
-    let key = Key { bytes, hash: request.hash, slot: request.slot };
-    let task = Task { run: request.run, args, key, database: request.database };
-    let reply = Reply::new(reply_bytes, request.protocol);
-    let refused = counted(&mut shard.stats, &mut shard.meter, request.command);
-    perform(&mut shard.keyspace, &shard.config, task, reply, refused);
 }

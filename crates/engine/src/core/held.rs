@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 use basalt_keyspace::ShardId;
 use smallvec::SmallVec;
 
+use crate::call::OwnedArgs;
 use crate::message::Request;
-use crate::perform::OwnedArgs;
 use crate::session::SessionId;
 use crate::transaction::Number;
 

@@ -166,7 +166,7 @@ impl Core {
                 }
                 let id = sources[request.source].id;
                 if let What::Plain(..) = request.what
-                    && let plain @ 1.. = self.work_plain(id, &staged[next..], &args)
+                    && let plain @ 1.. = self.work_plain(world, id, &staged[next..], &args)
                 {
                     next += plain;
                     state.done = staged[next - 1].end;
@@ -219,6 +219,7 @@ impl Core {
     }
 
     /// Parses requests of every source in turn, as many as are staged together.
+    #[expect(clippy::too_many_lines, reason = "to be taken apart")]
     pub(super) fn parse_some<'a>(
         &mut self,
         sources: &'a [Source<'_>],

@@ -12,7 +12,7 @@ impl Core {
     pub(super) fn maintain(&mut self, world: &mut dyn World) -> bool {
         let mut left = false;
         let due = self.shard.keyspace.next_expiry_ms();
-        let now_ms = self.shard.now.unix_ms;
+        let now_ms = self.expiry_moment_ms();
         let may = self.shard.pause().is_none() && self.shard.still.is_none();
         let due = due.filter(|at_ms| *at_ms <= now_ms && may);
         if due.is_some() || self.shard.keyspace.has_lazy_free() {
@@ -20,7 +20,9 @@ impl Core {
             let end_us = begun_us + limits::MAINTENANCE_TURN_US;
             let mut more = || world.monotonic_us() < end_us;
             if due.is_some() {
+                let turn_ms = self.shard.keyspace.swap_now(now_ms);
                 left |= self.shard.keyspace.expire_due(&mut more);
+                self.shard.keyspace.swap_now(turn_ms);
                 let strays = self.shard.keyspace.take_orphan_timers();
                 self.hand_on(&strays);
             }
@@ -37,6 +39,19 @@ impl Core {
             self.check_sessions();
         }
         left
+    }
+
+    /// Up to which moment keys may be expired: now, but what a transaction holds lives until that is over.
+    fn expiry_moment_ms(&self) -> u64 {
+        let now = self.shard.now;
+        let oldest_us = self.under_way.oldest_moment_us().unwrap_or(now.monotonic_us);
+        now.unix_ms - now.monotonic_us.saturating_sub(oldest_us).div_ceil(1000)
+    }
+
+    /// When something expires next, unless a transaction keeps it alive, whose end comes as a message.
+    pub(super) fn next_expiry_ms(&self) -> Option<u64> {
+        let (due, now_ms) = (self.shard.keyspace.next_expiry_ms(), self.shard.now.unix_ms);
+        due.filter(|at_ms| *at_ms > now_ms || *at_ms <= self.expiry_moment_ms())
     }
 
     /// When to look over the sessions again although nothing happens; never where nothing bounds them.

@@ -5,12 +5,11 @@ use basalt_commands::{Command, Run, Verb, table};
 
 use super::Core;
 use super::request::Flow;
-use crate::gates::Armed;
 use crate::limits;
 use crate::monitor::Observed;
 use crate::multi::Queued;
 use crate::resolve::Resolved;
-use crate::session::{Peer, SessionId};
+use crate::session::{Peer, Session, SessionId};
 use crate::world::World;
 
 /// What monitors are shown of an EXEC once it is over.
@@ -22,6 +21,24 @@ pub(crate) struct Execution {
     name: Vec<u8>,
 }
 
+/// Writes what monitors are shown of a request, unless it is none that they are shown.
+#[cold]
+pub(super) fn write_line(
+    lines: &mut Vec<u8>,
+    at_us: u64,
+    session: &Session,
+    command: &Command,
+    args: &[&[u8]],
+) {
+    if is_shown_to_monitors(command) {
+        let address = match &session.peer {
+            Peer::Tcp { remote, .. } => remote.to_string(),
+            Peer::Unix { path } => format!("unix:{path}"),
+        };
+        write_monitor_line(lines, at_us, (session.database.0, &address), command, args);
+    }
+}
+
 impl Core {
     /// Has a request worked, and shows it as Redis does: behind its work.
     #[cold]
@@ -29,7 +46,7 @@ impl Core {
         &mut self,
         world: &mut dyn World,
         id: SessionId,
-        (resolved, armed): (Resolved, Armed),
+        resolved: Resolved,
         args: &[&[u8]],
         keys: (usize, usize),
     ) -> Flow {
@@ -45,7 +62,7 @@ impl Core {
                 session.execution = Some(Box::new(Execution { commands, at_us, name }));
             }
         }
-        let flow = self.dispatch(world, id, (resolved, armed), args, keys);
+        let flow = self.dispatch(world, id, resolved, args, keys);
         if flow != Flow::Held && !shows_itself {
             self.observe(world, id, command, args);
         }
@@ -67,13 +84,8 @@ impl Core {
 
     fn line_of(&self, at_us: u64, id: SessionId, command: &Command, args: &[&[u8]]) -> Vec<u8> {
         let mut line = Vec::new();
-        if let (true, Some(session)) = (is_shown_to_monitors(command), self.shard.sessions.get(id))
-        {
-            let address = match &session.peer {
-                Peer::Tcp { remote, .. } => remote.to_string(),
-                Peer::Unix { path } => format!("unix:{path}"),
-            };
-            write_monitor_line(&mut line, at_us, (session.database.0, &address), command, args);
+        if let Some(session) = self.shard.sessions.get(id) {
+            write_line(&mut line, at_us, session, command, args);
         }
         line
     }
@@ -106,7 +118,7 @@ impl Core {
         self.show_to_all(&line);
     }
 
-    fn show_to_all(&mut self, lines: &[u8]) {
+    pub(super) fn show_to_all(&mut self, lines: &[u8]) {
         if lines.is_empty() {
             return;
         }

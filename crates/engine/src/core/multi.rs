@@ -13,11 +13,11 @@ use smallvec::SmallVec;
 
 use super::Core;
 use super::request::Flow;
+use crate::call::TransactionTag;
 use crate::errand::{Errands, Replies};
-use crate::gates::{self, Armed};
+use crate::gates::Armed;
 use crate::message::{Ask, Ticket};
 use crate::multi::{Multi, Queued, Reach, Watched};
-use crate::perform::Manner;
 use crate::plan::{PlacedKey, Plan};
 use crate::session::SessionId;
 use crate::shard::Shard;
@@ -25,12 +25,20 @@ use crate::transaction::{Intent, Mode, Scope};
 use crate::verbs;
 use crate::world::World;
 
-/// Commands to be run inside a transaction that is held, and who wants their replies.
-pub(super) type Inside = (Ticket, SessionId, Vec<Queued>);
+/// Commands to be run inside a transaction that is held.
+pub(super) struct Inside {
+    /// Gets their replies.
+    pub ticket: Ticket,
+    pub session: SessionId,
+    /// The moment that the transaction takes for now.
+    pub moment_ms: u64,
+    pub commands: Vec<Queued>,
+}
 
 /// What runs inside just now.
 pub(super) struct Nested {
     pub ticket: Ticket,
+    pub moment_ms: u64,
     /// It began a coordination, whose answer is its reply.
     pub is_coordinating: bool,
 }
@@ -72,9 +80,8 @@ impl Core {
                     self.shard.sessions.hold(id);
                     return Some(Flow::Held);
                 }
-                if self.shard.armed.has(Armed::MEMORY)
-                    && let Err(error) = gates::room_left(&self.shard, flags)
-                {
+                let database = self.shard.sessions.get(id)?.database;
+                if let Err(error) = self.shard.check_memory(flags, database) {
                     self.refuse_request(id, b"exec", &error);
                     return Some(Flow::On);
                 }
@@ -87,6 +94,12 @@ impl Core {
         }
         if command.flags.has(Flags::NO_MULTI) {
             let error = CommandError::text("ERR Command not allowed inside a transaction");
+            self.refuse_request(id, args[0], &error);
+            return Some(Flow::On);
+        }
+        let database = self.shard.sessions.get(id)?.database;
+        if let Err(error) = self.shard.check_memory(command.flags, database) {
+            self.shard.meter.rejected(command.number);
             self.refuse_request(id, args[0], &error);
             return Some(Flow::On);
         }
@@ -199,9 +212,10 @@ impl Core {
         let watched = std::mem::take(&mut session.watched);
         let execution = session.execution.take();
         let (mut plan, mut errands) = (Plan::new(protocol, true), Errands::default());
+        let session = self.shard.sessions.get(id).expect("the session asks just now");
         for queued in commands {
-            let manner = Manner::of(&self.shard, id, queued.command);
-            plan.add(queued, &self.shard, manner, (&mut errands, &mut self.spare_errands));
+            let place = (&self.shard, session);
+            plan.add(queued, place, (&mut errands, &mut self.spare_errands));
         }
         for name in &watched.keys {
             let key = PlacedKey::of(&self.shard, name);
@@ -223,7 +237,12 @@ impl Core {
         }
         self.count_alone();
         let mut answer = Vec::new();
-        errands.0.iter_mut().for_each(|(_, errand)| errand.perform(&mut self.shard));
+        let number = self.numbers.next(here, self.shard.now.monotonic_us);
+        let tag = TransactionTag { number, moment_ms: self.shard.now.unix_ms };
+        for (_, errand) in &mut errands.0 {
+            errand.transaction = Some(tag);
+            errand.perform(&mut self.shard);
+        }
         match errands.0.first() {
             Some((_, errand)) if errand.replies.is_broken => plan.write_broken(&mut answer),
             Some((_, errand)) => plan.write(&[&errand.replies], &mut answer),
@@ -245,6 +264,7 @@ impl Core {
         let keyspace = &self.shard.keyspace;
         let keys: Vec<Key<'_>> = watched.iter().map(|key| keyspace.key(key)).collect();
         let scopes = self.scopes(&commands, &keys);
+        let moment_ms = self.shard.now.unix_ms;
         self.coordinate(id, |hops| async move {
             let shards: Vec<ShardId> = scopes.keys().copied().collect();
             let look = move |shard: &mut Shard| shard.keyspace.is_watch_broken(watcher);
@@ -256,7 +276,7 @@ impl Core {
             } else {
                 Reply::new(&mut answer, protocol).array(commands.len());
                 for step in in_steps(commands) {
-                    answer.extend(hops.inside(step).await);
+                    answer.extend(hops.inside(step, moment_ms).await);
                 }
             }
             let unwatch = move |shard: &mut Shard| shard.keyspace.unwatch(watcher);
@@ -279,15 +299,18 @@ impl Core {
 
     /// Runs what is wished inside held transactions.
     pub(super) fn run_inside(&mut self, world: &mut dyn World) {
-        while let Some((ticket, id, commands)) = self.inside.pop_front() {
-            self.nested = Some(Nested { ticket, is_coordinating: false });
+        while let Some(inside) = self.inside.pop_front() {
+            let Inside { ticket, session: id, moment_ms, commands } = inside;
+            self.nested = Some(Nested { ticket, moment_ms, is_coordinating: false });
+            let now_ms = self.shard.keyspace.swap_now(moment_ms);
             let captured = match &commands[..] {
                 [queued] if matches!(queued.run, Run::Engine(_)) => self.capture(world, id, queued),
                 _ => {
-                    self.run_step(id, &commands);
+                    self.run_step(id, &commands, moment_ms);
                     Vec::new()
                 }
             };
+            self.shard.keyspace.swap_now(now_ms);
             let nested = self.nested.take().expect("it was put there just now");
             if self.shard.armed.has(Armed::MONITOR) {
                 for queued in &commands {
@@ -313,17 +336,24 @@ impl Core {
     }
 
     /// Runs commands that need nothing of each other but their order on each shard.
-    fn run_step(&mut self, id: SessionId, commands: &[Queued]) {
+    fn run_step(&mut self, id: SessionId, commands: &[Queued], moment_ms: u64) {
         let Some(session) = self.shard.sessions.get(id) else { return };
         let (mut plan, mut errands) = (Plan::new(session.protocol, true), Errands::default());
         for queued in commands {
-            let manner = Manner::of(&self.shard, id, queued.command);
-            plan.add(queued, &self.shard, manner, (&mut errands, &mut self.spare_errands));
+            let place = (&self.shard, session);
+            plan.add(queued, place, (&mut errands, &mut self.spare_errands));
+        }
+        let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
+        for (_, errand) in &mut errands.0 {
+            errand.transaction = Some(TransactionTag { number, moment_ms });
         }
         self.coordinate(id, |hops| async move {
             let parts = errands.0.into_iter().map(|(shard, mut errand)| {
                 (shard, move |shard: &mut Shard| {
                     errand.perform(shard);
+                    if number.home != shard.id {
+                        shard.stats.commands_from_others += errand.call_count() as u64;
+                    }
                     errand
                 })
             });

@@ -18,6 +18,7 @@ use super::Core;
 use super::monitor::Execution;
 use super::timing::PendingCall;
 use super::transactions::{Owner, Transaction, Visitor};
+use crate::call::TransactionTag;
 use crate::errand::{Errand, Errands, Replies};
 use crate::limits;
 use crate::message::{Ask, Letter, Look};
@@ -144,7 +145,9 @@ impl Core {
         let mut holding = Holding::new(errands.0.iter().map(|(shard, _)| *shard));
         let (mut parts, mut others) = (SmallVec::new(), SmallVec::<[_; 2]>::new());
         let mut is_granted_here = true;
+        let tag = TransactionTag { number, moment_ms: self.shard.now.unix_ms };
         for (shard, mut errand) in errands.0 {
+            errand.transaction = Some(tag);
             if shard == self.shard.id {
                 let scope = Scope::keys(std::mem::take(&mut errand.intents));
                 is_granted_here = self.shard.schedule(number, scope);
@@ -196,7 +199,12 @@ impl Core {
     }
 
     /// An errand of another shard's transaction visits this shard.
-    pub(super) fn bring(&mut self, number: Number, mut errand: Box<Errand>, look: Look) {
+    pub(super) fn bring(&mut self, number: Number, errand: Box<Errand>, look: Look) {
+        self.shard.stats.commands_from_others += errand.call_count() as u64;
+        self.schedule_errand(number, errand, look);
+    }
+
+    fn schedule_errand(&mut self, number: Number, mut errand: Box<Errand>, look: Look) {
         self.numbers.saw(number);
         self.stillness.disturb();
         let scope = Scope::keys(std::mem::take(&mut errand.intents));
@@ -207,9 +215,10 @@ impl Core {
 
     /// Another shard's transaction may be decided here: it is, if nobody is in its way.
     pub(super) fn entrusted(&mut self, number: Number, mut errand: Box<Errand>, look: Look) {
+        self.shard.stats.commands_from_others += errand.call_count() as u64;
         if !self.shard.intents.admits_as(number, &errand.intents) {
             self.write_letter(number.home, Letter::Waits(number));
-            self.bring(number, errand, look);
+            self.schedule_errand(number, errand, look);
             return;
         }
         self.numbers.saw(number);

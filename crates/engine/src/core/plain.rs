@@ -1,29 +1,40 @@
-//! Plain requests: one key, one shard, nothing about the session that needs a closer look.
+//! The fast path: requests with one key on one shard, which need nothing of their session but its settings.
 //!
-//! Nearly all of a cache's requests are. What holds for a session holds for all of them that follow each
-//! other, since a handler touches nothing but the keyspace: so it is looked at once for all.
+//! Nearly all of a cache's requests are such. What holds for the session holds for all of them that follow each
+//! other, since a handler touches nothing but the keyspace: so it is looked at once for all. No feature of the
+//! server ends this: it is done with here, or in [`Calls::call`](crate::call::Calls::call).
 //!
-//! Not here: whatever is not plain (`request`).
+//! Not here: all other requests (`request`).
 
 use basalt_commands::config::PipelineOrder;
 use basalt_keyspace::Key;
-use basalt_resp::Reply;
 
 use super::input::{Staged, What};
+use super::monitor::write_line;
 use super::{Core, KeyHash};
+use crate::call::{CallContext, calls_of};
+use crate::gates::Armed;
 use crate::limits;
-use crate::perform::{Task, counted, has_one_key, mode_of, perform};
+use crate::resolve::{has_one_key, mode_of};
 use crate::session::{ReplyMode, SessionId};
 use crate::transaction::Intent;
+use crate::world::World;
 
 impl Core {
-    /// Works the plain requests of one session that stand first, or sends them to their shards, until one
-    /// needs more than that; says how many.
-    pub(super) fn work_plain(&mut self, id: SessionId, staged: &[Staged], args: &[&[u8]]) -> usize {
+    /// Works the requests of one session that stand first, or sends them to their shards, until one needs
+    /// more than the fast path. Returns how many it worked.
+    pub(super) fn work_plain(
+        &mut self,
+        world: &mut dyn World,
+        id: SessionId,
+        staged: &[Staged],
+        args: &[&[u8]],
+    ) -> usize {
         let Self { shard, outboxes, keys, .. } = self;
-        let Some(session) = shard.sessions.get_mut(id) else { return 0 };
+        let Some(mut session) = shard.sessions.get_mut(id) else { return 0 };
+        let armed = Armed(session.armed.0 | shard.armed.0);
         let is_plain = session.may_run()
-            && session.armed.0 | shard.armed.0 == 0
+            && (armed == Armed::default() || armed == Armed::MONITOR && !session.is_monitor)
             && session.reply_mode == ReplyMode::On
             && shard.config.pipeline_order != PipelineOrder::Strict;
         if !is_plain {
@@ -31,9 +42,8 @@ impl Core {
         }
         let pipelined = session.pipelined;
         let is_free = shard.intents.is_idle() && pipelined == 0;
-        let (database, protocol) = (session.database, session.protocol);
         let source = staged[0].source;
-        let mut worked = 0;
+        let (mut worked, mut lines) = (0, Vec::new());
         for request in staged {
             let What::Plain(command, run) = request.what else { break };
             if request.source != source || session.output_bytes() > limits::OUTPUT_PAUSE_BYTES {
@@ -50,14 +60,14 @@ impl Core {
                         break;
                     }
                 }
-                if !shard.meter.count_untimed(command.number) {
-                    break;
-                }
                 let key = Key { bytes: args[usize::from(key_at)], hash, slot };
-                let task = Task { run, args, key, database };
-                let reply = Reply::new(session.output(), protocol);
-                let refused = counted(&mut shard.stats, &mut shard.meter, command);
-                perform(&mut shard.keyspace, &shard.config, task, reply, refused);
+                let context = CallContext::of(to, session, command, run);
+                let out = session.output();
+                let ns = calls_of!(shard).call_and_count(world, &context, args, key, out);
+                if let Some(ns) = ns {
+                    shard.settle_call(id, command, (Some(slot), args), ns);
+                    session = shard.sessions.get_mut(id).expect("a call ends no session");
+                }
             } else {
                 let outbox = &mut outboxes[to.index()];
                 if session.queue.len() >= session.hole_limit || !outbox.has_room() {
@@ -68,12 +78,19 @@ impl Core {
             session.last_command = command.name;
             session.last_shard = to;
             worked += 1;
+            if armed.has(Armed::MONITOR) {
+                write_line(&mut lines, shard.now.unix_us(world), session, command, args);
+            }
             if shard.keyspace.has_ready() {
                 break;
             }
         }
         session.commands += worked as u64;
-        if shard.keyspace.has_ready() {
+        shard.stats.fast_path += worked as u64;
+        if !lines.is_empty() {
+            self.show_to_all(&lines);
+        }
+        if self.shard.keyspace.has_ready() {
             self.settle();
         }
         worked

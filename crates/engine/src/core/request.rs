@@ -5,18 +5,17 @@ use std::sync::Arc;
 use basalt_commands::config::PipelineOrder;
 use basalt_commands::requests::{IMPORT_KEY_AT, import, with_fields};
 use basalt_commands::{Command, CommandError, Flags, Merge, Run, ShardFn, Verb};
-use basalt_keyspace::{Key, ShardId};
+use basalt_keyspace::{DatabaseId, Key, ShardId};
 use basalt_resp::{ProtocolError, Reply};
 
-use super::timing::timed;
 use super::{Core, KeyHash};
+use crate::call::{CallContext, OwnedCall, calls_of};
 use crate::errand::Errands;
 use crate::gates;
 use crate::limits;
 use crate::multi::half_a_pair;
-use crate::perform::{Manner, OwnedTask, Task, counted, mode_of, perform, scope_of};
 use crate::plan::{PlacedKey, Plan, SplitRequest};
-use crate::resolve::Resolved;
+use crate::resolve::{Resolved, mode_of, scope_of};
 use crate::session::{ReplyMode, SessionId};
 use crate::transaction::{Intent, Mode};
 use crate::verbs;
@@ -105,9 +104,9 @@ impl Core {
             return flow;
         }
         if armed.has(gates::Armed::MONITOR) {
-            return self.work_observed(world, id, (resolved, armed), args, keys);
+            return self.work_observed(world, id, resolved, args, keys);
         }
-        self.dispatch(world, id, (resolved, armed), args, keys)
+        self.dispatch(world, id, resolved, args, keys)
     }
 
     /// Has a request worked that no gate refused.
@@ -116,15 +115,14 @@ impl Core {
         &mut self,
         world: &mut dyn World,
         id: SessionId,
-        (resolved, armed): (Resolved, gates::Armed),
+        resolved: Resolved,
         args: &[&[u8]],
         keys: (usize, usize),
     ) -> Flow {
         let Resolved { command, shard, key_at } = resolved;
         match (command.run, shard) {
             (Run::Shard(run) | Run::Split(run, _) | Run::Alone(run, _), Some(shard))
-                if armed.has(gates::Armed::NO_TOUCH)
-                    || self.meets_intent(id, command, shard, keys) =>
+                if self.meets_intent(id, command, shard, keys) =>
             {
                 self.work_apart(world, id, (command, run), args, (key_at, shard))
             }
@@ -170,6 +168,11 @@ impl Core {
         };
         if !may_run {
             return Flow::Held;
+        }
+        let database = self.shard.sessions.get(id).map_or(DatabaseId(0), |own| own.database);
+        if let Err(error) = self.shard.check_memory(command.flags, database) {
+            self.reject(id, command, &error);
+            return Flow::On;
         }
         self.run_whole(world, id, command, args, |core, world| {
             if let Err(error) = verbs::run(core, world, id, verb, args) {
@@ -227,12 +230,16 @@ impl Core {
         if !self.may_pipeline(id, shards) {
             return Flow::Held;
         }
-        let manner = Manner::of(&self.shard, id, command);
-        let mut plan = Plan::new(manner.protocol, false);
+        let context = self.context(id, command, run);
+        if let Err(error) = self.shard.check_memory(command.flags, context.database) {
+            self.reject(id, command, &error);
+            return Flow::On;
+        }
+        let mut plan = Plan::new(context.protocol, false);
         let mut errands = Errands::default();
         let keys = self.keys[keys.0..keys.1].iter();
         let keys = keys.map(|&KeyHash { hash, slot, shard, .. }| PlacedKey { shard, slot, hash });
-        let request = SplitRequest { command, run, merge, args, manner };
+        let request = SplitRequest { context, merge, args };
         plan.split(&request, keys, (&mut errands, &mut self.spare_errands));
         self.run_whole(world, id, command, args, |core, _| {
             core.begin_pipelined(id, plan, errands, None);
@@ -259,19 +266,13 @@ impl Core {
         }
         session.commands += 1;
         session.last_command = command.name;
-        let (database, protocol, mode) = (session.database, session.protocol, session.reply_mode);
+        let mode = session.reply_mode;
+        let context = CallContext::of(shard.id, session, command, run);
         let out = session.output();
         let start = out.len();
-        let task = Task { run, args, key, database };
-        let reply = Reply::new(out, protocol);
-        let is_timed = shard.meter.count(command.number);
-        let refused = counted(&mut shard.stats, &mut shard.meter, command);
-        let run = || perform(&mut shard.keyspace, &shard.config, task, reply, refused);
-        if is_timed {
-            let ns = timed(world, run);
+        let ns = calls_of!(shard).call_and_count(world, &context, args, key, out);
+        if let Some(ns) = ns {
             shard.settle_call(id, command, (Some(key.slot), args), ns);
-        } else {
-            run();
         }
         if mode != ReplyMode::On {
             self.settle_reply_mode(id, Some(start));
@@ -326,15 +327,34 @@ impl Core {
         if !self.is_drained(id) {
             return Flow::Held;
         }
-        let manner = Manner::of(&self.shard, id, command);
+        let context = self.context(id, command, run);
         let scope = scope_of(command, args, &self.shard.keyspace);
-        let task = OwnedTask::new(run, args, usize::from(key_at), manner);
+        let call = OwnedCall::new(context, args, usize::from(key_at));
         self.run_whole(world, id, command, args, |core, _| {
             core.coordinate(id, |hops| async move {
-                hops.alone(to, scope, move |shard| task.perform(shard)).await
+                hops.alone(to, scope, move |shard| call.perform(shard)).await
             });
         });
         self.flow_after(id)
+    }
+
+    /// The context of a command that a session runs now, outside of a transaction.
+    pub(crate) fn context(
+        &self,
+        id: SessionId,
+        command: &'static Command,
+        run: ShardFn,
+    ) -> CallContext {
+        let session = self.shard.sessions.get(id).expect("the session asks just now");
+        CallContext::of(self.shard.id, session, command, run)
+    }
+
+    /// Refuses a command before it runs.
+    #[cold]
+    fn reject(&mut self, id: SessionId, command: &Command, error: &CommandError) {
+        self.shard.meter.rejected(command.number);
+        self.refuse(id, error);
+        self.settle_reply_mode(id, None);
     }
 
     /// Whether a session's command on this shard has to wait for a transaction that holds one of its keys, or

@@ -46,14 +46,6 @@ fn logged_args(command: &Command, args: &[&[u8]]) -> Vec<u8> {
     encoded
 }
 
-/// Does something, and tells the nanoseconds that it took.
-#[cold]
-pub(super) fn timed(world: &mut dyn World, work: impl FnOnce()) -> u64 {
-    let begun = world.monotonic_ns();
-    work();
-    world.monotonic_ns().saturating_sub(begun)
-}
-
 impl Shard {
     /// A call that was counted took so long, in this slot if it was in one. Says whether that is for the slow
     /// log.

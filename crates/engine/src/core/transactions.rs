@@ -10,6 +10,7 @@ use basalt_keyspace::ShardId;
 use smallvec::SmallVec;
 
 use super::Core;
+use super::multi::Inside;
 use super::pipelined::Pipelined;
 use crate::coordinate::{Answer, Coordination, Hops, Wish};
 use crate::errand::Errand;
@@ -113,6 +114,15 @@ impl UnderWay {
         is_asleep.then_some(self.coordinations.len())
     }
 
+    /// The moment (monotonic µs) of the first transaction that is granted something here and goes on for more
+    /// than one hop: for it nothing has expired since.
+    pub(super) fn oldest_moment_us(&self) -> Option<u64> {
+        let looks =
+            |visitor: &Visitor| matches!(visitor, Visitor::Looks { granted_at_us: Some(_), .. });
+        let moments = self.visitors.iter().filter(|(_, visitor)| looks(visitor));
+        moments.map(|(number, _)| number.at_us()).min()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.coordinations.is_empty() && self.transactions.is_empty() && self.visitors.is_empty()
     }
@@ -126,17 +136,17 @@ impl Core {
     {
         self.under_way.begun += 1;
         let number = self.under_way.begun;
-        let parent = self.nested.as_mut().map(|nested| {
+        let inside = self.nested.as_mut().map(|nested| {
             nested.is_coordinating = true;
-            nested.ticket
+            (nested.ticket, nested.moment_ms)
         });
-        if let (None, Some(session)) = (parent, self.shard.sessions.get_mut(id)) {
+        if let (None, Some(session)) = (inside, self.shard.sessions.get_mut(id)) {
             session.coordination = Some(number);
         }
-        self.under_way.coordinations.insert(number, Coordination::new(id, parent, start));
+        self.under_way.coordinations.insert(number, Coordination::new(id, inside, start));
         self.drive(number);
         // What runs inside another is settled once it has been shown to those who watch.
-        if parent.is_none() {
+        if inside.is_none() {
             self.settle();
         }
     }
@@ -213,11 +223,11 @@ impl Core {
                 }
                 false
             }
-            Wish::Inside { index, commands } => {
+            Wish::Inside { index, moment_ms, commands } => {
                 let own = self.under_way.coordinations.get(&coordination);
                 let session = own.expect("it wishes just now").session;
                 let ticket = Ticket { coordination, index };
-                self.inside.push_back((ticket, session, commands));
+                self.inside.push_back(Inside { ticket, session, moment_ms, commands });
                 false
             }
             Wish::Hold { index, number, visits } => {
@@ -334,6 +344,11 @@ impl Core {
             return true;
         }
         false
+    }
+
+    /// The next number of a transaction of this core.
+    pub(crate) fn next_number(&mut self) -> Number {
+        self.numbers.next(self.shard.id, self.shard.now.monotonic_us)
     }
 
     pub(super) fn take_result(&mut self, ticket: Ticket, result: HopResult) {

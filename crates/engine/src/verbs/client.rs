@@ -13,7 +13,6 @@ use super::client_line::{line, passes};
 use super::data::everywhere_ok;
 use super::{encode, everywhere, owned, session, settings};
 use crate::core::Core;
-use crate::gates::Armed;
 use crate::session::{Peer, ReplyMode, SessionId};
 use crate::shard::{Pause, Shard};
 use crate::waiting::End;
@@ -144,10 +143,7 @@ pub(super) fn no_evict(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcom
 }
 
 pub(super) fn no_touch(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
-    let on = parse_client_switch(args)?;
-    let session = session(core, id);
-    session.no_touch = on;
-    session.armed.set(Armed::NO_TOUCH, on);
+    session(core, id).no_touch = parse_client_switch(args)?;
     core.answer(id, |reply| reply.ok());
     Ok(())
 }

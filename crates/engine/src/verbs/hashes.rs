@@ -6,8 +6,8 @@ use basalt_commands::requests::{IMPORT_KEY_AT, import, parse_himport_prepare, wi
 use basalt_commands::{CommandError, Outcome, table};
 
 use super::{declare_all, session};
+use crate::call::OwnedCall;
 use crate::core::Core;
-use crate::perform::{Manner, OwnedTask};
 use crate::session::SessionId;
 use crate::transaction::scope_on;
 
@@ -30,10 +30,9 @@ pub(super) fn set(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let keys = declare_all(core, id, &args[IMPORT_KEY_AT..=IMPORT_KEY_AT]);
     let (shard, scope) = (keys[0].shard, scope_on(keys[0].shard, &keys));
     let command = table::find(b"himport").expect("it is run just now");
-    let manner = Manner::of(&core.shard, id, command);
-    let task = OwnedTask::new(import, &args, IMPORT_KEY_AT, manner);
+    let call = OwnedCall::new(core.context(id, command, import), &args, IMPORT_KEY_AT);
     core.coordinate(id, |hops| async move {
-        hops.alone(shard, scope, move |shard| task.perform(shard)).await
+        hops.alone(shard, scope, move |shard| call.perform(shard)).await
     });
     Ok(())
 }

@@ -399,6 +399,7 @@ fn stats(facts: &Facts, lines: &mut Lines) {
     lines.add("expiry_lag_max_ms", lags.max().unwrap_or(0));
     lines.add("shard_messages", stats.messages_out);
     lines.add("commands_from_other_shards", stats.commands_from_others);
+    lines.add("fast_path_commands", stats.fast_path);
     lines.add("slots_moved", stats.slots_moved);
     lines.add("slot_move_pause_max_us", stats.still_us_max);
 }

@@ -13,9 +13,9 @@ use basalt_keyspace::{
 use basalt_resp::{Protocol, Reply};
 
 use super::{encode, settings};
+use crate::call::{OwnedCall, TransactionTag};
 use crate::coordinate::{Answer, Hops};
 use crate::core::Core;
-use crate::perform::{Manner, OwnedTask};
 use crate::routes::Routes;
 use crate::session::SessionId;
 use crate::shard::Shard;
@@ -150,11 +150,13 @@ pub(super) fn msetex(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome 
 
 /// Sets keys on several shards, if all or none of them are there; answers whether.
 fn set_many(core: &mut Core, id: SessionId, pairs: &[&[u8]], when: PutWhen, lifetime: Lifetime) {
-    let Some(Run::Shard(set)) = table::find(b"set").map(|command| command.run) else {
-        unreachable!("SET is in the table as a command of one shard")
-    };
-    let (database, protocol) = settings(core, id);
-    let manner = Manner { database, protocol, touches: true };
+    let set = table::find(b"set").expect("SET is in the table");
+    let Run::Shard(run) = set.run else { unreachable!("SET is a command of one shard") };
+    let context = core.context(id, set, run);
+    let number = core.next_number();
+    let context =
+        context.within(TransactionTag { number, moment_ms: core.shard.keyspace.now_ms() });
+    let database = context.database;
     let (mut keys, mut tasks) = (Vec::new(), Vec::new());
     for (index, pair) in pairs.chunks_exact(2).enumerate() {
         keys.push(core.declare(index, database, pair[0], true));
@@ -168,7 +170,7 @@ fn set_many(core: &mut Core, id: SessionId, pairs: &[&[u8]], when: PutWhen, life
                 args.extend([b"pxat".as_slice(), moment.as_bytes()]);
             }
         }
-        tasks.push(OwnedTask::new(set, &args, 1, manner));
+        tasks.push(OwnedCall::new(context, &args, 1));
     }
     core.transact(
         id,

@@ -67,6 +67,7 @@ pub(crate) fn is_immediate(verb: Verb) -> bool {
 }
 
 /// Runs a verb: it answers at once, or begins a coordination that will.
+#[expect(clippy::too_many_lines, reason = "one line for each verb")]
 pub(crate) fn run(
     core: &mut Core,
     world: &mut dyn World,

@@ -4,7 +4,7 @@ use basalt_commands::requests::{
     Union, bitop_effect, lcs as find_lcs, parse_bitop, parse_lcs, pfmerge_into, self_test,
     with_text, write_lcs,
 };
-use basalt_commands::{Call, CommandError, Outcome, check_memory, copied};
+use basalt_commands::{Call, CommandError, Outcome, check_memory, copied, table};
 use basalt_keyspace::Entry;
 use basalt_resp::{Protocol, Reply};
 
@@ -36,6 +36,7 @@ fn run_on(
 ) -> Outcome {
     let mut reply = Vec::new();
     run(&mut Call {
+        command: table::find(b"pfmerge").expect("it is run just now"),
         keyspace: &mut shard.keyspace,
         database: key.database,
         args: &[],

@@ -177,6 +177,7 @@ impl Database {
         self.expiring + self.with_expiring_elements
     }
 
+    #[inline]
     pub(crate) fn heap_bytes(&self) -> usize {
         self.entry_bytes + self.table_bytes + self.wheel.bytes()
     }

@@ -53,6 +53,7 @@ fn replayed(records: &[u8], seed: u64) -> Keyspace {
     keyspace
 }
 
+#[expect(clippy::too_many_lines, reason = "a list")]
 pub(super) fn corpus() -> Vec<Vec<u8>> {
     let words: [&[u8]; 4] = [b"a", b"1", b"b", b"-7"];
     let words = Strings::from(&words);

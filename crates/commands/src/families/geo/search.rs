@@ -252,6 +252,7 @@ fn place_of(sorted: SortedRef<'_>, member: &[u8]) -> Result<Place, CommandError>
 /// Parses a complete command. The errors and their order depend on whether the sorted set exists
 /// and has the member; as in Redis, without one the member and the radius around it are not
 /// checked.
+#[expect(clippy::too_many_lines, reason = "a grammar of its own")]
 fn parse(
     form: GeoForm,
     args: &[&[u8]],

@@ -1,0 +1,288 @@
+//! How commands are called, on one shard and on four: what may refuse them, when they take the fast path, and
+//! which moment holds within a transaction.
+
+use basalt_commands::config::{Allowed, Config};
+use basalt_keyspace::SlotId;
+use basalt_resp::{Value, decode, encode_request};
+use basalt_testkit::simulation::{ClientId, Simulation};
+
+const SHARDS: [usize; 2] = [1, 4];
+
+struct Server {
+    simulation: Simulation,
+    shards: usize,
+}
+
+impl Server {
+    fn new(shards: usize) -> Self {
+        let config = Config { enable_debug_command: Allowed::Yes, ..Config::default() };
+        Self { simulation: Simulation::new(shards, config, 5), shards }
+    }
+
+    fn send(&mut self, client: ClientId, lines: &[&str]) -> Vec<Value> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            encode_request(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>(), &mut bytes);
+        }
+        self.simulation.send(client, &bytes);
+        self.simulation.settle();
+        let (mut replies, received) = (Vec::new(), self.simulation.take_received(client));
+        let mut rest = received.as_slice();
+        while !rest.is_empty() {
+            let (value, len) = decode(rest).expect("well-formed replies").expect("whole replies");
+            replies.push(value);
+            rest = &rest[len..];
+        }
+        replies
+    }
+
+    fn text(&mut self, client: ClientId, line: &str) -> String {
+        match self.send(client, &[line]).remove(0) {
+            Value::Simple(text) | Value::Bulk(text) | Value::Error(text) => {
+                String::from_utf8_lossy(&text).into_owned()
+            }
+            Value::Integer(number) => number.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// A number of INFO, of all shards together.
+    fn count(&mut self, client: ClientId, name: &str) -> u64 {
+        let info = self.text(client, "INFO everything");
+        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.unwrap_or_else(|| panic!("INFO has {name}")).trim().parse().expect("a number")
+    }
+
+    /// A key with this beginning whose slot is that shard's.
+    fn key_on(&self, shard: usize, beginning: &str) -> String {
+        let shards = self.shards;
+        let is_there =
+            |key: &String| usize::from(SlotId::of_key(key.as_bytes()).0) * shards / 16_384 == shard;
+        let mut keys = (0..).map(|number| format!("{beginning}{number}"));
+        keys.find(is_there).expect("each shard has slots")
+    }
+}
+
+#[test]
+fn the_same_command_is_refused_whichever_connection_sends_it() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let clients: Vec<ClientId> = (0..4).map(|core| server.simulation.connect(core)).collect();
+        assert_eq!(server.text(clients[0], "CONFIG SET maxmemory 20mb"), "OK");
+        // One connection fills one shard, which is not its own where there are several.
+        let full = server.key_on(shards - 1, "full");
+        let tag = format!("{{{full}}}");
+        let value = "x".repeat(1 << 20);
+        let mut written = 0;
+        while server.text(clients[0], &format!("SET {tag}{written} {value}")) == "OK" {
+            written += 1;
+            assert!(written < 40, "twenty megabytes are never full");
+        }
+        assert!((15..=20).contains(&written), "{written} of 1 MB each, {shards} shards");
+        for shard in 0..shards {
+            let key = server.key_on(shard, "other");
+            let other = server.key_on((shard + 1) % shards, "another");
+            for &client in &clients {
+                let lines = [
+                    format!("SET {key} v"),
+                    format!("MSET {key} v {other} v"),
+                    format!("MSETNX {key} v {other} v"),
+                    format!("LPUSH {key} v"),
+                ];
+                for line in lines {
+                    let reply = server.text(client, &line);
+                    assert!(reply.starts_with("OOM command not allowed"), "{line}: {reply}");
+                }
+                assert_eq!(server.text(client, &format!("EXISTS {key} {other}")), "0");
+            }
+        }
+        // What frees memory, and what only reads, is let through; then there is room again.
+        assert_eq!(server.text(clients[1], &format!("DEL {tag}0")), "1");
+        assert_eq!(server.text(clients[2], &format!("DEL {tag}1")), "1");
+        for &client in &clients {
+            assert_eq!(server.text(client, &format!("SET {tag}small v")), "OK");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_for_memory_counts_as_rejected() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let client = server.simulation.connect(0);
+        let keys: Vec<String> = (0..shards).map(|shard| server.key_on(shard, "key")).collect();
+        for key in &keys {
+            assert_eq!(server.text(client, &format!("SET {key} v")), "OK");
+        }
+        assert_eq!(server.text(client, "CONFIG SET maxmemory 1"), "OK");
+        for key in &keys {
+            assert!(server.text(client, &format!("SET {key} w")).starts_with("OOM "));
+        }
+        let info = server.text(client, "INFO commandstats");
+        let line = info.lines().find(|line| line.starts_with("cmdstat_set:")).expect("SET ran");
+        assert!(line.starts_with(&format!("cmdstat_set:calls={shards},")), "{line}");
+        assert!(line.contains(&format!("rejected_calls={shards},failed_calls=0")), "{line}");
+        assert_eq!(server.text(client, "INFO errorstats").matches("errorstat_OOM").count(), 1);
+    }
+}
+
+#[test]
+fn a_transaction_is_refused_when_queued_and_when_run() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let (client, other) = (server.simulation.connect(0), server.simulation.connect(1));
+        let keys = [server.key_on(0, "a"), server.key_on(shards - 1, "b")];
+        let set = keys.clone().map(|key| format!("SET {key} v"));
+        server.send(client, &["MULTI", &set[0], &set[1]]);
+        server.text(other, "SET full v");
+        assert_eq!(server.text(other, "CONFIG SET maxmemory 1"), "OK");
+        let refusal = "EXECABORT Transaction discarded because of: OOM command not allowed when used \
+                       memory > 'maxmemory'.";
+        assert_eq!(server.text(client, "EXEC"), refusal);
+        assert_eq!(server.text(client, &format!("EXISTS {} {}", keys[0], keys[1])), "0");
+
+        let replies = server.send(client, &["MULTI", "GET full", &set[0], "EXEC"]);
+        assert_eq!(replies[1], Value::simple("QUEUED"));
+        assert!(matches!(&replies[2], Value::Error(text) if text.starts_with(b"OOM ")));
+        assert!(matches!(&replies[3], Value::Error(text) if text.starts_with(b"EXECABORT ")));
+        // What is queued before the limit falls runs whole, also behind it.
+        server.text(other, "CONFIG SET maxmemory 0");
+        let replies =
+            server.send(client, &["MULTI", "CONFIG SET maxmemory 1", &set[0], &set[1], "EXEC"]);
+        assert_eq!(replies[4], Value::Array(vec![Value::simple("OK"); 3]));
+    }
+}
+
+#[test]
+fn no_feature_ends_the_fast_path() {
+    let features = [
+        "CONFIG SET maxmemory 10gb",
+        "CONFIG SET slowlog-log-slower-than 0",
+        "CONFIG SET latency-monitor-threshold 1",
+        "CONFIG SET latency-tracking yes",
+        "CLIENT NO-TOUCH ON",
+        "CLIENT NO-EVICT ON",
+    ];
+    for shards in SHARDS {
+        for with in [None].into_iter().chain(features.map(Some)) {
+            let mut server = Server::new(shards);
+            let (client, monitor) = (server.simulation.connect(0), server.simulation.connect(1));
+            match with {
+                None => assert_eq!(server.text(monitor, "MONITOR"), "OK"),
+                Some(line) => assert_eq!(server.text(client, line), "OK"),
+            }
+            let before = server.count(client, "fast_path_commands");
+            for index in 0..20 {
+                let lines = [format!("SET key:{index} v"), format!("GET key:{index}")];
+                server.send(client, &[&lines[0], &lines[1]]);
+            }
+            let after = server.count(client, "fast_path_commands");
+            assert_eq!(after - before, 40, "{with:?} on {shards} shards");
+        }
+        // Some settings of a session do, since they change what is replied.
+        let mut server = Server::new(shards);
+        let client = server.simulation.connect(0);
+        server.send(client, &["CLIENT REPLY SKIP", "SET key:0 v"]);
+        assert_eq!(server.count(client, "fast_path_commands"), 0);
+    }
+}
+
+#[test]
+fn a_monitor_sees_the_fast_path_in_order() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let (client, monitor) = (server.simulation.connect(0), server.simulation.connect(1));
+        server.text(monitor, "MONITOR");
+        let sent: Vec<String> = (0..50).map(|index| format!("SET key:{index} v")).collect();
+        server.send(client, &sent.iter().map(String::as_str).collect::<Vec<_>>());
+        let lines = server.send(monitor, &[]);
+        let shown = lines.iter().map(|line| match line {
+            Value::Simple(line) => String::from_utf8_lossy(line).into_owned(),
+            other => panic!("{other:?} is no line"),
+        });
+        let shown: Vec<String> = shown.collect();
+        assert_eq!(shown.len(), sent.len());
+        for (line, index) in shown.iter().zip(0..) {
+            assert!(line.ends_with(&format!("\"SET\" \"key:{index}\" \"v\"")), "{line}");
+        }
+        // It may not touch data itself.
+        let refused = server.send(monitor, &["GET key:0"]);
+        let Some(Value::Error(text)) = refused.last() else { panic!("{refused:?}") };
+        assert_eq!(text, b"ERR Replica can't interact with the keyspace");
+    }
+}
+
+#[test]
+fn slow_log_and_latency_keep_what_took_the_fast_path() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let client = server.simulation.connect(0);
+        let keys: Vec<String> = (0..shards).map(|shard| server.key_on(shard, "key")).collect();
+        server.text(client, "CONFIG SET slowlog-log-slower-than 0");
+        server.text(client, "SLOWLOG RESET");
+        for key in &keys {
+            server.text(client, &format!("SET {key} v"));
+        }
+        let Value::Array(entries) = server.send(client, &["SLOWLOG GET 100"]).remove(0) else {
+            panic!("SLOWLOG GET replies with a list")
+        };
+        let shown = format!("{entries:?}");
+        for key in &keys {
+            assert!(shown.contains(&format!("{:?}", Value::bulk(key))), "{key} on {shards} shards");
+        }
+    }
+}
+
+#[test]
+fn only_what_crosses_counts_as_of_another_shard() {
+    let mut server = Server::new(2);
+    let client = server.simulation.connect(0);
+    let (own, other) = (server.key_on(0, "own"), server.key_on(1, "other"));
+    let (get_own, get_other) = (format!("GET {own}"), format!("GET {other}"));
+    let count = |server: &mut Server| server.count(client, "commands_from_other_shards");
+    let expect = |server: &mut Server, lines: &[&str], crossing: u64| {
+        let before = count(server);
+        server.send(client, lines);
+        assert_eq!(count(server) - before, crossing, "{lines:?}");
+    };
+    expect(&mut server, &[&get_own], 0);
+    expect(&mut server, &[&get_other], 1);
+    expect(&mut server, &["MULTI", &get_own, &get_own, "EXEC"], 0);
+    expect(&mut server, &["MULTI", &get_own, &get_other, "EXEC"], 1);
+    expect(&mut server, &["MULTI", &get_other, &get_other, "EXEC"], 2);
+    expect(&mut server, &["MULTI", &get_own, "PING", "EXEC"], 0);
+    expect(&mut server, &["MULTI", &get_other, "PING", "EXEC"], 1);
+    expect(&mut server, &[&format!("MGET {own} {other}")], 1);
+    expect(&mut server, &["CLIENT REPLY SKIP", &get_own], 0);
+}
+
+#[test]
+fn a_transaction_has_one_moment_on_all_shards() {
+    for shards in [1, 2, 4] {
+        let mut server = Server::new(shards);
+        let client = server.simulation.connect(0);
+        let far = server.key_on(shards - 1, "w");
+        let list = server.key_on(0, "s");
+        server.send(client, &[&format!("RPUSH {list} 3 1 2")]);
+        let lines = [
+            "MULTI".to_owned(),
+            format!("SET {far} v PX 5"),
+            // Longer than the key lives.
+            "DEBUG SLEEP 0.05".to_owned(),
+            format!("SORT {list}"),
+            format!("GET {far}"),
+            format!("PTTL {far}"),
+            format!("OBJECT ENCODING {far}"),
+            "EXEC".to_owned(),
+        ];
+        let replies = server.send(client, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let Some(Value::Array(replies)) = replies.last() else { panic!("{replies:?}") };
+        assert_eq!(replies[3], Value::bulk("v"), "on {shards} shards");
+        assert_eq!(replies[4], Value::Integer(5));
+        assert_eq!(replies[5], Value::bulk("embstr"));
+        // And then it is gone.
+        server.simulation.advance_ms(10);
+        server.simulation.settle();
+        assert_eq!(server.text(client, &format!("EXISTS {far}")), "0");
+    }
+}
