@@ -189,7 +189,7 @@ impl Flags {
     pub const SENTINEL: Self = Self(1 << 15);
     pub const ONLY_SENTINEL: Self = Self(1 << 16);
     pub const NO_MANDATORY_KEYS: Self = Self(1 << 17);
-    /// Only if `enable-debug-command` permits it.
+    /// Only for clients that `enable-debug-command` (of MODULE: `enable-module-command`) permits.
     pub const PROTECTED: Self = Self(1 << 18);
     pub const NO_ASYNC_LOADING: Self = Self(1 << 19);
     pub const NO_MULTI: Self = Self(1 << 20);
@@ -436,6 +436,8 @@ pub enum Merge {
 /// What the engine runs itself; it matches this exhaustively.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
+    AclHelp,
+    AclWhoami,
     Asking,
     Auth,
     BitOp,
@@ -497,6 +499,7 @@ pub enum Verb {
     Hello,
     Info,
     Keys,
+    LastSave,
     LatencyDoctor,
     LatencyGraph,
     LatencyHelp,
@@ -509,6 +512,16 @@ pub enum Verb {
     ListMoveMany,
     ListMultiPop,
     Lolwut,
+    MemoryDoctor,
+    MemoryHelp,
+    MemoryMallocStats,
+    MemoryPurge,
+    MemoryStats,
+    ModuleHelp,
+    ModuleList,
+    ModuleLoad,
+    ModuleLoadEx,
+    ModuleUnload,
     Monitor,
     MsetEx,
     MsetNx,
@@ -525,6 +538,7 @@ pub enum Verb {
     Rename,
     RenameNx,
     Reset,
+    Role,
     RpopLpush,
     Scan,
     Select,

@@ -243,7 +243,7 @@ mod tests {
         }
         assert_eq!(
             (verbs[0], verbs[verbs.len() - 1]),
-            (Verb::Asking, Verb::ZUnionStore),
+            (Verb::AclHelp, Verb::ZUnionStore),
             "first and last"
         );
     }

@@ -69,14 +69,19 @@ fn allowed_from_here(
     session: &Session,
     command: &'static Command,
 ) -> Result<(), CommandError> {
-    if !command.flags.has(Flags::PROTECTED) || shard.debug_is_allowed(session) {
+    let of_modules = command.name.starts_with("module|");
+    let config = &shard.config;
+    let allowed =
+        if of_modules { config.enable_module_command } else { config.enable_debug_command };
+    if !command.flags.has(Flags::PROTECTED) || allowed.permits(session.is_local()) {
         return Ok(());
     }
-    Err(CommandError::text(
-        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you \
+    let (name, option) = if of_modules { ("MODULE", "module") } else { ("DEBUG", "debug") };
+    Err(CommandError::new(format!(
+        "ERR {name} command not allowed. If the enable-{option}-command option is set to \"local\", you \
          can run it from a local connection, otherwise you need to set this option in the \
-         configuration file, and then restart the server.",
-    ))
+         configuration file, and then restart the server."
+    )))
 }
 
 fn authenticated(

@@ -201,6 +201,7 @@ impl Shard {
             writes_only: other.writes_only && pause.writes_only,
         });
         self.pause = Some(merged);
+        self.keyspace.set_reads_remove(false);
         self.armed.set(Armed::PAUSE, true);
     }
 
@@ -208,6 +209,7 @@ impl Shard {
     pub(crate) fn end_pause(&mut self) {
         if self.pause.take().is_some() {
             self.armed.set(Armed::PAUSE, false);
+            self.keyspace.set_reads_remove(true);
             self.sessions.release_held();
         }
     }
@@ -263,9 +265,5 @@ impl Shard {
         database: DatabaseId,
     ) -> Result<(), CommandError> {
         self.memory.check(flags, &self.keyspace, database)
-    }
-
-    pub(crate) fn debug_is_allowed(&self, session: &Session) -> bool {
-        self.config.enable_debug_command.permits(session.is_local())
     }
 }

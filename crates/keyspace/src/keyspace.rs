@@ -49,6 +49,10 @@ pub struct DatabaseFacts {
     pub expire_sum_ms: u128,
     /// Keys with fields that expire.
     pub with_expiring_elements: usize,
+    /// Heap bytes of the tables that keys are found by.
+    pub table_bytes: usize,
+    /// Heap bytes of the expiry wheel.
+    pub wheel_bytes: usize,
 }
 
 impl DatabaseFacts {
@@ -58,6 +62,8 @@ impl DatabaseFacts {
         self.expiring += other.expiring;
         self.expire_sum_ms += other.expire_sum_ms;
         self.with_expiring_elements += other.with_expiring_elements;
+        self.table_bytes += other.table_bytes;
+        self.wheel_bytes += other.wheel_bytes;
     }
 
     /// The mean of what is left to the keys that expire, in milliseconds; 0 where there are none.
@@ -80,6 +86,8 @@ pub struct Keyspace {
     pub(crate) active_expiry: bool,
     /// Whether reads count as uses.
     touches: bool,
+    /// Whether reads remove what they find expired.
+    pub(crate) reads_remove: bool,
     /// Where [`Keyspace::random`] is.
     chance: Chance,
     pub(crate) lazy_free: LazyFree,
@@ -102,6 +110,7 @@ impl Keyspace {
             stats: KeyspaceStats::default(),
             active_expiry: true,
             touches: true,
+            reads_remove: true,
             chance: Chance::new(hasher.hash(b"chance")),
             lazy_free: LazyFree::default(),
             thresholds: Thresholds::default(),
@@ -229,7 +238,7 @@ impl Keyspace {
     /// What the key holds, counted as a hit or a miss and as a use.
     #[inline]
     pub fn read(&mut self, database: DatabaseId, key: &Key<'_>) -> Option<EntryRef<'_>> {
-        let place = self.find_live(database, key);
+        let place = self.find_to_read(database, key);
         self.stats.count_look(place.is_some());
         let place = place?;
         if !self.touches {
@@ -248,7 +257,7 @@ impl Keyspace {
     /// What the key holds, counted as a hit or a miss, but not as a use: for those who ask about a key.
     #[inline]
     pub fn inspect(&mut self, database: DatabaseId, key: &Key<'_>) -> Option<EntryRef<'_>> {
-        let place = self.find_live(database, key);
+        let place = self.find_to_read(database, key);
         self.stats.count_look(place.is_some());
         Some(self.databases.get(database).entry(key.slot, place?))
     }
@@ -262,7 +271,7 @@ impl Keyspace {
     }
 
     #[inline]
-    fn is_live(&self, entry: &Entry) -> bool {
+    pub(crate) fn is_live(&self, entry: &Entry) -> bool {
         entry.expire_at_ms().is_none_or(|at_ms| at_ms > self.now_ms)
     }
 
@@ -275,6 +284,20 @@ impl Keyspace {
             return Some(place);
         }
         self.commit_expired(id, key, place);
+        None
+    }
+
+    /// As [`Keyspace::find_live`], but where reads don't remove an expired key it stays.
+    #[inline]
+    fn find_to_read(&mut self, id: DatabaseId, key: &Key<'_>) -> Option<Place> {
+        let table = self.databases.get(id).table(key.slot)?;
+        let place = table.find(key.hash, key.bytes)?;
+        if self.is_live(&table.entry(place)) {
+            return Some(place);
+        }
+        if self.reads_remove {
+            self.commit_expired(id, key, place);
+        }
         None
     }
 
@@ -293,6 +316,8 @@ impl Keyspace {
             expiring: database.expiring,
             expire_sum_ms: database.expire_sum_ms,
             with_expiring_elements: database.with_expiring_elements,
+            table_bytes: database.table_bytes(),
+            wheel_bytes: database.wheel.bytes(),
         }
     }
 
@@ -362,6 +387,12 @@ impl Keyspace {
     /// Says whether what follows counts as a use of what it reads: CLIENT NO-TOUCH.
     pub fn set_touching(&mut self, touches: bool) {
         self.touches = touches;
+    }
+
+    /// Says whether reads remove what they find expired. While writes are paused they must not, so that a
+    /// replica can catch up; what changes a key removes it all the same.
+    pub fn set_reads_remove(&mut self, reads_remove: bool) {
+        self.reads_remove = reads_remove;
     }
 
     /// DEBUG SET-ACTIVE-EXPIRE.

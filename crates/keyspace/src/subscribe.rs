@@ -30,16 +30,23 @@ impl Keyspace {
 
     /// Whether a key of `watcher` changed, or expired.
     pub fn is_watch_broken(&mut self, watcher: u64) -> bool {
+        let mut is_expired = false;
         for (database, key) in self.hooks.watches.keys_of(watcher) {
             let key = self.key(&key);
-            self.expire_if_due(database, &key);
+            is_expired |= self.expire_if_due(database, &key);
         }
-        self.hooks.watches.is_broken(watcher)
+        is_expired || self.hooks.watches.is_broken(watcher)
     }
 
-    /// Removes the key if it is past its expiry.
-    fn expire_if_due(&mut self, database: DatabaseId, key: &Key<'_>) {
-        self.find_live(database, key);
+    /// Removes the key if it is past its expiry. Returns true where it is and stays, because nothing may be removed
+    /// now.
+    fn expire_if_due(&mut self, database: DatabaseId, key: &Key<'_>) -> bool {
+        if self.reads_remove {
+            self.find_live(database, key);
+            return false;
+        }
+        let database = self.databases.get(database);
+        database.find(key).is_some_and(|place| !self.is_live(&database.entry(key.slot, place)))
     }
 }
 

@@ -1,10 +1,13 @@
 //! Server: commands about the whole server.
 
+mod acl;
 mod command;
 mod config;
 mod data;
 mod debug;
 mod latency;
+mod memory;
+mod module;
 mod monitor;
 mod process;
 mod slowlog;
@@ -19,6 +22,7 @@ pub use process::{InfoRequest, ShutdownRequest, lolwut, parse_info, parse_shutdo
 pub use slowlog::{parse_slowlog_get, write_logged_args};
 
 pub(crate) const COMMANDS: &[Command] = &[
+    acl::ACL,
     command::COMMAND,
     config::CONFIG,
     data::DBSIZE,
@@ -26,9 +30,13 @@ pub(crate) const COMMANDS: &[Command] = &[
     data::FLUSHALL,
     data::FLUSHDB,
     process::INFO,
+    process::LASTSAVE,
     latency::LATENCY,
     process::LOLWUT,
+    memory::MEMORY,
+    module::MODULE,
     monitor::MONITOR,
+    process::ROLE,
     process::SHUTDOWN,
     slowlog::SLOWLOG,
     data::SWAPDB,
@@ -49,6 +57,7 @@ mod tests {
     #[test]
     fn options_are_documented() {
         assert_documented(&process::SHUTDOWN_OPTIONS, &process::SHUTDOWN);
+        assert_documented(&memory::USAGE_OPTIONS, memory::USAGE_ROW);
         assert_documented(&data::FLUSH_OPTIONS, &data::FLUSHALL);
     }
 }

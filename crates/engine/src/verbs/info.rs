@@ -12,30 +12,46 @@ use basalt_keyspace::{DatabaseFacts, KeyspaceStats};
 
 use super::latency::merge;
 use super::{REDIS_VERSION, VERSION, encode, everywhere, settings};
+use crate::coordinate::Hops;
 use crate::core::Core;
 use crate::facts::{ShardFacts, command_name};
 use crate::meter::Book;
 use crate::rates::Rate;
+use crate::routes::Routes;
 use crate::session::SessionId;
 use crate::shard::{Pause, Shard};
 use crate::stats::ShardStats;
 use crate::world::{Now, ProcessFacts, World};
 
 /// What all sections are written from.
-struct Facts {
-    shards: Vec<ShardFacts>,
+pub(super) struct Facts {
+    pub(super) shards: Vec<ShardFacts>,
     /// Counters of all shards together.
     stats: ShardStats,
     /// What is known of each command, by the numbers of the rows.
     books: BTreeMap<u16, Book>,
-    process: ProcessFacts,
+    pub(super) process: ProcessFacts,
     config: std::sync::Arc<Config>,
     pause: Option<Pause>,
     now: Now,
 }
 
 impl Facts {
-    fn sum(&self, of: impl Fn(&ShardFacts) -> usize) -> usize {
+    /// What is known before the shards are asked.
+    pub(super) fn begin(core: &Core, world: &mut dyn World) -> Self {
+        let shard = &core.shard;
+        Self {
+            shards: Vec::new(),
+            stats: ShardStats::default(),
+            books: BTreeMap::new(),
+            process: world.process(),
+            config: shard.config.clone(),
+            pause: shard.pause(),
+            now: shard.now,
+        }
+    }
+
+    pub(super) fn sum(&self, of: impl Fn(&ShardFacts) -> usize) -> usize {
         self.shards.iter().map(of).sum()
     }
 
@@ -56,7 +72,7 @@ impl Facts {
         self.shards.iter().map(|shard| of(&shard.rate)).sum()
     }
 
-    fn database(&self, index: usize) -> DatabaseFacts {
+    pub(super) fn database(&self, index: usize) -> DatabaseFacts {
         let mut all = DatabaseFacts::default();
         self.shards.iter().for_each(|shard| all.absorb(&shard.databases[index]));
         all
@@ -85,7 +101,7 @@ impl Lines {
 }
 
 /// Bytes as Redis writes them for people.
-fn human(bytes: u64) -> String {
+pub(super) fn human(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["K", "M", "G", "T", "P"];
     if bytes < 1024 {
         return format!("{bytes}B");
@@ -141,26 +157,12 @@ pub(super) fn info(
 ) -> Outcome {
     let request = parse_info(args);
     let (_, protocol) = settings(core, id);
-    let shard = &core.shard;
-    let mut facts = Facts {
-        shards: Vec::new(),
-        stats: ShardStats::default(),
-        books: BTreeMap::new(),
-        process: world.process(),
-        config: shard.config.clone(),
-        pause: shard.pause(),
-        now: shard.now,
-    };
-    let routes = shard.routes.clone();
+    let (facts, routes) = (Facts::begin(core, world), core.shard.routes.clone());
     core.coordinate(id, |hops| async move {
         let wanted =
             |section: &&Section| request.wants(&section.title.to_lowercase(), section.is_default);
         let with_histograms = SECTIONS.iter().filter(wanted).any(|one| one.needs_histograms);
-        let hop = move |shard: &mut Shard| ShardFacts::exact(shard, with_histograms);
-        facts.shards = everywhere(&hops, &routes, hop).await;
-        facts.shards.iter().for_each(|shard| facts.stats.absorb(&shard.stats));
-        let books = facts.shards.iter_mut().map(|shard| std::mem::take(&mut shard.books));
-        facts.books = merge(books.collect());
+        let facts = gather(facts, &hops, &routes, with_histograms).await;
         let texts: Vec<String> = SECTIONS
             .iter()
             .filter(wanted)
@@ -174,6 +176,21 @@ pub(super) fn info(
         encode(protocol, |reply| reply.verbatim("txt", text.as_bytes()))
     });
     Ok(())
+}
+
+/// Adds what the shards know.
+pub(super) async fn gather(
+    mut facts: Facts,
+    hops: &Hops,
+    routes: &Routes,
+    with_histograms: bool,
+) -> Facts {
+    let hop = move |shard: &mut Shard| ShardFacts::exact(shard, with_histograms);
+    facts.shards = everywhere(hops, routes, hop).await;
+    facts.shards.iter().for_each(|shard| facts.stats.absorb(&shard.stats));
+    let books = facts.shards.iter_mut().map(|shard| std::mem::take(&mut shard.books));
+    facts.books = merge(books.collect());
+    facts
 }
 
 fn server(facts: &Facts, lines: &mut Lines) {
@@ -264,9 +281,13 @@ fn clients(facts: &Facts, lines: &mut Lines) {
 fn memory(facts: &Facts, lines: &mut Lines) {
     let process = &facts.process;
     let used = facts.sum(|shard| shard.used_bytes);
-    let data = facts.sum(|shard| shard.data_bytes);
+    let clients = used - facts.sum(|shard| shard.data_bytes);
+    let of_keys = |shard: &ShardFacts| {
+        shard.databases.iter().map(|database| database.table_bytes + database.wheel_bytes).sum()
+    };
     let peak = facts.sum(|shard| shard.used_bytes_peak);
-    let overhead = used - data;
+    let overhead = clients + facts.sum(of_keys);
+    let data = used - overhead;
     lines.add_bytes("used_memory", used as u64);
     lines.add_bytes("used_memory_rss", process.rss_bytes);
     lines.add_bytes("used_memory_peak", peak as u64);
@@ -297,7 +318,7 @@ fn memory(facts: &Facts, lines: &mut Lines) {
     lines.add("mem_total_replication_buffers", 0);
     lines.add("mem_replicas_repl_buffer", 0);
     lines.add("mem_clients_slaves", 0);
-    lines.add("mem_clients_normal", overhead);
+    lines.add("mem_clients_normal", clients);
     lines.add("mem_cluster_links", 0);
     lines.add("mem_aof_buffer", 0);
     lines.add("mem_allocator", "mimalloc");

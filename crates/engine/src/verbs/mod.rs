@@ -15,6 +15,7 @@ mod info;
 mod keys;
 mod latency;
 mod lists;
+mod memory;
 mod multi;
 mod process;
 mod session;
@@ -84,6 +85,8 @@ pub(crate) fn run(
         Verb::BzMpop => sorted::blocking_mpop(core, id, args),
         Verb::BzPopMax => sorted::blocking_pop(core, id, args, End::Max),
         Verb::BzPopMin => sorted::blocking_pop(core, id, args, End::Min),
+        Verb::AclHelp => command::help(core, id, "acl"),
+        Verb::AclWhoami => session::whoami(core, id),
         Verb::Auth => session::auth(core, id, args),
         Verb::ClientCaching => client::caching(),
         Verb::ClientGetName => client::getname(core, id),
@@ -142,6 +145,7 @@ pub(crate) fn run(
         Verb::Hello => session::hello(core, id, args),
         Verb::Info => info::info(core, world, id, args),
         Verb::Keys => keys::keys(core, id, args),
+        Verb::LastSave => process::lastsave(core, world, id),
         Verb::LatencyDoctor => latency::doctor(core, id),
         Verb::LatencyGraph => latency::graph(core, id, args[2]),
         Verb::LatencyHelp => command::help(core, id, "latency"),
@@ -154,6 +158,15 @@ pub(crate) fn run(
         Verb::ListMoveMany => lists::list_move_many(core, id, args),
         Verb::ListMultiPop => lists::multi_pop(core, id, args),
         Verb::Lolwut => process::lolwut(core, world, id, args),
+        Verb::MemoryDoctor => memory::doctor(core, world, id),
+        Verb::MemoryHelp => command::help(core, id, "memory"),
+        Verb::MemoryMallocStats => process::malloc_stats(core, id),
+        Verb::MemoryPurge => process::purge(core, id),
+        Verb::MemoryStats => memory::stats(core, world, id),
+        Verb::ModuleHelp => command::help(core, id, "module"),
+        Verb::ModuleList => process::module_list(core, id),
+        Verb::ModuleLoad | Verb::ModuleLoadEx => Err(process::MODULE_NOT_LOADED),
+        Verb::ModuleUnload => Err(process::MODULE_UNKNOWN),
         Verb::Monitor => process::monitor(core, id),
         Verb::MsetEx => keys::msetex(core, id, args),
         Verb::MsetNx => keys::msetnx(core, id, args),
@@ -168,6 +181,7 @@ pub(crate) fn run(
         Verb::Rename => keys::rename(core, id, args, false),
         Verb::RenameNx => keys::rename(core, id, args, true),
         Verb::Reset => session::reset(core, id),
+        Verb::Role => process::role(core, id),
         Verb::Scan => keys::scan(core, id, args),
         Verb::SetMove => sets::smove(core, id, args),
         Verb::SetDiff

@@ -1,4 +1,4 @@
-//! Verbs of the server as a process: TIME, LOLWUT, MONITOR, SHUTDOWN.
+//! Verbs of the server as a process: TIME, LASTSAVE, ROLE, MODULE, LOLWUT, MONITOR, SHUTDOWN.
 
 use basalt_commands::requests::{self, lolwut as draw, parse_shutdown};
 use basalt_commands::{CommandError, Outcome};
@@ -15,6 +15,47 @@ pub(super) fn time(core: &mut Core, world: &mut dyn World, id: SessionId) -> Out
         reply.bulk((us / 1_000_000).to_string().as_bytes());
         reply.bulk((us % 1_000_000).to_string().as_bytes());
     });
+    Ok(())
+}
+
+/// Nothing is saved yet, so it is the moment of the start, as in a Redis that has not saved.
+pub(super) fn lastsave(core: &mut Core, world: &mut dyn World, id: SessionId) -> Outcome {
+    let started_s = world.process().started_s;
+    core.answer(id, |reply| reply.integer(started_s as i64));
+    Ok(())
+}
+
+/// Nothing is replicated yet: a primary at offset 0 without replicas.
+pub(super) fn role(core: &mut Core, id: SessionId) -> Outcome {
+    core.answer(id, |reply| {
+        reply.array(3);
+        reply.bulk(b"master");
+        reply.integer(0);
+        reply.array(0);
+    });
+    Ok(())
+}
+
+pub(super) fn module_list(core: &mut Core, id: SessionId) -> Outcome {
+    core.answer(id, |reply| reply.array(0));
+    Ok(())
+}
+
+pub(super) const MODULE_NOT_LOADED: CommandError =
+    CommandError::text("ERR Error loading the extension. Please check the server logs.");
+pub(super) const MODULE_UNKNOWN: CommandError =
+    CommandError::text("ERR Error unloading module: no such module with that name");
+
+/// The words of Redis with an allocator that has nothing to show.
+pub(super) fn malloc_stats(core: &mut Core, id: SessionId) -> Outcome {
+    let words = "Stats not supported for the current allocator";
+    core.answer(id, |reply| reply.verbatim("txt", words.as_bytes()));
+    Ok(())
+}
+
+/// What is unused goes back to the system every second, so nothing is left to do.
+pub(super) fn purge(core: &mut Core, id: SessionId) -> Outcome {
+    core.answer(id, |reply| reply.ok());
     Ok(())
 }
 
@@ -50,7 +91,8 @@ pub(super) fn monitor(core: &mut Core, id: SessionId) -> Outcome {
     Ok(())
 }
 
-/// A shutdown is not answered: the connection ends with the process.
+/// A shutdown is not answered: the connection ends with the process. One that is to save fails, because nothing
+/// can be saved yet, unless FORCE says that it shall end all the same.
 pub(super) fn shutdown(
     core: &mut Core,
     world: &mut dyn World,
@@ -58,7 +100,16 @@ pub(super) fn shutdown(
     args: &[&[u8]],
 ) -> Outcome {
     match parse_shutdown(args)? {
+        requests::ShutdownRequest::End { save: Some(true), force: false, .. } => {
+            world.log(
+                "SHUTDOWN SAVE is refused: persistence is not built yet, so nothing can be saved",
+            );
+            return Err(CommandError::text("ERR Errors trying to SHUTDOWN. Check logs."));
+        }
         requests::ShutdownRequest::End { save, now, force } => {
+            if save == Some(true) {
+                world.log("SHUTDOWN SAVE FORCE saves nothing: persistence is not built yet");
+            }
             session(core, id).is_closing = true;
             world.shutdown(ShutdownRequest { save, now, force });
         }

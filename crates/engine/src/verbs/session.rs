@@ -25,6 +25,11 @@ pub(super) fn echo(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     Ok(())
 }
 
+pub(super) fn whoami(core: &mut Core, id: SessionId) -> Outcome {
+    core.answer(id, |reply| reply.bulk(b"default"));
+    Ok(())
+}
+
 pub(super) fn select(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let database = parse_select(args, core.shard.keyspace.database_count())?;
     session(core, id).database = database;

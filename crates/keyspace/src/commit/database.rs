@@ -182,6 +182,10 @@ impl Database {
         self.entry_bytes + self.table_bytes + self.wheel.bytes()
     }
 
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.table_bytes
+    }
+
     #[inline]
     pub(crate) fn table(&self, slot: SlotId) -> Option<&Table> {
         let page = self.pages[slot.index() / PAGE_SLOTS].as_deref()?;

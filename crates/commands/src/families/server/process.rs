@@ -54,6 +54,37 @@ impl InfoRequest {
     }
 }
 
+pub(super) const LASTSAVE: Command = Command {
+    name: "lastsave",
+    since: "1.0.0",
+    summary: "Shows when data was saved last, in seconds since 1970; before the first time, when the server started.",
+    arity: 1,
+    flags: ALWAYS.or(Flags::FAST),
+    also: Categories::ADMIN.or(Categories::DANGEROUS),
+    tips: &["nondeterministic_output"],
+    run: Run::Engine(Verb::LastSave),
+    shows: r#"> LASTSAVE
+(integer) <any integer>
+"#,
+    ..ROW
+};
+
+pub(super) const ROLE: Command = Command {
+    name: "role",
+    since: "2.8.12",
+    summary: "Shows the server's role in replication: a primary, with its offset and its replicas.",
+    arity: 1,
+    flags: ALWAYS.or(Flags::NOSCRIPT).or(Flags::FAST),
+    also: Categories::ADMIN.or(Categories::DANGEROUS),
+    run: Run::Engine(Verb::Role),
+    shows: r#"> ROLE
+1) "master"
+2) (integer) 0
+3) (empty array)
+"#,
+    ..ROW
+};
+
 pub(super) const LOLWUT: Command = Command {
     name: "lolwut",
     since: "5.0.0",

@@ -1,0 +1,47 @@
+//! ACL: there is one user, `default`.
+
+use super::{ALWAYS, ROW};
+use crate::command::{Command, Flags, Run, Verb};
+
+pub(super) const ACL: Command = Command {
+    name: "acl",
+    since: "6.0.0",
+    summary: "Shows which user a client is: there is only `default`.",
+    complexity: "That of the subcommand",
+    arity: -2,
+    run: Run::Container,
+    subcommands: &[HELP, WHOAMI],
+    shows: r#"> ACL nonsense
+(error) ERR unknown subcommand 'nonsense'. Try ACL HELP.
+> ACL
+(error) ERR wrong number of arguments for 'acl' command
+"#,
+    ..ROW
+};
+
+const HELP: Command = Command {
+    name: "acl|help",
+    since: "6.0.0",
+    summary: "Lists the subcommands.",
+    arity: 2,
+    flags: ALWAYS,
+    run: Run::Engine(Verb::AclHelp),
+    shows: r#"> ACL HELP
+<any text>1) ACL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+<any lines>
+"#,
+    ..ROW
+};
+
+const WHOAMI: Command = Command {
+    name: "acl|whoami",
+    since: "6.0.0",
+    summary: "Shows the name of the user that the client is logged in as.",
+    arity: 2,
+    flags: ALWAYS.or(Flags::NOSCRIPT),
+    run: Run::Engine(Verb::AclWhoami),
+    shows: r#"> ACL WHOAMI
+"default"
+"#,
+    ..ROW
+};
