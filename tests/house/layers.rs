@@ -42,6 +42,7 @@ const UNSAFE_HOMES: &[(&str, &str)] = &[
     ("crates/server/src/ring", "the kernel reads and writes our memory"),
     ("crates/server/src/mesh", "lock-free rings between shards"),
     ("crates/server/src/memory.rs", "the general allocator is told to give memory back"),
+    ("crates/server/src/title.rs", "the environment moves out of the way of the process' title"),
 ];
 
 /// Names of the runtime.

@@ -32,7 +32,7 @@ pub use generated::{configuration_file, reference, usage};
 pub use inert::Inert;
 pub use kind::Kind;
 pub use later::Later;
-pub use load::{ConfigError, Include, Source, Warning, fuzz_file};
+pub use load::{ConfigError, ConfigErrors, Include, Loaded, Source, Warning, fuzz_file};
 pub use parameter::{Parameter, Section, Standing};
 pub use rewrite::{Extent, rewrite};
 pub use table::Config;
@@ -146,7 +146,8 @@ impl Config {
     }
 
     /// CONFIG SET: a new configuration with all of the changes, or the error of the first invalid
-    /// one.
+    /// one. A parameter whose feature is not built yet can only be set to its default or to its
+    /// present value.
     pub fn set(
         &self,
         pairs: &[(&[u8], &[u8])],
@@ -180,6 +181,12 @@ impl Config {
             parameter
                 .assign(&mut config, &words, false)
                 .map_err(|why| set_error(name.as_bytes(), &why))?;
+            if let Some(why) = parameter.missing()
+                && parameter.lines(&config) != parameter.lines(self)
+                && !parameter.has_default(&config)
+            {
+                return Err(set_error(name.as_bytes(), why));
+            }
         }
         Ok(config)
     }

@@ -52,6 +52,8 @@ pub struct ProcessFacts {
     pub os: String,
     pub run_id: String,
     pub tcp_port: u16,
+    /// `systemd` or `upstart`; empty where neither watches the process.
+    pub supervisor: &'static str,
     /// The longest turn of any shard's loop since the start or the last reset.
     pub loop_turn_max_us: u64,
     /// Turns of all loops since the start, and the microseconds that they took.

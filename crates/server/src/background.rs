@@ -6,15 +6,19 @@ use std::path::PathBuf;
 
 use basalt_commands::config::Config;
 
+use crate::supervisor::Supervisor;
+
 const PIDFILE: &str = "/var/run/basalt.pid";
 
-/// Detaches from the terminal, if so configured. Must come before any thread.
-pub fn detach(config: &Config) -> io::Result<()> {
-    if config.daemonize {
+/// Detaches from the terminal, if so configured and no supervisor watches this process. Must come before any
+/// thread. Returns whether it did.
+pub fn detach(config: &Config, supervisor: &Supervisor) -> io::Result<bool> {
+    let detaches = config.daemonize && !supervisor.is_there();
+    if detaches {
         // The working directory stays: relative paths were given in it.
         nix::unistd::daemon(true, false)?;
     }
-    Ok(())
+    Ok(detaches)
 }
 
 /// A file that holds the process id as long as this lives.
@@ -25,9 +29,9 @@ pub struct Pidfile {
 
 impl Pidfile {
     /// Writes it, if so configured. One that can't be written is told and no reason to stop.
-    pub fn write(config: &Config) -> Self {
+    pub fn write(config: &Config, is_detached: bool) -> Self {
         let path = match config.pidfile.as_str() {
-            "" if config.daemonize => PathBuf::from(PIDFILE),
+            "" if is_detached => PathBuf::from(PIDFILE),
             "" => return Self { path: None },
             path => PathBuf::from(path),
         };

@@ -2,14 +2,17 @@
 //! right is put right; else the message says what to change.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use basalt_commands::config::Config;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{AccessFlags, access};
 
 use crate::limits::PAGE_CONNECTIONS_MAX;
+use crate::listen;
 use crate::ring::Ring;
 use crate::serve;
 
@@ -44,6 +47,29 @@ impl fmt::Display for Unfit {
 }
 
 impl std::error::Error for Unfit {}
+
+/// What the configuration names and can't be used, each with the reason: addresses, sockets, files. Nothing is
+/// left behind.
+pub fn faults(config: &Config) -> Vec<String> {
+    let mut faults = listen::faults(config);
+    for (parameter, path) in [("logfile", &config.logfile), ("pidfile", &config.pidfile)] {
+        if let Err(error) = can_be_written(Path::new(path)) {
+            faults.push(format!("{parameter} {path}: {error}"));
+        }
+    }
+    faults
+}
+
+fn can_be_written(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() {
+        return Ok(());
+    }
+    if path.exists() {
+        return OpenOptions::new().append(true).open(path).map(drop);
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Ok(access(directory.unwrap_or(Path::new(".")), AccessFlags::W_OK | AccessFlags::X_OK)?)
+}
 
 /// Looks at kernel, limits and `io_uring`; may lower `maxclients`.
 pub fn prepare(config: &mut Config) -> Result<(), Unfit> {

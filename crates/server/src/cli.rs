@@ -6,8 +6,9 @@
 //!
 //! Not here: what a configuration means, and acting on it.
 
-use basalt_commands::config::{self, CommandLine, Config, Source};
+use basalt_commands::config::{self, CommandLine, Config, Loaded, Source};
 use basalt_commands::glob;
+use basalt_server::checks;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use std::ffi::{OsStr, OsString};
@@ -62,7 +63,7 @@ struct Cli {
     /// A file in the syntax of redis.conf; a lone `-` at the end reads standard input too.
     config: Option<PathBuf>,
 
-    /// Say what is wrong with the configuration, and start nothing.
+    /// Say all that is wrong with the configuration, and start nothing.
     #[arg(long)]
     check_config: bool,
 
@@ -106,8 +107,21 @@ fn launch_with(arguments: &[Vec<u8>], stdin: &mut dyn Read) -> Result<Launch, Ex
     let mut sources: Vec<Source<'_>> =
         texts.iter().map(|(name, text)| Source::File { name, text }).collect();
     sources.push(Source::CommandLine(&line.lines));
-    let (mut config, warnings) = Config::load(&sources, &mut included).map_err(Exit::failed)?;
-    config.dir = absolute_directory(&config.dir).map_err(Exit::failed)?;
+    let Loaded { mut config, warnings, errors } = Config::load(&sources, &mut included);
+    let mut faults = Vec::new();
+    if !errors.errors.is_empty() {
+        faults.push(errors.to_string());
+    }
+    match absolute_directory(&config.dir) {
+        Ok(dir) => config.dir = dir,
+        Err(why) => faults.push(why),
+    }
+    if cli.check_config {
+        faults.extend(checks::faults(&config));
+    }
+    if !faults.is_empty() {
+        return Err(Exit::failed(faults.join("\n")));
+    }
     let config_path = cli.config.map(std::path::absolute).transpose().map_err(Exit::failed)?;
     Ok(Launch {
         config,
@@ -139,8 +153,9 @@ Directives:
 {}Examples:
   basalt-server
   basalt-server basalt.conf
-  basalt-server basalt.conf --port 7000 --bind 127.0.0.1 --save \"\"
-  basalt-server --maxmemory 4gb --maxmemory-policy allkeys-lru
+  basalt-server basalt.conf --port 7000 --bind 127.0.0.1
+  basalt-server basalt.conf --check-config
+  basalt-server --maxmemory 4gb --shards 4
   echo 'requirepass secret' | basalt-server basalt.conf -",
         config::usage()
     )
@@ -307,15 +322,49 @@ mod tests {
     }
 
     #[test]
+    fn a_check_says_all_that_is_wrong() {
+        let files = Files::new(
+            "check",
+            &[(
+                "a.conf",
+                "hz x\nmaxmemory-policy allkeys-lru\nbind 300.1.1.1 127.0.0.1\nport 0x\nlogfile DIR/gone/log\n\
+                 unixsocket DIR/a.conf\ndir DIR/gone\nunixsocketgroup no-such-group",
+            )],
+        );
+        let path = files.path("a.conf");
+        for arguments in [[&path, "--check-config"], ["--check-config", &path]] {
+            let exit = run(&arguments, "").unwrap_err();
+            assert_eq!(exit.code, 1);
+            for part in [
+                "a.conf:1: 'hz x'",
+                "a.conf:4: 'port 0x'",
+                "/gone': No such file or directory",
+                "bind 300.1.1.1: ",
+                "/gone/log: ",
+                "/a.conf: it is no socket",
+                "unixsocketgroup no-such-group: ",
+            ] {
+                assert!(exit.text.contains(part), "{part} is missing: {}", exit.text);
+            }
+        }
+        // What is right passes, and nothing is left behind.
+        let log = files.path("log");
+        let socket = files.path("socket");
+        let arguments =
+            ["--check-config", "--port", "0", "--unixsocket", &socket, "--logfile", &log];
+        assert!(run(&arguments, "").unwrap().check_only);
+        assert!(!Path::new(&log).exists() && !Path::new(&socket).exists());
+    }
+
+    #[test]
     fn help_and_version_are_no_failures() {
         for flag in ["-h", "--help"] {
             let exit = run(&["--port", "1", flag], "").unwrap_err();
             assert_eq!(exit.code, 0);
-            for part in
-                ["Usage: basalt-server", "--check-config", "--maxmemory-policy", "Examples:"]
-            {
+            for part in ["Usage: basalt-server", "--check-config", "--maxmemory ", "Examples:"] {
                 assert!(exit.text.contains(part), "{part}");
             }
+            assert!(!exit.text.contains("maxmemory-policy"), "nothing acts on it yet");
             assert!(exit.text.lines().all(|line| line.chars().count() <= 100), "{}", exit.text);
         }
         for flag in ["-v", "-V", "--version"] {

@@ -504,7 +504,7 @@ impl<E: Engine> CoreLoop<E> {
         if let Some(acceptor) = &mut self.acceptor {
             acceptor.follow(config, &mut self.ring);
             logging::follow(config);
-            title::set_title(config, self.node.facts.config_file.as_deref());
+            title::follow(config, self.node.facts.config_file.as_deref());
         }
     }
 

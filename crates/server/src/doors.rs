@@ -5,12 +5,14 @@
 //! 0.0.0.0) it rests for the moment in which the new one is tried.
 
 use std::cell::RefCell;
+use std::fs;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use basalt_commands::CommandError;
 use basalt_commands::config::{Config, set_error};
 use basalt_engine::ApplySettings;
+use nix::errno::Errno;
 
 use crate::checks;
 use crate::listen::{self, ListenError, Listener};
@@ -138,6 +140,12 @@ pub(crate) fn apply_settings(doors: SharedDoors, shard_count: usize) -> ApplySet
                      with {possible}"
                 ),
             ));
+        }
+        if now.dir != next.dir
+            && let Err(error) = fs::read_dir(&next.dir)
+        {
+            let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
+            return Err(set_error(b"dir", errno.desc()));
         }
         if now.port == next.port && now.bind == next.bind {
             return Ok(());

@@ -31,6 +31,7 @@ pub(crate) fn gather(node: &Node, monotonic_us: u64) -> ProcessFacts {
             .map_or_else(String::new, |path| path.display().to_string()),
         os: os(),
         run_id: node.facts.run_id.clone(),
+        supervisor: node.facts.supervisor.name(),
         tcp_port: node.tcp_port.load(Ordering::Relaxed),
         loop_turn_max_us: node.turn_max_us(),
         loop_turns,

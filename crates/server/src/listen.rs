@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use basalt_commands::config::{BindAddresses, Config};
 use basalt_engine::Peer;
+use nix::unistd::{AccessFlags, Gid, Group, access};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::outside::SocketKind;
@@ -151,14 +152,73 @@ fn wanted_of(bind: &BindAddresses, port: u16) -> Result<Vec<Wanted>, ListenError
     if port == 0 {
         return Ok(Vec::new());
     }
-    let names = bind.iter().map(|(name, must)| match addresses(name, port) {
-        Ok(addresses) => Ok(Wanted { name: name.into(), port, must, addresses }),
-        Err(error) if is_lacking(&error, must) => {
-            Ok(Wanted { name: name.into(), port, must, addresses: Vec::new() })
+    bind.iter().map(|(name, must)| wanted_one(name, must, port)).collect()
+}
+
+fn wanted_one(name: &str, must: bool, port: u16) -> Result<Wanted, ListenError> {
+    let addresses = match addresses(name, port) {
+        Ok(addresses) => addresses,
+        Err(error) if is_lacking(&error, must) => Vec::new(),
+        Err(error) => return Err(not_opened(name, port, &error)),
+    };
+    Ok(Wanted { name: name.into(), port, must, addresses })
+}
+
+/// What of the sockets that the configuration names can't be opened. Addresses in use are no fault: the server
+/// that is to be restarted may have them.
+pub(crate) fn faults(config: &Config) -> Vec<String> {
+    let mut faults = Vec::new();
+    if config.port == 0 && config.unixsocket.is_empty() {
+        faults.push("neither `port` nor `unixsocket` names anything to listen on".into());
+    }
+    for (parameter, bind, port) in [
+        ("bind", &config.bind, config.port),
+        ("metrics-bind", &config.metrics_bind, config.metrics_port),
+    ] {
+        if port == 0 {
+            continue;
         }
-        Err(error) => Err(not_opened(name, port, &error)),
-    });
-    names.collect()
+        let (mut names, mut lacking) = (0, 0);
+        for (name, must) in bind.iter() {
+            names += 1;
+            match try_out(name, must, port) {
+                Ok(true) => {}
+                Ok(false) => lacking += 1,
+                Err(error) => faults.push(format!("{parameter} {name}: {error}")),
+            }
+        }
+        if names == lacking {
+            faults.push(format!("{parameter}: none of its addresses is there"));
+        }
+    }
+    if !config.unixsocket.is_empty() {
+        let path = Path::new(&config.unixsocket);
+        let outcome = SockAddr::unix(path).and_then(|_| place_for_socket(path));
+        if let Err(error) = outcome {
+            faults.push(format!("unixsocket {}: {error}", path.display()));
+        }
+        if let Err(error) = group(config) {
+            faults.push(format!("unixsocketgroup {}: {error}", config.unixsocketgroup));
+        }
+    }
+    faults
+}
+
+/// Binds the addresses of a name for a moment. Returns false where this machine has none of them and need not.
+fn try_out(name: &str, must: bool, port: u16) -> io::Result<bool> {
+    let addresses = match addresses(name, port) {
+        Err(error) if is_lacking(&error, must) => return Ok(false),
+        addresses => addresses?,
+    };
+    let mut is_there = false;
+    for address in addresses {
+        match bound(address, 1) {
+            Err(error) if is_lacking(&error, must) => {}
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => return Err(error),
+            _ => is_there = true,
+        }
+    }
+    Ok(is_there)
 }
 
 /// Opens those of the wanted addresses that are not open yet; doesn't wait for one in use.
@@ -249,6 +309,14 @@ fn addresses(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 }
 
 fn tcp(address: SocketAddr, attempts: u32, config: &Config) -> io::Result<Listener> {
+    let socket = bound(address, attempts)?;
+    socket.listen(backlog(config))?;
+    let listener = Listener { socket, kind: SocketKind::Tcp };
+    listener.keep_alive(config.tcp_keepalive)?;
+    Ok(listener)
+}
+
+fn bound(address: SocketAddr, attempts: u32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -257,16 +325,18 @@ fn tcp(address: SocketAddr, attempts: u32, config: &Config) -> io::Result<Listen
     // Accepted sockets inherit it.
     socket.set_tcp_nodelay(true)?;
     bind(&socket, &address.into(), attempts)?;
-    socket.listen(backlog(config))?;
-    let listener = Listener { socket, kind: SocketKind::Tcp };
-    listener.keep_alive(config.tcp_keepalive)?;
-    Ok(listener)
+    Ok(socket)
 }
 
 fn unix(path: &Path, config: &Config) -> io::Result<Socket> {
+    let group = group(config)?;
+    place_for_socket(path)?;
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     bind(&socket, &SockAddr::unix(path)?, BIND_ATTEMPTS)?;
+    if let Some(group) = group {
+        chown(path, None, Some(group.as_raw()))?;
+    }
     if config.unixsocketperm != 0 {
         fs::set_permissions(path, Permissions::from_mode(config.unixsocketperm))?;
     }
@@ -274,10 +344,32 @@ fn unix(path: &Path, config: &Config) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Whether a socket can be made at this path: its directory can be written to, and what is there already is a
+/// socket. Redis removes whatever is there; a mistyped path shouldn't cost a file.
+fn place_for_socket(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    access(directory.unwrap_or(Path::new(".")), AccessFlags::W_OK | AccessFlags::X_OK)?;
+    if fs::symlink_metadata(path).is_ok_and(|file| !file.file_type().is_socket()) {
+        let why = "it is no socket, and is not removed; choose another path or remove it";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+    }
+    Ok(())
+}
+
+/// The group that `unixsocketgroup` names.
+fn group(config: &Config) -> io::Result<Option<Gid>> {
+    let name = config.unixsocketgroup.as_str();
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let found = Group::from_name(name)?;
+    let group = found.ok_or_else(|| io::Error::other(format!("there is no group '{name}'")))?;
+    Ok(Some(group.gid))
+}
+
 /// Removes a socket's file on which nobody listens any more.
 fn remove_stale(path: &Path) -> io::Result<()> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if is_socket && UnixStream::connect(path).is_err() {
+    if path.exists() && UnixStream::connect(path).is_err() {
         fs::remove_file(path)?;
     }
     Ok(())

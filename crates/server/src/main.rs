@@ -8,7 +8,8 @@ use std::sync::Arc;
 use basalt_commands::config::Config;
 use basalt_engine::Core;
 use basalt_server::{
-    Facts, Pidfile, Signals, checks, detach, listen, logging, observe, run_id, serve, set_title,
+    Facts, Pidfile, Signals, Supervisor, checks, detach, listen, logging, observe, run_id, serve,
+    set_title,
 };
 use cli::Launch;
 
@@ -20,11 +21,21 @@ fn main() -> ExitCode {
     if launch.check_only {
         return ExitCode::SUCCESS;
     }
-    if let Err(error) = detach(&launch.config).and_then(|()| logging::start(&launch.config)) {
-        complain(&format!("logging to {:?} can't start: {error}", launch.config.logfile));
-        return ExitCode::FAILURE;
+    let config = &launch.config;
+    let supervisor = match Supervisor::of(config) {
+        Ok(supervisor) => supervisor,
+        Err(error) => return complain(&format!("the supervisor can't be notified: {error}")),
+    };
+    let is_detached = match detach(config, &supervisor) {
+        Ok(is_detached) => is_detached,
+        Err(error) => {
+            return complain(&format!("the server can't go to the background: {error}"));
+        }
+    };
+    if let Err(error) = logging::start(config) {
+        return complain(&format!("logging to {:?} can't start: {error}", config.logfile));
     }
-    match run(launch) {
+    match run(launch, &supervisor, is_detached) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -33,28 +44,34 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(launch: Launch) -> Result<(), Box<dyn std::error::Error>> {
+fn run(
+    launch: Launch,
+    supervisor: &Supervisor,
+    is_detached: bool,
+) -> Result<(), Box<dyn std::error::Error>> {
     let Launch { mut config, config_path, warnings, .. } = launch;
     announce(&config, &warnings);
+    supervisor.starting();
     let signals = Signals::hold()?;
     checks::prepare(&mut config)?;
     let listeners = listen(&config)?;
     let page = observe::listen(&config)?;
     set_title(&config, config_path.as_deref());
-    let _pidfile = Pidfile::write(&config);
+    let _pidfile = Pidfile::write(&config, is_detached);
     let facts = Facts {
         executable: std::env::current_exe().unwrap_or_default(),
         config_file: config_path,
         tcp_port: config.port,
         run_id: run_id()?,
+        supervisor: supervisor.clone(),
     };
     let config = Arc::new(config);
     let mut serving = serve(&config, facts, listeners, Core::new)
         .map_err(|error| checks::explain(&error, &config))?;
     signals.obey(serving.node())?;
     page.serve(&mut serving)?;
-    tracing::info!("{} shards serve.", serving.shard_count());
     tracing::info!("Ready to accept connections");
+    supervisor.ready();
     serving.join()?;
     tracing::info!("Basalt is now ready to exit, bye bye...");
     Ok(())
@@ -69,9 +86,10 @@ fn announce(config: &Config, warnings: &[String]) {
     }
 }
 
-/// Says something where there is no log yet.
-fn complain(words: &str) {
+/// Says why the server ends where there is no log yet.
+fn complain(words: &str) -> ExitCode {
     use std::io::Write;
-    // Nobody is left to tell that telling failed.
+    // Where even this can't be written, the exit code is all there is.
     let _ = writeln!(std::io::stderr(), "basalt-server: {words}");
+    ExitCode::FAILURE
 }

@@ -13,6 +13,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::clock::Clock;
 use crate::mesh::Padded;
+use crate::supervisor::Supervisor;
 
 /// What is known of the process before it serves.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +23,8 @@ pub struct Facts {
     pub tcp_port: u16,
     /// 40 hexadecimal digits that no other run has.
     pub run_id: String,
+    /// What is notified of the end.
+    pub supervisor: Supervisor,
 }
 
 /// How far the process is.
@@ -125,7 +128,10 @@ impl Node {
 
     /// Moves on to a later stage; the caller sees to it that sleeping shards notice.
     pub(crate) fn advance(&self, stage: Stage) {
-        self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+        let before = self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+        if before == Stage::Serving as u8 && stage == Stage::Draining {
+            self.facts.supervisor.stopping();
+        }
     }
 
     /// Ends the process gracefully; may be called from any thread.

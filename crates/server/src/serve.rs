@@ -11,11 +11,10 @@ use basalt_commands::config::{Auto, Config};
 use basalt_engine::CoreSetup;
 use basalt_keyspace::{KeyHasher, ShardId};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
-use nix::sched::{CpuSet, sched_getaffinity};
-use nix::unistd::Pid;
 
 use crate::acceptor::Acceptor;
 use crate::core_loop::{CoreLoop, Parts};
+use crate::cpus::Cpus;
 use crate::doors::{Doors, apply_settings};
 use crate::engine::Engine;
 use crate::limits::{MESH_CAPACITY, SHARDS_MAX};
@@ -75,13 +74,16 @@ pub fn serve<E: Engine + 'static>(
     listeners: Vec<Listener>,
     make_engine: fn(CoreSetup) -> E,
 ) -> io::Result<Serving> {
-    let cpus = usable_cpus()?;
-    let shard_count = shard_count(config)?;
+    let cpus = Cpus::of_this_process()?;
+    let shard_count = count(config, &cpus);
     let pin = match config.pin_threads {
         Auto::Yes => true,
         Auto::No => false,
-        Auto::Auto => shard_count <= cpus.len(),
+        // A thread that is pinned can't use what others leave of a quota elsewhere.
+        Auto::Auto => shard_count <= cpus.allowed.len() && cpus.scarce_quota().is_none(),
     };
+    log_cpus(&cpus, shard_count, pin);
+    let cpus = cpus.allowed;
     let hash_seed = match config.hash_seed.as_str() {
         "" => chance()?,
         text => KeyHasher::new(0).hash(text.as_bytes()),
@@ -190,16 +192,36 @@ impl<E: Engine> Beginning<E> {
 
 /// How many shards the configuration asks for.
 pub(crate) fn shard_count(config: &Config) -> io::Result<usize> {
+    Ok(count(config, &Cpus::of_this_process()?))
+}
+
+fn count(config: &Config, cpus: &Cpus) -> usize {
     match usize::from(config.shards) {
-        0 => Ok(usable_cpus()?.len().clamp(1, SHARDS_MAX)),
-        count => Ok(count),
+        0 => cpus.usable().clamp(1, SHARDS_MAX),
+        count => count,
     }
 }
 
-/// The CPUs that this process may use.
-fn usable_cpus() -> io::Result<Vec<usize>> {
-    let set = sched_getaffinity(Pid::from_raw(0))?;
-    Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect())
+/// Says what the shards run on, and warns where they will be throttled.
+fn log_cpus(cpus: &Cpus, shard_count: usize, pin: bool) {
+    let mask = cpus.allowed.len();
+    let pinned = if pin { "pinned" } else { "not pinned" };
+    match cpus.scarce_quota() {
+        None => tracing::info!("{shard_count} shards on {mask} CPUs, {pinned}"),
+        Some(quota) => {
+            tracing::info!(
+                "{shard_count} shards on {mask} CPUs, {pinned}; the control group's quota grants {quota:.2} \
+                 CPUs' time"
+            );
+            if shard_count > cpus.usable() {
+                tracing::warn!(
+                    "{shard_count} shards share the time of {quota:.2} CPUs, so all stand still once it is \
+                     used up; set `shards` to {} or 0",
+                    cpus.usable()
+                );
+            }
+        }
+    }
 }
 
 /// A number from the kernel's source of chance.

@@ -1,7 +1,8 @@
 //! Signals: what a user says to the process from outside, heard by a thread of its own.
 //!
-//! SIGTERM and SIGINT end the server gracefully, a second one at once. SIGHUP and SIGUSR1 mean nothing:
-//! a server outlives the terminal that it was started from, and is not ended by mistake.
+//! SIGTERM and SIGINT end the server gracefully, a second one at once. SIGHUP, SIGUSR1 and SIGUSR2 mean nothing:
+//! a server outlives the terminal that it was started from, and is not ended by mistake. SIGPIPE is ignored
+//! since before `main`. SIGQUIT ends the process with a core dump, for those who debug.
 
 use std::io;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ pub struct Signals {
 impl Signals {
     /// Must be called before any thread is started.
     pub fn hold() -> io::Result<Self> {
-        let held = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
+        let held =
+            [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
         let set: SigSet = held.into_iter().collect();
         set.thread_block()?;
         Ok(Self { set })
@@ -37,7 +39,7 @@ impl Signals {
             let mut asked_at = None;
             while let Ok(signal) = self.set.wait() {
                 match signal {
-                    Signal::SIGHUP | Signal::SIGUSR1 => {}
+                    Signal::SIGHUP | Signal::SIGUSR1 | Signal::SIGUSR2 => {}
                     _ if asked_at.is_some_and(|at| Clock::seconds_since(at) < SAME_WISH_S) => {}
                     _ if asked_at.is_some() => {
                         tracing::warn!("You insist... exiting now.");

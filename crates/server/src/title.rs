@@ -1,13 +1,15 @@
 //! Title: how the process calls itself in `ps`, made from `proc-title-template`.
 //!
 //! The title is written over the arguments that the process was started with: they were read long before,
-//! and `ps` reads what stands there. The kernel shows no more than that room, so a title that does not fit
-//! changes nothing.
+//! and `ps` reads what stands there. The environment lies behind them; the kernel shows what stands there too
+//! where the arguments' last byte is no zero any more. So the environment's variables move elsewhere first, and a
+//! title that is longer than both is cut off.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -17,12 +19,21 @@ use basalt_commands::config::Config;
 /// What the process was called at its start: asked later, its arguments would be the title.
 static NAME: OnceLock<OsString> = OnceLock::new();
 
-/// Writes the title, if that is wanted.
+/// Writes the title, if that is wanted. Must come before any thread.
 pub fn set_title(config: &Config, config_file: Option<&Path>) {
-    let name = NAME.get_or_init(|| std::env::args_os().next().unwrap_or_default());
     if !config.set_proc_title {
         return;
     }
+    NAME.get_or_init(|| {
+        move_environment();
+        std::env::args_os().next().unwrap_or_default()
+    });
+    follow(config, config_file);
+}
+
+/// Follows CONFIG SET proc-title-template, where there is a title.
+pub(crate) fn follow(config: &Config, config_file: Option<&Path>) {
+    let Some(name) = NAME.get() else { return };
     let title = title(config, &name.to_string_lossy(), config_file);
     if let Err(error) = write(title.as_bytes()) {
         tracing::debug!("the process can't be given its title: {error}");
@@ -64,27 +75,40 @@ fn title(config: &Config, name: &str, config_file: Option<&Path>) -> String {
     title
 }
 
+/// Copies all variables of the environment to the heap, so that the room they had can be written over.
+#[expect(unsafe_code, reason = "the environment belongs to the whole process")]
+fn move_environment() {
+    for (name, value) in std::env::vars_os() {
+        if name.as_bytes().contains(&b'=') {
+            continue;
+        }
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var(name, value) }
+    }
+}
+
 fn write(title: &[u8]) -> io::Result<()> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let room =
         room(&stat).ok_or_else(|| io::Error::other("/proc/self/stat tells no place for it"))?;
     let len = usize::try_from(room.end - room.start).unwrap_or(0);
-    if title.len() >= len {
-        return Err(io::Error::other("it does not fit into the room of the arguments"));
-    }
     let mut bytes = title.to_vec();
+    // A zero ends it.
+    bytes.truncate(len - 1);
     bytes.resize(len, 0);
     OpenOptions::new().write(true).open("/proc/self/mem")?.write_all_at(&bytes, room.start)
 }
 
-/// Where the arguments of the process lie in its memory.
+/// Where the arguments of the process lie in its memory, with the environment behind them.
 fn room(stat: &str) -> Option<Range<u64>> {
     /// Their place among the numbers behind the program's name, which may hold anything.
     const ARG_START: usize = 45;
     let (_, numbers) = stat.rsplit_once(')')?;
-    let mut numbers = numbers.split_whitespace().skip(ARG_START).map(str::parse);
-    let (start, end) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-    (start < end).then_some(start..end)
+    let numbers = numbers.split_whitespace().skip(ARG_START).map(str::parse);
+    let numbers: Vec<u64> = numbers.take(4).collect::<Result<_, _>>().ok()?;
+    let &[arg_start, arg_end, env_start, env_end] = numbers.as_slice() else { return None };
+    let is_one = env_start == arg_end && env_end > env_start;
+    (arg_start < arg_end).then_some(arg_start..if is_one { env_end } else { arg_end })
 }
 
 #[cfg(test)]
@@ -113,5 +137,9 @@ mod tests {
         memory.read_exact_at(&mut there, room.start).unwrap();
         let first = std::env::args().next().unwrap();
         assert!(there.starts_with(first.as_bytes()), "{}", there.escape_ascii());
+        let (name, value) = std::env::vars().find(|(_, value)| !value.is_empty()).unwrap();
+        let variable = format!("\0{name}={value}\0");
+        let holds = there.windows(variable.len()).any(|part| part == variable.as_bytes());
+        assert!(holds, "{name} is not behind the arguments");
     }
 }

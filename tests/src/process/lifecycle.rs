@@ -6,7 +6,9 @@ use basalt_testkit::client::{Address, Connection};
 use basalt_testkit::process::{Program, Scratch, Server, free_port};
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -21,11 +23,18 @@ pub(super) const TESTS: &[(&str, Test)] = &[
     ("taken_port_is_refused", taken_port_is_refused),
     ("config_rewrite", config_rewrite),
     ("version", version),
+    ("harmless_signals_are_ignored", harmless_signals_are_ignored),
 ];
 
 pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("second_signal_ends_it_at_once", second_signal_ends_it_at_once),
     ("check_config", check_config),
+    ("systemd_is_notified", systemd_is_notified),
+    ("a_missing_supervisor_is_named", a_missing_supervisor_is_named),
+    ("a_file_in_the_sockets_place_stays", a_file_in_the_sockets_place_stays),
+    ("a_socket_that_was_left_is_replaced", a_socket_that_was_left_is_replaced),
+    ("shutdown_save_is_refused", shutdown_save_is_refused),
+    ("settings_without_effect_are_named", settings_without_effect_are_named),
     ("shipped_config_is_valid", shipped_config_is_valid),
     ("ready_line", ready_line),
     ("json_log", json_log),
@@ -117,7 +126,7 @@ fn assert_ends_well(mut server: Server) {
 
 /// Where there is a CPU without a shard, that is.
 fn the_memory_thread_keeps_off_the_shards(program: Program) {
-    let server = start(program, &["--shards", "1"]);
+    let server = start(program, &["--shards", "1", "--pin-threads", "yes"]);
     let folder = format!("/proc/{}/task", server.pid());
     let (mut of_memory, mut of_shards) = (BTreeSet::new(), BTreeSet::new());
     for thread in fs::read_dir(&folder).unwrap() {
@@ -311,6 +320,136 @@ fn check_config(program: Program) {
     let output = run(program, &[&path, "--check-config"]);
     let said = all_output(&output);
     assert!(!output.status.success() && said.contains("no-such-directive"), "{said}");
+    // The flag may come first, and all that is wrong is said at once, also what no line shows.
+    let gone = scratch.path().join("gone/log");
+    fs::write(
+        &config,
+        format!(
+            "timeout x\nport 1\nno-such-directive 1\nappendonly yes\nlogfile {}\n",
+            gone.display()
+        ),
+    )
+    .unwrap();
+    let output = run(program, &["--check-config", &path, "--bind", "300.1.1.1"]);
+    let said = all_output(&output);
+    assert!(!output.status.success());
+    for part in ["test.conf:1: ", "test.conf:3: ", "test.conf:4: ", "logfile ", "bind 300.1.1.1: "]
+    {
+        assert!(said.contains(part), "{part} is missing: {said}");
+    }
+}
+
+fn harmless_signals_are_ignored(program: Program) {
+    let server = start(program, &[]);
+    let signals: &[&str] =
+        if program == Program::Ours { &["HUP", "PIPE", "USR1", "USR2"] } else { &["HUP", "PIPE"] };
+    for signal in signals {
+        server.signal(signal);
+        assert_eq!(text(&mut server.connect(), &["PING"]), "PONG", "after SIG{signal}");
+    }
+}
+
+/// What arrives at the socket of a supervisor, as lines.
+fn notified(socket: &UnixDatagram) -> Vec<String> {
+    let mut buffer = [0; 4096];
+    let len = socket.recv(&mut buffer).expect("a datagram comes in time");
+    String::from_utf8_lossy(&buffer[..len]).lines().map(str::to_owned).collect()
+}
+
+fn systemd_is_notified(program: Program) {
+    let scratch = Scratch::create().unwrap();
+    let path = scratch.path().join("notify");
+    let name = format!("basalt-test-{}", std::process::id());
+    let by_name = SocketAddr::from_abstract_name(&name).unwrap();
+    for (variable, socket, supervised) in [
+        (path.to_string_lossy().into_owned(), UnixDatagram::bind(&path).unwrap(), "systemd"),
+        (format!("@{name}"), UnixDatagram::bind_addr(&by_name).unwrap(), "auto"),
+    ] {
+        socket.set_read_timeout(Some(ENDS_WITHIN)).unwrap();
+        let server = launch(program)
+            .env("NOTIFY_SOCKET", variable)
+            .args(["--supervised", supervised, "--daemonize", "yes"])
+            .start();
+        let server = server.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(notified(&socket), ["STATUS=Basalt is starting"]);
+        let ready = ["STATUS=Ready to accept connections", "READY=1"];
+        assert_eq!(
+            notified(&socket),
+            [&ready[..], &[&format!("MAINPID={}", server.pid())]].concat()
+        );
+        let mut client = server.connect();
+        let shown = super::limits::info_field(&mut client, "server", "process_supervised");
+        assert_eq!(shown, "systemd");
+        match supervised {
+            "auto" => server.signal("TERM"),
+            _ => client.send(&["SHUTDOWN"]).unwrap(),
+        }
+        assert_eq!(notified(&socket), ["STOPPING=1", "STATUS=Shutting down"]);
+        assert_ends_well(server);
+    }
+}
+
+fn a_missing_supervisor_is_named(program: Program) {
+    let server = start(program, &["--supervised", "systemd"]);
+    assert!(server.log().contains("$NOTIFY_SOCKET is not set"), "{}", server.log());
+}
+
+fn a_file_in_the_sockets_place_stays(program: Program) {
+    let scratch = Scratch::create().unwrap();
+    let path = scratch.path().join("precious");
+    fs::write(&path, "data").unwrap();
+    let path_text = path.to_string_lossy().into_owned();
+    let output = run(program, &["--port", "0", "--unixsocket", &path_text]);
+    let said = all_output(&output);
+    assert!(!output.status.success() && said.contains("it is no socket"), "{said}");
+    assert_eq!(fs::read(&path).unwrap(), b"data");
+}
+
+fn a_socket_that_was_left_is_replaced(program: Program) {
+    let scratch = Scratch::create().unwrap();
+    let path = scratch.path().join("socket");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let group = Command::new("id").arg("-gn").output().unwrap();
+    let group = String::from_utf8_lossy(&group.stdout).trim().to_owned();
+    let path_text = path.to_string_lossy().into_owned();
+    let server = start(program, &["--unixsocket", &path_text, "--unixsocketgroup", &group]);
+    let mut connection = Connection::open(&Address::Unix(path)).unwrap();
+    assert_eq!(text(&mut connection, &["PING"]), "PONG");
+    // While something listens there, another server doesn't take it.
+    let output = run(program, &["--port", "0", "--unixsocket", &path_text]);
+    assert!(!output.status.success(), "{}", all_output(&output));
+    drop(server);
+}
+
+fn shutdown_save_is_refused(program: Program) {
+    let server = start(program, &[]);
+    let mut client = server.connect();
+    assert_eq!(text(&mut client, &["SET", "k", "v"]), "OK");
+    assert_eq!(
+        text(&mut client, &["SHUTDOWN", "SAVE"]),
+        "(error) ERR Errors trying to SHUTDOWN. Check logs."
+    );
+    eventually("the log says why", || server.log().contains("persistence is not built yet"));
+    assert_eq!(text(&mut client, &["GET", "k"]), "\"v\"");
+    client.send(&["SHUTDOWN", "SAVE", "FORCE"]).unwrap();
+    assert!(client.is_closed());
+    assert_ends_well(server);
+}
+
+fn settings_without_effect_are_named(program: Program) {
+    let server = start(program, &["--maxmemory-policy", "allkeys-lru", "--save", "60 1"]);
+    let log = server.log();
+    for (name, why) in [
+        ("maxmemory-policy", "eviction is not built yet"),
+        ("save", "persistence is not built yet"),
+    ] {
+        let line = log.lines().find(|line| line.contains(&format!("'{name}' has no effect")));
+        assert!(line.is_some_and(|line| line.contains("WARN") && line.contains(why)), "{log}");
+    }
+    let help = run(program, &["--help"]);
+    let help = all_output(&help);
+    assert!(help.contains("--maxmemory ") && !help.contains("maxmemory-policy"), "{help}");
 }
 
 fn shipped_config_is_valid(program: Program) {

@@ -20,6 +20,7 @@ pub(super) const TESTS: &[(&str, Test)] = &[
 pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("port_changes_twice_in_a_turn", port_changes_twice_in_a_turn),
     ("title_follows_the_port", title_follows_the_port),
+    ("title_longer_than_the_arguments", title_longer_than_the_arguments),
 ];
 
 /// The next line that a monitor shows, without its moment and its address.
@@ -200,6 +201,22 @@ fn title_follows_the_port(program: Program) {
     eventually("the title tells the new port", || shown().ends_with(&format!(":{next}")));
 }
 
+fn title_longer_than_the_arguments(program: Program) {
+    let server = start(program, &["--bind", "127.0.0.1"]);
+    let mut client = server.connect();
+    let words = "as long as a title may be, and longer than all arguments together ".repeat(6);
+    let template = format!("{words}{{port}}");
+    assert_eq!(text(&mut client, &["CONFIG", "SET", "proc-title-template", &template]), "OK");
+    let path = format!("/proc/{}/cmdline", server.pid());
+    let expected = format!("{words}{}", server.port());
+    // The environment of this test may be too small for all of it, but not for most.
+    eventually("the title is shown beyond the arguments", || {
+        let shown = std::fs::read(&path).unwrap();
+        let shown = String::from_utf8_lossy(&shown).trim_end_matches('\0').to_owned();
+        shown.len() > 300 && expected.starts_with(&shown)
+    });
+}
+
 fn bind_is_changed_or_stays(program: Program) {
     let server = start(program, &["--bind", "127.0.0.1"]);
     let (mut client, port) = (server.connect(), server.port());
@@ -273,7 +290,7 @@ fn uses_are_counted(program: Program) {
     }
     assert!(text(&mut client, &["OBJECT", "IDLETIME", "key:set"]).contains("LFU maxmemory policy"));
     assert!(text(&mut client, &["DEBUG", "OBJECT", "key:set"]).contains(" lfu_freq:255 "));
-    client.execute(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    client.execute(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     client.execute(&["GET", "key:string"]);
     let idle_s = client.execute(&["OBJECT", "IDLETIME", "key:string"]);
     assert!(matches!(idle_s, Value::Integer(0..10)), "{idle_s:?}");

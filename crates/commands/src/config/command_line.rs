@@ -1,4 +1,4 @@
-//! The command line as Redis parses it: `[CONFIG] [-] [--directive value …]…`.
+//! The command line as Redis parses it: `[CONFIG] [-] [--directive value …]…`; CONFIG may also follow a flag.
 //!
 //! Every directive becomes a line of configuration, parsed after the file and standard input. A
 //! value may start with `--`, since the argument after a directive's name is always its value; only
@@ -30,14 +30,16 @@ impl CommandLine {
     pub fn parse(arguments: &[Vec<u8>]) -> Self {
         let mut parsed = Self::default();
         let mut rest = arguments;
-        if let [first, others @ ..] = rest
-            && !first.starts_with(b"-")
-        {
-            parsed.config_file = Some(first.clone());
-            rest = others;
-        }
         let mut is_value_due = false;
+        // The file comes first, or behind a flag.
+        let mut may_be_file = true;
         while let [argument, others @ ..] = rest {
+            if may_be_file && parsed.config_file.is_none() && !argument.starts_with(b"-") {
+                parsed.config_file = Some(argument.clone());
+                (rest, may_be_file) = (others, false);
+                continue;
+            }
+            may_be_file = false;
             let is_at_an_end = others.is_empty() || rest.len() == arguments.len();
             if is_value_due {
                 parsed.add_value(argument);
@@ -46,6 +48,7 @@ impl CommandLine {
                 parsed.reads_stdin = true;
             } else if let Some(flag) = Self::FLAGS.iter().find(|flag| flag.as_bytes() == argument) {
                 parsed.flags.push(flag);
+                may_be_file = true;
             } else if let Some(directive) = argument.strip_prefix(b"--") {
                 is_value_due = parsed.add_directive(directive, others);
             } else {
@@ -119,6 +122,17 @@ mod tests {
         assert!(parsed.reads_stdin);
         assert_eq!(parsed.flags, ["--check-config"]);
         assert_eq!(parsed.lines, [b"port \"1\"".to_vec()]);
+        for arguments in [
+            &["--check-config", "a.conf", "--port", "1"][..],
+            &["a.conf", "--check-config", "--port", "1"],
+            &["--port", "1", "--check-config", "a.conf"],
+            &["a.conf", "--port", "1", "--check-config"],
+        ] {
+            let parsed = parse(arguments);
+            assert_eq!(parsed.config_file.as_deref(), Some(&b"a.conf"[..]), "{arguments:?}");
+            assert_eq!(parsed.flags, ["--check-config"], "{arguments:?}");
+            assert_eq!(parsed.lines, [b"port \"1\"".to_vec()], "{arguments:?}");
+        }
         assert!(parse(&["-", "--port", "1"]).reads_stdin);
         assert!(!parse(&["--bind", "-"]).reads_stdin);
         assert_eq!(parse(&["-v"]).flags, ["-v"]);

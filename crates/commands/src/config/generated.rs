@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 /// The width that comments are wrapped to.
 const COLUMNS: usize = 96;
 
-/// The parameters that `--help` tells of, under their sections.
+/// The parameters that `--help` tells of, under their sections, where something acts on them.
 const USUAL: &[&str] = &[
     "bind",
     "port",
@@ -40,7 +40,7 @@ pub fn configuration_file() -> String {
 #
 #   basalt-server basalt.conf                this file
 #   basalt-server basalt.conf --port 7000    what the command line says counts more
-#   basalt-server --check-config basalt.conf says what is wrong with a file, and starts nothing
+#   basalt-server --check-config basalt.conf says all that is wrong with a file, and starts nothing
 #
 # A line is a name and its value. Values with blanks stand in quotes; \"\" is the empty value. Sizes
 # may have a unit: 1k is 1000, 1kb is 1024 bytes, and so on with m, mb, g and gb. `include path`
@@ -64,7 +64,11 @@ pub fn configuration_file() -> String {
             }
             let _ = writeln!(text, "{}", line(row, row.shipped.unwrap_or(row.default)));
         }
-        listed(&mut text, "Known, but nothing acts on it yet:", in_section(Standing::Later));
+        listed(
+            &mut text,
+            "Known, but nothing acts on it yet (another value: a warning):",
+            in_section(Standing::Later),
+        );
         listed(&mut text, "Known, but without use in Basalt:", in_section(Standing::Inert));
     }
     text
@@ -130,8 +134,9 @@ default.
 
 All parameters of Redis 7 and 8 and of Valkey 9 are known. Those that Basalt acts on are described
 first. Those whose feature is still to be built, and those that this design has no use for, are
-checked, kept and served by CONFIG GET. What would change its meaning by being passed over in
-silence is refused at start, with the reason.
+checked, kept and served by CONFIG GET. Where the feature is still to be built, another value than the
+default causes a warning at start, and CONFIG SET refuses it. What would change its meaning by being
+passed over is refused at start too, with the reason.
 
 This page is generated from the parameter table.
 
@@ -156,12 +161,13 @@ This page is generated from the parameter table.
         }
     }
     text.push_str("\n## Kept until their feature is built\n\n");
-    text.push_str("| parameter | default | meaning |\n|---|---|---|\n");
+    text.push_str("| parameter | default | meaning | why not yet |\n|---|---|---|---|\n");
     for row in all(Standing::Later) {
         let meaning = row.paragraphs().next().unwrap_or_default();
-        let refusal =
-            row.refusal.map(|why| format!(" Refused for now: {why}.")).unwrap_or_default();
-        let _ = writeln!(text, "| {} | {} | {meaning}{refusal} |", names(row), code(row.default));
+        let at_start = if row.refusal.is_some() { "Refused at start: " } else { "" };
+        let why = row.missing().unwrap_or_default();
+        let (names, default) = (names(row), code(row.default));
+        let _ = writeln!(text, "| {names} | {default} | {meaning} | {at_start}{why} |");
     }
     text.push_str("\n## Without use in Basalt\n\n");
     text.push_str("| parameter | default | why |\n|---|---|---|\n");
@@ -254,7 +260,9 @@ mod tests {
     fn the_usual_parameters_are_told() {
         let text = usage();
         for name in USUAL {
-            assert!(text.contains(&format!("--{name} ")), "{name} is no parameter that acts");
+            let row = PARAMETERS.iter().find(|row| row.name == *name).expect("it is a parameter");
+            let is_told = text.contains(&format!("--{name} "));
+            assert_eq!(is_told, row.standing == Standing::Used, "{name}");
         }
     }
 

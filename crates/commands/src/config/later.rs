@@ -1,20 +1,19 @@
 //! Parameters whose feature is still to be built: they are checked, kept and served, and nothing
-//! acts on them.
+//! acts on them. A value other than the default causes a warning at start, and CONFIG SET refuses it.
 //!
-//! Where silence would be a lie (a replica that does not replicate) a value other than the default
-//! is refused. Who builds the feature moves the row to `table`, where its field is one of `Config`.
+//! Where a warning is not enough (a replica that does not replicate) start refuses it too. Who builds the feature moves the row to `table`, where its field is one of `Config`.
 
 use super::Config;
 use super::choices::*;
 use super::kind::Kind::{self, YesNo};
 use super::kind::{ANY_TEXT, INT, LONG, LONG_BYTES, Stored, TCP_PORT, integer, memory};
-use super::parameter::{Section, Standing, parameters};
+use super::parameter::{NO_CLUSTER, NO_REPLICATION, NO_TLS, Section, Standing, parameters};
 use super::rules;
 use super::types::*;
 
-const NO_REPLICATION: &str = "replication is not built yet";
-const NO_CLUSTER: &str = "cluster mode is not built yet";
-const NO_TLS: &str = "TLS is not built yet";
+const NO_SYSLOG: &str = "logging to syslog is not built yet";
+const NO_USERS: &str = "users and their rights are not built yet";
+const NO_COMMANDLOG: &str = "COMMANDLOG is not built yet";
 
 parameters! {
     /// Parameters that are known and kept, but on which nothing acts yet.
@@ -24,27 +23,23 @@ parameters! {
     with {}
 
     Server {
-        /// Whether to tell systemd or upstart that the server is ready.
-        "supervised" supervised: Supervised = "no", Supervised::KIND, at_start;
-
         /// Whether to log to syslog too.
-        "syslog-enabled" syslog_enabled: bool = "no", YesNo, at_start;
+        "syslog-enabled" syslog_enabled: bool = "no", YesNo, at_start, pending(NO_SYSLOG);
 
         /// The name in syslog.
-        "syslog-ident" syslog_ident: String = "basalt", ANY_TEXT, at_start;
+        "syslog-ident" syslog_ident: String = "basalt", ANY_TEXT, at_start, pending(NO_SYSLOG);
 
         /// The facility in syslog.
         "syslog-facility" syslog_facility: SyslogFacility = "local0", SyslogFacility::KIND,
-            at_start;
-
-        /// The group of the Unix socket's file.
-        "unixsocketgroup" unixsocketgroup: String = "", ANY_TEXT, at_start;
+            at_start, pending(NO_SYSLOG);
 
         /// A name of the zone that this server runs in, for clients that choose the nearest.
-        "availability-zone" availability_zone: String = "", ANY_TEXT;
+        "availability-zone" availability_zone: String = "", ANY_TEXT,
+            pending("availability zones are not built yet");
 
         /// How SORT compares text: a locale. Empty: byte by byte.
-        "locale-collate" locale_collate: String = "", ANY_TEXT;
+        "locale-collate" locale_collate: String = "", ANY_TEXT,
+            pending("locales are not built yet");
     }
 
     Security {
@@ -54,36 +49,38 @@ parameters! {
 
         /// Which channels a new user may use.
         "acl-pubsub-default" acl_pubsub_default: AclPubsubDefault = "resetchannels",
-            AclPubsubDefault::KIND;
+            AclPubsubDefault::KIND, pending(NO_USERS);
 
         /// How many refusals ACL LOG keeps.
-        "acllog-max-len" acllog_max_len: u64 = "128", integer(0, LONG);
+        "acllog-max-len" acllog_max_len: u64 = "128", integer(0, LONG), pending(NO_USERS);
     }
 
     Clients {
         /// How many keys are remembered for client-side caching. 0: no limit.
-        "tracking-table-max-keys" tracking_table_max_keys: u64 = "1000000", integer(0, LONG);
+        "tracking-table-max-keys" tracking_table_max_keys: u64 = "1000000", integer(0, LONG),
+            pending("CLIENT TRACKING is not built yet");
 
         /// The protocol version of a client that has not said HELLO.
-        "client-default-resp" client_default_resp: u8 = "2", integer(2, 3), at_start, hidden;
+        "client-default-resp" client_default_resp: u8 = "2", integer(2, 3), at_start, hidden,
+            pending("another protocol at the start is not built yet");
     }
 
     Observing {
         /// Requests of at least so many bytes are kept for COMMANDLOG. -1: none.
         "commandlog-request-larger-than" commandlog_request_larger_than: i64 = "1048576",
-            integer(-1, LONG);
+            integer(-1, LONG), pending(NO_COMMANDLOG);
 
         /// Replies of at least so many bytes are kept for COMMANDLOG. -1: none.
         "commandlog-reply-larger-than" commandlog_reply_larger_than: i64 = "1048576",
-            integer(-1, LONG);
+            integer(-1, LONG), pending(NO_COMMANDLOG);
 
         /// How many large requests COMMANDLOG keeps.
         "commandlog-large-request-max-len" commandlog_large_request_max_len: u64 = "128",
-            integer(0, LONG);
+            integer(0, LONG), pending(NO_COMMANDLOG);
 
         /// How many large replies COMMANDLOG keeps.
         "commandlog-large-reply-max-len" commandlog_large_reply_max_len: u64 = "128",
-            integer(0, LONG);
+            integer(0, LONG), pending(NO_COMMANDLOG);
     }
 
     Scripting {

@@ -74,7 +74,30 @@ impl Display for ConfigError {
     }
 }
 
-impl std::error::Error for ConfigError {}
+/// LIMIT: how many refused lines are kept; further ones are only counted.
+const ERRORS_MAX: usize = 100;
+
+/// All lines that cannot be used, in their order; at least one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigErrors {
+    pub errors: Vec<ConfigError>,
+    /// How many more there were.
+    pub omitted: usize,
+}
+
+impl Display for ConfigErrors {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.errors.iter().enumerate() {
+            write!(formatter, "{}{error}", if index == 0 { "" } else { "\n" })?;
+        }
+        if self.omitted > 0 {
+            write!(formatter, "\nand {} more", self.omitted)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
 
 /// A directive that is no parameter.
 struct Directive {
@@ -125,18 +148,16 @@ impl Config {
         text: &[u8],
         name: &str,
         include: &mut Include<'_>,
-    ) -> Result<(Config, Vec<Warning>), ConfigError> {
-        Config::load(&[Source::File { name, text }], include)
+    ) -> Result<(Config, Vec<Warning>), ConfigErrors> {
+        Config::load(&[Source::File { name, text }], include).used()
     }
 
     /// Loads several sources on top of the defaults, as if they were one file.
-    pub fn load(
-        sources: &[Source<'_>],
-        include: &mut Include<'_>,
-    ) -> Result<(Config, Vec<Warning>), ConfigError> {
+    pub fn load(sources: &[Source<'_>], include: &mut Include<'_>) -> Loaded {
         let mut loading = Loading {
             config: Config::default(),
             warnings: Vec::new(),
+            errors: ConfigErrors::default(),
             seen: Vec::new(),
             inert_defaults: Vec::new(),
             including: Vec::new(),
@@ -144,21 +165,39 @@ impl Config {
         };
         for source in sources {
             match source {
-                Source::File { name, text } => loading.file(name, text)?,
+                Source::File { name, text } => loading.file(name, text),
                 Source::CommandLine(lines) => {
-                    for line in *lines {
-                        loading.line("command line", line)?;
-                    }
+                    lines.iter().for_each(|line| loading.line("command line", line));
                 }
             }
         }
-        Ok(loading.end())
+        loading.end()
+    }
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Without the lines that were refused.
+    pub config: Config,
+    pub warnings: Vec<Warning>,
+    pub errors: ConfigErrors,
+}
+
+impl Loaded {
+    /// The configuration and what to know of it, or all the lines that can't be used.
+    pub fn used(self) -> Result<(Config, Vec<Warning>), ConfigErrors> {
+        match self.errors.errors.is_empty() {
+            true => Ok((self.config, self.warnings)),
+            false => Err(self.errors),
+        }
     }
 }
 
 struct Loading<'a, 'b> {
     config: Config,
     warnings: Vec<Warning>,
+    errors: ConfigErrors,
     /// The parameters given so far, in any file.
     seen: Vec<&'static str>,
     inert_defaults: Vec<&'static str>,
@@ -186,35 +225,36 @@ impl From<&str> for Refusal {
 }
 
 impl Loading<'_, '_> {
-    fn file(&mut self, name: &str, text: &[u8]) -> Result<(), ConfigError> {
+    fn file(&mut self, name: &str, text: &[u8]) {
         self.including.push((name.to_owned(), String::new()));
         for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
             let place = format!("{name}:{}", index + 1);
             if let Some((_, at)) = self.including.last_mut() {
                 at.clone_from(&place);
             }
-            self.line(&place, line)?;
+            self.line(&place, line);
         }
         self.including.pop();
-        Ok(())
     }
 
-    fn line(&mut self, place: &str, line: &[u8]) -> Result<(), ConfigError> {
+    fn line(&mut self, place: &str, line: &[u8]) {
         let line = line.trim_ascii();
         if line.is_empty() || line.starts_with(b"#") {
-            return Ok(());
+            return;
         }
         let outcome = match words::split(line) {
             None => Err("a quote is not closed, or something follows the closing quote".into()),
             Some(words) => match words.split_first() {
                 None => Ok(()),
                 Some((name, _)) if name.eq_ignore_ascii_case(b"include") => {
-                    return self.include(place, line, &words);
+                    self.include(place, line, &words)
                 }
                 Some((name, values)) => self.directive(place, name, values),
             },
         };
-        outcome.map_err(|refusal| self.error(place, line, refusal))
+        if let Err(refusal) = outcome {
+            self.refuse(place, line, refusal);
+        }
     }
 
     fn directive(&mut self, place: &str, name: &[u8], values: &[Vec<u8>]) -> Result<(), Refusal> {
@@ -268,7 +308,9 @@ impl Loading<'_, '_> {
         let values = split.as_deref().unwrap_or(values);
         let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
         let again = self.seen.contains(&parameter.name);
-        parameter.assign(&mut self.config, &values, again)?;
+        let mut config = self.config.clone();
+        parameter.assign(&mut config, &values, again)?;
+        self.config = config;
         if !again {
             self.seen.push(parameter.name);
         }
@@ -278,13 +320,14 @@ impl Loading<'_, '_> {
 
     fn warn_of(&mut self, place: &str, parameter: &'static Parameter) {
         let is_default = parameter.has_default(&self.config);
-        let is_idle =
-            parameter.idle.is_some_and(|idle| parameter.show(&self.config) == idle.as_bytes());
         let name = parameter.name;
         let text = match parameter.standing {
             Standing::Used => return,
-            Standing::Later if is_default || is_idle => return,
-            Standing::Later => format!("'{name}' is kept, but nothing acts on it yet"),
+            Standing::Later if is_default => return,
+            Standing::Later => {
+                let why = parameter.missing().unwrap_or_default();
+                format!("'{name}' has no effect: {why}")
+            }
             Standing::Inert if is_default => {
                 if !self.inert_defaults.contains(&name) {
                     self.inert_defaults.push(name);
@@ -299,8 +342,8 @@ impl Loading<'_, '_> {
         self.warnings.push(Warning { place: Some(place.to_owned()), text });
     }
 
-    fn include(&mut self, place: &str, line: &[u8], words: &[Vec<u8>]) -> Result<(), ConfigError> {
-        let found = match words {
+    fn include(&mut self, place: &str, line: &[u8], words: &[Vec<u8>]) -> Result<(), Refusal> {
+        let files = match words {
             _ if self.including.len() > INCLUDE_DEPTH_MAX => {
                 Err(format!("files include each other more than {INCLUDE_DEPTH_MAX} deep"))
             }
@@ -309,37 +352,40 @@ impl Loading<'_, '_> {
                 Err(_) => Err("a file's name must be valid UTF-8".into()),
             },
             _ => Err("wrong number of arguments".into()),
-        };
-        let files = found.map_err(|why| self.error(place, line, why.into()))?;
+        }?;
         for (name, text) in files {
             if self.including.iter().any(|(open, _)| *open == name) {
-                let why = format!("'{name}' includes itself");
-                return Err(self.error(place, line, why.into()));
+                self.refuse(place, line, format!("'{name}' includes itself").into());
+            } else {
+                self.file(&name, &text);
             }
-            self.file(&name, &text)?;
         }
         Ok(())
     }
 
-    fn error(&self, place: &str, line: &[u8], refusal: Refusal) -> ConfigError {
+    fn refuse(&mut self, place: &str, line: &[u8], refusal: Refusal) {
+        if self.errors.errors.len() == ERRORS_MAX {
+            self.errors.omitted += 1;
+            return;
+        }
         let outer = self.including.len().saturating_sub(1);
         let included_at = self.including[..outer].iter().rev().map(|(_, at)| at.clone()).collect();
-        ConfigError {
+        self.errors.errors.push(ConfigError {
             place: place.to_owned(),
             included_at,
             line: without_secrets(line, refusal.suggestion),
             message: refusal.message,
             suggestion: refusal.suggestion,
-        }
+        });
     }
 
-    fn end(mut self) -> (Config, Vec<Warning>) {
+    fn end(mut self) -> Loaded {
         if !self.inert_defaults.is_empty() {
             let names = self.inert_defaults.join(", ");
             let text = format!("accepted but without effect, with their default values: {names}");
             self.warnings.push(Warning { place: None, text });
         }
-        (self.config, self.warnings)
+        Loaded { config: self.config, warnings: self.warnings, errors: self.errors }
     }
 }
 

@@ -26,8 +26,8 @@ pub struct Parameter {
     pub is_secret: bool,
     /// Why any value but the default is refused.
     pub refusal: Option<&'static str>,
-    /// A value that asks for nothing, so that it may be given while nothing acts on the parameter.
-    pub(super) idle: Option<&'static str>,
+    /// Why nothing acts on it yet, where the section's reason does not fit.
+    pub(super) missing: Option<&'static str>,
     /// What `config/basalt.conf` says instead of the default.
     pub(super) shipped: Option<&'static str>,
     pub(super) value: Access,
@@ -38,7 +38,8 @@ pub struct Parameter {
 pub enum Standing {
     /// It acts.
     Used,
-    /// Its feature is still to be built.
+    /// Its feature is still to be built: a value other than the default causes a warning at start, and
+    /// CONFIG SET refuses it.
     Later,
     /// The design has no use for it.
     Inert,
@@ -110,7 +111,24 @@ impl Section {
             Section::Tls => "TLS",
         }
     }
+
+    /// Why nothing acts on the parameters of this section that wait for their feature.
+    const fn missing(self) -> &'static str {
+        match self {
+            Section::Persistence => NO_PERSISTENCE,
+            Section::Scripting => "scripting is not built yet",
+            Section::Replication => NO_REPLICATION,
+            Section::Cluster => NO_CLUSTER,
+            Section::Tls => NO_TLS,
+            _ => "its feature is not built yet",
+        }
+    }
 }
+
+pub(super) const NO_PERSISTENCE: &str = "persistence is not built yet";
+pub(super) const NO_REPLICATION: &str = "replication is not built yet";
+pub(super) const NO_CLUSTER: &str = "cluster mode is not built yet";
+pub(super) const NO_TLS: &str = "TLS is not built yet";
 
 /// The notes a row may carry behind its kind.
 impl Parameter {
@@ -139,13 +157,10 @@ impl Parameter {
         self
     }
 
-    pub(super) const fn pending(mut self) -> Self {
+    /// Nothing acts on it yet, for this reason. Removing this note switches the parameter on.
+    pub(super) const fn pending(mut self, why: &'static str) -> Self {
         self.standing = Standing::Later;
-        self
-    }
-
-    pub(super) const fn idle(mut self, value: &'static str) -> Self {
-        self.idle = Some(value);
+        self.missing = Some(why);
         self
     }
 
@@ -171,6 +186,12 @@ impl Parameter {
     pub fn paragraphs(&self) -> impl Iterator<Item = String> {
         let paragraphs = self.doc.split("\n\n");
         paragraphs.map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    /// Why nothing acts on it yet; `None` where something does, or where nothing ever will.
+    pub fn missing(&self) -> Option<&'static str> {
+        let why = self.missing.or(self.refusal).unwrap_or_else(|| self.section.missing());
+        (self.standing == Standing::Later).then_some(why)
     }
 
     /// Its value as CONFIG GET prints it.
@@ -281,7 +302,7 @@ macro_rules! parameters {
                 is_hidden: false,
                 is_secret: false,
                 refusal: None,
-                idle: None,
+                missing: None,
                 shipped: None,
                 value: $crate::config::parameter::Access {
                     assign: |config, kind, words, again| {

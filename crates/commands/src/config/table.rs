@@ -2,7 +2,7 @@
 //!
 //! A row reads `"name" field: Type = "default", kind, notes;` and its comment is the text of the
 //! reference, of `config/basalt.conf` and of the field: the first paragraph tells what it is, the
-//! rest tells more. While nothing acts on a row it carries `pending`. To add a parameter, add a row
+//! rest tells more. While nothing acts on a row it carries `pending` with the reason. To add a parameter, add a row
 //! here, then run `UPDATE=1 cargo test -p basalt-commands generated`.
 //!
 //! Not here: parameters whose feature is still to be built (`later`) or that our design has no use
@@ -13,13 +13,17 @@ use super::inert::Inert;
 use super::kind::Kind::{Clamped, MemoryOrPercent, Octal, Password, Text, YesNo};
 use super::kind::{ANY_TEXT, INT, LONG, LONG_BYTES, Stored, TCP_PORT, UINT, integer, memory};
 use super::later::Later;
-use super::parameter::{Section, Standing, parameters};
+use super::parameter::{NO_PERSISTENCE, NO_REPLICATION, Section, Standing, parameters};
 use super::rules;
 use super::types::*;
 use basalt_keyspace::TEXT_BYTES_MAX;
 
 /// LIMIT: databases. Each takes some KiB of every shard, used or not.
 const DATABASES_MAX: i64 = 1 << 14;
+
+const NO_EVICTION: &str =
+    "eviction is not built yet, so at `maxmemory` commands that need more are refused";
+const NO_SHUTDOWN_OPTIONS: &str = "signals that save or wait for replicas are not built yet";
 
 parameters! {
     /// Everything a user can set: one plain field per parameter, to be read where it is needed.
@@ -46,10 +50,16 @@ parameters! {
         "port" port: u16 = "6379", TCP_PORT;
 
         /// The path of a Unix socket to listen on. Empty: none.
+        ///
+        /// A socket that is there already and on which nothing listens is replaced. Anything else is left alone,
+        /// and the server doesn't start: Redis removes whatever is there.
         "unixsocket" unixsocket: String = "", ANY_TEXT, at_start;
 
         /// The permissions of the Unix socket's file, such as 700. 0 leaves them to the umask.
         "unixsocketperm" unixsocketperm: u32 = "0", Octal { max: 0o777 }, at_start;
+
+        /// The group of the Unix socket's file: a name. Empty leaves it to the system.
+        "unixsocketgroup" unixsocketgroup: String = "", ANY_TEXT, at_start;
 
         /// How many connections may wait to be accepted. The kernel caps it at
         /// `net.core.somaxconn`.
@@ -75,19 +85,27 @@ parameters! {
         /// Whether to go to the background at start, which writes a `pidfile`.
         "daemonize" daemonize: bool = "no", YesNo, at_start;
 
+        /// Which supervisor is notified of start and stop; the process then stays in its foreground, whatever
+        /// `daemonize` says.
+        ///
+        /// `systemd`: READY=1, STOPPING=1 and STATUS are sent to $NOTIFY_SOCKET (a unit with Type=notify).
+        /// `upstart`: SIGSTOP, where $UPSTART_JOB is set. `auto`: whichever of the two variables is set.
+        "supervised" supervised: Supervised = "no", Supervised::KIND, at_start;
+
         /// The file to write the process id to. Empty: none, or /var/run/basalt.pid when
         /// daemonized.
         "pidfile" pidfile: String = "", ANY_TEXT, at_start;
 
-        /// The directory that files are written to and read from.
+        /// The directory that data will be saved to and loaded from; it must be there.
         "dir" dir: String = "./", ANY_TEXT, protected;
 
         /// How many databases SELECT can choose from, the first being 0.
         "databases" databases: u32 = "16", integer(1, DATABASES_MAX), at_start;
 
-        /// How often a second the periodic work looks around.
+        /// How often a second the periodic work of Redis looks around; here it is only shown by INFO.
         ///
-        /// Expiry does not wait for it. Values outside of 1 to 500 are brought into that range.
+        /// Expiry comes on time, and an idle shard sleeps. Values outside of 1 to 500 are brought into that
+        /// range.
         "hz" hz: u32 = "10", Clamped { min: 1, max: 500 };
 
         /// A text that decides in which order SCAN, HSCAN, SSCAN and ZSCAN go. Empty: each start draws
@@ -98,8 +116,6 @@ parameters! {
         "hash-seed" hash_seed: String = "", Text(rules::hash_seed), at_start, secret;
 
         /// Whether the process calls itself in `ps` as `proc-title-template` says.
-        ///
-        /// It can where the title fits into the room of the arguments that the process was started with.
         "set-proc-title" set_proc_title: bool = "yes", YesNo, at_start;
 
         /// How the process calls itself in `ps`.
@@ -110,25 +126,30 @@ parameters! {
             Text(rules::proc_title_template);
 
         /// Seconds that SHUTDOWN waits for replicas that lag behind.
-        "shutdown-timeout" shutdown_timeout: u32 = "10", integer(0, INT), pending;
+        "shutdown-timeout" shutdown_timeout: u32 = "10", integer(0, INT),
+            pending(NO_REPLICATION);
 
         /// What a SIGINT adds to SHUTDOWN.
         "shutdown-on-sigint" shutdown_on_sigint: ShutdownOptions = "default", ShutdownOptions::KIND,
-            pending;
+            pending(NO_SHUTDOWN_OPTIONS);
 
         /// What a SIGTERM adds to SHUTDOWN.
         "shutdown-on-sigterm" shutdown_on_sigterm: ShutdownOptions = "default",
-            ShutdownOptions::KIND, pending;
+            ShutdownOptions::KIND, pending(NO_SHUTDOWN_OPTIONS);
     }
 
     Cores {
         /// How many shards hold the data, each with a thread of its own. 0: one per CPU the process
         /// may use.
         ///
+        /// That is the smaller of the CPUs in its affinity mask and of the CPU quota of its control groups,
+        /// rounded up.
+        ///
         /// All commands run on all shards. More shards than CPUs only make sense in tests.
         "shards" shards: u8 = "0", integer(0, 64), at_start;
 
-        /// Whether each shard's thread stays on one CPU. `auto`: if there are CPUs enough for all.
+        /// Whether each shard's thread stays on one CPU. `auto`: if there are CPUs enough for all
+        /// and no CPU quota grants less.
         "pin-threads" pin_threads: Auto = "auto", Auto::KIND, at_start;
 
         /// In which order the commands of one pipeline may run when their keys are on different
@@ -188,9 +209,8 @@ parameters! {
         "enable-protected-configs" enable_protected_configs: Allowed = "no", Allowed::KIND,
             at_start;
 
-        /// Who may call MODULE.
-        "enable-module-command" enable_module_command: Allowed = "no", Allowed::KIND, at_start,
-            pending;
+        /// Who may call MODULE LOAD, LOADEX and UNLOAD, which then say that there is no such module.
+        "enable-module-command" enable_module_command: Allowed = "no", Allowed::KIND, at_start;
     }
 
     Clients {
@@ -221,13 +241,15 @@ parameters! {
         /// Those least recently used (lru), least often used (lfu), any (random) or next to expire
         /// (ttl); among all keys, or only among those that expire (volatile). `noeviction`: none,
         /// writes are refused.
-        "maxmemory-policy" maxmemory_policy: EvictionPolicy = "noeviction", EvictionPolicy::KIND;
+        "maxmemory-policy" maxmemory_policy: EvictionPolicy = "noeviction", EvictionPolicy::KIND,
+            pending(NO_EVICTION);
 
         /// How many keys are compared to find one that goes: more is more exact and takes longer.
-        "maxmemory-samples" maxmemory_samples: u32 = "5", integer(1, 64);
+        "maxmemory-samples" maxmemory_samples: u32 = "5", integer(1, 64), pending(NO_EVICTION);
 
         /// How hard a command tries to make room before it is refused, 0 to 100.
-        "maxmemory-eviction-tenacity" maxmemory_eviction_tenacity: u32 = "10", integer(0, 100);
+        "maxmemory-eviction-tenacity" maxmemory_eviction_tenacity: u32 = "10", integer(0, 100),
+            pending(NO_EVICTION);
 
         /// How many reads it takes to be counted as often used: the higher, the more.
         "lfu-log-factor" lfu_log_factor: u32 = "10", integer(0, INT);
@@ -236,7 +258,8 @@ parameters! {
         "lfu-decay-time" lfu_decay_time: u32 = "1", integer(0, INT);
 
         /// How much memory all client connections together may take. 0: no limit.
-        "maxmemory-clients" maxmemory_clients: MemoryShare = "0", MemoryOrPercent, pending;
+        "maxmemory-clients" maxmemory_clients: MemoryShare = "0", MemoryOrPercent,
+            pending("a limit for all clients together is not built yet");
     }
 
     Encodings {
@@ -251,10 +274,11 @@ parameters! {
         /// How big a node of a list may be: so many elements, or -1 to -5 for 4, 8, 16, 32 or 64
         /// kB.
         "list-max-listpack-size" list_max_listpack_size: i32 = "-2", integer(i32::MIN as i64, INT),
-            also(&["list-max-ziplist-size"]), pending;
+            also(&["list-max-ziplist-size"]);
 
         /// How many nodes at each end of a list are never compressed. 0: none is.
-        "list-compress-depth" list_compress_depth: u32 = "0", integer(0, INT), pending;
+        "list-compress-depth" list_compress_depth: u32 = "0", integer(0, INT),
+            pending("compressing lists is not built yet");
 
         /// A set of integers with more of them leaves its compact encoding.
         "set-max-intset-entries" set_max_intset_entries: u64 = "512", integer(0, LONG);
@@ -293,25 +317,27 @@ parameters! {
         /// When to save by itself: after so many seconds, if there were at least so many changes.
         ///
         /// Several pairs, or several lines, mean whichever comes first. `""` saves never.
-        "save" save: SavePoints = "3600 1 300 100 60 10000", SavePoints::KIND, pending, idle("");
+        "save" save: SavePoints = "", SavePoints::KIND, pending(NO_PERSISTENCE);
 
         /// The name of the snapshot's file in `dir`.
-        "dbfilename" dbfilename: String = "dump.rdb", Text(rules::dbfilename), protected, pending;
+        "dbfilename" dbfilename: String = "dump.rdb", Text(rules::dbfilename), protected,
+            pending(NO_PERSISTENCE);
 
         /// Whether every change is written to an append-only file.
         "appendonly" appendonly: bool = "no", YesNo,
             refused("the append-only file is not built yet, so changes would be lost");
 
         /// When the append-only file is flushed to the disk.
-        "appendfsync" appendfsync: AppendFsync = "everysec", AppendFsync::KIND, pending;
+        "appendfsync" appendfsync: AppendFsync = "everysec", AppendFsync::KIND,
+            pending(NO_PERSISTENCE);
 
         /// How the names of the append-only files begin.
         "appendfilename" appendfilename: String = "appendonly.aof",
-            Text(rules::appendfilename), at_start, pending;
+            Text(rules::appendfilename), at_start, pending(NO_PERSISTENCE);
 
         /// The directory in `dir` that holds the append-only files.
         "appenddirname" appenddirname: String = "appendonlydir",
-            Text(rules::appenddirname), at_start, pending;
+            Text(rules::appenddirname), at_start, pending(NO_PERSISTENCE);
     }
 
     Observing {
@@ -339,7 +365,8 @@ parameters! {
         /// needed. Then of what: g generic, $ strings, l lists, s sets, h hashes, z sorted sets, t
         /// streams, x expired, e evicted, d modules, A all of these; and n new keys, m keys that
         /// were asked for and missed.
-        "notify-keyspace-events" notify_keyspace_events: KeyspaceEvents = "", KeyspaceEvents::KIND;
+        "notify-keyspace-events" notify_keyspace_events: KeyspaceEvents = "", KeyspaceEvents::KIND,
+            pending("Pub/Sub is not built yet");
 
         /// Transactions over several shards that hold their keys for at least so many milliseconds are
         /// logged. 0: all; -1: none.

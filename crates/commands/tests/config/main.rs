@@ -6,9 +6,9 @@ mod get_set;
 mod random;
 mod table;
 
-use basalt_commands::config::{Config, ConfigError, Warning};
+use basalt_commands::config::{Config, ConfigErrors, Warning};
 
-fn load(text: &str) -> Result<(Config, Vec<Warning>), ConfigError> {
+fn load(text: &str) -> Result<(Config, Vec<Warning>), ConfigErrors> {
     let mut no_include = |pattern: &str| Err(format!("{pattern} is not there"));
     Config::parse_file(text.as_bytes(), "a.conf", &mut no_include)
 }

@@ -208,7 +208,8 @@ fn server(facts: &Facts, lines: &mut Lines) {
     lines.add("monotonic_clock", "POSIX clock_gettime");
     lines.add("multiplexing_api", "io_uring");
     lines.add("process_id", process.pid);
-    lines.add("process_supervised", "no");
+    let supervisor = process.supervisor;
+    lines.add("process_supervised", if supervisor.is_empty() { "no" } else { supervisor });
     lines.add("run_id", &process.run_id);
     lines.add("tcp_port", process.tcp_port);
     lines.add("server_time_usec", facts.now.unix_ms * 1000);
