@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use basalt_commands::config::Config;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{AccessFlags, access};
 
 use crate::limits::PAGE_CONNECTIONS_MAX;
 use crate::listen;
@@ -67,8 +66,9 @@ fn can_be_written(path: &Path) -> io::Result<()> {
     if path.exists() {
         return OpenOptions::new().append(true).open(path).map(drop);
     }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    Ok(access(directory.unwrap_or(Path::new(".")), AccessFlags::W_OK | AccessFlags::X_OK)?)
+    // Only making it shows whether it can be made: root may do everything but what the file system can't.
+    OpenOptions::new().write(true).create_new(true).open(path)?;
+    fs::remove_file(path)
 }
 
 /// Looks at kernel, limits and `io_uring`; may lower `maxclients`.

@@ -346,10 +346,11 @@ fn a_held_session_can_be_killed_or_end() {
 fn reads_in_a_pause_find_nothing_expired_and_remove_nothing() {
     for shards in SHARDS {
         let mut server = Server::new(shards);
-        let client = server.client(0);
+        let (client, watcher) = (server.client(0), server.client(1));
         for number in 0..20 {
             server.text(client, &format!("SET k{number} v PX 100"));
         }
+        server.text(watcher, "WATCH k5");
         assert_eq!(server.text(client, "CLIENT PAUSE 1000 WRITE"), OK);
         server.simulation.advance_ms(500);
         server.simulation.settle();
@@ -367,10 +368,9 @@ fn reads_in_a_pause_find_nothing_expired_and_remove_nothing() {
         assert_eq!(server.text(client, "DBSIZE"), "20", "nothing is removed with {shards} shards");
         assert_eq!(server.info(client, "stats", "expired_keys"), "0");
         // An EXEC that only reads goes on; what it watched has expired.
-        server.text(client, "WATCH k5");
-        server.text(client, "MULTI");
-        server.text(client, "GET k5");
-        assert_eq!(server.ask(client, "EXEC"), Value::Null);
+        server.text(watcher, "MULTI");
+        server.text(watcher, "GET k5");
+        assert_eq!(server.ask(watcher, "EXEC"), Value::Null);
         assert_eq!(server.text(client, "DBSIZE"), "20");
         // What changes a key waits for the end, and finds it gone.
         server.send(client, &["APPEND k0 x"]);
