@@ -1,4 +1,4 @@
-//! Texts made from the table: `config/basalt.conf`, `docs/reference/config.md` and a part of
+//! Texts generated from the table: `config/basalt.conf`, `docs/reference/config.md` and a part of
 //! `--help`.
 //!
 //! `UPDATE=1 cargo test -p basalt-commands generated` writes the files; without `UPDATE` the test
@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 /// The width that comments are wrapped to.
 const COLUMNS: usize = 96;
 
-/// The parameters that `--help` tells of, under their sections, where something acts on them.
+/// The parameters in `--help`, by section, if they have an effect.
 const USUAL: &[&str] = &[
     "bind",
     "port",
@@ -35,19 +35,20 @@ const USUAL: &[&str] = &[
 /// `config/basalt.conf`: every parameter with its default.
 pub fn configuration_file() -> String {
     let mut text = String::from(
-        "# Basalt's configuration: every parameter, with the value it has when nothing is said (or another,
-# where that is told).
+        "# Basalt's configuration: every parameter with its default, or with another value if a comment says
+# so.
 #
 #   basalt-server basalt.conf                this file
-#   basalt-server basalt.conf --port 7000    what the command line says counts more
-#   basalt-server --check-config basalt.conf says all that is wrong with a file, and starts nothing
+#   basalt-server basalt.conf --port 7000    the command line has precedence
+#   basalt-server --check-config basalt.conf reports all errors of a file, and starts nothing
 #
-# A line is a name and its value. Values with blanks stand in quotes; \"\" is the empty value. Sizes
-# may have a unit: 1k is 1000, 1kb is 1024 bytes, and so on with m, mb, g and gb. `include path`
-# reads another file at its place, and path may have wildcards. What is given twice counts as it was
-# given last; only `save` adds up.
+# A line is a name and its value. Values with blanks need quotes; \"\" is the empty value. Sizes may
+# have a unit: 1k is 1000, 1kb is 1024 bytes, and so on with m, mb, g and gb. `include path` reads
+# another file at this position, and path may have wildcards. If a parameter is repeated, the last
+# value counts; only `save` adds up.
 #
-# This file is generated from the parameter table; docs/reference/config.md tells the same.
+# This file is generated from the parameter table; docs/reference/config.md has the same
+# content.
 ",
     );
     for &section in Section::ALL {
@@ -60,7 +61,7 @@ pub fn configuration_file() -> String {
             text.push('\n');
             comment(&mut text, row);
             if row.shipped.is_some() {
-                let _ = writeln!(text, "# When nothing is said: {}.", row.default);
+                let _ = writeln!(text, "# Default: {}.", row.default);
             }
             let _ = writeln!(text, "{}", line(row, row.shipped.unwrap_or(row.default)));
         }
@@ -69,7 +70,7 @@ pub fn configuration_file() -> String {
             "Known, but nothing acts on it yet (another value: a warning):",
             in_section(Standing::Later),
         );
-        listed(&mut text, "Known, but without use in Basalt:", in_section(Standing::Inert));
+        listed(&mut text, "Known, but without effect in Basalt:", in_section(Standing::Inert));
     }
     text
 }
@@ -82,7 +83,7 @@ fn comment(text: &mut String, row: &Parameter) {
     wrap(text, "# ", &facts(row));
 }
 
-/// What may be given, and when.
+/// The valid values, and when they can be set.
 fn facts(row: &Parameter) -> String {
     let mut facts = format!("Value: {}.", row.kind.describe());
     if !row.is_mutable {
@@ -132,11 +133,11 @@ and, unless they say \"only at start\", by CONFIG SET while the server runs. The
 of redis.conf; [config/basalt.conf](../../config/basalt.conf) holds every parameter with its
 default.
 
-All parameters of Redis 7 and 8 and of Valkey 9 are known. Those that Basalt acts on are described
-first. Those whose feature is still to be built, and those that this design has no use for, are
-checked, kept and served by CONFIG GET. Where the feature is still to be built, another value than the
-default causes a warning at start, and CONFIG SET refuses it. What would change its meaning by being
-passed over is refused at start too, with the reason.
+All parameters of Redis 7 and 8 and of Valkey 9 are known. Those with an effect are described
+first. Those whose feature is not built yet, and those without use in this design, are validated,
+stored and returned by CONFIG GET. If the feature is not built yet, a value other than the default
+causes a warning at start, and CONFIG SET refuses it. If ignoring a value would change the meaning
+of the configuration, it is refused at start too, with the reason.
 
 This page is generated from the parameter table.
 
@@ -144,10 +145,10 @@ This page is generated from the parameter table.
 |---|---|
 | `1k`, `1kb`, `1m`, `1mb`, `1g`, `1gb` | 1000, 1024, 1000², 1024², 1000³, 1024³ bytes |
 | `\"two words\"`, `\"\\n \\r \\t \\b \\a \\x41\"`, `'it\\'s'` | quoted words, with escapes |
-| `include path` | the file, or the files that match the wildcards, at this place |
+| `include path` | the file, or the files that match the wildcards, at this position |
 | `# …` | a comment, on a line of its own |
-| `--name value …` | on the command line; read behind the file |
-| `-` | as first or last argument: read standard input too |
+| `--name value …` | on the command line; parsed after the file |
+| `-` | as first or last argument: standard input is parsed too |
 ",
     );
     for &section in Section::ALL {
@@ -160,7 +161,7 @@ This page is generated from the parameter table.
             entry(&mut text, row);
         }
     }
-    text.push_str("\n## Kept until their feature is built\n\n");
+    text.push_str("\n## Without effect until their feature is built\n\n");
     text.push_str("| parameter | default | meaning | why not yet |\n|---|---|---|---|\n");
     for row in all(Standing::Later) {
         let meaning = row.paragraphs().next().unwrap_or_default();
@@ -169,7 +170,7 @@ This page is generated from the parameter table.
         let (names, default) = (names(row), code(row.default));
         let _ = writeln!(text, "| {names} | {default} | {meaning} | {at_start}{why} |");
     }
-    text.push_str("\n## Without use in Basalt\n\n");
+    text.push_str("\n## Without effect in Basalt\n\n");
     text.push_str("| parameter | default | why |\n|---|---|---|\n");
     for row in all(Standing::Inert) {
         let why = row.paragraphs().next().unwrap_or_default();
@@ -274,12 +275,12 @@ mod tests {
 
     #[test]
     fn the_configuration_file_is_the_default_and_the_metrics_page() {
-        // Who starts the server by hand may start several.
+        // A server that is started by hand may be one of several.
         let expected = Config { metrics_port: 9121, ..Config::default() };
         assert_eq!(load(&configuration_file()), (expected, Vec::new()));
     }
 
-    /// What stands in comments is right too, and nothing but the hidden is missing.
+    /// The lines in comments are right too, and only hidden parameters are missing.
     #[test]
     fn the_configuration_file_names_every_parameter() {
         let text = configuration_file();

@@ -10,21 +10,21 @@ use super::parameter::{Section, Standing, parameters};
 use super::types::*;
 
 parameters! {
-    /// Parameters that are known and kept, but for which this design has no use.
+    /// Parameters that are stored, but have no use in this design.
     pub struct Inert;
     path [.inert];
     rows INERT, Standing::Inert;
     with {}
 
     Network {
-        /// Connections are accepted by the kernel and taken in batches.
+        /// The kernel accepts connections, and the server takes them in batches.
         "max-new-connections-per-cycle" max_new_connections_per_cycle: u32 = "10", integer(1, 1000);
 
-        /// Connections are accepted by the kernel and taken in batches.
+        /// The kernel accepts connections, and the server takes them in batches.
         "max-new-tls-connections-per-cycle" max_new_tls_connections_per_cycle: u32 = "1",
             integer(1, 1000);
 
-        /// Sockets carry no mark.
+        /// Sockets are not marked.
         "socket-mark-id" socket_mark_id: u32 = "0", integer(0, UINT), at_start;
 
         /// Connections are plain TCP.
@@ -47,28 +47,28 @@ parameters! {
     }
 
     Server {
-        /// The pace of the periodic work does not depend on the number of clients.
+        /// The rate of periodic work does not depend on the number of clients.
         "dynamic-hz" dynamic_hz: bool = "yes", YesNo;
 
         /// There is no logo to show.
         "always-show-logo" always_show_logo: bool = "no", YesNo, at_start;
 
-        /// Each table grows in steps too small to be worth spreading.
+        /// Each table grows in steps that are too small to need spreading.
         "activerehashing" activerehashing: bool = "yes", YesNo;
 
-        /// What the host is told about memory under pressure is left to the service manager.
+        /// The service manager is the place to set the process' OOM score.
         "oom-score-adj" oom_score_adj: OomScoreAdj = "no", OomScoreAdj::KIND;
 
-        /// What the host is told about memory under pressure is left to the service manager.
+        /// The service manager is the place to set the process' OOM score.
         "oom-score-adj-values" oom_score_adj_values: OomScores = "0 200 800", OomScores::KIND;
 
-        /// Huge pages do no harm here: nothing forks.
+        /// Huge pages do no harm here because nothing forks.
         "disable-thp" disable_thp: bool = "yes", YesNo, at_start;
 
-        /// There are no start-up checks that one could wish to pass over.
+        /// There are no start-up checks to skip.
         "ignore-warnings" ignore_warnings: String = "", ANY_TEXT;
 
-        /// Threads are placed by pin-threads and by the CPUs the process may use.
+        /// `pin-threads` and the CPUs that the process may use decide where threads run.
         "server-cpulist" server_cpulist: String = "", ANY_TEXT, at_start, also(&["server_cpulist"]);
 
         /// There are no background threads to place.
@@ -83,40 +83,40 @@ parameters! {
     }
 
     Cores {
-        /// Every shard does its own reading and writing; see shards.
+        /// Every shard does its own I/O; see `shards`.
         "io-threads" io_threads: u32 = "1", integer(1, 256);
 
-        /// Every shard does its own reading and writing; see shards.
+        /// Every shard does its own I/O; see `shards`.
         "io-threads-do-reads" io_threads_do_reads: bool = "no", YesNo, at_start;
 
-        /// Every shard does its own reading and writing; see shards.
+        /// Every shard does its own I/O; see `shards`.
         "io-threads-always-active" io_threads_always_active: bool = "no", YesNo, hidden;
 
-        /// Lookups of all connections are always worked in batches.
+        /// Lookups of all connections are always batched.
         "prefetch-batch-max-size" prefetch_batch_max_size: u32 = "16", integer(0, 128);
 
-        /// Replies are written where they are sent from.
+        /// Replies are always written directly into the output buffer.
         "min-io-threads-avoid-copy-reply" min_io_threads_avoid_copy_reply: u32 = "7",
             integer(0, INT), hidden;
 
-        /// Replies are written where they are sent from.
+        /// Replies are always written directly into the output buffer.
         "min-string-size-avoid-copy-reply" min_string_size_avoid_copy_reply: u32 = "16384",
             integer(0, INT), hidden;
 
-        /// Replies are written where they are sent from.
+        /// Replies are always written directly into the output buffer.
         "min-string-size-avoid-copy-reply-threaded" min_string_size_avoid_copy_reply_threaded: u32
             = "65536", integer(0, INT), hidden;
     }
 
     Log {
-        /// Every log line carries its time in one format.
+        /// All log lines use one time format.
         "log-timestamp-format" log_timestamp_format: LogTimestampFormat = "legacy",
             LogTimestampFormat::KIND;
 
         /// Keys and values are never logged.
         "hide-user-data-from-log" hide_user_data_from_log: bool = "yes", YesNo;
 
-        /// A crash always says what happened and where.
+        /// A crash always logs its cause and its place.
         "crash-log-enabled" crash_log_enabled: bool = "yes", YesNo;
 
         /// No memory test is run after a crash.
@@ -128,90 +128,90 @@ parameters! {
         /// Debug assertions belong to the build.
         "enable-debug-assert" enable_debug_assert: bool = "no", YesNo, at_start, hidden;
 
-        /// Nothing asks for it.
+        /// Nothing reads it.
         "debug-context" debug_context: String = "", ANY_TEXT, hidden;
 
-        /// Stalls are measured all the time; no watchdog is needed to find them.
+        /// Stalls are measured all the time, so no watchdog is needed.
         "watchdog-period" watchdog_period: u32 = "0", integer(0, INT), hidden;
     }
 
     Memory {
-        /// Expiry is in order of time and never late, so it needs no effort.
+        /// Keys expire in order of time and never late, so there is no effort to set.
         "active-expire-effort" active_expire_effort: u32 = "1", integer(1, 10);
 
-        /// Big values are always freed in slices, whoever removes them.
+        /// Large values are always freed in slices, whatever removes them.
         "lazyfree-lazy-eviction" lazyfree_lazy_eviction: bool = "no", YesNo;
 
-        /// Big values are always freed in slices, whoever removes them.
+        /// Large values are always freed in slices, whatever removes them.
         "lazyfree-lazy-expire" lazyfree_lazy_expire: bool = "no", YesNo;
 
-        /// Big values are always freed in slices, whoever removes them.
+        /// Large values are always freed in slices, whatever removes them.
         "lazyfree-lazy-server-del" lazyfree_lazy_server_del: bool = "no", YesNo;
 
-        /// Big values are always freed in slices, so DEL is as fast as UNLINK.
+        /// Large values are always freed in slices, so DEL is as fast as UNLINK.
         "lazyfree-lazy-user-del" lazyfree_lazy_user_del: bool = "no", YesNo;
 
         /// Databases are always freed in slices, so FLUSHALL SYNC is as fast as FLUSHALL ASYNC.
         "lazyfree-lazy-user-flush" lazyfree_lazy_user_flush: bool = "no", YesNo;
 
-        /// Databases are always freed in slices, whoever empties them.
+        /// Databases are always freed in slices, whatever empties them.
         "replica-lazy-flush" replica_lazy_flush: bool = "no", YesNo, also(&["slave-lazy-flush"]);
 
         /// The allocator is not jemalloc.
         "jemalloc-bg-thread" jemalloc_bg_thread: bool = "yes", YesNo;
 
-        /// The allocator gives pages back by itself.
+        /// The allocator returns pages by itself.
         "activedefrag" activedefrag: bool = "no", YesNo;
 
-        /// The allocator gives pages back by itself.
+        /// The allocator returns pages by itself.
         "active-defrag-ignore-bytes" active_defrag_ignore_bytes: u64 = "100mb",
             memory(1, LONG_BYTES);
 
-        /// The allocator gives pages back by itself.
+        /// The allocator returns pages by itself.
         "active-defrag-threshold-lower" active_defrag_threshold_lower: u32 = "10", integer(0, 1000);
 
-        /// The allocator gives pages back by itself.
+        /// The allocator returns pages by itself.
         "active-defrag-threshold-upper" active_defrag_threshold_upper: u32 = "100",
             integer(0, 1000);
 
-        /// The allocator gives pages back by itself.
+        /// The allocator returns pages by itself.
         "active-defrag-cycle-min" active_defrag_cycle_min: u32 = "1", integer(1, 99);
 
-        /// The allocator gives pages back by itself.
+        /// The allocator returns pages by itself.
         "active-defrag-cycle-max" active_defrag_cycle_max: u32 = "25", integer(1, 99);
 
-        /// The allocator gives pages back by itself.
+        /// The allocator returns pages by itself.
         "active-defrag-cycle-us" active_defrag_cycle_us: u32 = "500", integer(0, 100_000);
 
-        /// The allocator gives pages back by itself.
+        /// The allocator returns pages by itself.
         "active-defrag-max-scan-fields" active_defrag_max_scan_fields: u64 = "1000",
             integer(1, LONG);
     }
 
     Persistence {
-        /// Snapshots are always flushed to the disk bit by bit.
+        /// Snapshots are always synced to the disk incrementally.
         "rdb-save-incremental-fsync" rdb_save_incremental_fsync: bool = "yes", YesNo;
 
-        /// The append-only file's base is always flushed to the disk bit by bit.
+        /// The append-only file's base is always synced to the disk incrementally.
         "aof-rewrite-incremental-fsync" aof_rewrite_incremental_fsync: bool = "yes", YesNo;
     }
 
     Replication {
-        /// Replicas are always filled and fed at the same time.
+        /// Full syncs and the replication stream always run in parallel.
         "dual-channel-replication-enabled" dual_channel_replication_enabled: bool = "no", YesNo;
 
-        /// Replicas are always filled and fed at the same time.
+        /// Full syncs and the replication stream always run in parallel.
         "repl-rdb-channel" repl_rdb_channel: bool = "yes", YesNo, hidden;
     }
 
     Cluster {
-        /// Commands are not checked for what an older cluster would refuse.
+        /// Commands are not checked for compatibility with clusters.
         "cluster-compatibility-sample-ratio" cluster_compatibility_sample_ratio: u32 = "0",
             integer(0, 100);
     }
 
     Scripting {
-        /// Redis' names are always there.
+        /// Redis' names are always available.
         "extended-redis-compatibility" extended_redis_compatibility: bool = "no", YesNo;
 
         /// Requests and replies are not recorded.

@@ -1,54 +1,54 @@
-//! One row of the parameter table, and the macro that makes rows and fields out of one text.
+//! A row of the parameter table, and the macro that generates rows and fields from one text.
 
 use super::Config;
 use super::kind::Kind;
 
-/// A parameter: its name, its rule, its words for the user, and where its value lives.
+/// A parameter: its name, its rule, its documentation, and the field of its value.
 #[derive(Clone, Copy)]
 pub struct Parameter {
     pub name: &'static str,
-    /// Other names for it, which are served beside the first.
+    /// Other names, which CONFIG GET returns as well.
     pub aliases: &'static [&'static str],
     pub section: Section,
-    /// As a user would write it.
+    /// In the form that users write.
     pub default: &'static str,
     pub kind: Kind,
-    /// What it is; for an inert one, why it has no effect.
+    /// Its meaning; for an inert one, the reason why it has no effect.
     pub doc: &'static str,
     pub standing: Standing,
     /// Whether CONFIG SET may change it while the server runs.
     pub is_mutable: bool,
     /// CONFIG SET may change it only if `enable-protected-configs` allows.
     pub is_protected: bool,
-    /// CONFIG GET serves it only to those who give its whole name.
+    /// CONFIG GET returns it only for its exact name.
     pub is_hidden: bool,
-    /// Its value is not for the log.
+    /// Its value must not be logged.
     pub is_secret: bool,
     /// Why any value but the default is refused.
     pub refusal: Option<&'static str>,
-    /// Why nothing acts on it yet, where the section's reason does not fit.
+    /// Why it has no effect yet, if the reason differs from the section's.
     pub(super) missing: Option<&'static str>,
-    /// What `config/basalt.conf` says instead of the default.
+    /// The value in `config/basalt.conf`, if it is not the default.
     pub(super) shipped: Option<&'static str>,
     pub(super) value: Access,
 }
 
-/// What a parameter means for this server.
+/// The status of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It acts.
+    /// It has an effect.
     Used,
-    /// Its feature is still to be built: a value other than the default causes a warning at start, and
+    /// Its feature is not built yet: a value other than the default causes a warning at start, and
     /// CONFIG SET refuses it.
     Later,
-    /// The design has no use for it.
+    /// It has no use in this design.
     Inert,
 }
 
 /// `Stored::assign` of a field.
 type Assign = fn(&mut Config, Kind, &[&[u8]], again: bool) -> Result<(), String>;
 
-/// The way to a parameter's value in a `Config`.
+/// The access to a parameter's value in a `Config`.
 #[derive(Clone, Copy)]
 pub(super) struct Access {
     pub assign: Assign,
@@ -56,7 +56,7 @@ pub(super) struct Access {
     pub lines: fn(&Config, Kind) -> Vec<Vec<u8>>,
 }
 
-/// The chapters of the reference and of the configuration file.
+/// The sections of the reference and of the configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
     Network,
@@ -112,7 +112,7 @@ impl Section {
         }
     }
 
-    /// Why nothing acts on the parameters of this section that wait for their feature.
+    /// Why the pending parameters of this section have no effect.
     const fn missing(self) -> &'static str {
         match self {
             Section::Persistence => NO_PERSISTENCE,
@@ -130,7 +130,7 @@ pub(super) const NO_REPLICATION: &str = "replication is not built yet";
 pub(super) const NO_CLUSTER: &str = "cluster mode is not built yet";
 pub(super) const NO_TLS: &str = "TLS is not built yet";
 
-/// The notes a row may carry behind its kind.
+/// The notes that a row may have after its kind.
 impl Parameter {
     pub(super) const fn also(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
@@ -157,7 +157,7 @@ impl Parameter {
         self
     }
 
-    /// Nothing acts on it yet, for this reason. Removing this note switches the parameter on.
+    /// It has no effect yet, for this reason. Without this note the parameter is active.
     pub(super) const fn pending(mut self, why: &'static str) -> Self {
         self.standing = Standing::Later;
         self.missing = Some(why);
@@ -177,7 +177,7 @@ impl Parameter {
 }
 
 impl Parameter {
-    /// All its names, the proper one first.
+    /// All names, the main one first.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
     }
@@ -188,13 +188,13 @@ impl Parameter {
         paragraphs.map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
-    /// Why nothing acts on it yet; `None` where something does, or where nothing ever will.
+    /// Why it has no effect yet; `None` if it has one, or never will.
     pub fn missing(&self) -> Option<&'static str> {
         let why = self.missing.or(self.refusal).unwrap_or_else(|| self.section.missing());
         (self.standing == Standing::Later).then_some(why)
     }
 
-    /// Its value as CONFIG GET prints it.
+    /// Its value in the form of CONFIG GET.
     pub fn show(&self, config: &Config) -> Vec<u8> {
         (self.value.show)(config, self.kind)
     }
@@ -204,7 +204,7 @@ impl Parameter {
         (self.value.lines)(config, self.kind)
     }
 
-    /// Gives it a value; what is refused leaves `config` half-made.
+    /// Sets the value. After an error `config` must not be used.
     pub(super) fn assign(
         &self,
         config: &mut Config,
@@ -218,7 +218,7 @@ impl Parameter {
         }
     }
 
-    /// Gives it the value it has when nobody says anything.
+    /// Sets the default value.
     pub(super) fn assign_default(&self, config: &mut Config) {
         let words = self.default_words();
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
@@ -226,7 +226,7 @@ impl Parameter {
             .expect("because a test assigns every default of the table");
     }
 
-    /// Whether its value is that which it has when nobody says anything.
+    /// Whether its value is the default.
     pub fn has_default(&self, config: &Config) -> bool {
         let default = super::defaults();
         self.lines(config) == self.lines(default)
@@ -241,7 +241,7 @@ impl Parameter {
     }
 }
 
-/// Makes a struct with one field per row, and the table of the rows.
+/// Generates a struct with one field per row, and the table of the rows.
 ///
 /// ```text
 /// "name" field: Type = "default", kind, note, note(argument);
@@ -279,7 +279,7 @@ macro_rules! parameters {
                 &mut (*config) $($path)*
             }
 
-            /// No parameter has a value worth reading yet.
+            /// A configuration whose values are not set yet.
             pub(super) fn blank() -> Self {
                 Self {
                     $($($field: Default::default(),)*)*

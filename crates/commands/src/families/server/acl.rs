@@ -6,7 +6,7 @@ use crate::command::{Command, Flags, Run, Verb};
 pub(super) const ACL: Command = Command {
     name: "acl",
     since: "6.0.0",
-    summary: "Shows which user a client is: there is only `default`.",
+    summary: "A container for commands about users; there is only the user `default`.",
     complexity: "That of the subcommand",
     arity: -2,
     run: Run::Container,
@@ -36,7 +36,7 @@ const HELP: Command = Command {
 const WHOAMI: Command = Command {
     name: "acl|whoami",
     since: "6.0.0",
-    summary: "Shows the name of the user that the client is logged in as.",
+    summary: "Returns the user name of this connection.",
     arity: 2,
     flags: ALWAYS.or(Flags::NOSCRIPT),
     run: Run::Engine(Verb::AclWhoami),

@@ -10,7 +10,7 @@ use crate::error::CommandError;
 pub(super) const MEMORY: Command = Command {
     name: "memory",
     since: "4.0.0",
-    summary: "Shows how much memory keys and the server take.",
+    summary: "A container for commands about memory.",
     complexity: "That of the subcommand",
     arity: -2,
     run: Run::Container,
@@ -30,7 +30,7 @@ const MEMORY_ROW: Command = Command { since: "4.0.0", arity: 2, ..ROW };
 
 const DOCTOR: Command = Command {
     name: "memory|doctor",
-    summary: "Explains what takes more memory than it should, and what to do about it.",
+    summary: "Returns a report in prose about memory problems.",
     tips: OF_ALL_SHARDS,
     run: Run::Engine(Verb::MemoryDoctor),
     shows: r#"> MEMORY DOCTOR
@@ -54,7 +54,7 @@ const HELP: Command = Command {
 
 const MALLOC_STATS: Command = Command {
     name: "memory|malloc-stats",
-    summary: "Shows statistics of the allocator, where it has some to show.",
+    summary: "Returns statistics of the allocator, if it has any.",
     flags: Flags::LOADING,
     tips: OF_ALL_SHARDS,
     run: Run::Engine(Verb::MemoryMallocStats),
@@ -68,7 +68,7 @@ const MALLOC_STATS: Command = Command {
 
 const PURGE: Command = Command {
     name: "memory|purge",
-    summary: "Asks the allocator to give unused memory back, which it does every second by itself.",
+    summary: "Asks the allocator to return unused memory, which also happens every second.",
     flags: Flags::LOADING,
     tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
     run: Run::Engine(Verb::MemoryPurge),
@@ -80,7 +80,7 @@ OK
 
 const STATS: Command = Command {
     name: "memory|stats",
-    summary: "Shows what takes how much memory.",
+    summary: "Returns the memory use of the server, by part.",
     tips: OF_ALL_SHARDS,
     run: Run::Engine(Verb::MemoryStats),
     shows: r#"@resp 2
@@ -94,7 +94,7 @@ const STATS: Command = Command {
 
 const USAGE: Command = Command {
     name: "memory|usage",
-    summary: "Shows how many bytes a key takes with its value.",
+    summary: "Returns the number of bytes that a key and its value take.",
     complexity: "O(1)",
     arity: -3,
     flags: Flags::READONLY,

@@ -7,7 +7,7 @@ use crate::command::{Command, Flags, Run, Verb};
 pub(super) const MODULE: Command = Command {
     name: "module",
     since: "4.0.0",
-    summary: "Lists the modules: there are none.",
+    summary: "A container for commands about modules, of which there are none.",
     complexity: "That of the subcommand",
     arity: -2,
     run: Run::Container,
@@ -38,7 +38,7 @@ const HELP: Command = Command {
 
 const LIST: Command = Command {
     name: "module|list",
-    summary: "Lists the modules that are loaded: none.",
+    summary: "Returns the loaded modules: none.",
     arity: 2,
     flags: Flags::ADMIN.or(Flags::NOSCRIPT),
     tips: &["nondeterministic_output_order"],

@@ -57,7 +57,7 @@ impl InfoRequest {
 pub(super) const LASTSAVE: Command = Command {
     name: "lastsave",
     since: "1.0.0",
-    summary: "Shows when data was saved last, in seconds since 1970; before the first time, when the server started.",
+    summary: "Returns the Unix time of the last save; before the first one, that of the server's start.",
     arity: 1,
     flags: ALWAYS.or(Flags::FAST),
     also: Categories::ADMIN.or(Categories::DANGEROUS),
@@ -72,7 +72,7 @@ pub(super) const LASTSAVE: Command = Command {
 pub(super) const ROLE: Command = Command {
     name: "role",
     since: "2.8.12",
-    summary: "Shows the server's role in replication: a primary, with its offset and its replicas.",
+    summary: "Returns the server's role in replication: a primary, with its offset and its replicas.",
     arity: 1,
     flags: ALWAYS.or(Flags::NOSCRIPT).or(Flags::FAST),
     also: Categories::ADMIN.or(Categories::DANGEROUS),
