@@ -1,29 +1,29 @@
-//! Memory: a command that is about to need much asks for it first, and is refused where it is not there.
+//! Memory: a command that needs much of it checks first, and fails if the system does not have it.
 
 use basalt_keyspace::{Entry, SPARE_BYTES_MAX, is_granted};
 
 use crate::error::CommandError;
 
-/// Err: the system does not grant `bytes` more.
+/// Fails if the system does not have `bytes` more.
 pub fn check_memory(bytes: usize) -> Result<(), CommandError> {
     if is_granted(bytes) { Ok(()) } else { Err(CommandError::NO_MEMORY) }
 }
 
-/// A copy. Err: there is no memory for it.
+/// A copy. Fails if there is no memory for it.
 pub fn copied(bytes: &[u8]) -> Result<Vec<u8>, CommandError> {
     check_memory(bytes.len())?;
     Ok(bytes.to_vec())
 }
 
-/// Asks for the memory that a string needs to become `len` bytes long, where its block has no room: it moves
-/// to another, with room to spare.
+/// Reserves the memory for a string of `len` bytes, if its block has no room: the string moves to a
+/// buffer with spare capacity.
 ///
-/// Err: there is no memory for it.
+/// Fails if there is no memory for it.
 pub(crate) fn check_growth(entry: Option<&Entry>, len: usize) -> Result<(), CommandError> {
     if len <= SPARE_BYTES_MAX || entry.is_some_and(|entry| len <= entry.text_room()) {
         return Ok(());
     }
-    // A new string is put together before it is copied into its block.
+    // A new string is assembled before it is copied into its block.
     let blocks = if entry.is_some() { 1 } else { 2 };
     check_memory(len.saturating_add(SPARE_BYTES_MAX).saturating_mul(blocks))
 }

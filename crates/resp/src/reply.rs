@@ -1,12 +1,12 @@
 //! Replies: a handler writes its reply at once, in the client's protocol.
 //!
 //! Each method appends one element to the output. A handler that opens an array of `len` must write
-//! `len` elements (a map: twice as many); nobody checks it. Where RESP2 has no such type, the nearest
-//! one is written, as Redis does.
+//! `len` elements (a map: twice as many), which is not checked. Types that RESP2 lacks are written
+//! as the nearest one, as Redis does.
 //!
-//! An output that has grown large asks for memory in a way that may fail. Then the reply is *cut*: what
-//! follows is dropped, and [`Reply::replace_cut`] puts an error in its place.
-//! Not here: which reply to give, error texts of commands, decoding (`value`).
+//! A large output grows with allocations that may fail. Then the reply is *cut*: the rest is
+//! dropped, and [`Reply::replace_cut`] replaces it by an error. Not here: which reply to write,
+//! error texts of commands, decoding (`value`).
 
 use crate::number::Text;
 use crate::{LongFloat, Protocol, encoded, format_long_double_human, line};
@@ -20,13 +20,13 @@ pub struct Reply<'a> {
     is_cut: bool,
 }
 
-/// The error in place of a reply for which there is no memory.
+/// The error that replaces a reply for which there is no memory.
 pub const NO_MEMORY_FOR_REPLY: &str = "OOM the reply is larger than the memory that is left";
 
-/// Outputs up to here grow as any other buffer does, since so little is always there.
+/// Smaller outputs grow like any other buffer, since so little memory is always available.
 const SURE_BYTES_MAX: usize = 1 << 20;
 
-/// Makes room for `bytes` more; false where the system has no memory for it.
+/// Reserves `bytes` more; returns false if the system has no memory for it.
 #[cold]
 #[inline(never)]
 fn grow(out: &mut Vec<u8>, bytes: usize) -> bool {
@@ -37,7 +37,7 @@ fn grow(out: &mut Vec<u8>, bytes: usize) -> bool {
     out.try_reserve(bytes).is_ok() || out.try_reserve_exact(bytes).is_ok()
 }
 
-/// Appends a whole encoded reply, or [`NO_MEMORY_FOR_REPLY`] in its place.
+/// Appends a complete encoded reply, or [`NO_MEMORY_FOR_REPLY`] in its place.
 pub fn append_reply(out: &mut Vec<u8>, encoded: &[u8]) {
     if out.capacity() - out.len() >= encoded.len() || grow(out, encoded.len()) {
         out.extend_from_slice(encoded);
@@ -50,7 +50,7 @@ pub fn append_reply(out: &mut Vec<u8>, encoded: &[u8]) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMemory;
 
-/// An array, map or set whose length is not known yet. Those opened within must be finished before.
+/// An array, map or set of unknown length. Those opened within must be finished first.
 #[must_use = "the client waits for a header: finish it, or rewind to before it"]
 #[derive(Debug)]
 pub struct Deferred {
@@ -71,7 +71,7 @@ impl<'a> Reply<'a> {
         self.protocol
     }
 
-    /// Whether there is room for `bytes` more. Where there is none, the reply is cut.
+    /// Reserves `bytes` more. Returns false, and cuts the reply, if there is no memory.
     #[inline]
     fn has_room(&mut self, bytes: usize) -> bool {
         self.out.capacity() - self.out.len() >= bytes || self.make_room(bytes)
@@ -83,19 +83,19 @@ impl<'a> Reply<'a> {
         !self.is_cut
     }
 
-    /// Whether a part of it was dropped, since there was no memory for it.
+    /// Whether a part of it was dropped for lack of memory.
     #[inline]
     pub fn is_cut(&self) -> bool {
         self.is_cut
     }
 
-    /// Err: it is cut. To be asked before what it says is taken out of the data.
+    /// Fails if the reply is cut. To be called before data is removed that the reply contains.
     #[inline]
     pub fn whole(&self) -> Result<(), NoMemory> {
         if self.is_cut { Err(NoMemory) } else { Ok(()) }
     }
 
-    /// Puts an error in the place of what was written since `position`, if it is cut.
+    /// Replaces everything written since `position` by an error if the reply is cut.
     #[inline]
     pub fn replace_cut(&mut self, position: usize) {
         if self.is_cut {
@@ -299,7 +299,7 @@ impl<'a> Reply<'a> {
     /// the output, which costs less than a second buffer would.
     #[expect(clippy::needless_pass_by_value, reason = "it is used up: one header, one finish")]
     fn finish(&mut self, deferred: Deferred, kind: u8, len: usize) {
-        // A cut reply may lack the place itself.
+        // A cut reply may lack the gap itself.
         if !self.has_room(line::LINE_BYTES_MAX) || self.is_cut {
             return;
         }
@@ -465,7 +465,7 @@ mod tests {
         assert_replies(write, &expected("$-1\r\n"), &expected("_\r\n"));
     }
 
-    /// No memory has room for 2^62 bytes, so asking for them is how a test meets its end.
+    /// No machine has memory for 2^62 bytes, so reserving them simulates a lack of memory.
     #[test]
     fn what_there_is_no_memory_for_becomes_an_error() {
         let mut out = b"before".to_vec();

@@ -1,25 +1,25 @@
-//! Memory: whether the system grants what a request is about to ask for.
+//! Memory: checks whether the system has memory for a large allocation.
 //!
-//! A failed allocation ends the process. So whoever is told by a request to build something large asks
-//! here first, and refuses. Between the question and the allocation another shard may take the memory: this
-//! makes the end unlikely, not impossible.
+//! A failed allocation aborts the process. So code that builds something large for a request checks
+//! first, and returns an error. Another shard may take the memory between the check and the
+//! allocation: this makes an abort unlikely, not impossible.
 //!
-//! Not here: `maxmemory`, which is about what the data may take (`engine::gates`).
+//! Not here: `maxmemory`, the limit of the data (`engine::gates`).
 
 use std::hint::black_box;
 
-/// LIMIT: up to here nobody asks, since so little is nearly always there.
+/// LIMIT: smaller allocations are not checked, since they nearly always succeed.
 const ASKED_BYTES_MIN: usize = 1 << 20;
 
-/// Whether the system grants a block of so many bytes now. The block is given back untouched, so large ones
-/// cost little more than a look.
+/// Whether the system has a block of this many bytes now. The block is freed untouched, so even a
+/// large one costs little.
 pub fn is_granted(bytes: usize) -> bool {
     if bytes < ASKED_BYTES_MIN {
         return true;
     }
     let mut block: Vec<u8> = Vec::new();
     let is_granted = block.try_reserve_exact(bytes).is_ok();
-    // Else the compiler may leave out an allocation that is not used, and take it for granted.
+    // Otherwise the compiler may remove an unused allocation, and assume its success.
     black_box(&mut block);
     is_granted
 }

@@ -1,4 +1,5 @@
-//! Memory at its end: `maxmemory` reached, and a system that grants no more. What asks is refused; the server goes on.
+//! Memory exhausted: `maxmemory` reached, or a system without free memory. Requests fail; the
+//! server keeps running.
 
 use super::{Test, eventually, launch, start, text};
 use basalt_resp::Value;
@@ -30,16 +31,16 @@ fn maxmemory_refuses_writes(program: Program) {
         client.execute(&[&b"SET"[..], format!("key:{number}").as_bytes(), &value])
     };
     let written = (0..).take_while(|number| !is_oom(&set(&mut client, *number))).count();
-    // Shards have their shares, which need not be filled at the same time.
+    // Shards have their shares, which need not be full at the same time.
     assert!((50..=2 * MAX / value.len()).contains(&written), "{written} values were taken");
-    // Valkey counts what it has read of the request too, so that a small one may still pass.
+    // Valkey also counts the bytes read of the request, so that a small one may still pass.
     assert_eq!(text(&mut client, &["CONFIG", "SET", "maxmemory", "10mb"]), "OK");
     assert_eq!(
         text(&mut client, &["APPEND", "key:0", "x"]),
         "(error) OOM command not allowed when used memory > 'maxmemory'."
     );
     assert_eq!(client.execute(&["STRLEN", "key:0"]), Value::Integer(100_000));
-    // In a pipeline each is refused for itself.
+    // In a pipeline each request fails on its own.
     let requests: [&[&str]; 3] =
         [&["SET", "a", "1"], &["GETRANGE", "key:0", "0", "1"], &["SET", "a", "1"]];
     let replies = client.pipeline(&requests).unwrap();
@@ -48,12 +49,12 @@ fn maxmemory_refuses_writes(program: Program) {
     assert_eq!(text(&mut client, &["MULTI"]), "OK");
     assert_oom(&mut client, &["SET", "a", "1"]);
     assert!(text(&mut client, &["EXEC"]).contains("EXECABORT"));
-    // What is taken away makes room.
+    // Removing data makes room.
     assert_eq!(text(&mut client, &["FLUSHALL"]), "OK");
     eventually("there is room again", || set(&mut client, 0) == Value::simple("OK"));
 }
 
-/// Leaves the server so many bytes of address space beyond what it has.
+/// Limits the server's address space to this many bytes beyond its present size.
 fn limit_memory(server: &Server, more: u64) {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
@@ -66,10 +67,10 @@ fn limit_memory(server: &Server, more: u64) {
     assert!(limited.success(), "{limited}");
 }
 
-/// Strings of `MIB` MiB are there; what would take many times as much is refused.
+/// Strings of `MIB` MiB exist; a request that needs many times as much fails.
 fn what_the_system_does_not_grant_is_refused(program: Program) {
     const MIB: usize = 24;
-    // Else the allocator keeps a GiB of addresses ahead, which the test would have to fill.
+    // Otherwise the allocator reserves a GiB of addresses, which the test would have to fill.
     let launch = launch(program).env("MIMALLOC_ARENA_RESERVE", "32M");
     let server = match launch.args(["--proto-max-bulk-len", "2gb"]).start() {
         Ok(server) => server,
@@ -104,11 +105,11 @@ fn what_the_system_does_not_grant_is_refused(program: Program) {
         assert_oom(&mut client, &["HRANDFIELD", &hash, "-3000", "WITHVALUES"]);
         let many = [vec!["HMGET", &hash], vec!["f"; 3000]].concat();
         assert_oom(&mut client, &many);
-        // What is over is forgotten.
+        // What exceeded the memory is freed.
         assert_eq!(client.execute(&["STRLEN", key]), Value::Integer((MIB << 20) as i64 + 1));
         assert_eq!(client.execute(&["EXISTS", &format!("new:{{{key}}}")]), Value::Integer(0));
     }
-    // Replies put together of several shards'.
+    // Replies that are merged from several shards'.
     assert_oom(&mut client, &[vec!["MGET"], keys.repeat(40)].concat());
     // Tables and copies within a command: 484 MB, and three times 24.
     assert_eq!(
@@ -118,7 +119,7 @@ fn what_the_system_does_not_grant_is_refused(program: Program) {
     let pieces = [vec!["BITOP", "OR", "target"], keys.repeat(6)].concat();
     assert_oom(&mut client, &pieces);
     assert_eq!(client.execute(&["EXISTS", "target"]), Value::Integer(0));
-    // What an EXEC asks too much for is refused alone.
+    // A command that needs too much in an EXEC fails alone.
     client.execute(&["MULTI"]);
     client.execute(&["SRANDMEMBER", "set:{a}", "-3000"]);
     client.execute(&["LINDEX", "list:{a}", "-1"]);
@@ -128,6 +129,6 @@ fn what_the_system_does_not_grant_is_refused(program: Program) {
     for key in keys {
         assert_eq!(client.execute(&["SET", &format!("small:{key}"), "v"]), Value::simple("OK"));
     }
-    // Nothing that was to be taken out is lost with its reply.
+    // Data that was to be removed stays if its reply fails.
     assert_eq!(client.execute(&["DBSIZE"]), Value::Integer(6 * keys.len() as i64));
 }

@@ -96,7 +96,7 @@ pub(super) fn run_with_settings(data: &[u8]) {
         let parameter = &PARAMETERS[draw.below(PARAMETERS.len().max(257)) % PARAMETERS.len()];
         if !is_settled_elsewhere(parameter) {
             let value = extreme_value(parameter, &mut draw);
-            // What is refused leaves all as it was.
+            // A rejected value changes nothing.
             if let Ok(next) = config.set(&[(parameter.name.as_bytes(), &value)], true) {
                 config = next;
             }
@@ -105,13 +105,13 @@ pub(super) fn run_with_settings(data: &[u8]) {
     serve(&mut draw, config);
 }
 
-/// Settings for which a simulation has no use, or which only let it run out of memory or time.
+/// Settings without use in a simulation, or which only make it run out of memory or time.
 fn is_settled_elsewhere(parameter: &Parameter) -> bool {
-    // Without its bound SETRANGE fills all memory there is. A password leaves nothing but refusals.
+    // Without its limit SETRANGE fills all memory. With a password every reply is an error.
     matches!(parameter.name, "proto-max-bulk-len" | "requirepass")
 }
 
-/// A value for a parameter: one of its ends, or beside it, or a word that parameters have.
+/// A value for a parameter: a limit of its range, a neighbour of one, or a word of some parameter.
 fn extreme_value(parameter: &Parameter, draw: &mut Draw<'_>) -> Vec<u8> {
     const WORDS: &[&str] = &[
         "yes",

@@ -1,5 +1,5 @@
-//! Reading as a consumer of a group: what is new to the group, what has been pending for long, and what the
-//! consumer has not acknowledged.
+//! Reads as a consumer of a group: new entries, entries that are pending for long, and the
+//! consumer's own pending entries.
 
 use std::collections::BTreeSet;
 
@@ -14,17 +14,18 @@ use super::read::{ReadRequest, StreamAnswer, StreamFound};
 use super::{id, write_entry, write_fields};
 use crate::error::CommandError;
 
-/// What it changes that a consumer reads of one stream: IDs in the order in which they are told.
+/// The changes of a consumer's read of one stream: IDs in the order of the reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamPart {
     claimed: Vec<StreamId>,
     delivered: Vec<StreamId>,
-    /// What the consumer has not acknowledged; some of it may be deleted. Nothing is claimed or delivered then.
+    /// The consumer's own pending entries, some of them deleted. In this case nothing is claimed or
+    /// delivered.
     told_again: Vec<StreamId>,
 }
 
 impl StreamPart {
-    /// Only so many entries are told after all.
+    /// Limits the read to the entries that are in the reply.
     pub(super) fn truncate(&mut self, count: usize) {
         self.claimed.truncate(count);
         self.delivered.truncate(count - self.claimed.len());
@@ -72,7 +73,7 @@ pub(super) fn look_as_consumer(
     Ok(found?)
 }
 
-/// What may be claimed, and then what nobody in the group got yet.
+/// Claimable entries, and then entries that no consumer of the group has got yet.
 fn look_for_new(
     stream: &Stream,
     group: &Group,
@@ -119,15 +120,15 @@ fn look_for_new(
     Ok(found)
 }
 
-/// The pending entries that have been idle for so long, the longest first; and the milliseconds until one more
-/// will have been.
+/// The pending entries that are idle for this long, the longest first; and the milliseconds until
+/// the next one is.
 fn claimable<'a>(
     stream: &'a Stream,
     group: &Group,
     now_ms: u64,
     min_ms: u64,
 ) -> (Vec<Claimable<'a>>, Option<u64>) {
-    // What becomes pending after this look may be claimed no sooner.
+    // Entries that become pending after this read are claimable no sooner.
     let mut next_ms = min_ms;
     let mut found = Vec::new();
     for (id, pending) in group.pending_from(StreamId::MIN) {
@@ -140,12 +141,13 @@ fn claimable<'a>(
             found.push(Claimable { delivered_at_ms, delivery_count, entry });
         }
     }
-    // Those delivered at the same moment stay in the order of their IDs.
+    // Those delivered at the same moment are ordered by ID.
     found.sort_by_key(|claim| claim.delivered_at_ms);
     (found, Some(next_ms))
 }
 
-/// An entry as CLAIM shows it: with the milliseconds since it was delivered last, and how often it was.
+/// An entry in CLAIM's form: with the milliseconds since its last delivery, and the number of
+/// deliveries.
 fn write_claimed(
     entry: &StreamEntry<'_>,
     idle_ms: u64,
@@ -158,7 +160,7 @@ fn write_claimed(
     reply.integer(delivery_count as i64);
 }
 
-/// What the consumer has not acknowledged, from an ID on.
+/// The consumer's own pending entries, from an ID on.
 fn look_back(
     stream: &Stream,
     group: &Group,
@@ -167,7 +169,7 @@ fn look_back(
     protocol: Protocol,
 ) -> Result<StreamFound, NoMemory> {
     let pending = group.consumer(consumer).into_iter().flat_map(|own| own.pending_from(start));
-    // What the same request was told as new is its own by now.
+    // Entries that the same request returned as new are its own by now.
     let is_pending = !request.is_acknowledged && told_before > 0;
     let told = group.last_id.next().filter(|_| is_pending).into_iter().flat_map(|first| {
         let told = stream.range(first, StreamId::MAX).take(told_before);
@@ -193,7 +195,7 @@ fn look_back(
     Ok(StreamFound { answer: Some(answer), part: Some(part), ..StreamFound::default() })
 }
 
-/// Changes what a consumer's reading of one stream changes.
+/// Applies the changes of a consumer's read.
 pub fn apply_part(
     keyspace: &mut Keyspace,
     database: DatabaseId,
@@ -227,7 +229,8 @@ pub fn apply_part(
 /// A group's last ID, and its count of entries read.
 type Progress = (StreamId, Option<u64>);
 
-/// Which of the entries that were told again are still there, and how far the group gets, if it does.
+/// The own pending entries in the reply that still exist, and the group's new position, if it
+/// advances.
 fn settle(
     entry: Option<&Entry>,
     group: &[u8],

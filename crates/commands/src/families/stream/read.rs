@@ -1,8 +1,8 @@
 //! Reads new entries of several streams, alone or as a consumer of a group.
 //!
-//! Each stream is looked at on its shard ([`look`]), which changes nothing; what the reading of a group changes
-//! is a [`StreamPart`] that is applied there once all streams were looked at. In between, what is over MAXCOUNT
-//! and MAXSIZE is taken back ([`ReadRequest::limit`]).
+//! Each stream is read on its shard ([`look`]) without a change; the changes of a group's read are
+//! a [`StreamPart`], which is applied there after all streams were read. In between, entries beyond
+//! MAXCOUNT and MAXSIZE are removed ([`ReadRequest::limit`]).
 //!
 //! Not here: reading as a consumer (`consume`).
 
@@ -154,15 +154,15 @@ pub struct ReadRequest {
     /// Group and consumer of XREADGROUP.
     pub group: Option<(Vec<u8>, Vec<u8>)>,
     pub is_acknowledged: bool,
-    /// For how long pending entries must have been idle to be claimed.
+    /// The minimum idle time of pending entries to claim.
     pub claim_min_ms: Option<u64>,
-    /// COUNT: entries of each stream.
+    /// COUNT: the maximum number of entries per stream.
     pub count_max: usize,
-    /// MAXCOUNT: entries of all streams.
+    /// MAXCOUNT: the maximum number of entries in total.
     pub max_count: usize,
-    /// MAXSIZE: where the reply is so long, it gets no further entry.
+    /// MAXSIZE: a reply of this length gets no further entry.
     pub max_bytes: usize,
-    /// How long to wait for the first entry; 0 is for ever.
+    /// How long to wait for the first entry; 0 is forever.
     pub block_ms: Option<u64>,
     /// The indexes of the keys; as many IDs follow.
     pub keys: Range<usize>,
@@ -272,15 +272,15 @@ fn parse_timeout(text: &[u8], now_ms: u64) -> Result<u64, CommandError> {
     Ok(timeout)
 }
 
-/// What a look at one stream finds.
+/// The result for one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamFound {
-    /// None where there is nothing to tell.
+    /// `None` if there are no entries.
     pub answer: Option<StreamAnswer>,
     pub part: Option<StreamPart>,
     /// The ID that `$` stood for, for the next attempt.
     pub newest: Option<StreamId>,
-    /// Milliseconds until pending entries may be claimed, where none may be now.
+    /// Milliseconds until pending entries are claimable, if none is now.
     pub claimable_in_ms: Option<u64>,
 }
 
@@ -288,14 +288,15 @@ pub struct StreamFound {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamAnswer {
     pub bytes: Vec<u8>,
-    /// Where the array of entries begins.
+    /// The offset of the array of entries.
     array_at: usize,
-    /// Where each entry ends, counted from the first one's begin; only kept where the reply is limited.
+    /// The offset of each entry's end, relative to the first one's start; only kept if the reply is
+    /// limited.
     entry_ends: Vec<usize>,
 }
 
 impl StreamAnswer {
-    /// Encodes what `write` writes: entries, one at a call, until it writes none.
+    /// Encodes the entries that `write` writes, one per call, until it writes none.
     pub(super) fn encode(
         key: &[u8],
         protocol: Protocol,
@@ -322,7 +323,7 @@ impl StreamAnswer {
         Ok(Self { bytes, array_at, entry_ends })
     }
 
-    /// Where an entry begins.
+    /// The offset of an entry.
     fn begin_of(&self, entry: usize) -> usize {
         let first_at = self.bytes.len() - self.entry_ends.last().unwrap_or(&0);
         first_at + entry.checked_sub(1).map_or(0, |before| self.entry_ends[before])
@@ -333,7 +334,7 @@ impl StreamAnswer {
         let (first_at, end) = (self.begin_of(0), self.begin_of(count));
         self.bytes.truncate(end);
         let mut header = Vec::new();
-        // An array is told alike in both protocols.
+        // An array has the same form in both protocols.
         Reply::new(&mut header, Protocol::Resp2).array(count);
         self.bytes.splice(self.array_at..first_at, header);
         self.entry_ends.truncate(count);
@@ -356,7 +357,7 @@ impl ReadRequest {
         times.map(|times| times.saturating_mul(self.count_of_each())).collect()
     }
 
-    /// How many entries of each stream are told at most.
+    /// The maximum number of entries per stream.
     pub(super) fn count_of_each(&self) -> usize {
         self.count_max.min(self.max_count)
     }
@@ -365,8 +366,8 @@ impl ReadRequest {
         self.max_count != usize::MAX || self.max_bytes != usize::MAX
     }
 
-    /// Takes back what is over MAXCOUNT or MAXSIZE, in the order of the keys: it is neither told nor delivered.
-    /// One entry is told whatever its length.
+    /// Removes entries beyond MAXCOUNT or MAXSIZE, in the order of the keys: they are neither
+    /// returned nor delivered. One entry is returned whatever its length.
     pub fn limit(&self, found: &mut [StreamFound]) {
         if !self.is_limited() {
             return;
