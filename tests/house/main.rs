@@ -4,5 +4,6 @@
 
 mod glossary;
 mod layers;
+mod rings;
 mod sources;
 mod tidy;

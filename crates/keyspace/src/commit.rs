@@ -13,7 +13,7 @@ use basalt_structures::Place;
 
 use crate::codec::{Cause, Malformed};
 use crate::effect::Effect;
-use crate::events::{Events, default_events, event};
+use crate::events::{Signal, default_events, event};
 use crate::hooks::Change;
 use crate::key::Key;
 use crate::record::{self, Record};
@@ -36,7 +36,7 @@ impl Keyspace {
         done
     }
 
-    /// Commits an effect on what lies at `place`; the events are the effect's own where none are named.
+    /// Commits an effect on what lies at `place`; and raises what `signal` says.
     #[inline]
     pub(crate) fn commit_key(
         &mut self,
@@ -44,10 +44,10 @@ impl Keyspace {
         key: &Key<'_>,
         place: Option<Place>,
         effect: Effect<'_>,
-        events: Option<Events>,
+        signal: Signal,
     ) {
         if self.hooks.is_armed() {
-            return self.commit_key_hooked(database, key, place, effect, events);
+            return self.commit_key_hooked(database, key, place, effect, signal);
         }
         self.apply(database, key, place, effect);
     }
@@ -60,10 +60,14 @@ impl Keyspace {
         key: &Key<'_>,
         place: Option<Place>,
         effect: Effect<'_>,
-        events: Option<Events>,
+        signal: Signal,
     ) {
-        let events = events.unwrap_or_else(|| default_events(&effect));
-        let change = Change::Key { database, key: *key, effect, events };
+        let (events, is_signalled) = match signal {
+            Signal::Default => (default_events(&effect), true),
+            Signal::Events(events) => (events, true),
+            Signal::Nothing => (event::NONE, false),
+        };
+        let change = Change::Key { database, key: *key, effect, events, is_signalled };
         self.commit(&change, |keyspace| keyspace.apply(database, key, place, effect));
     }
 
@@ -71,7 +75,7 @@ impl Keyspace {
     #[cold]
     pub(crate) fn commit_expired(&mut self, database: DatabaseId, key: &Key<'_>, place: Place) {
         let effect = Effect::Remove { cause: Cause::Expired };
-        self.commit_key(database, key, Some(place), effect, None);
+        self.commit_key(database, key, Some(place), effect, Signal::Default);
     }
 
     /// As [`Keyspace::commit_expired`], for a place whose key is not at hand: hooks get a copy of it.
@@ -84,8 +88,11 @@ impl Keyspace {
         self.remove(database, slot, place, Cause::Expired);
     }
 
-    /// Empties a database; its memory is given back by [`Keyspace::free_step`].
+    /// Empties a database; its memory is given back by [`Keyspace::free_step`]. An empty one does not change.
     pub fn flush(&mut self, database: DatabaseId) {
+        if self.len(database) == 0 {
+            return;
+        }
         self.stats.changes += 1;
         let full = self.commit(&Change::Flush { database }, |keyspace| {
             keyspace.databases.replace(database, Database::new(keyspace.now_ms))
@@ -93,9 +100,9 @@ impl Keyspace {
         self.stats.freed_lazily += self.lazy_free.add_database(full);
     }
 
-    /// Swaps two databases. One with itself is no change.
+    /// Swaps two databases. It is no change where both are the same, or empty.
     pub fn swap(&mut self, first: DatabaseId, second: DatabaseId) {
-        if first == second {
+        if first == second || self.len(first) + self.len(second) == 0 {
             return;
         }
         self.stats.changes += 1;
@@ -146,7 +153,7 @@ impl Keyspace {
                         return Err(Malformed);
                     }
                     self.stats.changes += 1;
-                    self.commit_key(database, &key, place, effect, Some(event::NONE));
+                    self.commit_key(database, &key, place, effect, Signal::Events(event::NONE));
                 }
                 Record::Flush { database } if is_known(database) => self.flush(database),
                 Record::Swap { first, second } if is_known(first) && is_known(second) => {

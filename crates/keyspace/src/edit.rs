@@ -8,7 +8,7 @@
 use basalt_structures::{EntryRef, Place};
 
 use crate::effect::Effect;
-use crate::events::Events;
+use crate::events::{Events, Signal};
 use crate::key::Key;
 use crate::{DatabaseId, Keyspace};
 
@@ -19,7 +19,7 @@ pub struct Edit<'a> {
     database: DatabaseId,
     key: Key<'a>,
     place: Option<Place>,
-    events: Option<Events>,
+    signal: Signal,
 }
 
 impl<'a> Edit<'a> {
@@ -30,7 +30,7 @@ impl<'a> Edit<'a> {
         key: Key<'a>,
         place: Option<Place>,
     ) -> Self {
-        Self { keyspace, database, key, place, events: None }
+        Self { keyspace, database, key, place, signal: Signal::Default }
     }
 
     /// What the key holds now.
@@ -43,7 +43,15 @@ impl<'a> Edit<'a> {
     /// Names the events of the change, where they are not the default of its effect.
     #[inline]
     pub fn as_event(mut self, events: Events) -> Self {
-        self.events = Some(events);
+        self.signal = Signal::Events(events);
+        self
+    }
+
+    /// The change keeps what clients see (a string in another encoding): it is recorded, but no watch, no blocked
+    /// client and no event notices it.
+    #[inline]
+    pub fn unsignalled(mut self) -> Self {
+        self.signal = Signal::Nothing;
         self
     }
 
@@ -51,14 +59,14 @@ impl<'a> Edit<'a> {
     /// or to give another expiry) is none: nothing is recorded or notified.
     #[inline]
     pub fn commit(self, effect: Effect<'_>) {
-        let Self { keyspace, database, key, place, events } = self;
+        let Self { keyspace, database, key, place, signal } = self;
         let needs_entry =
             matches!(effect, Effect::Remove { .. } | Effect::ExpireAt { .. } | Effect::Persist);
         if needs_entry && place.is_none() {
             return;
         }
         keyspace.stats.changes += 1;
-        keyspace.commit_key(database, &key, place, effect, events);
+        keyspace.commit_key(database, &key, place, effect, signal);
     }
 }
 

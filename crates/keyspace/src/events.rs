@@ -163,6 +163,15 @@ pub mod event {
 
     /// SET with an expiry.
     pub const SET_EXPIRE: Events = &[SET[0], EXPIRE[0]];
+    /// HSETEX with an expiry.
+    pub const HSET_HEXPIRE: Events = &[HSET[0], HEXPIRE[0]];
+    /// HSETEX with an expiry that is past.
+    pub const HSET_HDEL: Events = &[HSET[0], HDEL[0]];
+    /// A list whose elements move within it.
+    pub const LPUSH_LPOP: Events = &[LPUSH[0], LPOP[0]];
+    pub const LPUSH_RPOP: Events = &[LPUSH[0], RPOP[0]];
+    pub const RPUSH_LPOP: Events = &[RPUSH[0], LPOP[0]];
+    pub const RPUSH_RPOP: Events = &[RPUSH[0], RPOP[0]];
     pub const OVERWRITTEN_AND_TYPE: Events = &[OVERWRITTEN[0], TYPE_CHANGED[0]];
     /// SPOP of a whole set, which goes at once.
     pub const SPOP_DEL: Events = &[SPOP[0], DEL[0]];
@@ -246,11 +255,23 @@ pub struct RaisedEvent {
     pub event: Event,
 }
 
+/// What a change raises.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signal {
+    /// The default of its effect.
+    Default,
+    Events(Events),
+    /// No events, and no watch or blocked client notices it either.
+    Nothing,
+}
+
 /// What a key holds before and after a change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kinds {
     pub(crate) before: Option<Kind>,
     pub(crate) after: Option<Kind>,
+    /// A stream's group gets a consumer that it did not have.
+    pub(crate) makes_consumer: bool,
 }
 
 /// Raised events, until they are taken.
@@ -275,11 +296,9 @@ impl EventQueue {
         kinds: Kinds,
     ) {
         let mut raise = |events: Events| events.iter().for_each(|e| self.raise(database, key, *e));
-        let replaced = match (kinds.before, kinds.after) {
-            (None, Some(_)) => {
-                raise(event::NEW);
-                event::NONE
-            }
+        // Redis removes what RENAME and COPY overwrite, and says so last; all others first.
+        let is_removed_before = events == event::RENAME_TO || events == event::COPY_TO;
+        let overwritten = match (kinds.before, kinds.after) {
             (Some(before), Some(after)) if is_overwrite(effect, events) => {
                 if before == after {
                     event::OVERWRITTEN
@@ -289,14 +308,18 @@ impl EventQueue {
             }
             _ => event::NONE,
         };
-        // RENAME and COPY raise these last, all others first.
-        let is_last = events == event::RENAME_TO || events == event::COPY_TO;
-        if !is_last {
-            raise(replaced);
+        if kinds.after.is_some() && (kinds.before.is_none() || is_removed_before) {
+            raise(event::NEW);
+        }
+        if !is_removed_before {
+            raise(overwritten);
+        }
+        if kinds.makes_consumer {
+            raise(event::XGROUP_CREATECONSUMER);
         }
         raise(events);
-        if is_last {
-            raise(replaced);
+        if is_removed_before {
+            raise(overwritten);
         }
         let is_removal = matches!(effect, Effect::Remove { .. });
         if kinds.after.is_none() && kinds.before.is_some() && !is_removal {
@@ -313,5 +336,106 @@ impl EventQueue {
             return;
         }
         self.raised.push_back(RaisedEvent { database, key: key.to_vec(), event });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Edit, KeyHasher, Keyspace};
+
+    const DB: DatabaseId = DatabaseId(0);
+    const TEXT: Effect<'static> =
+        Effect::SetString { value: b"v", expire_at_ms: None, changed: false };
+
+    fn keyspace(classes: &[u8]) -> Keyspace {
+        let mut keyspace = Keyspace::new(1, KeyHasher::new(1), 1000);
+        keyspace.set_event_classes(EventClasses::parse(classes).expect("they are classes"));
+        keyspace
+    }
+
+    fn names(keyspace: &mut Keyspace, change: impl FnOnce(Edit<'_>)) -> Vec<&'static str> {
+        let key = keyspace.key(b"k");
+        change(keyspace.edit(DB, &key));
+        std::iter::from_fn(|| keyspace.next_event()).map(|raised| raised.event.name).collect()
+    }
+
+    #[test]
+    fn letters_select_classes() {
+        assert_eq!(EventClasses::parse(b""), Some(EventClasses::NONE));
+        assert_eq!(EventClasses::parse(b"g$lshzxetd"), Some(EventClasses::ALL));
+        assert_eq!(EventClasses::parse(b"A"), Some(EventClasses::ALL));
+        assert_eq!(EventClasses::parse(b"$n"), Some(EventClasses::STRING.or(EventClasses::NEW)));
+        assert_eq!(EventClasses::parse(b"g?"), None);
+        let mut keyspace = keyspace(b"x");
+        assert!(names(&mut keyspace, |edit| edit.commit(TEXT)).is_empty());
+        keyspace.set_event_classes(EventClasses::NONE);
+        assert!(names(&mut keyspace, |edit| edit.commit(TEXT)).is_empty());
+    }
+
+    /// As Redis 8.2 and later: SET and stores say that they overwrite before their own event, RENAME and COPY after
+    /// it, and what changes a value says nothing.
+    #[test]
+    fn overwritten_values_and_types_are_told() {
+        let mut keyspace = keyspace(b"Anoc");
+        let members = [&b"m"[..]];
+        let add = Effect::Set(SetChange::Add { members: crate::Strings::from(&members) });
+        let number = Effect::SetInteger { value: 1, expire_at_ms: None };
+        assert_eq!(names(&mut keyspace, |edit| edit.commit(add)), ["new", "sadd"]);
+        let expected = ["overwritten", "type_changed", "set"];
+        assert_eq!(names(&mut keyspace, |edit| edit.commit(TEXT)), expected);
+        assert_eq!(names(&mut keyspace, |edit| edit.commit(TEXT)), ["overwritten", "set"]);
+        let incr = |edit: Edit<'_>| edit.as_event(event::INCRBY).commit(number);
+        assert_eq!(names(&mut keyspace, incr), ["incrby"]);
+        let rename = |edit: Edit<'_>| edit.as_event(event::RENAME_TO).commit(TEXT);
+        assert_eq!(names(&mut keyspace, rename), ["new", "rename_to", "overwritten"]);
+        let quiet = |edit: Edit<'_>| edit.unsignalled().commit(TEXT);
+        assert!(names(&mut keyspace, quiet).is_empty());
+        let remove = Effect::Remove { cause: Cause::Evicted };
+        assert_eq!(names(&mut keyspace, |edit| edit.commit(remove)), ["evicted"]);
+        assert!(names(&mut keyspace, |edit| edit.commit(remove)).is_empty());
+    }
+
+    #[test]
+    fn expired_keys_and_fields_raise_events() {
+        let mut keyspace = keyspace(b"A");
+        for (name, at_ms) in [(&b"lazily"[..], 2000), (&b"by the wheel"[..], 2000)] {
+            let key = keyspace.key(name);
+            let effect =
+                Effect::SetString { value: b"v", expire_at_ms: Some(at_ms), changed: false };
+            keyspace.edit(DB, &key).as_event(event::NONE).commit(effect);
+        }
+        let key = keyspace.key(b"hash");
+        let pair: [&[u8]; 2] = [b"f", b"v"];
+        let life = crate::FieldLife::Until(2000);
+        let change = HashChange::Set { pairs: crate::Strings::from(&pair), life };
+        keyspace.edit(DB, &key).as_event(event::HSET_HEXPIRE).commit(Effect::Hash(change));
+        keyspace.set_now(3000);
+        let key = keyspace.key(b"lazily");
+        assert!(keyspace.read(DB, &key).is_none());
+        keyspace.expire_due(&mut || true);
+        let mut raised = Vec::new();
+        while let Some(RaisedEvent { key, event, .. }) = keyspace.next_event() {
+            raised.push((String::from_utf8(key).expect("our keys are text"), event.name));
+        }
+        raised.sort();
+        let expected = [
+            ("by the wheel", "expired"),
+            ("hash", "del"),
+            ("hash", "hexpire"),
+            ("hash", "hexpired"),
+            ("hash", "hset"),
+            ("lazily", "expired"),
+        ];
+        assert_eq!(raised, expected.map(|(key, name)| (key.to_owned(), name)));
+    }
+
+    #[test]
+    fn events_that_are_not_taken_are_bounded() {
+        let mut keyspace = keyspace(b"$");
+        let key = keyspace.key(b"k");
+        (0..EVENTS_MAX + 3).for_each(|_| keyspace.edit(DB, &key).commit(TEXT));
+        assert_eq!(keyspace.dropped_events(), 3);
+        assert_eq!(std::iter::from_fn(|| keyspace.next_event()).count(), EVENTS_MAX);
     }
 }

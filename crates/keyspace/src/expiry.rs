@@ -19,6 +19,7 @@ use basalt_structures::{Backlog, Collection, Fate, Place, Wheel};
 use crate::codec::{Cause, Strings};
 use crate::collections::HashChange;
 use crate::effect::Effect;
+use crate::events::Signal;
 use crate::expiry_times::{ExpiryTimes, hint};
 use crate::limits::FIELDS_DUE_MAX;
 use crate::slot::SlotId;
@@ -121,7 +122,7 @@ impl Keyspace {
         let names: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
         let fields = Strings::from(names.as_slice());
         let effect = Effect::Hash(HashChange::Remove { fields, cause: Cause::Expired });
-        self.commit_key(id, &key, Some(place), effect, None);
+        self.commit_key(id, &key, Some(place), effect, Signal::Default);
         self.stats.expired_fields += names.len() as u64;
         names.len() < FIELDS_DUE_MAX
     }

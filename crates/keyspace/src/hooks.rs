@@ -11,10 +11,10 @@
 //!
 //! Not here: the change itself (`commit`), how one subscribes (`subscribe`).
 
-use basalt_structures::{KeyHasher, Kind};
+use basalt_structures::{Entry, KeyHasher, Kind};
 
 use crate::DatabaseId;
-use crate::collections::StreamChange;
+use crate::collections::{StreamChange, stream_of};
 use crate::commit::database::Databases;
 use crate::effect::Effect;
 use crate::events::{EventQueue, Events, Kinds};
@@ -29,7 +29,14 @@ use crate::watch::Watches;
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
     /// One key changes; expiry is an effect like others.
-    Key { database: DatabaseId, key: Key<'a>, effect: Effect<'a>, events: Events },
+    Key {
+        database: DatabaseId,
+        key: Key<'a>,
+        effect: Effect<'a>,
+        events: Events,
+        /// Whether clients can see it. If not, it is recorded only.
+        is_signalled: bool,
+    },
     /// A database is emptied.
     Flush { database: DatabaseId },
     /// Two databases, which are not the same, are swapped.
@@ -50,6 +57,13 @@ pub trait Observer: Send {
 /// An observer that was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObserverId(u64);
+
+/// What a changed key holds before or after the change, where watches or events ask.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    kind: Option<Kind>,
+    makes_consumer: bool,
+}
 
 const WATCHES: u8 = 1;
 const READY: u8 = 1 << 1;
@@ -106,37 +120,41 @@ impl Hooks {
         Some(observer)
     }
 
-    /// A change is about to happen. Returns what the key holds, for [`Hooks::after`].
+    /// A change is about to happen. Returns what [`Hooks::after`] wants to know of the key.
     pub(crate) fn before(
         &mut self,
         data: &Databases,
         hasher: &KeyHasher,
         change: &Change<'_>,
-    ) -> Option<Kind> {
+    ) -> Seen {
         if self.has(WATCHES) {
             self.break_watches_of_databases(data, hasher, change);
         }
         for (_, observer) in &mut self.observers {
             observer.before(data, change);
         }
-        self.kind_of_key(data, change)
+        self.look(data, change)
     }
 
     /// A change has happened.
-    pub(crate) fn after(&mut self, data: &Databases, change: &Change<'_>, before: Option<Kind>) {
+    pub(crate) fn after(&mut self, data: &Databases, change: &Change<'_>, seen: Seen) {
         if self.has(READERS) {
             self.write_records(data, change);
         }
         match *change {
-            Change::Key { database, key, effect, events } => {
-                if self.has(WATCHES) && breaks_watches(&effect) {
+            Change::Key { is_signalled: false, .. } => {}
+            Change::Key { database, key, effect, events, .. } => {
+                let after = self.look(data, change).kind;
+                let is_new = seen.kind.is_none() && after.is_some();
+                if self.has(WATCHES) && (is_new || breaks_watches(&effect)) {
                     self.watches.break_those_of(database, key.bytes);
                 }
                 if self.has(READY) {
                     self.ready.note_effect(key.hash, &effect);
                 }
                 if self.has(EVENTS) {
-                    let kinds = Kinds { before, after: self.kind_of_key(data, change) };
+                    let makes_consumer = seen.makes_consumer;
+                    let kinds = Kinds { before: seen.kind, after, makes_consumer };
                     self.events.raise_all((database, key.bytes), &effect, events, kinds);
                 }
             }
@@ -148,14 +166,16 @@ impl Hooks {
         }
     }
 
-    /// What a changed key holds, where events ask.
-    fn kind_of_key(&self, data: &Databases, change: &Change<'_>) -> Option<Kind> {
-        match change {
-            Change::Key { database, key, .. } if self.has(EVENTS) => {
-                data.stored(*database, key).map(|entry| entry.kind())
-            }
-            _ => None,
+    /// What watches and events want to know of a changed key.
+    fn look(&self, data: &Databases, change: &Change<'_>) -> Seen {
+        let Change::Key { database, key, effect, .. } = change else { return Seen::default() };
+        if self.armed & (WATCHES | EVENTS) == 0 {
+            return Seen::default();
         }
+        let Some(entry) = data.stored(*database, key) else { return Seen::default() };
+        let makes_consumer =
+            matches!(effect, Effect::Stream(change) if makes_consumer(&entry, change));
+        Seen { kind: Some(entry.kind()), makes_consumer }
     }
 
     /// Of a flushed or swapped database, those watches are broken whose keys are there, before or afterwards.
@@ -208,8 +228,19 @@ impl Hooks {
     }
 }
 
-/// Whether a change of a watched key aborts the transaction. As in Redis, what happens to a stream's groups does
-/// not, nor what its producers' names are known for.
+/// Whether a change of a stream makes a consumer.
+fn makes_consumer(entry: &Entry, change: &StreamChange<'_>) -> bool {
+    let (StreamChange::SeeConsumer { group, consumer, .. }
+    | StreamChange::Assign { group, consumer, .. }) = change
+    else {
+        return false;
+    };
+    let group = stream_of(entry).and_then(|stream| stream.group(group));
+    group.is_some_and(|group| group.number(consumer).is_none())
+}
+
+/// Whether a change of a watched key aborts the transaction, as in Redis: of a stream only what happens to its
+/// entries. (A key that is made does in any case.)
 fn breaks_watches(effect: &Effect<'_>) -> bool {
     match effect {
         Effect::Stream(change) => matches!(
@@ -217,7 +248,6 @@ fn breaks_watches(effect: &Effect<'_>) -> bool {
             StreamChange::Add { .. }
                 | StreamChange::Delete { .. }
                 | StreamChange::DropFirst { .. }
-                | StreamChange::SetLastId { .. }
                 | StreamChange::Become { .. }
         ),
         _ => true,

@@ -212,6 +212,11 @@ impl Keyspace {
         Key::new(bytes, &self.hasher)
     }
 
+    /// All that is stored, also what is past its expiry; for observers and tests.
+    pub fn databases(&self) -> &Databases {
+        &self.databases
+    }
+
     pub fn database_count(&self) -> usize {
         self.databases.count()
     }

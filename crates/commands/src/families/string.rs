@@ -9,7 +9,7 @@ mod number;
 mod range;
 mod set;
 
-use basalt_keyspace::{Cause, Content, Edit, Effect, Entry};
+use basalt_keyspace::{Cause, Content, Edit, Effect, Entry, event};
 use basalt_resp::{Reply, parse_i64};
 
 use crate::call::Outcome;
@@ -64,7 +64,7 @@ fn effect_of(value: &[u8], expire_at_ms: Option<u64>) -> Effect<'_> {
 /// Sets the key to a string; removes the key if the expiry has passed already.
 fn put(edit: Edit<'_>, value: &[u8], expire_at_ms: Option<u64>, now_ms: u64) {
     if expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
-        remove(edit);
+        remove(edit.as_event(event::DEL));
     } else {
         edit.commit(effect_of(value, expire_at_ms));
     }

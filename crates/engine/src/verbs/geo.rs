@@ -4,6 +4,7 @@ use basalt_commands::requests::{
     GeoForm, OwnedMembers, answer_search, found_to_store, radius_store_at,
 };
 use basalt_commands::{CommandError, Outcome};
+use basalt_keyspace::event;
 
 use super::sorted::{TARGET, store};
 use super::{encode, owned, settings};
@@ -75,8 +76,12 @@ fn search_and_store(
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             found_to_store(form, &args, key.peek(shard).as_deref())
         },
-        |mut found, decision| {
-            store(decision, &found.swap_remove(SOURCE)?);
+        move |mut found, decision| {
+            let events = match form {
+                GeoForm::SearchStore => event::GEOSEARCHSTORE,
+                _ => event::GEORADIUSSTORE,
+            };
+            store(decision, &found.swap_remove(SOURCE)?, events);
             Ok(())
         },
     );

@@ -8,7 +8,7 @@ use basalt_commands::requests::{
 };
 use basalt_commands::{CommandError, Outcome, Run, check_memory, glob, table};
 use basalt_keyspace::{
-    Cause, DatabaseId, Effect, Entry, Record, SLOTS, ScanPosition, ShardId, SlotId,
+    Cause, DatabaseId, Effect, Entry, Events, Record, SLOTS, ScanPosition, ShardId, SlotId, event,
 };
 use basalt_resp::{Protocol, Reply};
 
@@ -43,12 +43,19 @@ fn copy_for(
     Ok(Some(record))
 }
 
-fn put(shard: &mut Shard, carried: &Carried) {
-    shard.keyspace.replay(carried).expect("the record was made by this process");
+fn put(shard: &mut Shard, carried: &Carried, events: Events) {
+    let (record, _) = Record::decode(carried).expect("the record was made by this process");
+    let Record::Key { database, key, effect } = record else { unreachable!("it is of a key") };
+    let key = shard.keyspace.key(key);
+    shard.keyspace.edit(database, &key).as_event(events).commit(effect);
 }
 
 pub(super) fn remove(shard: &mut Shard, key: &DeclaredKey) {
-    let edit = shard.keyspace.edit(key.database, &key.key());
+    remove_as(shard, key, event::DEL);
+}
+
+fn remove_as(shard: &mut Shard, key: &DeclaredKey, events: Events) {
+    let edit = shard.keyspace.edit(key.database, &key.key()).as_event(events);
     if edit.entry().is_some() {
         edit.commit(Effect::Remove { cause: Cause::Deleted });
     }
@@ -74,8 +81,8 @@ pub(super) fn rename(
         let Some(carried) = carried else { return Err(CommandError::NO_SUCH_KEY) };
         let may = !(only_if_free && (is_taken || is_same));
         if may && !is_same {
-            decision.write(TARGET, move |shard, _| put(shard, &carried));
-            decision.write(SOURCE, remove);
+            decision.write(TARGET, move |shard, _| put(shard, &carried, event::RENAME_TO));
+            decision.write(SOURCE, |shard, key| remove_as(shard, key, event::RENAME_FROM));
         }
         if only_if_free {
             decision.reply.integer(i64::from(may));
@@ -94,7 +101,7 @@ pub(super) fn copy(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
         let carried = carried.filter(|_| options.replace || !is_taken);
         decision.reply.integer(i64::from(carried.is_some()));
         if let Some(carried) = carried {
-            decision.write(TARGET, move |shard, _| put(shard, &carried));
+            decision.write(TARGET, move |shard, _| put(shard, &carried, event::COPY_TO));
         }
         Ok(())
     });

@@ -6,7 +6,7 @@ use basalt_commands::requests::{
     parse_list_pop,
 };
 use basalt_commands::{CommandError, Outcome};
-use basalt_keyspace::{Digits, Effect, Kind, ListChange, ListRef, Side, Strings};
+use basalt_keyspace::{Digits, Effect, Events, Kind, ListChange, ListRef, Side, Strings, event};
 use basalt_resp::Reply;
 
 use super::declare_all;
@@ -35,17 +35,32 @@ fn peek_end(
 }
 
 fn pop(shard: &mut Shard, key: &DeclaredKey, side: Side, count: usize) {
-    let edit = shard.keyspace.edit(key.database, &key.key());
+    let events = if side == Side::Front { event::LPOP } else { event::RPOP };
+    pop_as(shard, key, (side, count), events);
+}
+
+fn pop_as(shard: &mut Shard, key: &DeclaredKey, (side, count): (Side, usize), events: Events) {
+    let edit = shard.keyspace.edit(key.database, &key.key()).as_event(events);
     edit.commit(Effect::List(ListChange::Pop { side, count: count as u64 }));
 }
 
 /// Puts elements at one end; they come to lie there in their order.
 fn put(shard: &mut Shard, key: &DeclaredKey, side: Side, elements: &[Vec<u8>]) {
+    let events = if side == Side::Front { event::LPUSH } else { event::RPUSH };
+    put_as(shard, key, (side, elements), events);
+}
+
+fn put_as(
+    shard: &mut Shard,
+    key: &DeclaredKey,
+    (side, elements): (Side, &[Vec<u8>]),
+    events: Events,
+) {
     let mut pushed: Vec<&[u8]> = elements.iter().map(Vec::as_slice).collect();
     if side == Side::Front {
         pushed.reverse();
     }
-    let edit = shard.keyspace.edit(key.database, &key.key());
+    let edit = shard.keyspace.edit(key.database, &key.key()).as_event(events);
     edit.commit(Effect::List(ListChange::Push { side, elements: Strings::from(&pushed[..]) }));
 }
 
@@ -53,14 +68,20 @@ fn put(shard: &mut Shard, key: &DeclaredKey, side: Side, elements: &[Vec<u8>]) {
 /// time to live.
 fn put_elsewhere(shard: &mut Shard, key: &DeclaredKey, sides: Sides, elements: &[Vec<u8>]) {
     let Sides { from, to } = sides;
+    let events = match (to, from) {
+        (Side::Front, Side::Front) => event::LPUSH_LPOP,
+        (Side::Front, Side::Back) => event::LPUSH_RPOP,
+        (Side::Back, Side::Front) => event::RPUSH_LPOP,
+        (Side::Back, Side::Back) => event::RPUSH_RPOP,
+    };
     let list_len = key.peek(shard).and_then(|entry| ListRef::of(&entry).map(ListRef::len));
     if list_len == Some(elements.len()) {
         let behind = if from == Side::Front { Side::Back } else { Side::Front };
-        put(shard, key, behind, elements);
-        pop(shard, key, from, elements.len());
+        put_as(shard, key, (behind, elements), event::NONE);
+        pop_as(shard, key, (from, elements.len()), events);
     } else {
-        pop(shard, key, from, elements.len());
-        put(shard, key, to, elements);
+        pop_as(shard, key, (from, elements.len()), event::NONE);
+        put_as(shard, key, (to, elements), events);
     }
 }
 

@@ -171,8 +171,10 @@ impl Spread {
             (Ok(members), SetAnswer::Stored) => {
                 let (members, keys, database) =
                     (members.clone(), Arc::clone(&self.keys), self.database);
+                let operation = self.request.operation;
                 let store = move |shard: &mut Shard| {
-                    store_set(&mut shard.keyspace, database, &keys[0].key(), &members);
+                    let result = (operation, &members);
+                    store_set(&mut shard.keyspace, database, &keys[0].key(), result);
                 };
                 self.hops.release([(self.keys[0].shard, store)]);
             }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use basalt_commands::requests::{Allowance, SortKey, SortRequest, parse_sort, value_behind};
 use basalt_commands::{CommandError, Outcome};
-use basalt_keyspace::{DatabaseId, Effect, Kind, ListChange, ShardId, Side, SlotId, StringList};
+use basalt_keyspace::{
+    DatabaseId, Effect, Kind, ListChange, ShardId, Side, SlotId, StringList, event,
+};
 use basalt_resp::Protocol;
 
 use super::keys::remove;
@@ -68,7 +70,7 @@ fn store(shard: &mut Shard, key: &DeclaredKey, list: &StringList) {
     }
     let changes = ListChange::Push { side: Side::Back, elements: list.as_strings() }.to_changes();
     let effect = Effect::SetCollection { kind: Kind::List, changes: &changes, expire_at_ms: None };
-    shard.keyspace.edit(key.database, &key.key()).commit(effect);
+    shard.keyspace.edit(key.database, &key.key()).as_event(event::SORTSTORE).commit(effect);
 }
 
 /// What a shard's keys hold, each with its place among all that were asked for.

@@ -7,7 +7,7 @@ use basalt_commands::requests::{
     scored, write_scored,
 };
 use basalt_commands::{CommandError, Outcome};
-use basalt_keyspace::{Effect, Kind, SortedChange, SortedRef};
+use basalt_keyspace::{Effect, Events, Kind, SortedChange, SortedRef, event};
 use basalt_resp::Reply;
 
 use super::keys::remove;
@@ -22,7 +22,7 @@ use crate::waiting::WaitsFor;
 pub(super) const TARGET: usize = 0;
 
 /// Has a key hold these members, or nothing where there are none; answers how many.
-pub(super) fn store(decision: &mut Decision<'_>, members: &OwnedMembers) {
+pub(super) fn store(decision: &mut Decision<'_>, members: &OwnedMembers, events: Events) {
     decision.reply.integer(members.len() as i64);
     if members.is_empty() {
         return decision.write(TARGET, remove);
@@ -32,7 +32,7 @@ pub(super) fn store(decision: &mut Decision<'_>, members: &OwnedMembers) {
     decision.write(TARGET, move |shard, key| {
         let effect =
             Effect::SetCollection { kind: Kind::Sorted, changes: &changes, expire_at_ms: None };
-        shard.keyspace.edit(key.database, &key.key()).commit(effect);
+        shard.keyspace.edit(key.database, &key.key()).as_event(events).commit(effect);
     });
 }
 
@@ -72,12 +72,20 @@ pub(super) fn combine(
                     write_scored(&mut decision.reply, result.len(), members, options.with_scores);
                 }
                 Purpose::Count => decision.reply.integer(result.len() as i64),
-                Purpose::Store => store(decision, &result),
+                Purpose::Store => store(decision, &result, event_of(combination)),
             }
             Ok(())
         },
     );
     Ok(())
+}
+
+fn event_of(combination: Combination) -> Events {
+    match combination {
+        Combination::Union => event::ZUNIONSTORE,
+        Combination::Inter => event::ZINTERSTORE,
+        Combination::Diff => event::ZDIFFSTORE,
+    }
 }
 
 /// The members of a source; what a key before the sources holds does not matter.
@@ -111,7 +119,7 @@ pub(super) fn range_store(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Out
         |found, decision| {
             let [_, members] = <[_; 2]>::try_from(found)
                 .unwrap_or_else(|_| unreachable!("two keys were declared, the target first"));
-            store(decision, &members?);
+            store(decision, &members?, event::ZRANGESTORE);
             Ok(())
         },
     );
@@ -137,10 +145,11 @@ fn peek_end(shard: &Shard, key: &DeclaredKey, end: End, count: usize) -> AtEnd {
 /// Takes the members that were found in the first sorted set that has any, and tells them; leaves no reply
 /// where none has.
 fn decide_pop(
-    found: Vec<AtEnd>,
+    (end, found): (End, Vec<AtEnd>),
     decision: &mut Decision<'_>,
     tell: fn(&mut Reply<'_>, &[u8], &OwnedMembers),
 ) -> Outcome {
+    let events = if end == End::Min { event::ZPOPMIN } else { event::ZPOPMAX };
     for (index, found) in found.into_iter().enumerate() {
         let (from, members) = found?;
         if members.is_empty() {
@@ -150,7 +159,7 @@ fn decide_pop(
         let count = members.len() as u64;
         decision.write(index, move |shard, key| {
             let edit = shard.keyspace.edit(key.database, &key.key());
-            edit.commit(Effect::Sorted(SortedChange::RemoveRanks { from, count }));
+            edit.as_event(events).commit(Effect::Sorted(SortedChange::RemoveRanks { from, count }));
         });
         return Ok(());
     }
@@ -186,9 +195,9 @@ pub(super) fn mpop(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
         id,
         keys,
         move |shard, key| peek_end(shard, key, end, count),
-        |found, decision| {
+        move |found, decision| {
             let start = decision.reply.position();
-            decide_pop(found, decision, tell_several)?;
+            decide_pop((end, found), decision, tell_several)?;
             if decision.reply.position() == start {
                 decision.reply.null_array();
             }
@@ -209,7 +218,7 @@ pub(super) fn blocking_mpop(core: &mut Core, id: SessionId, args: &[&[u8]]) -> O
         (keys, terms),
         (),
         move |shard, key, ()| peek_end(shard, key, end, count),
-        |found, (), decision| decide_pop(found, decision, tell_several),
+        move |found, (), decision| decide_pop((end, found), decision, tell_several),
     );
     Ok(())
 }
@@ -224,7 +233,7 @@ pub(super) fn blocking_pop(core: &mut Core, id: SessionId, args: &[&[u8]], end: 
         (keys, terms),
         (),
         move |shard, key, ()| peek_end(shard, key, end, 1),
-        |found, (), decision| decide_pop(found, decision, tell_one),
+        move |found, (), decision| decide_pop((end, found), decision, tell_one),
     );
     Ok(())
 }

@@ -24,6 +24,15 @@ impl Simulation {
         lines
     }
 
+    /// As [`Simulation::ask_line`], for arguments that may be empty.
+    pub fn ask_args(&mut self, client: ClientId, args: &[&str]) -> String {
+        let mut bytes = Vec::new();
+        encode_request(args, &mut bytes);
+        self.send(client, &bytes);
+        self.settle();
+        self.received_lines(client).join(" | ")
+    }
+
     /// Sends a request and runs until nothing moves; returns the received replies.
     pub fn ask_line(&mut self, client: ClientId, line: &str) -> String {
         self.send_line(client, line);

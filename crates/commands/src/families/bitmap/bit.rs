@@ -1,6 +1,6 @@
 //! Single bits.
 
-use basalt_keyspace::{Effect, Encoding};
+use basalt_keyspace::{Effect, Encoding, event};
 
 use super::{ROW, bit_offset, bits};
 use crate::argument::Argument;
@@ -84,11 +84,15 @@ fn setbit(call: &mut Call<'_>) -> Outcome {
         let byte = text_of(entry.as_deref(), &mut digits)?.get(at).copied();
         (byte, byte.is_some() && entry.is_some_and(|entry| entry.encoding() == Encoding::Raw))
     };
+    let is_there = byte.is_some();
     let (byte, mask) = (byte.unwrap_or(0), bits::mask(offset));
     let was_set = byte & mask != 0;
     if was_set != is_set || !is_ready {
         let byte = if is_set { byte | mask } else { byte & !mask };
         check_growth(edit.entry().as_deref(), at + 1)?;
+        // A bit that is set already may still turn the string into bytes, which clients don't see.
+        let is_same = was_set == is_set && is_there;
+        let edit = if is_same { edit.unsignalled() } else { edit.as_event(event::SETBIT) };
         edit.commit(Effect::SetRange { offset: at, bytes: &[byte] });
     }
     call.reply.integer(i64::from(was_set));

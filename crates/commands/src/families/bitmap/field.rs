@@ -1,6 +1,6 @@
 //! Fields: integers of any width at any offset of a string.
 
-use basalt_keyspace::{Effect, Encoding};
+use basalt_keyspace::{Effect, Encoding, event};
 
 use super::bits::{FIELD_BYTES_MAX, Field};
 use super::{ROW, offset_within};
@@ -251,10 +251,10 @@ fn bitfield(call: &mut Call<'_>) -> Outcome {
     let Some(last_byte) = writes.map(|step| step.field.last_byte()).max() else {
         return read_all(call, &steps);
     };
-    make_room(call, last_byte)?;
+    let mut is_signalled = make_room(call, last_byte)?;
     call.reply.array(steps.len());
     for step in &steps {
-        run(call, step)?;
+        is_signalled |= run(call, step, is_signalled)?;
     }
     Ok(())
 }
@@ -270,8 +270,9 @@ fn read_all(call: &mut Call<'_>, steps: &[Step]) -> Outcome {
     Ok(())
 }
 
-/// Makes the value a string with this byte, stored as bytes, whatever operations follow.
-fn make_room(call: &mut Call<'_>, byte: usize) -> Outcome {
+/// Makes the value a string with this byte, stored as bytes, whatever operations follow. Returns whether it grew,
+/// which raises the command's event.
+fn make_room(call: &mut Call<'_>, byte: usize) -> Result<bool, CommandError> {
     let edit = call.keyspace.edit(call.database, &call.key);
     let (there, is_ready) = {
         let entry = edit.entry();
@@ -279,14 +280,17 @@ fn make_room(call: &mut Call<'_>, byte: usize) -> Outcome {
         let there = text_of(entry.as_deref(), &mut digits)?.get(byte).copied();
         (there, there.is_some() && entry.is_some_and(|entry| entry.encoding() == Encoding::Raw))
     };
+    let grows = there.is_none();
     if !is_ready {
         check_growth(edit.entry().as_deref(), byte + 1)?;
+        let edit = if grows { edit.as_event(event::SETBIT) } else { edit.unsignalled() };
         edit.commit(Effect::SetRange { offset: byte, bytes: &[there.unwrap_or(0)] });
     }
-    Ok(())
+    Ok(grows)
 }
 
-fn run(call: &mut Call<'_>, step: &Step) -> Outcome {
+/// Runs one operation. Returns whether it changed something; only the first change raises the event.
+fn run(call: &mut Call<'_>, step: &Step, is_signalled: bool) -> Result<bool, CommandError> {
     let edit = call.keyspace.edit(call.database, &call.key);
     let mut buffer = [0; FIELD_BYTES_MAX];
     let (old, new, len) = {
@@ -302,11 +306,13 @@ fn run(call: &mut Call<'_>, step: &Step) -> Outcome {
         (Action::Add(_), Some(new)) => call.reply.integer(step.number(new)),
         (_, None) => call.reply.null(),
     }
-    if new.is_some_and(|new| new != old) {
+    let changes = new.is_some_and(|new| new != old);
+    if changes {
         let offset = step.field.first_byte();
-        edit.commit(Effect::SetRange { offset, bytes: &buffer[..len] });
+        let events = if is_signalled { event::NONE } else { event::SETBIT };
+        edit.as_event(events).commit(Effect::SetRange { offset, bytes: &buffer[..len] });
     }
-    Ok(())
+    Ok(changes)
 }
 
 #[cfg(test)]

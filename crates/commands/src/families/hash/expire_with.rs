@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use basalt_keyspace::{Cause, Effect, FieldLife, HashChange, Strings};
+use basalt_keyspace::{Cause, Effect, FieldLife, HashChange, Strings, event};
 
 use super::expire::moment;
 use super::{
@@ -272,9 +272,12 @@ fn hsetex(call: &mut Call<'_>) -> Outcome {
             pairs.iter().map(|[name, _]| *name).filter(|name| is_there(name)).collect();
         if !names.is_empty() {
             let fields = Strings::from(names.as_slice());
+            let edit = edit.as_event(event::HSET_HDEL);
             edit.commit(Effect::Hash(HashChange::Remove { fields, cause: Cause::Deleted }));
         }
     } else {
+        let expires = matches!(life, FieldLife::Until(_));
+        let edit = edit.as_event(if expires { event::HSET_HEXPIRE } else { event::HSET });
         edit.commit(Effect::Hash(HashChange::Set { pairs: Strings::from(given), life }));
     }
     Ok(())

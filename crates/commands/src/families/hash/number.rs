@@ -1,6 +1,8 @@
 //! Fields that hold numbers.
 
-use basalt_keyspace::{Content, Digits, Edit, Effect, FieldLife, HashChange, Strings};
+use basalt_keyspace::{
+    Content, Digits, Edit, Effect, Events, FieldLife, HashChange, Strings, event,
+};
 use basalt_resp::{FloatError, add_long_double, parse_i64};
 
 use super::{FIELD, ROW, hash};
@@ -18,10 +20,11 @@ const COUNT_ROW: Command = Command {
 };
 
 /// Sets a field to another value, and keeps its expiry; a missing or expired field gets none.
-fn put(edit: Edit<'_>, (name, is_there): (&[u8], bool), value: &[u8]) {
+fn put(edit: Edit<'_>, (name, is_there): (&[u8], bool), value: &[u8], events: Events) {
     let pair = [name, value];
     let life = if is_there { FieldLife::Kept } else { FieldLife::Forever };
-    edit.commit(Effect::Hash(HashChange::Set { pairs: Strings::from(&pair), life }));
+    edit.as_event(events)
+        .commit(Effect::Hash(HashChange::Set { pairs: Strings::from(&pair), life }));
 }
 
 pub(super) const HINCRBY: Command = Command {
@@ -62,7 +65,7 @@ fn hincrby(call: &mut Call<'_>) -> Outcome {
     let sum = value.checked_add(increment);
     let sum = sum.ok_or(CommandError::text("ERR increment or decrement would overflow"))?;
     let is_there = field.is_some();
-    put(edit, (name, is_there), itoa::Buffer::new().format(sum).as_bytes());
+    put(edit, (name, is_there), itoa::Buffer::new().format(sum).as_bytes(), event::HINCRBY);
     call.reply.integer(sum);
     Ok(())
 }
@@ -108,7 +111,7 @@ fn hincrbyfloat(call: &mut Call<'_>) -> Outcome {
         })
     })?;
     let is_there = field.is_some();
-    put(edit, (name, is_there), sum.as_bytes());
+    put(edit, (name, is_there), sum.as_bytes(), event::HINCRBYFLOAT);
     call.reply.bulk(sum.as_bytes());
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! PFADD: adds elements.
 
-use basalt_keyspace::Effect;
+use basalt_keyspace::{Effect, event};
 
 use super::registers::{
     self, Encoding, HEADER_BYTES, STALE, STALE_AT, dense_get, dense_written, place_of,
@@ -49,7 +49,7 @@ fn pfadd(call: &mut Call<'_>) -> Outcome {
             registers::raise(&mut sketch, place_of(element), sparse_bytes_max)?;
         }
         sketch[STALE_AT] |= STALE;
-        edit.commit(whole(&sketch, None));
+        edit.as_event(event::PFADD).commit(whole(&sketch, None));
         call.reply.integer(1);
         return Ok(());
     };
@@ -75,7 +75,8 @@ fn add_dense(call: &mut Call<'_>) -> Result<bool, CommandError> {
             (dense_get(text, index) < rank).then(|| dense_written(text, index, rank))
         };
         if let Some((offset, bytes, len)) = written {
-            edit.commit(Effect::SetRange { offset, bytes: &bytes[..len] });
+            let events = if is_changed { event::NONE } else { event::PFADD };
+            edit.as_event(events).commit(Effect::SetRange { offset, bytes: &bytes[..len] });
             is_changed = true;
         }
     }
@@ -93,6 +94,7 @@ fn mark_stale(call: &mut Call<'_>) -> Outcome {
         text_of(entry.as_deref(), &mut itoa::Buffer::new())?[STALE_AT]
     };
     if byte & STALE == 0 {
+        let edit = edit.as_event(event::NONE);
         edit.commit(Effect::SetRange { offset: STALE_AT, bytes: &[byte | STALE] });
     }
     Ok(())
@@ -116,7 +118,7 @@ fn add_sparse(call: &mut Call<'_>, sparse_bytes_max: usize) -> Result<bool, Comm
     new[STALE_AT] |= STALE;
     if registers::encoding(&new)? == Encoding::Dense {
         let expire_at_ms = entry.expire_at_ms();
-        edit.commit(whole(&new, expire_at_ms));
+        edit.as_event(event::PFADD).commit(whole(&new, expire_at_ms));
         return Ok(true);
     }
     let (old_runs, new_runs) = (&old[HEADER_BYTES..], &new[HEADER_BYTES..]);

@@ -1,6 +1,6 @@
 //! PFCOUNT and PFMERGE: estimates and unions of sketches.
 
-use basalt_keyspace::Effect;
+use basalt_keyspace::{Effect, event};
 
 use super::estimate::cardinality;
 use super::registers::{
@@ -56,7 +56,7 @@ fn pfcount_one(call: &mut Call<'_>) -> Outcome {
     let estimate = cardinality(&registers::histogram(text)?);
     let (offset, bytes) = cardinality_bytes(estimate);
     let edit = call.keyspace.edit(call.database, &call.key);
-    edit.commit(Effect::SetRange { offset, bytes: &bytes });
+    edit.as_event(event::NONE).commit(Effect::SetRange { offset, bytes: &bytes });
     call.reply.integer(estimate as i64);
     Ok(())
 }
@@ -162,7 +162,7 @@ pub fn pfmerge_into(call: &mut Call<'_>, union: &Union) -> Outcome {
         let sketch = union.merged_into(there, sparse_bytes_max)?;
         (sketch, entry.and_then(|entry| entry.expire_at_ms()))
     };
-    edit.commit(whole(&sketch, expire_at_ms));
+    edit.as_event(event::PFADD).commit(whole(&sketch, expire_at_ms));
     call.reply.ok();
     Ok(())
 }

@@ -8,6 +8,7 @@ use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run, Verb};
 use crate::error::CommandError;
 use crate::families::string::text_of;
+use basalt_keyspace::event;
 
 pub(super) const PFDEBUG: Command = Command {
     name: "pfdebug",
@@ -57,7 +58,7 @@ fn pfdebug(call: &mut Call<'_>) -> Outcome {
         b"todense" => {
             let dense = is_sparse.then(|| registers::to_dense(text)).transpose()?;
             if let Some(dense) = dense {
-                edit.commit(whole(&dense, expire_at_ms));
+                edit.as_event(event::NONE).commit(whole(&dense, expire_at_ms));
             }
             call.reply.integer(i64::from(is_sparse));
         }
@@ -66,7 +67,7 @@ fn pfdebug(call: &mut Call<'_>) -> Outcome {
             registers::merge(text, &mut plain)?;
             let dense = is_sparse.then(|| registers::dense_of(text, &plain));
             if let Some(dense) = dense {
-                edit.commit(whole(&dense, expire_at_ms));
+                edit.as_event(event::NONE).commit(whole(&dense, expire_at_ms));
             }
             call.reply.array(REGISTERS);
             plain.iter().for_each(|rank| call.reply.integer(i64::from(*rank)));

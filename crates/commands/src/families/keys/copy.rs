@@ -1,6 +1,6 @@
 //! Moves or copies a key to another name or database.
 
-use basalt_keyspace::{Cause, DatabaseId, Effect};
+use basalt_keyspace::{Cause, DatabaseId, Effect, event};
 
 use super::ROW;
 use crate::args::{Grammar, database, flag, value};
@@ -170,8 +170,8 @@ fn move_(call: &mut Call<'_>) -> Outcome {
     if is_moved {
         let mut copied = Vec::new();
         let effect = Effect::copy_of(&edit.entry().expect("because it was just seen"), &mut copied);
-        edit.commit(Effect::Remove { cause: Cause::Deleted });
-        call.keyspace.edit(to, &call.key).commit(effect);
+        edit.as_event(event::MOVE_FROM).commit(Effect::Remove { cause: Cause::Deleted });
+        call.keyspace.edit(to, &call.key).as_event(event::MOVE_TO).commit(effect);
     }
     call.reply.integer(i64::from(is_moved));
     Ok(())

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use basalt_keyspace::{
     Cause, Content, DatabaseId, Digits, Effect, EntryRef, Key, Keyspace, Kind, SetChange, SetRef,
-    StringList,
+    StringList, event,
 };
 use basalt_resp::Reply;
 
@@ -365,19 +365,24 @@ pub fn keep_members(
     })
 }
 
-/// Replaces a key's value by a set of these members; removes the key if there are none.
+/// Replaces a key's value by a set of these members, the result of an operation; removes the key if there are none.
 pub fn store_set(
     keyspace: &mut Keyspace,
     database: DatabaseId,
     target: &Key<'_>,
-    members: &StringList,
+    (operation, members): (SetOperation, &StringList),
 ) {
     let edit = keyspace.edit(database, target);
     if !members.is_empty() {
         let changes = SetChange::Add { members: members.as_strings() }.to_changes();
         let effect =
             Effect::SetCollection { kind: Kind::Set, changes: &changes, expire_at_ms: None };
-        edit.commit(effect);
+        let events = match operation {
+            SetOperation::Inter => event::SINTERSTORE,
+            SetOperation::Union => event::SUNIONSTORE,
+            SetOperation::Diff => event::SDIFFSTORE,
+        };
+        edit.as_event(events).commit(effect);
     } else if edit.entry().is_some() {
         edit.commit(Effect::Remove { cause: Cause::Deleted });
     }
@@ -408,7 +413,7 @@ pub fn run_set_algebra(
     let (operation, limit) = (request.operation, request.limit());
     if let Some(target) = target {
         let members = combine_sets(keyspace, database, sources, operation, limit)?;
-        store_set(keyspace, database, target, &members);
+        store_set(keyspace, database, target, (operation, &members));
         reply.integer(members.len() as i64);
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! Random members.
 
-use basalt_keyspace::{Cause, Digits, Effect, SetChange, StringList, Strings};
+use basalt_keyspace::{Cause, Digits, Effect, SetChange, StringList, Strings, event};
 use basalt_resp::parse_i64;
 
 use super::{ROW, answer, set};
@@ -79,7 +79,9 @@ fn pop_one(call: &mut Call<'_>) -> Outcome {
     };
     call.reply.bulk(&member);
     call.reply.whole()?;
-    edit.commit(Effect::Set(SetChange::Remove { members: Strings::from(&[&member[..]]) }));
+    let member = [&member[..]];
+    let change = SetChange::Remove { members: Strings::from(&member) };
+    edit.as_event(event::SPOP).commit(Effect::Set(change));
     Ok(())
 }
 
@@ -110,6 +112,7 @@ fn pop_many(call: &mut Call<'_>, count: usize) -> Outcome {
         (gone, is_whole)
     };
     call.reply.whole()?;
+    let edit = edit.as_event(if is_whole { event::SPOP_DEL } else { event::SPOP });
     edit.commit(if is_whole {
         Effect::Remove { cause: Cause::Deleted }
     } else {

@@ -1,6 +1,6 @@
 //! Adds members and changes scores.
 
-use basalt_keyspace::{Effect, SortedChange, Strings, score_bytes};
+use basalt_keyspace::{Effect, SortedChange, Strings, event, score_bytes};
 
 use super::{ROW, WITHOUT_NUMBER, score, sorted};
 use crate::argument::Argument;
@@ -172,6 +172,7 @@ fn add_one(call: &mut Call<'_>, options: AddOptions, given: f64, member: &[u8]) 
     if let Some(score) = after.filter(|score| before != Some(*score)) {
         let bytes = score_bytes(score);
         let pair: [&[u8]; 2] = [&bytes, member];
+        let edit = if options.increments { edit.as_event(event::ZINCR) } else { edit };
         edit.commit(Effect::Sorted(SortedChange::Set { pairs: Strings::from(&pair) }));
     }
     match after {

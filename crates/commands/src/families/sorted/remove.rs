@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use basalt_keyspace::{Edit, Effect, SortedChange, SortedRef, Strings};
+use basalt_keyspace::{Edit, Effect, Events, SortedChange, SortedRef, Strings, event};
 use basalt_resp::{NoMemory, Protocol, Reply};
 
 use super::{MIN_OR_MAX, ROW, RankRange, lex_range, score_range, sorted, write_scored};
@@ -84,7 +84,7 @@ pub(super) const ZREMRANGEBYRANK: Command = Command {
 
 fn zremrangebyrank(call: &mut Call<'_>) -> Outcome {
     let range = RankRange::parse(call.args[2], call.args[3])?;
-    remove_range(call, |sorted| range.within(sorted.len()))
+    remove_range(call, event::ZREMRANGEBYRANK, |sorted| range.within(sorted.len()))
 }
 
 pub(super) const ZREMRANGEBYSCORE: Command = Command {
@@ -107,7 +107,7 @@ pub(super) const ZREMRANGEBYSCORE: Command = Command {
 
 fn zremrangebyscore(call: &mut Call<'_>) -> Outcome {
     let range = score_range(call.args[2], call.args[3])?;
-    remove_range(call, |sorted| sorted.ranks_by_score(&range))
+    remove_range(call, event::ZREMRANGEBYSCORE, |sorted| sorted.ranks_by_score(&range))
 }
 
 pub(super) const ZREMRANGEBYLEX: Command = Command {
@@ -131,21 +131,25 @@ pub(super) const ZREMRANGEBYLEX: Command = Command {
 
 fn zremrangebylex(call: &mut Call<'_>) -> Outcome {
     let range = lex_range(call.args[2], call.args[3])?;
-    remove_range(call, |sorted| sorted.ranks_by_lex(range))
+    remove_range(call, event::ZREMRANGEBYLEX, |sorted| sorted.ranks_by_lex(range))
 }
 
-fn remove_range(call: &mut Call<'_>, ranks: impl FnOnce(SortedRef<'_>) -> Range<usize>) -> Outcome {
+fn remove_range(
+    call: &mut Call<'_>,
+    events: Events,
+    ranks: impl FnOnce(SortedRef<'_>) -> Range<usize>,
+) -> Outcome {
     let edit = call.keyspace.edit(call.database, &call.key);
     let ranks = sorted(edit.entry().as_deref())?.map_or(0..0, ranks);
     call.reply.integer(ranks.len() as i64);
-    remove_ranks(edit, ranks);
+    remove_ranks(edit, ranks, events);
     Ok(())
 }
 
-fn remove_ranks(edit: Edit<'_>, ranks: Range<usize>) {
+fn remove_ranks(edit: Edit<'_>, ranks: Range<usize>, events: Events) {
     if !ranks.is_empty() {
         let (from, count) = (ranks.start as u64, ranks.len() as u64);
-        edit.commit(Effect::Sorted(SortedChange::RemoveRanks { from, count }));
+        edit.as_event(events).commit(Effect::Sorted(SortedChange::RemoveRanks { from, count }));
     }
 }
 
@@ -174,7 +178,8 @@ pub(super) fn pop(
         write(sorted, ranks.clone())?;
         ranks
     };
-    remove_ranks(edit, ranks);
+    let events = if end == End::Min { event::ZPOPMIN } else { event::ZPOPMAX };
+    remove_ranks(edit, ranks, events);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use basalt_keyspace::{
     Effect, Keep, NodeLimits, STREAM_ENTRY_BYTES_MAX, Stream, StreamChange, StreamId, StreamIds,
-    Strings, Trim,
+    Strings, Trim, event,
 };
 
 use super::id::{self, GivenId};
@@ -286,6 +286,7 @@ fn trim_stream(
         if ids.is_empty() {
             return Ok(0);
         }
+        let edit = edit.as_event(event::XTRIM);
         edit.commit(Effect::Stream(StreamChange::Delete { ids: ids_to_go }));
         return Ok(ids.len() as u64);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use basalt_keyspace::{
     DatabaseId, Deliveries, Effect, Entry, Group, Key, Keyspace, Stream, StreamChange, StreamEntry,
-    StreamId, StreamIds, stream_of,
+    StreamId, StreamIds, event, stream_of,
 };
 use basalt_resp::{NoMemory, Protocol, Reply};
 
@@ -209,9 +209,13 @@ pub fn apply_part(
     let found = settle(edit.entry().as_deref(), group, part);
     let Some((told_again, progress)) = found else { return };
     if let Some((last_id, entries_read)) = progress {
-        edit.commit(Effect::Stream(StreamChange::SetGroup { group, last_id, entries_read }));
+        let change = StreamChange::SetGroup { group, last_id, entries_read };
+        edit.as_event(event::NONE).commit(Effect::Stream(change));
     }
-    let mut commit = |change| keyspace.edit(database, key).commit(Effect::Stream(change));
+    // Redis raises only the event of a new consumer, which the commit finds itself.
+    let mut commit = |change| {
+        keyspace.edit(database, key).as_event(event::NONE).commit(Effect::Stream(change));
+    };
     let delivered = if request.is_acknowledged { &[] } else { &part.delivered[..] };
     let assigned = [
         (&part.claimed[..], Deliveries::OneMore),

@@ -1,6 +1,6 @@
 //! INCREX: increments a number within bounds, and optionally sets its expiry.
 
-use basalt_keyspace::{Cause, Content, Effect, Entry};
+use basalt_keyspace::{Cause, Content, Effect, Entry, event};
 use basalt_resp::{LongFloat, parse_i64};
 
 use super::number::COUNT_ROW;
@@ -296,7 +296,11 @@ fn increx(call: &mut Call<'_>) -> Outcome {
     let is_past = expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
     match effect {
         Some(_) if is_past && is_there => edit.commit(Effect::Remove { cause: Cause::Deleted }),
-        Some(effect) if !is_past => edit.commit(effect),
+        Some(effect) if !is_past => {
+            let is_integer = matches!(effect, Effect::SetInteger { .. });
+            let events = if is_integer { event::INCRBY } else { event::INCRBYFLOAT };
+            edit.as_event(events).commit(effect);
+        }
         _ => {}
     }
     Ok(())

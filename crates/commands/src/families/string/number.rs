@@ -1,6 +1,6 @@
 //! Strings that hold numbers.
 
-use basalt_keyspace::{Content, Effect};
+use basalt_keyspace::{Content, Effect, event};
 use basalt_resp::{FloatError, add_long_double, parse_i64};
 
 use super::{ROW, content};
@@ -126,7 +126,7 @@ fn add(call: &mut Call<'_>, increment: i64) -> Outcome {
     };
     let sum = value.checked_add(increment);
     let sum = sum.ok_or(CommandError::text("ERR increment or decrement would overflow"))?;
-    edit.commit(Effect::SetInteger { value: sum, expire_at_ms });
+    edit.as_event(event::INCRBY).commit(Effect::SetInteger { value: sum, expire_at_ms });
     call.reply.integer(sum);
     Ok(())
 }
@@ -178,7 +178,8 @@ fn incrbyfloat(call: &mut Call<'_>) -> Outcome {
         }
     })?;
     // Stored as text even if it is an integer, as in Redis, which OBJECT ENCODING shows.
-    edit.commit(Effect::SetString { value: sum.as_bytes(), expire_at_ms, changed: false });
+    let effect = Effect::SetString { value: sum.as_bytes(), expire_at_ms, changed: false };
+    edit.as_event(event::INCRBYFLOAT).commit(effect);
     call.reply.bulk(sum.as_bytes());
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Reads and writes parts of a string.
 
-use basalt_keyspace::{Content, Effect};
+use basalt_keyspace::{Content, Effect, event};
 
 use super::{ROW, content, effect_of, text_len};
 use crate::args::integer;
@@ -60,7 +60,7 @@ fn append(call: &mut Call<'_>) -> Outcome {
     let edit = call.keyspace.edit(call.database, &call.key);
     let len = text_len(edit.entry().as_deref())?;
     if edit.entry().is_none() {
-        edit.commit(effect_of(bytes, None));
+        edit.as_event(event::APPEND).commit(effect_of(bytes, None));
         call.reply.integer(bytes.len() as i64);
         return Ok(());
     }

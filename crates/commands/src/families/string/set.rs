@@ -1,6 +1,6 @@
 //! Sets a string.
 
-use basalt_keyspace::Entry;
+use basalt_keyspace::{Entry, event};
 
 use super::digest::{Comparison, parse_digest};
 use super::{ROW, answer_content, effect_of, put};
@@ -207,6 +207,8 @@ fn set_with_options(call: &mut Call<'_>) -> Outcome {
         (false, false) => call.reply.null(),
     }
     if is_permitted {
+        let expires = options.expire_at_ms.is_some();
+        let edit = edit.as_event(if expires { event::SET_EXPIRE } else { event::SET });
         put(edit, call.args[2], options.expire_at_ms.or(kept), now_ms);
     }
     Ok(())
@@ -298,7 +300,7 @@ fn psetex(call: &mut Call<'_>) -> Outcome {
 fn set_expiring(call: &mut Call<'_>, expiry: Expiry, command: &str) -> Outcome {
     let at_ms = expiry.positive_moment(call.args[2], call.keyspace.now_ms(), command)?;
     let edit = call.keyspace.edit(call.database, &call.key);
-    edit.commit(effect_of(call.args[3], Some(at_ms)));
+    edit.as_event(event::SET_EXPIRE).commit(effect_of(call.args[3], Some(at_ms)));
     call.reply.ok();
     Ok(())
 }
