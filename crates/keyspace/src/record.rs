@@ -264,8 +264,8 @@ mod tests {
         ]
     }
 
-    #[test]
-    fn records_come_back_and_cut_ones_are_refused() {
+    /// A record of each kind, with its edge cases.
+    fn with_samples(check: impl FnOnce(&[Record<'_>])) {
         let words: [&[u8]; 2] = [b"field", b""];
         let words = Strings::from(&words);
         let score = 1.5_f64.to_le_bytes();
@@ -313,17 +313,43 @@ mod tests {
         records.push(Record::Flush { database });
         records.push(Record::SlotOut { slot: SlotId(SLOTS as u16 - 1) });
         records.push(Record::Swap { first: DatabaseId(0), second: database });
-        for record in records {
-            let mut bytes = Vec::new();
-            record.encode(&mut bytes);
-            assert_eq!(Record::decode(&bytes), Ok((record, bytes.len())));
-            for len in 0..bytes.len() {
-                assert_eq!(
-                    Record::decode(&bytes[..len]),
-                    Err(Malformed),
-                    "{record:?} cut at {len}"
-                );
+        check(&records);
+    }
+
+    #[test]
+    fn records_come_back_and_cut_ones_are_refused() {
+        with_samples(|records| {
+            for &record in records {
+                let mut bytes = Vec::new();
+                record.encode(&mut bytes);
+                assert_eq!(Record::decode(&bytes), Ok((record, bytes.len())));
+                for len in 0..bytes.len() {
+                    let cut = Record::decode(&bytes[..len]);
+                    assert_eq!(cut, Err(Malformed), "{record:?} cut at {len}");
+                }
             }
-        }
+        });
+    }
+
+    /// Bytes that were written once, in hexadecimal, a line for each sample. They are kept in files, so a line never
+    /// changes; new kinds of records get lines at the end of their group.
+    const FROZEN: &str = include_str!("../tests/golden/records.txt");
+
+    #[test]
+    fn the_format_is_frozen() {
+        with_samples(|records| {
+            let written = |record: &Record<'_>| {
+                let mut bytes = Vec::new();
+                record.encode(&mut bytes);
+                bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+            };
+            let written: Vec<String> = records.iter().map(written).collect();
+            let frozen: Vec<&str> = FROZEN.lines().filter(|line| !line.starts_with('#')).collect();
+            for (index, (written, frozen)) in written.iter().zip(&frozen).enumerate() {
+                assert_eq!(written, frozen, "{:?}", records[index]);
+            }
+            let added = &written[frozen.len().min(written.len())..];
+            assert!(written.len() == frozen.len(), "samples without a line:\n{}", added.join("\n"));
+        });
     }
 }
