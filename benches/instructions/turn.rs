@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use basalt_commands::config::{Config, Extent};
+use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::World;
 use basalt_engine::{
     Core, CoreSetup, Message, Now, Peer, ProcessFacts, SessionId, ShutdownRequest,
@@ -59,7 +59,7 @@ impl World for Still {
     }
     fn config_changed(&mut self, _: &Arc<Config>) {}
     fn stall_until(&mut self, _: u64) {}
-    fn log(&mut self, _: &str) {}
+    fn log(&mut self, _: LogLevel, _: &str) {}
 }
 
 struct Scene {

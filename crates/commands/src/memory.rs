@@ -15,15 +15,12 @@ pub fn copied(bytes: &[u8]) -> Result<Vec<u8>, CommandError> {
     Ok(bytes.to_vec())
 }
 
-/// Reserves the memory for a string of `len` bytes, if its block has no room: the string moves to a
-/// buffer with spare capacity.
+/// Reserves the memory for a string of `len` bytes, if it has no room for that.
 ///
 /// Fails if there is no memory for it.
 pub(crate) fn check_growth(entry: Option<&Entry>, len: usize) -> Result<(), CommandError> {
     if len <= SPARE_BYTES_MAX || entry.is_some_and(|entry| len <= entry.text_room()) {
         return Ok(());
     }
-    // A new string is assembled before it is copied into its block.
-    let blocks = if entry.is_some() { 1 } else { 2 };
-    check_memory(len.saturating_add(SPARE_BYTES_MAX).saturating_mul(blocks))
+    check_memory(len.saturating_add(SPARE_BYTES_MAX))
 }

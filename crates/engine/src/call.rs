@@ -123,24 +123,24 @@ macro_rules! calls_of {
 pub(crate) use calls_of;
 
 impl Calls<'_> {
-    /// Calls the handler: `out` gets the encoded reply or the refusal.
+    /// Calls the handler, which writes the reply, or writes the refusal. The reply is of the context's protocol.
     #[inline]
     pub(crate) fn call(
         &mut self,
         context: &CallContext,
         args: &[&[u8]],
         key: Key<'_>,
-        out: &mut Vec<u8>,
+        reply: Reply<'_>,
         errors: ErrorCount,
     ) {
         if context.is_usual() {
             let (flags, database) = (context.command.flags, context.database);
             match self.memory.check(flags, self.keyspace, database) {
-                Ok(()) => self.run(context, args, key, out, errors),
-                Err(error) => self.reject(context, &error, out, errors),
+                Ok(()) => self.run(context, args, key, reply, errors),
+                Err(error) => self.reject(context, &error, reply, errors),
             }
         } else {
-            self.call_unusual(context, args, key, out, errors);
+            self.call_unusual(context, args, key, reply, errors);
         }
     }
 
@@ -153,12 +153,12 @@ impl Calls<'_> {
         context: &CallContext,
         args: &[&[u8]],
         key: Key<'_>,
-        out: &mut Vec<u8>,
+        reply: Reply<'_>,
     ) -> Option<u64> {
         if self.meter.count(context.command.number) {
-            return Some(self.call_timed(world, context, args, key, out));
+            return Some(self.call_timed(world, context, args, key, reply));
         }
-        self.call(context, args, key, out, ErrorCount::Command);
+        self.call(context, args, key, reply, ErrorCount::Command);
         None
     }
 
@@ -170,10 +170,10 @@ impl Calls<'_> {
         context: &CallContext,
         args: &[&[u8]],
         key: Key<'_>,
-        out: &mut Vec<u8>,
+        reply: Reply<'_>,
     ) -> u64 {
         let begun = world.monotonic_ns();
-        self.call(context, args, key, out, ErrorCount::Command);
+        self.call(context, args, key, reply, ErrorCount::Command);
         world.monotonic_ns().saturating_sub(begun)
     }
 
@@ -185,20 +185,20 @@ impl Calls<'_> {
         context: &CallContext,
         args: &[&[u8]],
         key: Key<'_>,
-        out: &mut Vec<u8>,
+        reply: Reply<'_>,
         errors: ErrorCount,
     ) {
         if context.transaction.is_none() {
             let flags = context.command.flags;
             if let Err(error) = self.memory.check(flags, self.keyspace, context.database) {
-                self.reject(context, &error, out, errors);
+                self.reject(context, &error, reply, errors);
                 return;
             }
         }
         let moment_ms = context.transaction.map(|transaction| transaction.moment_ms);
         let now_ms = moment_ms.map(|moment_ms| self.keyspace.swap_now(moment_ms));
         self.keyspace.set_touching(context.touches);
-        self.run(context, args, key, out, errors);
+        self.run(context, args, key, reply, errors);
         self.keyspace.set_touching(true);
         if let Some(now_ms) = now_ms {
             self.keyspace.swap_now(now_ms);
@@ -211,11 +211,10 @@ impl Calls<'_> {
         context: &CallContext,
         args: &[&[u8]],
         key: Key<'_>,
-        out: &mut Vec<u8>,
+        reply: Reply<'_>,
         errors: ErrorCount,
     ) {
-        let CallContext { command, run, database, protocol, .. } = *context;
-        let reply = Reply::new(out, protocol);
+        let CallContext { command, run, database, .. } = *context;
         let start = reply.position();
         let (keyspace, config) = (&mut *self.keyspace, self.config);
         let mut call = Call { command, keyspace, database, args, key, config, reply };
@@ -240,10 +239,10 @@ impl Calls<'_> {
         &mut self,
         context: &CallContext,
         error: &CommandError,
-        out: &mut Vec<u8>,
+        mut reply: Reply<'_>,
         errors: ErrorCount,
     ) {
-        Reply::new(out, context.protocol).error_bytes(error.as_bytes());
+        reply.error_bytes(error.as_bytes());
         if errors != ErrorCount::Elsewhere {
             self.stats.count_error(error.as_bytes());
         }
@@ -318,7 +317,8 @@ impl OwnedCall {
         let args = self.args.all();
         let key = shard.keyspace.key(args[self.key_at]);
         let mut answer = Vec::new();
-        calls_of!(shard).call(&self.context, &args, key, &mut answer, ErrorCount::Elsewhere);
+        let reply = Reply::new(&mut answer, self.context.protocol);
+        calls_of!(shard).call(&self.context, &args, key, reply, ErrorCount::Elsewhere);
         if self.context.client.home != shard.id {
             shard.stats.commands_from_others += 1;
         }

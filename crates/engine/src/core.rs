@@ -11,6 +11,7 @@
 //! the next goes on, and so does one that is taken apart by shards; whatever is more waits until the holes are
 //! filled.
 
+mod cut_off;
 mod exchange;
 mod held;
 mod input;
@@ -30,6 +31,8 @@ use std::sync::Arc;
 
 use basalt_commands::config::Config;
 use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ShardId, SlotId};
+
+use basalt_resp::Payloads;
 
 use crate::errand::SpareErrands;
 use crate::facts::SessionSums;
@@ -80,10 +83,10 @@ pub struct Turn {
 pub struct Output {
     /// To be sent now; tell [`Core::sent`] when it is.
     pub bytes: Vec<u8>,
+    /// Long parts of it, which are shared with the data.
+    pub payloads: Payloads,
     /// Close once everything is sent.
     pub close: bool,
-    /// Whether to go on reading: false while too much waits.
-    pub read: bool,
 }
 
 /// One shard, its sessions, and what is under way between it and others.
@@ -256,6 +259,12 @@ impl Core {
         self.shard.sessions.next_dirty()
     }
 
+    /// The next session whose socket is to be read from now on (true), or no more (false) because too much
+    /// of what it sent waits. At first all are read.
+    pub fn next_reading(&mut self) -> Option<(SessionId, bool)> {
+        self.shard.sessions.next_reading()
+    }
+
     /// The next session that is to be cut off at once, whatever of its output is not sent.
     pub fn next_aborted(&mut self) -> Option<SessionId> {
         self.shard.sessions.next_aborted()
@@ -264,24 +273,21 @@ impl Core {
     /// Takes the session's output; `spare` is an empty buffer put in its place. Called only while no
     /// earlier output of the session is being sent.
     pub fn take_output(&mut self, id: SessionId, spare: Vec<u8>) -> Output {
-        let read_limit =
-            self.shard.config.client_query_buffer_limit as usize / limits::BACKLOG_READ_PART;
         let Some(session) = self.shard.sessions.get_mut(id) else {
-            return Output { bytes: spare, close: true, read: false };
+            return Output { bytes: spare, payloads: Payloads::default(), close: true };
         };
         let bytes = std::mem::replace(&mut session.out, spare);
-        session.unsent += bytes.len();
-        session.bytes_out += bytes.len() as u64;
-        self.shard.stats.bytes_out += bytes.len() as u64;
+        let payloads = std::mem::take(&mut session.payloads);
+        let len = bytes.len() + payloads.bytes();
+        session.unsent += len;
+        session.bytes_out += len as u64;
+        self.shard.stats.bytes_out += len as u64;
         self.shard.stats.writes += u64::from(!bytes.is_empty());
         let close = (session.is_closing || session.input_ended) && session.is_answered();
-        let read = !session.is_closing
-            && !session.input_ended
-            && session.input.len() <= read_limit.max(session.input.need);
-        Output { bytes, close, read }
+        Output { bytes, payloads, close }
     }
 
-    /// The bytes last taken are sent. If more has gathered, the session is dirty again.
+    /// The output last taken is sent, `bytes` with its payloads. If more has gathered, the session is dirty again.
     pub fn sent(&mut self, id: SessionId, bytes: usize) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.unsent -= bytes;
@@ -347,6 +353,9 @@ impl Core {
         self.tell_whether_quiet();
         self.log_long_visits(world);
         world.publish_used(self.shard.keyspace.used_bytes());
+        if !self.shard.notes.is_empty() {
+            self.write_notes(world);
+        }
         self.send_messages(world);
         if let Some(config) = self.shard.take_new_config() {
             world.config_changed(&config);

@@ -149,7 +149,8 @@ impl Errand {
             arg_at += call.arg_count as usize;
             let key = Key { bytes: args[call.key_at as usize], hash: call.hash, slot: call.slot };
             let context = call.context.within(transaction);
-            calls_of!(shard).call(&context, &args, key, bytes, errors);
+            let reply = Reply::new(bytes, context.protocol);
+            calls_of!(shard).call(&context, &args, key, reply, errors);
             ends.push(bytes.len());
         }
     }

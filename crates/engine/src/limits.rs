@@ -29,13 +29,13 @@ pub(crate) const HOLES_MAX: usize = 1024;
 pub(crate) const HOLES_MIN: usize = 64;
 /// LIMIT: output of this length is sent even while replies of other shards are awaited.
 pub(crate) const SEND_EARLY_BYTES: usize = 16 << 10;
-/// LIMIT: a session with more unsent output than this has its requests left in its backlog.
+/// LIMIT: a session with more unsent output than this has its requests left in its backlog, as long as
+/// there is room in it. A full backlog is worked all the same, this much output at a time: a client that
+/// writes all its requests before it reads a reply would wait for ever otherwise.
 pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1 << 20;
-/// LIMIT: reading from a session pauses while its backlog is longer than this part of
-/// `client-query-buffer-limit` and no single request needs more.
-pub(crate) const BACKLOG_READ_PART: usize = 4;
-/// LIMIT: a backlog has room for at most so many times what has come of a request.
-pub(crate) const BACKLOG_AHEAD: usize = 16;
+/// LIMIT: the socket of a session is not read while its backlog is longer than this and holds a request.
+/// What the kernel has received by then comes on top: one turn's receive buffers at most.
+pub(crate) const BACKLOG_BYTES_MAX: usize = 1 << 20;
 /// Buffers of this capacity or less stay with an idle session.
 pub(crate) const BUFFER_KEPT_BYTES: usize = 16 << 10;
 

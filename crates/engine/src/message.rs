@@ -3,8 +3,8 @@
 use std::any::Any;
 
 use basalt_commands::{Command, ShardFn};
-use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
-use basalt_resp::Protocol;
+use basalt_keyspace::{DatabaseId, Key, LongString, ShardId, SlotId};
+use basalt_resp::{Payloads, Protocol};
 
 use crate::SessionId;
 use crate::call::{CallContext, Client};
@@ -146,8 +146,12 @@ pub(crate) struct Batch {
     /// All arguments one behind the other, and where each ends.
     pub arg_bytes: Vec<u8>,
     pub arg_ends: Vec<usize>,
+    /// Long arguments, which are shared, with their places among all: they take no bytes above.
+    pub long_args: Vec<(usize, LongString)>,
     /// All replies one behind the other, and where each ends.
     pub reply_bytes: Vec<u8>,
+    /// Long parts of these.
+    pub reply_payloads: Payloads,
     pub reply_ends: Vec<usize>,
 }
 
@@ -191,10 +195,25 @@ impl Request {
 }
 
 impl Batch {
-    pub(crate) fn push(&mut self, request: Request, args: &[&[u8]]) {
+    /// Adds a request. Those of its arguments that are in `received` are shared, the others copied.
+    pub(crate) fn push(&mut self, request: Request, args: &[&[u8]], received: &[LongString]) {
         self.requests.push(request);
+        if !received.is_empty() {
+            return self.push_sharing(args, received);
+        }
         for arg in args {
             self.arg_bytes.extend_from_slice(arg);
+            self.arg_ends.push(self.arg_bytes.len());
+        }
+    }
+
+    #[cold]
+    fn push_sharing(&mut self, args: &[&[u8]], received: &[LongString]) {
+        for arg in args {
+            match received.iter().find(|long| long.is(arg)) {
+                Some(long) => self.long_args.push((self.arg_ends.len(), long.clone())),
+                None => self.arg_bytes.extend_from_slice(arg),
+            }
             self.arg_ends.push(self.arg_bytes.len());
         }
     }
@@ -215,7 +234,17 @@ impl Envelope {
     /// Empties it for its next use; large buffers are given back.
     pub(crate) fn clear(&mut self) {
         const KEPT_BYTES: usize = 1 << 20;
-        let Batch { requests, arg_bytes, arg_ends, reply_bytes, reply_ends } = &mut self.batch;
+        let Batch {
+            requests,
+            arg_bytes,
+            arg_ends,
+            long_args,
+            reply_bytes,
+            reply_payloads,
+            reply_ends,
+        } = &mut self.batch;
+        long_args.clear();
+        reply_payloads.clear();
         self.answered = false;
         self.letters.clear();
         self.asks.clear();

@@ -4,7 +4,7 @@
 //! beyond that requests gather in the next one, and beyond its limits sessions wait.
 
 use basalt_commands::{Command, ShardFn};
-use basalt_keyspace::SlotId;
+use basalt_keyspace::{LongString, SlotId};
 
 use crate::call::touches;
 use crate::limits;
@@ -44,13 +44,14 @@ impl Outbox {
         }
     }
 
-    /// Adds a session's request for a key of that shard; its reply has a place from now on.
+    /// Adds a session's request for a key of that shard; its reply has a place from now on. Arguments that are among
+    /// `received` are shared, not copied.
     #[inline]
     pub(crate) fn add(
         &mut self,
         session: &mut Session,
         (command, run): (&'static Command, ShardFn),
-        args: &[&[u8]],
+        (args, received): (&[&[u8]], &[LongString]),
         (hash, slot, key_at): (u64, SlotId, u16),
     ) {
         let request = Request {
@@ -68,7 +69,7 @@ impl Outbox {
             is_behind: session.pipelined > 0,
             is_held: false,
         };
-        self.gathering.batch.push(request, args);
+        self.gathering.batch.push(request, args, received);
     }
 
     /// Asks for something behind the requests that are there.

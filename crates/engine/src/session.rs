@@ -4,11 +4,11 @@
 //! is a *hole*; what is answered meanwhile gathers behind it.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::net::SocketAddr;
+use std::{fmt, mem};
 
-use basalt_keyspace::{DatabaseId, ShardId};
-use basalt_resp::{Partial, Protocol, append_reply};
+use basalt_keyspace::{DatabaseId, LongString, OutOfMemory, ShardId};
+use basalt_resp::{Partial, Payloads, Protocol, Reply, append_reply};
 
 use crate::core::{Execution, PendingCall};
 use crate::fieldsets::Fieldsets;
@@ -46,13 +46,19 @@ pub enum Peer {
     Unix { path: String },
 }
 
+impl fmt::Display for Peer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { remote, .. } => write!(out, "{remote}"),
+            Self::Unix { path } => write!(out, "{path}:0"),
+        }
+    }
+}
+
 impl Peer {
     /// The client's address, as Redis shows it.
     pub(crate) fn address(&self) -> String {
-        match self {
-            Self::Tcp { remote, .. } => remote.to_string(),
-            Self::Unix { path } => format!("{path}:0"),
-        }
+        self.to_string()
     }
 }
 
@@ -93,11 +99,17 @@ pub(crate) struct Session {
 
     pub input: Backlog,
     pub out: Vec<u8>,
+    /// Long parts of that.
+    pub payloads: Payloads,
     pub queue: ReplyQueue,
     /// How many holes it may have, by the size of the replies that it gets from others.
     pub hole_limit: usize,
     /// Bytes taken by the server and not sent yet.
     pub unsent: usize,
+    /// With more output than this its next request stays in the backlog.
+    pub output_bound: usize,
+    /// Whether the server was last told to read from its socket.
+    pub is_read: bool,
     /// The coordination that is under way: nothing else of this session is worked.
     pub coordination: Option<u64>,
     /// Transactions of its pipeline that are under way; what follows goes on.
@@ -147,30 +159,60 @@ pub(crate) struct Backlog {
     /// How many bytes must be there before it is worth looking again.
     pub need: usize,
     pub partial: Option<Box<Partial>>,
+    /// Large arguments of the first request: they lie apart, so that they can become values as they are.
+    pub large: Vec<LongString>,
+    /// How much of the last of these has still to come.
+    pub large_left: usize,
 }
 
 impl Backlog {
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len() - self.start
+        self.bytes.len() - self.start + self.large.iter().map(|large| large.len()).sum::<usize>()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.bytes.len() == self.start && self.large.is_empty()
     }
 
-    pub(crate) fn append(&mut self, more: &[u8]) {
+    /// Whether a whole request may be there.
+    pub(crate) fn may_have_request(&self) -> bool {
+        !self.is_empty() && self.large_left == 0 && self.bytes.len() - self.start >= self.need
+    }
+
+    /// Adds what has arrived. Errs where there is no memory for it.
+    pub(crate) fn append(&mut self, mut more: &[u8]) -> Result<(), OutOfMemory> {
+        if self.large_left > 0
+            && let Some(large) = self.large.last_mut()
+        {
+            let part;
+            (part, more) = more.split_at(self.large_left.min(more.len()));
+            large.try_reserve(part.len(), large.len() + self.large_left)?;
+            large.push(part);
+            self.large_left -= part.len();
+        }
         if self.start > 0 && self.start * 2 >= self.bytes.len() {
             self.bytes.drain(..self.start);
             self.start = 0;
         }
-        let len = self.bytes.len() + more.len();
-        // Room for all of a large request at once, not by doubling, which copies what is there again and
-        // again; but not before some of what was promised has come.
-        let wanted = self.need.min(len.saturating_mul(limits::BACKLOG_AHEAD));
-        if wanted > len && wanted > self.bytes.capacity() {
-            self.bytes.reserve_exact(wanted - self.bytes.len());
-        }
         self.bytes.extend_from_slice(more);
+        Ok(())
+    }
+
+    /// Has a large argument that is arriving lie apart from now on, if there is one.
+    pub(crate) fn take_apart(&mut self) -> Result<(), OutOfMemory> {
+        let Some(partial) = &mut self.partial else { return Ok(()) };
+        let Some((start, len)) = partial.large_bulk() else { return Ok(()) };
+        let start = self.start + start;
+        let arrived = start..start + len.min(self.bytes.len() - start);
+        let mut large = LongString::default();
+        large.try_reserve(arrived.len(), len)?;
+        large.push(&self.bytes[arrived.clone()]);
+        self.large_left = len - arrived.len();
+        self.large.push(large);
+        self.bytes.drain(arrived);
+        self.bytes.shrink_to(limits::BUFFER_KEPT_BYTES);
+        self.need = partial.take_apart();
+        Ok(())
     }
 
     pub(crate) fn clear(&mut self) {
@@ -178,9 +220,15 @@ impl Backlog {
             self.bytes = Vec::new();
         }
         self.bytes.clear();
-        self.start = 0;
-        self.need = 0;
+        self.large.clear();
+        (self.start, self.need, self.large_left) = (0, 0, 0);
         self.partial = None;
+    }
+
+    /// The bytes of its buffers.
+    fn heap_bytes(&self) -> usize {
+        let large: usize = self.large.iter().map(LongString::heap_bytes).sum();
+        self.bytes.capacity() + large
     }
 }
 
@@ -192,10 +240,32 @@ pub(crate) struct ReplyQueue {
     first: u32,
     /// What was answered behind the first hole; each hole knows where in it its reply belongs.
     tail: Vec<u8>,
+    tail_payloads: Payloads,
     /// How much of it is in the output already.
     moved: usize,
     /// Replies that came before those of earlier holes.
     early: Vec<u8>,
+    early_payloads: Payloads,
+}
+
+/// A reply in the output of another: some of its bytes, with the payloads among them.
+#[derive(Clone, Copy)]
+pub(crate) struct ReplyAt<'a> {
+    pub output: &'a [u8],
+    pub payloads: &'a Payloads,
+    pub start: usize,
+    pub end: usize,
+}
+
+impl ReplyAt<'_> {
+    fn copy_to(self, out: &mut Vec<u8>, payloads: &mut Payloads) {
+        let (at, bytes) = (out.len(), &self.output[self.start..self.end]);
+        append_reply(out, bytes);
+        // Unless an error stands in its place.
+        if out.len() - at == bytes.len() {
+            payloads.share(self.payloads, self.start..self.end, at);
+        }
+    }
 }
 
 struct Hole {
@@ -215,7 +285,8 @@ impl ReplyQueue {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.tail.len() - self.moved + self.early.len()
+        let payloads = self.tail_payloads.bytes() + self.early_payloads.bytes();
+        self.tail.len() - self.moved + self.early.len() + payloads
     }
 
     /// Keeps a place for a reply that another shard will give.
@@ -224,35 +295,47 @@ impl ReplyQueue {
         self.first.wrapping_add(self.holes.len() as u32 - 1)
     }
 
-    /// Puts a reply into its place, and into `out` all that is in order now.
-    pub(crate) fn fill(&mut self, hole: u32, reply: &[u8], out: &mut Vec<u8>) {
+    /// Puts a reply into its place, and into `out` with its payloads all that is in order now.
+    pub(crate) fn fill(
+        &mut self,
+        hole: u32,
+        reply: ReplyAt<'_>,
+        (out, payloads): (&mut Vec<u8>, &mut Payloads),
+    ) {
         let index = hole.wrapping_sub(self.first) as usize;
         if index > 0 {
             let start = self.early.len();
-            append_reply(&mut self.early, reply);
+            reply.copy_to(&mut self.early, &mut self.early_payloads);
             self.holes[index].filled = Some((start, self.early.len()));
             return;
         }
+        let Self { tail, tail_payloads, early, early_payloads, .. } = self;
+        let of_tail = |start, end| ReplyAt { output: tail, payloads: tail_payloads, start, end };
+        let of_early = |start, end| ReplyAt { output: early, payloads: early_payloads, start, end };
         let mut reply = Some(reply);
         while let Some(first) = self.holes.front() {
-            out.extend_from_slice(&self.tail[self.moved..first.at]);
+            of_tail(self.moved, first.at).copy_to(out, payloads);
             self.moved = first.at;
-            let bytes = match (reply.take(), first.filled) {
-                (Some(reply), _) => reply,
-                (None, Some((start, end))) => &self.early[start..end],
+            match (reply.take(), first.filled) {
+                (Some(reply), _) => reply.copy_to(out, payloads),
+                (None, Some((start, end))) => of_early(start, end).copy_to(out, payloads),
                 (None, None) => break,
-            };
-            append_reply(out, bytes);
+            }
             self.holes.pop_front();
             self.first = self.first.wrapping_add(1);
         }
         if self.holes.is_empty() {
-            out.extend_from_slice(&self.tail[self.moved..]);
+            of_tail(self.moved, tail.len()).copy_to(out, payloads);
             self.tail.clear();
             self.early.clear();
+            self.tail_payloads.clear();
+            self.early_payloads.clear();
             self.moved = 0;
-        } else if self.moved >= limits::BUFFER_KEPT_BYTES && self.moved * 2 >= self.tail.len() {
+        } else if self.moved >= limits::BUFFER_KEPT_BYTES && self.moved * 2 >= self.tail.len()
+            || !self.tail_payloads.is_empty()
+        {
             self.tail.drain(..self.moved);
+            self.tail_payloads.drop_before(self.moved);
             for hole in &mut self.holes {
                 hole.at -= self.moved;
             }
@@ -268,6 +351,22 @@ impl Session {
         if self.queue.is_empty() { &mut self.out } else { &mut self.queue.tail }
     }
 
+    /// The next reply, of which long parts may be shared.
+    #[inline]
+    pub(crate) fn reply(&mut self) -> Reply<'_> {
+        if self.queue.is_empty() {
+            Reply::sharing(&mut self.out, &mut self.payloads, self.protocol)
+        } else {
+            let ReplyQueue { tail, tail_payloads, .. } = &mut self.queue;
+            Reply::sharing(tail, tail_payloads, self.protocol)
+        }
+    }
+
+    /// Takes back the last replies: what was written since the output was so long.
+    pub(crate) fn take_back(&mut self, len: usize) {
+        self.reply().rewind(len);
+    }
+
     /// Whether the client is on this machine.
     pub(crate) fn is_local(&self) -> bool {
         match &self.peer {
@@ -278,13 +377,13 @@ impl Session {
 
     /// All output that is not sent.
     pub(crate) fn output_bytes(&self) -> usize {
-        self.out.len() + self.unsent + self.queue.bytes()
+        self.out.len() + self.payloads.bytes() + self.unsent + self.queue.bytes()
     }
 
     /// The bytes of itself and its buffers.
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of::<Self>()
-            + self.input.bytes.capacity()
+            + self.input.heap_bytes()
             + self.out.capacity()
             + self.queue.bytes()
             + self.unsent
@@ -294,9 +393,9 @@ impl Session {
 
     /// Puts a reply of another shard into its place.
     #[inline]
-    pub(crate) fn fill_hole(&mut self, hole: u32, reply: &[u8]) {
-        self.queue.fill(hole, reply, &mut self.out);
-        self.adjust_hole_limit(reply.len());
+    pub(crate) fn fill_hole(&mut self, hole: u32, reply: ReplyAt<'_>) {
+        self.queue.fill(hole, reply, (&mut self.out, &mut self.payloads));
+        self.adjust_hole_limit(reply.end - reply.start);
     }
 
     /// Lets it have more holes while replies from others are small, and fewer as soon as one is large.
@@ -320,9 +419,36 @@ impl Session {
             && (self.is_closing || !self.has_work())
     }
 
+    /// Whether its socket should be read.
+    fn wants_input(&self) -> bool {
+        !self.is_closing
+            && !self.input_ended
+            && (self.input.len() < limits::BACKLOG_BYTES_MAX || !self.input.may_have_request())
+    }
+
+    /// Whether its output leaves room for the reply of another request.
+    #[inline]
+    pub(crate) fn may_answer(&self) -> bool {
+        self.output_bytes() <= self.output_bound
+    }
+
+    /// Sets how much output the requests of its backlog may make before they have to wait: where the backlog is
+    /// full, some more than there is.
+    pub(crate) fn set_output_bound(&mut self) {
+        let pause = limits::OUTPUT_PAUSE_BYTES;
+        let is_full = self.input.len() >= limits::BACKLOG_BYTES_MAX;
+        self.output_bound = if is_full { self.output_bytes() + pause } else { pause };
+    }
+
+    /// Whether the request that has begun to arrive, with those that MULTI keeps, takes more than this.
+    pub(crate) fn is_request_over(&self, bytes: u64) -> bool {
+        let queued = self.multi.as_ref().map_or(0, |multi| multi.bytes);
+        !self.input.may_have_request() && (self.input.len() + queued) as u64 > bytes
+    }
+
     /// Whether its backlog may hold a whole request.
     pub(crate) fn has_work(&self) -> bool {
-        !self.input.is_empty() && self.input.len() >= self.input.need
+        self.input.may_have_request()
     }
 }
 
@@ -336,6 +462,8 @@ pub(crate) struct Sessions {
     dirty: VecDeque<SessionId>,
     /// Sessions whose backlog can be worked.
     ready: VecDeque<SessionId>,
+    /// Sessions whose sockets are to be read from now on, or no more.
+    reading: Vec<SessionId>,
     /// Sessions to be cut off at once, sent or not.
     aborted: Vec<SessionId>,
 }
@@ -380,9 +508,12 @@ impl Sessions {
             commands: 0,
             input: Backlog::default(),
             out: Vec::new(),
+            payloads: Payloads::default(),
             queue: ReplyQueue::default(),
             hole_limit: limits::HOLES_MIN,
             unsent: 0,
+            output_bound: limits::OUTPUT_PAUSE_BYTES,
+            is_read: true,
             coordination: None,
             pipelined: 0,
             pipelined_weight: 0,
@@ -472,6 +603,27 @@ impl Sessions {
         None
     }
 
+    /// Has the server begin or stop to read the session's socket, where its backlog asks for that.
+    #[inline]
+    pub(crate) fn settle_reading(&mut self, id: SessionId) {
+        if let Some(session) = self.get_mut(id)
+            && session.is_read != session.wants_input()
+        {
+            session.is_read = !session.is_read;
+            self.reading.push(id);
+        }
+    }
+
+    /// The next session whose socket is to be read from now on (true), or no more.
+    pub(crate) fn next_reading(&mut self) -> Option<(SessionId, bool)> {
+        while let Some(id) = self.reading.pop() {
+            if let Some(session) = self.get(id) {
+                return Some((id, session.is_read));
+            }
+        }
+        None
+    }
+
     /// The session's backlog should be worked, if there is something in it.
     pub(crate) fn mark_ready(&mut self, id: SessionId) {
         if let Some(session) = self.get_mut(id)
@@ -537,6 +689,39 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    /// Fills a hole with bytes alone.
+    fn fill(queue: &mut ReplyQueue, hole: u32, reply: &[u8], out: &mut Vec<u8>) {
+        let payloads = &Payloads::default();
+        let reply = ReplyAt { output: reply, payloads, start: 0, end: reply.len() };
+        queue.fill(hole, reply, (out, &mut Payloads::default()));
+    }
+
+    #[test]
+    fn payloads_leave_with_their_replies() {
+        let (mut queue, mut out, mut payloads) = <(ReplyQueue, Vec<u8>, Payloads)>::default();
+        let bulk = |text: &'static str| {
+            let (mut output, mut payloads) = (b"other".to_vec(), Payloads::default());
+            let mut reply = Reply::sharing(&mut output, &mut payloads, Protocol::Resp2);
+            reply.shared_bulk(text.into());
+            (output, payloads)
+        };
+        let holes = [queue.open_hole(), queue.open_hole(), queue.open_hole()];
+        let ReplyQueue { tail, tail_payloads, .. } = &mut queue;
+        Reply::sharing(tail, tail_payloads, Protocol::Resp2).shared_bulk("fourth".into());
+        let last = queue.open_hole();
+        for (hole, text) in
+            [(holes[2], "third"), (last, "fifth"), (holes[0], "first"), (holes[1], "second")]
+        {
+            let (output, among) = bulk(text);
+            let reply = ReplyAt { output: &output, payloads: &among, start: 5, end: output.len() };
+            queue.fill(hole, reply, (&mut out, &mut payloads));
+        }
+        assert!(queue.is_empty() && queue.bytes() == 0);
+        let expected = ["first", "second", "third", "fourth", "fifth"]
+            .map(|text| format!("${}\r\n{text}\r\n", text.len()));
+        assert_eq!(payloads.join(&out), expected.concat().into_bytes());
+    }
+
     #[test]
     fn replies_leave_in_the_order_of_requests() {
         let mut queue = ReplyQueue::default();
@@ -546,18 +731,18 @@ mod tests {
         let second = queue.open_hole();
         let third = queue.open_hole();
         queue.tail.extend_from_slice(b"e");
-        queue.fill(third, b"d", &mut out);
+        fill(&mut queue, third, b"d", &mut out);
         assert!(out.is_empty());
-        queue.fill(first, b"a", &mut out);
+        fill(&mut queue, first, b"a", &mut out);
         assert_eq!(out, b"ab");
         let fourth = queue.open_hole();
-        queue.fill(second, b"c", &mut out);
+        fill(&mut queue, second, b"c", &mut out);
         assert_eq!(out, b"abcde");
-        queue.fill(fourth, b"f", &mut out);
+        fill(&mut queue, fourth, b"f", &mut out);
         assert_eq!(out, b"abcdef");
         assert!(queue.is_empty() && queue.bytes() == 0);
         let again = queue.open_hole();
-        queue.fill(again, b"g", &mut out);
+        fill(&mut queue, again, b"g", &mut out);
         assert_eq!(out, b"abcdefg");
     }
 
@@ -572,7 +757,7 @@ mod tests {
             queue.tail.extend_from_slice(format!("own {number}\n").as_bytes());
             if open.len() > 3 {
                 let (filled, hole) = open.pop_front().expect("there are four");
-                queue.fill(hole, format!("other {filled}\n").as_bytes(), &mut out);
+                fill(&mut queue, hole, format!("other {filled}\n").as_bytes(), &mut out);
                 expected.extend_from_slice(format!("other {filled}\nown {filled}\n").as_bytes());
                 assert!(out == expected, "after {filled} holes");
                 out.clear();

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use basalt_commands::config::Config;
+use basalt_commands::config::{Config, LogLevel};
 use basalt_commands::{Command, CommandError, Flags};
 use basalt_keyspace::{DatabaseId, Keyspace, ShardId};
 use basalt_resp::ParseLimits;
@@ -74,6 +74,8 @@ pub(crate) struct Shard {
     /// The settings changed, and [`World`](crate::World) was not told yet.
     config_is_new: bool,
     sessions_opened: u64,
+    /// Lines for the log, written when the turn ends.
+    pub notes: Vec<(LogLevel, String)>,
 }
 
 /// A CLIENT PAUSE under way.
@@ -129,6 +131,7 @@ impl Shard {
             config_version: 0,
             config_is_new: false,
             sessions_opened: 0,
+            notes: Vec::new(),
         };
         shard.set_config(config);
         shard.config_is_new = false;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use basalt_commands::CommandError;
-use basalt_commands::config::{Config, Extent};
+use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_keyspace::ShardId;
 
 use crate::Message;
@@ -99,5 +99,5 @@ pub trait World {
     /// this moment (monotonic µs).
     fn stall_until(&mut self, moment_us: u64);
     /// A line for the log.
-    fn log(&mut self, line: &str);
+    fn log(&mut self, level: LogLevel, line: &str);
 }

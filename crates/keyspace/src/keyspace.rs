@@ -1,6 +1,6 @@
 //! Keyspace: look-ups, the moment, the books; see the room's page.
 
-use basalt_structures::{Entry, EntryRef, KeyHasher, Place};
+use basalt_structures::{Entry, EntryRef, KeyHasher, LongString, Place};
 
 use crate::chance::Chance;
 use crate::collections::Thresholds;
@@ -97,6 +97,8 @@ pub struct Keyspace {
     pub(crate) hooks: Hooks,
     /// Which slots went to other shards.
     pub(crate) moved: OrphanTimers,
+    /// Long arguments of the request that is being worked.
+    pub(crate) received: Vec<LongString>,
 }
 
 impl Keyspace {
@@ -116,6 +118,7 @@ impl Keyspace {
             thresholds: Thresholds::default(),
             hooks: Hooks::default(),
             moved: OrphanTimers::default(),
+            received: Vec::new(),
         };
         keyspace.set_now(now_ms);
         keyspace

@@ -26,6 +26,7 @@ mod keyspace;
 mod lazy_free;
 mod limits;
 mod ready_keys;
+mod received;
 mod record;
 mod record_log;
 mod slot;
@@ -35,9 +36,9 @@ mod watch;
 
 pub use basalt_structures::{
     Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, IDEMPOTENCY_NAMES,
-    IDEMPOTENCY_SECONDS, Keep, KeyHasher, Kind, LexBound, NodeLimits, Pending, Producers,
-    SMALL_BYTES_MAX, STREAM_ENTRY_BYTES_MAX, ScoreRange, Scored, Side, Small, Stream, StreamEntry,
-    StreamId, TEXT_BYTES_MAX, Trim, Value, count_ones, is_granted,
+    IDEMPOTENCY_SECONDS, Keep, KeyHasher, Kind, LexBound, LongString, NodeLimits, OutOfMemory,
+    Pending, Producers, SMALL_BYTES_MAX, STREAM_ENTRY_BYTES_MAX, ScoreRange, Scored, Side, Small,
+    Stream, StreamEntry, StreamId, TEXT_BYTES_MAX, Trim, Value, count_ones, is_granted,
 };
 pub use chance::Chance;
 pub use codec::{Cause, Malformed, StringList, Strings};
@@ -56,6 +57,7 @@ pub use hooks::{Change, Observer, ObserverId};
 pub use key::Key;
 pub use keyspace::{DatabaseFacts, Keyspace, KeyspaceStats, idle_seconds};
 pub use limits::{EVENTS_MAX, RECORDS_UNREAD_BYTES_MAX, SPARE_BYTES_MAX};
+pub use received::LONG_STRING_BYTES;
 pub use record::Record;
 pub use record_log::{Lagged, ReaderId};
 pub use slot::{SLOTS, SlotId};

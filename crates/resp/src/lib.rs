@@ -16,6 +16,7 @@ mod line;
 mod long_double;
 pub mod number;
 pub mod parse;
+mod payloads;
 pub mod reply;
 mod shortest;
 pub mod value;
@@ -25,7 +26,10 @@ pub use number::{
     FloatError, LongFloat, add_long_double, format_f64, format_i64, format_long_double_human,
     parse_f64, parse_i64,
 };
-pub use parse::{ParseLimits, Parsed, Partial, ProtocolError, parse};
+pub use parse::{
+    LARGE_BULK_BYTES, ParseLimits, Parsed, Partial, ProtocolError, parse, parse_apart,
+};
+pub use payloads::Payloads;
 pub use reply::{Deferred, NO_MEMORY_FOR_REPLY, NoMemory, Reply, append_reply};
 pub use value::{DecodeError, Value, decode, encode, encode_request, scalar_bytes};
 

@@ -54,16 +54,39 @@ impl Default for ParseLimits {
     }
 }
 
+/// A bulk of at least so many bytes that is incomplete may be received apart: see [`Partial::take_apart`].
+pub const LARGE_BULK_BYTES: usize = 64 * 1024;
+
 /// The parsed part of an incomplete request. Offsets count from its first byte.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Partial {
-    /// The arguments that have arrived completely: start and end.
-    args: Vec<(usize, usize)>,
+    /// The arguments that have arrived completely.
+    args: Vec<Known>,
     pause: Pause,
+    /// How many of them lie apart.
+    apart: usize,
+}
+
+/// An argument that has arrived.
+#[derive(Clone, Copy, Debug)]
+enum Known {
+    /// Start and end.
+    Within(usize, usize),
+    /// The number of one that lies apart.
+    Apart(usize),
+}
+
+/// A large bulk whose header was read.
+#[derive(Clone, Copy, Debug)]
+struct Large {
+    start: usize,
+    len: usize,
+    /// Its bytes are not in the input: at `start` are those behind it.
+    is_apart: bool,
 }
 
 /// The state of the parser.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pause {
     /// The start of the first unparsed item: a line, or the header of the next argument.
     position: usize,
@@ -71,6 +94,8 @@ struct Pause {
     searched: usize,
     /// The number of arguments still to come; 0 before the end of the first line.
     args_left: usize,
+    /// The argument at `position`, where it is known to be large.
+    large: Option<Large>,
 }
 
 /// The result of `parse`.
@@ -119,12 +144,26 @@ pub fn parse<'a>(
     limits: &ParseLimits,
 ) -> Result<Parsed, ProtocolError> {
     if partial.is_some() {
-        return resume(input, partial, args, limits);
+        return resume(input, &[], partial, args, limits);
     }
     if let Some(bytes) = short_request(input, args, limits) {
         return Ok(Parsed::Request { bytes });
     }
     unusual(input, partial, args, limits)
+}
+
+/// As [`parse`], for a request some of whose arguments lie `apart`, in their order.
+pub fn parse_apart<'a>(
+    input: &'a [u8],
+    apart: &[&'a [u8]],
+    partial: &mut Option<Box<Partial>>,
+    args: &mut Vec<&'a [u8]>,
+    limits: &ParseLimits,
+) -> Result<Parsed, ProtocolError> {
+    match partial {
+        Some(_) => resume(input, apart, partial, args, limits),
+        None => parse(input, partial, args, limits),
+    }
 }
 
 /// The fast path: a complete request of at most nine arguments, each shorter than a hundred bytes.
@@ -198,24 +237,41 @@ fn unusual<'a>(
 #[cold]
 fn resume<'a>(
     input: &'a [u8],
+    apart: &[&'a [u8]],
     slot: &mut Option<Box<Partial>>,
     args: &mut Vec<&'a [u8]>,
     limits: &ParseLimits,
 ) -> Result<Parsed, ProtocolError> {
     let mut partial = slot.take().expect("because parse looked");
-    let Pause { position, searched, args_left } = partial.pause;
+    let Pause { mut position, searched, mut args_left, large } = partial.pause;
     if args_left == 0 {
         return match input.first() {
             Some(b'*') => multibulk(input, searched, slot, args, limits),
             _ => inline(input, searched, slot, args, limits),
         };
     }
+    if large.is_some_and(|large| large.is_apart) {
+        match input.get(position..position + 2) {
+            Some(b"\r\n") => {}
+            Some(_) => return Err(ProtocolError::InvalidCrlf),
+            None => {
+                *slot = Some(partial);
+                return Ok(Parsed::Incomplete { need: position + 2 });
+            }
+        }
+        partial.args.push(Known::Apart(partial.apart));
+        partial.apart += 1;
+        (position, args_left) = (position + 2, args_left - 1);
+    }
     let args_before = args.len();
     match bulks(input, position, searched, args_left, args, limits) {
         Ok(Step::Done(bytes)) => {
             let last = args.split_off(args_before);
             args.reserve(partial.args.len() + last.len());
-            args.extend(partial.args.iter().map(|&(start, end)| &input[start..end]));
+            args.extend(partial.args.iter().map(|known| match *known {
+                Known::Within(start, end) => &input[start..end],
+                Known::Apart(number) => apart[number],
+            }));
             args.extend(last);
             Ok(Parsed::Request { bytes })
         }
@@ -257,8 +313,9 @@ fn multibulk<'a>(
             let line_bytes = pause.searched.saturating_sub(pause.position);
             if args.len() - args_before >= ARGS_WORTH_KEEPING
                 || line_bytes >= LINE_BYTES_WORTH_KEEPING
+                || pause.large.is_some()
             {
-                let mut partial = Box::new(Partial { args: Vec::new(), pause });
+                let mut partial = Box::new(Partial { args: Vec::new(), pause, apart: 0 });
                 partial.keep(input, args, args_before);
                 *slot = Some(partial);
             } else {
@@ -300,7 +357,12 @@ fn bulks<'a>(
         match input.get(end..end + 2) {
             Some(crlf) if crlf == b"\r\n" => {}
             Some(_) => return Err(ProtocolError::InvalidCrlf),
-            None => return Ok(Step::Paused(Pause { position, searched, args_left }, end + 2)),
+            None => {
+                let is_large = len >= LARGE_BULK_BYTES;
+                let large = is_large.then_some(Large { start, len, is_apart: false });
+                let pause = Pause { position, searched, args_left, large };
+                return Ok(Step::Paused(pause, end + 2));
+            }
         }
         args.push(&input[start..end]);
         position = end + 2;
@@ -405,7 +467,7 @@ fn number_line(
         Search::TooBig => return Err(too_big),
     };
     let Some(&after) = input.get(end + 1) else {
-        let pause = Pause { position, searched: end, args_left: 0 };
+        let pause = Pause { position, searched: end, args_left: 0, large: None };
         return Ok(Step::Paused(pause, end + 2));
     };
     match (input[position], after) {
@@ -457,14 +519,14 @@ fn find_in_line(
     match memchr::memchr(end, &input[from..window_end]) {
         Some(index) => Search::At(from + index),
         None if window_end - position > line_bytes_max => Search::TooBig,
-        None => Search::NotYet(Pause { position, searched: window_end, args_left: 0 }),
+        None => Search::NotYet(Pause { position, searched: window_end, args_left: 0, large: None }),
     }
 }
 
 /// The first line has not ended.
 fn incomplete_line(pause: Pause, need: usize, slot: &mut Option<Box<Partial>>) -> Parsed {
     if pause.searched >= LINE_BYTES_WORTH_KEEPING {
-        *slot = Some(Box::new(Partial { args: Vec::new(), pause }));
+        *slot = Some(Box::new(Partial { args: Vec::new(), pause, apart: 0 }));
     }
     Parsed::Incomplete { need }
 }
@@ -501,13 +563,29 @@ impl ParseLimits {
 }
 
 impl Partial {
+    /// The large bulk that is arriving: where in the request it starts, and how long it is.
+    pub fn large_bulk(&self) -> Option<(usize, usize)> {
+        let large = self.pause.large.filter(|large| !large.is_apart)?;
+        Some((large.start, large.len))
+    }
+
+    /// Leaves the bytes of [`Self::large_bulk`] to the caller: the input continues at its start with what follows it,
+    /// and [`parse_apart`] is given the bulk. Returns how many bytes the input must have, counted from the
+    /// request's first, before it is worth reading on.
+    pub fn take_apart(&mut self) -> usize {
+        let large = self.pause.large.as_mut().expect("there is a large bulk");
+        large.is_apart = true;
+        self.pause.position = large.start;
+        large.start + 2
+    }
+
     /// Saves the arguments parsed since `args_before`, as offsets that stay valid when the input
     /// moves.
     fn keep(&mut self, input: &[u8], args: &mut Vec<&[u8]>, args_before: usize) {
         let origin = input.as_ptr().addr();
         self.args.extend(args.drain(args_before..).map(|arg| {
             let start = arg.as_ptr().addr() - origin;
-            (start, start + arg.len())
+            Known::Within(start, start + arg.len())
         }));
     }
 }

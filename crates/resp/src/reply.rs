@@ -8,13 +8,17 @@
 //! dropped, and [`Reply::replace_cut`] replaces it by an error. Not here: which reply to write,
 //! error texts of commands, decoding (`value`).
 
+use bytes::Bytes;
+
 use crate::number::Text;
-use crate::{LongFloat, Protocol, encoded, format_long_double_human, line};
+use crate::{LongFloat, Payloads, Protocol, encoded, format_long_double_human, line};
 
 /// Writes encoded replies into an output.
 #[derive(Debug)]
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
+    /// Where long bulks go that are not copied; None where all is copied.
+    payloads: Option<&'a mut Payloads>,
     protocol: Protocol,
     /// There was no memory for a part of it.
     is_cut: bool,
@@ -63,7 +67,13 @@ const PLACE: &[u8] = b"*0\r\n";
 impl<'a> Reply<'a> {
     #[inline]
     pub fn new(out: &'a mut Vec<u8>, protocol: Protocol) -> Self {
-        Reply { out, protocol, is_cut: false }
+        Reply { out, payloads: None, protocol, is_cut: false }
+    }
+
+    /// Into an output of which long parts may be shared.
+    #[inline]
+    pub fn sharing(out: &'a mut Vec<u8>, payloads: &'a mut Payloads, protocol: Protocol) -> Self {
+        Reply { out, payloads: Some(payloads), protocol, is_cut: false }
     }
 
     #[inline]
@@ -151,6 +161,15 @@ impl<'a> Reply<'a> {
         }
         line::push(self.out, b'$', text.len());
         self.out.extend_from_slice(text);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// A bulk that is not copied, where the output has room for such.
+    #[cold]
+    pub fn shared_bulk(&mut self, text: Bytes) {
+        let Some(payloads) = &mut self.payloads else { return self.bulk(&text) };
+        line::push(self.out, b'$', text.len());
+        payloads.push(self.out.len(), text);
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -293,6 +312,9 @@ impl<'a> Reply<'a> {
     /// Removes everything written since `position`, to write another reply instead.
     pub fn rewind(&mut self, position: usize) {
         self.out.truncate(position);
+        if let Some(payloads) = &mut self.payloads {
+            payloads.truncate(position);
+        }
     }
 
     /// Writes the header into its gap. If the gap is too small, the elements move up: a copy within
@@ -314,6 +336,9 @@ impl<'a> Reply<'a> {
         let elements = deferred.position + PLACE.len()..end;
         let header_end = deferred.position + header_bytes;
         if header_end != elements.start {
+            if let Some(payloads) = &mut self.payloads {
+                payloads.shift(elements.start, header_end - elements.start);
+            }
             self.out.copy_within(elements, header_end);
         }
         self.out[deferred.position..header_end].copy_from_slice(&header[..header_bytes]);

@@ -17,6 +17,7 @@ use std::time::Duration;
 use basalt_commands::config::Config;
 use basalt_engine::{Now, SessionId, Turn};
 use basalt_keyspace::ShardId;
+use basalt_resp::Payloads;
 use glommio::timer::Timer;
 
 use crate::acceptor::Acceptor;
@@ -222,7 +223,10 @@ impl<E: Engine> CoreLoop<E> {
                 }
             }
             Event::ReceiveEnded { token, why } => self.receive_ended(token, why),
-            Event::Sent { token, bytes, error } => self.sent(token, bytes, error),
+            Event::Sent { token, spare, len, error } => {
+                self.keep_spare(spare);
+                self.sent(token, len, error);
+            }
             Event::Accepted { listener, socket } => {
                 let Some(acceptor) = &mut self.acceptor else { return };
                 let own = acceptor.accepted(listener, socket, &mut self.outside);
@@ -257,6 +261,7 @@ impl<E: Engine> CoreLoop<E> {
             self.post().connections.fetch_sub(1, Ordering::Relaxed);
             return;
         };
+        tracing::debug!("Accepted {peer}");
         let token = self.connections.add(Connection::new(socket));
         match self.engine.connect(peer) {
             Ok(session) => {
@@ -270,7 +275,7 @@ impl<E: Engine> CoreLoop<E> {
                     self.close(token);
                 } else {
                     connection.sending = true;
-                    self.ring.send(token, connection.socket(), words);
+                    self.ring.send(token, connection.socket(), (words, Payloads::default()));
                 }
             }
         }
@@ -286,19 +291,23 @@ impl<E: Engine> CoreLoop<E> {
                 connection.input_ended = true;
                 self.ends.push((token, End::OfInput));
             }
-            ReceiveEnd::Failed(_) => self.ends.push((token, End::Broken)),
+            ReceiveEnd::Failed(error) => {
+                self.log_broken(token, "Reading from client", error);
+                self.ends.push((token, End::Broken));
+            }
         }
         self.finish_closing(token);
     }
 
-    fn sent(&mut self, token: Token, bytes: Vec<u8>, error: Option<i32>) {
-        let len = bytes.len();
-        self.keep_spare(bytes);
+    fn sent(&mut self, token: Token, len: usize, error: Option<i32>) {
         let Some(connection) = self.connections.get(token) else { return };
         connection.sending = false;
         match (connection.closing, connection.session) {
             (Closing::Now, _) => self.finish_closing(token),
-            (_, _) if error.is_some() => self.ends.push((token, End::Broken)),
+            (_, _) if error.is_some() => {
+                self.log_broken(token, "Error writing to client", error.unwrap_or_default());
+                self.ends.push((token, End::Broken));
+            }
             (Closing::AfterOutput, _) => self.close(token),
             (Closing::No, Some(session)) => {
                 if std::mem::take(&mut connection.dirty) {
@@ -310,8 +319,27 @@ impl<E: Engine> CoreLoop<E> {
         }
     }
 
+    /// Logs that a connection ended, with what the engine knows of its session.
+    fn log_end(&self, session: SessionId, words: &str) {
+        if tracing::enabled!(tracing::Level::DEBUG)
+            && let Some(line) = self.engine.describe(session)
+        {
+            tracing::debug!("{words}: {line}");
+        }
+    }
+
+    fn log_broken(&mut self, token: Token, words: &str, error: i32) {
+        let session = self.connections.get(token).and_then(|connection| connection.session);
+        if let Some(session) = session {
+            self.log_end(session, &format!("{words}: {}", io::Error::from_raw_os_error(error)));
+        }
+    }
+
     /// Has the engine work what came in.
     fn work(&mut self, now: Now) -> Turn {
+        if !self.starved.is_empty() {
+            self.order_starved();
+        }
         let mut slices = recycle(std::mem::take(&mut self.slices));
         let received = &self.received;
         slices.extend(received.iter().map(|(session, chunk)| (*session, self.ring.bytes(chunk))));
@@ -323,7 +351,10 @@ impl<E: Engine> CoreLoop<E> {
             for (token, end) in std::mem::take(&mut self.ends) {
                 let Some(connection) = self.connections.get(token) else { continue };
                 match (end, connection.session) {
-                    (End::OfInput, Some(session)) => self.engine.end_of_input(session),
+                    (End::OfInput, Some(session)) => {
+                        self.engine.end_of_input(session);
+                        self.log_end(session, "Client closed connection");
+                    }
                     (End::OfInput, None) => {}
                     (End::Broken, _) => self.close(token),
                 }
@@ -337,6 +368,20 @@ impl<E: Engine> CoreLoop<E> {
         turn
     }
 
+    /// Puts those first that received nothing this time: one that has always more to send would take all buffers
+    /// again and again.
+    #[cold]
+    fn order_starved(&mut self) {
+        let mut served: Vec<SessionId> =
+            self.received.iter().map(|(session, _)| *session).collect();
+        served.sort_unstable();
+        let Self { starved, connections, .. } = self;
+        starved.sort_by_key(|token| {
+            let session = connections.get(*token).and_then(|connection| connection.session);
+            session.is_some_and(|session| served.binary_search(&session).is_ok())
+        });
+    }
+
     /// Does what the engine wants of its sessions' sockets.
     fn answer(&mut self) {
         if !self.again.is_empty() {
@@ -346,6 +391,11 @@ impl<E: Engine> CoreLoop<E> {
         }
         while let Some(session) = self.engine.next_dirty() {
             self.flush(session);
+        }
+        while let Some((session, is_wanted)) = self.engine.next_reading() {
+            if let Some((token, _)) = self.connections.of_session(session) {
+                self.want_input(token, is_wanted);
+            }
         }
         while let Some(session) = self.engine.next_aborted() {
             if let Some((token, _)) = self.connections.of_session(session) {
@@ -366,14 +416,12 @@ impl<E: Engine> CoreLoop<E> {
         } else {
             connection.sending = true;
             self.gather.answered(&mut connection.mark);
-            self.ring.send(token, connection.socket(), output.bytes);
+            self.ring.send(token, connection.socket(), (output.bytes, output.payloads));
         }
-        if !output.close {
-            self.want_input(token, output.read);
-        } else if connection.sending {
-            connection.closing = Closing::AfterOutput;
-        } else {
-            self.close(token);
+        match (output.close, connection.sending) {
+            (false, _) => {}
+            (true, true) => connection.closing = Closing::AfterOutput,
+            (true, false) => self.close(token),
         }
     }
 

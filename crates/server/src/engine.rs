@@ -31,6 +31,10 @@ pub trait Engine {
     ) -> Turn;
     /// See [`Core::next_dirty`].
     fn next_dirty(&mut self) -> Option<SessionId>;
+    /// See [`Core::next_reading`].
+    fn next_reading(&mut self) -> Option<(SessionId, bool)>;
+    /// See [`Core::describe`].
+    fn describe(&self, session: SessionId) -> Option<String>;
     /// See [`Core::next_aborted`].
     fn next_aborted(&mut self) -> Option<SessionId>;
     /// See [`Core::take_output`].
@@ -66,6 +70,12 @@ impl Engine for Core {
     }
     fn next_dirty(&mut self) -> Option<SessionId> {
         Core::next_dirty(self)
+    }
+    fn next_reading(&mut self) -> Option<(SessionId, bool)> {
+        Core::next_reading(self)
+    }
+    fn describe(&self, session: SessionId) -> Option<String> {
+        Core::describe(self, session)
     }
     fn next_aborted(&mut self) -> Option<SessionId> {
         Core::next_aborted(self)

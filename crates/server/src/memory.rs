@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use basalt_structures::{promise_chunks, supply_chunks, withdraw_chunks};
+use basalt_structures::{give_back_left, promise_chunks, supply_chunks, withdraw_chunks};
 
 /// How often what is unused goes back to the system.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
@@ -52,6 +52,7 @@ pub(crate) fn look_ahead(aside: &[usize]) -> io::Result<()> {
         let mut withdrew_at = gave_back_at;
         loop {
             supply_chunks();
+            give_back_left();
             if withdrew_at.elapsed() >= WITHDRAW_EVERY {
                 withdraw_chunks();
                 withdrew_at = Instant::now();

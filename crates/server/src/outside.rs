@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use basalt_commands::config::{Config, Extent};
+use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{Message, ProcessFacts, ShutdownRequest, World};
 use basalt_keyspace::ShardId;
 
@@ -134,8 +134,14 @@ impl World for Outside<Message> {
     fn stall_until(&mut self, moment_us: u64) {
         self.stall_until_us = Some(moment_us);
     }
-    fn log(&mut self, line: &str) {
-        tracing::info!("{line}");
+    fn log(&mut self, level: LogLevel, line: &str) {
+        match level {
+            LogLevel::Debug => tracing::trace!("{line}"),
+            LogLevel::Verbose => tracing::debug!("{line}"),
+            LogLevel::Notice => tracing::info!("{line}"),
+            LogLevel::Warning => tracing::warn!("{line}"),
+            LogLevel::Nothing => {}
+        }
     }
 }
 

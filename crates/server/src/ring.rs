@@ -11,12 +11,14 @@
 
 mod buffers;
 mod guard;
+mod outgoing;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use basalt_resp::Payloads;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
@@ -26,6 +28,7 @@ use crate::limits::{COMPLETIONS, SUBMISSIONS};
 use buffers::Buffers;
 pub(crate) use buffers::Chunk;
 use guard::{GUARD_US, Guard};
+use outgoing::Outgoing;
 
 /// How often one `enter` goes back to the kernel for work that it put off: it completes only so many
 /// operations at a time, but a fuller turn is cheaper per request.
@@ -66,7 +69,10 @@ pub(crate) enum Event {
     /// All of it was sent, or an error ended it.
     Sent {
         token: Token,
-        bytes: Vec<u8>,
+        /// The buffer of its bytes, to be used again.
+        spare: Vec<u8>,
+        /// How much it was, with its payloads.
+        len: usize,
         error: Option<i32>,
     },
     Accepted {
@@ -147,8 +153,7 @@ pub(crate) struct Ring {
 }
 
 struct Sending {
-    bytes: Vec<u8>,
-    sent: usize,
+    output: Outgoing,
     fd: RawFd,
     /// What is not sent shall not be: the kernel shows a cancelled send that got somewhere as a short
     /// one.
@@ -219,15 +224,24 @@ impl Ring {
         self.cancel(token_data(Kind::Receive, token));
     }
 
-    /// Sends the bytes and gives them back with [`Event::Sent`]. One at a time for each connection.
-    pub(crate) fn send(&mut self, token: Token, socket: BorrowedFd<'_>, bytes: Vec<u8>) {
+    /// Sends the bytes with the payloads that belong between them; [`Event::Sent`] follows. One at a time for
+    /// each connection.
+    pub(crate) fn send(
+        &mut self,
+        token: Token,
+        socket: BorrowedFd<'_>,
+        (bytes, payloads): (Vec<u8>, Payloads),
+    ) {
         let index = token.index as usize;
         if self.sends.len() <= index {
             self.sends.resize_with(index + 1, || None);
         }
         assert!(self.sends[index].is_none(), "a connection sends one output after the other");
-        self.sends[index] =
-            Some(Sending { bytes, sent: 0, fd: socket.as_raw_fd(), stopped: false });
+        self.sends[index] = Some(Sending {
+            output: Outgoing::new(bytes, payloads),
+            fd: socket.as_raw_fd(),
+            stopped: false,
+        });
         self.send_rest(token_data(Kind::Send, token));
     }
 
@@ -538,23 +552,25 @@ impl Ring {
     fn sent(&mut self, token: Token, result: i32) -> Option<Event> {
         let cell = &mut self.sends[token.index as usize];
         let sending = cell.as_mut().expect("because a send ends once");
-        sending.sent += usize::try_from(result).unwrap_or(0);
-        let is_short = result >= 0 && sending.sent < sending.bytes.len();
+        sending.output.advance(usize::try_from(result).unwrap_or(0));
+        let is_short = result >= 0 && !sending.output.piece().is_empty();
         if result > 0 && is_short && !sending.stopped {
             self.send_rest(token_data(Kind::Send, token));
             return None;
         }
         let error = if is_short { Some(libc::ECANCELED) } else { (result < 0).then_some(-result) };
-        let bytes = cell.take().map(|sending| sending.bytes).unwrap_or_default();
-        Some(Event::Sent { token, bytes, error })
+        let (spare, len) =
+            cell.take().map(|sending| sending.output.into_spare()).unwrap_or_default();
+        Some(Event::Sent { token, spare, len, error })
     }
 
     fn send_rest(&mut self, data: u64) {
         let sending = self.sends[data as u32 as usize].as_ref().expect("because it is being sent");
-        let rest = &sending.bytes[sending.sent..];
-        let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-        let entry = opcode::Send::new(Fd(sending.fd), rest.as_ptr(), len)
-            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+        let piece = sending.output.piece();
+        let len = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+        let more = if sending.output.is_last() { 0 } else { libc::MSG_MORE };
+        let entry = opcode::Send::new(Fd(sending.fd), piece.as_ptr(), len)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL | more)
             .build();
         self.push(entry.user_data(data));
         self.sends_queued += 1;

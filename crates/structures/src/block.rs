@@ -17,6 +17,7 @@ use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error, reall
 use std::ptr::NonNull;
 
 mod ahead;
+mod area;
 mod chunk;
 mod extent;
 mod lines;
@@ -25,6 +26,10 @@ mod pool;
 mod tests;
 
 pub use ahead::{promise_chunks, supply_chunks, withdraw_chunks};
+pub(crate) use area::Area;
+#[cfg(test)]
+pub(crate) use area::MAPPED_BYTES_MIN;
+pub use area::{OutOfMemory, give_back_left};
 use chunk::UNIT_BYTES;
 pub(crate) use chunk::{LINE_BYTES, Page};
 pub(crate) use extent::Extent;

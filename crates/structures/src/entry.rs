@@ -9,17 +9,20 @@
 //! ```
 //!
 //! A 16-byte key with a 10-byte value takes a block of 32 bytes. An integer value is stored in
-//! place, in 8 bytes. A string that was changed in the middle or appended to is stored in a heap
-//! buffer with spare capacity, and the block holds its pointer. Small collections are packed in the
+//! place, in 8 bytes. A string that is long, was changed in the middle or appended to is a
+//! `LongString` outside of the block, which holds its pointer. Small collections are packed in the
 //! block; large ones are boxed, and the block holds their pointer.
 //!
 //! Not here: where entries are found (`table`), when they expire (`wheel`), which code may change
 //! them (`keyspace`).
 
+use std::borrow::Cow;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 use crate::block;
 use crate::collection::{Collection, Kind};
+use crate::long_string::{Body, LongString, TextChange};
 use crate::prefetch::prefetch;
 
 const FORM_ENCODING: u8 = 0b0000_1111;
@@ -52,7 +55,7 @@ const INLINE_GROWN_MAX: usize = 1024;
 /// The longest string that Redis encodes as `embstr`.
 const EMBSTR_BYTES_MAX: usize = 44;
 
-/// How a value is stored. From `Buffer` on it is stored outside of the block, which holds its
+/// How a value is stored. From `Long` on it is stored outside of the block, which holds its
 /// pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -64,7 +67,7 @@ enum Form {
     PackedSet = 4,
     Intset = 5,
     PackedSorted = 6,
-    Buffer = FORM_POINTER,
+    Long = FORM_POINTER,
     Boxed = FORM_POINTER | 1,
 }
 
@@ -234,9 +237,10 @@ impl Entry {
         Self::with_value(Form::Boxed, key, &pointer.to_le_bytes(), expire_at_ms, access)
     }
 
-    fn buffer(key: &[u8], value: Vec<u8>, expire_at_ms: Option<u64>, access: u32) -> Self {
-        let pointer = Box::into_raw(Box::new(value)).expose_provenance() as u64;
-        Self::with_value(Form::Buffer, key, &pointer.to_le_bytes(), expire_at_ms, access)
+    /// An entry whose value is a long string.
+    pub fn long(key: &[u8], value: LongString, expire_at_ms: Option<u64>, access: u32) -> Self {
+        let pointer = value.into_raw().expose_provenance() as u64;
+        Self::with_value(Form::Long, key, &pointer.to_le_bytes(), expire_at_ms, access)
     }
 
     #[inline]
@@ -334,7 +338,7 @@ impl Entry {
             4 => Form::PackedSet,
             5 => Form::Intset,
             6 => Form::PackedSorted,
-            FORM_POINTER => Form::Buffer,
+            FORM_POINTER => Form::Long,
             _ => Form::Boxed,
         }
     }
@@ -357,8 +361,8 @@ impl Entry {
                 let bytes = unsafe { self.read(shape.value_at()) };
                 Some(Content::Integer(i64::from_le_bytes(bytes)))
             }
-            // SAFETY: the pointer is this entry's own buffer, alive as long as the entry.
-            Form::Buffer => Some(Content::Bytes(unsafe { &*self.pointer::<Vec<u8>>(&shape) })),
+            // SAFETY: the pointer is this entry's own string, alive as long as the entry.
+            Form::Long => Some(Content::Bytes(unsafe { &*self.pointer::<Body>(&shape) }.bytes())),
             _ => None,
         }
     }
@@ -374,7 +378,7 @@ impl Entry {
             Form::PackedSorted => Small::Sorted,
             // SAFETY: the pointer is this entry's own collection, alive as long as the entry.
             Form::Boxed => return Value::Boxed(unsafe { &*self.pointer(&shape) }),
-            Form::Inline | Form::Integer | Form::Buffer => {
+            Form::Inline | Form::Integer | Form::Long => {
                 return Value::String(self.content().expect("the form is that of a string"));
             }
         };
@@ -395,6 +399,18 @@ impl Entry {
         // SAFETY: a pointer takes the value's 8 bytes.
         let address = u64::from_le_bytes(unsafe { self.read(shape.value_at()) });
         std::ptr::with_exposed_provenance_mut(address as usize)
+    }
+
+    /// The long string that is here, to be shared.
+    #[inline]
+    pub fn long_string(&self) -> Option<LongString> {
+        if self.encoding_form() != Form::Long {
+            return None;
+        }
+        let pointer = self.pointer::<Body>(&self.shape());
+        // SAFETY: the pointer is this entry's own string; the copy of it that is made here is forgotten.
+        let own = ManuallyDrop::new(unsafe { LongString::from_raw(pointer) });
+        Some(LongString::clone(&own))
     }
 
     /// The type of the value.
@@ -453,8 +469,8 @@ impl Entry {
     pub fn text_room(&self) -> usize {
         let shape = self.shape();
         match self.encoding_form() {
-            // SAFETY: the pointer is this entry's own buffer, alive as long as the entry.
-            Form::Buffer => unsafe { &*self.pointer::<Vec<u8>>(&shape) }.capacity(),
+            // SAFETY: the pointer is this entry's own string, alive as long as the entry.
+            Form::Long => unsafe { &*self.pointer::<Body>(&shape) }.capacity(),
             _ => self.text_len().unwrap_or(0),
         }
     }
@@ -517,7 +533,7 @@ impl Entry {
     /// Whether OBJECT ENCODING reports a string as `raw` whatever its length.
     pub fn is_changed(&self) -> bool {
         // SAFETY: the form is the first byte of every block.
-        self.encoding_form() == Form::Buffer || unsafe { self.read::<1>(0) }[0] & FORM_CHANGED != 0
+        self.encoding_form() == Form::Long || unsafe { self.read::<1>(0) }[0] & FORM_CHANGED != 0
     }
 
     /// Overwrites the integer in place. The value must be an integer.
@@ -623,7 +639,7 @@ impl Entry {
         }
     }
 
-    /// Moves to a new block with or without an expiry; a buffer is moved, not copied.
+    /// Moves to a new block with or without an expiry; a long string is moved, not copied.
     fn rebuild(&mut self, expire_at_ms: Option<u64>) {
         let shape = self.shape();
         let next = Shape::new(
@@ -633,7 +649,7 @@ impl Entry {
             expire_at_ms.is_some(),
         );
         let moved = Self(block::allocate(next.room()));
-        // SAFETY: the new block has room for its shape; header, key and value (or the buffer's pointer,
+        // SAFETY: the new block has room for its shape; header, key and value (or the string's pointer,
         // which thereby changes its owner) are copied from where the old shape has them.
         unsafe {
             let header = if next.form & FORM_WIDE == 0 { NARROW_HEADER } else { WIDE_HEADER };
@@ -653,29 +669,48 @@ impl Entry {
         std::mem::forget(old);
     }
 
-    /// Changes the value as a byte string that may grow: `change` gets it in a buffer.
-    pub fn change_bytes(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
+    /// Changes the string that is here.
+    pub fn change_text(&mut self, change: &TextChange<'_>) {
         let shape = self.shape();
-        if self.encoding_form() == Form::Buffer {
-            // SAFETY: the pointer is this entry's own buffer and the borrow of the entry is exclusive.
-            change(unsafe { &mut *self.pointer::<Vec<u8>>(&shape) });
+        if self.encoding_form() == Form::Long {
+            let pointer = self.pointer::<Body>(&shape);
+            // SAFETY: the pointer is this entry's own string, the borrow of the entry is exclusive, and what the
+            // string is after the change takes its place.
+            let mut string = unsafe { LongString::from_raw(pointer) };
+            string.change(change);
+            let pointer = string.into_raw().expose_provenance() as u64;
+            // SAFETY: a pointer takes the value's 8 bytes.
+            unsafe { self.write(shape.value_at(), &pointer.to_le_bytes()) };
             return;
         }
-        let mut bytes = match self.content() {
-            Some(Content::Bytes(bytes)) => bytes.to_vec(),
-            Some(Content::Integer(value)) => value.to_string().into_bytes(),
+        let (key, expire_at_ms, access) = (self.key(), self.expire_at_ms(), self.access());
+        let text = match self.content() {
+            Some(Content::Bytes(bytes)) => Cow::Borrowed(bytes),
+            Some(Content::Integer(value)) => Cow::Owned(value.to_string().into_bytes()),
             None => panic!("a collection is no string"),
         };
-        change(&mut bytes);
-        let (key, expire_at_ms, access) = (self.key(), self.expire_at_ms(), self.access());
-        let next = if bytes.len() > INLINE_GROWN_MAX {
-            Self::buffer(key, bytes, expire_at_ms, access)
-        } else {
-            let mut entry = Self::string(key, &bytes, expire_at_ms, access);
-            entry.mark_changed();
-            entry
-        };
+        let next = Self::changed(key, &text, change, expire_at_ms, access);
         *self = next;
+    }
+
+    /// An entry that holds a string that was changed.
+    pub fn changed(
+        key: &[u8],
+        text: &[u8],
+        change: &TextChange<'_>,
+        expire_at_ms: Option<u64>,
+        access: u32,
+    ) -> Self {
+        if change.len_after(text.len()) > INLINE_GROWN_MAX {
+            let mut string = LongString::with_room_for(change.len_after(text.len()), text);
+            string.change(change);
+            return Self::long(key, string, expire_at_ms, access);
+        }
+        let mut text = text.to_vec();
+        change.apply_to_vec(&mut text);
+        let mut entry = Self::string(key, &text, expire_at_ms, access);
+        entry.mark_changed();
+        entry
     }
 
     /// The heap bytes of this entry, exactly as the allocator counts them. O(1).
@@ -691,9 +726,8 @@ impl Entry {
         if let Some(collection) = self.collection() {
             return collection.boxed_bytes();
         }
-        // SAFETY: the pointer is this entry's own buffer.
-        let buffer = unsafe { &*self.pointer::<Vec<u8>>(shape) };
-        block::block_bytes(size_of::<Vec<u8>>()) + block::block_bytes(buffer.capacity())
+        // SAFETY: the pointer is this entry's own string.
+        unsafe { &*self.pointer::<Body>(shape) }.heap_bytes()
     }
 
     #[inline]
@@ -722,13 +756,12 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let shape = self.shape();
         if shape.form & FORM_POINTER != 0 {
-            // SAFETY: the pointer is this entry's own, made by `Box::into_raw` of what the form says, and
-            // freed once.
+            // SAFETY: the pointer is this entry's own, made of what the form says, and freed once.
             unsafe {
                 if shape.form & FORM_ENCODING == Form::Boxed as u8 {
                     drop(Box::from_raw(self.pointer::<Collection>(&shape)));
                 } else {
-                    drop(Box::from_raw(self.pointer::<Vec<u8>>(&shape)));
+                    drop(LongString::from_raw(self.pointer::<Body>(&shape)));
                 }
             }
         }
@@ -773,7 +806,7 @@ mod tests {
                         assert_eq!(entry.key(), key);
                         assert_eq!(entry.content(), Some(Content::Bytes(&value)));
                     }
-                    entry.change_bytes(|bytes| bytes.extend_from_slice(b"more"));
+                    entry.change_text(&TextChange::Append(b"more"));
                     assert_eq!(entry.text_len(), Some(value_len + 4));
                     entry.set_expire_at_ms(None);
                     assert_eq!(entry.text_len(), Some(value_len + 4));
@@ -818,7 +851,7 @@ mod tests {
         assert!(!Entry::integer(KEY, 1234, None, 1).overwrite_part(0, b"5"));
         let mut buffer = Entry::string(KEY, &[1; 2000], None, 1);
         assert!(buffer.overwrite_part(1999, b"x"));
-        buffer.change_bytes(|bytes| bytes.push(1));
+        buffer.change_text(&TextChange::Append(b"1"));
         assert!(!buffer.overwrite_part(0, b"x"));
     }
 
@@ -830,7 +863,7 @@ mod tests {
         assert_eq!((entry.content(), entry.text_len()), (Some(Content::Integer(100)), Some(3)));
         entry.set_expire_at_ms(Some(9));
         assert_eq!((entry.content(), entry.expire_at_ms()), (Some(Content::Integer(100)), Some(9)));
-        entry.change_bytes(|bytes| bytes.push(b'x'));
+        entry.change_text(&TextChange::Append(b"x"));
         assert_eq!(entry.content(), Some(Content::Bytes(b"100x")));
         for value in [0, 9, 10, -1, -10, i64::MAX] {
             assert_eq!(decimal_len(value), value.to_string().len());

@@ -17,6 +17,7 @@ mod fields;
 mod hash;
 mod intset;
 mod list;
+mod long_string;
 mod members;
 mod memory;
 mod packed;
@@ -28,15 +29,17 @@ mod wheel;
 
 pub use bits::count_ones;
 pub use block::{
-    PoolFacts, block_bytes, give_back_chunk, pool_facts, promise_chunks, supply_chunks,
-    withdraw_chunks,
+    OutOfMemory, PoolFacts, block_bytes, give_back_chunk, give_back_left, pool_facts,
+    promise_chunks, supply_chunks, withdraw_chunks,
 };
 pub use collection::{Collection, Kind};
 pub use entry::{Content, Encoding, Entry, SMALL_BYTES_MAX, Small, TEXT_BYTES_MAX, Value};
 pub use fields::Fields;
 pub use hash::KeyHasher;
 pub use intset::{IntSet, IntSplice};
+
 pub use list::{Back as ListBack, Forth as ListForth, List, NodeLimit, Side};
+pub use long_string::{LongString, TextChange};
 pub use members::{Member, MemberPlace, Members, MembersIter};
 pub use memory::is_granted;
 pub use packed::{

@@ -828,7 +828,7 @@ mod tests {
                         if let (Some(place), Some(value)) = (place, model.get_mut(&key)) {
                             let mut entry = table.entry_mut(place);
                             entry.set_expire_at_ms(Some(5));
-                            entry.change_bytes(|text| text.push(b'.'));
+                            entry.change_text(&crate::TextChange::Append(b"."));
                             value.push(b'.');
                         }
                     }

@@ -9,7 +9,7 @@ mod lines;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use basalt_commands::config::{Config, Extent};
+use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{
     Core, CoreSetup, Message, Now, Peer, ProcessFacts, SessionId, ShutdownRequest, World,
 };
@@ -136,10 +136,13 @@ impl World for View<'_> {
         now.unix_ms += us / 1000;
     }
 
-    fn log(&mut self, line: &str) {
+    fn log(&mut self, _: LogLevel, line: &str) {
         self.outside.log.push(line.into());
     }
 }
+
+/// LIMIT: bytes of one client that a turn brings in, as many as a server's receive buffers hold.
+const RECEIVED_BYTES_MAX: usize = 1 << 20;
 
 impl Simulation {
     pub fn new(shard_count: usize, config: Config, seed: u64) -> Self {
@@ -255,6 +258,11 @@ impl Simulation {
         if let Some(session) = client.session.take() {
             self.cores[client.core].disconnect(session);
         }
+    }
+
+    /// The bytes that the client has sent and the server has not read.
+    pub fn unread_bytes(&self, client: ClientId) -> usize {
+        self.clients[client.0].to_server.len()
     }
 
     /// Whether the client has received anything since the last `received`.
@@ -376,6 +384,7 @@ impl Simulation {
         for client in self.clients.iter_mut().filter(|client| client.core == index) {
             let Some(session) = client.session else { continue };
             let waiting = if client.is_reading { client.to_server.len() } else { 0 };
+            let waiting = waiting.min(RECEIVED_BYTES_MAX);
             let count =
                 if self.fragments { self.outside.chance.below(waiting + 1) } else { waiting };
             if count > 0 {
@@ -417,16 +426,25 @@ impl Simulation {
             }
             let output = core.take_output(session, Vec::new());
             moved |= !output.bytes.is_empty();
-            client.from_server.extend_from_slice(&output.bytes);
-            client.is_reading = output.read;
+            let bytes = output.payloads.join(&output.bytes);
+            client.from_server.extend_from_slice(&bytes);
             if client.is_deaf {
-                client.sending = output.bytes.len();
+                client.sending = bytes.len();
                 continue;
             }
-            core.sent(session, output.bytes.len());
+            core.sent(session, bytes.len());
             if output.close {
                 core.disconnect(session);
                 client.session = None;
+            }
+        }
+        while let Some((session, is_read)) = core.next_reading() {
+            let mut clients = self.clients.iter_mut();
+            let owner =
+                |client: &&mut Client| client.core == index && client.session == Some(session);
+            if let Some(client) = clients.find(owner) {
+                client.is_reading = is_read;
+                moved |= is_read;
             }
         }
         while let Some(session) = core.next_aborted() {

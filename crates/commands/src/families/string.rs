@@ -9,7 +9,7 @@ mod number;
 mod range;
 mod set;
 
-use basalt_keyspace::{Cause, Content, Edit, Effect, Entry, event};
+use basalt_keyspace::{Cause, Content, Edit, Effect, Entry, LONG_STRING_BYTES, event};
 use basalt_resp::{Reply, parse_i64};
 
 use crate::call::Outcome;
@@ -121,11 +121,24 @@ pub fn with_text<T>(
 #[inline]
 fn answer_content(reply: &mut Reply<'_>, entry: Option<&Entry>) -> Outcome {
     match entry.map(content).transpose()? {
-        Some(Content::Bytes(bytes)) => reply.bulk(bytes),
+        Some(Content::Bytes(bytes)) => match entry {
+            Some(entry) if bytes.len() >= LONG_STRING_BYTES => answer_part(reply, entry, bytes),
+            _ => reply.bulk(bytes),
+        },
         Some(Content::Integer(value)) => reply.bulk_integer(value),
         None => reply.null(),
     }
     Ok(reply.whole()?)
+}
+
+/// Answers with a part of an entry's string, or all of it. One that is long is shared rather than copied.
+fn answer_part(reply: &mut Reply<'_>, entry: &Entry, part: &[u8]) {
+    match entry.long_string() {
+        Some(string) if part.len() >= LONG_STRING_BYTES => {
+            reply.shared_bulk(string.share().slice_ref(part));
+        }
+        _ => reply.bulk(part),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Exchange: requests of other shards worked, answers put into their places, letters written and read.
 
 use basalt_keyspace::ShardId;
-use basalt_resp::append_reply;
+use basalt_resp::{Payloads, Reply, append_reply};
 
 use super::Core;
 use super::held::HeldRequest;
@@ -11,7 +11,7 @@ use crate::limits;
 use crate::message::{Ask, Batch, Envelope, Letter, Message, Request};
 use crate::meter::LARGE_REQUEST_BYTES;
 use crate::resolve::{has_one_key, mode_of, scope_of};
-use crate::session::SessionId;
+use crate::session::{ReplyAt, SessionId};
 use crate::transaction::{Intent, Mode, Number, Scope};
 use crate::world::World;
 
@@ -121,7 +121,10 @@ impl Core {
         self.numbers.saw(*number);
         let mut asks = asks.drain(..).peekable();
         let mut reply_bytes = std::mem::take(&mut batch.reply_bytes);
+        let mut payloads = std::mem::take(&mut batch.reply_payloads);
         let mut args: Vec<&[u8]> = Vec::new();
+        let long_args = std::mem::take(&mut batch.long_args);
+        let mut long_args = long_args.iter().peekable();
         let (mut index, mut arg_at, mut arg_start) = (0, 0, 0);
         // Where a request that has to wait stands among transactions: behind those that its home sent before it.
         let (mut place, mut behind) = (*number, 0);
@@ -142,6 +145,15 @@ impl Core {
                     args.push(&batch.arg_bytes[arg_start..end]);
                     arg_start = end;
                 }
+                if !self.shard.keyspace.received().is_empty() {
+                    self.shard.keyspace.end_received();
+                }
+                while let Some((at, long)) =
+                    long_args.next_if(|(at, _)| *at < arg_at + request.arg_count as usize)
+                {
+                    args[at - arg_at] = long;
+                    self.shard.keyspace.lend_received(std::slice::from_ref(long));
+                }
                 arg_at += request.arg_count as usize;
                 let is_free = self.shard.intents.is_empty() && self.held.is_empty();
                 if !is_free && self.has_to_wait(from, request, &args) {
@@ -157,8 +169,8 @@ impl Core {
                     shard.meter.time_next(command.number);
                 }
                 let (context, key) = (request.context(from), request.key(&args));
-                let out = &mut reply_bytes;
-                let ns = calls_of!(shard).call_and_count(world, &context, &args, key, out);
+                let reply = Reply::sharing(&mut reply_bytes, &mut payloads, request.protocol);
+                let ns = calls_of!(shard).call_and_count(world, &context, &args, key, reply);
                 if let Some(ns) = ns
                     && shard.took(command, Some(request.slot), ns)
                 {
@@ -171,11 +183,12 @@ impl Core {
                 }
             }
         }
+        self.shard.keyspace.end_received();
         for (_, ask) in asks {
             self.do_ask(from, ask);
         }
         self.shard.stats.commands_from_others += batch.requests.len() as u64;
-        batch.reply_bytes = reply_bytes;
+        (batch.reply_bytes, batch.reply_payloads) = (reply_bytes, payloads);
         if !batch.requests.is_empty() {
             self.stillness.disturb();
         }
@@ -216,7 +229,8 @@ impl Core {
         shard.meter.count(request.command.number);
         let (mut reply, args) = (Vec::new(), held.args());
         let (context, key) = (request.context(*from), request.key(&args));
-        calls_of!(shard).call(&context, &args, key, &mut reply, ErrorCount::Command);
+        let out = Reply::new(&mut reply, request.protocol);
+        calls_of!(shard).call(&context, &args, key, out, ErrorCount::Command);
         self.serve_fed();
         self.shard.intents.release(number);
         let (session, hole) = (request.session, request.hole);
@@ -228,14 +242,14 @@ impl Core {
         if !envelope.slow.is_empty() {
             self.log_slow_answers(envelope);
         }
-        let Batch { requests, reply_bytes, reply_ends, .. } = &envelope.batch;
+        let Batch { requests, reply_bytes, reply_payloads, reply_ends, .. } = &envelope.batch;
         let (mut start, mut first) = (0, 0);
         // Requests of one session stand together for the most part.
         for group in requests.chunk_by(|one, next| one.session == next.session) {
             let ends = &reply_ends[first..first + group.len()];
             first += group.len();
             let replies = group.iter().zip(ends).map(|(request, &end)| {
-                let reply = &reply_bytes[start..end];
+                let reply = ReplyAt { output: reply_bytes, payloads: reply_payloads, start, end };
                 start = end;
                 (request, reply)
             });
@@ -258,6 +272,8 @@ impl Core {
     /// Puts what was answered late into its place.
     pub(super) fn fill_hole(&mut self, id: SessionId, hole: u32, reply: &[u8]) {
         if let Some(session) = self.shard.sessions.get_mut(id) {
+            let payloads = &Payloads::default();
+            let reply = ReplyAt { output: reply, payloads, start: 0, end: reply.len() };
             session.fill_hole(hole, reply);
             self.settle_holes(id);
         }

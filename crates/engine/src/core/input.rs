@@ -1,8 +1,11 @@
 //! Input: requests of every session parsed, staged and worked, round by round, until all is dry.
 
 use basalt_commands::{Command, Flags, Run, ShardFn, check_memory};
-use basalt_resp::{Parsed, Partial, parse};
+use basalt_keyspace::{LONG_STRING_BYTES, LongString};
+use basalt_resp::{LARGE_BULK_BYTES, Parsed, Partial, parse, parse_apart};
+use smallvec::SmallVec;
 
+use super::cut_off::CutOff;
 use super::request::{Broken, Flow};
 use super::{Core, KeyHash};
 use crate::gates;
@@ -12,10 +15,15 @@ use crate::resolve::{self, LastFound, Resolved};
 use crate::session::SessionId;
 use crate::world::World;
 
+// What is received apart is what can be shared.
+const _: () = assert!(LARGE_BULK_BYTES == LONG_STRING_BYTES);
+
 /// Input to be worked, of one session.
 pub(super) struct Source<'a> {
     id: SessionId,
     input: Input<'a>,
+    /// Large arguments of its first request.
+    large: Vec<LongString>,
 }
 
 pub(super) enum Input<'a> {
@@ -40,6 +48,8 @@ pub(super) struct Progress {
     done: usize,
     end: End,
     partial: Option<Box<Partial>>,
+    /// What it was at first, where arguments lie apart: the request is read again if it can't be worked now.
+    partial_at_first: Option<Box<Partial>>,
     /// How much of what is left is needed to go on.
     need: usize,
     /// An inline request with escapes, in the form in which it goes on: how many bytes it stands for.
@@ -101,15 +111,11 @@ impl Core {
                 self.shard.stats.bytes_in += bytes.len() as u64;
                 if session.input.is_empty() && session.may_run() && !is_still {
                     session.pass = self.pass;
-                    sources.push(Source { id, input: Input::Lent(bytes) });
+                    sources.push(Source { id, input: Input::Lent(bytes), large: Vec::new() });
                 } else if !session.is_closing {
-                    session.input.append(bytes);
-                    self.check_input_limit(id);
+                    let appended = session.input.append(bytes);
+                    self.settle_input(id, appended.is_ok());
                     self.shard.sessions.mark_ready(id);
-                    if is_still {
-                        // So that reading pauses where the backlog grows long meanwhile.
-                        self.shard.sessions.mark_dirty(id);
-                    }
                 }
             }
             self.work(world, sources, Vec::new());
@@ -124,12 +130,15 @@ impl Core {
         for _ in 0..self.shard.sessions.ready_count().min(limits::TURN_READY_MAX) {
             let Some(id) = self.shard.sessions.next_ready() else { break };
             let session = self.shard.sessions.get_mut(id).expect("a ready session is open");
+            session.set_output_bound();
             let input = &mut session.input;
             let partial = input.partial.take();
             let (bytes, start) = (std::mem::take(&mut input.bytes), input.start);
+            let large = std::mem::take(&mut input.large);
             (input.start, input.need) = (0, 0);
-            sources.push(Source { id, input: Input::Own(bytes, start) });
-            progress.push(Progress { partial, ..Progress::default() });
+            let partial_at_first = if large.is_empty() { None } else { partial.clone() };
+            sources.push(Source { id, input: Input::Own(bytes, start), large });
+            progress.push(Progress { partial, partial_at_first, ..Progress::default() });
         }
         self.work(world, sources, progress);
     }
@@ -179,6 +188,9 @@ impl Core {
                     self.shard.meter.time_next(resolved.command.number);
                 }
                 let args = &args[request.args.0..request.args.1];
+                if request.is_large {
+                    self.shard.keyspace.lend_received(&sources[request.source].large);
+                }
                 let resolved = match &request.what {
                     What::Plain(command, _) => {
                         let shard = Some(self.keys[request.keys.0].shard);
@@ -191,6 +203,9 @@ impl Core {
                     }
                 };
                 let flow = self.work_one(world, id, args, request.keys, resolved);
+                if request.is_large {
+                    self.shard.keyspace.end_received();
+                }
                 if flow != Flow::Held {
                     state.done = request.end;
                 }
@@ -207,14 +222,16 @@ impl Core {
     }
 
     /// Whether there is memory for the copies of a large request's arguments: one on the way to another shard,
-    /// one in the keyspace.
+    /// one in the keyspace. Those that are lent are not copied.
     ///
     /// Err: there is not; nothing of it was done.
     fn foresee(&self, resolved: Resolved, args: &[&[u8]]) -> Result<Resolved, Broken> {
         let goes_away = resolved.shard != Some(self.shard.id);
         let stays = resolved.command.flags.has(Flags::DENYOOM);
         let copies = usize::from(goes_away) + usize::from(stays);
-        let bytes = copies * args.iter().map(|arg| arg.len()).sum::<usize>();
+        let lent = self.shard.keyspace.received();
+        let is_copied = |arg: &&&[u8]| !lent.iter().any(|lent| lent.is(arg));
+        let bytes = copies * args.iter().filter(is_copied).map(|arg| arg.len()).sum::<usize>();
         check_memory(bytes).map(|()| resolved).map_err(Broken::Command)
     }
 
@@ -258,7 +275,14 @@ impl Core {
                     break;
                 }
                 let first_arg = args.len();
-                let parsed = parse(&input[state.parsed..], &mut state.partial, args, limits);
+                let rest = &input[state.parsed..];
+                let parsed = if source.large.is_empty() {
+                    parse(rest, &mut state.partial, args, limits)
+                } else {
+                    let apart: SmallVec<[&[u8]; 4]> =
+                        source.large.iter().map(|own| &**own).collect();
+                    parse_apart(rest, &apart, &mut state.partial, args, limits)
+                };
                 let error = match parsed {
                     Ok(Parsed::Request { bytes }) => {
                         state.parsed += bytes;
@@ -271,7 +295,7 @@ impl Core {
                             (&self.shard.routes, self.shard.keyspace.hasher()),
                             &mut self.keys,
                         );
-                        let is_large = bytes >= LARGE_REQUEST_BYTES;
+                        let is_large = bytes >= LARGE_REQUEST_BYTES || !source.large.is_empty();
                         let what = match resolved {
                             Ok(Resolved { command, shard: Some(_), .. })
                                 if let Run::Shard(run) = command.run
@@ -360,10 +384,12 @@ impl Core {
 
     /// Puts what is left of a source into its session's backlog.
     pub(super) fn keep_rest(&mut self, source: Source<'_>, state: Progress) {
-        let Source { id, input } = source;
+        let Source { id, input, large } = source;
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        session.output_bound = limits::OUTPUT_PAUSE_BYTES;
         if session.is_closing {
             session.input.clear();
+            self.shard.sessions.settle_reading(id);
             self.shard.sessions.mark_dirty(id);
             return;
         }
@@ -377,8 +403,7 @@ impl Core {
             match input {
                 Input::Lent(bytes) if state.done < bytes.len() => {
                     let rest = &bytes[state.done..];
-                    backlog.bytes.reserve(rest.len());
-                    backlog.append(rest);
+                    backlog.bytes.extend_from_slice(rest);
                 }
                 Input::Lent(_) => {}
                 Input::Own(bytes, start) => {
@@ -390,11 +415,17 @@ impl Core {
                 backlog.partial = state.partial;
                 backlog.need = state.need;
             }
+            if state.done == 0 && !large.is_empty() {
+                // The request they belong to is not worked yet.
+                backlog.large = large;
+                backlog.partial = backlog.partial.take().or(state.partial_at_first);
+            }
         }
+        let has_memory = backlog.take_apart().is_ok();
         if backlog.is_empty() {
             backlog.clear();
         }
-        self.check_input_limit(id);
+        self.settle_input(id, has_memory);
         self.shard.sessions.mark_dirty(id);
         if state.end != End::Stopped || self.turn_requests_left == 0 {
             self.shard.sessions.mark_ready(id);
@@ -408,18 +439,27 @@ impl Core {
         let Some(session) = self.shard.sessions.get(id) else { return };
         let waits = !session.queue.is_empty()
             || session.coordination.is_some()
-            || session.output_bytes() > limits::OUTPUT_PAUSE_BYTES
+            || (!session.may_answer() && session.input.len() < limits::BACKLOG_BYTES_MAX)
             || session.waits_for_room;
         if !waits {
             self.shard.sessions.mark_ready(id);
         }
     }
 
-    pub(super) fn check_input_limit(&mut self, id: SessionId) {
+    /// Cuts a session off whose request grew too long or that has too much output, and pauses reading where its
+    /// backlog is full.
+    #[inline]
+    fn settle_input(&mut self, id: SessionId, has_memory: bool) {
         let Some(session) = self.shard.sessions.get(id) else { return };
-        if session.input.len() as u64 > self.shard.config.client_query_buffer_limit {
-            self.shard.stats.query_limit_disconnections += 1;
-            self.shard.sessions.abort(id);
+        let config = &self.shard.config;
+        let output_max = config.client_output_buffer_limit.normal.hard_bytes;
+        if !has_memory {
+            self.cut_off(id, CutOff::NoMemory);
+        } else if session.is_request_over(config.client_query_buffer_limit) {
+            self.cut_off(id, CutOff::QueryLimit);
+        } else if output_max > 0 && session.output_bytes() as u64 > output_max {
+            self.cut_off(id, CutOff::OutputLimit);
         }
+        self.shard.sessions.settle_reading(id);
     }
 }

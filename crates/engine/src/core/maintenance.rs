@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Core;
+use super::cut_off::CutOff;
 use crate::latency;
 use crate::limits;
 use crate::world::World;
@@ -88,15 +89,14 @@ impl Core {
                 session.soft_limit_since_us = Some(now_us);
             }
             if is_over {
-                self.shard.stats.output_limit_disconnections += 1;
-                self.shard.sessions.abort(id);
+                self.cut_off(id, CutOff::OutputLimit);
             } else if config.timeout > 0
                 && idle_us > u64::from(config.timeout) * 1_000_000
                 && session.coordination.is_none()
                 && !session.is_monitor
                 && !session.is_held
             {
-                self.shard.sessions.abort(id);
+                self.cut_off(id, CutOff::Idle);
             }
         }
         self.session_check_at = end;

@@ -4,6 +4,7 @@ use basalt_commands::requests::{is_shown_to_monitors, write_monitor_line};
 use basalt_commands::{Command, Run, Verb, table};
 
 use super::Core;
+use super::cut_off::CutOff;
 use super::request::Flow;
 use crate::limits;
 use crate::monitor::Observed;
@@ -136,7 +137,7 @@ impl Core {
         self.show_here(&observed.lines);
         if observed.is_cut {
             for id in self.shard.monitors.own.clone() {
-                self.cut_off_monitor(id);
+                self.cut_off(id, CutOff::OutputLimit);
             }
         }
     }
@@ -154,14 +155,9 @@ impl Core {
             let is_over = session.output_bytes() > limit;
             self.shard.sessions.mark_dirty(id);
             if is_over {
-                self.cut_off_monitor(id);
+                self.cut_off(id, CutOff::OutputLimit);
             }
         }
-    }
-
-    fn cut_off_monitor(&mut self, id: SessionId) {
-        self.shard.stats.output_limit_disconnections += 1;
-        self.shard.sessions.abort(id);
     }
 
     /// The session watches no more, if it did.

@@ -12,6 +12,7 @@ use basalt_resp::Reply;
 use smallvec::SmallVec;
 
 use super::Core;
+use super::cut_off::CutOff;
 use super::request::Flow;
 use crate::call::TransactionTag;
 use crate::errand::{Errands, Replies};
@@ -107,8 +108,7 @@ impl Core {
         let multi = self.multi_of(id)?;
         multi.push(Queued::new(command, args));
         if multi.bytes as u64 > limit {
-            self.shard.stats.query_limit_disconnections += 1;
-            self.shard.sessions.abort(id);
+            self.cut_off(id, CutOff::QueryLimit);
             return Some(Flow::LastOne);
         }
         self.answer(id, |reply| reply.simple("QUEUED"));

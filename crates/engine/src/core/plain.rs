@@ -14,7 +14,6 @@ use super::monitor::write_line;
 use super::{Core, KeyHash};
 use crate::call::{CallContext, calls_of};
 use crate::gates::Armed;
-use crate::limits;
 use crate::resolve::{has_one_key, mode_of};
 use crate::session::{ReplyMode, SessionId};
 use crate::transaction::Intent;
@@ -46,7 +45,7 @@ impl Core {
         let (mut worked, mut lines) = (0, Vec::new());
         for request in staged {
             let What::Plain(command, run) = request.what else { break };
-            if request.source != source || session.output_bytes() > limits::OUTPUT_PAUSE_BYTES {
+            if request.source != source || !session.may_answer() {
                 break;
             }
             let args = &args[request.args.0..request.args.1];
@@ -62,8 +61,8 @@ impl Core {
                 }
                 let key = Key { bytes: args[usize::from(key_at)], hash, slot };
                 let context = CallContext::of(to, session, command, run);
-                let out = session.output();
-                let ns = calls_of!(shard).call_and_count(world, &context, args, key, out);
+                let reply = session.reply();
+                let ns = calls_of!(shard).call_and_count(world, &context, args, key, reply);
                 if let Some(ns) = ns {
                     shard.settle_call(id, command, (Some(slot), args), ns);
                     session = shard.sessions.get_mut(id).expect("a call ends no session");
@@ -73,7 +72,7 @@ impl Core {
                 if session.queue.len() >= session.hole_limit || !outbox.has_room() {
                     break;
                 }
-                outbox.add(session, (command, run), args, (hash, slot, key_at));
+                outbox.add(session, (command, run), (args, &[]), (hash, slot, key_at));
             }
             session.last_command = command.name;
             session.last_shard = to;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basalt_commands::config::PipelineOrder;
+use basalt_commands::config::{LogLevel, PipelineOrder};
 use basalt_commands::requests::{IMPORT_KEY_AT, import, with_fields};
 use basalt_commands::{Command, CommandError, Flags, Merge, Run, ShardFn, Verb};
 use basalt_keyspace::{DatabaseId, Key, ShardId};
@@ -12,7 +12,6 @@ use super::{Core, KeyHash};
 use crate::call::{CallContext, OwnedCall, calls_of};
 use crate::errand::Errands;
 use crate::gates;
-use crate::limits;
 use crate::multi::half_a_pair;
 use crate::plan::{PlacedKey, Plan, SplitRequest};
 use crate::resolve::{Resolved, mode_of, scope_of};
@@ -50,7 +49,7 @@ impl Core {
         resolved: Result<Resolved, Broken>,
     ) -> Flow {
         let Some(session) = self.shard.sessions.get(id) else { return Flow::Held };
-        if !session.may_run() || session.output_bytes() > limits::OUTPUT_PAUSE_BYTES {
+        if !session.may_run() || !session.may_answer() {
             return Flow::Held;
         }
         let resolved = match resolved {
@@ -72,6 +71,7 @@ impl Core {
                 let session = self.shard.sessions.get_mut(id).expect("it was just there");
                 session.is_closing = true;
                 world.log(
+                    LogLevel::Warning,
                     "Possible attack: a client speaks HTTP (POST or Host:), likely a browser that was \
                      made to send commands here. Its connection is closed.",
                 );
@@ -80,7 +80,12 @@ impl Core {
             Err(Broken::Protocol(error)) => {
                 let session = self.shard.sessions.get_mut(id).expect("it was just there");
                 error.reply(session.output());
+                let line = verbs::describe(session, self.shard.now.monotonic_us);
                 session.is_closing = true;
+                self.shard.note(
+                    LogLevel::Verbose,
+                    format!("Protocol error ({error}) from client: {line}"),
+                );
                 self.shard.stats.count_error(b"ERR");
                 return Flow::LastOne;
             }
@@ -268,9 +273,9 @@ impl Core {
         session.last_command = command.name;
         let mode = session.reply_mode;
         let context = CallContext::of(shard.id, session, command, run);
-        let out = session.output();
-        let start = out.len();
-        let ns = calls_of!(shard).call_and_count(world, &context, args, key, out);
+        let start = session.output().len();
+        let reply = session.reply();
+        let ns = calls_of!(shard).call_and_count(world, &context, args, key, reply);
         if let Some(ns) = ns {
             shard.settle_call(id, command, (Some(key.slot), args), ns);
         }
@@ -311,6 +316,7 @@ impl Core {
         session.last_shard = to;
         session.commands += 1;
         session.last_command = command.name;
+        let args = (args, self.shard.keyspace.received());
         outbox.add(session, (command, run), args, (key.hash, key.slot, key_at));
         Flow::On
     }
@@ -405,9 +411,9 @@ impl Core {
     pub(super) fn settle_reply_mode(&mut self, id: SessionId, start: Option<usize>) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         match (session.reply_mode, start) {
-            (ReplyMode::Off, Some(start)) => session.output().truncate(start),
+            (ReplyMode::Off, Some(start)) => session.take_back(start),
             (ReplyMode::Skip, Some(start)) => {
-                session.output().truncate(start);
+                session.take_back(start);
                 session.reply_mode = ReplyMode::On;
             }
             (ReplyMode::SkipNext, None) => session.reply_mode = ReplyMode::Skip,

@@ -9,6 +9,8 @@ use std::task::Poll;
 use basalt_keyspace::ShardId;
 use smallvec::SmallVec;
 
+use basalt_commands::config::LogLevel;
+
 use super::Core;
 use super::multi::Inside;
 use super::pipelined::Pipelined;
@@ -549,14 +551,20 @@ impl Core {
     pub(super) fn log_long_visits(&mut self, world: &mut dyn World) {
         for LongVisit { number, us, scope } in self.under_way.long_visits.drain(..) {
             let (shard, ms) = (self.shard.id.0, us / 1000);
-            world.log(&format!(
-                "Transaction {number} held {} of shard {shard} for {ms} ms",
-                scope.in_words(limits::LOGGED_HASHES_MAX)
-            ));
+            world.log(
+                LogLevel::Notice,
+                &format!(
+                    "Transaction {number} held {} of shard {shard} for {ms} ms",
+                    scope.in_words(limits::LOGGED_HASHES_MAX)
+                ),
+            );
         }
         let left_out = std::mem::take(&mut self.under_way.long_visits_left_out);
         if left_out > 0 {
-            world.log(&format!("{left_out} more transactions held for long are not told of"));
+            world.log(
+                LogLevel::Notice,
+                &format!("{left_out} more transactions held for long are not told of"),
+            );
         }
     }
 }

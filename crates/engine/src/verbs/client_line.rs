@@ -39,6 +39,13 @@ fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
 
+/// The line of one connection, for the log.
+pub(crate) fn describe(session: &Session, now_us: u64) -> String {
+    let mut line = line(session, now_us);
+    line.truncate(line.trim_end().len());
+    line
+}
+
 /// The line of one connection, with its end of line. The kernel's number of its socket is not known
 /// here: `fd` is the place that the core keeps for it.
 pub(super) fn line(session: &Session, now_us: u64) -> String {

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use basalt_commands::config::Extent;
+use basalt_commands::config::{Extent, LogLevel};
 use basalt_commands::requests::{
     DebugRequest, NO_SHARD, parse_debug, write_debug_help, write_debug_protocol,
 };
@@ -47,7 +47,7 @@ pub(super) fn debug(
         }
         DebugRequest::Error(text) => Err(CommandError::new(text)),
         DebugRequest::Log(text) => {
-            world.log(&format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
+            world.log(LogLevel::Warning, &format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
             show(core, id, |reply| reply.ok())
         }
         DebugRequest::Object(key) => {

@@ -41,6 +41,7 @@ use crate::session::{Session, SessionId};
 use crate::shard::Shard;
 use crate::transaction::DeclaredKey;
 use crate::world::World;
+pub(crate) use client_line::describe;
 
 /// The version of Redis whose behaviour this follows, as clients ask for it.
 pub const REDIS_VERSION: &str = "7.2.4";

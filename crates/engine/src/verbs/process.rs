@@ -1,5 +1,6 @@
 //! Verbs of the server as a process: TIME, LASTSAVE, ROLE, MODULE, LOLWUT, MONITOR, SHUTDOWN.
 
+use basalt_commands::config::LogLevel;
 use basalt_commands::requests::{self, lolwut as draw, parse_shutdown};
 use basalt_commands::{CommandError, Outcome};
 
@@ -102,13 +103,17 @@ pub(super) fn shutdown(
     match parse_shutdown(args)? {
         requests::ShutdownRequest::End { save: Some(true), force: false, .. } => {
             world.log(
+                LogLevel::Warning,
                 "SHUTDOWN SAVE is refused: persistence is not built yet, so nothing can be saved",
             );
             return Err(CommandError::text("ERR Errors trying to SHUTDOWN. Check logs."));
         }
         requests::ShutdownRequest::End { save, now, force } => {
             if save == Some(true) {
-                world.log("SHUTDOWN SAVE FORCE saves nothing: persistence is not built yet");
+                world.log(
+                    LogLevel::Warning,
+                    "SHUTDOWN SAVE FORCE saves nothing: persistence is not built yet",
+                );
             }
             session(core, id).is_closing = true;
             world.shutdown(ShutdownRequest { save, now, force });

@@ -2,7 +2,7 @@
 //!
 //! Only `commit` calls it.
 
-use basalt_structures::{Encoding, Entry, EntryRef, Kind, Place};
+use basalt_structures::{Encoding, Entry, EntryRef, Kind, Place, TextChange};
 
 use crate::codec::{Cause, Reader};
 use crate::collections::{
@@ -12,18 +12,9 @@ use crate::collections::{
 use crate::effect::Effect;
 use crate::expiry_times::ExpiryTimes;
 use crate::key::Key;
-use crate::limits::SPARE_BYTES_MAX;
 use crate::record::decode_change;
 use crate::slot::SlotId;
 use crate::{DatabaseId, Keyspace};
-
-/// Makes room for `more` bytes, and for later growth without copying each time.
-fn grow(text: &mut Vec<u8>, more: usize) {
-    if text.capacity() - text.len() < more {
-        let len = text.len() + more;
-        text.reserve_exact(more + len.min(SPARE_BYTES_MAX));
-    }
-}
 
 impl Keyspace {
     /// Does an effect, keeping the memory books and the expiry wheel true.
@@ -42,29 +33,18 @@ impl Keyspace {
             Effect::SetInteger { value, expire_at_ms } => {
                 self.set_integer(database, key, place, value, expire_at_ms);
             }
-            Effect::Append { bytes } => self.change_bytes(database, key, place, |text| {
-                grow(text, bytes.len());
-                text.extend_from_slice(bytes);
-            }),
+            Effect::Append { bytes } => {
+                self.change_text(database, key, place, &TextChange::Append(bytes));
+            }
             Effect::SetRange { offset, bytes } => {
-                if self.overwrite_part(database, key, place, (offset, bytes)) {
-                    return;
+                if !self.overwrite_part(database, key, place, (offset, bytes)) {
+                    let change = TextChange::SetRange { offset, bytes };
+                    self.change_text(database, key, place, &change);
                 }
-                self.change_bytes(database, key, place, |text| {
-                    let end = offset + bytes.len();
-                    if text.len() < end {
-                        grow(text, end - text.len());
-                        text.resize(end, 0);
-                    }
-                    text[offset..end].copy_from_slice(bytes);
-                });
             }
             Effect::Splice { offset, removed, bytes } => {
-                self.change_bytes(database, key, place, |text| {
-                    let start = offset.min(text.len());
-                    let end = start.saturating_add(removed).min(text.len());
-                    text.splice(start..end, bytes.iter().copied());
-                });
+                let change = TextChange::Splice { offset, removed, bytes };
+                self.change_text(database, key, place, &change);
             }
             Effect::ExpireAt { at_ms } => {
                 self.set_expiry(database, key, place, Some(at_ms));
@@ -105,8 +85,12 @@ impl Keyspace {
                 return;
             }
         }
+        let long = self.long_string(value);
         self.put(id, key, place, expire_at_ms, |access| {
-            let mut entry = Entry::string(key.bytes, value, expire_at_ms, access);
+            let mut entry = match long {
+                Some(value) => Entry::long(key.bytes, value, expire_at_ms, access),
+                None => Entry::string(key.bytes, value, expire_at_ms, access),
+            };
             if changed {
                 entry.mark_changed();
             }
@@ -204,22 +188,18 @@ impl Keyspace {
         is_written
     }
 
-    fn change_bytes(
+    fn change_text(
         &mut self,
         id: DatabaseId,
         key: &Key<'_>,
         place: Option<Place>,
-        change: impl FnOnce(&mut Vec<u8>),
+        change: &TextChange<'_>,
     ) {
         let is_text = |entry: EntryRef<'_>| entry.kind() == Kind::String;
         let text = place.filter(|place| is_text(self.databases.get(id).entry(key.slot, *place)));
         let Some(place) = text else {
-            let mut text = Vec::new();
-            change(&mut text);
             return self.put(id, key, place, None, |access| {
-                let mut entry = Entry::string(key.bytes, &text, None, access);
-                entry.mark_changed();
-                entry
+                Entry::changed(key.bytes, b"", change, None, access)
             });
         };
         let access = self.access_at(id, key.slot, place);
@@ -227,7 +207,7 @@ impl Keyspace {
         let (before, after) = {
             let mut entry = database.entry_mut(key.slot, place);
             let before = entry.heap_bytes();
-            entry.change_bytes(change);
+            entry.change_text(change);
             entry.set_access(access);
             (before, entry.heap_bytes())
         };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use basalt_commands::config::Config;
 use basalt_engine::{CoreSetup, Now, Output, Peer, SessionId, ShardFacts, Turn};
 use basalt_keyspace::ShardId;
+use basalt_resp::Payloads;
 use basalt_server::{Engine, Outside};
 
 /// Output beyond which a session is not read from.
@@ -27,6 +28,7 @@ pub(crate) struct Toy {
     free: Vec<u32>,
     dirty: VecDeque<SessionId>,
     aborted: Vec<SessionId>,
+    reading: Vec<(SessionId, bool)>,
     asks: Vec<Asks>,
 }
 
@@ -58,6 +60,7 @@ impl Toy {
             free: Vec::new(),
             dirty: VecDeque::new(),
             aborted: Vec::new(),
+            reading: Vec::new(),
             asks,
         }
     }
@@ -208,6 +211,14 @@ impl Engine for Toy {
         None
     }
 
+    fn next_reading(&mut self) -> Option<(SessionId, bool)> {
+        self.reading.pop()
+    }
+
+    fn describe(&self, _: SessionId) -> Option<String> {
+        None
+    }
+
     fn next_aborted(&mut self) -> Option<SessionId> {
         self.aborted.pop()
     }
@@ -216,10 +227,16 @@ impl Engine for Toy {
         let session = self.session(id).expect("a dirty session lives");
         let bytes = std::mem::replace(&mut session.output, spare);
         let close = session.quit || (session.ended && session.asked == 0);
-        Output { read: bytes.len() < OUTPUT_BYTES_MAX, bytes, close }
+        if bytes.len() >= OUTPUT_BYTES_MAX {
+            self.reading.push((id, false));
+        }
+        Output { bytes, payloads: Payloads::default(), close }
     }
 
-    fn sent(&mut self, id: SessionId, _: usize) {
+    fn sent(&mut self, id: SessionId, bytes: usize) {
+        if bytes >= OUTPUT_BYTES_MAX {
+            self.reading.push((id, true));
+        }
         self.mark(id);
     }
 

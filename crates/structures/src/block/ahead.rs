@@ -56,6 +56,13 @@ pub(super) fn is_promised() -> bool {
     WAKE.get().is_some()
 }
 
+/// Wakes the thread that supplies chunks.
+pub(super) fn wake() {
+    if let Some(wake) = WAKE.get() {
+        wake();
+    }
+}
+
 /// The state that a pool shares with the supplying thread.
 struct Order {
     is_open: AtomicBool,

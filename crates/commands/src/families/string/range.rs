@@ -2,7 +2,7 @@
 
 use basalt_keyspace::{Content, Effect, event};
 
-use super::{ROW, content, effect_of, text_len};
+use super::{ROW, answer_part, content, effect_of, text_len};
 use crate::args::integer;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
@@ -180,7 +180,11 @@ fn getrange(call: &mut Call<'_>) -> Outcome {
         Some(Content::Bytes(bytes)) => bytes,
         Some(Content::Integer(value)) => digits.format(value).as_bytes(),
     };
-    call.reply.bulk(part(text, start, end));
+    let part = part(text, start, end);
+    match entry.as_deref() {
+        Some(entry) => answer_part(&mut call.reply, entry, part),
+        None => call.reply.bulk(part),
+    }
     Ok(())
 }
 
