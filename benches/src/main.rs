@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "a measuring program reads clocks and waits")]
 #![expect(clippy::print_stderr, reason = "progress and failures go to the user")]
 
+mod abuse;
 mod bench;
 mod benchmark_tool;
 mod client;
@@ -52,6 +53,7 @@ WORDS are one of
   figures [PATTERN…]   the figures to reach, beside what is reached (rows: 'saturated/*', expiry …)
   memory [PATTERN…]    bytes per item for shapes of data
   expiry               a million keys that end in the same second
+  abuse                large values, half-sent requests, clients that don't read
   profile WORKLOAD     where our server spends its time (perf)
 Without words: PING, SET, GET, INCR and MSET from 50 connections, unpiped and 16 piped.";
 
@@ -150,6 +152,7 @@ fn run(options: &Options) -> io::Result<()> {
             bench.add_peer(options, "redis8-server")?;
             print(&expiry::report(&bench, bench.rounds.min(3))?)?;
         }
+        "abuse" => print(&abuse::report(&bench)?)?,
         "profile" => {
             let name = rest.first().map_or("get-c50-p16", String::as_str);
             let workload = Workload::named(name).map_err(io::Error::other)?;
