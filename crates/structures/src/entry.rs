@@ -42,7 +42,7 @@ const ACCESS_MASK: u32 = 0x00FF_FFFF;
 const ONE_LINE_BYTES: usize = 64;
 
 /// LIMIT: bytes of a key, a string, an element. Their lengths have 32 bits in blocks and packed runs, and
-/// what stands beside them there (heads, neighbours, room to grow) must fit too.
+/// their surroundings there (heads, neighbours, spare capacity) must fit too.
 pub const TEXT_BYTES_MAX: usize = (4 << 30) - (1 << 20);
 
 /// LIMIT: bytes of a small collection, as Redis has it for a listpack. Beyond, it is a large one.
@@ -290,7 +290,7 @@ impl Entry {
     }
 
     /// # Safety
-    /// `at + bytes.len()` lies within the block.
+    /// `at + bytes.len()` is within the block.
     #[inline]
     unsafe fn write(&self, at: usize, bytes: &[u8]) {
         // SAFETY: the caller keeps within the block, which is not shared.
@@ -300,7 +300,7 @@ impl Entry {
     }
 
     /// # Safety
-    /// `at + N` lies within the block's written bytes.
+    /// `at + N` is within the block's written bytes.
     #[inline]
     unsafe fn read<const N: usize>(&self, at: usize) -> [u8; N] {
         // SAFETY: the caller keeps within the written bytes; a byte array has no alignment.
@@ -346,7 +346,7 @@ impl Entry {
     #[inline]
     pub fn key(&self) -> &[u8] {
         let shape = self.shape();
-        // SAFETY: the key lies within the block.
+        // SAFETY: the key is within the block.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(shape.key_at), shape.key_len) }
     }
 
@@ -387,7 +387,7 @@ impl Entry {
 
     #[inline]
     fn value_bytes(&self, shape: &Shape) -> &[u8] {
-        // SAFETY: the value lies within the block.
+        // SAFETY: the value is within the block.
         unsafe {
             std::slice::from_raw_parts(self.0.as_ptr().add(shape.value_at()), shape.value_len)
         }
@@ -501,7 +501,7 @@ impl Entry {
             return None;
         }
         let at = if form & FORM_WIDE == 0 { NARROW_HEADER } else { WIDE_HEADER };
-        // SAFETY: the form says that the expiry stands behind the header.
+        // SAFETY: the form says that the expiry follows the header.
         Some(u64::from_le_bytes(unsafe { self.read(at) }))
     }
 
@@ -597,7 +597,7 @@ impl Entry {
     pub fn small_mut(&mut self) -> Option<(Small, &mut [u8])> {
         let Value::Small(small, _) = self.value() else { return None };
         let shape = self.shape();
-        // SAFETY: the value lies within the block, and the borrow of the entry is exclusive.
+        // SAFETY: the value is within the block, and the borrow of the entry is exclusive.
         let bytes = unsafe {
             std::slice::from_raw_parts_mut(self.0.as_ptr().add(shape.value_at()), shape.value_len)
         };
@@ -619,7 +619,7 @@ impl Entry {
         {
             return false;
         }
-        // SAFETY: the part lies within the value.
+        // SAFETY: the part is within the value.
         unsafe { self.write(shape.value_at() + offset, bytes) };
         self.mark_changed();
         true
@@ -632,7 +632,7 @@ impl Entry {
         match (expire_at_ms, shape.form & FORM_HAS_EXPIRY != 0) {
             (None, false) => {}
             (Some(at), true) => {
-                // SAFETY: the form says that the expiry stands before the key.
+                // SAFETY: the form says that the expiry precedes the key.
                 unsafe { self.write(shape.key_at - EXPIRY_BYTES, &at.to_le_bytes()) };
             }
             _ => self.rebuild(expire_at_ms),

@@ -1,8 +1,8 @@
 //! Structures: data structures in memory, and the only crate with unsafe code for data.
 //!
 //! ```text
-//! Table ──cells──► Entry (one block: header, expiry, key, value)      Wheel: what is due when
-//!                    └──► Collection (what is too large for the block)
+//! Table ──cells──► Entry (one block: header, expiry, key, value)      Wheel: items by expiry
+//!                    └──► Collection (values too large for the block)
 //! ```
 //!
 //! Not here: which slot or database a table serves, what a change means to others (`keyspace`).

@@ -3,7 +3,7 @@
 //! ```text
 //! nodes    first ID ──► entries side by side (`node`)       up to 100 of them or 4 KiB, as configured
 //! groups   name ──► last ID, pending entries, consumers     (`group`)
-//! producers  name ──► what it called its newest entries     (`producers`)
+//! producers  name ──► idempotency IDs of its newest entries  (`producers`)
 //! ```
 //!
 //! IDs only grow, so new entries go to the last node. A deleted entry keeps its bytes in its node

@@ -11,7 +11,7 @@
 //! home(tag, n) = tag · n / 2^16                    cells beyond a full home go to the next buckets
 //! ```
 //!
-//! Invariant: a cell with home h that lies in bucket b has only full buckets from h to b − 1 (cyclic).
+//! Invariant: a cell with home h in bucket b has only full buckets from h to b − 1 (cyclic).
 //! Lookups have stages (`prefetch_bucket`, `prefetch_entry`, `find`), so that the memory of many
 //! keys can be fetched in parallel.
 //!
@@ -189,7 +189,7 @@ fn hits_sse2(bucket: &Bucket, tag: u64) -> Hits {
         _mm_packs_epi32, _mm_set1_epi16, _mm_srai_epi32,
     };
     let lanes: *const __m128i = bucket.as_ptr().cast();
-    // SAFETY: a bucket is 64 bytes and lies at a multiple of 64, so it is four aligned vectors.
+    // SAFETY: a bucket has 64 bytes and is aligned to 64, so it is four aligned vectors.
     let words = unsafe {
         [
             _mm_load_si128(lanes),
@@ -505,7 +505,7 @@ impl Table {
         TAGS
     }
 
-    /// Visits every entry whose tag lies in `from..to`.
+    /// Visits every entry whose tag is in `from..to`.
     fn visit_tags(&self, from: u32, to: u32, visit: &mut dyn FnMut(&Entry)) {
         self.find_tags(from, to, &mut |entry| {
             visit(entry);
@@ -618,7 +618,7 @@ impl Table {
     fn keep_first_buckets(&mut self, live: usize) {
         let buckets = self.buckets.cast();
         // SAFETY: the buckets are lines that were allocated. Some are kept, because entries are left,
-        // which lie in the live ones.
+        // which are in the live ones.
         let kept = unsafe { block::shrink_lines(buckets, self.bucket_count as usize, live) };
         self.buckets = kept.cast();
         self.bucket_count = live as u32;

@@ -306,7 +306,7 @@ impl Server {
     /// CPU time of all its threads since its start, user and system.
     pub fn cpu_time(&self) -> io::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
-        // The program's name stands in parentheses and may hold spaces: count the fields after it.
+        // The program's name is in parentheses and may contain spaces: count the fields after it.
         let fields: Vec<&str> = stat
             .rsplit_once(')')
             .map(|(_, rest)| rest.split_whitespace().collect())

@@ -1,4 +1,4 @@
-//! Start and end: where a server listens, what it makes of its settings, signals, SHUTDOWN.
+//! Start and end: listening, settings, signals, SHUTDOWN.
 
 use super::{Test, eventually, launch, start, text};
 use basalt_resp::Value;

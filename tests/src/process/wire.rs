@@ -1,4 +1,4 @@
-//! Bytes on the wire: pieces, pipelines, ends, and what is no request at all.
+//! Bytes on the wire: pieces, pipelines, ends, and invalid requests.
 
 use super::{Test, start, text};
 use basalt_resp::{Value, encode_request};

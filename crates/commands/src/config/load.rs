@@ -175,7 +175,7 @@ impl Config {
     }
 }
 
-/// What was read.
+/// A loaded configuration, with its warnings.
 #[derive(Debug)]
 pub struct Loaded {
     /// Without the lines that were refused.

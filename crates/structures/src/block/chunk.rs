@@ -75,7 +75,7 @@ impl Chunk {
     pub(super) fn map(page: Page) -> Option<NonNull<Self>> {
         let chunk = system::map(page != Page::Small)?;
         if page == Page::HugeTouched {
-            // SAFETY: the chunk is new; zero is what it holds.
+            // SAFETY: the chunk is new and zeroed.
             unsafe { chunk.write_volatile(0) };
         }
         Some(chunk.cast())
@@ -183,7 +183,7 @@ mod system {
     fn map_aligned() -> Option<NonNull<u8>> {
         let area = map_anywhere(2 * CHUNK_BYTES)?;
         let before = area.addr().get().next_multiple_of(CHUNK_BYTES) - area.addr().get();
-        // SAFETY: the parts before and behind the aligned chunk lie in the new area.
+        // SAFETY: the parts before and after the aligned chunk are in the new area.
         unsafe {
             let chunk = area.add(before);
             unmap_bytes(area.as_ptr(), before);

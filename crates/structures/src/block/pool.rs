@@ -264,7 +264,7 @@ impl Pool {
     /// The pool is this thread's, and owns the block, which is not used any more.
     #[inline]
     unsafe fn give_small(&self, chunk: *mut Chunk, block: NonNull<u8>) {
-        // SAFETY: a block of a class lies in an open span.
+        // SAFETY: a block of a class is in an open span.
         unsafe {
             let span = Chunk::span_of(chunk, block.as_ptr());
             debug_assert!((*span).is_open && (*span).used > 0, "the block is in use");

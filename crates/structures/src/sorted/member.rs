@@ -91,7 +91,7 @@ impl Member {
         if len < LONG {
             return (1, usize::from(len));
         }
-        // SAFETY: behind this head stands the length.
+        // SAFETY: the length follows this head.
         let len = unsafe { self.0.add(1).cast::<u32>().read_unaligned() };
         (5, len as usize)
     }
@@ -109,7 +109,7 @@ impl Member {
     #[inline]
     pub(super) fn score(self) -> f64 {
         let (head, _) = self.lens();
-        // SAFETY: the score stands behind the head, as wide as the head says.
+        // SAFETY: the score follows the head, in the width that the head has.
         unsafe {
             let at = self.0.add(head);
             if self.has_short_score() {

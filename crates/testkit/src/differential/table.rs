@@ -186,7 +186,7 @@ pub const ROWS: &[Row] = &[
     row(2, "ZMPOP (1 key|2 key key|odd key) (MIN|MAX) [COUNT count]"),
     row(2, "ZRANDMEMBER key [count]"),
     row(2, "ZSCAN key 0 COUNT 1000000 [MATCH pattern]"),
-    // Infinite scores and weights of 0 make what is no number.
+    // Infinite scores and weights of 0 make NaN.
     row(3, "ZADD key (INF|-INF|0) member"),
     row(2, "ZUNION 2 key key [AGGREGATE (SUM|MIN|MAX)] [WITHSCORES]"),
     row(
@@ -419,7 +419,7 @@ pub const ROWS_IF_KNOWN: &[RowIfKnown] = &[
         3,
         "XREADGROUP GROUP group consumer [COUNT few] CLAIM (0|1000000000|odd) STREAMS key >",
     ),
-    // No polygons: by chance they span half the globe, where Valkey searches too few cells and misses members.
+    // No polygons: random ones may span half the globe, where Valkey searches too few cells and misses members.
     // A property test measures every member.
     // Redis 7 reckons and prints the last digits otherwise.
     row_if(

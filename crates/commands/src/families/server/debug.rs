@@ -230,7 +230,7 @@ fn string_len(len: u64) -> usize {
     usize::try_from(len).map_or(TEXT_BYTES_MAX, |len| len.min(TEXT_BYTES_MAX))
 }
 
-/// As C's atoi: what is no number is 0.
+/// As C's atoi: invalid numbers are 0.
 fn leading_integer(text: &[u8]) -> i64 {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     integer(&text[..digits]).unwrap_or(0)
