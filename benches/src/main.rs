@@ -20,6 +20,7 @@ mod interference;
 mod kernel;
 mod memory;
 mod meter;
+mod plot;
 mod profile;
 mod ratios;
 mod reply;
@@ -54,6 +55,7 @@ WORDS are one of
   memory [PATTERN…]    bytes per item for shapes of data
   expiry               a million keys that end in the same second
   abuse                large values, half-sent requests, clients that don't read
+  plot [FILE]          ten workloads as a picture (SVG), and as a table
   profile WORKLOAD     where our server spends its time (perf)
 Without words: PING, SET, GET, INCR and MSET from 50 connections, unpiped and 16 piped.";
 
@@ -153,6 +155,11 @@ fn run(options: &Options) -> io::Result<()> {
             print(&expiry::report(&bench, bench.rounds.min(3))?)?;
         }
         "abuse" => print(&abuse::report(&bench)?)?,
+        "plot" => {
+            bench.add_peer(options, "redis8-server")?;
+            let file = rest.first().map_or("docs/figures.svg", String::as_str);
+            print(&plot::report(&bench, file.as_ref())?)?;
+        }
         "profile" => {
             let name = rest.first().map_or("get-c50-p16", String::as_str);
             let workload = Workload::named(name).map_err(io::Error::other)?;

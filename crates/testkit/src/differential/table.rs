@@ -351,7 +351,9 @@ pub const NOT_RANDOM: &[(&str, &str)] = &[
     ("sunioncard", "a command of Redis 8.10: no oracle at hand knows it"),
     ("debug", "it changes the server itself, and each server has its own"),
     ("flushall", "each run begins with it; FLUSHDB stands for both"),
+    ("lastsave", "two clocks"),
     ("lolwut", "a picture and a version"),
+    ("module", "each server has its own modules"),
     ("quit", "it ends the connection in the middle of a pipeline; a process test does that"),
     ("readonly", "Valkey 9 says OK to it without a cluster, too"),
     ("readwrite", "Valkey 9 says OK to it without a cluster, too"),
@@ -459,6 +461,8 @@ pub fn comparison(request: &[Vec<u8>]) -> Comparison {
         }
         b"RANDOMKEY" | b"HRANDFIELD" | b"ZRANDMEMBER" | b"ZSCAN" => Comparison::SameKind,
         b"HELLO" | b"INFO" => Comparison::SameKind,
+        // Each server has its own blocks.
+        b"MEMORY" if word(1) == b"USAGE" => Comparison::SameKind,
         // Each server has its own commands.
         b"COMMAND" if matches!(word(1).as_slice(), b"" | b"COUNT" | b"LIST" | b"DOCS") => {
             Comparison::SameKind
