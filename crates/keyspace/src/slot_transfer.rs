@@ -170,4 +170,26 @@ mod tests {
         there.watch(1, DATABASES[0], &key);
         assert!(!there.is_watch_broken(1));
     }
+
+    /// Without the records of the shard that had a slot before: those of one shard are enough for what it holds.
+    #[test]
+    fn records_of_a_shard_give_its_digests() {
+        let mut shards = [keyspace(), keyspace()];
+        set(&mut shards[0], DATABASES[1], "{a}before", Some(9_000));
+        let readers: Vec<_> = shards.iter_mut().map(Keyspace::add_reader).collect();
+        // The first has no records of what it held before; it leaves and comes back, and then it has.
+        for (from, to, name) in [(0, 1, "{a}one"), (1, 0, "{a}two"), (0, 1, "b"), (1, 0, "c")] {
+            set(&mut shards[from], DATABASES[0], name, None);
+            let bundle = shards[from].detach(&slots_of(&["a", "b"]));
+            shards[to].attach(bundle);
+            set(&mut shards[to], DATABASES[1], "{a}list of one", Some(8_000));
+        }
+        for (shard, reader) in shards.iter().zip(readers) {
+            let mut replayed = keyspace();
+            replayed.replay(shard.unread_records(reader).expect("the reader keeps up")).unwrap();
+            replayed.verify();
+            assert_eq!(replayed.digests(), shard.digests());
+        }
+        assert!(shards[0].len(DATABASES[1]) == 2 && shards[1].len(DATABASES[0]) == 1);
+    }
 }
