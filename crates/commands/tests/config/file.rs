@@ -137,8 +137,8 @@ fn what_has_no_effect_is_said() {
             "io-threads 4\nport 6379\nrepl-timeout 30\nrepl-timeout 60\nlua-replicate-commands yes"
         ),
         [
-            "a.conf:1: 'io-threads' is accepted but has no effect: Every shard does its own reading and \
-             writing; see shards.",
+            "a.conf:1: 'io-threads' is accepted but has no effect: Every shard does its own I/O; see \
+             `shards`.",
             "a.conf:3: 'repl-timeout' has no effect: replication is not built yet",
             "a.conf:5: 'lua-replicate-commands' is accepted but has no effect: effects are always \
              replicated",
