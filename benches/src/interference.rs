@@ -64,6 +64,38 @@ pub(crate) const INTERFERENCES: &[Interference] = &[
         shards: 2,
         others: "get-c50-p1",
     },
+    Interference {
+        name: "features/maxmemory",
+        what: "maxmemory set, far from the limit",
+        clients: 0,
+        connect: |server, _| configure(server, "maxmemory", "10gb"),
+        shards: 1,
+        others: "getset-c50-p16",
+    },
+    Interference {
+        name: "features/monitor",
+        what: "a MONITOR client that reads everything",
+        clients: 1,
+        connect: monitor,
+        shards: 1,
+        others: "getset-c50-p16",
+    },
+    Interference {
+        name: "features/latency-monitor",
+        what: "latency tracking on, of events from 1 ms on too",
+        clients: 0,
+        connect: |server, _| configure(server, "latency-monitor-threshold", "1"),
+        shards: 1,
+        others: "getset-c50-p16",
+    },
+    Interference {
+        name: "features/slowlog-0",
+        what: "every command in the slow log",
+        clients: 0,
+        connect: |server, _| configure(server, "slowlog-log-slower-than", "0"),
+        shards: 1,
+        others: "getset-c50-p16",
+    },
 ];
 
 /// The effect on one measure of the other clients.
@@ -107,6 +139,27 @@ fn effect(
     let ratio = ratio.ok_or_else(|| io::Error::other(error.unwrap_or_default()))?;
     let us = |contestant: &Contestant| contestant.median(measure).unwrap_or_default();
     Ok(Effect { what, without_us: us(without), with_us: us(with), ratio })
+}
+
+/// No client, but a setting.
+fn configure(server: &Server, name: &str, value: &str) -> io::Result<Vec<TcpStream>> {
+    server.client()?.ask(&["CONFIG", "SET", name, value])?;
+    Ok(Vec::new())
+}
+
+/// Clients in MONITOR, each read by a thread until the server ends.
+fn monitor(server: &Server, clients: usize) -> io::Result<Vec<TcpStream>> {
+    let mut sockets = Vec::new();
+    for _ in 0..clients {
+        let mut socket = TcpStream::connect(server.address)?;
+        let mut request = Vec::new();
+        request::encode(&mut request, &["MONITOR"]);
+        socket.write_all(&request)?;
+        let mut reader = socket.try_clone()?;
+        thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
+        sockets.push(socket);
+    }
+    Ok(sockets)
 }
 
 /// Clients that request large values in transactions over both shards, on keys of the other clients

@@ -124,7 +124,8 @@ pub(crate) use calls_of;
 
 impl Calls<'_> {
     /// Calls the handler, which writes the reply, or writes the refusal. The reply is of the context's protocol.
-    #[inline]
+    // Else it is a call by itself in the fast path, with its context in memory: 57 instructions a request.
+    #[inline(always)]
     pub(crate) fn call(
         &mut self,
         context: &CallContext,
@@ -146,7 +147,7 @@ impl Calls<'_> {
 
     /// As [`Calls::call`], and counts the call. Returns the nanoseconds that it took if its time is to be
     /// taken.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn call_and_count(
         &mut self,
         world: &mut dyn World,

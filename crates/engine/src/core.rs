@@ -352,7 +352,9 @@ impl Core {
         self.settle_ended_calls(world);
         self.tell_whether_quiet();
         self.log_long_visits(world);
-        world.publish_used(self.shard.keyspace.used_bytes());
+        if self.shard.config.maxmemory > 0 {
+            world.publish_used(self.shard.keyspace.used_bytes());
+        }
         if !self.shard.notes.is_empty() {
             self.write_notes(world);
         }

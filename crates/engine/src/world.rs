@@ -79,7 +79,8 @@ pub trait World {
     /// The same in nanoseconds, for what takes less.
     fn monotonic_ns(&mut self) -> u64;
     fn process(&mut self) -> ProcessFacts;
-    /// Shows the bytes of this shard's data to the other shards. Called at the end of each turn.
+    /// Shows the bytes of this shard's data to the other shards. Called at the end of each turn where
+    /// `maxmemory` is set.
     fn publish_used(&mut self, bytes: usize);
     /// The bytes of all other shards' data, as each published them last. Called once a turn where
     /// `maxmemory` is set.

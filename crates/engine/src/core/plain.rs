@@ -41,6 +41,9 @@ impl Core {
         }
         let pipelined = session.pipelined;
         let is_free = shard.intents.is_idle() && pipelined == 0;
+        let What::Plain(command, run) = staged[0].what else { return 0 };
+        // Of all that follow only these two differ.
+        let mut context = CallContext::of(shard.id, session, command, run);
         let source = staged[0].source;
         let (mut worked, mut lines) = (0, Vec::new());
         for request in staged {
@@ -60,7 +63,7 @@ impl Core {
                     }
                 }
                 let key = Key { bytes: args[usize::from(key_at)], hash, slot };
-                let context = CallContext::of(to, session, command, run);
+                (context.command, context.run) = (command, run);
                 let reply = session.reply();
                 let ns = calls_of!(shard).call_and_count(world, &context, args, key, reply);
                 if let Some(ns) = ns {
