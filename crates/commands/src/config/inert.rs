@@ -188,6 +188,11 @@ parameters! {
             integer(1, LONG);
     }
 
+    Encodings {
+        /// Elements of a list are packed, and never compressed.
+        "list-compress-depth" list_compress_depth: u32 = "0", integer(0, INT);
+    }
+
     Persistence {
         /// Snapshots are always synced to the disk incrementally.
         "rdb-save-incremental-fsync" rdb_save_incremental_fsync: bool = "yes", YesNo;

@@ -285,10 +285,6 @@ parameters! {
         "list-max-listpack-size" list_max_listpack_size: i32 = "-2", integer(i32::MIN as i64, INT),
             also(&["list-max-ziplist-size"]);
 
-        /// How many nodes at each end of a list are not compressed. 0: no node is compressed.
-        "list-compress-depth" list_compress_depth: u32 = "0", integer(0, INT),
-            pending("compressing lists is not built yet");
-
         /// A set of more integers leaves the intset encoding.
         "set-max-intset-entries" set_max_intset_entries: u64 = "512", integer(0, LONG);
 
