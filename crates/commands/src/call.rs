@@ -6,6 +6,7 @@ use basalt_resp::Reply;
 use crate::command::Command;
 use crate::config::Config;
 use crate::error::CommandError;
+use crate::many_keys::Settings;
 
 /// A command on the shard that owns its keys. It runs from start to end without interruption.
 pub struct Call<'a> {
@@ -21,6 +22,17 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// What it depends on besides its arguments and the data.
+    pub(crate) fn settings(&self) -> Settings<'a> {
+        Settings {
+            database: self.database,
+            database_count: self.keyspace.database_count(),
+            now_ms: self.keyspace.now_ms(),
+            protocol: self.reply.protocol(),
+            config: self.config,
+        }
+    }
+
     /// A key among the arguments; the first one is already hashed.
     #[inline]
     pub(crate) fn key_of(&self, name: &'a [u8]) -> Key<'a> {

@@ -2,6 +2,7 @@
 
 use crate::argument::Argument;
 use crate::call::ShardFn;
+use crate::many_keys::ManyKeys;
 
 /// A row: a command's name, its properties, its handler and its transcript.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +78,7 @@ impl Command {
         match self.run {
             Run::Shard(_) => self.complexity == "O(1)" || self.flags.has(Flags::FAST),
             Run::Split(..) => true,
-            Run::Alone(..) | Run::Engine(_) | Run::Container => self.flags.has(Flags::FAST),
+            Run::Many(_) | Run::Engine(_) | Run::Container => self.flags.has(Flags::FAST),
         }
     }
 
@@ -412,9 +413,9 @@ pub enum Run {
     /// Each key (with the arguments behind it, up to the next) on its own shard; what the shards reply is
     /// merged. On one shard it is one call with all the arguments.
     Split(ShardFn, Merge),
-    /// With one key, on its shard; with more, by the engine.
-    Alone(ShardFn, Verb),
-    /// By the engine: it concerns the session, several shards or the whole server.
+    /// Where all keys are on one shard, there as one call; else by its parts, over shards.
+    Many(&'static ManyKeys),
+    /// By the engine: it concerns the session, all shards or the whole server.
     Engine(Verb),
     /// By a subcommand.
     Container,
@@ -440,13 +441,6 @@ pub enum Verb {
     AclWhoami,
     Asking,
     Auth,
-    BitOp,
-    BlMove,
-    BlMoveM,
-    BlMpop,
-    BlPop,
-    BrPop,
-    BrPopLpush,
     BzMpop,
     BzPopMax,
     BzPopMin,
@@ -481,7 +475,6 @@ pub enum Verb {
     ConfigResetStat,
     ConfigRewrite,
     ConfigSet,
-    Copy,
     Dbsize,
     Debug,
     Discard,
@@ -489,9 +482,6 @@ pub enum Verb {
     Exec,
     FlushAll,
     FlushDb,
-    GeoRadius,
-    GeoRadiusByMember,
-    GeoSearchStore,
     HImportDiscard,
     HImportDiscardAll,
     HImportPrepare,
@@ -507,10 +497,6 @@ pub enum Verb {
     LatencyHistory,
     LatencyLatest,
     LatencyReset,
-    Lcs,
-    ListMove,
-    ListMoveMany,
-    ListMultiPop,
     Lolwut,
     MemoryDoctor,
     MemoryHelp,
@@ -523,23 +509,16 @@ pub enum Verb {
     ModuleLoadEx,
     ModuleUnload,
     Monitor,
-    MsetEx,
-    MsetNx,
     Multi,
     ObjectHelp,
-    PfCount,
-    PfMerge,
     PfSelfTest,
     Ping,
     Quit,
     RandomKey,
     ReadOnly,
     ReadWrite,
-    Rename,
-    RenameNx,
     Reset,
     Role,
-    RpopLpush,
     Scan,
     Select,
     SetDiff,
@@ -548,7 +527,6 @@ pub enum Verb {
     SetInter,
     SetInterCard,
     SetInterStore,
-    SetMove,
     SetUnion,
     SetUnionCard,
     SetUnionStore,
@@ -575,7 +553,6 @@ pub enum Verb {
     ZInterCard,
     ZInterStore,
     ZMpop,
-    ZRangeStore,
     ZUnion,
     ZUnionStore,
 }

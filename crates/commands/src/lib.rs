@@ -1,8 +1,9 @@
 //! Commands: the command table, the parameter table, arguments and all handlers.
 //!
-//! A handler is a plain function on the shard that owns its keys ([`Call`]); commands about
-//! sessions or several shards are [`Verb`]s that the engine runs. The properties of a command are
-//! in its row and nowhere else.
+//! A handler is a plain function on the shard that owns its keys ([`Call`]); a command over several
+//! keys says what it reads, decides and writes ([`ManyKeys`]); commands about sessions or the whole
+//! server are [`Verb`]s that the engine runs. The properties of a command are in its row and nowhere
+//! else.
 //!
 //! Not here: threads, sessions, routing (`engine`), the storage of data (`keyspace`).
 
@@ -15,6 +16,7 @@ pub mod docs;
 mod error;
 mod families;
 pub mod glob;
+mod many_keys;
 mod memory;
 mod reference;
 pub mod requests;
@@ -26,5 +28,9 @@ pub use command::{
     Access, Categories, Command, Deprecated, Flags, Group, KeySpec, Merge, Run, VaryingAccess, Verb,
 };
 pub use error::CommandError;
+pub use many_keys::{
+    Blocking, Decided, Decision, KeyRead, ManyKeys, Move, Settings, Wait, WaitsFor, Write,
+    key_positions,
+};
 pub use memory::{check_memory, copied};
 pub use reference::reference;

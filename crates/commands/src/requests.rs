@@ -5,9 +5,7 @@
 //!
 //! Not here: the rows and the parsers themselves, which are side by side in `families`.
 
-pub use crate::families::bitmap::*;
 pub use crate::families::connection::*;
-pub use crate::families::geo::{GeoForm, answer_search, found_to_store, radius_store_at};
 pub use crate::families::hash::*;
 pub use crate::families::hyperloglog::*;
 pub use crate::families::keys::*;

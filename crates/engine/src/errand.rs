@@ -1,6 +1,7 @@
 //! Errand: what a transaction does on one shard, as data: it travels there, waits for its turn if it must,
 //! and comes back with the replies, to be used again.
 
+use basalt_commands::{ManyKeys, Run};
 use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
 use basalt_resp::Reply;
 use smallvec::SmallVec;
@@ -149,8 +150,12 @@ impl Errand {
             arg_at += call.arg_count as usize;
             let key = Key { bytes: args[call.key_at as usize], hash: call.hash, slot: call.slot };
             let context = call.context.within(transaction);
+            let position = bytes.len();
             let reply = Reply::new(bytes, context.protocol);
             calls_of!(shard).call(&context, &args, key, reply, errors);
+            if bytes.len() == position {
+                write_nothing(&context, bytes);
+            }
             ends.push(bytes.len());
         }
     }
@@ -203,6 +208,14 @@ impl Errand {
         places.clear();
         replies.clear();
         (self.transaction, self.watcher, self.counts_errors) = (None, None, false);
+    }
+}
+
+/// The reply of a command that would wait, if it were not part of a transaction.
+#[cold]
+fn write_nothing(context: &CallContext, bytes: &mut Vec<u8>) {
+    if let Run::Many(ManyKeys { blocking: Some(blocking), .. }) = context.command.run {
+        (blocking.nothing)(&mut Reply::new(bytes, context.protocol));
     }
 }
 

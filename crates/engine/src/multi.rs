@@ -1,11 +1,14 @@
 //! What a session queued since MULTI, and what it watches.
 
-use basalt_commands::{Call, Command, CommandError, Flags, Outcome, Run, Verb, table};
+use basalt_commands::{
+    Call, Command, CommandError, Flags, Outcome, Run, Verb, key_positions, table,
+};
 use basalt_keyspace::{ShardId, SlotId};
 use smallvec::SmallVec;
 
 use crate::call::OwnedArgs;
 use crate::resolve::mode_of;
+use crate::routes::Routes;
 use crate::shard::Shard;
 use crate::transaction::{Intent, Mode};
 
@@ -18,8 +21,6 @@ pub(crate) struct Multi {
     pub is_broken: bool,
     /// Those of all commands together.
     pub flags: Flags,
-    /// How many of them are more than calls on the shards of their keys.
-    pub verbs: usize,
 }
 
 /// What a session watches.
@@ -59,7 +60,6 @@ fn refuse_half_a_pair(call: &mut Call<'_>) -> Outcome {
 impl Multi {
     pub(crate) fn push(&mut self, queued: Queued) {
         self.bytes += queued.args.bytes() + queued.args.len() * size_of::<Vec<u8>>();
-        self.verbs += usize::from(matches!(queued.run, Run::Engine(_)));
         self.flags = self.flags.or(queued.command.flags);
         self.commands.push(queued);
     }
@@ -77,8 +77,6 @@ impl Queued {
     pub(crate) fn new(command: &'static Command, args: &[&[u8]]) -> Self {
         let run = match command.run {
             _ if !command.takes(args.len()) => Run::Shard(refuse_half_a_pair),
-            Run::Alone(run, _) if args.len() == command.arity_min() => Run::Shard(run),
-            Run::Alone(_, verb) => Run::Engine(verb),
             run => run,
         };
         Self { command, run, args: OwnedArgs::new(args) }
@@ -90,7 +88,25 @@ impl Queued {
 
     /// Where the first key stands.
     pub(crate) fn key_at(&self) -> usize {
-        self.command.keys.first().map_or(0, |spec| spec.first as usize)
+        match self.run {
+            Run::Many(_) => key_positions(self.command, &self.args()).first().copied().unwrap_or(0),
+            _ => self.command.keys.first().map_or(0, |spec| spec.first as usize),
+        }
+    }
+
+    /// Whether it is nothing but calls on the shards of its keys, which need nothing of each other.
+    pub(crate) fn is_calls(&self, routes: &Routes) -> bool {
+        match self.run {
+            Run::Shard(_) | Run::Split(..) => true,
+            Run::Many(_) => {
+                let args = self.args();
+                let positions = key_positions(self.command, &args);
+                let mut shards = positions.iter().map(|at| routes.shard(SlotId::of_key(args[*at])));
+                let first = shards.next();
+                first.is_some() && shards.all(|other| Some(other) == first)
+            }
+            Run::Engine(_) | Run::Container => false,
+        }
     }
 
     pub(crate) fn reach(&self) -> Reach {

@@ -126,8 +126,9 @@ impl Plan {
                 }
                 run
             }
-            Run::Shard(run) | Run::Alone(run, _) => run,
-            Run::Engine(_) | Run::Container => unreachable!("verbs are run one by one"),
+            Run::Shard(run) => run,
+            Run::Many(many) => many.whole,
+            Run::Engine(_) | Run::Container => unreachable!("what is no call runs as a step"),
         };
         let key_at = queued.key_at();
         let key = PlacedKey::of(shard, args[key_at]);

@@ -1,6 +1,6 @@
 //! Resolve: what a parsed request is, where it goes, and what it touches.
 
-use basalt_commands::{Command, CommandError, Flags, Run, table};
+use basalt_commands::{Command, CommandError, Flags, Run, key_positions, table};
 use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ShardId, SlotId};
 
 use crate::core::KeyHash;
@@ -108,7 +108,15 @@ fn resolve_any(
     let mut resolved = Resolved { command, shard: None, key_at: 0 };
     let spec = match (&command.run, command.keys.first()) {
         (Run::Shard(_) | Run::Split(..), Some(spec)) => spec,
-        (Run::Alone(..), Some(spec)) if args.len() == command.arity_min() => spec,
+        (Run::Many(_), Some(_)) => {
+            let positions = key_positions(command, args);
+            let mut shards = positions.iter().map(|at| router.add(args[*at]));
+            let first = shards.next();
+            let is_one = shards.fold(true, |is_one, other| is_one & (Some(other) == first));
+            resolved.shard = first.filter(|_| is_one);
+            resolved.key_at = positions.first().map_or(0, |at| *at as u16);
+            return Ok(resolved);
+        }
         _ => return Ok(resolved),
     };
     resolved.key_at = spec.first as u16;

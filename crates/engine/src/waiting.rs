@@ -20,6 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use basalt_commands::WaitsFor;
 use basalt_keyspace::{DatabaseId, Key, Kind, ListRef, ShardId, SlotId};
 
 use crate::coordinate::Answer;
@@ -61,22 +62,9 @@ pub(crate) enum End {
     Unblocked,
 }
 
-/// What somebody waits for, and who is served of those who wait for the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum WaitsFor {
-    /// A value of this kind, which is taken away: one after the other.
-    Value(Kind),
-    /// Entries of a stream, which stay: all.
-    Entries,
-    /// Entries that a group has not got, or its end, whatever the key holds then: one after the other.
-    Group(Vec<u8>),
-}
-
-impl WaitsFor {
-    /// Whether what one gets is nobody else's.
-    fn takes(&self) -> bool {
-        *self != Self::Entries
-    }
+/// Whether what one gets is nobody else's.
+fn takes(waits_for: &WaitsFor) -> bool {
+    *waits_for != WaitsFor::Entries
 }
 
 /// One who stands in line on a shard.
@@ -478,7 +466,7 @@ impl Shard {
                 self.take_from_lines(&waiter.lines, &waiter.waits_for);
             } else {
                 self.waiting.waiters.insert(id, waiter);
-                if line.waits_for.takes() {
+                if takes(&line.waits_for) {
                     return;
                 }
             }
@@ -493,7 +481,7 @@ impl Shard {
         let Some(attempt) = &mut waiter.attempt else {
             waiter.is_told = true;
             let waiting = &mut self.waiting;
-            if line.waits_for.takes() {
+            if takes(&line.waits_for) {
                 let keys = waiter.lines.iter().map(|(key, _)| key.key().hash);
                 let intents = keys.map(|hash| Intent { hash, mode: Mode::Write });
                 let scope = Scope::keys(intents.collect());

@@ -8,6 +8,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod database;
+pub(crate) mod handover;
 
 use basalt_structures::Place;
 

@@ -101,6 +101,11 @@ impl Hooks {
         self.armed = bits.iter().filter(|(_, is_used)| *is_used).map(|(bit, _)| bit).sum();
     }
 
+    /// Whether anything reads what a change makes of a key, and not only which key changes.
+    pub(crate) fn reads_effects(&self) -> bool {
+        self.has(READERS) || self.has(OBSERVERS)
+    }
+
     fn has(&self, bit: u8) -> bool {
         self.armed & bit != 0
     }

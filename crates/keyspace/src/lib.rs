@@ -48,6 +48,7 @@ pub use collections::{
     StreamChange, StreamIds, Thresholds, score_bytes, significant, stream_of,
 };
 pub use commit::database::{Databases, ScanPosition};
+pub use commit::handover::DetachedValue;
 pub use digest::{Digest, combine_digests};
 pub use edit::Edit;
 pub use effect::Effect;

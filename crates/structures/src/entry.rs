@@ -669,6 +669,24 @@ impl Entry {
         std::mem::forget(old);
     }
 
+    /// The same value, expiry and metadata under another key: what the block points to changes hands, what lies
+    /// in the block is copied.
+    pub fn with_key(self, key: &[u8]) -> Self {
+        let shape = self.shape();
+        let (form, access) = (self.encoding_form(), self.access());
+        let value = self.value_bytes(&shape);
+        let renamed = Self::with_value(form, key, value, self.expire_at_ms(), access);
+        // SAFETY: the form is the first byte of every block; the old block was allocated for its shape's class,
+        // and what it points to belongs to the new one from now on.
+        unsafe {
+            let [form] = renamed.read::<1>(0);
+            renamed.write(0, &[form | (shape.form & FORM_CHANGED)]);
+            block::release(self.0, shape.room());
+        }
+        std::mem::forget(self);
+        renamed
+    }
+
     /// Changes the string that is here.
     pub fn change_text(&mut self, change: &TextChange<'_>) {
         let shape = self.shape();

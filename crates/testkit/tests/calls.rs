@@ -286,3 +286,94 @@ fn a_transaction_has_one_moment_on_all_shards() {
         assert_eq!(server.text(client, &format!("EXISTS {far}")), "0");
     }
 }
+
+/// A transaction's commands over several keys of one shard are plain calls: their reply comes in the turn in which
+/// EXEC came, in one visit. Over shards they give the same.
+#[test]
+fn commands_over_several_keys_run_within_exec() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let client = server.simulation.connect(0);
+        let (far, near) = (server.key_on(shards - 1, "far"), server.key_on(0, "near"));
+        for (tag, other) in [(&near, &near), (&far, &far), (&near, &far)] {
+            let key = |name: &str| format!("{{{tag}}}{name}");
+            let there = format!("{{{other}}}there");
+            server.send(client, &["FLUSHALL", &format!("RPUSH {} a b c", key("list"))]);
+            server.send(client, &[&format!("SADD {} x y", key("set"))]);
+            let before = server.count(client, "fast_path_commands");
+            let lines = [
+                "MULTI".to_owned(),
+                format!("LMOVE {} {there} LEFT RIGHT", key("list")),
+                format!("RENAME {} {}", key("set"), key("renamed")),
+                format!("BLPOP {} 0", key("absent")),
+                format!("BLMOVE {} {there} LEFT LEFT 0", key("absent")),
+                format!("BLPOP {} {there} 0", key("absent")),
+                format!("MSETNX {} 1 {} 2", key("one"), key("two")),
+                format!("BITOP OR {} {} {}", key("bits"), key("one"), key("two")),
+                format!("COPY {} {there}", key("renamed")),
+                format!("SMOVE {} {} x", key("renamed"), key("other")),
+                format!("SUNIONSTORE {} {} {}", key("union"), key("renamed"), key("other")),
+                format!("ZUNION 2 {} {}", key("union"), key("union")),
+                format!("RENAME {} {}", key("absent"), key("never")),
+                "EXEC".to_owned(),
+            ];
+            let replies =
+                server.send(client, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+            let Some(Value::Array(replies)) = replies.last() else { panic!("{replies:?}") };
+            let text = |text: &str| Value::bulk(text);
+            let expected = [
+                text("a"),
+                Value::simple("OK"),
+                Value::NullArray,
+                Value::Null,
+                Value::Array(vec![text(&there), text("a")]),
+                Value::Integer(1),
+                Value::Integer(1),
+                Value::Integer(1),
+                Value::Integer(1),
+                Value::Integer(2),
+                Value::Array(vec![text("x"), text("y")]),
+                Value::Error(b"ERR no such key".to_vec()),
+            ];
+            assert_eq!(replies[..], expected, "{tag} and {other} on {shards} shards");
+            assert_eq!(server.count(client, "fast_path_commands"), before);
+        }
+    }
+}
+
+/// RENAME hands a value over, whatever its form, to any shard, with its time to live.
+#[test]
+fn rename_hands_values_over_between_shards() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let client = server.simulation.connect(0);
+        let (from, to) = (server.key_on(0, "from"), server.key_on(shards - 1, "to"));
+        let members: Vec<String> = (0..2000).map(|number| format!("member:{number}")).collect();
+        let long = "x".repeat(5000);
+        let values = [
+            format!("SET {from} short"),
+            format!("SET {from} 12345"),
+            format!("SET {from} {long}"),
+            format!("SADD {from} {}", members.join(" ")),
+            format!("RPUSH {from} {}", members.join(" ")),
+            format!("HSET {from} {}", members.join(" ")),
+            format!("SADD {from} 1 2 3"),
+        ];
+        for value in values {
+            server.send(client, &[&value, &format!("PEXPIRE {from} 5000")]);
+            let digest = server.text(client, &format!("DEBUG DIGEST-VALUE {from}"));
+            let encoding = server.text(client, &format!("OBJECT ENCODING {from}"));
+            assert_eq!(server.text(client, &format!("RENAME {from} {to}")), "OK");
+            assert_eq!(server.text(client, &format!("EXISTS {from}")), "0");
+            assert_eq!(server.text(client, &format!("DEBUG DIGEST-VALUE {to}")), digest);
+            assert_eq!(server.text(client, &format!("OBJECT ENCODING {to}")), encoding);
+            assert_eq!(server.text(client, &format!("PTTL {to}")), "5000");
+            assert_eq!(server.text(client, &format!("RENAMENX {to} {from}")), "1");
+            assert_eq!(server.text(client, &format!("RENAME {to} {from}")), "ERR no such key");
+            assert_eq!(server.text(client, &format!("DEL {from}")), "1");
+        }
+        for shard in 0..shards {
+            server.simulation.core(shard).keyspace().verify();
+        }
+    }
+}

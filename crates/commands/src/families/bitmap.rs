@@ -10,8 +10,6 @@ use crate::args::integer;
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
-pub use combine::{BitOp, bitop_effect, parse_bitop};
-
 pub(crate) const COMMANDS: &[Command] = &[
     count::BITCOUNT,
     field::BITFIELD,

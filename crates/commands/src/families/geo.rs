@@ -17,9 +17,6 @@ use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 use grid::Place;
 
-pub use radius::radius_store_at;
-pub use search::{GeoForm, answer_search, found_to_store};
-
 pub(crate) const COMMANDS: &[Command] = &[
     add::GEOADD,
     look::GEODIST,

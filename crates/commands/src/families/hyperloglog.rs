@@ -11,7 +11,6 @@ use basalt_keyspace::Effect;
 
 use crate::command::{Categories, Command, Group};
 
-pub use count::{Union, pfmerge_into};
 pub use debug::self_test;
 
 pub(crate) const COMMANDS: &[Command] =

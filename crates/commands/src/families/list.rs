@@ -7,6 +7,7 @@ mod pop;
 mod push;
 mod read;
 mod several;
+mod take;
 
 use basalt_keyspace::{Entry, ListRef, Side};
 
@@ -15,9 +16,7 @@ use crate::argument::Argument;
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
-pub use between::{ListPop, Sides, parse_list_move, parse_list_pop};
-pub use blocking::{Patient, parse_blocking_move, parse_blocking_multi_pop, parse_blocking_pop};
-pub use several::{ListMove, MoveOrder, parse_blocking_move_many, parse_list_move_many};
+pub use blocking::{Patient, parse_blocking_pop};
 
 pub(crate) const COMMANDS: &[Command] = &[
     blocking::BLMOVE,

@@ -4,6 +4,7 @@
 
 mod add;
 mod blocking;
+mod borrow;
 mod choose;
 mod combine;
 mod look;
@@ -26,6 +27,7 @@ pub use combine::{
     Combination, CombineOptions, CombineRequest, OwnedMembers, Purpose, members_of, parse_combine,
     scored,
 };
+pub(crate) use combine::{decide_to_store, store_members};
 pub use range::{RangeRequest, parse_range_store};
 pub use remove::{End, MpopRequest, parse_zmpop};
 

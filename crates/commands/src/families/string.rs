@@ -16,9 +16,6 @@ use crate::call::Outcome;
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
-pub use lcs::{LcsRequest, lcs, parse_lcs, write_lcs};
-pub use many::{Lifetime, MsetexRequest, PutWhen, parse_msetex};
-
 pub(crate) const COMMANDS: &[Command] = &[
     range::APPEND,
     number::DECR,

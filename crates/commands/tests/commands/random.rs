@@ -90,7 +90,7 @@ fn rows() -> Vec<&'static Command> {
 fn handlers_keep_their_word() {
     let rows: Vec<_> = rows()
         .into_iter()
-        .filter(|row| matches!(row.run, Run::Shard(_) | Run::Split(..)))
+        .filter(|row| matches!(row.run, Run::Shard(_) | Run::Split(..) | Run::Many(_)))
         .collect();
     let mut chance = Chance(0x5EED);
     for _ in 0..40 {
@@ -136,8 +136,6 @@ fn read(row: &Command, args: &[&[u8]]) -> Result<(), CommandError> {
         "client|setname" => requests::parse_client_setname(args).map(drop),
         "client|tracking" => requests::parse_client_tracking(args).map(drop),
         "client|unblock" => requests::parse_client_unblock(args).map(drop),
-        "msetex" => requests::parse_msetex(args, 1).map(drop),
-        "copy" => requests::parse_copy(args, DatabaseId(0), 16).map(drop),
         "scan" => requests::parse_scan(args).map(drop),
         "flushall" | "flushdb" => requests::parse_flush(args).map(drop),
         "swapdb" => requests::parse_swapdb(args, 16).map(drop),
@@ -145,8 +143,6 @@ fn read(row: &Command, args: &[&[u8]]) -> Result<(), CommandError> {
         "shutdown" => requests::parse_shutdown(args).map(drop),
         "debug" => requests::parse_debug(args).map(drop),
         "himport|prepare" => requests::parse_himport_prepare(args).map(drop),
-        "lmovem" => requests::parse_list_move_many(args).map(drop),
-        "blmovem" => requests::parse_blocking_move_many(args).map(drop),
         "lolwut" => requests::lolwut(args, "0", &mut || 1).map(drop),
         _ => Ok(()),
     }

@@ -96,7 +96,7 @@ fn every_rows_transcript_replays() {
         check_replay(&mut shard, row.name);
     }
     for row in rows() {
-        let is_shards = matches!(row.run, Run::Shard(_) | Run::Split(..));
+        let is_shards = matches!(row.run, Run::Shard(_) | Run::Split(..) | Run::Many(_));
         if is_shards && row.flags.has(Flags::WRITE) {
             assert!(changed.contains(&row.name), "no transcript shows what {} writes", row.name);
         }

@@ -1,7 +1,7 @@
 //! A shard alone: enough of an engine to run the handlers of the table.
 
 use basalt_commands::config::Config;
-use basalt_commands::{Call, Command, Run, table};
+use basalt_commands::{Call, Command, ManyKeys, Run, key_positions, table};
 use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ReaderId};
 use basalt_resp::{ParseLimits, Parsed, Protocol, Reply, Value, decode, parse};
 
@@ -65,7 +65,7 @@ impl Shard {
         let row = row_of(args);
         let run = match row.run {
             Run::Shard(run) | Run::Split(run, _) => run,
-            Run::Alone(run, _) if args.len() == row.arity_min() => run,
+            Run::Many(many) => many.whole,
             _ => return None,
         };
         let mut out = Vec::new();
@@ -73,7 +73,7 @@ impl Shard {
             let error = basalt_commands::CommandError::wrong_arity(row.name);
             return Some(Value::Error(error.as_bytes().to_vec()));
         }
-        let key_at = row.keys.first().map_or(0, |spec| spec.first as usize);
+        let key_at = key_positions(row, args).first().copied().unwrap_or(0);
         let key = self.keyspace.key(args[key_at]);
         let mut call = Call {
             command: row,
@@ -89,6 +89,11 @@ impl Shard {
             call.reply.error_bytes(error.as_bytes());
         }
         self.keyspace.verify();
+        if let (Run::Many(ManyKeys { blocking: Some(blocking), .. }), true) =
+            (row.run, out.is_empty())
+        {
+            (blocking.nothing)(&mut Reply::new(&mut out, self.protocol));
+        }
         let (value, len) = decode(&out).expect("a reply").expect("a whole reply");
         assert_eq!(len, out.len(), "{} replied twice", row.name);
         Some(value)

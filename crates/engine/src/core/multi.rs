@@ -5,8 +5,9 @@
 //! *inside* it, as many at a time as need nothing of each other's order; a verb is one by itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use basalt_commands::{Command, CommandError, Flags, Run, Verb};
+use basalt_commands::{Command, CommandError, Flags, ManyKeys, Run, Verb};
 use basalt_keyspace::{Key, ShardId, SlotId};
 use basalt_resp::Reply;
 use smallvec::SmallVec;
@@ -20,6 +21,7 @@ use crate::gates::Armed;
 use crate::message::{Ask, Ticket};
 use crate::multi::{Multi, Queued, Reach, Watched};
 use crate::plan::{PlacedKey, Plan};
+use crate::routes::Routes;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::{Intent, Mode, Scope};
@@ -175,7 +177,11 @@ impl Core {
     /// Whether a session's EXEC would be one of nothing but calls on the shards of their keys.
     pub(super) fn would_execute_plainly(&self, id: SessionId) -> bool {
         let multi = self.shard.sessions.get(id).and_then(|session| session.multi.as_ref());
-        multi.is_some_and(|multi| multi.verbs == 0 && !multi.is_broken)
+        multi.is_some_and(|multi| !multi.is_broken && self.are_calls(&multi.commands))
+    }
+
+    fn are_calls(&self, commands: &[Queued]) -> bool {
+        commands.iter().all(|queued| queued.is_calls(&self.shard.routes))
     }
 
     /// Whose the keys are that a session's EXEC will touch.
@@ -192,11 +198,11 @@ impl Core {
 
     /// EXEC.
     pub(crate) fn execute(&mut self, id: SessionId, multi: Multi) {
-        let Multi { commands, verbs, .. } = multi;
+        let Multi { commands, .. } = multi;
         for queued in &commands {
             self.shard.meter.count(queued.command.number);
         }
-        if verbs == 0 {
+        if self.are_calls(&commands) {
             self.execute_plain(id, &commands);
         } else {
             self.execute_in_steps(id, commands);
@@ -264,7 +270,7 @@ impl Core {
         let keyspace = &self.shard.keyspace;
         let keys: Vec<Key<'_>> = watched.iter().map(|key| keyspace.key(key)).collect();
         let scopes = self.scopes(&commands, &keys);
-        let moment_ms = self.shard.now.unix_ms;
+        let (moment_ms, routes) = (self.shard.now.unix_ms, Arc::clone(&self.shard.routes));
         self.coordinate(id, |hops| async move {
             let shards: Vec<ShardId> = scopes.keys().copied().collect();
             let look = move |shard: &mut Shard| shard.keyspace.is_watch_broken(watcher);
@@ -275,7 +281,7 @@ impl Core {
                 Reply::new(&mut answer, protocol).null_array();
             } else {
                 Reply::new(&mut answer, protocol).array(commands.len());
-                for step in in_steps(commands) {
+                for step in in_steps(commands, &routes) {
                     answer.extend(hops.inside(step, moment_ms).await);
                 }
             }
@@ -304,7 +310,7 @@ impl Core {
             self.nested = Some(Nested { ticket, moment_ms, is_coordinating: false });
             let now_ms = self.shard.keyspace.swap_now(moment_ms);
             let captured = match &commands[..] {
-                [queued] if matches!(queued.run, Run::Engine(_)) => self.capture(world, id, queued),
+                [queued] if !queued.is_calls(&self.shard.routes) => self.capture(world, id, queued),
                 _ => {
                     self.run_step(id, &commands, moment_ms);
                     Vec::new()
@@ -326,9 +332,15 @@ impl Core {
 
     /// Runs a verb and takes its reply from the session's output.
     fn capture(&mut self, world: &mut dyn World, id: SessionId, queued: &Queued) -> Vec<u8> {
-        let Run::Engine(verb) = queued.run else { unreachable!("the caller looked") };
         let start = self.shard.sessions.get_mut(id).map_or(0, |session| session.output().len());
-        if let Err(error) = verbs::run(self, world, id, verb, &queued.args()) {
+        let outcome = match queued.run {
+            Run::Engine(verb) | Run::Many(&ManyKeys { verb: Some(verb), .. }) => {
+                verbs::run(self, world, id, verb, &queued.args())
+            }
+            Run::Many(many) => self.run_many(id, (queued.command, many), &queued.args()),
+            _ => unreachable!("the caller looked"),
+        };
+        if let Err(error) = outcome {
             self.refuse(id, &error);
         }
         let session = self.shard.sessions.get_mut(id);
@@ -366,13 +378,12 @@ impl Core {
     }
 }
 
-/// Commands by steps: verbs one by one, what is between them together.
-fn in_steps(commands: Vec<Queued>) -> Vec<Vec<Queued>> {
+/// Commands by steps: what is more than calls one by one, what is between together.
+fn in_steps(commands: Vec<Queued>, routes: &Routes) -> Vec<Vec<Queued>> {
     let mut steps: Vec<Vec<Queued>> = Vec::new();
-    let is_verb = |queued: &Queued| matches!(queued.run, Run::Engine(_));
     for queued in commands {
         match steps.last_mut() {
-            Some(step) if !is_verb(&queued) && !is_verb(&step[0]) => step.push(queued),
+            Some(step) if queued.is_calls(routes) && step[0].is_calls(routes) => step.push(queued),
             _ => steps.push(vec![queued]),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use basalt_commands::config::{LogLevel, PipelineOrder};
 use basalt_commands::requests::{IMPORT_KEY_AT, import, with_fields};
-use basalt_commands::{Command, CommandError, Flags, Merge, Run, ShardFn, Verb};
+use basalt_commands::{Command, CommandError, Flags, ManyKeys, Merge, Run, ShardFn, Verb};
 use basalt_keyspace::{DatabaseId, Key, ShardId};
 use basalt_resp::{ProtocolError, Reply};
 
@@ -125,32 +125,38 @@ impl Core {
         keys: (usize, usize),
     ) -> Flow {
         let Resolved { command, shard, key_at } = resolved;
-        match (command.run, shard) {
-            (Run::Shard(run) | Run::Split(run, _) | Run::Alone(run, _), Some(shard))
-                if self.meets_intent(id, command, shard, keys) =>
-            {
-                self.work_apart(world, id, (command, run), args, (key_at, shard))
+        let whole = match (command.run, shard) {
+            (Run::Shard(run) | Run::Split(run, _), Some(shard)) => Some((run, shard)),
+            // One that blocks needs a place to wait at.
+            (Run::Many(many), Some(shard)) if many.blocking.is_none() => Some((many.whole, shard)),
+            _ => None,
+        };
+        if let Some((run, shard)) = whole {
+            if self.meets_intent(id, command, shard, keys) {
+                return self.work_apart(world, id, (command, run), args, (key_at, shard));
             }
-            (Run::Shard(run) | Run::Split(run, _) | Run::Alone(run, _), Some(shard)) => {
-                let key = Key {
-                    bytes: args[usize::from(key_at)],
-                    hash: self.keys[keys.0].hash,
-                    slot: self.keys[keys.0].slot,
-                };
-                if shard == self.shard.id {
-                    self.work_here(world, id, (command, run), args, key)
-                } else {
-                    self.work_there(world, id, (command, run), args, (key, key_at, shard))
+            let KeyHash { hash, slot, .. } = self.keys[keys.0];
+            let key = Key { bytes: args[usize::from(key_at)], hash, slot };
+            return if shard == self.shard.id {
+                if let Run::Many(_) = command.run {
+                    self.count_alone();
                 }
-            }
+                self.work_here(world, id, (command, run), args, key)
+            } else {
+                self.work_there(world, id, (command, run), args, (key, key_at, shard))
+            };
+        }
+        match (command.run, shard) {
             (Run::Split(run, merge), None) => {
                 self.work_split(world, id, (command, run, merge), args, keys)
             }
             (Run::Engine(Verb::HImportSet), _) => self.work_import(world, id, command, args),
-            (Run::Engine(verb) | Run::Alone(_, verb), _) => {
+            (Run::Engine(verb), _) => self.work_verb(world, id, command, verb, args),
+            (Run::Many(&ManyKeys { verb: Some(verb), .. }), _) => {
                 self.work_verb(world, id, command, verb, args)
             }
-            (Run::Shard(_) | Run::Container, _) => {
+            (Run::Many(many), _) => self.work_many(world, id, (command, many), args),
+            (Run::Shard(_) | Run::Container | Run::Split(_, _), _) => {
                 self.refuse(id, &CommandError::SYNTAX);
                 Flow::On
             }
@@ -181,6 +187,34 @@ impl Core {
         }
         self.run_whole(world, id, command, args, |core, world| {
             if let Err(error) = verbs::run(core, world, id, verb, args) {
+                core.refuse(id, &error);
+            }
+        });
+        self.settle_reply_mode(id, None);
+        if self.shard.keyspace.has_ready() {
+            self.settle();
+        }
+        self.flow_after(id)
+    }
+
+    /// A command over keys of several shards, or one that may have to wait.
+    fn work_many(
+        &mut self,
+        world: &mut dyn World,
+        id: SessionId,
+        (command, many): (&'static Command, &'static ManyKeys),
+        args: &[&[u8]],
+    ) -> Flow {
+        if !self.is_drained(id) {
+            return Flow::Held;
+        }
+        let database = self.shard.sessions.get(id).map_or(DatabaseId(0), |own| own.database);
+        if let Err(error) = self.shard.check_memory(command.flags, database) {
+            self.reject(id, command, &error);
+            return Flow::On;
+        }
+        self.run_whole(world, id, command, args, |core, _| {
+            if let Err(error) = core.run_many(id, (command, many), args) {
                 core.refuse(id, &error);
             }
         });

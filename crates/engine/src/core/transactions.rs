@@ -348,11 +348,6 @@ impl Core {
         false
     }
 
-    /// The next number of a transaction of this core.
-    pub(crate) fn next_number(&mut self) -> Number {
-        self.numbers.next(self.shard.id, self.shard.now.monotonic_us)
-    }
-
     pub(super) fn take_result(&mut self, ticket: Ticket, result: HopResult) {
         let Ticket { coordination, index } = ticket;
         if let Some(own) = self.under_way.coordinations.get_mut(&coordination) {

@@ -13,6 +13,7 @@
 
 mod holding;
 mod intents;
+mod many;
 #[cfg(test)]
 mod model;
 mod number;

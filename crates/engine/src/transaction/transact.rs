@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use basalt_commands::Outcome;
-use basalt_keyspace::{DatabaseId, EntryRef, Key, ShardId, SlotId};
+use basalt_commands::{Move, Outcome};
+use basalt_keyspace::{DatabaseId, DetachedValue, EntryRef, Key, ShardId, SlotId, event};
 use basalt_resp::{Protocol, Reply};
 
-use crate::coordinate::Answer;
+use crate::coordinate::{Answer, Hops};
 use crate::core::Core;
 use crate::routes::Routes;
 use crate::session::SessionId;
@@ -52,6 +52,8 @@ pub(crate) struct Decision<'a> {
     pub keys: &'a [DeclaredKey],
     pub reply: Reply<'a>,
     writes: Vec<Write>,
+    /// A value goes from one key to another, before anything is written.
+    moved: Option<Move>,
 }
 
 /// A change of one key, on its way to the key's shard.
@@ -71,26 +73,74 @@ impl Decision<'_> {
     ) {
         self.writes.push(Write { index, run: Box::new(run) });
     }
+
+    /// Has a value go from one key to another, whole.
+    pub(super) fn move_value(&mut self, moved: Move) {
+        self.moved = Some(moved);
+    }
 }
 
-/// The reply and the writes of a decision.
+/// What came of a decision.
+#[derive(Default)]
+pub(super) struct Decided {
+    /// Empty if the command has to wait.
+    pub(super) answer: Answer,
+    pub(super) writes: Vec<Write>,
+    moved: Option<Move>,
+}
+
+impl Decided {
+    /// Does all of it, where all keys are on this shard; returns the answer.
+    pub(super) fn carry_out(self, shard: &mut Shard, keys: &[DeclaredKey]) -> Answer {
+        if let Some(Move { from, to }) = self.moved
+            && let Some(value) = take_value(shard, &keys[from])
+        {
+            put_value(shard, &keys[to], value);
+        }
+        for Write { index, run } in self.writes {
+            run(shard, &keys[index]);
+        }
+        self.answer
+    }
+
+    /// Takes the value that is to move from its shard; it is written where it goes.
+    pub(super) async fn fetch_moved(&mut self, hops: &Hops, keys: &Arc<[DeclaredKey]>) {
+        let Some(Move { from, to }) = self.moved.take() else { return };
+        let taken_from = Arc::clone(keys);
+        let take = move |shard: &mut Shard| take_value(shard, &taken_from[from]);
+        if let Some(value) = hops.on(keys[from].shard, take).await {
+            let put = move |shard: &mut Shard, key: &DeclaredKey| put_value(shard, key, value);
+            self.writes.insert(0, Write { index: to, run: Box::new(put) });
+        }
+    }
+}
+
+fn take_value(shard: &mut Shard, key: &DeclaredKey) -> Option<DetachedValue> {
+    shard.keyspace.take_value(key.database, &key.key(), event::RENAME_FROM)
+}
+
+fn put_value(shard: &mut Shard, key: &DeclaredKey, value: DetachedValue) {
+    shard.keyspace.put_value(key.database, &key.key(), value, event::RENAME_TO);
+}
+
+/// What comes of what was found.
 pub(super) fn decided<T>(
     keys: &[DeclaredKey],
     found: Vec<T>,
     protocol: Protocol,
     decide: impl FnOnce(Vec<T>, &mut Decision<'_>) -> Outcome,
-) -> (Answer, Vec<Write>) {
+) -> Decided {
     let mut answer = Vec::new();
-    let mut decision =
-        Decision { keys, reply: Reply::new(&mut answer, protocol), writes: Vec::new() };
+    let reply = Reply::new(&mut answer, protocol);
+    let mut decision = Decision { keys, reply, writes: Vec::new(), moved: None };
     let decided = decide(found, &mut decision);
     if let Err(error) = decided.and_then(|()| Ok(decision.reply.whole()?)) {
         decision.reply.rewind(0);
         decision.reply.error_bytes(error.as_bytes());
         decision.writes.clear();
     }
-    let writes = decision.writes;
-    (answer, writes)
+    let Decision { writes, moved, .. } = decision;
+    Decided { answer, writes, moved }
 }
 
 /// What a command touches of a shard.
@@ -138,11 +188,7 @@ impl Core {
             let scope = scope_on(only, &keys);
             let whole = move |shard: &mut Shard| {
                 let found = keys.iter().map(|key| look(shard, key)).collect();
-                let (answer, writes) = decided(&keys, found, protocol, decide);
-                for Write { index, run } in writes {
-                    run(shard, &keys[index]);
-                }
-                answer
+                decided(&keys, found, protocol, decide).carry_out(shard, &keys)
             };
             if only == self.shard.id && self.shard.intents.admits(&scope) {
                 let answer = whole(&mut self.shard);
@@ -165,7 +211,9 @@ impl Core {
             let mut found: Vec<(usize, T)> = found.into_iter().flatten().collect();
             found.sort_unstable_by_key(|(index, _)| *index);
             let found = found.into_iter().map(|(_, found)| found).collect();
-            let (answer, mut writes) = decided(&keys, found, protocol, decide);
+            let mut decided = decided(&keys, found, protocol, decide);
+            decided.fetch_moved(&hops, &keys).await;
+            let Decided { answer, mut writes, .. } = decided;
             let mut last = Vec::new();
             for &owner in &shards {
                 let own = writes.extract_if(.., |write| keys[write.index].shard == owner);

@@ -8,18 +8,18 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use basalt_commands::{CommandError, Outcome};
+use basalt_commands::{CommandError, Outcome, WaitsFor};
 use basalt_keyspace::{ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
 
-use super::transact::{Write, decided, scope_on};
+use super::transact::{Decided, Write, decided, scope_on};
 use crate::coordinate::{Answer, Hops};
 use crate::core::Core;
 use crate::message::Ticket;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::{Decision, DeclaredKey, Number};
-use crate::waiting::{AtHome, Attempt, End, Waiter, WaiterId, WaitsFor, Woken};
+use crate::waiting::{AtHome, Attempt, End, Waiter, WaiterId, Woken};
 
 /// For what, and how long, a command waits.
 #[derive(Clone, Debug)]
@@ -188,17 +188,14 @@ where
         move |shard, memory| {
             let found = keys.iter().map(|key| look(shard, key, memory)).collect();
             let decide = |found, decision: &mut Decision<'_>| decide(found, memory, decision);
-            let (answer, writes) = decided(&keys, found, protocol, decide);
-            for Write { index, run } in writes {
-                run(shard, &keys[index]);
-            }
+            let answer = decided(&keys, found, protocol, decide).carry_out(shard, &keys);
             (!answer.is_empty()).then_some(answer)
         }
     }
 
     /// Inside the transaction of another: answered at once.
     async fn inside(&mut self, hops: Hops) -> Answer {
-        let (mut answer, writes) = self.look_at_all(&hops, None, false).await;
+        let Decided { mut answer, writes, .. } = self.look_at_all(&hops, None, false).await;
         if answer.is_empty() {
             (self.terms.nothing)(&mut Reply::new(&mut answer, self.protocol));
         }
@@ -285,7 +282,7 @@ where
         reserved: Option<Number>,
         stands_in_line: bool,
     ) -> Option<Answer> {
-        let (answer, writes) = self.look_at_all(hops, reserved, stands_in_line).await;
+        let Decided { answer, writes, .. } = self.look_at_all(hops, reserved, stands_in_line).await;
         let is_served = !answer.is_empty();
         hops.release(self.last_hops(writes, is_served, stands_in_line));
         is_served.then_some(answer)
@@ -297,7 +294,7 @@ where
         hops: &Hops,
         reserved: Option<Number>,
         stands_in_line: bool,
-    ) -> (Answer, Vec<Write>) {
+    ) -> Decided {
         let id = self.id;
         let visits = self.shards.iter().map(|&owner| {
             let (keys, look) = (Arc::clone(&self.keys), self.look.clone());

@@ -9,12 +9,10 @@ mod command;
 mod config;
 mod data;
 mod debug;
-mod geo;
 mod hashes;
 mod info;
 mod keys;
 mod latency;
-mod lists;
 mod memory;
 mod multi;
 mod process;
@@ -29,9 +27,9 @@ mod strings;
 use std::any::Any;
 
 use basalt_commands::config::Extent;
-use basalt_commands::requests::{Combination, End, GeoForm, Purpose};
+use basalt_commands::requests::{Combination, End, Purpose};
 use basalt_commands::{CommandError, Outcome, Verb, docs};
-use basalt_keyspace::{DatabaseId, Side};
+use basalt_keyspace::DatabaseId;
 use basalt_resp::{Protocol, Reply};
 
 use crate::coordinate::{Answer, Hops};
@@ -78,11 +76,6 @@ pub(crate) fn run(
     args: &[&[u8]],
 ) -> Outcome {
     match verb {
-        Verb::BlMove | Verb::BrPopLpush => lists::blocking_move(core, id, args),
-        Verb::BlMoveM => lists::blocking_move_many(core, id, args),
-        Verb::BlMpop => lists::blocking_multi_pop(core, id, args),
-        Verb::BlPop => lists::blocking_pop(core, id, args, Side::Front),
-        Verb::BrPop => lists::blocking_pop(core, id, args, Side::Back),
         Verb::BzMpop => sorted::blocking_mpop(core, id, args),
         Verb::BzPopMax => sorted::blocking_pop(core, id, args, End::Max),
         Verb::BzPopMin => sorted::blocking_pop(core, id, args, End::Min),
@@ -125,8 +118,6 @@ pub(crate) fn run(
         Verb::ConfigRewrite => config::rewrite(core, world, id, Extent::Changed),
         Verb::ConfigSet => config::set(core, id, args),
         Verb::Asking | Verb::ReadOnly | Verb::ReadWrite => Err(CLUSTER_IS_OFF),
-        Verb::BitOp => strings::bitop(core, id, args),
-        Verb::Copy => keys::copy(core, id, args),
         Verb::Dbsize => data::dbsize(core, id),
         Verb::Debug => debug::debug(core, world, id, args),
         Verb::Discard => multi::discard(core, id),
@@ -134,11 +125,6 @@ pub(crate) fn run(
         Verb::Exec => multi::exec(core, id),
         Verb::FlushAll => data::flush(core, id, args, true),
         Verb::FlushDb => data::flush(core, id, args, false),
-        Verb::GeoRadius => geo::radius(core, id, args, (GeoForm::Radius { stores: true }, 6)),
-        Verb::GeoRadiusByMember => {
-            geo::radius(core, id, args, (GeoForm::RadiusByMember { stores: true }, 5))
-        }
-        Verb::GeoSearchStore => geo::search_store(core, id, args),
         Verb::HImportDiscard => hashes::discard(core, id, args),
         Verb::HImportDiscardAll => hashes::discard_all(core, id),
         Verb::HImportPrepare => hashes::prepare(core, id, args),
@@ -154,10 +140,6 @@ pub(crate) fn run(
         Verb::LatencyHistory => latency::history(core, id, args[2]),
         Verb::LatencyLatest => latency::latest(core, id),
         Verb::LatencyReset => latency::reset(core, id, &args[2..]),
-        Verb::Lcs => strings::lcs(core, id, args),
-        Verb::ListMove | Verb::RpopLpush => lists::list_move(core, id, args),
-        Verb::ListMoveMany => lists::list_move_many(core, id, args),
-        Verb::ListMultiPop => lists::multi_pop(core, id, args),
         Verb::Lolwut => process::lolwut(core, world, id, args),
         Verb::MemoryDoctor => memory::doctor(core, world, id),
         Verb::MemoryHelp => command::help(core, id, "memory"),
@@ -169,22 +151,15 @@ pub(crate) fn run(
         Verb::ModuleLoad | Verb::ModuleLoadEx => Err(process::MODULE_NOT_LOADED),
         Verb::ModuleUnload => Err(process::MODULE_UNKNOWN),
         Verb::Monitor => process::monitor(core, id),
-        Verb::MsetEx => keys::msetex(core, id, args),
-        Verb::MsetNx => keys::msetnx(core, id, args),
         Verb::Multi => multi::multi(core, id),
         Verb::ObjectHelp => command::help(core, id, "object"),
-        Verb::PfCount => strings::pfcount(core, id, args),
-        Verb::PfMerge => strings::pfmerge(core, id, args),
         Verb::PfSelfTest => strings::pfselftest(core, id),
         Verb::Ping => session::ping(core, id, args),
         Verb::Quit => session::quit(core, id),
         Verb::RandomKey => keys::randomkey(core, world.random(), id),
-        Verb::Rename => keys::rename(core, id, args, false),
-        Verb::RenameNx => keys::rename(core, id, args, true),
         Verb::Reset => session::reset(core, id),
         Verb::Role => process::role(core, id),
         Verb::Scan => keys::scan(core, id, args),
-        Verb::SetMove => sets::smove(core, id, args),
         Verb::SetDiff
         | Verb::SetDiffCard
         | Verb::SetDiffStore
@@ -218,7 +193,6 @@ pub(crate) fn run(
         Verb::ZInterCard => sorted::combine(core, id, args, (Combination::Inter, Purpose::Count)),
         Verb::ZInterStore => sorted::combine(core, id, args, (Combination::Inter, Purpose::Store)),
         Verb::ZMpop => sorted::mpop(core, id, args),
-        Verb::ZRangeStore => sorted::range_store(core, id, args),
         Verb::ZUnion => sorted::combine(core, id, args, (Combination::Union, Purpose::Tell)),
         Verb::ZUnionStore => sorted::combine(core, id, args, (Combination::Union, Purpose::Store)),
     }

@@ -1,4 +1,4 @@
-//! Verbs over several sets: SINTER, SUNION, SDIFF, what they store and count, SMOVE.
+//! Verbs over several sets: SINTER, SUNION, SDIFF, what they store and count.
 //!
 //! Where all keys are on one shard, the whole command runs there over the sets as they lie. Over several
 //! shards only what may be in the result travels, to the shards with the larger sets, which keep what
@@ -12,7 +12,7 @@ use basalt_commands::requests::{
     run_set_algebra, store_set, write_members,
 };
 use basalt_commands::{CommandError, Outcome, Verb};
-use basalt_keyspace::{DatabaseId, Effect, Key, SetChange, SetRef, ShardId, StringList, Strings};
+use basalt_keyspace::{DatabaseId, Key, SetRef, ShardId, StringList};
 
 use super::{encode, settings};
 use crate::coordinate::Hops;
@@ -20,59 +20,6 @@ use crate::core::Core;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::{DeclaredKey, scope_on};
-
-/// What a key holds, to SMOVE.
-enum Found {
-    Nothing,
-    Other,
-    /// A set, and whether the member is in it.
-    Set(bool),
-}
-
-pub(super) fn smove(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
-    let (database, _) = settings(core, id);
-    let is_same = args[1] == args[2];
-    let member: Arc<[u8]> = args[3].into();
-    let wanted = Arc::clone(&member);
-    let keys =
-        vec![core.declare(0, database, args[1], true), core.declare(1, database, args[2], true)];
-    core.transact(
-        id,
-        keys,
-        move |shard, key| match key.peek(shard) {
-            None => Found::Nothing,
-            Some(entry) => match SetRef::of(&entry) {
-                None => Found::Other,
-                Some(set) => Found::Set(set.contains(&wanted)),
-            },
-        },
-        move |found, decision| {
-            let has = match found[..] {
-                [Found::Nothing, _] => false,
-                [Found::Other, _] | [_, Found::Other] => return Err(CommandError::WRONG_TYPE),
-                [Found::Set(has), _] => has,
-                _ => unreachable!("two keys were declared"),
-            };
-            decision.reply.integer(i64::from(has));
-            if has && !is_same {
-                let added = Arc::clone(&member);
-                decision.write(0, move |shard, key| change(shard, key, &member, true));
-                if !matches!(found[1], Found::Set(true)) {
-                    decision.write(1, move |shard, key| change(shard, key, &added, false));
-                }
-            }
-            Ok(())
-        },
-    );
-    Ok(())
-}
-
-fn change(shard: &mut Shard, key: &DeclaredKey, member: &[u8], removes: bool) {
-    let member = [member];
-    let members = Strings::from(&member);
-    let change = if removes { SetChange::Remove { members } } else { SetChange::Add { members } };
-    shard.keyspace.edit(key.database, &key.key()).commit(Effect::Set(change));
-}
 
 /// SINTER, SUNION, SDIFF and their kin.
 pub(super) fn algebra(core: &mut Core, id: SessionId, verb: Verb, args: &[&[u8]]) -> Outcome {

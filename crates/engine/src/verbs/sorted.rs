@@ -3,20 +3,18 @@
 
 use basalt_commands::requests::{
     Combination, CombineRequest, End, MpopRequest, OwnedMembers, Patient, Purpose, members_of,
-    parse_blocking_pop, parse_blocking_zmpop, parse_combine, parse_range_store, parse_zmpop,
-    scored, write_scored,
+    parse_blocking_pop, parse_blocking_zmpop, parse_combine, parse_zmpop, scored, write_scored,
 };
-use basalt_commands::{CommandError, Outcome};
+use basalt_commands::{CommandError, Outcome, WaitsFor};
 use basalt_keyspace::{Effect, Events, Kind, SortedChange, SortedRef, event};
 use basalt_resp::Reply;
 
 use super::keys::remove;
-use super::{declare_all, owned, settings};
+use super::{declare_all, settings};
 use crate::core::Core;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::{Decision, DeclaredKey};
-use crate::waiting::WaitsFor;
 
 /// The key that something is stored at, where it is.
 pub(super) const TARGET: usize = 0;
@@ -94,36 +92,6 @@ fn look(shard: &Shard, key: &DeclaredKey, sources: usize) -> Result<OwnedMembers
         return Ok(Vec::new());
     }
     members_of(key.peek(shard).as_deref())
-}
-
-pub(super) fn range_store(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
-    const SOURCE: usize = 1;
-    let (database, _) = settings(core, id);
-    parse_range_store(args)?;
-    let keys = vec![
-        core.declare(TARGET, database, args[1], true),
-        core.declare(SOURCE, database, args[2], false),
-    ];
-    let args = owned(args);
-    core.transact(
-        id,
-        keys,
-        move |shard, key| -> Result<OwnedMembers, CommandError> {
-            let entry = if key.index == SOURCE { key.peek(shard) } else { None };
-            let Some(entry) = entry else { return Ok(Vec::new()) };
-            let sorted = SortedRef::of(&entry).ok_or(CommandError::WRONG_TYPE)?;
-            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-            let (_, members) = parse_range_store(&args)?.walk(sorted);
-            Ok(members.map(|scored| (scored.member.to_vec(), scored.score)).collect())
-        },
-        |found, decision| {
-            let [_, members] = <[_; 2]>::try_from(found)
-                .unwrap_or_else(|_| unreachable!("two keys were declared, the target first"));
-            store(decision, &members?, event::ZRANGESTORE);
-            Ok(())
-        },
-    );
-    Ok(())
 }
 
 /// What a look at an end of a sorted set found: the rank of the first of the members, and these.

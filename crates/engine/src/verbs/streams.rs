@@ -1,8 +1,7 @@
 //! XREAD and XREADGROUP: what is new in streams, wherever they are, and waiting for it.
 
-use basalt_commands::CommandError;
-use basalt_commands::Outcome;
 use basalt_commands::requests::{ReadRequest, StreamFound, apply_part, look, parse_read};
+use basalt_commands::{CommandError, Outcome, WaitsFor};
 use basalt_resp::{Protocol, Reply};
 
 use super::{owned, settings};
@@ -11,7 +10,6 @@ use crate::limits::LOOK_AGAIN_MS_MIN;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::{Decision, DeclaredKey, Memory};
-use crate::waiting::WaitsFor;
 
 /// What a look at a stream found, and when that was.
 type Found = Result<(StreamFound, u64), CommandError>;

@@ -1,11 +1,18 @@
 //! BITOP: strings combined bit by bit.
 
-use basalt_keyspace::{Cause, Effect};
+use std::borrow::Cow;
+
+use basalt_keyspace::{Cause, Content, DatabaseId, Effect, Entry, Key, Keyspace, LongString};
+use smallvec::SmallVec;
 
 use super::ROW;
 use crate::argument::Argument;
-use crate::command::{Command, Flags, KeySpec, Run, Verb};
+use crate::call::{Call, Outcome};
+use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
+use crate::families::string::with_text;
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings};
+use crate::memory::copied;
 
 pub(super) const BITOP: Command = Command {
     name: "bitop",
@@ -35,7 +42,7 @@ pub(super) const BITOP: Command = Command {
         Argument::key("destkey", 0),
         Argument::key("key", 1).multiple(),
     ],
-    run: Run::Engine(Verb::BitOp),
+    run: Run::Many(&const { ManyKeys::of::<BitOpOver>().with_whole(bitop) }),
     shows: r#"> MSET a foobar b abcdef
 OK
 > BITOP AND both a b
@@ -63,7 +70,7 @@ OK
 
 /// The operation on bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BitOp {
+pub(super) enum BitOp {
     And,
     Or,
     Xor,
@@ -90,7 +97,7 @@ const NAMES: &[(&str, BitOp)] = &[
 ];
 
 /// Parses the operation, and checks that the number of keys is valid for it.
-pub fn parse_bitop(args: &[&[u8]]) -> Result<BitOp, CommandError> {
+pub(super) fn parse_bitop(args: &[&[u8]]) -> Result<BitOp, CommandError> {
     let found = NAMES.iter().find(|(name, _)| args[1].eq_ignore_ascii_case(name.as_bytes()));
     let Some(&(name, operation)) = found else { return Err(CommandError::SYNTAX) };
     let source_count = args.len() - 3;
@@ -106,70 +113,92 @@ pub fn parse_bitop(args: &[&[u8]]) -> Result<BitOp, CommandError> {
     }
 }
 
+/// Strings are combined in pieces of so many bytes, which stay in the first cache while all sources pass.
+const PIECE_BYTES: usize = 8 << 10;
+
 impl BitOp {
-    /// The strings combined, with the length of the longest. There must be at least one.
-    pub fn combine(self, sources: &[&[u8]]) -> Vec<u8> {
+    /// The strings combined: as long as the longest of them. There is one of them at least.
+    ///
+    /// # Errors
+    /// Where there is no memory for the result.
+    pub(super) fn combine(self, sources: &[&[u8]]) -> Result<LongString, CommandError> {
         let len = sources.iter().map(|source| source.len()).max().unwrap_or(0);
+        let mut result = LongString::default();
+        result.try_reserve(len, len).map_err(|_| CommandError::NO_MEMORY)?;
+        let mut parts: SmallVec<[&[u8]; 16]> = SmallVec::new();
+        let (mut piece, mut scratch) =
+            (vec![0; PIECE_BYTES.min(len)], vec![0; PIECE_BYTES.min(len)]);
+        for start in (0..len).step_by(PIECE_BYTES) {
+            let end = len.min(start + PIECE_BYTES);
+            parts.clear();
+            parts.extend(
+                sources.iter().map(|text| &text[text.len().min(start)..text.len().min(end)]),
+            );
+            let piece = &mut piece[..end - start];
+            piece.fill(0);
+            self.combine_piece(&parts, piece, &mut scratch[..end - start]);
+            result.push(piece);
+        }
+        Ok(result)
+    }
+
+    /// Combines parts of strings, none of them longer than the piece, which is all zeros.
+    fn combine_piece(self, sources: &[&[u8]], piece: &mut [u8], scratch: &mut [u8]) {
         let (first, others) = sources.split_first().expect("because BITOP has a source");
         match self {
             Self::And => {
-                let mut all = padded(first, len);
+                piece[..first.len()].copy_from_slice(first);
                 for other in others {
-                    let (head, tail) = all.split_at_mut(other.len());
+                    let (head, tail) = piece.split_at_mut(other.len());
                     merge(head, other, |a, b| a & b);
                     tail.fill(0);
                 }
-                all
             }
-            Self::Or => any_of(sources, len),
+            Self::Or => any_of(sources, piece),
             Self::Xor => {
-                let mut odd = padded(first, len);
-                others.iter().for_each(|other| merge(&mut odd, other, |a, b| a ^ b));
-                odd
+                sources.iter().for_each(|source| merge(piece, source, |a, b| a ^ b));
             }
-            Self::Not => first.iter().map(|byte| !byte).collect(),
+            Self::Not => {
+                piece.fill(0xff);
+                merge(piece, first, |_, b| !b);
+            }
             Self::Diff => {
-                let mut difference = padded(first, len);
-                merge(&mut difference, &any_of(others, len), |a, b| a & !b);
-                difference
+                any_of(others, scratch_of(scratch));
+                piece[..first.len()].copy_from_slice(first);
+                merge(piece, scratch, |a, b| a & !b);
             }
             Self::Diff1 => {
-                let mut difference = any_of(others, len);
-                merge(&mut difference, first, |a, b| a & !b);
-                difference
+                any_of(others, piece);
+                merge(piece, first, |a, b| a & !b);
             }
             Self::AndOr => {
-                let mut all = padded(first, len);
-                merge(&mut all, &any_of(others, len), |a, b| a & b);
-                all
+                any_of(others, scratch_of(scratch));
+                piece[..first.len()].copy_from_slice(first);
+                merge(piece, scratch, |a, b| a & b);
             }
             Self::One => {
-                let (mut once, mut twice) = (vec![0; len], vec![0; len]);
+                let twice = scratch_of(scratch);
                 for source in sources {
-                    let pairs = once.iter_mut().zip(&mut twice).zip(*source);
+                    let pairs = piece.iter_mut().zip(twice.iter_mut()).zip(*source);
                     pairs.for_each(|((once, twice), byte): ((&mut u8, &mut u8), &u8)| {
                         *twice |= *once & byte;
                         *once |= byte;
                     });
                 }
-                merge(&mut once, &twice, |a, b| a & !b);
-                once
+                merge(piece, twice, |a, b| a & !b);
             }
         }
     }
 }
 
-fn padded(text: &[u8], len: usize) -> Vec<u8> {
-    let mut padded = Vec::with_capacity(len);
-    padded.extend_from_slice(text);
-    padded.resize(len, 0);
-    padded
+/// The scratch space, all zeros.
+fn scratch_of(scratch: &mut [u8]) -> &mut [u8] {
+    scratch.fill(0);
+    scratch
 }
 
-fn any_of(sources: &[&[u8]], len: usize) -> Vec<u8> {
-    let mut any = padded(sources.first().copied().unwrap_or_default(), len);
-    sources.iter().skip(1).for_each(|source| merge(&mut any, source, |a, b| a | b));
-    any
+fn any_of(sources: &[&[u8]], any: &mut [u8]) {
+    sources.iter().for_each(|source| merge(any, source, |a, b| a | b));
 }
 
 /// Combines bytes with those of another string, up to the shorter length.
@@ -177,13 +206,85 @@ fn merge(into: &mut [u8], other: &[u8], combine: impl Fn(u8, u8) -> u8) {
     into.iter_mut().zip(other).for_each(|(own, other)| *own = combine(*own, *other));
 }
 
-/// What BITOP writes to its destination.
-pub fn bitop_effect(result: &[u8]) -> Effect<'_> {
-    if result.is_empty() {
+/// Results up to here lie in their entry's block.
+const INLINE_BYTES: usize = 1 << 10;
+
+/// Has the destination hold the result, or nothing if it is empty.
+fn store(keyspace: &mut Keyspace, id: DatabaseId, key: &Key<'_>, result: LongString) {
+    if result.len() > INLINE_BYTES {
+        return keyspace.put_text(id, key, result);
+    }
+    let edit = keyspace.edit(id, key);
+    let effect = if result.is_empty() {
         Effect::Remove { cause: Cause::Deleted }
     } else {
-        Effect::SetString { value: result, expire_at_ms: None, changed: true }
+        Effect::SetString { value: &result, expire_at_ms: None, changed: true }
+    };
+    edit.commit(effect);
+}
+
+/// BITOP over shards: the strings travel.
+struct BitOpOver;
+
+const TARGET: usize = 0;
+
+impl OverKeys for BitOpOver {
+    type Found = Result<Vec<u8>, CommandError>;
+
+    fn check(args: &[&[u8]], _: &Settings<'_>) -> Outcome {
+        parse_bitop(args).map(drop)
     }
+
+    fn read(key: KeyRead<'_>) -> Self::Found {
+        // BITOP doesn't look at what it overwrites.
+        if key.index == TARGET {
+            return Ok(Vec::new());
+        }
+        let entry = key.keyspace.read(key.database, &key.key);
+        with_text(entry.as_deref(), copied)
+    }
+
+    fn decide(found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {
+        let operation = parse_bitop(decision.args)?;
+        let sources: Vec<Vec<u8>> = found.into_iter().skip(1).collect::<Result<_, _>>()?;
+        let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
+        let result = operation.combine(&sources)?;
+        decision.reply.integer(result.len() as i64);
+        decision.write(TARGET, move |keyspace, id, key| store(keyspace, id, key, result));
+        Ok(())
+    }
+}
+
+/// A string as it lies, or the digits of an integer.
+fn text_of(entry: &Entry) -> Result<Cow<'_, [u8]>, CommandError> {
+    match entry.content().ok_or(CommandError::WRONG_TYPE)? {
+        Content::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
+        Content::Integer(value) => Ok(Cow::Owned(value.to_string().into_bytes())),
+    }
+}
+
+/// BITOP where all keys are on one shard: nothing is copied but the result.
+fn bitop(call: &mut Call<'_>) -> Outcome {
+    let operation = parse_bitop(call.args)?;
+    let keys: SmallVec<[Key<'_>; 16]> =
+        call.args[3..].iter().map(|name| call.keyspace.key(name)).collect();
+    for key in &keys {
+        call.keyspace.read(call.database, key);
+    }
+    let result = {
+        let entries: Vec<_> =
+            keys.iter().map(|key| call.keyspace.peek(call.database, key)).collect();
+        let texts = entries.iter().map(|entry| match entry {
+            Some(entry) => text_of(entry),
+            None => Ok(Cow::Borrowed(&[][..])),
+        });
+        let texts: Vec<Cow<'_, [u8]>> = texts.collect::<Result<_, _>>()?;
+        let texts: SmallVec<[&[u8]; 16]> = texts.iter().map(|text| &**text).collect();
+        operation.combine(&texts)?
+    };
+    call.reply.integer(result.len() as i64);
+    store(call.keyspace, call.database, &call.key, result);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -218,7 +319,7 @@ mod tests {
                 if operation == BitOp::Not && sources.len() > 1 {
                     continue;
                 }
-                let result = operation.combine(&sources);
+                let result = operation.combine(&sources).expect("there is memory");
                 assert_eq!(result.len(), len, "{name} {lens:?}");
                 for at in 0..len * 8 {
                     let bit = |text: &[u8]| {

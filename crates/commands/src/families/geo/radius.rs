@@ -1,14 +1,18 @@
 //! GEORADIUS and the like: deprecated forms of GEOSEARCH.
 
+use basalt_keyspace::event;
 use basalt_resp::Reply;
 
 use super::search::{
-    COMPLEXITY, COUNT, GeoForm, ORDER, WITHCOORD, WITHDIST, WITHHASH, answer_search,
+    COMPLEXITY, COUNT, GeoForm, ORDER, WITHCOORD, WITHDIST, WITHHASH, answer_search, found_to_store,
 };
 use super::{LATITUDE, LONGITUDE, ROW, UNIT};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Access, Command, Deprecated, Flags, KeySpec, Run, Verb};
+use crate::command::{Access, Command, Deprecated, Flags, KeySpec, Run};
+use crate::error::CommandError;
+use crate::families::sorted::{OwnedMembers, decide_to_store, store_members};
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings, no_check};
 
 const RADIUS: Argument = Argument::double("radius");
 const MEMBER: Argument = Argument::string("member");
@@ -29,7 +33,7 @@ fn written(_: &[&[u8]]) -> Access {
 }
 
 /// The index of the destination key, which is the last one given, among the words from `first` on.
-pub fn radius_store_at(args: &[&[u8]], first: usize) -> Option<usize> {
+pub(super) fn radius_store_at(args: &[&[u8]], first: usize) -> Option<usize> {
     let mut found = None;
     let mut at = first;
     while at + 1 < args.len() {
@@ -100,7 +104,7 @@ pub(super) const GEORADIUS: Command = Command {
         STORE,
     ],
     deprecated: replaced_by("`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` argument"),
-    run: Run::Alone(georadius, Verb::GeoRadius),
+    run: Run::Many(&const { ManyKeys::of::<RadiusOver<false>>().with_whole(radius::<false>) }),
     shows: r#"> GEOADD towns 13.361389 38.115556 Palermo 15.087269 37.502669 Catania
 (integer) 2
 > GEORADIUS towns 15 37 100 km
@@ -121,11 +125,6 @@ pub(super) const GEORADIUS: Command = Command {
 "#,
     ..STORING_ROW
 };
-
-/// Runs a command without options, which stores nothing.
-fn georadius(call: &mut Call<'_>) -> Outcome {
-    answer(call, GeoForm::Radius { stores: true })
-}
 
 fn answer(call: &mut Call<'_>, form: GeoForm) -> Outcome {
     let entry = call.keyspace.read(call.database, &call.key);
@@ -194,7 +193,7 @@ pub(super) const GEORADIUSBYMEMBER: Command = Command {
     deprecated: replaced_by(
         "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` and `FROMMEMBER` arguments",
     ),
-    run: Run::Alone(georadiusbymember, Verb::GeoRadiusByMember),
+    run: Run::Many(&const { ManyKeys::of::<RadiusOver<true>>().with_whole(radius::<true>) }),
     shows: r#"> GEOADD towns 13.361389 38.115556 Palermo 15.087269 37.502669 Catania
 (integer) 2
 > GEORADIUSBYMEMBER towns Palermo 200 km
@@ -219,10 +218,6 @@ pub(super) const GEORADIUSBYMEMBER: Command = Command {
     ..STORING_ROW
 };
 
-fn georadiusbymember(call: &mut Call<'_>) -> Outcome {
-    answer(call, GeoForm::RadiusByMember { stores: true })
-}
-
 pub(super) const GEORADIUSBYMEMBER_RO: Command = Command {
     name: "georadiusbymember_ro",
     summary: "Returns the members within a circle around a member.",
@@ -245,4 +240,51 @@ pub(super) const GEORADIUSBYMEMBER_RO: Command = Command {
 
 fn georadiusbymember_ro(call: &mut Call<'_>) -> Outcome {
     answer(call, GeoForm::RadiusByMember { stores: false })
+}
+
+/// GEORADIUS, and GEORADIUSBYMEMBER with `BY_MEMBER`, which may store what they find.
+struct RadiusOver<const BY_MEMBER: bool>;
+
+fn storing_form(by_member: bool) -> GeoForm {
+    match by_member {
+        true => GeoForm::RadiusByMember { stores: true },
+        false => GeoForm::Radius { stores: true },
+    }
+}
+
+/// Where the key stands that is stored at.
+fn target_at(by_member: bool, args: &[&[u8]]) -> Option<usize> {
+    radius_store_at(args, if by_member { 5 } else { 6 })
+}
+
+impl<const BY_MEMBER: bool> OverKeys for RadiusOver<BY_MEMBER> {
+    /// Of the source, what is stored.
+    type Found = Result<OwnedMembers, CommandError>;
+
+    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
+        no_check(args, settings)
+    }
+
+    fn read(key: KeyRead<'_>) -> Self::Found {
+        if key.index > 0 {
+            return Ok(Vec::new());
+        }
+        found_to_store(storing_form(BY_MEMBER), key.args, key.peek().as_deref())
+    }
+
+    /// Over shards there is a target.
+    fn decide(mut found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {
+        decide_to_store((1, found.swap_remove(0)?), event::GEORADIUSSTORE, decision)
+    }
+}
+
+fn radius<const BY_MEMBER: bool>(call: &mut Call<'_>) -> Outcome {
+    let form = storing_form(BY_MEMBER);
+    let Some(at) = target_at(BY_MEMBER, call.args) else { return answer(call, form) };
+    let entry = call.keyspace.peek(call.database, &call.key);
+    let found = found_to_store(form, call.args, entry.as_deref())?;
+    let target = call.keyspace.key(call.args[at]);
+    store_members(call.keyspace, (call.database, &target), &found, event::GEORADIUSSTORE);
+    call.reply.integer(found.len() as i64);
+    Ok(())
 }

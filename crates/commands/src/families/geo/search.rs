@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use basalt_keyspace::{Entry, SortedRef};
+use basalt_keyspace::{Entry, SortedRef, event};
 use basalt_resp::{Reply, parse_f64, parse_i64};
 
 use super::area::{Area, Shape};
@@ -12,9 +12,10 @@ use super::{LATITUDE, LONGITUDE, ROW, UNIT, unit_m, write_distance, write_place}
 use crate::args::integer;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Command, Flags, KeySpec, Run, Verb};
+use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::families::sorted::{OwnedMembers, sorted};
+use crate::families::sorted::{OwnedMembers, decide_to_store, sorted};
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings, no_check};
 
 const FROM: Argument = Argument::one_of(
     "from",
@@ -141,7 +142,7 @@ pub(super) const GEOSEARCHSTORE: Command = Command {
         COUNT,
         Argument::word("storedist", "STOREDIST").optional(),
     ],
-    run: Run::Engine(Verb::GeoSearchStore),
+    run: Run::Many(&const { ManyKeys::of::<SearchStore>() }),
     shows: r#"> GEOADD towns 13.361389 38.115556 Palermo 15.087269 37.502669 Catania
 (integer) 2
 > GEOSEARCHSTORE near towns FROMLONLAT 15 37 BYRADIUS 100 km
@@ -170,7 +171,7 @@ pub(super) const GEOSEARCHSTORE: Command = Command {
 
 /// The command whose arguments are parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GeoForm {
+pub(super) enum GeoForm {
     Search,
     SearchStore,
     /// GEORADIUS; whether STORE is allowed.
@@ -443,7 +444,7 @@ impl Request {
 }
 
 /// Runs a search over the value of a key and replies.
-pub fn answer_search(
+pub(super) fn answer_search(
     form: GeoForm,
     args: &[&[u8]],
     entry: Option<&Entry>,
@@ -474,7 +475,7 @@ pub fn answer_search(
 
 /// The results of a search that stores: members with their scores, or with their distances as
 /// scores.
-pub fn found_to_store(
+pub(super) fn found_to_store(
     form: GeoForm,
     args: &[&[u8]],
     entry: Option<&Entry>,
@@ -487,4 +488,29 @@ pub fn found_to_store(
     };
     let found = request.collect(sorted);
     Ok(found.iter().map(|one| (one.member.to_vec(), score(one))).collect())
+}
+
+/// GEOSEARCHSTORE.
+struct SearchStore;
+
+const TARGET: usize = 0;
+const SOURCE: usize = 1;
+
+impl OverKeys for SearchStore {
+    type Found = Result<OwnedMembers, CommandError>;
+
+    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
+        no_check(args, settings)
+    }
+
+    fn read(key: KeyRead<'_>) -> Self::Found {
+        if key.index != SOURCE {
+            return Ok(Vec::new());
+        }
+        found_to_store(GeoForm::SearchStore, key.args, key.peek().as_deref())
+    }
+
+    fn decide(mut found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {
+        decide_to_store((TARGET, found.swap_remove(SOURCE)?), event::GEOSEARCHSTORE, decision)
+    }
 }

@@ -1,6 +1,6 @@
 //! PFCOUNT and PFMERGE: estimates and unions of sketches.
 
-use basalt_keyspace::{Effect, event};
+use basalt_keyspace::{DatabaseId, Effect, Entry, Key, Keyspace, event};
 
 use super::estimate::cardinality;
 use super::registers::{
@@ -10,9 +10,10 @@ use super::registers::{
 use super::{ROW, whole};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Command, Flags, KeySpec, Run, Verb};
+use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::families::string::text_of;
+use crate::families::string::{text_of, with_text};
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings, no_check};
 
 pub(super) const PFCOUNT: Command = Command {
     name: "pfcount",
@@ -25,7 +26,7 @@ pub(super) const PFCOUNT: Command = Command {
         "RW because it may change the internal representation of the key, and propagate to replicas",
     )],
     arguments: &[Argument::KEYS],
-    run: Run::Alone(pfcount_one, Verb::PfCount),
+    run: Run::Many(&const { ManyKeys::of::<Count>().with_whole(pfcount) }),
     shows: r#"> PFADD monday ann bob
 (integer) 1
 > PFADD tuesday bob cy
@@ -73,7 +74,7 @@ pub(super) const PFMERGE: Command = Command {
         KeySpec { first: 2, ..KeySpec::all(1, &["RO", "access"]) },
     ],
     arguments: &[Argument::key("destkey", 0), Argument::key("sourcekey", 1).multiple().optional()],
-    run: Run::Engine(Verb::PfMerge),
+    run: Run::Many(&const { ManyKeys::of::<MergeSketches>().with_whole(pfmerge) }),
     shows: r#"> PFADD monday ann bob
 (integer) 1
 > PFADD tuesday bob cy
@@ -92,7 +93,7 @@ OK
 
 /// A union of sketches: each register is the maximum of theirs.
 #[derive(Clone)]
-pub struct Union {
+pub(super) struct Union {
     registers: Box<Plain>,
     has_dense: bool,
 }
@@ -105,13 +106,13 @@ impl Default for Union {
 
 impl Union {
     /// Adds a string's sketch; an error if it is invalid.
-    pub fn add(&mut self, text: &[u8]) -> Result<(), CommandError> {
+    pub(super) fn add(&mut self, text: &[u8]) -> Result<(), CommandError> {
         self.has_dense |= registers::encoding(text)? == Encoding::Dense;
         registers::merge(text, &mut self.registers)
     }
 
     /// Adds another union.
-    pub fn absorb(&mut self, other: &Self) {
+    pub(super) fn absorb(&mut self, other: &Self) {
         self.has_dense |= other.has_dense;
         for (own, other) in self.registers.iter_mut().zip(other.registers.iter()) {
             *own = (*own).max(*other);
@@ -119,7 +120,7 @@ impl Union {
     }
 
     /// The estimate for the union.
-    pub fn cardinality(&self) -> u64 {
+    pub(super) fn cardinality(&self) -> u64 {
         cardinality(&registers::histogram_of(&self.registers))
     }
 
@@ -151,10 +152,114 @@ impl Union {
     }
 }
 
-/// Sets the call's key, whose registers are among those of the union, to the union.
-pub fn pfmerge_into(call: &mut Call<'_>, union: &Union) -> Outcome {
+/// Adds what a key holds to a union. Says whether it holds anything.
+fn add_sketch(union: &mut Union, entry: Option<&Entry>) -> Result<bool, CommandError> {
+    if entry.is_some() {
+        with_text(entry, |text| union.add(text))?;
+    }
+    Ok(entry.is_some())
+}
+
+/// What reading a sketch finds; `None` where there is none.
+type Sketch = Result<Option<Union>, CommandError>;
+
+fn read_sketch(key: &mut KeyRead<'_>) -> Sketch {
+    let entry = key.keyspace.read(key.database, &key.key);
+    let mut union = Union::default();
+    Ok(add_sketch(&mut union, entry.as_deref())?.then_some(union))
+}
+
+fn union_of(found: Vec<Sketch>) -> Result<Union, CommandError> {
+    let mut union: Option<Union> = None;
+    for sketch in found {
+        match (&mut union, sketch?) {
+            (Some(union), Some(sketch)) => union.absorb(&sketch),
+            (first @ None, sketch) => *first = sketch,
+            (Some(_), None) => {}
+        }
+    }
+    Ok(union.unwrap_or_default())
+}
+
+/// The union of the sketches of a call's arguments, all of which are here.
+fn union_here(call: &mut Call<'_>) -> Result<Union, CommandError> {
+    let mut union = Union::default();
+    for name in &call.args[1..] {
+        let key = call.keyspace.key(name);
+        let entry = call.keyspace.read(call.database, &key);
+        add_sketch(&mut union, entry.as_deref())?;
+    }
+    Ok(union)
+}
+
+struct Count;
+
+impl OverKeys for Count {
+    type Found = Sketch;
+
+    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
+        no_check(args, settings)
+    }
+
+    fn read(mut key: KeyRead<'_>) -> Sketch {
+        read_sketch(&mut key)
+    }
+
+    fn decide(found: Vec<Sketch>, decision: &mut Decision<'_, '_>) -> Outcome {
+        decision.reply.integer(union_of(found)?.cardinality() as i64);
+        Ok(())
+    }
+}
+
+fn pfcount(call: &mut Call<'_>) -> Outcome {
+    if let [_, _] = call.args {
+        return pfcount_one(call);
+    }
+    let cardinality = union_here(call)?.cardinality();
+    call.reply.integer(cardinality as i64);
+    Ok(())
+}
+
+struct MergeSketches;
+
+impl OverKeys for MergeSketches {
+    type Found = Sketch;
+
+    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
+        no_check(args, settings)
+    }
+
+    fn read(mut key: KeyRead<'_>) -> Sketch {
+        read_sketch(&mut key)
+    }
+
+    fn decide(found: Vec<Sketch>, decision: &mut Decision<'_, '_>) -> Outcome {
+        let union = union_of(found)?;
+        let sparse_bytes_max = decision.settings.config.hll_sparse_max_bytes as usize;
+        decision.reply.ok();
+        decision.write(0, move |keyspace, id, key| {
+            merge_into((keyspace, id, key), &union, sparse_bytes_max)
+                .expect("because the sketch that is there was looked at");
+        });
+        Ok(())
+    }
+}
+
+fn pfmerge(call: &mut Call<'_>) -> Outcome {
+    let union = union_here(call)?;
     let sparse_bytes_max = call.config.hll_sparse_max_bytes as usize;
-    let edit = call.keyspace.edit(call.database, &call.key);
+    merge_into((call.keyspace, call.database, &call.key), &union, sparse_bytes_max)?;
+    call.reply.ok();
+    Ok(())
+}
+
+/// Has a key, whose registers are among those of the union, hold all of them.
+fn merge_into(
+    (keyspace, id, key): (&mut Keyspace, DatabaseId, &Key<'_>),
+    union: &Union,
+    sparse_bytes_max: usize,
+) -> Outcome {
+    let edit = keyspace.edit(id, key);
     let (sketch, expire_at_ms) = {
         let entry = edit.entry();
         let mut digits = itoa::Buffer::new();
@@ -163,6 +268,5 @@ pub fn pfmerge_into(call: &mut Call<'_>, union: &Union) -> Outcome {
         (sketch, entry.and_then(|entry| entry.expire_at_ms()))
     };
     edit.as_event(event::PFADD).commit(whole(&sketch, expire_at_ms));
-    call.reply.ok();
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! Moves or copies a key to another name or database.
 
-use basalt_keyspace::{Cause, DatabaseId, Effect, event};
+use basalt_keyspace::{DatabaseId, Effect, Entry, Record, event};
 
 use super::ROW;
 use crate::args::{Grammar, database, flag, value};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Command, Flags, KeySpec, Run, Verb};
+use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings, no_check};
+use crate::memory::check_memory;
 
 const RENAME_ROW: Command =
     Command { arity: 3, arguments: &[Argument::KEY, Argument::key("newkey", 1)], ..ROW };
@@ -18,7 +20,7 @@ pub(super) const RENAME: Command = Command {
     summary: "Renames a key; replaces the key that has the new name.",
     flags: Flags::WRITE,
     keys: &[KeySpec::at(1, &["RW", "access", "delete"]), KeySpec::at(2, &["OW", "update"])],
-    run: Run::Engine(Verb::Rename),
+    run: Run::Many(&const { ManyKeys::of::<Rename<false>>().with_whole(rename::<false>) }),
     shows: r#"> MSET old value new gone
 OK
 > RENAME old new
@@ -38,7 +40,7 @@ pub(super) const RENAMENX: Command = Command {
     summary: "Renames a key, only if no key has the new name.",
     flags: Flags::WRITE.or(Flags::FAST),
     keys: &[KeySpec::at(1, &["RW", "access", "delete"]), KeySpec::at(2, &["OW", "insert"])],
-    run: Run::Engine(Verb::RenameNx),
+    run: Run::Many(&const { ManyKeys::of::<Rename<true>>().with_whole(rename::<true>) }),
     shows: r#"> MSET old value taken stays
 OK
 > RENAMENX old taken
@@ -52,6 +54,63 @@ OK
 "#,
     ..RENAME_ROW
 };
+
+const SOURCE: usize = 0;
+const TARGET: usize = 1;
+
+/// RENAME, and RENAMENX with `IF_FREE`. Over shards the value goes as it is.
+struct Rename<const IF_FREE: bool>;
+
+impl<const IF_FREE: bool> OverKeys for Rename<IF_FREE> {
+    /// Whether the key holds something.
+    type Found = bool;
+
+    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
+        no_check(args, settings)
+    }
+
+    fn read(key: KeyRead<'_>) -> bool {
+        key.peek().is_some()
+    }
+
+    fn decide(found: Vec<bool>, decision: &mut Decision<'_, '_>) -> Outcome {
+        let is_same = decision.keys[SOURCE] == decision.keys[TARGET];
+        if !found[SOURCE] {
+            return Err(CommandError::NO_SUCH_KEY);
+        }
+        let may = !(IF_FREE && found[TARGET]);
+        if may && !is_same {
+            decision.move_value(SOURCE, TARGET);
+        }
+        if IF_FREE {
+            decision.reply.integer(i64::from(may));
+        } else {
+            decision.reply.ok();
+        }
+        Ok(())
+    }
+}
+
+/// The same where both keys are on one shard.
+fn rename<const IF_FREE: bool>(call: &mut Call<'_>) -> Outcome {
+    let (source, target) = (call.key, call.keyspace.key(call.args[2]));
+    if call.keyspace.peek(call.database, &source).is_none() {
+        return Err(CommandError::NO_SUCH_KEY);
+    }
+    let may = !(IF_FREE && call.keyspace.peek(call.database, &target).is_some());
+    if may
+        && source.bytes != target.bytes
+        && let Some(value) = call.keyspace.take_value(call.database, &source, event::RENAME_FROM)
+    {
+        call.keyspace.put_value(call.database, &target, value, event::RENAME_TO);
+    }
+    if IF_FREE {
+        call.reply.integer(i64::from(may));
+    } else {
+        call.reply.ok();
+    }
+    Ok(())
+}
 
 pub(super) const COPY: Command = Command {
     name: "copy",
@@ -67,7 +126,7 @@ pub(super) const COPY: Command = Command {
         Argument::integer("destination-db").after("DB").optional(),
         Argument::word("replace", "REPLACE").optional(),
     ],
-    run: Run::Engine(Verb::Copy),
+    run: Run::Many(&const { ManyKeys::of::<Copy>() }),
     shows: r#"> SET sheep dolly EX 100
 OK
 > COPY sheep clone
@@ -96,7 +155,7 @@ OK
 
 /// A parsed COPY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CopyRequest {
+pub(super) struct CopyRequest {
     pub to: DatabaseId,
     pub replace: bool,
 }
@@ -111,7 +170,7 @@ pub(super) const COPY_OPTIONS: Grammar<CopyOption> =
     Grammar(&[value("db", CopyOption::Database), flag("replace", CopyOption::Replace)]);
 
 /// Parses COPY's arguments, given in a session with database `from`.
-pub fn parse_copy(
+pub(super) fn parse_copy(
     args: &[&[u8]],
     from: DatabaseId,
     database_count: usize,
@@ -127,6 +186,71 @@ pub fn parse_copy(
         return Err(CommandError::SAME_OBJECT);
     }
     Ok(copy)
+}
+
+struct Copy;
+
+/// What reading one of COPY's keys finds.
+enum CopyFound {
+    /// The value, as the record that has the other key hold it.
+    Source(Result<Option<Vec<u8>>, CommandError>),
+    /// Whether it holds something.
+    Target(bool),
+}
+
+/// The record that has the other key hold what COPY's source holds.
+fn record_of(key: &KeyRead<'_>, entry: &Entry) -> Result<Vec<u8>, CommandError> {
+    // The value, the record around it, and what is made of that.
+    check_memory(entry.heap_bytes().saturating_mul(3))?;
+    let (mut value, mut record) = (Vec::new(), Vec::new());
+    let effect = Effect::copy_of(entry, &mut value);
+    let database = Copy::database_of(key.args, TARGET, &key.settings);
+    Record::Key { database, key: key.args[2], effect }.encode(&mut record);
+    Ok(record)
+}
+
+impl OverKeys for Copy {
+    type Found = CopyFound;
+
+    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
+        parse_copy(args, settings.database, settings.database_count).map(drop)
+    }
+
+    fn database_of(args: &[&[u8]], index: usize, settings: &Settings<'_>) -> DatabaseId {
+        let own = settings.database;
+        match parse_copy(args, own, settings.database_count) {
+            Ok(request) if index == TARGET => request.to,
+            _ => own,
+        }
+    }
+
+    fn read(key: KeyRead<'_>) -> CopyFound {
+        if key.index == TARGET {
+            return CopyFound::Target(key.peek().is_some());
+        }
+        CopyFound::Source(key.peek().map(|entry| record_of(&key, &entry)).transpose())
+    }
+
+    fn decide(found: Vec<CopyFound>, decision: &mut Decision<'_, '_>) -> Outcome {
+        let Settings { database, database_count, .. } = decision.settings;
+        let request = parse_copy(decision.args, database, database_count)?;
+        let Ok([CopyFound::Source(record), CopyFound::Target(is_taken)]) =
+            <[CopyFound; 2]>::try_from(found)
+        else {
+            unreachable!("COPY has two keys, the source first")
+        };
+        let record = record?.filter(|_| request.replace || !is_taken);
+        decision.reply.integer(i64::from(record.is_some()));
+        if let Some(record) = record {
+            decision.write(TARGET, move |keyspace, id, key| {
+                let Ok((Record::Key { effect, .. }, _)) = Record::decode(&record) else {
+                    unreachable!("the record was made by this process")
+                };
+                keyspace.edit(id, key).as_event(event::COPY_TO).commit(effect);
+            });
+        }
+        Ok(())
+    }
 }
 
 pub(super) const MOVE: Command = Command {
@@ -165,13 +289,11 @@ fn move_(call: &mut Call<'_>) -> Outcome {
         return Err(CommandError::SAME_OBJECT);
     }
     let is_free = call.keyspace.edit(to, &call.key).entry().is_none();
-    let edit = call.keyspace.edit(call.database, &call.key);
-    let is_moved = is_free && edit.entry().is_some();
-    if is_moved {
-        let mut copied = Vec::new();
-        let effect = Effect::copy_of(&edit.entry().expect("because it was just seen"), &mut copied);
-        edit.as_event(event::MOVE_FROM).commit(Effect::Remove { cause: Cause::Deleted });
-        call.keyspace.edit(to, &call.key).as_event(event::MOVE_TO).commit(effect);
+    let take = || call.keyspace.take_value(call.database, &call.key, event::MOVE_FROM);
+    let value = is_free.then(take).flatten();
+    let is_moved = value.is_some();
+    if let Some(value) = value {
+        call.keyspace.put_value(to, &call.key, value, event::MOVE_TO);
     }
     call.reply.integer(i64::from(is_moved));
     Ok(())

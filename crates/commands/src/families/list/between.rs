@@ -2,11 +2,14 @@
 
 use basalt_keyspace::Side;
 
+use super::several::MoveOne;
+use super::take::{PopFirst, PopMany};
 use super::{LEFT_OR_RIGHT, ROW, side};
 use crate::args::{Grammar, integer, value};
 use crate::argument::Argument;
-use crate::command::{Command, Deprecated, Flags, KeySpec, Run, Verb};
+use crate::command::{Command, Deprecated, Flags, KeySpec, Run};
 use crate::error::CommandError;
+use crate::many_keys::ManyKeys;
 
 /// The keys of commands that move an element from one list to another.
 pub(super) const FROM_AND_TO: &[KeySpec] =
@@ -25,7 +28,7 @@ pub(super) const LMOVE: Command = Command {
         Argument::one_of("wherefrom", LEFT_OR_RIGHT),
         Argument::one_of("whereto", LEFT_OR_RIGHT),
     ],
-    run: Run::Engine(Verb::ListMove),
+    run: Run::Many(&const { ManyKeys::of::<MoveOne>() }),
     shows: r#"> RPUSH todo a b c
 (integer) 3
 > LMOVE todo done RIGHT LEFT
@@ -61,7 +64,7 @@ pub(super) const RPOPLPUSH: Command = Command {
         since: "6.2.0",
         replaced_by: "`LMOVE` with the `RIGHT` and `LEFT` arguments",
     }),
-    run: Run::Engine(Verb::RpopLpush),
+    run: Run::Many(&const { ManyKeys::of::<MoveOne>() }),
     shows: r#"> RPUSH todo a b
 (integer) 2
 > RPOPLPUSH todo done
@@ -79,13 +82,13 @@ pub(super) const RPOPLPUSH: Command = Command {
 
 /// The ends of both lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sides {
+pub(super) struct Sides {
     pub from: Side,
     pub to: Side,
 }
 
 /// The ends of LMOVE, RPOPLPUSH and the blocking ones: those with words have them at index 3.
-pub fn parse_list_move(args: &[&[u8]]) -> Result<Sides, CommandError> {
+pub(super) fn parse_list_move(args: &[&[u8]]) -> Result<Sides, CommandError> {
     match args {
         [_, _, _, from, to, ..] => Ok(Sides { from: side(from)?, to: side(to)? }),
         _ => Ok(Sides { from: Side::Back, to: Side::Front }),
@@ -114,7 +117,7 @@ pub(super) const LMPOP: Command = Command {
         Argument::one_of("where", LEFT_OR_RIGHT),
         Argument::integer("count").after("COUNT").optional(),
     ],
-    run: Run::Engine(Verb::ListMultiPop),
+    run: Run::Many(&const { ManyKeys::of::<PopFirst<PopMany>>() }),
     shows: r#"> RPUSH letters a b c
 (integer) 3
 > LMPOP 2 absent letters LEFT
@@ -136,14 +139,14 @@ pub(super) const LMPOP: Command = Command {
 
 /// A parsed LMPOP or BLMPOP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListPop<'a> {
+pub(super) struct ListPop<'a> {
     pub keys: &'a [&'a [u8]],
     pub side: Side,
     pub count: u64,
 }
 
 /// Parses LMPOP's arguments, from the number of keys on.
-pub fn parse_list_pop<'a>(args: &'a [&'a [u8]]) -> Result<ListPop<'a>, CommandError> {
+pub(super) fn parse_list_pop<'a>(args: &'a [&'a [u8]]) -> Result<ListPop<'a>, CommandError> {
     let number = above_zero(args[0], "ERR numkeys should be greater than 0")?;
     let number = usize::try_from(number).ok().filter(|number| args.len() - 1 > *number);
     let (keys, rest) = args[1..].split_at(number.ok_or(CommandError::SYNTAX)?);

@@ -1,11 +1,14 @@
 //! The arguments of commands that wait for a list.
 
 use super::between::{FROM_AND_TO, ListPop, Sides, parse_list_move, parse_list_pop};
+use super::several::{BlockingMoveOne, MOVE_ONE};
+use super::take::{self, BlockingPop, BlockingPopMany, PopFirst};
 use super::{LEFT_OR_RIGHT, ROW};
 use crate::args::timeout_ms;
 use crate::argument::Argument;
-use crate::command::{Command, Deprecated, Flags, KeySpec, Run, Verb};
+use crate::command::{Command, Deprecated, Flags, KeySpec, Run};
 use crate::error::CommandError;
+use crate::many_keys::ManyKeys;
 
 const TAKES: &[&str] = &["RW", "access", "delete"];
 
@@ -23,7 +26,7 @@ const POP: Command = Command {
 pub(super) const BLPOP: Command = Command {
     name: "blpop",
     summary: "Removes and returns the first element of the first non-empty list; waits while all are empty.",
-    run: Run::Engine(Verb::BlPop),
+    run: Run::Many(&const { ManyKeys::of::<PopFirst<BlockingPop<false>>>().blocking(take::POP) }),
     shows: r#"> RPUSH letters a b
 (integer) 2
 > BLPOP absent letters 0
@@ -40,7 +43,7 @@ pub(super) const BLPOP: Command = Command {
 pub(super) const BRPOP: Command = Command {
     name: "brpop",
     summary: "Removes and returns the last element of the first non-empty list; waits while all are empty.",
-    run: Run::Engine(Verb::BrPop),
+    run: Run::Many(&const { ManyKeys::of::<PopFirst<BlockingPop<true>>>().blocking(take::POP) }),
     shows: r#"> RPUSH letters a b
 (integer) 2
 > BRPOP letters 0
@@ -68,7 +71,7 @@ pub(super) const BLMOVE: Command = Command {
         Argument::one_of("whereto", LEFT_OR_RIGHT),
         Argument::double("timeout"),
     ],
-    run: Run::Engine(Verb::BlMove),
+    run: Run::Many(&const { ManyKeys::of::<BlockingMoveOne>().blocking(MOVE_ONE) }),
     shows: r#"> RPUSH todo a b
 (integer) 2
 > BLMOVE todo done LEFT RIGHT 0
@@ -97,7 +100,7 @@ pub(super) const BRPOPLPUSH: Command = Command {
         since: "6.2.0",
         replaced_by: "`BLMOVE` with the `RIGHT` and `LEFT` arguments",
     }),
-    run: Run::Engine(Verb::BrPopLpush),
+    run: Run::Many(&const { ManyKeys::of::<BlockingMoveOne>().blocking(MOVE_ONE) }),
     shows: r#"> RPUSH todo a b
 (integer) 2
 > BRPOPLPUSH todo done 0
@@ -123,7 +126,7 @@ pub(super) const BLMPOP: Command = Command {
         Argument::one_of("where", LEFT_OR_RIGHT),
         Argument::integer("count").after("COUNT").optional(),
     ],
-    run: Run::Engine(Verb::BlMpop),
+    run: Run::Many(&const { ManyKeys::of::<PopFirst<BlockingPopMany>>().blocking(take::POP_MANY) }),
     shows: r#"> RPUSH letters a b c
 (integer) 3
 > BLMPOP 0 2 absent letters LEFT COUNT 2
@@ -154,13 +157,13 @@ pub fn parse_blocking_pop<'a>(
 }
 
 /// Parses BLMOVE's and BRPOPLPUSH's arguments.
-pub fn parse_blocking_move(args: &[&[u8]]) -> Result<Patient<Sides>, CommandError> {
+pub(super) fn parse_blocking_move(args: &[&[u8]]) -> Result<Patient<Sides>, CommandError> {
     let (timeout, rest) = args.split_last().expect("because the arity is above two");
     Ok(Patient { request: parse_list_move(rest)?, timeout_ms: timeout_ms(timeout)? })
 }
 
 /// Parses BLMPOP's arguments.
-pub fn parse_blocking_multi_pop<'a>(
+pub(super) fn parse_blocking_multi_pop<'a>(
     args: &'a [&'a [u8]],
 ) -> Result<Patient<ListPop<'a>>, CommandError> {
     Ok(Patient { request: parse_list_pop(&args[2..])?, timeout_ms: timeout_ms(args[1])? })

@@ -14,9 +14,10 @@ use basalt_resp::Reply;
 use super::count::parse_count;
 use super::{ROW, answer, set};
 use crate::argument::Argument;
-use crate::call::Outcome;
+use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run, Verb};
 use crate::error::CommandError;
+use crate::many_keys::ManyKeys;
 
 pub(super) const ALGEBRA_ROW: Command = Command {
     since: "1.0.0",
@@ -45,7 +46,7 @@ pub(super) const SINTER: Command = Command {
     name: "sinter",
     summary: "Returns the intersection of sets.",
     complexity: "O(N*M) for N members of the smallest of M sets",
-    run: Run::Engine(Verb::SetInter),
+    run: Run::Many(&const { ManyKeys::by_engine(algebra, Verb::SetInter) }),
     shows: r#"> SADD odd 1 3 5 7
 (integer) 4
 > SADD prime 2 3 5 7
@@ -81,7 +82,7 @@ pub(super) const SINTERSTORE: Command = Command {
     name: "sinterstore",
     summary: "Stores the intersection of sets and returns its size.",
     complexity: "O(N*M) for N members of the smallest of M sets",
-    run: Run::Engine(Verb::SetInterStore),
+    run: Run::Many(&const { ManyKeys::by_engine(algebra, Verb::SetInterStore) }),
     shows: r#"> SADD odd 1 3 5 7
 (integer) 4
 > SADD prime 2 3 5 7
@@ -110,7 +111,7 @@ pub(super) const SINTERSTORE: Command = Command {
 pub(super) const SUNION: Command = Command {
     name: "sunion",
     summary: "Returns the union of sets.",
-    run: Run::Engine(Verb::SetUnion),
+    run: Run::Many(&const { ManyKeys::by_engine(algebra, Verb::SetUnion) }),
     shows: r#"> SADD odd 1 3 5
 (integer) 3
 > SADD prime 2 3 5
@@ -137,7 +138,7 @@ pub(super) const SUNION: Command = Command {
 pub(super) const SUNIONSTORE: Command = Command {
     name: "sunionstore",
     summary: "Stores the union of sets and returns its size.",
-    run: Run::Engine(Verb::SetUnionStore),
+    run: Run::Many(&const { ManyKeys::by_engine(algebra, Verb::SetUnionStore) }),
     shows: r#"> SADD odd 1 3 5
 (integer) 3
 > SADD prime 2 3 5
@@ -164,7 +165,7 @@ pub(super) const SUNIONSTORE: Command = Command {
 pub(super) const SDIFF: Command = Command {
     name: "sdiff",
     summary: "Returns the members of the first set that are in none of the others.",
-    run: Run::Engine(Verb::SetDiff),
+    run: Run::Many(&const { ManyKeys::by_engine(algebra, Verb::SetDiff) }),
     shows: r#"> SADD odd 1 3 5 9
 (integer) 4
 > SADD prime 2 3 5
@@ -193,7 +194,7 @@ pub(super) const SDIFF: Command = Command {
 pub(super) const SDIFFSTORE: Command = Command {
     name: "sdiffstore",
     summary: "Stores the members of the first set that are in none of the others, and returns their number.",
-    run: Run::Engine(Verb::SetDiffStore),
+    run: Run::Many(&const { ManyKeys::by_engine(algebra, Verb::SetDiffStore) }),
     shows: r#"> SADD odd 1 3 5 9
 (integer) 4
 > SADD prime 2 3 5
@@ -394,8 +395,20 @@ pub fn write_members(members: &StringList, reply: &mut Reply<'_>) {
     members.as_strings().iter().for_each(|name| reply.bulk(name));
 }
 
-/// Runs a whole command whose keys are all here: the source keys, preceded by the destination if
-/// there is one.
+/// All of a command, where all keys are on one shard.
+pub(super) fn algebra(call: &mut Call<'_>) -> Outcome {
+    let Run::Many(ManyKeys { verb: Some(verb), .. }) = call.command.run else {
+        unreachable!("its row names the verb")
+    };
+    let request = parse_set_algebra(*verb, call.args)?;
+    let target = (request.answer == SetAnswer::Stored).then_some(call.args[1]);
+    let names = target.iter().chain(&call.args[request.sources.clone()]);
+    let keys: Vec<Key<'_>> = names.map(|name| call.keyspace.key(name)).collect();
+    run_set_algebra(call.keyspace, call.database, &keys, &request, &mut call.reply)
+}
+
+/// Runs a whole command whose keys are all here: those of the sets, and before them that of the result
+/// where it is stored.
 pub fn run_set_algebra(
     keyspace: &mut Keyspace,
     database: DatabaseId,

@@ -1,11 +1,15 @@
 //! Adds and removes members.
 
-use basalt_keyspace::{Effect, SetChange, Strings};
+use std::sync::Arc;
+
+use basalt_keyspace::{Effect, SetChange, SetRef, Strings};
 
 use super::{ROW, set};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Command, Flags, KeySpec, Run, Verb};
+use crate::command::{Command, Flags, KeySpec, Run};
+use crate::error::CommandError;
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings, no_check};
 
 pub(super) const SADD: Command = Command {
     name: "sadd",
@@ -118,7 +122,7 @@ pub(super) const SMOVE: Command = Command {
         Argument::key("destination", 1),
         Argument::string("member"),
     ],
-    run: Run::Engine(Verb::SetMove),
+    run: Run::Many(&const { ManyKeys::of::<MoveMember>() }),
     shows: r#"> SADD basket apple pear
 (integer) 2
 > SMOVE basket table pear
@@ -143,3 +147,58 @@ OK
 "#,
     ..ROW
 };
+
+struct MoveMember;
+
+/// What a key holds, to SMOVE.
+enum SetFound {
+    Nothing,
+    Other,
+    /// A set, and whether the member is in it.
+    Set(bool),
+}
+
+impl OverKeys for MoveMember {
+    type Found = SetFound;
+
+    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
+        no_check(args, settings)
+    }
+
+    fn read(key: KeyRead<'_>) -> SetFound {
+        match key.peek() {
+            None => SetFound::Nothing,
+            Some(entry) => match SetRef::of(&entry) {
+                None => SetFound::Other,
+                Some(set) => SetFound::Set(set.contains(key.args[3])),
+            },
+        }
+    }
+
+    fn decide(found: Vec<SetFound>, decision: &mut Decision<'_, '_>) -> Outcome {
+        let has = match found[..] {
+            [SetFound::Nothing, _] => false,
+            [SetFound::Other, _] | [_, SetFound::Other] => return Err(CommandError::WRONG_TYPE),
+            [SetFound::Set(has), _] => has,
+            _ => unreachable!("SMOVE has two keys"),
+        };
+        decision.reply.integer(i64::from(has));
+        if has && decision.keys[0] != decision.keys[1] {
+            let member: Arc<[u8]> = decision.args[3].into();
+            let added = Arc::clone(&member);
+            decision.write(0, move |keyspace, id, key| {
+                let members = [&*member];
+                let change = SetChange::Remove { members: Strings::from(&members) };
+                keyspace.edit(id, key).commit(Effect::Set(change));
+            });
+            if !matches!(found[1], SetFound::Set(true)) {
+                decision.write(1, move |keyspace, id, key| {
+                    let members = [&*added];
+                    let change = SetChange::Add { members: Strings::from(&members) };
+                    keyspace.edit(id, key).commit(Effect::Set(change));
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -2,10 +2,11 @@
 
 use basalt_resp::parse_i64;
 
-use super::algebra::{ALGEBRA_ROW, SetAnswer, SetOperation, SetRequest};
+use super::algebra::{ALGEBRA_ROW, SetAnswer, SetOperation, SetRequest, algebra};
 use crate::argument::Argument;
 use crate::command::{Command, Flags, KeySpec, Run, Verb};
 use crate::error::CommandError;
+use crate::many_keys::ManyKeys;
 
 const NUMKEYS: Argument = Argument::integer("numkeys");
 const LIMIT: Argument = Argument::integer("limit").after("LIMIT").optional();
@@ -24,7 +25,7 @@ pub(super) const SINTERCARD: Command = Command {
     since: "7.0.0",
     summary: "Returns the size of the intersection of sets, counted up to a limit.",
     complexity: "O(N*M) for N members of the smallest of M sets",
-    run: Run::Engine(Verb::SetInterCard),
+    run: Run::Many(&const { ManyKeys::by_engine(algebra, Verb::SetInterCard) }),
     shows: r#"> SADD odd 1 3 5 7
 (integer) 4
 > SADD prime 2 3 5 7
@@ -50,7 +51,7 @@ pub(super) const SUNIONCARD: Command = Command {
     since: "8.10.0",
     summary: "Returns the size of the union of sets, counted up to a limit.",
     arguments: &[NUMKEYS, Argument::KEYS, Argument::word("approx", "APPROX").optional(), LIMIT],
-    run: Run::Engine(Verb::SetUnionCard),
+    run: Run::Many(&const { ManyKeys::by_engine(algebra, Verb::SetUnionCard) }),
     shows: r#"> SADD odd 1 3 5 7
 (integer) 4
 > SADD prime 2 3 5 7
@@ -72,7 +73,7 @@ pub(super) const SDIFFCARD: Command = Command {
     name: "sdiffcard",
     since: "8.10.0",
     summary: "Returns how many members of the first set are in none of the others, counted up to a limit.",
-    run: Run::Engine(Verb::SetDiffCard),
+    run: Run::Many(&const { ManyKeys::by_engine(algebra, Verb::SetDiffCard) }),
     shows: r#"> SADD odd 1 3 5 7
 (integer) 4
 > SADD prime 2 3 5 7

@@ -3,14 +3,19 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use basalt_keyspace::{Content, Entry, Scored, SetRef, SortedRef};
+use basalt_keyspace::{
+    Cause, Content, DatabaseId, Effect, Entry, EntryRef, Events, Key, Keyspace, Kind, Scored,
+    SetRef, SortedChange, SortedRef, event,
+};
 use basalt_resp::parse_f64;
 
-use super::ROW;
+use super::{ROW, borrow, write_scored};
 use crate::args::integer;
 use crate::argument::Argument;
+use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run, Verb};
 use crate::error::CommandError;
+use crate::many_keys::{Decision, ManyKeys};
 
 const KEYS: Argument = Argument::KEYS;
 const SOURCES: Argument = Argument::key("key", 1).multiple();
@@ -55,7 +60,7 @@ const STORED_ROW: Command = Command {
 pub(super) const ZUNION: Command = Command {
     name: "zunion",
     summary: "Returns the union of sorted sets, with the scores added up by default.",
-    run: Run::Engine(Verb::ZUnion),
+    run: Run::Many(&const { ManyKeys::by_engine(zunion, Verb::ZUnion) }),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
 > ZADD two 10 b 20 c
@@ -109,7 +114,7 @@ pub(super) const ZUNION: Command = Command {
 pub(super) const ZINTER: Command = Command {
     name: "zinter",
     summary: "Returns the intersection of sorted sets, with the scores added up by default.",
-    run: Run::Engine(Verb::ZInter),
+    run: Run::Many(&const { ManyKeys::by_engine(zinter, Verb::ZInter) }),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
 > ZADD two 10 b 20 c
@@ -141,7 +146,7 @@ pub(super) const ZDIFF: Command = Command {
     name: "zdiff",
     summary: "Returns the members of the first sorted set that are in none of the others.",
     arguments: &[NUMKEYS, KEYS, WITHSCORES],
-    run: Run::Engine(Verb::ZDiff),
+    run: Run::Many(&const { ManyKeys::by_engine(zdiff, Verb::ZDiff) }),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
 > ZADD two 10 b 20 c
@@ -168,7 +173,7 @@ pub(super) const ZINTERCARD: Command = Command {
     since: "7.0.0",
     summary: "Returns the size of the intersection of sorted sets, counted up to a limit.",
     arguments: &[NUMKEYS, KEYS, Argument::integer("limit").after("LIMIT").optional()],
-    run: Run::Engine(Verb::ZInterCard),
+    run: Run::Many(&const { ManyKeys::by_engine(zintercard, Verb::ZInterCard) }),
     shows: r#"> ZADD one 1 a 2 b 3 c
 (integer) 3
 > ZADD two 10 b 20 c
@@ -188,7 +193,7 @@ pub(super) const ZINTERCARD: Command = Command {
 pub(super) const ZUNIONSTORE: Command = Command {
     name: "zunionstore",
     summary: "Stores the union of sorted sets, with the scores added up by default, and returns its size.",
-    run: Run::Engine(Verb::ZUnionStore),
+    run: Run::Many(&const { ManyKeys::by_engine(zunionstore, Verb::ZUnionStore) }),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
 > ZADD two 10 b 20 c
@@ -210,7 +215,7 @@ pub(super) const ZUNIONSTORE: Command = Command {
 pub(super) const ZINTERSTORE: Command = Command {
     name: "zinterstore",
     summary: "Stores the intersection of sorted sets, with the scores added up by default, and returns its size.",
-    run: Run::Engine(Verb::ZInterStore),
+    run: Run::Many(&const { ManyKeys::by_engine(zinterstore, Verb::ZInterStore) }),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
 > ZADD two 10 b 20 c
@@ -236,7 +241,7 @@ pub(super) const ZDIFFSTORE: Command = Command {
     since: "6.2.0",
     summary: "Stores the members of the first sorted set that are in none of the others, and returns their number.",
     arguments: &[DESTINATION, NUMKEYS, SOURCES],
-    run: Run::Engine(Verb::ZDiffStore),
+    run: Run::Many(&const { ManyKeys::by_engine(zdiffstore, Verb::ZDiffStore) }),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
 > ZADD two 10 b 20 c
@@ -278,7 +283,7 @@ enum Aggregate {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CombineOptions {
     /// One per key.
-    weights: Vec<f64>,
+    pub(super) weights: Vec<f64>,
     aggregate: Aggregate,
     pub with_scores: bool,
     /// The limit of the count.
@@ -433,11 +438,11 @@ impl CombineOptions {
         kept.take(self.limit).collect()
     }
 
-    fn weigh(&self, weight: f64, score: f64) -> f64 {
+    pub(super) fn weigh(&self, weight: f64, score: f64) -> f64 {
         if self.aggregate == Aggregate::Count { weight } else { weight * score }
     }
 
-    fn aggregate(&self, sum: f64, score: f64) -> f64 {
+    pub(super) fn aggregate(&self, sum: f64, score: f64) -> f64 {
         match self.aggregate {
             Aggregate::Sum | Aggregate::Count => without_nan(sum + score),
             Aggregate::Min if score < sum => score,
@@ -448,7 +453,7 @@ impl CombineOptions {
 }
 
 /// The sum of opposite infinities, and 0 times infinity, are 0.
-fn without_nan(score: f64) -> f64 {
+pub(super) fn without_nan(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score }
 }
 
@@ -460,4 +465,121 @@ fn subtract(sets: Vec<(f64, OwnedMembers)>) -> OwnedMembers {
         rest.retain(|(member, _)| !gone.contains_key(member));
     }
     rest
+}
+
+/// All of ZUNION and its like, where all keys are on one shard.
+fn combine_here(call: &mut Call<'_>, combination: Combination, purpose: Purpose) -> Outcome {
+    let first = if purpose == Purpose::Store { 2 } else { 1 };
+    let CombineRequest { keys, options } =
+        parse_combine(call.command.name, &call.args[first..], combination, purpose)?;
+    let changes = {
+        let keyspace = &*call.keyspace;
+        let peek = |name: &&[u8]| keyspace.peek(call.database, &keyspace.key(name));
+        let entries: Vec<Option<EntryRef<'_>>> = keys.iter().map(peek).collect();
+        for entry in entries.iter().flatten() {
+            if SetRef::of(entry).is_none() && SortedRef::of(entry).is_none() {
+                return Err(CommandError::WRONG_TYPE);
+            }
+        }
+        let options = options?;
+        let result = borrow::combine(&options, combination, (keyspace, &entries), keys)?;
+        let members = result.iter().map(borrow::as_scored);
+        if purpose == Purpose::Tell {
+            write_scored(&mut call.reply, result.len(), members, options.with_scores);
+            return Ok(());
+        }
+        call.reply.integer(result.len() as i64);
+        if purpose == Purpose::Count {
+            return Ok(());
+        }
+        changes_of(members)
+    };
+    let event = match combination {
+        Combination::Union => event::ZUNIONSTORE,
+        Combination::Inter => event::ZINTERSTORE,
+        Combination::Diff => event::ZDIFFSTORE,
+    };
+    let key = call.key;
+    store_changes(call.keyspace, (call.database, &key), changes.as_deref(), event);
+    Ok(())
+}
+
+fn zunion(call: &mut Call<'_>) -> Outcome {
+    combine_here(call, Combination::Union, Purpose::Tell)
+}
+
+fn zinter(call: &mut Call<'_>) -> Outcome {
+    combine_here(call, Combination::Inter, Purpose::Tell)
+}
+
+fn zdiff(call: &mut Call<'_>) -> Outcome {
+    combine_here(call, Combination::Diff, Purpose::Tell)
+}
+
+fn zintercard(call: &mut Call<'_>) -> Outcome {
+    combine_here(call, Combination::Inter, Purpose::Count)
+}
+
+fn zunionstore(call: &mut Call<'_>) -> Outcome {
+    combine_here(call, Combination::Union, Purpose::Store)
+}
+
+fn zinterstore(call: &mut Call<'_>) -> Outcome {
+    combine_here(call, Combination::Inter, Purpose::Store)
+}
+
+fn zdiffstore(call: &mut Call<'_>) -> Outcome {
+    combine_here(call, Combination::Diff, Purpose::Store)
+}
+
+/// The changes that make a sorted set of these members; `None` if there are none.
+pub(super) fn changes_of<'m>(
+    members: impl ExactSizeIterator<Item = Scored<'m>>,
+) -> Option<Vec<u8>> {
+    let mut changes = Vec::new();
+    (members.len() > 0).then(|| {
+        SortedChange::that_makes(members, &mut changes);
+        changes
+    })
+}
+
+/// Has a key hold the sorted set that these changes make, or nothing.
+pub(super) fn store_changes(
+    keyspace: &mut Keyspace,
+    (id, key): (DatabaseId, &Key<'_>),
+    changes: Option<&[u8]>,
+    event: Events,
+) {
+    let edit = keyspace.edit(id, key);
+    match changes {
+        Some(changes) => {
+            let effect = Effect::SetCollection { kind: Kind::Sorted, changes, expire_at_ms: None };
+            edit.as_event(event).commit(effect);
+        }
+        None => edit.commit(Effect::Remove { cause: Cause::Deleted }),
+    }
+}
+
+/// Has a key hold these members, or nothing if there are none.
+pub(crate) fn store_members(
+    keyspace: &mut Keyspace,
+    key: (DatabaseId, &Key<'_>),
+    members: &OwnedMembers,
+    event: Events,
+) {
+    let changes = changes_of(members.iter().map(scored));
+    store_changes(keyspace, key, changes.as_deref(), event);
+}
+
+/// Decides to have a key hold these members; replies with their number.
+pub(crate) fn decide_to_store(
+    (target, members): (usize, OwnedMembers),
+    event: Events,
+    decision: &mut Decision<'_, '_>,
+) -> Outcome {
+    decision.reply.integer(members.len() as i64);
+    decision.write(target, move |keyspace, id, key| {
+        store_members(keyspace, (id, key), &members, event);
+    });
+    Ok(())
 }

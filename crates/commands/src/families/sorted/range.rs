@@ -2,14 +2,16 @@
 
 use std::ops::Range;
 
-use basalt_keyspace::{LexBound, MembersWalk, ScoreRange, SortedRef};
+use basalt_keyspace::{LexBound, MembersWalk, ScoreRange, SortedRef, event};
 
+use super::combine::{OwnedMembers, decide_to_store};
 use super::{ROW, RankRange, lex_range, score_range, sorted, write_scored};
 use crate::args::integer;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Command, Deprecated, Flags, KeySpec, Run, Verb};
+use crate::command::{Command, Deprecated, Flags, KeySpec, Run};
 use crate::error::CommandError;
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings};
 
 const SORTBY: Argument = Argument::one_of(
     "sortby",
@@ -398,7 +400,7 @@ pub(super) const ZRANGESTORE: Command = Command {
         REV,
         LIMIT,
     ],
-    run: Run::Engine(Verb::ZRangeStore),
+    run: Run::Many(&const { ManyKeys::of::<RangeStore>() }),
     shows: r#"> ZADD race 12.5 ann 9 bob 11 eve
 (integer) 3
 > ZRANGESTORE best race 0 1
@@ -421,4 +423,29 @@ pub(super) const ZRANGESTORE: Command = Command {
 /// Parses ZRANGESTORE's arguments.
 pub fn parse_range_store<'a>(args: &'a [&'a [u8]]) -> Result<RangeRequest<'a>, CommandError> {
     RangeRequest::parse(&args[3..], Manner { by: None, is_reversed: None, is_told: false })
+}
+
+struct RangeStore;
+
+const TARGET: usize = 0;
+const SOURCE: usize = 1;
+
+impl OverKeys for RangeStore {
+    type Found = Result<OwnedMembers, CommandError>;
+
+    fn check(args: &[&[u8]], _: &Settings<'_>) -> Outcome {
+        parse_range_store(args).map(drop)
+    }
+
+    fn read(key: KeyRead<'_>) -> Self::Found {
+        let entry = if key.index == SOURCE { key.peek() } else { None };
+        let Some(entry) = entry else { return Ok(Vec::new()) };
+        let sorted = SortedRef::of(&entry).ok_or(CommandError::WRONG_TYPE)?;
+        let (_, members) = parse_range_store(key.args)?.walk(sorted);
+        Ok(members.map(|scored| (scored.member.to_vec(), scored.score)).collect())
+    }
+
+    fn decide(mut found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {
+        decide_to_store((TARGET, found.swap_remove(SOURCE)?), event::ZRANGESTORE, decision)
+    }
 }

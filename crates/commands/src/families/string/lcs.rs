@@ -5,11 +5,14 @@ use std::ops::Range;
 use basalt_keyspace::is_granted;
 use basalt_resp::Reply;
 
-use super::ROW;
+use super::{ROW, with_text};
 use crate::args::{Grammar, flag, integer, value};
 use crate::argument::Argument;
-use crate::command::{Command, Flags, KeySpec, Run, Verb};
+use crate::call::Outcome;
+use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings, no_check};
+use crate::memory::copied;
 
 pub(super) const LCS: Command = Command {
     name: "lcs",
@@ -27,7 +30,7 @@ pub(super) const LCS: Command = Command {
         Argument::integer("min-match-len").after("MINMATCHLEN").optional(),
         Argument::word("withmatchlen", "WITHMATCHLEN").optional(),
     ],
-    run: Run::Engine(Verb::Lcs),
+    run: Run::Many(&const { ManyKeys::of::<LcsOver>() }),
     shows: r#"> MSET first ohmytext second mynewtext
 OK
 > LCS first second
@@ -55,7 +58,7 @@ OK
 
 /// The form of LCS' reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LcsRequest {
+pub(super) struct LcsRequest {
     wants_len: bool,
     wants_ranges: bool,
     with_lens: bool,
@@ -79,7 +82,7 @@ pub(super) const LCS_OPTIONS: Grammar<LcsOption> = Grammar(&[
 ]);
 
 /// Parses LCS' arguments after the keys.
-pub fn parse_lcs(args: &[&[u8]]) -> Result<LcsRequest, CommandError> {
+pub(super) fn parse_lcs(args: &[&[u8]]) -> Result<LcsRequest, CommandError> {
     let mut request = LcsRequest::default();
     for option in LCS_OPTIONS.parse(args) {
         match option? {
@@ -100,7 +103,7 @@ pub fn parse_lcs(args: &[&[u8]]) -> Result<LcsRequest, CommandError> {
 
 /// The common subsequence of two strings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Common {
+pub(super) struct Common {
     bytes: Vec<u8>,
     /// Ranges that are contiguous in both strings, the last ones first.
     ranges: Vec<(Range<usize>, Range<usize>)>,
@@ -108,7 +111,7 @@ pub struct Common {
 
 /// Finds the common subsequence of two strings. An error if the table would take more than
 /// `bytes_max`.
-pub fn lcs(a: &[u8], b: &[u8], bytes_max: u64) -> Result<Common, CommandError> {
+pub(super) fn lcs(a: &[u8], b: &[u8], bytes_max: u64) -> Result<Common, CommandError> {
     let width = b.len() + 1;
     let cells = (a.len() + 1).saturating_mul(width);
     if cells.saturating_mul(size_of::<u32>()) as u64 > bytes_max {
@@ -156,7 +159,7 @@ pub fn lcs(a: &[u8], b: &[u8], bytes_max: u64) -> Result<Common, CommandError> {
 }
 
 /// Runs LCS and replies.
-pub fn write_lcs(request: LcsRequest, common: &Common, reply: &mut Reply<'_>) {
+pub(super) fn write_lcs(request: LcsRequest, common: &Common, reply: &mut Reply<'_>) {
     if request.wants_len {
         return reply.integer(common.bytes.len() as i64);
     }
@@ -180,6 +183,32 @@ pub fn write_lcs(request: LcsRequest, common: &Common, reply: &mut Reply<'_>) {
     }
     reply.bulk(b"len");
     reply.integer(common.bytes.len() as i64);
+}
+
+struct LcsOver;
+
+impl OverKeys for LcsOver {
+    type Found = Result<Vec<u8>, CommandError>;
+
+    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
+        // What is wrong with the words behind the keys comes behind what is wrong with these.
+        no_check(args, settings)
+    }
+
+    fn read(key: KeyRead<'_>) -> Self::Found {
+        let entry = key.keyspace.read(key.database, &key.key);
+        with_text(entry.as_deref(), copied)
+    }
+
+    fn decide(found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {
+        let texts: Result<Vec<Vec<u8>>, _> = found.into_iter().collect();
+        let texts = texts
+            .map_err(|_| CommandError::text("ERR The specified keys must contain string values"))?;
+        let request = parse_lcs(&decision.args[3..])?;
+        let bytes_max = decision.settings.config.proto_max_bulk_len;
+        write_lcs(request, &lcs(&texts[0], &texts[1], bytes_max)?, decision.reply);
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! Commands on several strings.
 
+use basalt_keyspace::{DatabaseId, Key, Keyspace};
+
 use super::{ROW, answer_content, effect_of};
 use crate::args::{Expiry, Grammar, flag, small_integer, value};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Command, Flags, KeySpec, Merge, Run, Verb};
+use crate::command::{Command, Flags, KeySpec, Merge, Run};
 use crate::error::CommandError;
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings};
 
 pub(super) const MGET: Command = Command {
     name: "mget",
@@ -88,7 +91,7 @@ pub(super) const MSETNX: Command = Command {
     flags: Flags::WRITE.or(Flags::DENYOOM),
     keys: &[KeySpec::all(2, &["OW", "insert"])],
     arguments: PAIRS,
-    run: Run::Engine(Verb::MsetNx),
+    run: Run::Many(&const { ManyKeys::of::<SetMany<false>>().with_whole(set_many::<false>) }),
     shows: r#"> MSETNX one 1 two 2
 (integer) 1
 > MSETNX two zwei three drei
@@ -119,7 +122,7 @@ pub(super) const MSETEX: Command = Command {
             .optional(),
         Argument::EXPIRY_OR_KEEPTTL,
     ],
-    run: Run::Engine(Verb::MsetEx),
+    run: Run::Many(&const { ManyKeys::of::<SetMany<true>>().with_whole(set_many::<true>) }),
     shows: r#"@only ours valkey9
 > MSETEX 2 one 1 two 2 EX 100
 (integer) 1
@@ -145,7 +148,7 @@ pub(super) const MSETEX: Command = Command {
 
 /// The condition on the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PutWhen {
+pub(super) enum PutWhen {
     Always,
     AllAbsent,
     AllPresent,
@@ -153,7 +156,7 @@ pub enum PutWhen {
 
 /// The expiry of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lifetime {
+pub(super) enum Lifetime {
     Forever,
     /// That of the previous value.
     Kept,
@@ -162,7 +165,7 @@ pub enum Lifetime {
 
 /// A parsed MSETEX.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MsetexRequest<'a> {
+pub(super) struct MsetexRequest<'a> {
     /// Keys and values, alternating.
     pub pairs: &'a [&'a [u8]],
     pub when: PutWhen,
@@ -187,7 +190,7 @@ pub(super) const MSETEX_OPTIONS: Grammar<MsetexOption> = Grammar(&[
 ]);
 
 /// Parses MSETEX's arguments.
-pub fn parse_msetex<'a>(
+pub(super) fn parse_msetex<'a>(
     args: &'a [&'a [u8]],
     now_ms: u64,
 ) -> Result<MsetexRequest<'a>, CommandError> {
@@ -210,4 +213,89 @@ pub fn parse_msetex<'a>(
         request.lifetime = Lifetime::Until(kind.positive_moment(text, now_ms, MSETEX.name)?);
     }
     Ok(request)
+}
+
+/// What MSETNX asks for, and MSETEX with `WITH_OPTIONS`.
+fn parse_set_many<'a, const WITH_OPTIONS: bool>(
+    args: &'a [&'a [u8]],
+    now_ms: u64,
+) -> Result<MsetexRequest<'a>, CommandError> {
+    if WITH_OPTIONS {
+        return parse_msetex(args, now_ms);
+    }
+    let (when, lifetime) = (PutWhen::AllAbsent, Lifetime::Forever);
+    Ok(MsetexRequest { pairs: &args[1..], when, lifetime })
+}
+
+impl PutWhen {
+    /// Whether the keys may be set, by which of them are there.
+    fn allows(self, mut are_there: impl Iterator<Item = bool>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::AllPresent => are_there.all(|is_there| is_there),
+            Self::AllAbsent => !are_there.any(|is_there| is_there),
+        }
+    }
+}
+
+fn set_one(
+    keyspace: &mut Keyspace,
+    database: DatabaseId,
+    key: &Key<'_>,
+    value: &[u8],
+    lifetime: Lifetime,
+) {
+    let edit = keyspace.edit(database, key);
+    let expire_at_ms = match lifetime {
+        Lifetime::Forever => None,
+        Lifetime::Kept => edit.entry().and_then(|entry| entry.expire_at_ms()),
+        Lifetime::Until(at_ms) => Some(at_ms),
+    };
+    edit.commit(effect_of(value, expire_at_ms));
+}
+
+struct SetMany<const WITH_OPTIONS: bool>;
+
+impl<const WITH_OPTIONS: bool> OverKeys for SetMany<WITH_OPTIONS> {
+    /// Whether the key holds something.
+    type Found = bool;
+
+    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
+        parse_set_many::<WITH_OPTIONS>(args, settings.now_ms).map(drop)
+    }
+
+    fn read(key: KeyRead<'_>) -> bool {
+        key.peek().is_some()
+    }
+
+    fn decide(found: Vec<bool>, decision: &mut Decision<'_, '_>) -> Outcome {
+        let MsetexRequest { pairs, when, lifetime } =
+            parse_set_many::<WITH_OPTIONS>(decision.args, decision.settings.now_ms)?;
+        let may = when.allows(found.into_iter());
+        decision.reply.integer(i64::from(may));
+        let (pairs, _) = pairs.as_chunks::<2>();
+        for (index, &[_, value]) in pairs.iter().enumerate().filter(|_| may) {
+            let value = value.to_vec();
+            decision.write(index, move |keyspace, database, key| {
+                set_one(keyspace, database, key, &value, lifetime);
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The same where all keys are on one shard.
+fn set_many<const WITH_OPTIONS: bool>(call: &mut Call<'_>) -> Outcome {
+    let MsetexRequest { pairs, when, lifetime } =
+        parse_set_many::<WITH_OPTIONS>(call.args, call.keyspace.now_ms())?;
+    let (pairs, _) = pairs.as_chunks::<2>();
+    let (keyspace, database) = (&mut *call.keyspace, call.database);
+    let is_there = |pair: &[&[u8]; 2]| keyspace.peek(database, &keyspace.key(pair[0])).is_some();
+    let may = when.allows(pairs.iter().map(is_there));
+    for &[name, value] in pairs.iter().filter(|_| may) {
+        let key = keyspace.key(name);
+        set_one(keyspace, database, &key, value, lifetime);
+    }
+    call.reply.integer(i64::from(may));
+    Ok(())
 }

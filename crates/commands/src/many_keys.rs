@@ -1,0 +1,266 @@
+//! Commands over several keys: what they read, decide and write, wherever their keys are.
+//!
+//! ```text
+//! all keys on one shard    whole: one plain call, which borrows what the keys hold
+//! over shards              check ─► read (on each key's shard) ─► decide (at home) ─► writes (on each shard)
+//! ```
+//!
+//! Nothing of others comes between the first read and the last write: the engine sees to that. Everything
+//! that travels is owned.
+//!
+//! Not here: routing, waiting (`engine`).
+
+use std::any::Any;
+
+use basalt_keyspace::{DatabaseId, EntryRef, Key, Keyspace, Kind, event};
+use basalt_resp::{Protocol, Reply};
+use smallvec::SmallVec;
+
+use crate::call::{Call, Outcome, ShardFn};
+use crate::command::{Command, Verb};
+use crate::config::Config;
+use crate::error::CommandError;
+
+/// What a command depends on besides its arguments and the data.
+#[derive(Clone, Copy)]
+pub struct Settings<'a> {
+    /// The session's database.
+    pub database: DatabaseId,
+    pub database_count: usize,
+    pub now_ms: u64,
+    pub protocol: Protocol,
+    pub config: &'a Config,
+}
+
+/// One key of a command, on its shard.
+pub struct KeyRead<'a> {
+    pub keyspace: &'a mut Keyspace,
+    pub database: DatabaseId,
+    pub key: Key<'a>,
+    /// Which of the command's keys it is, in the order of [`key_positions`].
+    pub index: usize,
+    pub args: &'a [&'a [u8]],
+    pub settings: Settings<'a>,
+}
+
+impl KeyRead<'_> {
+    /// What the key holds, without a trace of the look.
+    pub fn peek(&self) -> Option<EntryRef<'_>> {
+        self.keyspace.peek(self.database, &self.key)
+    }
+}
+
+/// A change of one key, on its shard; it ends in effects like any other.
+pub type Write = Box<dyn FnOnce(&mut Keyspace, DatabaseId, &Key<'_>) + Send>;
+
+/// A value that goes from one key to another, whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The index of the key that holds it; it holds nothing afterwards.
+    pub from: usize,
+    pub to: usize,
+}
+
+/// Where a command decides, after all its keys were read: it writes the reply and says which keys change.
+pub struct Decision<'a, 'r> {
+    pub args: &'a [&'a [u8]],
+    /// The names of the keys, in the order of [`key_positions`].
+    pub keys: &'a [&'a [u8]],
+    pub settings: Settings<'a>,
+    pub reply: &'a mut Reply<'r>,
+    writes: Vec<(usize, Write)>,
+    moved: Option<Move>,
+}
+
+/// What a decision leaves besides its reply.
+#[derive(Default)]
+pub struct Decided {
+    /// Each with the index of the key that it changes, in their order.
+    pub writes: Vec<(usize, Write)>,
+    /// Done before the writes.
+    pub moved: Option<Move>,
+}
+
+impl<'a, 'r> Decision<'a, 'r> {
+    pub fn new(
+        (args, keys): (&'a [&'a [u8]], &'a [&'a [u8]]),
+        settings: Settings<'a>,
+        reply: &'a mut Reply<'r>,
+    ) -> Self {
+        Self { args, keys, settings, reply, writes: Vec::new(), moved: None }
+    }
+
+    /// Changes a key. Writes of one shard run in the order in which they were decided.
+    pub fn write(
+        &mut self,
+        index: usize,
+        write: impl FnOnce(&mut Keyspace, DatabaseId, &Key<'_>) + Send + 'static,
+    ) {
+        self.writes.push((index, Box::new(write)));
+    }
+
+    /// Has a value go from one key to another before anything is written.
+    pub(crate) fn move_value(&mut self, from: usize, to: usize) {
+        self.moved = Some(Move { from, to });
+    }
+
+    pub fn into_decided(self) -> Decided {
+        let Self { writes, moved, .. } = self;
+        Decided { writes, moved }
+    }
+}
+
+/// A command over several keys, as its family writes it.
+pub(crate) trait OverKeys {
+    /// What reading a key finds, as it travels to where the command is decided.
+    type Found: Send + 'static;
+
+    /// Refuses wrong arguments, before any key is read.
+    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome;
+
+    /// The database of a key, whose arguments are right: nearly always the session's.
+    fn database_of(_args: &[&[u8]], _index: usize, settings: &Settings<'_>) -> DatabaseId {
+        settings.database
+    }
+
+    /// Reads a key on its shard. Changes nothing, for it may have to be repeated.
+    fn read(key: KeyRead<'_>) -> Self::Found;
+
+    /// Decides, with what was found in the order of the keys. A command that blocks leaves no reply where it
+    /// has to wait; a refusal writes nothing.
+    fn decide(found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome;
+}
+
+/// What a command waits for, and who is served of those that wait for the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WaitsFor {
+    /// A value of this kind, which is taken away: one after the other.
+    Value(Kind),
+    /// Entries of a stream, which stay: all.
+    Entries,
+    /// Entries that a group has not got, or its end, whatever the key holds then: one after the other.
+    Group(Vec<u8>),
+}
+
+/// For what, and how long, a command waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// How many of its keys it waits for, from the first on.
+    pub key_count: usize,
+    /// Of any of them.
+    pub waits_for: WaitsFor,
+    /// How much of it there must be.
+    pub least: u64,
+    /// `None`: forever.
+    pub timeout_ms: Option<u64>,
+}
+
+/// How a command blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocking {
+    /// What it waits for with these arguments, which are right; `None` if it doesn't wait.
+    pub wait: fn(&[&[u8]], &Settings<'_>) -> Option<Wait>,
+    /// What it replies instead of waiting, within a transaction.
+    pub nothing: fn(&mut Reply<'_>),
+}
+
+type Found = Box<dyn Any + Send>;
+
+/// A command over several keys, as its row holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct ManyKeys {
+    /// All of it, where all keys are on one shard. A command that blocks leaves no reply where it would wait.
+    pub whole: ShardFn,
+    pub check: fn(&[&[u8]], &Settings<'_>) -> Outcome,
+    pub database_of: fn(&[&[u8]], usize, &Settings<'_>) -> DatabaseId,
+    pub read: fn(KeyRead<'_>) -> Found,
+    pub decide: fn(Vec<Found>, &mut Decision<'_, '_>) -> Outcome,
+    pub blocking: Option<Blocking>,
+    /// Over shards the engine runs it, not by its parts: it takes more than one visit of each.
+    pub verb: Option<Verb>,
+}
+
+impl ManyKeys {
+    /// A command of which everything is said by its parts.
+    pub(crate) const fn of<T: OverKeys>() -> Self {
+        Self {
+            whole: whole::<T>,
+            check: T::check,
+            database_of: T::database_of,
+            read: |key| Box::new(T::read(key)),
+            decide: |found, decision| {
+                let downcast = |found: Found| *found.downcast().expect("what its own read found");
+                T::decide(found.into_iter().map(downcast).collect(), decision)
+            },
+            blocking: None,
+            verb: None,
+        }
+    }
+
+    /// A command that the engine runs over shards.
+    pub(crate) const fn by_engine(whole: ShardFn, verb: Verb) -> Self {
+        Self {
+            whole,
+            check: no_check,
+            database_of: |_, _, settings| settings.database,
+            read: |_| Box::new(()),
+            decide: |_, _| Err(CommandError::SYNTAX),
+            blocking: None,
+            verb: Some(verb),
+        }
+    }
+
+    /// The same, with a function of its own for one shard, where nothing need be copied.
+    pub(crate) const fn with_whole(self, whole: ShardFn) -> Self {
+        Self { whole, ..self }
+    }
+
+    pub(crate) const fn blocking(self, blocking: Blocking) -> Self {
+        Self { blocking: Some(blocking), ..self }
+    }
+}
+
+/// The positions of all keys among the arguments, in the order of the row's specifications.
+pub fn key_positions(command: &Command, args: &[&[u8]]) -> SmallVec<[usize; 8]> {
+    command.keys.iter().flat_map(|spec| spec.positions(args)).collect()
+}
+
+/// All of a command on one shard, by its parts.
+fn whole<T: OverKeys>(call: &mut Call<'_>) -> Outcome {
+    let settings = call.settings();
+    T::check(call.args, &settings)?;
+    let positions = key_positions(call.command, call.args);
+    let keys: SmallVec<[&[u8]; 8]> = positions.iter().map(|at| call.args[*at]).collect();
+    let place = |index: usize, keyspace: &Keyspace| {
+        let bytes: &[u8] = keys[index];
+        let key = if index == 0 { call.key } else { keyspace.key(bytes) };
+        (T::database_of(call.args, index, &settings), key)
+    };
+    let mut found = Vec::with_capacity(keys.len());
+    for index in 0..keys.len() {
+        let (database, key) = place(index, call.keyspace);
+        let keyspace = &mut *call.keyspace;
+        let (args, settings) = (call.args, settings);
+        found.push(T::read(KeyRead { keyspace, database, key, index, args, settings }));
+    }
+    let reply = &mut call.reply;
+    let mut decision = Decision::new((call.args, &keys), settings, reply);
+    T::decide(found, &mut decision)?;
+    let Decided { writes, moved } = decision.into_decided();
+    if let Some(Move { from, to }) = moved {
+        let ((from_id, from), (to_id, to)) = (place(from, call.keyspace), place(to, call.keyspace));
+        if let Some(value) = call.keyspace.take_value(from_id, &from, event::RENAME_FROM) {
+            call.keyspace.put_value(to_id, &to, value, event::RENAME_TO);
+        }
+    }
+    for (index, write) in writes {
+        let (database, key) = place(index, call.keyspace);
+        write(call.keyspace, database, &key);
+    }
+    Ok(())
+}
+
+/// Refuses what only reading finds out.
+pub(crate) fn no_check(_: &[&[u8]], _: &Settings<'_>) -> Result<(), CommandError> {
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! Handover: a value that goes from one key to another as it is, also to a key of another shard.
+//!
+//! What is large goes by its pointer, so RENAME takes as long for a million members as for one. Readers of the
+//! journal get the value as an effect that makes it, which costs as much as the value is large.
+
+use basalt_structures::{Entry, LongString};
+
+use crate::codec::Cause;
+use crate::effect::Effect;
+use crate::events::{Events, event};
+use crate::hooks::Change;
+use crate::key::Key;
+use crate::{DatabaseId, Keyspace};
+
+/// The value of a key that is gone, with its expiry.
+#[derive(Debug)]
+pub struct DetachedValue(Entry);
+
+impl Keyspace {
+    /// Removes a key and returns what it held; `None` if it held nothing.
+    pub fn take_value(
+        &mut self,
+        database: DatabaseId,
+        key: &Key<'_>,
+        events: Events,
+    ) -> Option<DetachedValue> {
+        let place = self.find_live(database, key)?;
+        let effect = Effect::Remove { cause: Cause::Deleted };
+        self.stats.changes += 1;
+        let change = Change::Key { database, key: *key, effect, events, is_signalled: true };
+        let entry = self.commit(&change, |keyspace| {
+            let hasher = &keyspace.hasher;
+            keyspace.databases.get_mut(database).remove(key.slot, place, hasher)
+        });
+        Some(DetachedValue(entry))
+    }
+
+    /// Has a key hold a value that another key held, in the place of what it holds.
+    pub fn put_value(
+        &mut self,
+        database: DatabaseId,
+        key: &Key<'_>,
+        value: DetachedValue,
+        events: Events,
+    ) {
+        self.put_detached(database, key, value.0.with_key(key.bytes), events);
+    }
+
+    /// Has a key hold a long string, without expiry. As the effect that sets it,
+    /// but without a copy.
+    pub fn put_text(&mut self, database: DatabaseId, key: &Key<'_>, text: LongString) {
+        let entry = Entry::long(key.bytes, text, None, self.access_now);
+        self.put_detached(database, key, entry, event::SET);
+    }
+
+    fn put_detached(&mut self, database: DatabaseId, key: &Key<'_>, entry: Entry, events: Events) {
+        let (kind, expire_at_ms) = (entry.kind(), entry.expire_at_ms());
+        let mut bytes = Vec::new();
+        let effect = if self.hooks.reads_effects() {
+            Effect::copy_of(&entry, &mut bytes)
+        } else {
+            Effect::SetCollection { kind, changes: &[], expire_at_ms }
+        };
+        let place = self.find_live(database, key);
+        self.stats.changes += 1;
+        let change = Change::Key { database, key: *key, effect, events, is_signalled: true };
+        self.commit(&change, |keyspace| keyspace.put_entry(database, key, place, entry));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::event::{RENAME_FROM, RENAME_TO};
+    use crate::{KeyHasher, SetChange, Strings};
+
+    const DB: DatabaseId = DatabaseId(0);
+
+    fn keyspace() -> Keyspace {
+        Keyspace::new(2, KeyHasher::new(1), 1000)
+    }
+
+    fn commit(keyspace: &mut Keyspace, name: &[u8], effect: Effect<'_>) {
+        let key = keyspace.key(name);
+        keyspace.edit(DB, &key).commit(effect);
+    }
+
+    /// Keys of every form: in the block, as an integer, in a buffer, packed, boxed; some with an expiry.
+    fn fill(keyspace: &mut Keyspace) -> Vec<Vec<u8>> {
+        let long = vec![b'x'; 5000];
+        let values: [&[u8]; 3] = [b"short", &long, b""];
+        for (value, name) in values.into_iter().zip([b"a", b"b", b"c"]) {
+            let effect = Effect::SetString { value, expire_at_ms: Some(9000), changed: false };
+            commit(keyspace, name, effect);
+        }
+        commit(keyspace, b"d", Effect::SetInteger { value: 7, expire_at_ms: None });
+        commit(keyspace, b"e", Effect::Append { bytes: &long });
+        let names: Vec<String> = (0..2000).map(|number| format!("member {number}")).collect();
+        let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+        for (name, count) in [(b"f", 3), (b"g", 2000)] {
+            let members = Strings::from(&names[..count]);
+            commit(keyspace, name, Effect::Set(SetChange::Add { members }));
+        }
+        commit(keyspace, b"g", Effect::ExpireAt { at_ms: 8000 });
+        b"abcdefg".iter().map(|name| vec![*name]).collect()
+    }
+
+    #[test]
+    fn a_value_is_the_same_under_its_new_key_here_and_elsewhere() {
+        let (mut here, mut there, mut plain) = (keyspace(), keyspace(), keyspace());
+        let readers = [here.add_reader(), there.add_reader()];
+        let names = fill(&mut here);
+        fill(&mut plain);
+        for name in &names {
+            let longer = [name.as_slice(), &[b'k'; 300]].concat();
+            let first = here.key(name);
+            let value = here.take_value(DB, &first, RENAME_FROM).expect("it was filled");
+            assert!(here.peek(DB, &first).is_none());
+            let renamed = there.key(&longer);
+            there.put_value(DB, &renamed, value, RENAME_TO);
+            let back = there.take_value(DB, &renamed, RENAME_FROM).expect("it was put there");
+            assert!(there.take_value(DB, &renamed, RENAME_FROM).is_none());
+            here.put_value(DB, &first, back, RENAME_TO);
+            here.verify();
+            there.verify();
+        }
+        assert_eq!((here.digests(), there.len(DB)), (plain.digests(), 0));
+        assert_eq!(here.facts(DB).expiring, plain.facts(DB).expiring);
+        for (keyspace, reader) in [&mut here, &mut there].into_iter().zip(readers) {
+            let records = keyspace.unread_records(reader).expect("the reader keeps up");
+            let mut replayed = Keyspace::new(2, KeyHasher::new(1), 1000);
+            replayed.replay(records).expect("it was recorded just now");
+            assert_eq!(replayed.digests(), keyspace.digests());
+        }
+        // What comes over something takes its place, and expires in time.
+        let (from, to) = (here.key(b"g"), here.key(b"a"));
+        let value = here.take_value(DB, &from, RENAME_FROM).expect("it is there");
+        here.put_value(DB, &to, value, RENAME_TO);
+        here.verify();
+        assert_eq!(here.len(DB), names.len() - 1);
+        here.set_now(8000);
+        assert!(!here.expire_due(&mut || true) && here.peek(DB, &to).is_none());
+        here.verify();
+    }
+}
