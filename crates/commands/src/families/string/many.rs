@@ -1,6 +1,6 @@
 //! Commands on several strings.
 
-use basalt_keyspace::{DatabaseId, Key, Keyspace};
+use basalt_keyspace::{DatabaseId, Key, Keyspace, event};
 
 use super::{ROW, answer_content, effect_of};
 use crate::args::{Expiry, Grammar, flag, small_integer, value};
@@ -251,7 +251,9 @@ fn set_one(
         Lifetime::Kept => edit.entry().and_then(|entry| entry.expire_at_ms()),
         Lifetime::Until(at_ms) => Some(at_ms),
     };
-    edit.commit(effect_of(value, expire_at_ms));
+    let is_limited = matches!(lifetime, Lifetime::Until(_));
+    let events = if is_limited { event::SET_EXPIRE } else { event::SET };
+    edit.as_event(events).commit(effect_of(value, expire_at_ms));
 }
 
 struct SetMany<const WITH_OPTIONS: bool>;
