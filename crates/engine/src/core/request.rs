@@ -137,10 +137,10 @@ impl Core {
             }
             let KeyHash { hash, slot, .. } = self.keys[keys.0];
             let key = Key { bytes: args[usize::from(key_at)], hash, slot };
+            if let Run::Many(_) = command.run {
+                self.count_alone();
+            }
             return if shard == self.shard.id {
-                if let Run::Many(_) = command.run {
-                    self.count_alone();
-                }
                 self.work_here(world, id, (command, run), args, key)
             } else {
                 self.work_there(world, id, (command, run), args, (key, key_at, shard))

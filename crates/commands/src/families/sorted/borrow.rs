@@ -63,7 +63,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// A key's members, with a weight for each time that it is named.
+/// A key's members, with a weight for each time that it is named in a row.
 struct Source<'a> {
     members: Members<'a>,
     weights: SmallVec<[f64; 2]>,
@@ -76,21 +76,29 @@ pub(super) fn combine<'a>(
     (keyspace, entries): (&Keyspace, &'a [Option<EntryRef<'a>>]),
     names: &[&[u8]],
 ) -> Result<Vec<Member<'a>>, CommandError> {
-    let mut sources: Vec<(&[u8], Source<'a>)> = Vec::with_capacity(names.len());
+    let mut distinct: Vec<Members<'a>> = Vec::with_capacity(names.len());
     let mut places: BTreeMap<&[u8], usize> = BTreeMap::new();
+    let mut mentions = Vec::with_capacity(names.len());
     for ((name, entry), &weight) in names.iter().zip(entries).zip(&options.weights) {
-        let at = *places.entry(name).or_insert(sources.len());
-        if at == sources.len() {
-            let members = Members::of(entry.as_deref())?;
-            sources.push((name, Source { members, weights: SmallVec::new() }));
+        let at = *places.entry(name).or_insert(distinct.len());
+        if at == distinct.len() {
+            distinct.push(Members::of(entry.as_deref())?);
         }
-        sources[at].1.weights.push(weight);
+        mentions.push((at, weight));
     }
-    let mut sources: Vec<Source<'a>> = sources.into_iter().map(|(_, source)| source).collect();
-    if combination != Combination::Diff {
-        // As Redis does, which shows in sums of fractions.
-        sources.sort_by_key(|source| source.members.len());
+    // Sums of fractions and of infinities depend on the order, so it is Redis': the smallest first, keys of equal size
+    // as they are named. A difference only asks which key is the first.
+    match combination {
+        Combination::Diff => mentions.sort_by_key(|&(at, _)| at),
+        _ => mentions.sort_by_key(|&(at, _)| distinct[at].len()),
     }
+    let sources = mentions.chunk_by(|one, next| one.0 == next.0);
+    let sources: Vec<Source<'a>> = sources
+        .map(|group| Source {
+            members: distinct[group[0].0],
+            weights: group.iter().map(|&(_, weight)| weight).collect(),
+        })
+        .collect();
     let mut result = match combination {
         Combination::Union => unite(options, &sources, keyspace.hasher()),
         Combination::Inter => intersect(options, &sources),
