@@ -1,6 +1,6 @@
 //! Memory: a command that needs much of it checks first, and fails if the system does not have it.
 
-use basalt_keyspace::{Entry, SPARE_BYTES_MAX, is_granted};
+use basalt_keyspace::{Entry, SPARE_BYTES_MAX, is_granted, is_mapping_granted};
 
 use crate::error::CommandError;
 
@@ -15,12 +15,18 @@ pub fn copied(bytes: &[u8]) -> Result<Vec<u8>, CommandError> {
     Ok(bytes.to_vec())
 }
 
-/// Reserves the memory for a string of `len` bytes, if it has no room for that.
+/// Checks that there is memory for a change of a string that leaves it at least `len` bytes long: for what it has no
+/// room for, or for a copy of one that is shared.
 ///
 /// Fails if there is no memory for it.
 pub(crate) fn check_growth(entry: Option<&Entry>, len: usize) -> Result<(), CommandError> {
-    if len <= SPARE_BYTES_MAX || entry.is_some_and(|entry| len <= entry.text_room()) {
+    let len = entry.and_then(Entry::text_len).map_or(len, |text| len.max(text));
+    if len <= SPARE_BYTES_MAX {
         return Ok(());
     }
-    check_memory(len.saturating_add(SPARE_BYTES_MAX))
+    // A mapping grows by what is missing; what lies elsewhere moves.
+    let room = entry.map_or(0, Entry::text_room);
+    let kept = if room >= SPARE_BYTES_MAX { room } else { 0 };
+    let is_there = len <= room || is_mapping_granted((len - kept).saturating_add(SPARE_BYTES_MAX));
+    if is_there { Ok(()) } else { Err(CommandError::NO_MEMORY) }
 }

@@ -29,7 +29,7 @@ pub use ahead::{promise_chunks, supply_chunks, withdraw_chunks};
 pub(crate) use area::Area;
 #[cfg(test)]
 pub(crate) use area::MAPPED_BYTES_MIN;
-pub use area::{OutOfMemory, give_back_left};
+pub use area::{OutOfMemory, give_back_left, is_mapping_granted};
 use chunk::UNIT_BYTES;
 pub(crate) use chunk::{LINE_BYTES, Page};
 pub(crate) use extent::Extent;

@@ -404,13 +404,18 @@ impl Entry {
     /// The long string that is here, to be shared.
     #[inline]
     pub fn long_string(&self) -> Option<LongString> {
+        self.own_long_string().map(|own| LongString::clone(&own))
+    }
+
+    /// The long string that is here, not counted.
+    #[inline]
+    fn own_long_string(&self) -> Option<ManuallyDrop<LongString>> {
         if self.encoding_form() != Form::Long {
             return None;
         }
         let pointer = self.pointer::<Body>(&self.shape());
         // SAFETY: the pointer is this entry's own string; the copy of it that is made here is forgotten.
-        let own = ManuallyDrop::new(unsafe { LongString::from_raw(pointer) });
-        Some(LongString::clone(&own))
+        Some(ManuallyDrop::new(unsafe { LongString::from_raw(pointer) }))
     }
 
     /// The type of the value.
@@ -465,13 +470,12 @@ impl Entry {
         })
     }
 
-    /// How long the string that is here may become without another block.
+    /// How long the string that is here may become without another block: 0 if it is shared, since a change copies it.
     pub fn text_room(&self) -> usize {
-        let shape = self.shape();
-        match self.encoding_form() {
-            // SAFETY: the pointer is this entry's own string, alive as long as the entry.
-            Form::Long => unsafe { &*self.pointer::<Body>(&shape) }.capacity(),
-            _ => self.text_len().unwrap_or(0),
+        match self.own_long_string() {
+            Some(own) if own.is_shared() => 0,
+            Some(own) => own.capacity(),
+            None => self.text_len().unwrap_or(0),
         }
     }
 

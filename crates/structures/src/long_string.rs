@@ -7,6 +7,7 @@
 //! Not here: where its memory comes from (`block::area`), which strings are long (`keyspace`).
 
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::ptr::{copy, copy_nonoverlapping};
 use std::sync::Arc;
@@ -114,6 +115,27 @@ impl LongString {
         self.own().push(bytes);
     }
 
+    /// The room behind its bytes, which [`Self::try_reserve`] made. What is written there becomes a part of it by
+    /// [`Self::extend_written`].
+    pub fn room(&mut self) -> &mut [MaybeUninit<u8>] {
+        let body = self.own();
+        let len = body.area.capacity() - body.len;
+        // SAFETY: these bytes lie in the area behind those that are in use, and the borrow is exclusive.
+        unsafe {
+            std::slice::from_raw_parts_mut(body.area.start().as_ptr().add(body.len).cast(), len)
+        }
+    }
+
+    /// Makes the first `len` bytes of [`Self::room`] a part of it.
+    ///
+    /// # Safety
+    /// They are written.
+    pub unsafe fn extend_written(&mut self, len: usize) {
+        let body = self.own();
+        assert!(len <= body.area.capacity() - body.len, "there is no more room");
+        body.set_len(body.len + len);
+    }
+
     /// Changes it; a shared one is copied before.
     pub(crate) fn change(&mut self, change: &TextChange<'_>) {
         let len = change.len_after(self.len());
@@ -150,6 +172,11 @@ impl LongString {
     /// The room that it has.
     pub fn capacity(&self) -> usize {
         self.0.capacity()
+    }
+
+    /// Whether others hold it too, so that a change copies it.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
     }
 
     /// Its body, shared with nobody.
@@ -327,6 +354,18 @@ mod tests {
         string.try_reserve(1 << 20, usize::MAX).expect("there is a megabyte");
         string.push(b"d");
         assert_eq!(&*string, b"abcd");
+    }
+
+    #[test]
+    fn what_is_written_into_its_room_becomes_a_part_of_it() {
+        let mut string = LongString::from(&b"abc"[..]);
+        assert!(string.room().is_empty());
+        string.try_reserve(MAPPED_BYTES_MIN, MAPPED_BYTES_MIN).expect("there is memory");
+        string.room()[..2].write_copy_of_slice(b"de");
+        // SAFETY: two bytes were written.
+        unsafe { string.extend_written(2) };
+        assert_eq!(&*string, b"abcde");
+        assert!(string.room().len() >= MAPPED_BYTES_MIN - 2);
     }
 
     proptest! {

@@ -142,6 +142,11 @@ impl Connection {
         }
     }
 
+    /// Waits for the first bytes of a reply, of a size for which most of a large one stays with the server.
+    pub fn await_first_bytes(&mut self) -> io::Result<()> {
+        if self.read_from == self.received.len() { self.read_more() } else { Ok(()) }
+    }
+
     /// Sends a request that may block. Returns, with the help of another connection, as soon as
     /// this one is blocked or has its reply. `id` is what CLIENT ID returned.
     pub fn begin_wait<S: AsRef<[u8]>>(

@@ -9,8 +9,10 @@ use std::process::Command;
 
 pub(super) const TESTS: &[(&str, Test)] = &[("maxmemory_refuses_writes", maxmemory_refuses_writes)];
 
-pub(super) const TESTS_OF_OURS: &[(&str, Test)] =
-    &[("what_the_system_does_not_grant_is_refused", what_the_system_does_not_grant_is_refused)];
+pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
+    ("what_the_system_does_not_grant_is_refused", what_the_system_does_not_grant_is_refused),
+    ("large_strings_that_find_no_memory", large_strings_that_find_no_memory),
+];
 
 fn is_oom(reply: &Value) -> bool {
     matches!(reply, Value::Error(text) if text.starts_with(b"OOM "))
@@ -67,15 +69,63 @@ fn limit_memory(server: &Server, more: u64) {
     assert!(limited.success(), "{limited}");
 }
 
+/// Otherwise the allocator reserves a GiB of addresses, which a test would have to fill.
+fn start_with_small_reserve(program: Program, args: &[&str]) -> Server {
+    match launch(program).env("MIMALLOC_ARENA_RESERVE", "32M").args(args).start() {
+        Ok(server) => server,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A value that arrives, grows, or is copied because it is being sent: the request fails, or its client is cut off.
+fn large_strings_that_find_no_memory(program: Program) {
+    const BYTES: usize = 100 << 20;
+    let server = start_with_small_reserve(program, &[]);
+    let mut client = server.connect();
+    let end = (BYTES - 1).to_string();
+    // One on each shard.
+    for key in ["a", "b", "c", "d"] {
+        assert_eq!(client.execute(&["SETRANGE", key, &end, "x"]), Value::Integer(BYTES as i64));
+    }
+    limit_memory(&server, 60 << 20);
+    for key in ["a", "b", "c", "d"] {
+        // It is being sent while it shall change.
+        let mut reader = server.connect();
+        reader.send(&["GET", key]).unwrap();
+        reader.await_first_bytes().unwrap();
+        assert_oom(&mut client, &["SETRANGE", key, "0", "y"]);
+        assert_oom(&mut client, &["SETBIT", key, "0", "1"]);
+        assert_oom(&mut client, &["APPEND", key, "more"]);
+        let sent = reader.receive().unwrap();
+        assert!(sent.as_bytes().is_some_and(|bytes| bytes.len() == BYTES && bytes[0] == 0));
+    }
+    // It grows where it lies, as long as there is room.
+    let far = |pieces: usize| (BYTES + (pieces << 23)).to_string();
+    let grow =
+        |client: &mut Connection, pieces| client.execute(&["SETRANGE", "a", &far(pieces), "x"]);
+    let pieces = (1..20).take_while(|pieces| !is_oom(&grow(&mut client, *pieces))).count();
+    assert!((1..10).contains(&pieces), "{pieces} of 8 MiB");
+    assert_eq!(
+        client.execute(&["STRLEN", "a"]),
+        Value::Integer((BYTES + (pieces << 23)) as i64 + 1)
+    );
+    // It arrives.
+    let mut sender = server.connect();
+    let head = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n${}\r\n", 400 << 20);
+    sender.send_bytes(head.as_bytes()).unwrap();
+    let piece = vec![b'p'; 8 << 20];
+    let sent = (0..50).take_while(|_| sender.send_bytes(&piece).is_ok()).count();
+    assert!(sent < 50, "all of it was taken");
+    let lines =
+        || server.log().matches("Closing client for whose request there is no memory").count();
+    eventually("the log says why", || lines() == 1);
+    assert_eq!(client.execute(&["SET", "a", "small"]), Value::simple("OK"));
+}
+
 /// Strings of `MIB` MiB exist; a request that needs many times as much fails.
 fn what_the_system_does_not_grant_is_refused(program: Program) {
     const MIB: usize = 24;
-    // Otherwise the allocator reserves a GiB of addresses, which the test would have to fill.
-    let launch = launch(program).env("MIMALLOC_ARENA_RESERVE", "32M");
-    let server = match launch.args(["--proto-max-bulk-len", "2gb"]).start() {
-        Ok(server) => server,
-        Err(error) => panic!("{error}"),
-    };
+    let server = start_with_small_reserve(program, &["--proto-max-bulk-len", "2gb"]);
     let mut client = server.connect();
     // Some are on either shard.
     let keys = ["a", "b", "c", "d", "e", "f"];

@@ -157,6 +157,21 @@ impl Area {
     }
 }
 
+/// Whether the system has a mapping of so many bytes now; smaller areas come from the general allocator and count as
+/// granted. What that allocator would still have for it says nothing of mappings.
+pub fn is_mapping_granted(bytes: usize) -> bool {
+    let mut area = Area::new();
+    if bytes < MAPPED_BYTES_MIN {
+        return true;
+    }
+    let is_granted = area.grow(bytes, bytes, 0).is_ok();
+    if is_granted {
+        // Nothing of it was touched, so that takes no time.
+        area.unmap();
+    }
+    is_granted
+}
+
 /// Areas that nobody uses any more, and their bytes.
 static LEFT: Mutex<Vec<Area>> = Mutex::new(Vec::new());
 static LEFT_BYTES: AtomicUsize = AtomicUsize::new(0);
