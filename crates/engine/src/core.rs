@@ -41,7 +41,7 @@ use crate::memory::MemoryLimit;
 use crate::message::{Envelope, Message, Ticket};
 use crate::outbox::Outbox;
 use crate::routes::Routes;
-use crate::session::{Peer, SessionId};
+use crate::session::{Peer, Reading, SessionId};
 use crate::shard::Shard;
 use crate::transaction::{Number, Numbers};
 use crate::world::{ApplySettings, Now, World};
@@ -259,9 +259,8 @@ impl Core {
         self.shard.sessions.next_dirty()
     }
 
-    /// The next session whose socket is to be read from now on (true), or no more (false) because too much
-    /// of what it sent waits. At first all are read.
-    pub fn next_reading(&mut self) -> Option<(SessionId, bool)> {
+    /// The next session whose socket is to be read in another way. At first all are read into buffers.
+    pub fn next_reading(&mut self) -> Option<(SessionId, Reading)> {
         self.shard.sessions.next_reading()
     }
 

@@ -44,7 +44,7 @@ pub use histogram::Histogram;
 pub use message::Message;
 pub use meter::Book;
 pub use rates::Rate;
-pub use session::{Peer, SessionId};
+pub use session::{Peer, Reading, SessionId};
 pub use stats::{ShardStats, TransactionStats};
 #[cfg(debug_assertions)]
 pub use transaction::break_isolation;

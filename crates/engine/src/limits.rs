@@ -36,6 +36,10 @@ pub(crate) const OUTPUT_PAUSE_BYTES: usize = 1 << 20;
 /// LIMIT: the socket of a session is not read while its backlog is longer than this and holds a request.
 /// What the kernel has received by then comes on top: one turn's receive buffers at most.
 pub(crate) const BACKLOG_BYTES_MAX: usize = 1 << 20;
+/// A large argument of which so much is still to come is received into its own memory.
+pub(crate) const DIRECT_BYTES_MIN: usize = 1 << 20;
+/// LIMIT: bytes of it that one receive may bring in, so that others have their turn.
+pub const DIRECT_RECEIVE_BYTES_MAX: usize = 512 << 10;
 /// Buffers of this capacity or less stay with an idle session.
 pub(crate) const BUFFER_KEPT_BYTES: usize = 16 << 10;
 

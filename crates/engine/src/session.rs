@@ -73,6 +73,17 @@ pub(crate) enum ReplyMode {
     Skip,
 }
 
+/// How a session's socket is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Not at all, because too much of what it sent waits.
+    Paused,
+    /// Into the server's buffers.
+    Buffered,
+    /// Into the memory of a large argument: see [`Core::lend_large`](crate::Core::lend_large).
+    Direct,
+}
+
 /// What a client has set up, and its buffers.
 pub(crate) struct Session {
     pub id: SessionId,
@@ -108,8 +119,8 @@ pub(crate) struct Session {
     pub unsent: usize,
     /// With more output than this its next request stays in the backlog.
     pub output_bound: usize,
-    /// Whether the server was last told to read from its socket.
-    pub is_read: bool,
+    /// How its socket is read, as the server last heard.
+    pub reading: Reading,
     /// The coordination that is under way: nothing else of this session is worked.
     pub coordination: Option<u64>,
     /// Transactions of its pipeline that are under way; what follows goes on.
@@ -163,15 +174,18 @@ pub(crate) struct Backlog {
     pub large: Vec<LongString>,
     /// How much of the last of these has still to come.
     pub large_left: usize,
+    /// The length of the last one when it was lent to the server, which receives into it.
+    lent: Option<usize>,
 }
 
 impl Backlog {
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len() - self.start + self.large.iter().map(|large| large.len()).sum::<usize>()
+        let large: usize = self.large.iter().map(|large| large.len()).sum();
+        self.bytes.len() - self.start + large + self.lent.unwrap_or(0)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.len() == self.start && self.large.is_empty()
+        self.bytes.len() == self.start && self.large.is_empty() && self.lent.is_none()
     }
 
     /// Whether a whole request may be there.
@@ -215,6 +229,32 @@ impl Backlog {
         Ok(())
     }
 
+    /// Takes the large argument that is arriving out, with room for what comes next; None if there is none. Errs
+    /// where there is no memory for it.
+    pub(crate) fn lend_large(&mut self) -> Result<Option<LongString>, OutOfMemory> {
+        if self.large_left == 0 || self.lent.is_some() {
+            return Ok(None);
+        }
+        let Some(mut large) = self.large.pop() else { return Ok(None) };
+        let (left, len) = (self.large_left, large.len());
+        let reserved = large.try_reserve(left.min(limits::DIRECT_RECEIVE_BYTES_MAX), len + left);
+        if reserved.is_err() {
+            self.large.push(large);
+            return reserved.map(|()| None);
+        }
+        self.lent = Some(len);
+        Ok(Some(large))
+    }
+
+    /// Takes back what [`Self::lend_large`] lent. Returns by how much it has grown.
+    pub(crate) fn take_back_large(&mut self, large: LongString) -> usize {
+        let Some(len) = self.lent.take() else { return 0 };
+        let grown = large.len() - len;
+        self.large_left = self.large_left.checked_sub(grown).expect("no more than was asked for");
+        self.large.push(large);
+        grown
+    }
+
     pub(crate) fn clear(&mut self) {
         if self.bytes.capacity() > limits::BUFFER_KEPT_BYTES {
             self.bytes = Vec::new();
@@ -222,13 +262,13 @@ impl Backlog {
         self.bytes.clear();
         self.large.clear();
         (self.start, self.need, self.large_left) = (0, 0, 0);
-        self.partial = None;
+        (self.partial, self.lent) = (None, None);
     }
 
     /// The bytes of its buffers.
     fn heap_bytes(&self) -> usize {
         let large: usize = self.large.iter().map(LongString::heap_bytes).sum();
-        self.bytes.capacity() + large
+        self.bytes.capacity() + large + self.lent.unwrap_or(0)
     }
 }
 
@@ -419,11 +459,16 @@ impl Session {
             && (self.is_closing || !self.has_work())
     }
 
-    /// Whether its socket should be read.
-    fn wants_input(&self) -> bool {
-        !self.is_closing
-            && !self.input_ended
-            && (self.input.len() < limits::BACKLOG_BYTES_MAX || !self.input.may_have_request())
+    /// How its socket should be read.
+    fn wanted_reading(&self) -> Reading {
+        let input = &self.input;
+        let is_full = input.len() >= limits::BACKLOG_BYTES_MAX && input.may_have_request();
+        if self.is_closing || self.input_ended || is_full {
+            return Reading::Paused;
+        }
+        // One that is received directly stays so to its end.
+        let direct_min = if self.reading == Reading::Direct { 1 } else { limits::DIRECT_BYTES_MIN };
+        if input.large_left >= direct_min { Reading::Direct } else { Reading::Buffered }
     }
 
     /// Whether its output leaves room for the reply of another request.
@@ -513,7 +558,7 @@ impl Sessions {
             hole_limit: limits::HOLES_MIN,
             unsent: 0,
             output_bound: limits::OUTPUT_PAUSE_BYTES,
-            is_read: true,
+            reading: Reading::Buffered,
             coordination: None,
             pipelined: 0,
             pipelined_weight: 0,
@@ -607,18 +652,18 @@ impl Sessions {
     #[inline]
     pub(crate) fn settle_reading(&mut self, id: SessionId) {
         if let Some(session) = self.get_mut(id)
-            && session.is_read != session.wants_input()
+            && session.reading != session.wanted_reading()
         {
-            session.is_read = !session.is_read;
+            session.reading = session.wanted_reading();
             self.reading.push(id);
         }
     }
 
-    /// The next session whose socket is to be read from now on (true), or no more.
-    pub(crate) fn next_reading(&mut self) -> Option<(SessionId, bool)> {
+    /// The next session whose socket is to be read in another way.
+    pub(crate) fn next_reading(&mut self) -> Option<(SessionId, Reading)> {
         while let Some(id) = self.reading.pop() {
             if let Some(session) = self.get(id) {
-                return Some((id, session.is_read));
+                return Some((id, session.reading));
             }
         }
         None
@@ -639,7 +684,7 @@ impl Sessions {
         while let Some(id) = self.ready.pop_front() {
             if let Some(session) = self.get_mut(id) {
                 session.is_ready = false;
-                if session.may_run() {
+                if session.may_run() && session.input.lent.is_none() {
                     return Some(id);
                 }
             }

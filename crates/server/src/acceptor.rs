@@ -15,6 +15,8 @@ use crate::ring::Ring;
 
 /// How long to leave accepting alone where the process has no descriptor or memory left.
 const RETRY_US: u64 = 100_000;
+/// How often the log says that clients can't be accepted.
+const WARN_EVERY_US: u64 = 10_000_000;
 /// How soon to look again for room in a mesh ring.
 const FORWARD_US: u64 = 1_000;
 
@@ -25,6 +27,8 @@ pub(crate) struct Acceptor {
     /// Listeners that accept nothing at present.
     resting: Vec<u32>,
     retry_at_us: Option<u64>,
+    /// When the log may say again that clients can't be accepted.
+    warn_from_us: u64,
     /// For each shard, sockets for which its mesh ring had no room. Bounded by `maxclients`, for they
     /// count as connections.
     waiting: Vec<VecDeque<(OwnedFd, SocketKind)>>,
@@ -39,6 +43,7 @@ impl Acceptor {
             config,
             resting: Vec::new(),
             retry_at_us: None,
+            warn_from_us: 0,
             waiting: (0..shard_count).map(|_| VecDeque::new()).collect(),
             next: 0,
         }
@@ -84,9 +89,10 @@ impl Acceptor {
         match error {
             0 | libc::ECONNABORTED | libc::EINTR | libc::EAGAIN => ring.accept(listener, socket),
             error => {
-                if self.retry_at_us.is_none() {
+                if now_us >= self.warn_from_us {
                     let error = std::io::Error::from_raw_os_error(error);
                     tracing::warn!("Error accepting a client connection: {error}");
+                    self.warn_from_us = now_us + WARN_EVERY_US;
                 }
                 self.resting.push(listener);
                 self.retry_at_us = Some(now_us + RETRY_US);

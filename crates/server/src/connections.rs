@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use basalt_engine::SessionId;
+use basalt_engine::{Reading, SessionId};
 
 use crate::gather::Mark;
 use crate::ring::Token;
@@ -18,8 +18,8 @@ pub(crate) struct Connection {
     pub(crate) session: Option<SessionId>,
     /// A receive is under way.
     pub(crate) receiving: bool,
-    /// The engine wants to read on.
-    pub(crate) wanted: bool,
+    /// How the engine wants it to be read.
+    pub(crate) reading: Reading,
     /// The client sends no more.
     pub(crate) input_ended: bool,
     /// A send is under way.
@@ -27,6 +27,8 @@ pub(crate) struct Connection {
     /// The engine has something to say about it, which waits for the send to end.
     pub(crate) dirty: bool,
     pub(crate) closing: Closing,
+    /// How many bytes it received when it found no buffer for more: see `starved`.
+    pub(crate) share: u32,
     pub(crate) mark: Mark,
 }
 
@@ -45,11 +47,12 @@ impl Connection {
             socket,
             session: None,
             receiving: false,
-            wanted: false,
+            reading: Reading::Paused,
             input_ended: false,
             sending: false,
             dirty: false,
             closing: Closing::No,
+            share: 0,
             mark: Mark::default(),
         }
     }
@@ -60,7 +63,10 @@ impl Connection {
 
     /// Whether a receive should be started.
     pub(crate) fn lacks_receive(&self) -> bool {
-        self.wanted && !self.receiving && !self.input_ended && self.closing == Closing::No
+        self.reading != Reading::Paused
+            && !self.receiving
+            && !self.input_ended
+            && self.closing == Closing::No
     }
 
     /// Whether nothing of it is in the kernel's hands.

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use basalt_commands::config::Config;
-use basalt_engine::{Now, SessionId, Turn};
+use basalt_engine::{Now, Reading, SessionId, Turn};
 use basalt_keyspace::ShardId;
 use basalt_resp::Payloads;
 use glommio::timer::Timer;
@@ -25,13 +25,16 @@ use crate::clock;
 use crate::connections::{Closing, Connection, Connections};
 use crate::engine::Engine;
 use crate::gather::Gather;
-use crate::limits::{EVENTS_PER_TURN_MAX, SPARE_OUTPUT_BYTES_MAX, SPARE_OUTPUTS_MAX};
+use crate::limits::{
+    DIRECT_RECEIVES_MAX, EVENTS_PER_TURN_MAX, SPARE_OUTPUT_BYTES_MAX, SPARE_OUTPUTS_MAX,
+};
 use crate::loop_facts::LoopFacts;
 use crate::node::{Node, Post, Stage};
 use crate::observe::{LetterBox, Report};
 use crate::outside::{Outside, Parcel, SocketKind};
 use crate::ring::{Chunk, Event, ReceiveEnd, Ring, Token};
 use crate::spin::Spin;
+use crate::starved::Starved;
 use crate::{listen, logging, title};
 
 /// How long a loop waits at most that has worked lately.
@@ -68,8 +71,7 @@ pub(crate) struct CoreLoop<E: Engine> {
     ends: Vec<(Token, End)>,
     /// Sessions that had something to say while their last output was being sent.
     again: Vec<SessionId>,
-    /// Connections that found no buffer to receive into.
-    starved: Vec<Token>,
+    starved: Starved,
     /// Chunks of connections that are being closed.
     unwanted: Vec<Chunk>,
     spares: Vec<Vec<u8>>,
@@ -123,7 +125,7 @@ impl<E: Engine> CoreLoop<E> {
             messages: Vec::new(),
             ends: Vec::new(),
             again: Vec::new(),
-            starved: Vec::new(),
+            starved: Starved::default(),
             unwanted: Vec::new(),
             spares: Vec::new(),
             events: Vec::new(),
@@ -222,6 +224,12 @@ impl<E: Engine> CoreLoop<E> {
                     None => self.unwanted.push(chunk),
                 }
             }
+            Event::ReceivedDirectly { token, string } => {
+                let session = self.connections.get(token).and_then(|connection| connection.session);
+                if let Some(session) = session {
+                    self.engine.take_back_large(session, string);
+                }
+            }
             Event::ReceiveEnded { token, why } => self.receive_ended(token, why),
             Event::Sent { token, spare, len, error } => {
                 self.keep_spare(spare);
@@ -266,7 +274,7 @@ impl<E: Engine> CoreLoop<E> {
         match self.engine.connect(peer) {
             Ok(session) => {
                 self.connections.bind(token, session);
-                self.want_input(token, true);
+                self.set_reading(token, Reading::Buffered);
             }
             Err(words) => {
                 let Some(connection) = self.connections.get(token) else { return };
@@ -286,6 +294,10 @@ impl<E: Engine> CoreLoop<E> {
         connection.receiving = false;
         match why {
             ReceiveEnd::NoBuffers => self.starved.push(token),
+            // Its argument may be complete with what is worked next.
+            ReceiveEnd::Stopped if connection.reading == Reading::Direct => {
+                self.starved.push(token);
+            }
             ReceiveEnd::Stopped => self.receive(token),
             ReceiveEnd::EndOfInput => {
                 connection.input_ended = true;
@@ -338,12 +350,12 @@ impl<E: Engine> CoreLoop<E> {
     /// Has the engine work what came in.
     fn work(&mut self, now: Now) -> Turn {
         if !self.starved.is_empty() {
-            self.order_starved();
+            self.starved.order(&mut self.connections, &self.received);
         }
         let mut slices = recycle(std::mem::take(&mut self.slices));
         let received = &self.received;
         slices.extend(received.iter().map(|(session, chunk)| (*session, self.ring.bytes(chunk))));
-        let turn = self.engine.turn(&mut self.outside, now, &slices, &mut self.messages);
+        let mut turn = self.engine.turn(&mut self.outside, now, &slices, &mut self.messages);
         self.slices = recycle(slices);
         let chunks = self.received.drain(..).map(|(_, chunk)| chunk);
         self.ring.release(chunks.chain(self.unwanted.drain(..)));
@@ -361,25 +373,25 @@ impl<E: Engine> CoreLoop<E> {
             }
         }
         if !self.starved.is_empty() {
-            for token in std::mem::take(&mut self.starved) {
-                self.receive(token);
-            }
+            self.receive_again();
+            turn.busy |= !self.starved.is_empty();
         }
         turn
     }
 
-    /// Puts those first that received nothing this time: one that has always more to send would take all buffers
-    /// again and again.
+    /// Has those receive again that waited for the end of the turn; some directly, the rest of these in the next.
     #[cold]
-    fn order_starved(&mut self) {
-        let mut served: Vec<SessionId> =
-            self.received.iter().map(|(session, _)| *session).collect();
-        served.sort_unstable();
-        let Self { starved, connections, .. } = self;
-        starved.sort_by_key(|token| {
-            let session = connections.get(*token).and_then(|connection| connection.session);
-            session.is_some_and(|session| served.binary_search(&session).is_ok())
-        });
+    fn receive_again(&mut self) {
+        let mut direct = 0;
+        for token in self.starved.take() {
+            let Some(connection) = self.connections.get(token) else { continue };
+            direct += usize::from(connection.reading == Reading::Direct);
+            if connection.reading == Reading::Direct && direct > DIRECT_RECEIVES_MAX {
+                self.starved.push(token);
+            } else {
+                self.receive(token);
+            }
+        }
     }
 
     /// Does what the engine wants of its sessions' sockets.
@@ -392,9 +404,9 @@ impl<E: Engine> CoreLoop<E> {
         while let Some(session) = self.engine.next_dirty() {
             self.flush(session);
         }
-        while let Some((session, is_wanted)) = self.engine.next_reading() {
+        while let Some((session, reading)) = self.engine.next_reading() {
             if let Some((token, _)) = self.connections.of_session(session) {
-                self.want_input(token, is_wanted);
+                self.set_reading(token, reading);
             }
         }
         while let Some(session) = self.engine.next_aborted() {
@@ -425,12 +437,13 @@ impl<E: Engine> CoreLoop<E> {
         }
     }
 
-    fn want_input(&mut self, token: Token, wanted: bool) {
+    fn set_reading(&mut self, token: Token, reading: Reading) {
         let Some(connection) = self.connections.get(token) else { return };
-        let before = std::mem::replace(&mut connection.wanted, wanted);
-        if wanted {
+        let before = std::mem::replace(&mut connection.reading, reading);
+        if !connection.receiving {
             self.receive(token);
-        } else if before && connection.receiving {
+        } else if reading != Reading::Buffered && before != reading {
+            // A direct receive ends by itself.
             self.ring.stop_receiving(token);
         }
     }
@@ -438,9 +451,14 @@ impl<E: Engine> CoreLoop<E> {
     /// Receives from a connection, if it should.
     fn receive(&mut self, token: Token) {
         let Some(connection) = self.connections.get(token) else { return };
-        if connection.lacks_receive() && self.draining_since_us.is_none() {
-            connection.receiving = true;
-            self.ring.receive(token, connection.socket());
+        if !connection.lacks_receive() || self.draining_since_us.is_some() {
+            return;
+        }
+        connection.receiving = true;
+        let session = connection.session.filter(|_| connection.reading == Reading::Direct);
+        match session.and_then(|session| self.engine.lend_large(session)) {
+            Some(large) => self.ring.receive_directly(token, connection.socket(), large),
+            None => self.ring.receive(token, connection.socket()),
         }
     }
 
@@ -605,7 +623,7 @@ impl<E: Engine> CoreLoop<E> {
             acceptor.stop(&mut self.ring);
         }
         for token in self.connections.tokens() {
-            self.want_input(token, false);
+            self.set_reading(token, Reading::Paused);
         }
         for shard in 0..self.node.posts.len() {
             if shard != self.outside.shard() {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
-use basalt_engine::{Core, Message, Now, Output, Peer, SessionId, ShardFacts, Turn};
-use basalt_keyspace::ShardId;
+use basalt_engine::{Core, Message, Now, Output, Peer, Reading, SessionId, ShardFacts, Turn};
+use basalt_keyspace::{LongString, ShardId};
 
 use crate::Outside;
 
@@ -32,7 +32,11 @@ pub trait Engine {
     /// See [`Core::next_dirty`].
     fn next_dirty(&mut self) -> Option<SessionId>;
     /// See [`Core::next_reading`].
-    fn next_reading(&mut self) -> Option<(SessionId, bool)>;
+    fn next_reading(&mut self) -> Option<(SessionId, Reading)>;
+    /// See [`Core::lend_large`].
+    fn lend_large(&mut self, session: SessionId) -> Option<(LongString, usize)>;
+    /// See [`Core::take_back_large`].
+    fn take_back_large(&mut self, session: SessionId, large: LongString);
     /// See [`Core::describe`].
     fn describe(&self, session: SessionId) -> Option<String>;
     /// See [`Core::next_aborted`].
@@ -71,8 +75,14 @@ impl Engine for Core {
     fn next_dirty(&mut self) -> Option<SessionId> {
         Core::next_dirty(self)
     }
-    fn next_reading(&mut self) -> Option<(SessionId, bool)> {
+    fn next_reading(&mut self) -> Option<(SessionId, Reading)> {
         Core::next_reading(self)
+    }
+    fn lend_large(&mut self, session: SessionId) -> Option<(LongString, usize)> {
+        Core::lend_large(self, session)
+    }
+    fn take_back_large(&mut self, session: SessionId, large: LongString) {
+        Core::take_back_large(self, session, large);
     }
     fn describe(&self, session: SessionId) -> Option<String> {
         Core::describe(self, session)

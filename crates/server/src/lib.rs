@@ -32,6 +32,7 @@ mod ring;
 mod serve;
 mod signals;
 mod spin;
+mod starved;
 mod supervisor;
 mod sync;
 mod title;

@@ -19,6 +19,10 @@ pub(crate) const BUFFER_COUNT: u16 = 16;
 /// CPU time per request with 500 connections.
 pub(crate) const BUFFER_BYTES: u32 = 64 * 1024;
 
+/// LIMIT: receives into large arguments that begin in one turn, so that many of them don't delay others; the rest
+/// begins in the next.
+pub(crate) const DIRECT_RECEIVES_MAX: usize = 8;
+
 /// LIMIT: empty output buffers that a shard keeps for its next replies.
 pub(crate) const SPARE_OUTPUTS_MAX: usize = 1024;
 

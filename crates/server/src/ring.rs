@@ -15,9 +15,11 @@ mod outgoing;
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem::take;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use basalt_keyspace::LongString;
 use basalt_resp::Payloads;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
@@ -60,6 +62,11 @@ pub(crate) enum Event {
     Received {
         token: Token,
         chunk: Chunk,
+    },
+    /// A direct receive is over: the string with what it brought.
+    ReceivedDirectly {
+        token: Token,
+        string: LongString,
     },
     /// The receiving that was armed is over; nothing more comes before it is armed again.
     ReceiveEnded {
@@ -135,6 +142,8 @@ pub(crate) struct Ring {
     buffers: Buffers,
     /// Output that the kernel reads, at the index of its connection.
     sends: Vec<Option<Sending>>,
+    /// Strings into which the kernel receives, at the index of their connections.
+    direct: Vec<Option<LongString>>,
     /// Operations that found no room; they go first.
     backlog: VecDeque<Entry>,
     timer: Box<Timespec>,
@@ -181,6 +190,7 @@ impl Ring {
             wait_flags,
             buffers,
             sends: Vec::new(),
+            direct: Vec::new(),
             backlog: VecDeque::new(),
             timer: Box::new(Timespec::new()),
             timer_at_us: None,
@@ -216,6 +226,28 @@ impl Ring {
     /// Receives from the socket until [`Event::ReceiveEnded`].
     pub(crate) fn receive(&mut self, token: Token, socket: BorrowedFd<'_>) {
         let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), buffers::GROUP).build();
+        self.push(entry.user_data(token_data(Kind::Receive, token)));
+    }
+
+    /// Receives once from the socket, at most `bytes` or what the string has room for, and behind what it holds.
+    /// [`Event::ReceivedDirectly`] and [`Event::ReceiveEnded`] follow.
+    pub(crate) fn receive_directly(
+        &mut self,
+        token: Token,
+        socket: BorrowedFd<'_>,
+        (mut string, bytes): (LongString, usize),
+    ) {
+        let index = token.index as usize;
+        if self.direct.len() <= index {
+            self.direct.resize_with(index + 1, || None);
+        }
+        assert!(self.direct[index].is_none(), "a connection receives one at a time");
+        let room = string.room();
+        let len = u32::try_from(room.len().min(bytes)).unwrap_or(u32::MAX);
+        assert!(len > 0, "there is room to receive into");
+        let entry =
+            opcode::Recv::new(Fd(socket.as_raw_fd()), room.as_mut_ptr().cast(), len).build();
+        self.direct[index] = Some(string);
         self.push(entry.user_data(token_data(Kind::Receive, token)));
     }
 
@@ -325,7 +357,7 @@ impl Ring {
 
     fn try_push(&mut self, entry: &Entry) -> bool {
         // SAFETY: what entries point to is owned by this ring and kept until their completion: `sends`,
-        // `timer`, and the registered buffers; a guard's time is static. All other operations point to nothing.
+        // `direct`, `timer`, and the registered buffers; a guard's time is static. All other operations point to nothing.
         unsafe { self.uring.submission().push(entry) }.is_ok()
     }
 
@@ -527,6 +559,9 @@ impl Ring {
     }
 
     fn received(&mut self, token: Token, result: i32, flags: u32, events: &mut Vec<Event>) {
+        if let Some(string) = self.direct.get_mut(token.index as usize).and_then(take) {
+            events.push(received_directly(token, string, result));
+        }
         if let Some(buffer) = cqueue::buffer_select(flags) {
             let len = u32::try_from(result).unwrap_or(0);
             let chunk = self.buffers.filled(buffer, len, cqueue::buffer_more(flags));
@@ -577,6 +612,13 @@ impl Ring {
     }
 }
 
+/// The end of a direct receive of `result` bytes, or of none if that is an error.
+fn received_directly(token: Token, mut string: LongString, result: i32) -> Event {
+    // SAFETY: the kernel wrote so many bytes at the start of the string's room.
+    unsafe { string.extend_written(usize::try_from(result).unwrap_or(0)) };
+    Event::ReceivedDirectly { token, string }
+}
+
 fn accepted(listener: u32, result: i32, flags: u32, events: &mut Vec<Event>) {
     if result >= 0 {
         // SAFETY: the kernel made this descriptor for this completion; nobody else knows it.
@@ -599,7 +641,8 @@ impl Drop for Ring {
         };
         if !quiet {
             // The kernel may still read or write: rather lose the memory than have it reused.
-            std::mem::forget(std::mem::take(&mut self.sends));
+            std::mem::forget(take(&mut self.sends));
+            std::mem::forget(take(&mut self.direct));
             self.buffers.forget();
         }
     }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{
-    Core, CoreSetup, Message, Now, Peer, ProcessFacts, SessionId, ShutdownRequest, World,
+    Core, CoreSetup, Message, Now, Peer, ProcessFacts, Reading, SessionId, ShutdownRequest, World,
 };
-use basalt_keyspace::{DatabaseId, SLOTS, ShardId, SlotId};
+use basalt_keyspace::{DatabaseId, LongString, SLOTS, ShardId, SlotId};
 
 use crate::chance::Chance;
 
@@ -33,6 +33,8 @@ pub struct Simulation {
     clients: Vec<Client>,
     /// Requests and replies are cut into pieces of random lengths.
     pub fragments: bool,
+    /// Bytes that were received into the memory of large arguments.
+    pub received_directly: usize,
     moves: Option<Moves>,
 }
 
@@ -65,8 +67,10 @@ struct Client {
     is_deaf: bool,
     /// The bytes in flight.
     sending: usize,
-    /// Whether the server reads more from it.
-    is_reading: bool,
+    /// How the server reads from it.
+    reading: Reading,
+    /// What the server receives into, and how much at most.
+    lent: Option<(LongString, usize)>,
 }
 
 /// One core's view of the outside.
@@ -171,6 +175,7 @@ impl Simulation {
             },
             clients: Vec::new(),
             fragments: false,
+            received_directly: 0,
             moves: None,
         }
     }
@@ -225,7 +230,8 @@ impl Simulation {
             from_server: Vec::new(),
             is_deaf: false,
             sending: 0,
-            is_reading: true,
+            reading: Reading::Buffered,
+            lent: None,
         });
         ClientId(self.clients.len() - 1)
     }
@@ -367,7 +373,7 @@ impl Simulation {
     fn has_more(&self) -> bool {
         let mail = self.outside.channels.iter().flatten().any(|channel| !channel.is_empty());
         let has_input = |client: &Client| {
-            let sends = client.is_reading && !client.to_server.is_empty();
+            let sends = client.reading != Reading::Paused && !client.to_server.is_empty();
             client.session.is_some() && (sends || client.input_ends)
         };
         mail || self.clients.iter().any(has_input)
@@ -381,18 +387,35 @@ impl Simulation {
             messages.extend(channel.drain(..count).map(|message| (ShardId(from as u16), message)));
         }
         let mut arrived: Vec<(SessionId, Vec<u8>)> = Vec::new();
+        let mut has_received = false;
         for client in self.clients.iter_mut().filter(|client| client.core == index) {
             let Some(session) = client.session else { continue };
-            let waiting = if client.is_reading { client.to_server.len() } else { 0 };
-            let waiting = waiting.min(RECEIVED_BYTES_MAX);
+            if client.reading == Reading::Direct && client.lent.is_none() {
+                client.lent = self.cores[index].lend_large(session);
+            }
+            let bytes_max = client.lent.as_ref().map_or(RECEIVED_BYTES_MAX, |(_, bytes)| *bytes);
+            let is_paused = client.reading == Reading::Paused;
+            let waiting = if is_paused { 0 } else { client.to_server.len().min(bytes_max) };
             let count =
                 if self.fragments { self.outside.chance.below(waiting + 1) } else { waiting };
             if count > 0 {
-                arrived.push((session, client.to_server.drain(..count).collect()));
+                let bytes: Vec<u8> = client.to_server.drain(..count).collect();
+                has_received = true;
+                match client.lent.take() {
+                    Some((mut large, _)) => {
+                        large.push(&bytes);
+                        self.received_directly += bytes.len();
+                        self.cores[index].take_back_large(session, large);
+                    }
+                    None => arrived.push((session, bytes)),
+                }
             }
             if client.input_ends && client.to_server.is_empty() {
                 client.input_ends = false;
                 if count == 0 {
+                    if let Some((large, _)) = client.lent.take() {
+                        self.cores[index].take_back_large(session, large);
+                    }
                     self.cores[index].end_of_input(session);
                 } else {
                     // The end comes after the last bytes were processed.
@@ -402,7 +425,7 @@ impl Simulation {
         }
         let received: Vec<(SessionId, &[u8])> =
             arrived.iter().map(|(session, bytes)| (*session, bytes.as_slice())).collect();
-        let mut moved = !messages.is_empty() || !received.is_empty();
+        let mut moved = !messages.is_empty() || has_received;
         let now = self.outside.now;
         let mut view = View { outside: &mut self.outside, core: index };
         let turn = self.cores[index].turn(&mut view, now, &received, &mut messages);
@@ -438,13 +461,13 @@ impl Simulation {
                 client.session = None;
             }
         }
-        while let Some((session, is_read)) = core.next_reading() {
+        while let Some((session, reading)) = core.next_reading() {
             let mut clients = self.clients.iter_mut();
             let owner =
                 |client: &&mut Client| client.core == index && client.session == Some(session);
             if let Some(client) = clients.find(owner) {
-                client.is_reading = is_read;
-                moved |= is_read;
+                client.reading = reading;
+                moved |= reading != Reading::Paused;
             }
         }
         while let Some(session) = core.next_aborted() {

@@ -39,6 +39,7 @@ fn value(chance: &mut Chance, len: usize) -> Vec<u8> {
 fn large_arguments_arrive_however_they_are_cut() {
     let (ok, none) = (Value::simple("OK"), Value::Integer(0));
     let anything = Value::Push(Vec::new());
+    let mut received_directly = 0;
     for seed in 0..30 {
         let mut chance = Chance::from_seed(seed);
         let mut simulation = Simulation::new(1 + chance.below(4), Config::default(), seed);
@@ -47,7 +48,7 @@ fn large_arguments_arrive_however_they_are_cut() {
         let mut expected = Vec::new();
         for round in 0..6 {
             let key = format!("key{}", chance.below(4)).into_bytes();
-            let len = [10, 65_535, 65_536, 70_000, 300_000, 1_200_000][chance.below(6)];
+            let len = [10, 65_535, 65_536, 70_000, 300_000, 2_400_000][chance.below(6)];
             let (first, second) = (value(&mut chance, len), value(&mut chance, 100_000));
             match chance.below(6) {
                 0 => {
@@ -105,10 +106,12 @@ fn large_arguments_arrive_however_they_are_cut() {
         }
         let got = received(&mut simulation, client);
         assert_eq!(got.len(), expected.len(), "seed {seed}");
+        received_directly += simulation.received_directly;
         for (index, (got, expected)) in got.iter().zip(&expected).enumerate() {
             assert!(*expected == anything || got == expected, "seed {seed}, reply {index}");
         }
     }
+    assert!(received_directly > 10 << 20, "{received_directly} bytes");
 }
 
 /// What is being sent stays what it was when it was asked for, whatever happens to the key meanwhile.
@@ -168,4 +171,5 @@ fn a_request_that_has_begun_costs_what_was_sent() {
         let memory = field(" tot-mem=");
         assert!(memory < (sent << 20) + (64 << 10), "{memory} bytes for {sent} MiB");
     }
+    assert_eq!(simulation.received_directly, 6 << 20);
 }

@@ -2,8 +2,9 @@
 
 use super::{Test, eventually, start, text};
 use basalt_resp::Value;
-use basalt_testkit::client::Connection;
-use basalt_testkit::process::{Program, Server};
+use basalt_testkit::client::{Address, Connection};
+use basalt_testkit::process::{Program, Server, free_port};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub(super) const TESTS: &[(&str, Test)] = &[
@@ -15,6 +16,7 @@ pub(super) const TESTS: &[(&str, Test)] = &[
 ];
 
 pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
+    ("clients_wait_while_descriptors_are_lacking", clients_wait_while_descriptors_are_lacking),
     ("sleeps_without_clients", sleeps_without_clients),
     ("sleeps_with_1000_idle_clients", sleeps_with_1000_idle_clients),
     ("memory_stays_bounded_when_nobody_reads", memory_stays_bounded_when_nobody_reads),
@@ -83,6 +85,47 @@ fn maxclients(program: Program) {
     });
     let rejected = info_field(&mut clients[0], "stats", "rejected_connections");
     assert_ne!(rejected, "0");
+}
+
+/// Where the process may open no more files, clients that are connected go on, and further ones wait for a place.
+fn clients_wait_while_descriptors_are_lacking(program: Program) {
+    const WARNING: &str = "Error accepting a client connection";
+    let server = start(program, &[]);
+    let mut first = server.connect();
+    first.execute(&["PING"]);
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    let limit = open + 4;
+    let pid = format!("--pid={}", server.pid());
+    let limited = Command::new("prlimit").args([pid, format!("--nofile={limit}:{limit}")]).status();
+    assert!(limited.expect("because every Debian has prlimit").success());
+    // An accept that waits already goes by the old limit, one for a new listener by this one.
+    let port = free_port().unwrap();
+    assert_eq!(text(&mut first, &["CONFIG", "SET", "port", &port.to_string()]), "OK");
+    let connect = || Connection::open(&Address::local(port)).unwrap();
+    // The kernel connects all of them; some are not accepted.
+    let mut clients: Vec<Connection> = (0..12).map(|_| connect()).collect();
+    clients.iter_mut().for_each(|client| client.send(&["PING"]).unwrap());
+    eventually("it has found no descriptor", || server.log().contains(WARNING));
+    let mut served = 0;
+    eventually("some are served", || {
+        served = clients
+            .iter_mut()
+            .filter_map(|client| client.has_reply().ok())
+            .filter(|has| *has)
+            .count();
+        served > 0
+    });
+    assert!(served < clients.len(), "{served} have descriptors");
+    assert_eq!(text(&mut first, &["SET", "k", "v"]), "OK");
+    // Whoever has a reply leaves, and the next ones take the places.
+    eventually("all are served", || {
+        clients.retain_mut(|client| !client.has_reply().unwrap());
+        clients.is_empty()
+    });
+    assert_eq!(text(&mut first, &["GET", "k"]), "\"v\"");
+    assert_eq!(text(&mut connect(), &["PING"]), "PONG");
+    let log = server.log();
+    assert_eq!(log.lines().filter(|line| line.contains(WARNING)).count(), 1, "{log}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long it takes is the test")]

@@ -3,6 +3,7 @@
 //! `process::<name>@<server>`. Tests of behaviour that all servers of this protocol share also run
 //! on Valkey, which shows that the test is right. The others run on ours only.
 
+mod buffers;
 mod chaos;
 mod isolation;
 mod lifecycle;
@@ -35,6 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         observing::TESTS,
         operating::TESTS,
         chaos::TESTS,
+        buffers::TESTS,
         waiting::TESTS,
     ]
     .concat();
@@ -48,6 +50,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         observing::TESTS_OF_OURS,
         operating::TESTS_OF_OURS,
         chaos::TESTS_OF_OURS,
+        buffers::TESTS_OF_OURS,
         refusals::TESTS_OF_OURS,
     ]
     .concat();

@@ -446,6 +446,32 @@ impl Core {
         }
     }
 
+    /// Lends the large argument that a session is sending, to be received into: at most `bytes` more, or what
+    /// [`LongString::room`] has. None if the session sends none; then its socket is read into buffers. To be called
+    /// when all that was received before was given to a turn.
+    pub fn lend_large(&mut self, id: SessionId) -> Option<(LongString, usize)> {
+        let input = &mut self.shard.sessions.get_mut(id)?.input;
+        match input.lend_large() {
+            Ok(large) => Some((large?, input.large_left.min(limits::DIRECT_RECEIVE_BYTES_MAX))),
+            Err(_) => {
+                self.cut_off(id, CutOff::NoMemory);
+                None
+            }
+        }
+    }
+
+    /// Takes back what [`Self::lend_large`] lent, with what has arrived. It is dropped if its session is gone.
+    pub fn take_back_large(&mut self, id: SessionId, large: LongString) {
+        let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        let bytes = session.input.take_back_large(large) as u64;
+        session.bytes_in += bytes;
+        session.last_used_us = self.shard.now.monotonic_us;
+        self.shard.stats.bytes_in += bytes;
+        self.shard.stats.reads += 1;
+        self.settle_input(id, true);
+        self.shard.sessions.mark_ready(id);
+    }
+
     /// Cuts a session off whose request grew too long or that has too much output, and pauses reading where its
     /// backlog is full.
     #[inline]

@@ -32,6 +32,13 @@ pub(crate) struct Chunk {
     len: u32,
 }
 
+impl Chunk {
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+}
+
 pub(super) struct Buffers {
     entries: Allocation,
     memory: Allocation,

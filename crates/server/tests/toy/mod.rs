@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
-use basalt_engine::{CoreSetup, Now, Output, Peer, SessionId, ShardFacts, Turn};
-use basalt_keyspace::ShardId;
+use basalt_engine::{CoreSetup, Now, Output, Peer, Reading, SessionId, ShardFacts, Turn};
+use basalt_keyspace::{LongString, ShardId};
 use basalt_resp::Payloads;
 use basalt_server::{Engine, Outside};
 
@@ -28,7 +28,7 @@ pub(crate) struct Toy {
     free: Vec<u32>,
     dirty: VecDeque<SessionId>,
     aborted: Vec<SessionId>,
-    reading: Vec<(SessionId, bool)>,
+    reading: Vec<(SessionId, Reading)>,
     asks: Vec<Asks>,
 }
 
@@ -211,9 +211,15 @@ impl Engine for Toy {
         None
     }
 
-    fn next_reading(&mut self) -> Option<(SessionId, bool)> {
+    fn next_reading(&mut self) -> Option<(SessionId, Reading)> {
         self.reading.pop()
     }
+
+    fn lend_large(&mut self, _: SessionId) -> Option<(LongString, usize)> {
+        None
+    }
+
+    fn take_back_large(&mut self, _: SessionId, _: LongString) {}
 
     fn describe(&self, _: SessionId) -> Option<String> {
         None
@@ -228,14 +234,14 @@ impl Engine for Toy {
         let bytes = std::mem::replace(&mut session.output, spare);
         let close = session.quit || (session.ended && session.asked == 0);
         if bytes.len() >= OUTPUT_BYTES_MAX {
-            self.reading.push((id, false));
+            self.reading.push((id, Reading::Paused));
         }
         Output { bytes, payloads: Payloads::default(), close }
     }
 
     fn sent(&mut self, id: SessionId, bytes: usize) {
         if bytes >= OUTPUT_BYTES_MAX {
-            self.reading.push((id, true));
+            self.reading.push((id, Reading::Buffered));
         }
         self.mark(id);
     }
