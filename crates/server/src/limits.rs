@@ -23,6 +23,10 @@ pub(crate) const BUFFER_BYTES: u32 = 64 * 1024;
 /// begins in the next.
 pub(crate) const DIRECT_RECEIVES_MAX: usize = 8;
 
+/// LIMIT: bytes of one send. A client that reads as fast as the kernel copies would keep it in one call for all of a
+/// large reply.
+pub(crate) const SEND_BYTES_MAX: usize = 1 << 20;
+
 /// LIMIT: empty output buffers that a shard keeps for its next replies.
 pub(crate) const SPARE_OUTPUTS_MAX: usize = 1024;
 

@@ -26,7 +26,7 @@ use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 
 use crate::gather::Crowd;
-use crate::limits::{COMPLETIONS, SUBMISSIONS};
+use crate::limits::{COMPLETIONS, SEND_BYTES_MAX, SUBMISSIONS};
 use buffers::Buffers;
 pub(crate) use buffers::Chunk;
 use guard::{GUARD_US, Guard};
@@ -602,9 +602,10 @@ impl Ring {
     fn send_rest(&mut self, data: u64) {
         let sending = self.sends[data as u32 as usize].as_ref().expect("because it is being sent");
         let piece = sending.output.piece();
-        let len = u32::try_from(piece.len()).unwrap_or(u32::MAX);
-        let more = if sending.output.is_last() { 0 } else { libc::MSG_MORE };
-        let entry = opcode::Send::new(Fd(sending.fd), piece.as_ptr(), len)
+        let len = piece.len().min(SEND_BYTES_MAX);
+        let is_last = sending.output.is_last() && len == piece.len();
+        let more = if is_last { 0 } else { libc::MSG_MORE };
+        let entry = opcode::Send::new(Fd(sending.fd), piece.as_ptr(), len as u32)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL | more)
             .build();
         self.push(entry.user_data(data));
