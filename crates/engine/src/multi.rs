@@ -1,5 +1,7 @@
 //! What a session queued since MULTI, and what it watches.
 
+use std::collections::BTreeSet;
+
 use basalt_commands::{
     Call, Command, CommandError, Flags, Outcome, Run, Verb, key_positions, table,
 };
@@ -27,7 +29,7 @@ pub(crate) struct Multi {
 #[derive(Default)]
 pub(crate) struct Watched {
     /// Each once, whatever the database: their hashes are what an EXEC must hold.
-    pub keys: Vec<Vec<u8>>,
+    pub keys: BTreeSet<Vec<u8>>,
 }
 
 /// A command that waits for EXEC.
@@ -67,8 +69,8 @@ impl Multi {
 
 impl Watched {
     pub(crate) fn add(&mut self, key: &[u8]) {
-        if !self.keys.iter().any(|other| other == key) {
-            self.keys.push(key.to_vec());
+        if !self.keys.contains(key) {
+            self.keys.insert(key.to_vec());
         }
     }
 }

@@ -13,7 +13,6 @@
 
 use basalt_structures::{Entry, KeyHasher, Kind};
 
-use crate::DatabaseId;
 use crate::collections::{StreamChange, stream_of};
 use crate::commit::database::Databases;
 use crate::effect::Effect;
@@ -24,6 +23,7 @@ use crate::record::Record;
 use crate::record_log::RecordLog;
 use crate::slot::SlotId;
 use crate::watch::Watches;
+use crate::{Cause, DatabaseId};
 
 /// A change of a shard's data, as hooks see it.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +152,8 @@ impl Hooks {
                 let after = self.look(data, change).kind;
                 let is_new = seen.kind.is_none() && after.is_some();
                 if self.has(WATCHES) && (is_new || breaks_watches(&effect)) {
-                    self.watches.break_those_of(database, key.bytes);
+                    let has_expired = matches!(effect, Effect::Remove { cause: Cause::Expired });
+                    self.watches.break_those_of(database, key.bytes, has_expired);
                 }
                 if self.has(READY) {
                     self.ready.note_effect(key.hash, &effect);
@@ -193,12 +194,16 @@ impl Hooks {
         let is_in = |place, key: &[u8]| data.stored(place, &Key::new(key, hasher)).is_some();
         match *change {
             Change::Flush { database } => {
-                self.watches.break_where(database, &|key| is_in(database, key));
+                let changes = |key: &[u8], was_expired: bool| !was_expired && is_in(database, key);
+                self.watches.break_where(database, &changes);
             }
             Change::Swap { first, second } => {
-                let is_in_either = |key: &[u8]| is_in(first, key) || is_in(second, key);
-                self.watches.break_where(first, &is_in_either);
-                self.watches.break_where(second, &is_in_either);
+                for (from, to) in [(first, second), (second, first)] {
+                    let changes = |key: &[u8], was_expired: bool| {
+                        is_in(to, key) || !was_expired && is_in(from, key)
+                    };
+                    self.watches.break_where(from, &changes);
+                }
             }
             Change::Key { .. } | Change::SlotsOut { .. } | Change::SlotsIn { .. } => {}
         }

@@ -17,8 +17,8 @@ impl Keyspace {
     /// From now on changes of the key, and its expiry, break the watch of `watcher`.
     pub fn watch(&mut self, watcher: u64, database: DatabaseId, key: &Key<'_>) {
         // A key that is expired already is removed first: that is no change for the watcher.
-        self.expire_if_due(database, key);
-        self.hooks.watches.add(watcher, database, key.bytes);
+        let is_expired = self.expire_if_due(database, key);
+        self.hooks.watches.add(watcher, database, key.bytes, is_expired);
         self.hooks.rearm();
     }
 
@@ -31,7 +31,7 @@ impl Keyspace {
     /// Whether a key of `watcher` changed, or expired.
     pub fn is_watch_broken(&mut self, watcher: u64) -> bool {
         let mut is_expired = false;
-        for (database, key) in self.hooks.watches.keys_of(watcher) {
+        for (database, key) in self.hooks.watches.live_keys_of(watcher) {
             let key = self.key(&key);
             is_expired |= self.expire_if_due(database, &key);
         }

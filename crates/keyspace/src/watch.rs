@@ -4,7 +4,7 @@
 //!
 //! Not here: who the watchers are; to this room they are numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::DatabaseId;
 use crate::slot::SlotId;
@@ -20,7 +20,11 @@ type WatchedKey = (DatabaseId, Vec<u8>);
 
 #[derive(Debug, Default)]
 struct Watcher {
-    keys: Vec<WatchedKey>,
+    /// There may be very many of them.
+    keys: BTreeSet<WatchedKey>,
+    /// Those that had expired when they were watched and were not removed, because of a pause. To remove them
+    /// is no change.
+    expired: BTreeSet<WatchedKey>,
     is_broken: bool,
 }
 
@@ -30,31 +34,39 @@ impl Watches {
         self.watchers.is_empty()
     }
 
-    /// Breaks the watches of a key.
-    pub(crate) fn break_those_of(&mut self, database: DatabaseId, key: &[u8]) {
-        let watchers = self.keys.get(&(database, key.to_vec()));
-        for watcher in watchers.into_iter().flatten() {
-            self.watchers.get_mut(watcher).expect("a watcher is known").is_broken = true;
+    /// Breaks the watches of a key that changed. Where it expired, those that were added afterwards hold.
+    pub(crate) fn break_those_of(&mut self, database: DatabaseId, key: &[u8], has_expired: bool) {
+        let key = (database, key.to_vec());
+        for watcher in self.keys.get(&key).into_iter().flatten() {
+            let own = self.watchers.get_mut(watcher).expect("a watcher is known");
+            own.is_broken |= !(has_expired && own.expired.contains(&key));
         }
     }
 
-    /// Breaks the watches of those keys of a database.
-    pub(crate) fn break_where(&mut self, database: DatabaseId, is_so: &dyn Fn(&[u8]) -> bool) {
+    /// Breaks the watches of those keys of a database for which `changes` is true. It is given the key, and
+    /// whether that had expired when it was watched.
+    pub(crate) fn break_where(
+        &mut self,
+        database: DatabaseId,
+        changes: &dyn Fn(&[u8], bool) -> bool,
+    ) {
         let range = self.keys.range((database, Vec::new())..);
-        for ((_, key), watchers) in range.take_while(|((other, _), _)| *other == database) {
-            if is_so(key) {
-                for watcher in watchers {
-                    self.watchers.get_mut(watcher).expect("a watcher is known").is_broken = true;
-                }
+        for (key, watchers) in range.take_while(|((other, _), _)| *other == database) {
+            for watcher in watchers {
+                let own = self.watchers.get_mut(watcher).expect("a watcher is known");
+                own.is_broken |= changes(&key.1, own.expired.contains(key));
             }
         }
     }
 
-    pub(crate) fn add(&mut self, watcher: u64, database: DatabaseId, key: &[u8]) {
+    /// `is_expired`: the key is there, past its expiry, and stays for now.
+    pub(crate) fn add(&mut self, watcher: u64, database: DatabaseId, key: &[u8], is_expired: bool) {
         let key = (database, key.to_vec());
         let own = self.watchers.entry(watcher).or_default();
-        if !own.keys.contains(&key) {
-            own.keys.push(key.clone());
+        if own.keys.insert(key.clone()) {
+            if is_expired {
+                own.expired.insert(key.clone());
+            }
             self.keys.entry(key).or_default().push(watcher);
         }
     }
@@ -70,8 +82,10 @@ impl Watches {
         }
     }
 
-    pub(crate) fn keys_of(&self, watcher: u64) -> Vec<WatchedKey> {
-        self.watchers.get(&watcher).map_or_else(Vec::new, |own| own.keys.clone())
+    /// The keys of a watcher that had not expired before.
+    pub(crate) fn live_keys_of(&self, watcher: u64) -> Vec<WatchedKey> {
+        let Some(own) = self.watchers.get(&watcher) else { return Vec::new() };
+        own.keys.iter().filter(|key| !own.expired.contains(key)).cloned().collect()
     }
 
     pub(crate) fn is_broken(&self, watcher: u64) -> bool {
@@ -84,6 +98,8 @@ impl Watches {
 pub(crate) struct MovingWatch {
     watcher: u64,
     key: WatchedKey,
+    /// The key had expired when it was watched.
+    is_expired: bool,
     /// The watcher's transaction is lost already.
     is_broken: bool,
 }
@@ -96,22 +112,26 @@ impl Watches {
         for (key, watchers) in keys {
             for watcher in watchers {
                 let own = self.watchers.get_mut(&watcher).expect("who watches is known");
-                own.keys.retain(|other| *other != key);
+                own.keys.remove(&key);
+                let is_expired = own.expired.remove(&key);
                 let is_broken = own.is_broken;
                 if own.keys.is_empty() {
                     self.watchers.remove(&watcher);
                 }
-                moving.push(MovingWatch { watcher, key: key.clone(), is_broken });
+                moving.push(MovingWatch { watcher, key: key.clone(), is_expired, is_broken });
             }
         }
         moving
     }
 
     pub(crate) fn attach(&mut self, moving: Vec<MovingWatch>) {
-        for MovingWatch { watcher, key, is_broken } in moving {
+        for MovingWatch { watcher, key, is_expired, is_broken } in moving {
             let own = self.watchers.entry(watcher).or_default();
             own.is_broken |= is_broken;
-            own.keys.push(key.clone());
+            own.keys.insert(key.clone());
+            if is_expired {
+                own.expired.insert(key.clone());
+            }
             self.keys.entry(key).or_default().push(watcher);
         }
     }
@@ -163,6 +183,42 @@ mod tests {
         keyspace.watch(7, DB, &key);
         keyspace.expire_due(&mut || true);
         assert!(!keyspace.is_watch_broken(7));
+    }
+
+    /// A keyspace in a pause with a watch of a key that has expired and is still there.
+    fn watching_expired() -> Keyspace {
+        let mut keyspace = watching(&[]);
+        keyspace.set_reads_remove(false);
+        keyspace.set_now(2000);
+        let key = keyspace.key(b"there");
+        keyspace.watch(7, DB, &key);
+        assert!(!keyspace.is_watch_broken(7));
+        keyspace
+    }
+
+    #[test]
+    fn a_key_that_expired_in_a_pause_before_it_was_watched_may_go() {
+        let mut keyspace = watching_expired();
+        keyspace.set_reads_remove(true);
+        keyspace.expire_due(&mut || true);
+        assert!(!keyspace.is_watch_broken(7));
+        set(&mut keyspace, b"there", None);
+        assert!(keyspace.is_watch_broken(7));
+
+        let mut keyspace = watching_expired();
+        keyspace.flush(DB);
+        assert!(!keyspace.is_watch_broken(7));
+        let mut keyspace = watching_expired();
+        keyspace.swap(DB, DatabaseId(1));
+        assert!(!keyspace.is_watch_broken(7));
+        keyspace.swap(DB, DatabaseId(1));
+        assert!(keyspace.is_watch_broken(7));
+
+        // One that expires while it is watched is a change, in a pause too.
+        let mut keyspace = watching(&[b"there"]);
+        keyspace.set_reads_remove(false);
+        keyspace.set_now(2000);
+        assert!(keyspace.is_watch_broken(7));
     }
 
     #[test]
