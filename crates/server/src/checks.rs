@@ -51,12 +51,18 @@ impl std::error::Error for Unfit {}
 /// left behind.
 pub fn faults(config: &Config) -> Vec<String> {
     let mut faults = listen::faults(config);
-    for (parameter, path) in [("logfile", &config.logfile), ("pidfile", &config.pidfile)] {
-        if let Err(error) = can_be_written(Path::new(path)) {
-            faults.push(format!("{parameter} {path}: {error}"));
-        }
-    }
+    faults.extend(unwritable("logfile", &config.logfile));
     faults
+}
+
+/// What the configuration names that can't be used, but keeps no server from starting. Nothing is left behind.
+pub fn warnings(config: &Config) -> Vec<String> {
+    Vec::from_iter(unwritable("pidfile", &config.pidfile))
+}
+
+fn unwritable(parameter: &str, path: &str) -> Option<String> {
+    let error = can_be_written(Path::new(path)).err()?;
+    Some(format!("{parameter} {path}: {error}"))
 }
 
 fn can_be_written(path: &Path) -> io::Result<()> {

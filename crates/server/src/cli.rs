@@ -116,19 +116,16 @@ fn launch_with(arguments: &[Vec<u8>], stdin: &mut dyn Read) -> Result<Launch, Ex
         Ok(dir) => config.dir = dir,
         Err(why) => faults.push(why),
     }
+    let mut warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     if cli.check_config {
         faults.extend(checks::faults(&config));
+        warnings.extend(checks::warnings(&config));
     }
     if !faults.is_empty() {
         return Err(Exit::failed(faults.join("\n")));
     }
     let config_path = cli.config.map(std::path::absolute).transpose().map_err(Exit::failed)?;
-    Ok(Launch {
-        config,
-        config_path,
-        warnings: warnings.iter().map(ToString::to_string).collect(),
-        check_only: cli.check_config,
-    })
+    Ok(Launch { config, config_path, warnings, check_only: cli.check_config })
 }
 
 fn parse_flags(line: &CommandLine) -> Result<Cli, Exit> {
@@ -354,6 +351,12 @@ mod tests {
             ["--check-config", "--port", "0", "--unixsocket", &socket, "--logfile", &log];
         assert!(run(&arguments, "").unwrap().check_only);
         assert!(!Path::new(&log).exists() && !Path::new(&socket).exists());
+        // The server starts without a pidfile, so the check passes, too.
+        let gone = files.path("gone/pid");
+        let arguments =
+            ["--check-config", "--port", "0", "--unixsocket", &socket, "--pidfile", &gone];
+        let result = run(&arguments, "").unwrap().check_result();
+        assert!(result.starts_with(&format!("warning: pidfile {gone}: No such file")), "{result}");
     }
 
     #[test]

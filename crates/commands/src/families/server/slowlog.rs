@@ -3,7 +3,7 @@
 use basalt_resp::Reply;
 
 use super::{ALWAYS, ROW};
-use crate::args::small_integer;
+use crate::args::integer;
 use crate::argument::Argument;
 use crate::command::{Command, Flags, Run, Verb};
 use crate::config;
@@ -110,7 +110,7 @@ const GET_COUNT: usize = 10;
 pub fn parse_slowlog_get(args: &[&[u8]]) -> Result<usize, CommandError> {
     let count = match args[2..] {
         [] => return Ok(GET_COUNT),
-        [count] => small_integer(count).ok().filter(|count| *count >= -1),
+        [count] => integer(count).ok().filter(|count| *count >= -1),
         _ => {
             let before = "ERR unknown subcommand or wrong number of arguments for '";
             return Err(CommandError::quoting(before, args[1], "'. Try SLOWLOG HELP."));
@@ -221,6 +221,7 @@ mod tests {
         assert_eq!(parse("slowlog get"), Ok(10));
         assert_eq!(parse("slowlog get 3"), Ok(3));
         assert_eq!(parse("slowlog get -1"), Ok(usize::MAX));
+        assert_eq!(parse("slowlog get 9223372036854775807"), Ok(i64::MAX as usize));
         for line in ["slowlog get x", "slowlog get -2", "slowlog get 1 2"] {
             assert!(parse(line).is_err(), "{line}");
         }
