@@ -12,6 +12,7 @@ pub(super) const TESTS: &[(&str, Test)] = &[("maxmemory_refuses_writes", maxmemo
 pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("what_the_system_does_not_grant_is_refused", what_the_system_does_not_grant_is_refused),
     ("large_strings_that_find_no_memory", large_strings_that_find_no_memory),
+    ("exec_of_more_than_the_memory_is_refused", exec_of_more_than_the_memory_is_refused),
 ];
 
 fn is_oom(reply: &Value) -> bool {
@@ -96,6 +97,7 @@ fn large_strings_that_find_no_memory(program: Program) {
         assert_oom(&mut client, &["SETRANGE", key, "0", "y"]);
         assert_oom(&mut client, &["SETBIT", key, "0", "1"]);
         assert_oom(&mut client, &["APPEND", key, "more"]);
+        assert_oom(&mut client, &["BITFIELD", key, "SET", "u8", "0", "1"]);
         let sent = reader.receive().unwrap();
         assert!(sent.as_bytes().is_some_and(|bytes| bytes.len() == BYTES && bytes[0] == 0));
     }
@@ -181,4 +183,24 @@ fn what_the_system_does_not_grant_is_refused(program: Program) {
     }
     // Data that was to be removed stays if its reply fails.
     assert_eq!(client.execute(&["DBSIZE"]), Value::Integer(6 * keys.len() as i64));
+}
+
+/// The allocator has more addresses than the system grants: what is queued finds room, what is to be stored doesn't.
+fn exec_of_more_than_the_memory_is_refused(program: Program) {
+    const MIB: usize = 1 << 20;
+    let server = start(program, &[]);
+    let mut client = server.connect();
+    assert_eq!(text(&mut client, &["MULTI"]), "OK");
+    for number in 0..40 {
+        // The first ones have the allocator reserve what it will.
+        if number == 10 {
+            limit_memory(&server, 64 << 20);
+        }
+        let key = format!("queued:{number}");
+        assert_eq!(text(&mut client, &["SET", &key, &"v".repeat(3 * MIB)]), "QUEUED");
+    }
+    let reply = text(&mut client, &["EXEC"]);
+    assert!(reply.contains("EXECABORT") && reply.contains("OOM"), "{reply}");
+    assert_eq!(client.execute(&["DBSIZE"]), Value::Integer(0));
+    assert_eq!(client.execute(&["SET", "a", "small"]), Value::simple("OK"));
 }

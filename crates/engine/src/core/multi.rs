@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use basalt_commands::{Command, CommandError, Flags, ManyKeys, Run, Verb};
-use basalt_keyspace::{Key, ShardId, SlotId};
+use basalt_commands::{Command, CommandError, Flags, ManyKeys, Run, Verb, check_memory};
+use basalt_keyspace::{Key, ShardId, SlotId, is_mapping_granted};
 use basalt_resp::Reply;
 use smallvec::SmallVec;
 
@@ -83,8 +83,15 @@ impl Core {
                     self.shard.sessions.hold(id);
                     return Some(Flow::Held);
                 }
+                let bytes = self.multi_of(id)?.bytes;
                 let database = self.shard.sessions.get(id)?.database;
-                if let Err(error) = self.shard.check_memory(flags, database) {
+                let checked = self.shard.check_memory(flags, database);
+                // Arguments are gathered per shard in buffers that double, and stored from there.
+                let checked =
+                    checked.and_then(|()| check_memory(bytes.saturating_mul(3))).and_then(|()| {
+                        is_mapping_granted(bytes).then_some(()).ok_or(CommandError::NO_MEMORY)
+                    });
+                if let Err(error) = checked {
                     self.refuse_request(id, b"exec", &error);
                     return Some(Flow::On);
                 }
@@ -101,7 +108,9 @@ impl Core {
             return Some(Flow::On);
         }
         let database = self.shard.sessions.get(id)?.database;
-        if let Err(error) = self.shard.check_memory(command.flags, database) {
+        let checked = self.shard.check_memory(command.flags, database);
+        let bytes = args.iter().map(|arg| arg.len()).sum();
+        if let Err(error) = checked.and_then(|()| check_memory(bytes)) {
             self.shard.meter.rejected(command.number);
             self.refuse_request(id, args[0], &error);
             return Some(Flow::On);

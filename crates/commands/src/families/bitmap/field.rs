@@ -281,8 +281,8 @@ fn make_room(call: &mut Call<'_>, byte: usize) -> Result<bool, CommandError> {
         (there, there.is_some() && entry.is_some_and(|entry| entry.encoding() == Encoding::Raw))
     };
     let grows = there.is_none();
+    check_growth(edit.entry().as_deref(), byte + 1)?;
     if !is_ready {
-        check_growth(edit.entry().as_deref(), byte + 1)?;
         let edit = if grows { edit.as_event(event::SETBIT) } else { edit.unsignalled() };
         edit.commit(Effect::SetRange { offset: byte, bytes: &[there.unwrap_or(0)] });
     }
