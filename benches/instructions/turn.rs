@@ -26,6 +26,8 @@ struct Still {
     monotonic_us: u64,
     /// Messages to the other shard, if there is one.
     sent: Vec<Message>,
+    /// An output buffer to be used again, as the server has some.
+    spare: Vec<u8>,
 }
 
 impl World for Still {
@@ -91,7 +93,9 @@ fn scene(shards: usize, settings: &[(&str, &str)], request: fn(&[u8]) -> Vec<Vec
     let mut cores: Vec<Core> = (0..shards).map(core).collect();
     let peer = Peer::Unix { path: String::new() };
     let session = cores[0].connect(peer).expect("because it is from this machine");
-    let worlds = (0..shards).map(|_| Still { monotonic_us: 0, sent: Vec::new() }).collect();
+    let worlds = (0..shards)
+        .map(|_| Still { monotonic_us: 0, sent: Vec::new(), spare: Vec::new() })
+        .collect();
     let mut scene = Scene { cores, worlds, session, input: Vec::new() };
     for index in 0..BATCH {
         let key = format!("key:{index:012}").into_bytes();
@@ -135,10 +139,10 @@ fn turn(
     let now = Now { unix_ms: 1_000_000, monotonic_us: world.monotonic_us() };
     core.turn(world, now, received, messages);
     while let Some(id) = core.next_dirty() {
-        let mut spare = core.take_output(id, Vec::new()).bytes;
-        let len = spare.len();
-        core.sent(id, len);
-        spare.clear();
+        let output = core.take_output(id, std::mem::take(&mut world.spare));
+        world.spare = output.bytes;
+        core.sent(id, world.spare.len());
+        world.spare.clear();
     }
 }
 

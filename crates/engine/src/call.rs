@@ -5,7 +5,7 @@
 
 use basalt_commands::config::Config;
 use basalt_commands::{Call, Command, CommandError, Outcome, ShardFn};
-use basalt_keyspace::{DatabaseId, Key, Keyspace, ShardId};
+use basalt_keyspace::{DatabaseId, Key, Keyspace, ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
 use smallvec::SmallVec;
 
@@ -124,24 +124,38 @@ pub(crate) use calls_of;
 
 impl Calls<'_> {
     /// Calls the handler, which writes the reply, or writes the refusal. The reply is of the context's protocol.
-    // Else it is a call by itself in the fast path, with its context in memory: 57 instructions a request.
+    // In line, and cold paths get copies of all they need: so nothing of it lies in memory in the fast path,
+    // which would cost 57 instructions a request.
     #[inline(always)]
     pub(crate) fn call(
         &mut self,
         context: &CallContext,
         args: &[&[u8]],
         key: Key<'_>,
-        reply: Reply<'_>,
+        mut reply: Reply<'_>,
         errors: ErrorCount,
     ) {
         if context.is_usual() {
             let (flags, database) = (context.command.flags, context.database);
             match self.memory.check(flags, self.keyspace, database) {
                 Ok(()) => self.run(context, args, key, reply, errors),
-                Err(error) => self.reject(context, &error, reply, errors),
+                Err(error) => {
+                    self.reborrow().reject(context.command, &error, reply.reborrow(), errors);
+                }
             }
         } else {
-            self.call_unusual(context, args, key, reply, errors);
+            self.reborrow().call_unusual(*context, args, parts(key), reply.reborrow(), errors);
+        }
+    }
+
+    #[inline(always)]
+    fn reborrow(&mut self) -> Calls<'_> {
+        Calls {
+            keyspace: self.keyspace,
+            config: self.config,
+            memory: self.memory,
+            stats: self.stats,
+            meter: self.meter,
         }
     }
 
@@ -154,10 +168,11 @@ impl Calls<'_> {
         context: &CallContext,
         args: &[&[u8]],
         key: Key<'_>,
-        reply: Reply<'_>,
+        mut reply: Reply<'_>,
     ) -> Option<u64> {
         if self.meter.count(context.command.number) {
-            return Some(self.call_timed(world, context, args, key, reply));
+            let reply = reply.reborrow();
+            return Some(self.reborrow().call_timed(world, *context, args, parts(key), reply));
         }
         self.call(context, args, key, reply, ErrorCount::Command);
         None
@@ -168,13 +183,14 @@ impl Calls<'_> {
     fn call_timed(
         &mut self,
         world: &mut dyn World,
-        context: &CallContext,
+        context: CallContext,
         args: &[&[u8]],
-        key: Key<'_>,
+        (bytes, hash, slot): (&[u8], u64, SlotId),
         reply: Reply<'_>,
     ) -> u64 {
+        let key = Key { bytes, hash, slot };
         let begun = world.monotonic_ns();
-        self.call(context, args, key, reply, ErrorCount::Command);
+        self.call(&context, args, key, reply, ErrorCount::Command);
         world.monotonic_ns().saturating_sub(begun)
     }
 
@@ -183,23 +199,24 @@ impl Calls<'_> {
     #[inline(never)]
     fn call_unusual(
         &mut self,
-        context: &CallContext,
+        context: CallContext,
         args: &[&[u8]],
-        key: Key<'_>,
+        (bytes, hash, slot): (&[u8], u64, SlotId),
         reply: Reply<'_>,
         errors: ErrorCount,
     ) {
+        let key = Key { bytes, hash, slot };
         if context.transaction.is_none() {
             let flags = context.command.flags;
             if let Err(error) = self.memory.check(flags, self.keyspace, context.database) {
-                self.reject(context, &error, reply, errors);
+                self.reject(context.command, &error, reply, errors);
                 return;
             }
         }
         let moment_ms = context.transaction.map(|transaction| transaction.moment_ms);
         let now_ms = moment_ms.map(|moment_ms| self.keyspace.swap_now(moment_ms));
         self.keyspace.set_touching(context.touches);
-        self.run(context, args, key, reply, errors);
+        self.run(&context, args, key, reply, errors);
         self.keyspace.set_touching(true);
         if let Some(now_ms) = now_ms {
             self.keyspace.swap_now(now_ms);
@@ -222,14 +239,8 @@ impl Calls<'_> {
         // Looked at where it lies: an outcome that is moved is read before it is written to its end.
         let outcome = run(&mut call);
         if outcome.is_err() || call.reply.is_cut() {
-            write_error(outcome, &mut call.reply, start, |error| {
-                if errors != ErrorCount::Elsewhere {
-                    self.stats.count_error(error.as_bytes());
-                }
-                if errors == ErrorCount::Command {
-                    self.meter.failed(command.number);
-                }
-            });
+            let counts = (&mut *self.stats, &mut *self.meter);
+            fail(counts, command, outcome, (&mut call.reply, start), errors);
         }
     }
 
@@ -238,7 +249,7 @@ impl Calls<'_> {
     #[inline(never)]
     fn reject(
         &mut self,
-        context: &CallContext,
+        command: &Command,
         error: &CommandError,
         mut reply: Reply<'_>,
         errors: ErrorCount,
@@ -248,25 +259,37 @@ impl Calls<'_> {
             self.stats.count_error(error.as_bytes());
         }
         if errors == ErrorCount::Command {
-            self.meter.uncount(context.command.number);
-            self.meter.rejected(context.command.number);
+            self.meter.uncount(command.number);
+            self.meter.rejected(command.number);
         }
     }
+}
+
+/// A key by its parts, for calls out of line: a copy of the whole would make it lie in memory.
+#[inline(always)]
+fn parts(key: Key<'_>) -> (&[u8], u64, SlotId) {
+    (key.bytes, key.hash, key.slot)
 }
 
 /// Writes the error that a call ended with; a reply for which there was no memory is one, too.
 #[cold]
 #[inline(never)]
-fn write_error(
+fn fail(
+    (stats, meter): (&mut ShardStats, &mut Meter),
+    command: &Command,
     outcome: Outcome,
-    reply: &mut Reply<'_>,
-    start: usize,
-    count: impl FnOnce(&CommandError),
+    (reply, start): (&mut Reply<'_>, usize),
+    errors: ErrorCount,
 ) {
     let error = outcome.err().unwrap_or(CommandError::NO_MEMORY_FOR_REPLY);
     reply.rewind(start);
     reply.error_bytes(error.as_bytes());
-    count(&error);
+    if errors != ErrorCount::Elsewhere {
+        stats.count_error(error.as_bytes());
+    }
+    if errors == ErrorCount::Command {
+        meter.failed(command.number);
+    }
 }
 
 /// A call whose arguments travel to the shard of its key.

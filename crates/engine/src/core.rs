@@ -305,7 +305,8 @@ impl Core {
         let maxmemory = self.shard.config.maxmemory;
         if maxmemory > 0 {
             self.shard.used_by_others = world.used_by_others();
-            self.shard.memory = MemoryLimit::new(maxmemory, self.shard.used_by_others);
+            let (others, own) = (self.shard.used_by_others, self.shard.used_bytes);
+            self.shard.memory = MemoryLimit::new(maxmemory, others, own);
         }
     }
 
@@ -352,7 +353,8 @@ impl Core {
         self.tell_whether_quiet();
         self.log_long_visits(world);
         if self.shard.config.maxmemory > 0 {
-            world.publish_used(self.shard.keyspace.used_bytes());
+            self.shard.used_bytes = self.shard.keyspace.used_bytes();
+            world.publish_used(self.shard.used_bytes);
         }
         if !self.shard.notes.is_empty() {
             self.write_notes(world);

@@ -13,8 +13,12 @@ const OUT_OF_MEMORY: CommandError =
 /// The limit of a shard's data in this turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MemoryLimit {
+    /// The commands to be checked: those with one of these flags.
+    checked: Flags,
     /// `maxmemory` without what the other shards hold; below 0 where those alone are over it.
     shard_bytes: i64,
+    /// What this shard held when the turn began, until that is used.
+    used_bytes: Option<usize>,
     /// The database that was checked last.
     database: DatabaseId,
     /// The limit of that database alone, since only the database of a command grows by it.
@@ -28,24 +32,29 @@ impl Default for MemoryLimit {
 }
 
 impl MemoryLimit {
-    const UNLIMITED: Self =
-        Self { shard_bytes: i64::MAX, database: DatabaseId(0), database_bytes: i64::MAX };
+    const UNLIMITED: Self = Self {
+        checked: Flags::NONE,
+        shard_bytes: i64::MAX,
+        used_bytes: None,
+        database: Self::NO_DATABASE,
+        database_bytes: i64::MAX,
+    };
     /// No database has it.
     const NO_DATABASE: DatabaseId = DatabaseId(u16::MAX);
 
-    /// The limit where the other shards hold so many bytes; `maxmemory` 0 is no limit.
-    pub(crate) fn new(maxmemory: u64, others_bytes: usize) -> Self {
+    /// The limit where the other shards hold so many bytes, and this one `used_bytes`; `maxmemory` 0 is no limit.
+    pub(crate) fn new(maxmemory: u64, others_bytes: usize, used_bytes: usize) -> Self {
         if maxmemory == 0 {
             return Self::UNLIMITED;
         }
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let shard_bytes = signed(maxmemory).saturating_sub(signed(others_bytes as u64));
-        Self { shard_bytes, database: Self::NO_DATABASE, database_bytes: 0 }
-    }
-
-    #[inline]
-    pub(crate) fn is_set(&self) -> bool {
-        self.shard_bytes != i64::MAX
+        Self {
+            checked: Flags::DENYOOM,
+            shard_bytes,
+            used_bytes: Some(used_bytes),
+            ..Self::UNLIMITED
+        }
     }
 
     /// Refuses a command with [`Flags::DENYOOM`] where all shards together hold more than `maxmemory`.
@@ -56,7 +65,7 @@ impl MemoryLimit {
         keyspace: &Keyspace,
         database: DatabaseId,
     ) -> Result<(), CommandError> {
-        if self.is_set() && flags.has(Flags::DENYOOM) && self.is_exceeded(keyspace, database) {
+        if flags.has(self.checked) && self.is_exceeded(keyspace, database) {
             return Err(OUT_OF_MEMORY);
         }
         Ok(())
@@ -64,12 +73,18 @@ impl MemoryLimit {
 
     #[inline]
     fn is_exceeded(&mut self, keyspace: &Keyspace, database: DatabaseId) -> bool {
-        let own_bytes = keyspace.database_bytes(database) as i64;
         if database != self.database {
-            let rest_bytes = keyspace.used_bytes() as i64 - own_bytes;
-            self.database = database;
-            self.database_bytes = self.shard_bytes.saturating_sub(rest_bytes);
+            self.change_database(keyspace, database);
         }
-        own_bytes > self.database_bytes
+        keyspace.database_bytes(database) as i64 > self.database_bytes
+    }
+
+    // Once a turn, as long as all write to the same database.
+    #[cold]
+    fn change_database(&mut self, keyspace: &Keyspace, database: DatabaseId) {
+        let used_bytes = self.used_bytes.take().unwrap_or_else(|| keyspace.used_bytes());
+        let rest_bytes = used_bytes as i64 - keyspace.database_bytes(database) as i64;
+        self.database = database;
+        self.database_bytes = self.shard_bytes.saturating_sub(rest_bytes);
     }
 }

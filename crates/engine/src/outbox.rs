@@ -46,7 +46,8 @@ impl Outbox {
 
     /// Adds a session's request for a key of that shard; its reply has a place from now on. Arguments that are among
     /// `received` are shared, not copied.
-    #[inline]
+    // Two callers, of which the fast path shares nothing.
+    #[inline(always)]
     pub(crate) fn add(
         &mut self,
         session: &mut Session,

@@ -298,7 +298,19 @@ pub(crate) struct ReplyAt<'a> {
 }
 
 impl ReplyAt<'_> {
+    #[inline]
     fn copy_to(self, out: &mut Vec<u8>, payloads: &mut Payloads) {
+        let bytes = &self.output[self.start..self.end];
+        if self.payloads.is_empty() && out.capacity() - out.len() >= bytes.len() {
+            out.extend_from_slice(bytes);
+        } else {
+            self.copy_growing(out, payloads);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn copy_growing(self, out: &mut Vec<u8>, payloads: &mut Payloads) {
         let (at, bytes) = (out.len(), &self.output[self.start..self.end]);
         append_reply(out, bytes);
         // Unless an error stands in its place.
@@ -354,8 +366,10 @@ impl ReplyQueue {
         let of_early = |start, end| ReplyAt { output: early, payloads: early_payloads, start, end };
         let mut reply = Some(reply);
         while let Some(first) = self.holes.front() {
-            of_tail(self.moved, first.at).copy_to(out, payloads);
-            self.moved = first.at;
+            if self.moved < first.at {
+                of_tail(self.moved, first.at).copy_to(out, payloads);
+                self.moved = first.at;
+            }
             match (reply.take(), first.filled) {
                 (Some(reply), _) => reply.copy_to(out, payloads),
                 (None, Some((start, end))) => of_early(start, end).copy_to(out, payloads),
@@ -475,6 +489,19 @@ impl Session {
     #[inline]
     pub(crate) fn may_answer(&self) -> bool {
         self.output_bytes() <= self.output_bound
+    }
+
+    /// The output that requests of its own shard add to.
+    #[inline]
+    pub(crate) fn written_bytes(&self) -> usize {
+        let payloads = self.payloads.bytes() + self.queue.tail_payloads.bytes();
+        self.out.len() + self.queue.tail.len() + payloads
+    }
+
+    /// How much [`Session::written_bytes`] may be before the next request has to wait; it stays so as long as
+    /// nothing is sent and no hole is filled. Only where it [may answer](Session::may_answer).
+    pub(crate) fn output_room(&self) -> usize {
+        self.output_bound + self.written_bytes() - self.output_bytes()
     }
 
     /// Sets how much output the requests of its backlog may make before they have to wait: where the backlog is

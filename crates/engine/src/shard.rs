@@ -47,6 +47,8 @@ pub(crate) struct Shard {
     pub memory: MemoryLimit,
     /// What the other shards held when this turn began.
     pub used_by_others: usize,
+    /// What this one held when the last turn ended; kept only where `maxmemory` is set.
+    pub used_bytes: usize,
     /// Gates that look at every session's commands.
     pub armed: Armed,
     pub limits: ParseLimits,
@@ -116,6 +118,7 @@ impl Shard {
             now,
             memory: MemoryLimit::default(),
             used_by_others: 0,
+            used_bytes: 0,
             armed: Armed::default(),
             limits: ParseLimits::default(),
             limits_before_auth: ParseLimits { unauthenticated: true, ..ParseLimits::default() },
@@ -145,7 +148,8 @@ impl Shard {
 
     /// Takes over new settings.
     fn set_config(&mut self, config: Arc<Config>) {
-        self.memory = MemoryLimit::new(config.maxmemory, self.used_by_others);
+        self.used_bytes = self.keyspace.used_bytes();
+        self.memory = MemoryLimit::new(config.maxmemory, self.used_by_others, self.used_bytes);
         self.keyspace.thresholds = config.thresholds();
         self.keyspace.set_frequency(config.frequency());
         let bulk_bytes_max = usize::try_from(config.proto_max_bulk_len).unwrap_or(usize::MAX);

@@ -338,11 +338,11 @@ impl Keyspace {
         self.databases.iter().map(Database::heap_bytes).sum::<usize>() + self.lazy_free.bytes()
     }
 
-    /// The heap bytes of one database, with its tables and its wheel: a few additions, so that it can be
-    /// asked before each write.
+    /// The heap bytes of one database's entries and tables, without its wheel: one addition, so that it can
+    /// be asked before each write.
     #[inline]
     pub fn database_bytes(&self, database: DatabaseId) -> usize {
-        self.databases.get(database).heap_bytes()
+        self.databases.get(database).data_bytes()
     }
 
     /// Visits live entries in the order of slots; see [`ScanPosition`]. At the end, the position's slot

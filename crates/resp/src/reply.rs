@@ -76,6 +76,17 @@ impl<'a> Reply<'a> {
         Reply { out, payloads: Some(payloads), protocol, is_cut: false }
     }
 
+    /// The same reply, for a function that finishes it.
+    #[inline]
+    pub fn reborrow(&mut self) -> Reply<'_> {
+        Reply {
+            out: self.out,
+            payloads: self.payloads.as_deref_mut(),
+            protocol: self.protocol,
+            is_cut: self.is_cut,
+        }
+    }
+
     #[inline]
     pub fn protocol(&self) -> Protocol {
         self.protocol

@@ -124,7 +124,7 @@ impl Core {
         let mut payloads = std::mem::take(&mut batch.reply_payloads);
         let mut args: Vec<&[u8]> = Vec::new();
         let long_args = std::mem::take(&mut batch.long_args);
-        let mut long_args = long_args.iter().peekable();
+        let (has_long, mut long_args) = (!long_args.is_empty(), long_args.iter().peekable());
         let (mut index, mut arg_at, mut arg_start) = (0, 0, 0);
         // Where a request that has to wait stands among transactions: behind those that its home sent before it.
         let (mut place, mut behind) = (*number, 0);
@@ -145,14 +145,14 @@ impl Core {
                     args.push(&batch.arg_bytes[arg_start..end]);
                     arg_start = end;
                 }
-                if !self.shard.keyspace.received().is_empty() {
+                if has_long {
                     self.shard.keyspace.end_received();
-                }
-                while let Some((at, long)) =
-                    long_args.next_if(|(at, _)| *at < arg_at + request.arg_count as usize)
-                {
-                    args[at - arg_at] = long;
-                    self.shard.keyspace.lend_received(std::slice::from_ref(long));
+                    while let Some((at, long)) =
+                        long_args.next_if(|(at, _)| *at < arg_at + request.arg_count as usize)
+                    {
+                        args[at - arg_at] = long;
+                        self.shard.keyspace.lend_received(std::slice::from_ref(long));
+                    }
                 }
                 arg_at += request.arg_count as usize;
                 let is_free = self.shard.intents.is_empty() && self.held.is_empty();

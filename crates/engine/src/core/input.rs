@@ -2,7 +2,9 @@
 
 use basalt_commands::{Command, Flags, Run, ShardFn, check_memory};
 use basalt_keyspace::{LONG_STRING_BYTES, LongString};
-use basalt_resp::{LARGE_BULK_BYTES, Parsed, Partial, parse, parse_apart};
+use basalt_resp::{
+    LARGE_BULK_BYTES, ParseLimits, Parsed, Partial, ProtocolError, parse, parse_apart,
+};
 use smallvec::SmallVec;
 
 use super::cut_off::CutOff;
@@ -279,9 +281,7 @@ impl Core {
                 let parsed = if source.large.is_empty() {
                     parse(rest, &mut state.partial, args, limits)
                 } else {
-                    let apart: SmallVec<[&[u8]; 4]> =
-                        source.large.iter().map(|own| &**own).collect();
-                    parse_apart(rest, &apart, &mut state.partial, args, limits)
+                    parse_large(rest, &source.large, &mut state.partial, args, limits)
                 };
                 let error = match parsed {
                     Ok(Parsed::Request { bytes }) => {
@@ -488,4 +488,18 @@ impl Core {
         }
         self.shard.sessions.settle_reading(id);
     }
+}
+
+/// As [`parse`], where large arguments lie apart.
+#[cold]
+#[inline(never)]
+fn parse_large<'a>(
+    input: &'a [u8],
+    large: &'a [LongString],
+    partial: &mut Option<Box<Partial>>,
+    args: &mut Vec<&'a [u8]>,
+    limits: &ParseLimits,
+) -> Result<Parsed, ProtocolError> {
+    let apart: SmallVec<[&[u8]; 4]> = large.iter().map(|own| &**own).collect();
+    parse_apart(input, &apart, partial, args, limits)
 }

@@ -13,15 +13,14 @@ impl Core {
     pub(super) fn maintain(&mut self, world: &mut dyn World) -> bool {
         let mut left = false;
         let due = self.shard.keyspace.next_expiry_ms();
-        let now_ms = self.expiry_moment_ms();
         let may = self.shard.pause().is_none() && self.shard.still.is_none();
-        let due = due.filter(|at_ms| *at_ms <= now_ms && may);
+        let due = due.filter(|at_ms| may && *at_ms <= self.expiry_moment_ms());
         if due.is_some() || self.shard.keyspace.has_lazy_free() {
             let begun_us = world.monotonic_us();
             let end_us = begun_us + limits::MAINTENANCE_TURN_US;
             let mut more = || world.monotonic_us() < end_us;
             if due.is_some() {
-                let turn_ms = self.shard.keyspace.swap_now(now_ms);
+                let turn_ms = self.shard.keyspace.swap_now(self.expiry_moment_ms());
                 left |= self.shard.keyspace.expire_due(&mut more);
                 self.shard.keyspace.swap_now(turn_ms);
                 let strays = self.shard.keyspace.take_orphan_timers();

@@ -34,6 +34,7 @@ impl Core {
         let armed = Armed(session.armed.0 | shard.armed.0);
         let is_plain = session.may_run()
             && (armed == Armed::default() || armed == Armed::MONITOR && !session.is_monitor)
+            && session.may_answer()
             && session.reply_mode == ReplyMode::On
             && shard.config.pipeline_order != PipelineOrder::Strict;
         if !is_plain {
@@ -45,10 +46,11 @@ impl Core {
         // Of all that follow only these two differ.
         let mut context = CallContext::of(shard.id, session, command, run);
         let source = staged[0].source;
+        let room = session.output_room();
         let (mut worked, mut lines) = (0, Vec::new());
         for request in staged {
             let What::Plain(command, run) = request.what else { break };
-            if request.source != source || !session.may_answer() {
+            if request.source != source || session.written_bytes() > room {
                 break;
             }
             let args = &args[request.args.0..request.args.1];
@@ -77,8 +79,6 @@ impl Core {
                 }
                 outbox.add(session, (command, run), (args, &[]), (hash, slot, key_at));
             }
-            session.last_command = command.name;
-            session.last_shard = to;
             worked += 1;
             if armed.has(Armed::MONITOR) {
                 write_line(&mut lines, shard.now.unix_us(world), session, command, args);
@@ -86,6 +86,12 @@ impl Core {
             if shard.keyspace.has_ready() {
                 break;
             }
+        }
+        if let Some(last) = staged[..worked].last()
+            && let What::Plain(command, _) = last.what
+        {
+            session.last_command = command.name;
+            session.last_shard = keys[last.keys.0].shard;
         }
         session.commands += worked as u64;
         shard.stats.fast_path += worked as u64;

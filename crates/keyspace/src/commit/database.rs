@@ -179,7 +179,12 @@ impl Database {
 
     #[inline]
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.entry_bytes + self.table_bytes + self.wheel.bytes()
+        self.data_bytes() + self.wheel.bytes()
+    }
+
+    #[inline]
+    pub(crate) fn data_bytes(&self) -> usize {
+        self.entry_bytes + self.table_bytes
     }
 
     pub(crate) fn table_bytes(&self) -> usize {
