@@ -365,21 +365,25 @@ impl Core {
 
     /// Asks for the memory of all staged keys of this shard.
     fn prefetch(&mut self) {
-        let Self { keys, keys_here, shard, .. } = self;
+        let Self { keys, keys_here, shard, outboxes, .. } = self;
         if keys.len() < 2 {
             return;
         }
-        // Picked once and without a branch: whose a key is can't be foretold, and a wrong guess costs more
-        // than all else here.
-        keys_here.clone_from(keys);
-        let mut count = 0;
-        for at in 0..keys_here.len() {
-            keys_here[count] = keys_here[at];
-            count += usize::from(keys_here[count].shard == shard.id);
-        }
-        keys_here.truncate(count);
+        let here: &[KeyHash] = if outboxes.len() == 1 {
+            keys
+        } else {
+            // Picked once and without a branch: whose a key is can't be foretold, and a wrong guess costs more
+            // than all else here.
+            keys_here.clone_from(keys);
+            let mut count = 0;
+            for at in 0..keys_here.len() {
+                keys_here[count] = keys_here[at];
+                count += usize::from(keys_here[count].shard == shard.id);
+            }
+            &keys_here[..count]
+        };
         let memory = |key: &KeyHash| (key.database, key.slot, key.hash);
-        shard.keyspace.prefetch(keys_here.iter().map(memory));
+        shard.keyspace.prefetch(here.iter().map(memory));
     }
 
     /// Puts what is left of a source into its session's backlog.
