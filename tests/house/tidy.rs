@@ -70,3 +70,27 @@ fn begins_with(line: &str, path: &str) -> bool {
         !before.is_some_and(|letter| letter.is_alphanumeric() || "_.})-/".contains(letter))
     })
 }
+
+/// LIMIT: columns of a line of Markdown. Tables, code and what cannot be broken may be wider.
+const MARKDOWN_COLUMNS_MAX: usize = 100;
+
+#[test]
+fn markdown_is_wrapped() {
+    let mut wide = Vec::new();
+    for source in sources::all() {
+        // The reference is generated, and mostly tables.
+        if !source.path.ends_with(".md") || source.path.starts_with("docs/reference/") {
+            continue;
+        }
+        let mut in_code = false;
+        for (index, line) in source.text.lines().enumerate() {
+            in_code ^= line.trim_start().starts_with("```");
+            let may_be_wide =
+                in_code || line.starts_with(['|', '#', ' ']) || line.starts_with("![");
+            if !may_be_wide && line.chars().count() > MARKDOWN_COLUMNS_MAX && line.contains(' ') {
+                wide.push(format!("{}:{}", source.path, index + 1));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "wrap at {MARKDOWN_COLUMNS_MAX} columns: {wide:#?}");
+}
