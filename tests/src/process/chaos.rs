@@ -68,11 +68,16 @@ fn others_are_answered<T>(
 
 /// Waits until only one client is connected, and the memory is freed.
 fn all_is_as_before(server: &Server, before: u64, kept: u64) {
+    all_others_are_gone(server);
+    eventually("the memory is back", || resident_bytes(server) < before + kept);
+}
+
+/// Until the server has read and worked all that clients sent before they went.
+fn all_others_are_gone(server: &Server) {
     let mut client = server.connect();
     eventually("all others are gone", || {
         info_field(&mut client, "clients", "connected_clients") == "1"
     });
-    eventually("the memory is back", || resident_bytes(server) < before + kept);
 }
 
 fn ten_thousand_connections(program: Program) {
@@ -177,6 +182,7 @@ fn killed_amid_pipelines(program: Program) {
             drop(victim);
         }
     });
+    all_others_are_gone(&server);
     server.connect().execute(&["FLUSHALL"]);
     all_is_as_before(&server, before, KEPT_BYTES);
     let mut client = server.connect();
