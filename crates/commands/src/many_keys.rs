@@ -115,8 +115,10 @@ pub(crate) trait OverKeys {
     /// What reading a key finds, as it travels to where the command is decided.
     type Found: Send + 'static;
 
-    /// Refuses wrong arguments, before any key is read.
-    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome;
+    /// Refuses wrong arguments, before any key is read. By default there are none that could be wrong.
+    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
+        no_check(args, settings)
+    }
 
     /// The database of a key, whose arguments are right: nearly always the session's.
     fn database_of(_args: &[&[u8]], _index: usize, settings: &Settings<'_>) -> DatabaseId {
@@ -260,7 +262,7 @@ fn whole<T: OverKeys>(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// Refuses what only reading finds out.
-pub(crate) fn no_check(_: &[&[u8]], _: &Settings<'_>) -> Result<(), CommandError> {
+/// Refuses nothing: only reading the keys finds out what is wrong.
+fn no_check(_: &[&[u8]], _: &Settings<'_>) -> Result<(), CommandError> {
     Ok(())
 }

@@ -20,6 +20,21 @@ pub fn request<S: AsRef<[u8]>>(args: &[S]) -> Request {
     args.iter().map(|arg| arg.as_ref().to_vec()).collect()
 }
 
+/// All replies in what a server sent.
+///
+/// # Panics
+/// Where they are malformed, or the last one is cut.
+pub fn replies(mut bytes: &[u8]) -> Vec<Value> {
+    let mut values = Vec::new();
+    while !bytes.is_empty() {
+        let (value, len) =
+            decode(bytes).expect("replies are well-formed").expect("replies are whole");
+        values.push(value);
+        bytes = &bytes[len..];
+    }
+    values
+}
+
 /// The address of a server.
 #[derive(Clone, Debug)]
 pub enum Address {

@@ -1,7 +1,8 @@
 //! What a client may have the server keep for it, in whatever state it is, and what becomes of one that goes too far.
 
 use basalt_commands::config::Config;
-use basalt_resp::{Value, decode};
+use basalt_resp::Value;
+use basalt_testkit::client::replies;
 use basalt_testkit::simulation::{ClientId, Simulation};
 
 /// What a session may keep of requests that can't be worked, with what one turn brings in.
@@ -9,16 +10,6 @@ const KEPT_MAX: usize = 2 << 20;
 
 fn config(settings: &[(&[u8], &[u8])]) -> Config {
     Config::default().set(settings, true).expect("the settings can be set")
-}
-
-fn replies(mut bytes: &[u8]) -> Vec<Value> {
-    let mut values = Vec::new();
-    while !bytes.is_empty() {
-        let (value, len) = decode(bytes).expect("they are well formed").expect("they are whole");
-        values.push(value);
-        bytes = &bytes[len..];
-    }
-    values
 }
 
 /// So many requests of about a hundred bytes each, for keys of all shards.

@@ -4,20 +4,10 @@
 use std::collections::HashMap;
 
 use basalt_commands::config::Config;
-use basalt_resp::{Value, decode, encode_request};
+use basalt_resp::{Value, encode_request};
 use basalt_testkit::chance::Chance;
+use basalt_testkit::client::replies;
 use basalt_testkit::simulation::{ClientId, Simulation};
-
-fn replies(mut bytes: &[u8]) -> Vec<Value> {
-    let mut values = Vec::new();
-    while !bytes.is_empty() {
-        let (value, len) =
-            decode(bytes).expect("replies are well-formed").expect("replies are whole");
-        values.push(value);
-        bytes = &bytes[len..];
-    }
-    values
-}
 
 /// Clients with their own keys, so that a model knows each reply.
 fn one_history(seed: u64, shards: usize) {

@@ -2,19 +2,10 @@
 //! see that.
 
 use basalt_commands::config::Config;
-use basalt_resp::{Value, decode, encode_request};
+use basalt_resp::{Value, encode_request};
 use basalt_testkit::chance::Chance;
+use basalt_testkit::client::replies;
 use basalt_testkit::simulation::{ClientId, Simulation};
-
-fn replies(mut bytes: &[u8]) -> Vec<Value> {
-    let mut values = Vec::new();
-    while !bytes.is_empty() {
-        let (value, len) = decode(bytes).expect("they are well formed").expect("they are whole");
-        values.push(value);
-        bytes = &bytes[len..];
-    }
-    values
-}
 
 fn send(simulation: &mut Simulation, client: ClientId, args: &[&[u8]]) {
     let mut bytes = Vec::new();

@@ -4,8 +4,9 @@
 //! One test lets the engine ignore all conflicts, and must notice.
 
 use basalt_commands::config::Config;
-use basalt_resp::{Value, decode, encode_request};
+use basalt_resp::{Value, encode_request};
 use basalt_testkit::chance::Chance;
+use basalt_testkit::client::replies;
 use basalt_testkit::simulation::{ClientId, Simulation};
 
 /// Keys that are named after the elements.
@@ -18,15 +19,6 @@ fn send(simulation: &mut Simulation, client: ClientId, lines: &[&str]) {
         encode_request(&words, &mut bytes);
     }
     simulation.send(client, &bytes);
-}
-
-fn replies(mut bytes: &[u8]) -> Vec<Value> {
-    let mut replies = Vec::new();
-    while let Some((reply, len)) = decode(bytes).expect("replies are well-formed") {
-        replies.push(reply);
-        bytes = &bytes[len..];
-    }
-    replies
 }
 
 /// All keys hold the same number at any moment.

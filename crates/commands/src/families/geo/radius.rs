@@ -12,7 +12,7 @@ use crate::call::{Call, Outcome};
 use crate::command::{Access, Command, Deprecated, Flags, KeySpec, Run};
 use crate::error::CommandError;
 use crate::families::sorted::{OwnedMembers, decide_to_store, store_members};
-use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings, no_check};
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys};
 
 const RADIUS: Argument = Argument::double("radius");
 const MEMBER: Argument = Argument::string("member");
@@ -260,10 +260,6 @@ fn target_at(by_member: bool, args: &[&[u8]]) -> Option<usize> {
 impl<const BY_MEMBER: bool> OverKeys for RadiusOver<BY_MEMBER> {
     /// Of the source, what is stored.
     type Found = Result<OwnedMembers, CommandError>;
-
-    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
-        no_check(args, settings)
-    }
 
     fn read(key: KeyRead<'_>) -> Self::Found {
         if key.index > 0 {

@@ -15,7 +15,7 @@ use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 use crate::families::sorted::{OwnedMembers, decide_to_store, sorted};
-use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings, no_check};
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys};
 
 const FROM: Argument = Argument::one_of(
     "from",
@@ -498,10 +498,6 @@ const SOURCE: usize = 1;
 
 impl OverKeys for SearchStore {
     type Found = Result<OwnedMembers, CommandError>;
-
-    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
-        no_check(args, settings)
-    }
 
     fn read(key: KeyRead<'_>) -> Self::Found {
         if key.index != SOURCE {

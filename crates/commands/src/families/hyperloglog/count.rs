@@ -13,7 +13,7 @@ use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 use crate::families::string::{text_of, with_text};
-use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings, no_check};
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys};
 
 pub(super) const PFCOUNT: Command = Command {
     name: "pfcount",
@@ -197,10 +197,6 @@ struct Count;
 impl OverKeys for Count {
     type Found = Sketch;
 
-    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
-        no_check(args, settings)
-    }
-
     fn read(mut key: KeyRead<'_>) -> Sketch {
         read_sketch(&mut key)
     }
@@ -224,10 +220,6 @@ struct MergeSketches;
 
 impl OverKeys for MergeSketches {
     type Found = Sketch;
-
-    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
-        no_check(args, settings)
-    }
 
     fn read(mut key: KeyRead<'_>) -> Sketch {
         read_sketch(&mut key)

@@ -8,7 +8,7 @@ use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings, no_check};
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings};
 use crate::memory::check_memory;
 
 const RENAME_ROW: Command =
@@ -64,10 +64,6 @@ struct Rename<const IF_FREE: bool>;
 impl<const IF_FREE: bool> OverKeys for Rename<IF_FREE> {
     /// Whether the key holds something.
     type Found = bool;
-
-    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
-        no_check(args, settings)
-    }
 
     fn read(key: KeyRead<'_>) -> bool {
         key.peek().is_some()

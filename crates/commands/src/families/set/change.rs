@@ -9,7 +9,7 @@ use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings, no_check};
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys};
 
 pub(super) const SADD: Command = Command {
     name: "sadd",
@@ -160,10 +160,6 @@ enum SetFound {
 
 impl OverKeys for MoveMember {
     type Found = SetFound;
-
-    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
-        no_check(args, settings)
-    }
 
     fn read(key: KeyRead<'_>) -> SetFound {
         match key.peek() {

@@ -11,7 +11,7 @@ use crate::argument::Argument;
 use crate::call::Outcome;
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings, no_check};
+use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys};
 use crate::memory::copied;
 
 pub(super) const LCS: Command = Command {
@@ -190,10 +190,7 @@ struct LcsOver;
 impl OverKeys for LcsOver {
     type Found = Result<Vec<u8>, CommandError>;
 
-    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
-        // What is wrong with the words behind the keys comes behind what is wrong with these.
-        no_check(args, settings)
-    }
+    // No check: a key of the wrong type is refused before wrong words behind the keys.
 
     fn read(key: KeyRead<'_>) -> Self::Found {
         let entry = key.keyspace.read(key.database, &key.key);
