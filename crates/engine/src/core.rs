@@ -12,19 +12,19 @@
 //! filled.
 
 mod cut_off;
+mod deferred;
+mod dispatch;
 mod exchange;
-mod held;
+mod exec;
+mod fast_path;
 mod input;
 mod maintenance;
 mod monitor;
-mod multi;
 mod pipelined;
-mod plain;
-mod request;
-mod still;
+mod quiescence;
 mod timing;
 mod transactions;
-mod waiting;
+mod wakeups;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,22 +34,22 @@ use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ShardId, SlotId};
 
 use basalt_resp::Payloads;
 
-use crate::errand::SpareErrands;
-use crate::facts::SessionSums;
+use crate::intents::{Number, Numbers};
 use crate::limits;
-use crate::memory::MemoryLimit;
-use crate::message::{Envelope, Message, Ticket};
-use crate::outbox::Outbox;
-use crate::routes::Routes;
+use crate::mesh::message::{Envelope, Message, Ticket};
+use crate::mesh::outbox::Outbox;
+use crate::observe::snapshot::SessionSums;
 use crate::session::{Peer, Reading, SessionId};
 use crate::shard::Shard;
-use crate::transaction::{Number, Numbers};
+use crate::shard::memory::MemoryLimit;
+use crate::slots::routes::Routes;
+use crate::transaction::part::SpareErrands;
 use crate::world::{ApplySettings, Now, World};
-use held::HeldRequests;
+use deferred::HeldRequests;
+use exec::{Inside, Nested};
 use input::Staged;
 pub(crate) use monitor::Execution;
-use multi::{Inside, Nested};
-use still::{Departure, Stillness};
+use quiescence::{Departure, Stillness};
 use timing::EndedCall;
 pub(crate) use timing::PendingCall;
 use transactions::UnderWay;

@@ -16,7 +16,7 @@ impl Armed {
     pub(crate) const AUTH: Self = Self(1);
     /// CLIENT PAUSE: not a check but a wait; see [`Shard::holds_back`].
     pub(crate) const PAUSE: Self = Self(1 << 1);
-    /// MULTI: commands are queued; see `core/multi.rs`.
+    /// MULTI: commands are queued; see `core/exec.rs`.
     pub(crate) const MULTI: Self = Self(1 << 2);
     /// MONITOR: somebody watches, or the session does; see `monitor`.
     pub(crate) const MONITOR: Self = Self(1 << 3);

@@ -7,46 +7,30 @@
 //! Not here: how bytes travel (`server`), what commands mean (`commands`), how data lies in memory
 //! (`keyspace`, `structures`).
 
-mod balance;
-mod call;
-mod coordinate;
+mod blocking;
 mod core;
-mod errand;
-mod facts;
-mod fieldsets;
+mod engine_commands;
 mod gates;
-mod histogram;
-mod latency;
+mod input;
+mod intents;
 pub mod limits;
-mod memory;
-mod message;
-mod meter;
-mod monitor;
-mod multi;
-mod outbox;
-mod plan;
-mod rates;
-mod resolve;
-mod routes;
+mod mesh;
+mod observe;
 mod session;
 mod shard;
 mod slots;
-mod slowlog;
-mod stats;
 mod transaction;
-mod verbs;
-mod waiting;
 mod world;
 
 pub use crate::core::{Core, CoreSetup, Output, Turn};
-pub use facts::{ClientFacts, SessionSums, ShardFacts, VisitFacts, command_name};
-pub use histogram::Histogram;
-pub use message::Message;
-pub use meter::Book;
-pub use rates::Rate;
-pub use session::{Peer, Reading, SessionId};
-pub use stats::{ShardStats, TransactionStats};
+pub use engine_commands::REDIS_VERSION;
 #[cfg(debug_assertions)]
-pub use transaction::break_isolation;
-pub use verbs::REDIS_VERSION;
+pub use intents::break_isolation;
+pub use mesh::message::Message;
+pub use observe::command_stats::Book;
+pub use observe::histogram::Histogram;
+pub use observe::rates::Rate;
+pub use observe::snapshot::{ClientFacts, SessionSums, ShardFacts, VisitFacts, command_name};
+pub use observe::stats::{ShardStats, TransactionStats};
+pub use session::{Peer, Reading, SessionId};
 pub use world::{ApplySettings, Now, ProcessFacts, ShutdownRequest, World};

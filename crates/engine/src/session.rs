@@ -3,6 +3,9 @@
 //! Replies leave in the order of the requests. While a reply is awaited from another shard its place
 //! is a *hole*; what is answered meanwhile gathers behind it.
 
+pub(crate) mod fieldsets;
+pub(crate) mod queued;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::{fmt, mem};
@@ -11,10 +14,10 @@ use basalt_keyspace::{DatabaseId, LongString, OutOfMemory, ShardId};
 use basalt_resp::{Partial, Payloads, Protocol, Reply, append_reply};
 
 use crate::core::{Execution, PendingCall};
-use crate::fieldsets::Fieldsets;
 use crate::gates::Armed;
 use crate::limits;
-use crate::multi::{Multi, Watched};
+use crate::session::fieldsets::Fieldsets;
+use crate::session::queued::{Multi, Watched};
 
 /// A session of one core. `index` is dense and reused, so that the server can keep its own table by it;
 /// `generation` tells a late completion for a gone session from one for its successor.

@@ -2,6 +2,9 @@
 //!
 //! What a hop gets: it may use everything here, and cannot wait.
 
+pub(crate) mod call;
+pub(crate) mod memory;
+
 use std::sync::Arc;
 
 use basalt_commands::config::{Config, LogLevel};
@@ -9,21 +12,21 @@ use basalt_commands::{Command, CommandError, Flags};
 use basalt_keyspace::{DatabaseId, Keyspace, ShardId};
 use basalt_resp::ParseLimits;
 
-use crate::balance::{Balancer, Loads};
-use crate::facts::SessionSums;
+use crate::blocking::Waiting;
 use crate::gates::Armed;
-use crate::latency::LatencyEvents;
-use crate::memory::MemoryLimit;
-use crate::meter::Meter;
-use crate::monitor::Monitors;
-use crate::rates::Rates;
-use crate::routes::Routes;
+use crate::intents::{Intents, Number, Scope};
+use crate::observe::command_stats::Meter;
+use crate::observe::latency::LatencyEvents;
+use crate::observe::monitor::Monitors;
+use crate::observe::rates::Rates;
+use crate::observe::slowlog::SlowLog;
+use crate::observe::snapshot::SessionSums;
+use crate::observe::stats::ShardStats;
 use crate::session::{Peer, Session, Sessions};
-use crate::slots::Still;
-use crate::slowlog::SlowLog;
-use crate::stats::ShardStats;
-use crate::transaction::{Intents, Number, Scope};
-use crate::waiting::Waiting;
+use crate::shard::memory::MemoryLimit;
+use crate::slots::balance::{Balancer, Loads};
+use crate::slots::moves::Still;
+use crate::slots::routes::Routes;
 use crate::world::{ApplySettings, Now};
 
 /// The part of all data that one core owns alone, with the sessions pinned beside it.

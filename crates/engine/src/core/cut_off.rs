@@ -3,9 +3,9 @@
 use basalt_commands::config::LogLevel;
 
 use super::Core;
+use crate::engine_commands;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::verbs;
 use crate::world::World;
 
 /// Why a session is closed without being asked.
@@ -41,7 +41,7 @@ impl Core {
             }
             CutOff::Idle => (LogLevel::Verbose, "Closing idle client"),
         };
-        let line = verbs::describe(session, self.shard.now.monotonic_us);
+        let line = engine_commands::describe(session, self.shard.now.monotonic_us);
         self.shard.note(level, format!("{words}: {line}"));
         match why {
             CutOff::QueryLimit => self.shard.stats.query_limit_disconnections += 1,
@@ -61,7 +61,7 @@ impl Core {
     /// The session as CLIENT LIST shows it, without the end of line, for the log.
     pub fn describe(&self, id: SessionId) -> Option<String> {
         let session = self.shard.sessions.get(id)?;
-        Some(verbs::describe(session, self.shard.now.monotonic_us))
+        Some(engine_commands::describe(session, self.shard.now.monotonic_us))
     }
 }
 

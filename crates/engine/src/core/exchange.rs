@@ -4,15 +4,15 @@ use basalt_keyspace::ShardId;
 use basalt_resp::{Payloads, Reply, append_reply};
 
 use super::Core;
-use super::held::HeldRequest;
-use super::request::Flow;
-use crate::call::{ErrorCount, calls_of};
+use super::deferred::HeldRequest;
+use super::dispatch::Flow;
+use crate::input::resolve::{has_one_key, mode_of, scope_of};
+use crate::intents::{Intent, Mode, Number, Scope};
 use crate::limits;
-use crate::message::{Ask, Batch, Envelope, Letter, Message, Request};
-use crate::meter::LARGE_REQUEST_BYTES;
-use crate::resolve::{has_one_key, mode_of, scope_of};
+use crate::mesh::message::{Ask, Batch, Envelope, Letter, Message, Request};
+use crate::observe::command_stats::LARGE_REQUEST_BYTES;
 use crate::session::{ReplyAt, SessionId};
-use crate::transaction::{Intent, Mode, Number, Scope};
+use crate::shard::call::{ErrorCount, calls_of};
 use crate::world::World;
 
 impl Core {

@@ -8,12 +8,12 @@ use basalt_resp::{
 use smallvec::SmallVec;
 
 use super::cut_off::CutOff;
-use super::request::{Broken, Flow};
+use super::dispatch::{Broken, Flow};
 use super::{Core, KeyHash};
 use crate::gates;
+use crate::input::resolve::{self, LastFound, Resolved};
 use crate::limits;
-use crate::meter::LARGE_REQUEST_BYTES;
-use crate::resolve::{self, LastFound, Resolved};
+use crate::observe::command_stats::LARGE_REQUEST_BYTES;
 use crate::session::SessionId;
 use crate::world::World;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Core;
 use super::cut_off::CutOff;
-use crate::latency;
 use crate::limits;
+use crate::observe::latency;
 use crate::world::World;
 
 impl Core {

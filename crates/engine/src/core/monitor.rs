@@ -5,11 +5,11 @@ use basalt_commands::{Command, Run, Verb, table};
 
 use super::Core;
 use super::cut_off::CutOff;
-use super::request::Flow;
+use super::dispatch::Flow;
+use crate::input::resolve::Resolved;
 use crate::limits;
-use crate::monitor::Observed;
-use crate::multi::Queued;
-use crate::resolve::Resolved;
+use crate::observe::monitor::Observed;
+use crate::session::queued::Queued;
 use crate::session::{Peer, Session, SessionId};
 use crate::world::World;
 

@@ -18,15 +18,15 @@ use super::Core;
 use super::monitor::Execution;
 use super::timing::PendingCall;
 use super::transactions::{Owner, Transaction, Visitor};
-use crate::call::TransactionTag;
-use crate::errand::{Errand, Errands, Replies};
+use crate::intents::{Holding, Number, Scope};
 use crate::limits;
-use crate::message::{Ask, Letter, Look};
-use crate::outbox::Outbox;
-use crate::plan::{Known, Plan};
+use crate::mesh::message::{Ask, Letter, Look};
+use crate::mesh::outbox::Outbox;
 use crate::session::{NO_SHARD, ReplyMode, SessionId};
 use crate::shard::Shard;
-use crate::transaction::{Holding, Number, Scope};
+use crate::shard::call::TransactionTag;
+use crate::transaction::part::{Errand, Errands, Replies};
+use crate::transaction::plan::{Known, Plan};
 
 /// A transaction of a pipeline, at home.
 pub(crate) struct Pipelined {

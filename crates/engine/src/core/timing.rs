@@ -9,11 +9,11 @@ use basalt_keyspace::SlotId;
 use basalt_resp::{Protocol, Reply};
 
 use super::Core;
-use crate::latency::{self, Sample};
-use crate::message::Envelope;
+use crate::mesh::message::Envelope;
+use crate::observe::latency::{self, Sample};
+use crate::observe::slowlog::SlowRequest;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::slowlog::SlowRequest;
 use crate::world::World;
 
 /// A call that goes on as a coordination or a pipelined transaction.

@@ -12,15 +12,15 @@ use smallvec::SmallVec;
 use basalt_commands::config::LogLevel;
 
 use super::Core;
-use super::multi::Inside;
+use super::exec::Inside;
 use super::pipelined::Pipelined;
-use crate::coordinate::{Answer, Coordination, Hops, Wish};
-use crate::errand::Errand;
+use crate::blocking::WaiterId;
+use crate::intents::{Event, Holding, Number, Scope};
 use crate::limits;
-use crate::message::{Ask, HopFn, HopResult, LastHop, Letter, Look, LookFn, Ticket};
+use crate::mesh::message::{Ask, HopFn, HopResult, LastHop, Letter, Look, LookFn, Ticket};
 use crate::session::SessionId;
-use crate::transaction::{Event, Holding, Number, Scope};
-use crate::waiting::WaiterId;
+use crate::transaction::coordinator::{Answer, Coordination, Hops, Wish};
+use crate::transaction::part::Errand;
 use crate::world::World;
 
 /// What is under way.

@@ -13,10 +13,10 @@ use basalt_resp::Protocol;
 use smallvec::SmallVec;
 
 use super::transact::Decision;
-use crate::call::OwnedArgs;
 use crate::core::Core;
 use crate::session::SessionId;
 use crate::shard::Shard;
+use crate::shard::call::OwnedArgs;
 use crate::transaction::{DeclaredKey, Terms};
 
 /// A command as it travels.

@@ -6,12 +6,12 @@ use basalt_commands::{Move, Outcome};
 use basalt_keyspace::{DatabaseId, DetachedValue, EntryRef, Key, ShardId, SlotId, event};
 use basalt_resp::{Protocol, Reply};
 
-use crate::coordinate::{Answer, Hops};
 use crate::core::Core;
-use crate::routes::Routes;
+use crate::intents::{Intent, Mode, Scope};
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::transaction::{Intent, Mode, Scope};
+use crate::slots::routes::Routes;
+use crate::transaction::coordinator::{Answer, Hops};
 
 /// A key that a command says it will read or write.
 #[derive(Clone, Debug)]

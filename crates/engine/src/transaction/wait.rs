@@ -1,7 +1,7 @@
 //! Wait: a command that is answered when one of its keys is fed, or when its time is over.
 //!
 //! It looks, decides and writes as in `transact`; where the decision leaves no reply it stands in line on
-//! its keys' shards (`crate::waiting`) before anybody else gets at them, and tries again when its turn comes.
+//! its keys' shards (`crate::blocking`) before anybody else gets at them, and tries again when its turn comes.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -13,13 +13,14 @@ use basalt_keyspace::{ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
 
 use super::transact::{Decided, Write, decided, scope_on};
-use crate::coordinate::{Answer, Hops};
+use crate::blocking::{AtHome, Attempt, End, Waiter, WaiterId, Woken};
 use crate::core::Core;
-use crate::message::Ticket;
+use crate::intents::Number;
+use crate::mesh::message::Ticket;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::transaction::{Decision, DeclaredKey, Number};
-use crate::waiting::{AtHome, Attempt, End, Waiter, WaiterId, Woken};
+use crate::transaction::coordinator::{Answer, Hops};
+use crate::transaction::{Decision, DeclaredKey};
 
 /// For what, and how long, a command waits.
 #[derive(Clone, Debug)]

@@ -1,0 +1,400 @@
+//! Multi: requests queued between MULTI and EXEC, and EXEC itself.
+//!
+//! Where nothing but calls on the shards of their keys was queued, EXEC is one plain call, or a pipelined
+//! transaction (`pipelined`). With verbs it is a coordination: intents on all keys ahead, then the commands
+//! *inside* it, as many at a time as need nothing of each other's order; a verb is one by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use basalt_commands::{Command, CommandError, Flags, ManyKeys, Run, Verb, check_memory};
+use basalt_keyspace::{Key, ShardId, SlotId, is_mapping_granted};
+use basalt_resp::Reply;
+use smallvec::SmallVec;
+
+use super::Core;
+use super::cut_off::CutOff;
+use super::dispatch::Flow;
+use crate::engine_commands;
+use crate::gates::Armed;
+use crate::intents::{Intent, Mode, Scope};
+use crate::mesh::message::{Ask, Ticket};
+use crate::session::SessionId;
+use crate::session::queued::{Multi, Queued, Reach, Watched};
+use crate::shard::Shard;
+use crate::shard::call::TransactionTag;
+use crate::slots::routes::Routes;
+use crate::transaction::part::{Errands, Replies};
+use crate::transaction::plan::{PlacedKey, Plan};
+use crate::world::World;
+
+/// Commands to be run inside a transaction that is held.
+pub(super) struct Inside {
+    /// Gets their replies.
+    pub ticket: Ticket,
+    pub session: SessionId,
+    /// The moment that the transaction takes for now.
+    pub moment_ms: u64,
+    pub commands: Vec<Queued>,
+}
+
+/// What runs inside just now.
+pub(super) struct Nested {
+    pub ticket: Ticket,
+    pub moment_ms: u64,
+    /// It began a coordination, whose answer is its reply.
+    pub is_coordinating: bool,
+}
+
+impl Core {
+    /// Refuses a request, which breaks the transaction that it was to be part of.
+    pub(super) fn refuse_request(&mut self, id: SessionId, name: &[u8], error: &CommandError) {
+        if name.eq_ignore_ascii_case(b"exec") {
+            self.discard(id);
+            let error = error.as_bytes();
+            let error = error.strip_prefix(b"ERR ").unwrap_or(error);
+            let text = [b"EXECABORT Transaction discarded because of: ", error].concat();
+            self.refuse(id, &CommandError::new(text));
+            return;
+        }
+        if let Some(multi) = self.multi_of(id) {
+            multi.is_broken = true;
+        }
+        self.refuse(id, error);
+    }
+
+    fn multi_of(&mut self, id: SessionId) -> Option<&mut Multi> {
+        self.shard.sessions.get_mut(id)?.multi.as_deref_mut()
+    }
+
+    /// A request between MULTI and EXEC: queued, refused, or `None` if it is to be worked at once.
+    #[cold]
+    pub(super) fn work_in_multi(
+        &mut self,
+        id: SessionId,
+        command: &'static Command,
+        args: &[&[u8]],
+    ) -> Option<Flow> {
+        let flags = self.multi_of(id)?.flags;
+        match command.run {
+            Run::Engine(Verb::Exec) => {
+                let as_a_whole = Command { flags, ..*command };
+                if self.shard.pause().is_some() && self.shard.holds_back(&as_a_whole) {
+                    self.shard.sessions.hold(id);
+                    return Some(Flow::Held);
+                }
+                let bytes = self.multi_of(id)?.bytes;
+                let database = self.shard.sessions.get(id)?.database;
+                let checked = self.shard.check_memory(flags, database);
+                // Arguments are gathered per shard in buffers that double, and stored from there.
+                let checked =
+                    checked.and_then(|()| check_memory(bytes.saturating_mul(3))).and_then(|()| {
+                        is_mapping_granted(bytes).then_some(()).ok_or(CommandError::NO_MEMORY)
+                    });
+                if let Err(error) = checked {
+                    self.refuse_request(id, b"exec", &error);
+                    return Some(Flow::On);
+                }
+                return None;
+            }
+            Run::Engine(Verb::Discard | Verb::Multi | Verb::Quit | Verb::Reset | Verb::Watch) => {
+                return None;
+            }
+            _ => {}
+        }
+        if command.flags.has(Flags::NO_MULTI) {
+            let error = CommandError::text("ERR Command not allowed inside a transaction");
+            self.refuse_request(id, args[0], &error);
+            return Some(Flow::On);
+        }
+        let database = self.shard.sessions.get(id)?.database;
+        let checked = self.shard.check_memory(command.flags, database);
+        let bytes = args.iter().map(|arg| arg.len()).sum();
+        if let Err(error) = checked.and_then(|()| check_memory(bytes)) {
+            self.shard.meter.rejected(command.number);
+            self.refuse_request(id, args[0], &error);
+            return Some(Flow::On);
+        }
+        let limit = self.shard.config.client_query_buffer_limit;
+        let multi = self.multi_of(id)?;
+        multi.push(Queued::new(command, args));
+        if multi.bytes as u64 > limit {
+            self.cut_off(id, CutOff::QueryLimit);
+            return Some(Flow::LastOne);
+        }
+        self.answer(id, |reply| reply.simple("QUEUED"));
+        self.settle_reply_mode(id, None);
+        Some(Flow::On)
+    }
+
+    /// Forgets what is queued and watched. Says whether something could have been queued.
+    pub(crate) fn discard(&mut self, id: SessionId) -> bool {
+        self.unwatch(id);
+        let Some(session) = self.shard.sessions.get_mut(id) else { return false };
+        session.armed.set(Armed::MULTI, false);
+        session.multi.take().is_some()
+    }
+
+    /// Forgets what the session watches.
+    pub(crate) fn unwatch(&mut self, id: SessionId) {
+        let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        let (number, watched) = (session.number, std::mem::take(&mut session.watched));
+        self.forget_watches(number, &watched);
+    }
+
+    pub(super) fn forget_watches(&mut self, number: u64, watched: &Watched) {
+        let slots = watched.keys.iter().map(|key| SlotId::of_key(key));
+        for shard in self.shard.routes.shards_of(slots) {
+            if shard == self.shard.id {
+                self.shard.keyspace.unwatch(number);
+            } else {
+                let run = Box::new(move |shard: &mut Shard| -> crate::mesh::message::HopResult {
+                    shard.keyspace.unwatch(number);
+                    Box::new(())
+                });
+                self.ask(shard, Ask::Hop { ticket: None, scope: None, run });
+            }
+        }
+    }
+
+    /// What queued commands and watches touch, by shard.
+    fn scopes(&self, commands: &[Queued], watched: &[Key<'_>]) -> BTreeMap<ShardId, Scope> {
+        let mut keys: BTreeMap<ShardId, Vec<Intent>> = BTreeMap::new();
+        let mut everything = None;
+        for queued in commands {
+            match queued.reach() {
+                Reach::Nothing => {}
+                Reach::Everything(mode) => everything = everything.max(Some(mode)),
+                Reach::Keys => queued.visit_intents(&self.shard, &mut |shard, _, intent| {
+                    keys.entry(shard).or_default().push(intent);
+                }),
+            }
+        }
+        if let Some(mode) = everything {
+            let writes = keys.values().flatten().any(|intent| intent.mode == Mode::Write);
+            let mode = if writes { Mode::Write } else { mode };
+            let all = self.shard.routes.shards();
+            return all.map(|shard| (shard, Scope::Everything(mode))).collect();
+        }
+        for key in watched {
+            let intent = Intent { hash: key.hash, mode: Mode::Read };
+            keys.entry(self.shard.routes.shard(key.slot)).or_default().push(intent);
+        }
+        keys.into_iter().map(|(shard, intents)| (shard, Scope::keys(intents))).collect()
+    }
+
+    /// Whether a session's EXEC would be one of nothing but calls on the shards of their keys.
+    pub(super) fn would_execute_plainly(&self, id: SessionId) -> bool {
+        let multi = self.shard.sessions.get(id).and_then(|session| session.multi.as_ref());
+        multi.is_some_and(|multi| !multi.is_broken && self.are_calls(&multi.commands))
+    }
+
+    fn are_calls(&self, commands: &[Queued]) -> bool {
+        commands.iter().all(|queued| queued.is_calls(&self.shard.routes))
+    }
+
+    /// Whose the keys are that a session's EXEC will touch.
+    pub(super) fn shards_of_execution(&self, id: SessionId) -> SmallVec<[ShardId; 8]> {
+        let mut shards = SmallVec::new();
+        let Some(session) = self.shard.sessions.get(id) else { return shards };
+        for queued in session.multi.iter().flat_map(|multi| &multi.commands) {
+            queued.visit_intents(&self.shard, &mut |shard, _, _| shards.push(shard));
+        }
+        let watched = session.watched.keys.iter().map(|key| SlotId::of_key(key));
+        shards.extend(watched.map(|slot| self.shard.routes.shard(slot)));
+        shards
+    }
+
+    /// EXEC.
+    pub(crate) fn execute(&mut self, id: SessionId, multi: Multi) {
+        let Multi { commands, .. } = multi;
+        for queued in &commands {
+            self.shard.meter.count(queued.command.number);
+        }
+        if self.are_calls(&commands) {
+            self.execute_plain(id, &commands);
+        } else {
+            self.execute_in_steps(id, commands);
+        }
+    }
+
+    /// EXEC of nothing but calls on the shards of their keys.
+    fn execute_plain(&mut self, id: SessionId, commands: &[Queued]) {
+        self.note_execution(id, commands);
+        let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        let (watcher, protocol) = (session.number, session.protocol);
+        let pipelined = session.pipelined;
+        let watched = std::mem::take(&mut session.watched);
+        let execution = session.execution.take();
+        let (mut plan, mut errands) = (Plan::new(protocol, true), Errands::default());
+        let session = self.shard.sessions.get(id).expect("the session asks just now");
+        for queued in commands {
+            let place = (&self.shard, session);
+            plan.add(queued, place, (&mut errands, &mut self.spare_errands));
+        }
+        for name in &watched.keys {
+            let key = PlacedKey::of(&self.shard, name);
+            let at = errands.place_of(key.shard, &mut self.spare_errands);
+            errands.0[at].1.intents.push(Intent { hash: key.hash, mode: Mode::Read });
+        }
+        if !watched.keys.is_empty() {
+            errands.0.iter_mut().for_each(|(_, errand)| errand.watcher = Some(watcher));
+        }
+        let here = self.shard.id;
+        let is_free = |intent| self.shard.intents.admits_key_behind(pipelined, here, intent);
+        let runs_at_once = errands
+            .0
+            .iter()
+            .all(|(shard, errand)| *shard == here && errand.intents.iter().copied().all(is_free));
+        if !runs_at_once {
+            self.begin_pipelined(id, plan, errands, execution);
+            return;
+        }
+        self.count_alone();
+        let mut answer = Vec::new();
+        let number = self.numbers.next(here, self.shard.now.monotonic_us);
+        let tag = TransactionTag { number, moment_ms: self.shard.now.unix_ms };
+        for (_, errand) in &mut errands.0 {
+            errand.transaction = Some(tag);
+            errand.perform(&mut self.shard);
+        }
+        match errands.0.first() {
+            Some((_, errand)) if errand.replies.is_broken => plan.write_broken(&mut answer),
+            Some((_, errand)) => plan.write(&[&errand.replies], &mut answer),
+            None => plan.write(&[], &mut answer),
+        }
+        self.put_answer(id, &answer);
+        if let Some(execution) = execution {
+            self.show_execution(id, &execution, &answer);
+        }
+        errands.0.into_iter().for_each(|(_, errand)| self.spare_errands.keep(errand));
+    }
+
+    /// EXEC with verbs among its commands: they need the session, which waits for it.
+    fn execute_in_steps(&mut self, id: SessionId, commands: Vec<Queued>) {
+        let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        session.is_executing = true;
+        let (watcher, protocol) = (session.number, session.protocol);
+        let watched = session.watched.keys.clone();
+        let keyspace = &self.shard.keyspace;
+        let keys: Vec<Key<'_>> = watched.iter().map(|key| keyspace.key(key)).collect();
+        let scopes = self.scopes(&commands, &keys);
+        let (moment_ms, routes) = (self.shard.now.unix_ms, Arc::clone(&self.shard.routes));
+        self.coordinate(id, |hops| async move {
+            let shards: Vec<ShardId> = scopes.keys().copied().collect();
+            let look = move |shard: &mut Shard| shard.keyspace.is_watch_broken(watcher);
+            let visits = scopes.into_iter().map(|(shard, scope)| (shard, scope, look));
+            let is_broken = hops.hold(visits).await.contains(&true);
+            let mut answer = Vec::new();
+            if is_broken {
+                Reply::new(&mut answer, protocol).null_array();
+            } else {
+                Reply::new(&mut answer, protocol).array(commands.len());
+                for step in in_steps(commands, &routes) {
+                    answer.extend(hops.inside(step, moment_ms).await);
+                }
+            }
+            let unwatch = move |shard: &mut Shard| shard.keyspace.unwatch(watcher);
+            hops.release(shards.into_iter().map(|shard| (shard, unwatch)));
+            answer
+        });
+    }
+
+    /// What an EXEC leaves behind when it is over.
+    pub(super) fn end_execution(&mut self, id: SessionId, answer: &[u8]) {
+        if let Some(session) = self.shard.sessions.get_mut(id) {
+            session.is_executing = false;
+            session.watched = Default::default();
+        }
+        let session = self.shard.sessions.get_mut(id);
+        if let Some(execution) = session.and_then(|session| session.execution.take()) {
+            self.show_execution(id, &execution, answer);
+        }
+    }
+
+    /// Runs what is wished inside held transactions.
+    pub(super) fn run_inside(&mut self, world: &mut dyn World) {
+        while let Some(inside) = self.inside.pop_front() {
+            let Inside { ticket, session: id, moment_ms, commands } = inside;
+            self.nested = Some(Nested { ticket, moment_ms, is_coordinating: false });
+            let now_ms = self.shard.keyspace.swap_now(moment_ms);
+            let captured = match &commands[..] {
+                [queued] if !queued.is_calls(&self.shard.routes) => self.capture(world, id, queued),
+                _ => {
+                    self.run_step(id, &commands, moment_ms);
+                    Vec::new()
+                }
+            };
+            self.shard.keyspace.swap_now(now_ms);
+            let nested = self.nested.take().expect("it was put there just now");
+            if self.shard.armed.has(Armed::MONITOR) {
+                for queued in &commands {
+                    self.observe(world, id, queued.command, &queued.args());
+                }
+            }
+            if !nested.is_coordinating {
+                self.take_result(ticket, Box::new(captured));
+            }
+            self.settle();
+        }
+    }
+
+    /// Runs a verb and takes its reply from the session's output.
+    fn capture(&mut self, world: &mut dyn World, id: SessionId, queued: &Queued) -> Vec<u8> {
+        let start = self.shard.sessions.get_mut(id).map_or(0, |session| session.output().len());
+        let outcome = match queued.run {
+            Run::Engine(verb) | Run::Many(&ManyKeys { verb: Some(verb), .. }) => {
+                engine_commands::run(self, world, id, verb, &queued.args())
+            }
+            Run::Many(many) => self.run_many(id, (queued.command, many), &queued.args()),
+            _ => unreachable!("the caller looked"),
+        };
+        if let Err(error) = outcome {
+            self.refuse(id, &error);
+        }
+        let session = self.shard.sessions.get_mut(id);
+        session.map_or_else(Vec::new, |session| session.output().split_off(start))
+    }
+
+    /// Runs commands that need nothing of each other but their order on each shard.
+    fn run_step(&mut self, id: SessionId, commands: &[Queued], moment_ms: u64) {
+        let Some(session) = self.shard.sessions.get(id) else { return };
+        let (mut plan, mut errands) = (Plan::new(session.protocol, true), Errands::default());
+        for queued in commands {
+            let place = (&self.shard, session);
+            plan.add(queued, place, (&mut errands, &mut self.spare_errands));
+        }
+        let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
+        for (_, errand) in &mut errands.0 {
+            errand.transaction = Some(TransactionTag { number, moment_ms });
+        }
+        self.coordinate(id, |hops| async move {
+            let parts = errands.0.into_iter().map(|(shard, mut errand)| {
+                (shard, move |shard: &mut Shard| {
+                    errand.perform(shard);
+                    if number.home != shard.id {
+                        shard.stats.commands_from_others += errand.call_count() as u64;
+                    }
+                    errand
+                })
+            });
+            let parts = hops.on_each(parts.collect::<Vec<_>>()).await;
+            let replies: Vec<&Replies> = parts.iter().map(|errand| &errand.replies).collect();
+            let mut answer = Vec::new();
+            plan.write_each(&replies, &mut answer);
+            answer
+        });
+    }
+}
+
+/// Commands by steps: what is more than calls one by one, what is between together.
+fn in_steps(commands: Vec<Queued>, routes: &Routes) -> Vec<Vec<Queued>> {
+    let mut steps: Vec<Vec<Queued>> = Vec::new();
+    for queued in commands {
+        match steps.last_mut() {
+            Some(step) if queued.is_calls(routes) && step[0].is_calls(routes) => step.push(queued),
+            _ => steps.push(vec![queued]),
+        }
+    }
+    steps
+}

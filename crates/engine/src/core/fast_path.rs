@@ -1,0 +1,106 @@
+//! The fast path: requests with one key on one shard, which need nothing of their session but its settings.
+//!
+//! Nearly all of a cache's requests are such. What holds for the session holds for all of them that follow each
+//! other, since a handler touches nothing but the keyspace: so it is looked at once for all. No feature of the
+//! server ends this: it is done with here, or in [`Calls::call`](crate::shard::call::Calls::call).
+//!
+//! Not here: all other requests (`request`).
+
+use basalt_commands::config::PipelineOrder;
+use basalt_keyspace::Key;
+
+use super::input::{Staged, What};
+use super::monitor::write_line;
+use super::{Core, KeyHash};
+use crate::gates::Armed;
+use crate::input::resolve::{has_one_key, mode_of};
+use crate::intents::Intent;
+use crate::session::{ReplyMode, SessionId};
+use crate::shard::call::{CallContext, calls_of};
+use crate::world::World;
+
+impl Core {
+    /// Works the requests of one session that stand first, or sends them to their shards, until one needs
+    /// more than the fast path. Returns how many it worked.
+    pub(super) fn work_plain(
+        &mut self,
+        world: &mut dyn World,
+        id: SessionId,
+        staged: &[Staged],
+        args: &[&[u8]],
+    ) -> usize {
+        let Self { shard, outboxes, keys, .. } = self;
+        let Some(mut session) = shard.sessions.get_mut(id) else { return 0 };
+        let armed = Armed(session.armed.0 | shard.armed.0);
+        let is_plain = session.may_run()
+            && (armed == Armed::default() || armed == Armed::MONITOR && !session.is_monitor)
+            && session.may_answer()
+            && session.reply_mode == ReplyMode::On
+            && shard.config.pipeline_order != PipelineOrder::Strict;
+        if !is_plain {
+            return 0;
+        }
+        let pipelined = session.pipelined;
+        let is_free = shard.intents.is_idle() && pipelined == 0;
+        let What::Plain(command, run) = staged[0].what else { return 0 };
+        // Of all that follow only these two differ.
+        let mut context = CallContext::of(shard.id, session, command, run);
+        let source = staged[0].source;
+        let room = session.output_room();
+        let (mut worked, mut lines) = (0, Vec::new());
+        for request in staged {
+            let What::Plain(command, run) = request.what else { break };
+            if request.source != source || session.written_bytes() > room {
+                break;
+            }
+            let args = &args[request.args.0..request.args.1];
+            let KeyHash { hash, slot, shard: to, .. } = keys[request.keys.0];
+            let key_at = command.keys[0].first as u16;
+            if to == shard.id {
+                if !is_free {
+                    let intent = Intent { hash, mode: mode_of(command) };
+                    let is_admitted = shard.intents.admits_key_behind(pipelined, to, intent);
+                    if !is_admitted || !has_one_key(command) {
+                        break;
+                    }
+                }
+                let key = Key { bytes: args[usize::from(key_at)], hash, slot };
+                (context.command, context.run) = (command, run);
+                let reply = session.reply();
+                let ns = calls_of!(shard).call_and_count(world, &context, args, key, reply);
+                if let Some(ns) = ns {
+                    shard.settle_call(id, command, (Some(slot), args), ns);
+                    session = shard.sessions.get_mut(id).expect("a call ends no session");
+                }
+            } else {
+                let outbox = &mut outboxes[to.index()];
+                if session.queue.len() >= session.hole_limit || !outbox.has_room() {
+                    break;
+                }
+                outbox.add(session, (command, run), (args, &[]), (hash, slot, key_at));
+            }
+            worked += 1;
+            if armed.has(Armed::MONITOR) {
+                write_line(&mut lines, shard.now.unix_us(world), session, command, args);
+            }
+            if shard.keyspace.has_ready() {
+                break;
+            }
+        }
+        if let Some(last) = staged[..worked].last()
+            && let What::Plain(command, _) = last.what
+        {
+            session.last_command = command.name;
+            session.last_shard = keys[last.keys.0].shard;
+        }
+        session.commands += worked as u64;
+        shard.stats.fast_path += worked as u64;
+        if !lines.is_empty() {
+            self.show_to_all(&lines);
+        }
+        if self.shard.keyspace.has_ready() {
+            self.settle();
+        }
+        worked
+    }
+}

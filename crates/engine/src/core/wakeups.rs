@@ -1,0 +1,160 @@
+//! Waiting as this core carries it: news for those who sleep, and what follows when one goes away.
+
+use basalt_keyspace::ShardId;
+
+use super::Core;
+use super::transactions::Visitor;
+use crate::blocking::{AtHome, End, HeldUp, News, WaiterId, Woken};
+use crate::intents::Number;
+use crate::mesh::message::{Ask, HopFn, Letter, Ticket};
+use crate::session::SessionId;
+use crate::shard::Shard;
+
+impl Core {
+    /// Serves who waits for what was fed, and tells all there is to tell.
+    pub(super) fn tell_news(&mut self) {
+        self.serve_fed();
+        while let Some(number) = self.shard.waiting.next_given_up() {
+            self.give_up(number);
+        }
+        while let Some((home, ticket, news)) = self.shard.waiting.next_news() {
+            match news {
+                News::Woken(woken) => self.tell_turn(home, ticket, woken),
+                News::Ended(end) => self.tell(home, Some(ticket), Box::new(end)),
+            }
+        }
+    }
+
+    /// Serves who waits for what was fed, before whatever else has arrived: where that takes more than one call,
+    /// what it may take is kept from all who come later.
+    pub(super) fn serve_fed(&mut self) {
+        if self.shard.keyspace.has_ready() {
+            self.shard.serve_fed();
+        }
+        while let Some((waiter, held_up, scope)) = self.shard.waiting.next_held_up() {
+            let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us).in_line();
+            let (number, visitor) = match held_up {
+                HeldUp::Serves => (number, Visitor::Serves(waiter)),
+                HeldUp::Reserves => {
+                    let number = number.on_behalf_of(waiter.0);
+                    if !self.shard.waiting.note_reserved(waiter, number) {
+                        continue;
+                    }
+                    (number, Visitor::Reserves { waiter, is_told: false })
+                }
+            };
+            self.under_way.visitors.insert(number, visitor);
+            self.shard.intents.schedule(number, scope);
+        }
+    }
+
+    /// What is reserved for somebody is kept now: its home is told, once.
+    pub(super) fn reserved(&mut self, number: Number, waiter: WaiterId, is_told: bool) {
+        let Some(ticket) = self.shard.waiting.reserver(waiter, number) else {
+            self.shard.intents.release(number);
+            return;
+        };
+        let visitor = Visitor::Reserves { waiter, is_told: true };
+        self.under_way.visitors.insert(number, visitor);
+        if !is_told {
+            self.tell_turn(waiter.0, ticket, Woken::Look(Some(number)));
+        }
+    }
+
+    /// Nobody comes for what is reserved under this number.
+    fn give_up(&mut self, number: Number) {
+        if let Some(Visitor::Reserves { .. }) = self.under_way.visitors.get(&number) {
+            self.under_way.visitors.remove(&number);
+            self.shard.intents.release(number);
+        }
+    }
+
+    /// The home of somebody in line is at something else.
+    pub(super) fn declined(&mut self, number: Number) {
+        if let Some(&Visitor::Reserves { waiter, .. }) = self.under_way.visitors.get(&number) {
+            self.shard.decline(waiter, number);
+            self.give_up(number);
+        }
+    }
+
+    fn tell_turn(&mut self, home: ShardId, ticket: Ticket, woken: Woken) {
+        if home == self.shard.id {
+            self.turn_comes(home, ticket, woken);
+        } else {
+            self.write_letter(home, Letter::Turn { ticket, woken });
+        }
+    }
+
+    /// A shard tells a session of this core that its turn has come.
+    pub(super) fn turn_comes(&mut self, from: ShardId, ticket: Ticket, woken: Woken) {
+        let is_asleep = self.under_way.awaits_turn(ticket);
+        match woken {
+            Woken::Look(Some(number)) if !is_asleep => {
+                if from == self.shard.id {
+                    self.declined(number);
+                } else {
+                    self.ask(from, Ask::Decline(number));
+                }
+            }
+            woken => self.take_result(ticket, Box::new(woken)),
+        }
+    }
+
+    /// Those of this core look again whose moment it is. Who is at something else looks when that is over.
+    pub(super) fn look_again(&mut self) {
+        while let Some(ticket) = self.shard.waiting.next_look(self.shard.now.monotonic_us) {
+            if self.under_way.awaits_turn(ticket) {
+                self.take_result(ticket, Box::new(Woken::Look(None)));
+            }
+        }
+    }
+
+    /// A session goes to sleep; for one that is gone, or sends no more, it is over at once: its end was told
+    /// already, and nothing would wake it.
+    pub(super) fn begin_wait(&mut self, session: SessionId, at_home: AtHome) {
+        if let Some(own) = self.shard.sessions.get_mut(session)
+            && !own.input_ended
+        {
+            own.is_waiting = true;
+            self.shard.waiting.begin(session, at_home);
+        } else {
+            self.take_result(at_home.ticket, Box::new(End::TimeOver));
+        }
+    }
+
+    /// A coordination goes on when this core has stalled in this turn (DEBUG SLEEP).
+    pub(crate) fn go_on_after_stall(&mut self, ticket: Ticket) {
+        self.stalled.push(ticket);
+    }
+
+    /// A session that sleeps goes away: it leaves its lines, and nobody tells it anything any more. False where
+    /// it does not sleep, or is at it just now and leaves its lines when it is done.
+    pub(super) fn stop_waiting(&mut self, session: SessionId) -> bool {
+        let Some(AtHome { ticket, slots, .. }) = self.shard.waiting.leave(session) else {
+            return false;
+        };
+        let id = (self.shard.id, ticket.coordination);
+        self.cancel(ticket.coordination);
+        if !self.drop_idle(ticket.coordination) {
+            return false;
+        }
+        for shard in self.shard.routes.shards_of(slots.iter().copied()) {
+            self.hop_on(shard, move |shard| _ = shard.leave_line(id));
+        }
+        self.settle();
+        true
+    }
+
+    /// Has a hop run whose result nobody awaits.
+    pub(super) fn hop_on(&mut self, shard: ShardId, hop: impl FnOnce(&mut Shard) + Send + 'static) {
+        let run: HopFn = Box::new(|shard| {
+            hop(shard);
+            Box::new(())
+        });
+        if shard == self.shard.id {
+            drop(run(&mut self.shard));
+        } else {
+            self.ask(shard, Ask::Hop { ticket: None, scope: None, run });
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! INFO: how the server is, section by section, gathered from all shards.
+//!
+//! A section is a row of [`SECTIONS`]; what it tells are lines `field:value` in Redis' names.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+
+use basalt_commands::Outcome;
+use basalt_commands::config::Config;
+use basalt_commands::requests::parse_info;
+use basalt_keyspace::{DatabaseFacts, KeyspaceStats};
+
+use super::latency::merge;
+use super::{REDIS_VERSION, VERSION, encode, everywhere, settings};
+use crate::core::Core;
+use crate::observe::command_stats::Book;
+use crate::observe::rates::Rate;
+use crate::observe::snapshot::{ShardFacts, command_name};
+use crate::observe::stats::ShardStats;
+use crate::session::SessionId;
+use crate::shard::{Pause, Shard};
+use crate::slots::routes::Routes;
+use crate::transaction::coordinator::Hops;
+use crate::world::{Now, ProcessFacts, World};
+
+/// What all sections are written from.
+pub(super) struct Facts {
+    pub(super) shards: Vec<ShardFacts>,
+    /// Counters of all shards together.
+    stats: ShardStats,
+    /// What is known of each command, by the numbers of the rows.
+    books: BTreeMap<u16, Book>,
+    pub(super) process: ProcessFacts,
+    config: std::sync::Arc<Config>,
+    pause: Option<Pause>,
+    now: Now,
+}
+
+impl Facts {
+    /// What is known before the shards are asked.
+    pub(super) fn begin(core: &Core, world: &mut dyn World) -> Self {
+        let shard = &core.shard;
+        Self {
+            shards: Vec::new(),
+            stats: ShardStats::default(),
+            books: BTreeMap::new(),
+            process: world.process(),
+            config: shard.config.clone(),
+            pause: shard.pause(),
+            now: shard.now,
+        }
+    }
+
+    pub(super) fn sum(&self, of: impl Fn(&ShardFacts) -> usize) -> usize {
+        self.shards.iter().map(of).sum()
+    }
+
+    fn max(&self, of: impl Fn(&ShardFacts) -> usize) -> usize {
+        self.shards.iter().map(of).max().unwrap_or(0)
+    }
+
+    fn keyspace(&self, of: impl Fn(&KeyspaceStats) -> u64) -> u64 {
+        self.shards.iter().map(|shard| of(&shard.keyspace)).sum()
+    }
+
+    /// Commands by name, in the order of the table.
+    fn rows(&self) -> impl Iterator<Item = (&'static str, &Book)> {
+        self.books.iter().map(|(number, book)| (command_name(*number), book))
+    }
+
+    fn rate(&self, of: impl Fn(&Rate) -> f64) -> f64 {
+        self.shards.iter().map(|shard| of(&shard.rate)).sum()
+    }
+
+    pub(super) fn database(&self, index: usize) -> DatabaseFacts {
+        let mut all = DatabaseFacts::default();
+        self.shards.iter().for_each(|shard| all.absorb(&shard.databases[index]));
+        all
+    }
+}
+
+/// Lines under a title.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, field: &str, value: impl Display) {
+        let _ = write!(self.0, "{field}:{value}\r\n");
+    }
+
+    /// Several fields of the same value.
+    fn add_all(&mut self, fields: &[&str], value: impl Display + Copy) {
+        fields.iter().for_each(|field| self.add(field, value));
+    }
+
+    /// Bytes, and the same for people.
+    fn add_bytes(&mut self, field: &str, bytes: u64) {
+        self.add(field, bytes);
+        self.add(&format!("{field}_human"), human(bytes));
+    }
+}
+
+/// Bytes as Redis writes them for people.
+pub(super) fn human(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["K", "M", "G", "T", "P"];
+    if bytes < 1024 {
+        return format!("{bytes}B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.2}{}", UNITS[unit])
+}
+
+fn percent(part: usize, whole: usize) -> String {
+    format!("{:.2}%", if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 })
+}
+
+struct Section {
+    title: &'static str,
+    /// Told also where no section is named.
+    is_default: bool,
+    needs_histograms: bool,
+    write: fn(&Facts, &mut Lines),
+}
+
+const fn section(title: &'static str, write: fn(&Facts, &mut Lines)) -> Section {
+    Section { title, is_default: true, needs_histograms: false, write }
+}
+
+/// All sections, in their order.
+const SECTIONS: &[Section] = &[
+    section("Server", server),
+    section("Clients", clients),
+    section("Memory", memory),
+    section("Persistence", persistence),
+    section("Stats", stats),
+    section("Replication", replication),
+    section("CPU", cpu),
+    section("Modules", |_, _| {}),
+    Section { is_default: false, ..section("Commandstats", commandstats) },
+    section("Errorstats", errorstats),
+    Section { is_default: false, needs_histograms: true, ..section("Latencystats", latencystats) },
+    section("Cluster", |_, lines| lines.add("cluster_enabled", 0)),
+    section("Transactions", transactions),
+    section("Keyspace", keyspace),
+];
+
+pub(super) fn info(
+    core: &mut Core,
+    world: &mut dyn World,
+    id: SessionId,
+    args: &[&[u8]],
+) -> Outcome {
+    let request = parse_info(args);
+    let (_, protocol) = settings(core, id);
+    let (facts, routes) = (Facts::begin(core, world), core.shard.routes.clone());
+    core.coordinate(id, |hops| async move {
+        let wanted =
+            |section: &&Section| request.wants(&section.title.to_lowercase(), section.is_default);
+        let with_histograms = SECTIONS.iter().filter(wanted).any(|one| one.needs_histograms);
+        let facts = gather(facts, &hops, &routes, with_histograms).await;
+        let texts: Vec<String> = SECTIONS
+            .iter()
+            .filter(wanted)
+            .map(|section| {
+                let mut lines = Lines(format!("# {}\r\n", section.title));
+                (section.write)(&facts, &mut lines);
+                lines.0
+            })
+            .collect();
+        let text = texts.join("\r\n");
+        encode(protocol, |reply| reply.verbatim("txt", text.as_bytes()))
+    });
+    Ok(())
+}
+
+/// Adds what the shards know.
+pub(super) async fn gather(
+    mut facts: Facts,
+    hops: &Hops,
+    routes: &Routes,
+    with_histograms: bool,
+) -> Facts {
+    let hop = move |shard: &mut Shard| ShardFacts::exact(shard, with_histograms);
+    facts.shards = everywhere(hops, routes, hop).await;
+    facts.shards.iter().for_each(|shard| facts.stats.absorb(&shard.stats));
+    let books = facts.shards.iter_mut().map(|shard| std::mem::take(&mut shard.books));
+    facts.books = merge(books.collect());
+    facts
+}
+
+fn server(facts: &Facts, lines: &mut Lines) {
+    let process = &facts.process;
+    lines.add("redis_version", REDIS_VERSION);
+    lines.add("server_name", "basalt");
+    lines.add("basalt_version", VERSION);
+    lines.add("redis_git_sha1", "00000000");
+    lines.add("redis_git_dirty", 0);
+    lines.add("redis_build_id", 0);
+    lines.add("redis_mode", "standalone");
+    lines.add("server_mode", "standalone");
+    lines.add("os", &process.os);
+    lines.add("arch_bits", usize::BITS);
+    lines.add("monotonic_clock", "POSIX clock_gettime");
+    lines.add("multiplexing_api", "io_uring");
+    lines.add("process_id", process.pid);
+    let supervisor = process.supervisor;
+    lines.add("process_supervised", if supervisor.is_empty() { "no" } else { supervisor });
+    lines.add("run_id", &process.run_id);
+    lines.add("tcp_port", process.tcp_port);
+    lines.add("server_time_usec", facts.now.unix_ms * 1000);
+    lines.add("uptime_in_seconds", process.uptime_s);
+    lines.add("uptime_in_days", process.uptime_s / 86_400);
+    lines.add("hz", facts.config.hz);
+    lines.add("configured_hz", facts.config.hz);
+    lines.add("clients_hz", facts.config.hz);
+    lines.add("lru_clock", (facts.now.unix_ms / 1000) & 0x00FF_FFFF);
+    lines.add("executable", &process.executable);
+    lines.add("config_file", &process.config_file);
+    lines.add("io_threads_active", 0);
+    lines.add("availability_zone", &facts.config.later.availability_zone);
+    for (index, listener) in listeners(facts).iter().enumerate() {
+        lines.add(&format!("listener{index}"), listener);
+    }
+    lines.add("shards", facts.shards.len());
+}
+
+/// Where clients arrive, as the settings name it.
+fn listeners(facts: &Facts) -> Vec<String> {
+    let config = &facts.config;
+    let mut all = Vec::new();
+    if config.port != 0 {
+        let mark = |must: bool| if must { "" } else { "-" };
+        let addresses =
+            config.bind.iter().map(|(address, must)| format!("bind={}{address},", mark(must)));
+        let addresses: String = addresses.collect();
+        all.push(format!("name=tcp,{addresses}port={}", config.port));
+    }
+    if !config.unixsocket.is_empty() {
+        all.push(format!("name=unix,bind={}", config.unixsocket));
+    }
+    all
+}
+
+fn clients(facts: &Facts, lines: &mut Lines) {
+    let held = facts.sum(|shard| shard.clients.blocked);
+    lines.add("connected_clients", facts.sum(|shard| shard.clients.connected));
+    lines.add("cluster_connections", 0);
+    lines.add("maxclients", facts.config.maxclients);
+    lines
+        .add("client_recent_max_input_buffer", facts.max(|shard| shard.clients.sums.longest_input));
+    lines.add(
+        "client_recent_max_output_buffer",
+        facts.max(|shard| shard.clients.sums.longest_output),
+    );
+    lines.add("blocked_clients", held);
+    lines.add("tracking_clients", 0);
+    lines.add("pubsub_clients", 0);
+    lines.add("watching_clients", facts.sum(|shard| shard.clients.sums.watching));
+    lines.add("clients_in_timeout_table", facts.sum(|shard| shard.clients.with_timeout));
+    lines.add("total_watched_keys", facts.sum(|shard| shard.clients.sums.watched_keys));
+    lines.add("total_blocking_keys", facts.sum(|shard| shard.clients.awaited_keys));
+    let of_groups = facts.sum(|shard| shard.clients.awaited_keys_of_groups);
+    lines.add("total_blocking_keys_on_nokey", of_groups);
+    let (reason, actions, left_us) = match facts.pause {
+        None => ("none", "none", 0),
+        Some(pause) => (
+            "client_pause",
+            if pause.writes_only { "write" } else { "all" },
+            pause.until_us.saturating_sub(facts.now.monotonic_us),
+        ),
+    };
+    lines.add("paused_reason", reason);
+    lines.add("paused_actions", actions);
+    lines.add("paused_timeout_milliseconds", left_us / 1000);
+}
+
+fn memory(facts: &Facts, lines: &mut Lines) {
+    let process = &facts.process;
+    let used = facts.sum(|shard| shard.used_bytes);
+    let clients = used - facts.sum(|shard| shard.data_bytes);
+    let of_keys = |shard: &ShardFacts| {
+        shard.databases.iter().map(|database| database.table_bytes + database.wheel_bytes).sum()
+    };
+    let peak = facts.sum(|shard| shard.used_bytes_peak);
+    let overhead = clients + facts.sum(of_keys);
+    let data = used - overhead;
+    lines.add_bytes("used_memory", used as u64);
+    lines.add_bytes("used_memory_rss", process.rss_bytes);
+    lines.add_bytes("used_memory_peak", peak as u64);
+    lines.add("used_memory_peak_perc", percent(used, peak));
+    lines.add("used_memory_overhead", overhead);
+    lines.add("used_memory_startup", 0);
+    lines.add("used_memory_dataset", data);
+    lines.add("used_memory_dataset_perc", percent(data, used));
+    lines.add_bytes("total_system_memory", process.system_memory_bytes);
+    lines.add_bytes("used_memory_lua", 0);
+    lines.add_all(&["used_memory_vm_eval", "used_memory_scripts_eval"], 0);
+    let scripts = ["number_of_cached_scripts", "number_of_functions", "number_of_libraries"];
+    lines.add_all(&scripts, 0);
+    lines.add("used_memory_vm_functions", 0);
+    lines.add_bytes("used_memory_vm_total", 0);
+    lines.add("used_memory_functions", 0);
+    lines.add_bytes("used_memory_scripts", 0);
+    lines.add_bytes("maxmemory", facts.config.maxmemory);
+    let policy = facts.config.get(&[b"maxmemory-policy"]);
+    let policy = policy.first().map(|(_, value)| String::from_utf8_lossy(value));
+    lines.add("maxmemory_policy", policy.unwrap_or_default());
+    let rss = process.rss_bytes;
+    let ratio = if used == 0 { 0.0 } else { rss as f64 / used as f64 };
+    lines.add("mem_fragmentation_ratio", format_args!("{ratio:.2}"));
+    lines.add("mem_fragmentation_bytes", rss as i64 - used as i64);
+    lines.add("mem_not_counted_for_evict", 0);
+    lines.add("mem_replication_backlog", 0);
+    lines.add("mem_total_replication_buffers", 0);
+    lines.add("mem_replicas_repl_buffer", 0);
+    lines.add("mem_clients_slaves", 0);
+    lines.add("mem_clients_normal", clients);
+    lines.add("mem_cluster_links", 0);
+    lines.add("mem_aof_buffer", 0);
+    lines.add("mem_allocator", "mimalloc");
+    lines.add("mem_overhead_db_hashtable_rehashing", 0);
+    lines.add("active_defrag_running", 0);
+    let waiting = facts.shards.iter().filter(|shard| shard.waits_for_free).count();
+    lines.add("lazyfree_pending_objects", waiting);
+    lines.add("lazyfreed_objects", facts.keyspace(|stats| stats.freed_lazily));
+}
+
+fn persistence(facts: &Facts, lines: &mut Lines) {
+    lines.add("loading", 0);
+    lines.add("async_loading", 0);
+    lines.add_all(&["current_cow_peak", "current_cow_size", "current_cow_size_age"], 0);
+    lines.add("current_fork_perc", "0.00");
+    lines.add_all(&["current_save_keys_processed", "current_save_keys_total"], 0);
+    lines.add("rdb_changes_since_last_save", facts.keyspace(|stats| stats.changes));
+    lines.add("rdb_bgsave_in_progress", 0);
+    lines.add("rdb_last_save_time", facts.process.started_s);
+    lines.add("rdb_last_bgsave_status", "ok");
+    lines.add("rdb_last_bgsave_time_sec", -1);
+    lines.add("rdb_current_bgsave_time_sec", -1);
+    lines.add_all(&["rdb_saves", "rdb_last_cow_size"], 0);
+    lines.add_all(&["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"], 0);
+    lines.add("aof_enabled", 0);
+    lines.add("aof_rewrite_in_progress", 0);
+    lines.add("aof_rewrite_scheduled", 0);
+    lines.add("aof_last_rewrite_time_sec", -1);
+    lines.add("aof_current_rewrite_time_sec", -1);
+    lines.add("aof_last_bgrewrite_status", "ok");
+    lines.add_all(&["aof_rewrites", "aof_rewrites_consecutive_failures"], 0);
+    lines.add("aof_last_write_status", "ok");
+    lines.add("aof_last_cow_size", 0);
+    lines.add_all(&["module_fork_in_progress", "module_fork_last_cow_size"], 0);
+}
+
+fn stats(facts: &Facts, lines: &mut Lines) {
+    let stats = &facts.stats;
+    let kilobytes = |bytes: f64| format!("{:.2}", bytes / 1024.0);
+    lines.add("total_connections_received", stats.connections);
+    lines.add("total_commands_processed", facts.books.values().map(|book| book.calls).sum::<u64>());
+    let commands_per_s = facts.rate(|rate| rate.commands).round();
+    lines.add("instantaneous_ops_per_sec", commands_per_s as u64);
+    lines.add("total_net_input_bytes", stats.bytes_in);
+    lines.add("total_net_output_bytes", stats.bytes_out);
+    lines.add("total_net_repl_input_bytes", 0);
+    lines.add("total_net_repl_output_bytes", 0);
+    lines.add("instantaneous_input_kbps", kilobytes(facts.rate(|rate| rate.bytes_in)));
+    lines.add("instantaneous_output_kbps", kilobytes(facts.rate(|rate| rate.bytes_out)));
+    lines.add_all(&["instantaneous_input_repl_kbps", "instantaneous_output_repl_kbps"], "0.00");
+    lines.add("rejected_connections", facts.process.refused_connections);
+    lines.add("sync_full", 0);
+    lines.add("sync_partial_ok", 0);
+    lines.add("sync_partial_err", 0);
+    lines.add("expired_keys", facts.keyspace(|stats| stats.expired));
+    // The first is Valkey's name of it, the second Redis'.
+    lines.add("expired_fields", facts.keyspace(|stats| stats.expired_fields));
+    lines.add("expired_subkeys", facts.keyspace(|stats| stats.expired_fields));
+    lines.add("expired_stale_perc", "0.00");
+    lines.add("expired_keys_with_volatile_items_stale_perc", "0.00");
+    lines.add("expired_time_cap_reached_count", 0);
+    lines.add("expire_cycle_cpu_milliseconds", stats.maintenance_us / 1000);
+    lines.add("evicted_keys", facts.keyspace(|stats| stats.evicted));
+    lines.add_all(&["evicted_clients", "evicted_scripts"], 0);
+    lines.add_all(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"], 0);
+    lines.add("keyspace_hits", facts.keyspace(|stats| stats.hits));
+    lines.add("keyspace_misses", facts.keyspace(|stats| stats.misses));
+    lines.add("pubsub_channels", 0);
+    lines.add("pubsub_patterns", 0);
+    lines.add("pubsubshard_channels", 0);
+    lines.add("latest_fork_usec", 0);
+    lines.add("total_forks", 0);
+    lines.add_all(&["migrate_cached_sockets", "slave_expires_tracked_keys"], 0);
+    lines.add_all(&["active_defrag_hits", "active_defrag_misses"], 0);
+    lines.add_all(&["active_defrag_key_hits", "active_defrag_key_misses"], 0);
+    lines.add_all(&["total_active_defrag_time", "current_active_defrag_time"], 0);
+    lines.add("tracking_total_keys", 0);
+    lines.add("tracking_total_items", 0);
+    lines.add("tracking_total_prefixes", 0);
+    lines.add("unexpected_error_replies", 0);
+    lines.add("total_error_replies", stats.error_replies);
+    lines.add("dump_payload_sanitizations", 0);
+    lines.add("total_reads_processed", stats.reads);
+    lines.add("total_writes_processed", stats.writes);
+    lines.add_all(&["io_threaded_reads_processed", "io_threaded_writes_processed"], 0);
+    let over_query = stats.query_limit_disconnections;
+    lines.add("client_query_buffer_limit_disconnections", over_query);
+    let over_output = stats.output_limit_disconnections;
+    lines.add("client_output_buffer_limit_disconnections", over_output);
+    lines.add("eventloop_cycles", facts.process.loop_turns);
+    lines.add("eventloop_duration_sum", facts.process.loop_turns_us);
+    let commands_ns = facts.books.values().fold(0, |sum: u64, book| sum.saturating_add(book.ns));
+    lines.add("eventloop_duration_cmd_sum", commands_ns / 1000);
+    lines.add("acl_access_denied_auth", stats.refused_logins);
+    lines.add_all(&["acl_access_denied_cmd", "acl_access_denied_key"], 0);
+    lines.add("acl_access_denied_channel", 0);
+    lines.add("loop_turn_max_us", facts.process.loop_turn_max_us);
+    let lags = facts.shards.iter().map(|shard| shard.keyspace.expiry_lag_max_ms);
+    lines.add("expiry_lag_max_ms", lags.max().unwrap_or(0));
+    lines.add("shard_messages", stats.messages_out);
+    lines.add("commands_from_other_shards", stats.commands_from_others);
+    lines.add("fast_path_commands", stats.fast_path);
+    lines.add("slots_moved", stats.slots_moved);
+    lines.add("slot_move_pause_max_us", stats.still_us_max);
+}
+
+/// Nothing is replicated yet, so the history of the data is the process'.
+fn replication(facts: &Facts, lines: &mut Lines) {
+    lines.add("role", "master");
+    lines.add_all(&["connected_slaves", "replicas_waiting_psync"], 0);
+    lines.add("master_failover_state", "no-failover");
+    lines.add("master_replid", &facts.process.run_id);
+    lines.add("master_replid2", "0".repeat(40));
+    lines.add("master_repl_offset", 0);
+    lines.add("second_repl_offset", -1);
+    lines.add("repl_backlog_active", 0);
+    lines.add("repl_backlog_size", 0);
+    lines.add("repl_backlog_first_byte_offset", 0);
+    lines.add("repl_backlog_histlen", 0);
+}
+
+fn cpu(facts: &Facts, lines: &mut Lines) {
+    lines.add("used_cpu_sys", format_args!("{:.6}", facts.process.cpu_system_s));
+    lines.add("used_cpu_user", format_args!("{:.6}", facts.process.cpu_user_s));
+    lines.add("used_cpu_sys_children", "0.000000");
+    lines.add("used_cpu_user_children", "0.000000");
+}
+
+fn commandstats(facts: &Facts, lines: &mut Lines) {
+    for (name, book) in facts.rows() {
+        let us = book.ns / 1000;
+        let each = if book.calls == 0 { 0.0 } else { book.ns as f64 / 1000.0 / book.calls as f64 };
+        let Book { calls, rejected, failed, .. } = book;
+        lines.add(
+            &format!("cmdstat_{name}"),
+            format_args!(
+                "calls={calls},usec={us},usec_per_call={each:.2},rejected_calls={rejected},\
+                 failed_calls={failed}"
+            ),
+        );
+    }
+}
+
+fn latencystats(facts: &Facts, lines: &mut Lines) {
+    let percentiles = &facts.config.latency_tracking_info_percentiles.0;
+    if !facts.config.latency_tracking || percentiles.is_empty() {
+        return;
+    }
+    for (name, book) in facts.rows() {
+        let Some(histogram) = &book.histogram else { continue };
+        let told = percentiles.iter().map(|percent| {
+            format!("p{percent}={:.3}", histogram.percentile(*percent) as f64 / 1000.0)
+        });
+        let told = told.collect::<Vec<_>>().join(",");
+        lines.add(&format!("latency_percentiles_usec_{name}"), told);
+    }
+}
+
+fn errorstats(facts: &Facts, lines: &mut Lines) {
+    for (kind, count) in &facts.stats.errors {
+        lines.add(&format!("errorstat_{kind}"), format_args!("count={count}"));
+    }
+}
+
+/// What spans shards: how much of it, and who was in whose way.
+fn transactions(facts: &Facts, lines: &mut Lines) {
+    let stats = &facts.stats.transactions;
+    lines.add("transactions_on_one_shard", stats.on_one_shard);
+    lines.add("transactions_on_several_shards", stats.on_several_shards);
+    lines.add("transactions_on_all_shards", stats.on_all_shards);
+    lines.add("transaction_waits", stats.waits);
+    lines.add("transaction_grants_given_back", stats.given_back);
+    lines.add("transaction_visits_holding", facts.sum(|shard| shard.transactions.holding));
+    lines.add("transaction_visits_waiting", facts.sum(|shard| shard.transactions.waiting));
+    let oldest = facts.shards.iter().map(|shard| shard.transactions.oldest_us);
+    lines.add("transaction_oldest_us", oldest.max().unwrap_or(0));
+    for percent in [50.0, 99.0] {
+        let us = (stats.held.percentile(percent) / 1000).min(stats.held_max_us);
+        lines.add(&format!("transaction_held_us_p{percent}"), us);
+    }
+    lines.add("transaction_held_us_max", stats.held_max_us);
+}
+
+fn keyspace(facts: &Facts, lines: &mut Lines) {
+    let count = facts.shards.first().map_or(0, |shard| shard.databases.len());
+    for index in 0..count {
+        let database = facts.database(index);
+        let DatabaseFacts { keys, expiring, with_expiring_elements, .. } = database;
+        if keys > 0 {
+            let ttl_ms = database.ttl_mean_ms(facts.now.unix_ms);
+            let mut value = format!("keys={keys},expires={expiring},avg_ttl={ttl_ms}");
+            if with_expiring_elements > 0 {
+                value.push_str(&format!(",keys_with_volatile_items={with_expiring_elements}"));
+            }
+            lines.add(&format!("db{index}"), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_for_people() {
+        for (bytes, shown) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1.00K"),
+            (1_016_168, "992.35K"),
+            (25_276_510_208, "23.54G"),
+            (u64::MAX, "16384.00P"),
+        ] {
+            assert_eq!(human(bytes), shown);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Input: what is known of a request before it runs.
+
+pub(crate) mod resolve;

@@ -1,0 +1,4 @@
+//! Mesh: what cores send each other.
+
+pub(crate) mod message;
+pub(crate) mod outbox;

@@ -1,0 +1,263 @@
+//! Messages between cores: gathered requests, and their answers in the same box on the way back.
+
+use std::any::Any;
+
+use basalt_commands::{Command, ShardFn};
+use basalt_keyspace::{DatabaseId, Key, LongString, ShardId, SlotId};
+use basalt_resp::{Payloads, Protocol};
+
+use crate::SessionId;
+use crate::blocking::Woken;
+use crate::intents::{Number, Scope};
+use crate::observe::monitor::Observed;
+use crate::shard::Shard;
+use crate::shard::call::{CallContext, Client};
+use crate::transaction::part::Errand;
+
+/// What one core tells another. Opaque to those who carry it.
+pub struct Message(pub(crate) Box<Envelope>);
+
+/// A message's content: what one shard asks of another, in the order in which it does, and letters about
+/// what was asked before. The batch comes back in the same envelope with the replies in place.
+#[derive(Default)]
+pub(crate) struct Envelope {
+    /// Lower than those of all transactions that go with it or later, higher than those that went before.
+    pub number: Number,
+    pub answered: bool,
+    pub letters: Vec<Letter>,
+    pub batch: Batch,
+    /// Each with how many requests of the batch come before it.
+    pub asks: Vec<(u32, Ask)>,
+    /// The bytes that travel with these.
+    pub ask_bytes: usize,
+    /// What the asking core worked, as lines for the monitors of the other.
+    pub observed: Observed,
+    /// The requests of the batch that are for the slow log, and their microseconds.
+    pub slow: Vec<(usize, u64)>,
+}
+
+/// What a coordinator wants done on another shard. Plain, so that it runs from start to end.
+pub(crate) type HopFn = Box<dyn FnOnce(&mut Shard) -> HopResult + Send>;
+/// What a transaction wants to see of a shard, once or, where it gave its grant back, once more.
+pub(crate) type LookFn = Box<dyn FnMut(&mut Shard) -> HopResult + Send>;
+pub(crate) type HopResult = Box<dyn Any + Send>;
+
+/// Who is told what a hop gave: a coordination, and which of its wishes it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub coordination: u64,
+    pub index: usize,
+}
+
+/// What one core asks of another beside single requests. They are done in their order, and in that of the
+/// requests between them.
+pub(crate) enum Ask {
+    /// A hop, and who is to be told what it gave; one with a scope waits until nothing that is granted is in its way.
+    Hop { ticket: Option<Ticket>, scope: Option<Scope>, run: HopFn },
+
+    /// A transaction visits, and wants to know what it looks at as soon as it is granted.
+    Schedule { number: Number, scope: Scope, look: LookFn },
+    /// A transaction whose errand is here visits; it is looked at in this way as soon as it is granted.
+    Bring { number: Number, errand: Box<Errand>, look: Look },
+    /// All else of the transaction is granted: it is decided here, now, by running the errand, if nobody is in
+    /// its way. Else it visits, as if it were brought.
+    Entrust { number: Number, errand: Box<Errand>, look: Look },
+    /// One with a lower number gets this one's grant.
+    GiveBack(Number),
+    /// What was brought is decided: it is run, its visit ends, and if it is wanted it comes back.
+    Run { number: Number, is_wanted: bool },
+    /// A visit ends, with the last that it does.
+    Release { number: Number, last: Option<LastHop> },
+
+    /// Nobody comes for what is reserved for somebody in line there: its home is at something else.
+    Decline(Number),
+
+    /// Whether all is quiet there, asked by one who moves slots.
+    IsQuiet { ticket: Ticket },
+    /// Items of an expiry wheel whose slots went to the shard.
+    Strays(Vec<u32>),
+}
+
+impl Ask {
+    /// The transaction that begins with it, if one does.
+    pub(crate) fn transaction(&self) -> Option<Number> {
+        match self {
+            Self::Schedule { number, .. }
+            | Self::Bring { number, .. }
+            | Self::Entrust { number, .. } => Some(*number),
+            _ => None,
+        }
+    }
+}
+
+/// What one core tells another of what that asked for. Nothing that is asked depends on when a letter
+/// comes, so they ride with whatever leaves first.
+pub(crate) enum Letter {
+    Done {
+        ticket: Ticket,
+        result: HopResult,
+    },
+    Granted {
+        number: Number,
+        found: HopResult,
+    },
+    /// One that was entrusted was not decided, and waits.
+    Waits(Number),
+    /// An errand was run.
+    Ran {
+        number: Number,
+        errand: Box<Errand>,
+    },
+    /// One with a lower number waits for a grant.
+    Inquire(Number),
+    /// The turn of somebody in line has come.
+    Turn {
+        ticket: Ticket,
+        woken: Woken,
+    },
+    /// The reply to a request of a batch that had to wait.
+    Reply {
+        session: SessionId,
+        hole: u32,
+        reply: Vec<u8>,
+    },
+}
+
+/// How an errand is looked at when its visit is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    Not,
+    /// It changes nothing, so it is run.
+    Run,
+    /// How many of its keys hold something.
+    Count,
+}
+
+/// What is done on a shard before its intents go, and who wants to know what came of it.
+pub(crate) struct LastHop {
+    pub run: HopFn,
+    pub ticket: Option<Ticket>,
+}
+
+/// Single-key requests for one shard, their arguments copied once, and their encoded replies.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub requests: Vec<Request>,
+    /// All arguments one behind the other, and where each ends.
+    pub arg_bytes: Vec<u8>,
+    pub arg_ends: Vec<usize>,
+    /// Long arguments, which are shared, with their places among all: they take no bytes above.
+    pub long_args: Vec<(usize, LongString)>,
+    /// All replies one behind the other, and where each ends.
+    pub reply_bytes: Vec<u8>,
+    /// Long parts of these.
+    pub reply_payloads: Payloads,
+    pub reply_ends: Vec<usize>,
+}
+
+/// One request of a batch.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    pub session: SessionId,
+    /// The place that its session keeps for the reply.
+    pub hole: u32,
+    pub command: &'static Command,
+    pub run: ShardFn,
+    pub arg_count: u32,
+    pub hash: u64,
+    pub slot: SlotId,
+    pub database: DatabaseId,
+    pub protocol: Protocol,
+    /// Whether reads count as uses.
+    pub touches: bool,
+    /// The position of the key among the arguments.
+    pub key_at: u16,
+    /// Transactions of its session are under way, and may be for the same key.
+    pub is_behind: bool,
+    /// It has to wait; its reply comes in a letter.
+    pub is_held: bool,
+}
+
+impl Request {
+    /// The context of its call, as a request of that shard.
+    #[inline]
+    pub(crate) fn context(&self, home: ShardId) -> CallContext {
+        let Self { command, run, database, protocol, touches, .. } = *self;
+        let client = Client { home, session: self.session };
+        CallContext { command, run, database, protocol, client, touches, transaction: None }
+    }
+
+    /// Its key, among its arguments.
+    #[inline]
+    pub(crate) fn key<'a>(&self, args: &[&'a [u8]]) -> Key<'a> {
+        Key { bytes: args[usize::from(self.key_at)], hash: self.hash, slot: self.slot }
+    }
+}
+
+impl Batch {
+    /// Adds a request. Those of its arguments that are in `received` are shared, the others copied.
+    pub(crate) fn push(&mut self, request: Request, args: &[&[u8]], received: &[LongString]) {
+        self.requests.push(request);
+        if !received.is_empty() {
+            return self.push_sharing(args, received);
+        }
+        for arg in args {
+            self.arg_bytes.extend_from_slice(arg);
+            self.arg_ends.push(self.arg_bytes.len());
+        }
+    }
+
+    #[cold]
+    fn push_sharing(&mut self, args: &[&[u8]], received: &[LongString]) {
+        for arg in args {
+            match received.iter().find(|long| long.is(arg)) {
+                Some(long) => self.long_args.push((self.arg_ends.len(), long.clone())),
+                None => self.arg_bytes.extend_from_slice(arg),
+            }
+            self.arg_ends.push(self.arg_bytes.len());
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+}
+
+impl Envelope {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+            && self.asks.is_empty()
+            && self.letters.is_empty()
+            && self.observed.is_empty()
+    }
+
+    /// Empties it for its next use; large buffers are given back.
+    pub(crate) fn clear(&mut self) {
+        const KEPT_BYTES: usize = 1 << 20;
+        let Batch {
+            requests,
+            arg_bytes,
+            arg_ends,
+            long_args,
+            reply_bytes,
+            reply_payloads,
+            reply_ends,
+        } = &mut self.batch;
+        long_args.clear();
+        reply_payloads.clear();
+        self.answered = false;
+        self.letters.clear();
+        self.asks.clear();
+        self.ask_bytes = 0;
+        self.slow.clear();
+        requests.clear();
+        arg_ends.clear();
+        reply_ends.clear();
+        for bytes in [arg_bytes, reply_bytes] {
+            bytes.clear();
+            if bytes.capacity() > KEPT_BYTES {
+                *bytes = Vec::new();
+            }
+        }
+    }
+}

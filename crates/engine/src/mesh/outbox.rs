@@ -1,0 +1,132 @@
+//! Outbox: what a core has to ask of one other shard, gathered until the turn ends.
+//!
+//! At most [`MESSAGES_IN_FLIGHT_MAX`](crate::limits::MESSAGES_IN_FLIGHT_MAX) messages are on their way;
+//! beyond that requests gather in the next one, and beyond its limits sessions wait.
+
+use basalt_commands::{Command, ShardFn};
+use basalt_keyspace::{LongString, SlotId};
+
+use crate::intents::Number;
+use crate::limits;
+use crate::mesh::message::{Ask, Envelope, Request};
+use crate::session::{Session, SessionId};
+use crate::shard::call::touches;
+
+/// What a core has to ask of one other shard.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    pub gathering: Box<Envelope>,
+    in_flight: usize,
+    /// Sessions that wait until there is room again.
+    waiting: Vec<SessionId>,
+}
+
+impl Outbox {
+    /// With the number of the first message.
+    pub(crate) fn new(number: Number) -> Self {
+        let gathering = Box::new(Envelope { number, ..Envelope::default() });
+        Self { gathering, ..Self::default() }
+    }
+
+    /// Whether there is room for one more, however large: else what is large would wait until nothing else is
+    /// there, which may be never.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        let Envelope { batch, asks, ask_bytes, .. } = &*self.gathering;
+        batch.requests.len() + asks.len() < limits::OUTBOX_REQUESTS_MAX
+            && batch.arg_bytes.len() + ask_bytes < limits::OUTBOX_BYTES_MAX
+    }
+
+    /// Gives the message that is gathered a number of now, if there is nothing in it that needs one.
+    pub(crate) fn renew(&mut self, next: impl FnOnce() -> Number) {
+        if self.gathering.batch.is_empty() && self.gathering.asks.is_empty() {
+            self.gathering.number = next();
+        }
+    }
+
+    /// Adds a session's request for a key of that shard; its reply has a place from now on. Arguments that are among
+    /// `received` are shared, not copied.
+    // Two callers, of which the fast path shares nothing.
+    #[inline(always)]
+    pub(crate) fn add(
+        &mut self,
+        session: &mut Session,
+        (command, run): (&'static Command, ShardFn),
+        (args, received): (&[&[u8]], &[LongString]),
+        (hash, slot, key_at): (u64, SlotId, u16),
+    ) {
+        let request = Request {
+            session: session.id,
+            hole: session.queue.open_hole(),
+            command,
+            run,
+            arg_count: args.len() as u32,
+            hash,
+            slot,
+            database: session.database,
+            protocol: session.protocol,
+            touches: touches(session, command),
+            key_at,
+            is_behind: session.pipelined > 0,
+            is_held: false,
+        };
+        self.gathering.batch.push(request, args, received);
+    }
+
+    /// Asks for something behind the requests that are there.
+    pub(crate) fn ask(&mut self, ask: Ask) {
+        if let Ask::Bring { errand, .. } | Ask::Entrust { errand, .. } = &ask {
+            self.gathering.ask_bytes += errand.arg_bytes();
+        }
+        let after = self.gathering.batch.requests.len() as u32;
+        self.gathering.asks.push((after, ask));
+    }
+
+    /// Has all that can go with an envelope that leaves now: letters, and what is asked unless requests come
+    /// before it.
+    pub(crate) fn send_along(&mut self, envelope: &mut Envelope, next: impl FnOnce() -> Number) {
+        envelope.letters.append(&mut self.gathering.letters);
+        if self.gathering.batch.is_empty() && !self.gathering.asks.is_empty() {
+            envelope.asks.append(&mut self.gathering.asks);
+            self.gathering.ask_bytes = 0;
+            self.gathering.number = next();
+        }
+    }
+
+    /// Whether nothing is gathered, and nothing that went has still to come back.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.gathering.is_empty() && self.in_flight == 0
+    }
+
+    pub(crate) fn wait_for_room(&mut self, session: SessionId) {
+        if self.waiting.last() != Some(&session) {
+            self.waiting.push(session);
+        }
+    }
+
+    /// The gathered message, if there is something in it and it may go; `spare` takes its place.
+    pub(crate) fn take(
+        &mut self,
+        spare: impl FnOnce() -> Box<Envelope>,
+        next: impl FnOnce() -> Number,
+    ) -> Option<Box<Envelope>> {
+        if self.gathering.is_empty() || self.in_flight >= limits::MESSAGES_IN_FLIGHT_MAX {
+            return None;
+        }
+        self.in_flight += 1;
+        let taken = std::mem::replace(&mut self.gathering, spare());
+        self.gathering.number = next();
+        Some(taken)
+    }
+
+    /// A message came back.
+    pub(crate) fn returned(&mut self) {
+        assert!(self.in_flight > 0, "a message comes back once");
+        self.in_flight -= 1;
+    }
+
+    /// The sessions that may try again, once there is room.
+    pub(crate) fn take_waiting(&mut self) -> Vec<SessionId> {
+        if self.has_room() { std::mem::take(&mut self.waiting) } else { Vec::new() }
+    }
+}

@@ -1,0 +1,167 @@
+//! Facts: what one shard tells of itself, for INFO and the metrics page.
+//!
+//! Taken on the shard in one go, from counters that are kept anyway. What would take longer the more clients
+//! there are is told exactly to INFO, which is a command like others, and from the last looks at the
+//! sessions to the metrics page, which must hold nobody up.
+
+use std::sync::Arc;
+
+use basalt_commands::config::Config;
+use basalt_commands::table;
+use basalt_keyspace::{DatabaseFacts, DatabaseId, KeyspaceStats};
+
+use crate::core::Core;
+use crate::limits;
+use crate::observe::command_stats::Book;
+use crate::observe::rates::Rate;
+use crate::observe::stats::ShardStats;
+use crate::session::Session;
+use crate::shard::Shard;
+
+/// What one shard tells of itself.
+#[derive(Clone, Debug, Default)]
+pub struct ShardFacts {
+    /// The moment (monotonic µs) that they are true of.
+    pub at_us: u64,
+    pub config: Arc<Config>,
+    pub stats: ShardStats,
+    /// Of each command that was called or refused, by the numbers of the rows.
+    pub books: Vec<(u16, Book)>,
+    pub keyspace: KeyspaceStats,
+    pub databases: Vec<DatabaseFacts>,
+    pub rate: Rate,
+    pub clients: ClientFacts,
+    pub transactions: VisitFacts,
+    /// Of all data.
+    pub data_bytes: usize,
+    /// Of data and sessions.
+    pub used_bytes: usize,
+    pub used_bytes_peak: usize,
+    /// Milliseconds since something should have expired that has not.
+    pub expiry_overdue_ms: u64,
+    pub slow_requests: usize,
+    /// Flushed data is being freed.
+    pub waits_for_free: bool,
+}
+
+/// What is known of a shard's clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientFacts {
+    pub connected: usize,
+    /// In a blocking command, or held back by CLIENT PAUSE.
+    pub blocked: usize,
+    /// In a blocking command that has a timeout.
+    pub with_timeout: usize,
+    /// Keys that somebody waits for.
+    pub awaited_keys: usize,
+    /// Of those, such whose end somebody waits for.
+    pub awaited_keys_of_groups: usize,
+    pub sums: SessionSums,
+}
+
+/// What adds up over sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionSums {
+    pub bytes: usize,
+    /// Held back by CLIENT PAUSE.
+    pub held: usize,
+    pub watching: usize,
+    pub watched_keys: usize,
+    pub longest_input: usize,
+    pub longest_output: usize,
+}
+
+/// Who visits a shard at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VisitFacts {
+    /// They hold what they came for.
+    pub holding: usize,
+    pub waiting: usize,
+    /// Age of the oldest transaction among them.
+    pub oldest_us: u64,
+}
+
+impl SessionSums {
+    pub(crate) fn add(&mut self, session: &Session) {
+        self.bytes += session.heap_bytes();
+        self.held += usize::from(session.is_held);
+        self.watching += usize::from(!session.watched.keys.is_empty());
+        self.watched_keys += session.watched.keys.len();
+        self.longest_input = self.longest_input.max(session.input.len());
+        self.longest_output = self.longest_output.max(session.output_bytes());
+    }
+}
+
+/// The name of a command by the number of its row.
+pub fn command_name(number: u16) -> &'static str {
+    table::rows()[usize::from(number)].name
+}
+
+impl ShardFacts {
+    /// With all sessions as they are now.
+    pub(crate) fn exact(shard: &mut Shard, with_histograms: bool) -> Self {
+        let mut sums = SessionSums::default();
+        shard.sessions.iter().for_each(|session| sums.add(session));
+        Self::of(shard, with_histograms, sums, usize::MAX)
+    }
+
+    fn of(
+        shard: &mut Shard,
+        with_histograms: bool,
+        sums: SessionSums,
+        databases_max: usize,
+    ) -> Self {
+        let (now, keyspace) = (shard.now, &shard.keyspace);
+        let databases = keyspace.database_count().min(databases_max) as u16;
+        let databases = (0..databases).map(|index| keyspace.facts(DatabaseId(index))).collect();
+        let data_bytes = keyspace.used_bytes();
+        let used_bytes = data_bytes + sums.bytes;
+        shard.used_bytes_peak = shard.used_bytes_peak.max(used_bytes);
+        let due_ms = shard.keyspace.next_expiry_ms();
+        let oldest = shard.intents.oldest();
+        let waiting = shard.waiting.facts();
+        Self {
+            at_us: now.monotonic_us,
+            config: Arc::clone(&shard.config),
+            stats: shard.stats.clone(),
+            books: shard.meter.books(with_histograms),
+            keyspace: shard.keyspace.stats,
+            databases,
+            rate: shard.rates.now(&shard.stats, shard.meter.calls(), now.monotonic_us),
+            clients: ClientFacts {
+                connected: shard.sessions.len(),
+                blocked: sums.held + waiting.sessions,
+                with_timeout: waiting.sessions_with_deadline,
+                awaited_keys: waiting.keys,
+                awaited_keys_of_groups: waiting.keys_of_groups,
+                sums,
+            },
+            transactions: VisitFacts {
+                holding: shard.intents.granted_count(),
+                waiting: shard.intents.waiting_count(),
+                oldest_us: oldest
+                    .map_or(0, |oldest| now.monotonic_us.saturating_sub(oldest.at_us())),
+            },
+            data_bytes,
+            used_bytes,
+            used_bytes_peak: shard.used_bytes_peak,
+            expiry_overdue_ms: due_ms.map_or(0, |due_ms| now.unix_ms.saturating_sub(due_ms)),
+            slow_requests: shard.slowlog.len(),
+            waits_for_free: shard.keyspace.has_lazy_free(),
+        }
+    }
+}
+
+impl Core {
+    /// What the shard tells of itself, in a time that does not grow with clients or data.
+    pub fn facts(&mut self) -> ShardFacts {
+        let shard = &mut self.shard;
+        if shard.sessions.len() > limits::SESSION_CHECK_MAX {
+            let sums = shard.sessions_seen;
+            return ShardFacts::of(shard, true, sums, limits::FACTS_DATABASES_MAX);
+        }
+        let mut sums = SessionSums::default();
+        shard.sessions.iter().for_each(|session| sums.add(session));
+        ShardFacts::of(shard, true, sums, limits::FACTS_DATABASES_MAX)
+    }
+}

@@ -1,0 +1,148 @@
+//! What a session queued since MULTI, and what it watches.
+
+use std::collections::BTreeSet;
+
+use basalt_commands::{
+    Call, Command, CommandError, Flags, Outcome, Run, Verb, key_positions, table,
+};
+use basalt_keyspace::{ShardId, SlotId};
+use smallvec::SmallVec;
+
+use crate::input::resolve::mode_of;
+use crate::intents::{Intent, Mode};
+use crate::shard::Shard;
+use crate::shard::call::OwnedArgs;
+use crate::slots::routes::Routes;
+
+/// Between MULTI and EXEC. LIMIT: `client-query-buffer-limit` bytes.
+#[derive(Default)]
+pub(crate) struct Multi {
+    pub commands: Vec<Queued>,
+    pub bytes: usize,
+    /// What was refused can't be run, so nothing will be.
+    pub is_broken: bool,
+    /// Those of all commands together.
+    pub flags: Flags,
+}
+
+/// What a session watches.
+#[derive(Default)]
+pub(crate) struct Watched {
+    /// Each once, whatever the database: their hashes are what an EXEC must hold.
+    pub keys: BTreeSet<Vec<u8>>,
+}
+
+/// A command that waits for EXEC.
+pub(crate) struct Queued {
+    pub command: &'static Command,
+    pub run: Run,
+    args: OwnedArgs,
+}
+
+/// What a command touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Nothing,
+    Keys,
+    Everything(Mode),
+}
+
+/// A command of pairs, one of which lacks its half: Redis queues it and refuses it only when it runs.
+pub(crate) fn half_a_pair(args: &[&[u8]]) -> Option<&'static Command> {
+    let command = table::find(args[0])?;
+    (command.subcommands.is_empty() && command.arity_fits(args.len()) && !command.takes(args.len()))
+        .then_some(command)
+}
+
+fn refuse_half_a_pair(call: &mut Call<'_>) -> Outcome {
+    let name = table::find(call.args[0]).map_or("", |command| command.name);
+    Err(CommandError::wrong_arity(name))
+}
+
+impl Multi {
+    pub(crate) fn push(&mut self, queued: Queued) {
+        self.bytes += queued.args.bytes() + queued.args.len() * size_of::<Vec<u8>>();
+        self.flags = self.flags.or(queued.command.flags);
+        self.commands.push(queued);
+    }
+}
+
+impl Watched {
+    pub(crate) fn add(&mut self, key: &[u8]) {
+        if !self.keys.contains(key) {
+            self.keys.insert(key.to_vec());
+        }
+    }
+}
+
+impl Queued {
+    pub(crate) fn new(command: &'static Command, args: &[&[u8]]) -> Self {
+        let run = match command.run {
+            _ if !command.takes(args.len()) => Run::Shard(refuse_half_a_pair),
+            run => run,
+        };
+        Self { command, run, args: OwnedArgs::new(args) }
+    }
+
+    pub(crate) fn args(&self) -> SmallVec<[&[u8]; 16]> {
+        self.args.all()
+    }
+
+    /// Where the first key stands.
+    pub(crate) fn key_at(&self) -> usize {
+        match self.run {
+            Run::Many(_) => key_positions(self.command, &self.args()).first().copied().unwrap_or(0),
+            _ => self.command.keys.first().map_or(0, |spec| spec.first as usize),
+        }
+    }
+
+    /// Whether it is nothing but calls on the shards of its keys, which need nothing of each other.
+    pub(crate) fn is_calls(&self, routes: &Routes) -> bool {
+        match self.run {
+            Run::Shard(_) | Run::Split(..) => true,
+            Run::Many(_) => {
+                let args = self.args();
+                let positions = key_positions(self.command, &args);
+                let mut shards = positions.iter().map(|at| routes.shard(SlotId::of_key(args[*at])));
+                let first = shards.next();
+                first.is_some() && shards.all(|other| Some(other) == first)
+            }
+            Run::Engine(_) | Run::Container => false,
+        }
+    }
+
+    pub(crate) fn reach(&self) -> Reach {
+        let Run::Engine(verb) = self.run else { return Reach::Keys };
+        let (flags, keys) = (self.command.flags, self.command.keys);
+        let has_all_keys = !keys.is_empty()
+            && (!flags.has(Flags::MOVABLE_KEYS) || keys.iter().all(|spec| spec.is_counted));
+        if has_all_keys {
+            Reach::Keys
+        } else if flags.has(Flags::WRITE) || matches!(verb, Verb::ConfigSet | Verb::Debug) {
+            Reach::Everything(Mode::Write)
+        } else if flags.has(Flags::READONLY) {
+            Reach::Everything(Mode::Read)
+        } else {
+            Reach::Nothing
+        }
+    }
+
+    /// Every key's shard and intent.
+    pub(crate) fn visit_intents(
+        &self,
+        shard: &Shard,
+        visit: &mut dyn FnMut(ShardId, SlotId, Intent),
+    ) {
+        let args = self.args();
+        let reads_all = mode_of(self.command) == Mode::Read;
+        for spec in self.command.keys {
+            let is_read = reads_all || spec.access_with(&args).first() == Some(&"RO");
+            let mode = if is_read { Mode::Read } else { Mode::Write };
+            for at in spec.positions(&args) {
+                let slot = SlotId::of_key(args[at]);
+                let hash = shard.keyspace.hasher().hash(args[at]);
+                visit(shard.routes.shard(slot), slot, Intent { hash, mode });
+            }
+        }
+    }
+}

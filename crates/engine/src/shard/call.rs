@@ -1,0 +1,351 @@
+//! Call: the one place where a handler is called, for whatever reason and on whichever shard.
+//!
+//! A call depends on its context, its arguments and the shard's data, on nothing else. Here the shard's
+//! memory is checked, the transaction's moment holds, and errors are written and counted.
+
+use basalt_commands::config::Config;
+use basalt_commands::{Call, Command, CommandError, Outcome, ShardFn};
+use basalt_keyspace::{DatabaseId, Key, Keyspace, ShardId, SlotId};
+use basalt_resp::{Protocol, Reply};
+use smallvec::SmallVec;
+
+use crate::intents::Number;
+use crate::observe::command_stats::Meter;
+use crate::observe::stats::ShardStats;
+use crate::session::{Session, SessionId};
+use crate::shard::Shard;
+use crate::shard::memory::MemoryLimit;
+use crate::world::World;
+
+/// What a call depends on besides its arguments and the shard's data.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallContext {
+    pub command: &'static Command,
+    /// The handler, which the row of the command may have several of.
+    pub run: ShardFn,
+    pub database: DatabaseId,
+    pub protocol: Protocol,
+    pub client: Client,
+    /// Whether reads count as uses (CLIENT NO-TOUCH).
+    pub touches: bool,
+    /// The transaction that the call is part of; its memory was checked when it began.
+    pub transaction: Option<TransactionTag>,
+}
+
+/// A session, on whichever shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Client {
+    pub home: ShardId,
+    pub session: SessionId,
+}
+
+/// A transaction, and the moment (milliseconds since 1970) that it takes for now on all its shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TransactionTag {
+    pub number: Number,
+    pub moment_ms: u64,
+}
+
+/// Where the error that a call ends with is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ErrorCount {
+    /// Here, for the shard and for the command.
+    Command,
+    /// Here, for the shard alone.
+    Shard,
+    /// By whoever passes the reply on.
+    Elsewhere,
+}
+
+impl CallContext {
+    /// The context of a session's command outside of a transaction.
+    #[inline]
+    pub(crate) fn of(
+        home: ShardId,
+        session: &Session,
+        command: &'static Command,
+        run: ShardFn,
+    ) -> Self {
+        Self {
+            command,
+            run,
+            database: session.database,
+            protocol: session.protocol,
+            client: Client { home, session: session.id },
+            touches: touches(session, command),
+            transaction: None,
+        }
+    }
+
+    pub(crate) fn within(self, transaction: TransactionTag) -> Self {
+        Self { transaction: Some(transaction), ..self }
+    }
+
+    /// Whether the keyspace is as the call needs it, as it is for nearly all calls.
+    #[inline]
+    fn is_usual(&self) -> bool {
+        self.touches && self.transaction.is_none()
+    }
+}
+
+/// Whether what a session reads by a command counts as used: TOUCH touches, whatever CLIENT NO-TOUCH says.
+#[inline]
+pub(crate) fn touches(session: &Session, command: &Command) -> bool {
+    !session.no_touch || is_touch(command)
+}
+
+#[cold]
+fn is_touch(command: &Command) -> bool {
+    command.name == "touch"
+}
+
+/// The parts of a shard that calls use: all but its sessions, whose output the replies go to.
+pub(crate) struct Calls<'a> {
+    pub keyspace: &'a mut Keyspace,
+    pub config: &'a Config,
+    pub memory: &'a mut MemoryLimit,
+    pub stats: &'a mut ShardStats,
+    pub meter: &'a mut Meter,
+}
+
+/// Borrows the [`Calls`] of a shard, and leaves its other fields to the caller.
+macro_rules! calls_of {
+    ($shard:expr) => {
+        $crate::shard::call::Calls {
+            keyspace: &mut $shard.keyspace,
+            config: &$shard.config,
+            memory: &mut $shard.memory,
+            stats: &mut $shard.stats,
+            meter: &mut $shard.meter,
+        }
+    };
+}
+pub(crate) use calls_of;
+
+impl Calls<'_> {
+    /// Calls the handler, which writes the reply, or writes the refusal. The reply is of the context's protocol.
+    // In line, and cold paths get copies of all they need: so nothing of it lies in memory in the fast path,
+    // which would cost 57 instructions a request.
+    #[inline(always)]
+    pub(crate) fn call(
+        &mut self,
+        context: &CallContext,
+        args: &[&[u8]],
+        key: Key<'_>,
+        mut reply: Reply<'_>,
+        errors: ErrorCount,
+    ) {
+        if context.is_usual() {
+            let (flags, database) = (context.command.flags, context.database);
+            match self.memory.check(flags, self.keyspace, database) {
+                Ok(()) => self.run(context, args, key, reply, errors),
+                Err(error) => {
+                    self.reborrow().reject(context.command, &error, reply.reborrow(), errors);
+                }
+            }
+        } else {
+            self.reborrow().call_unusual(*context, args, parts(key), reply.reborrow(), errors);
+        }
+    }
+
+    #[inline(always)]
+    fn reborrow(&mut self) -> Calls<'_> {
+        Calls {
+            keyspace: self.keyspace,
+            config: self.config,
+            memory: self.memory,
+            stats: self.stats,
+            meter: self.meter,
+        }
+    }
+
+    /// As [`Calls::call`], and counts the call. Returns the nanoseconds that it took if its time is to be
+    /// taken.
+    #[inline(always)]
+    pub(crate) fn call_and_count(
+        &mut self,
+        world: &mut dyn World,
+        context: &CallContext,
+        args: &[&[u8]],
+        key: Key<'_>,
+        mut reply: Reply<'_>,
+    ) -> Option<u64> {
+        if self.meter.count(context.command.number) {
+            let reply = reply.reborrow();
+            return Some(self.reborrow().call_timed(world, *context, args, parts(key), reply));
+        }
+        self.call(context, args, key, reply, ErrorCount::Command);
+        None
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn call_timed(
+        &mut self,
+        world: &mut dyn World,
+        context: CallContext,
+        args: &[&[u8]],
+        (bytes, hash, slot): (&[u8], u64, SlotId),
+        reply: Reply<'_>,
+    ) -> u64 {
+        let key = Key { bytes, hash, slot };
+        let begun = world.monotonic_ns();
+        self.call(&context, args, key, reply, ErrorCount::Command);
+        world.monotonic_ns().saturating_sub(begun)
+    }
+
+    /// A call without a trace of use, or within a transaction, whose moment holds during the call.
+    #[cold]
+    #[inline(never)]
+    fn call_unusual(
+        &mut self,
+        context: CallContext,
+        args: &[&[u8]],
+        (bytes, hash, slot): (&[u8], u64, SlotId),
+        reply: Reply<'_>,
+        errors: ErrorCount,
+    ) {
+        let key = Key { bytes, hash, slot };
+        if context.transaction.is_none() {
+            let flags = context.command.flags;
+            if let Err(error) = self.memory.check(flags, self.keyspace, context.database) {
+                self.reject(context.command, &error, reply, errors);
+                return;
+            }
+        }
+        let moment_ms = context.transaction.map(|transaction| transaction.moment_ms);
+        let now_ms = moment_ms.map(|moment_ms| self.keyspace.swap_now(moment_ms));
+        self.keyspace.set_touching(context.touches);
+        self.run(&context, args, key, reply, errors);
+        self.keyspace.set_touching(true);
+        if let Some(now_ms) = now_ms {
+            self.keyspace.swap_now(now_ms);
+        }
+    }
+
+    #[inline(always)]
+    fn run(
+        &mut self,
+        context: &CallContext,
+        args: &[&[u8]],
+        key: Key<'_>,
+        reply: Reply<'_>,
+        errors: ErrorCount,
+    ) {
+        let CallContext { command, run, database, .. } = *context;
+        let start = reply.position();
+        let (keyspace, config) = (&mut *self.keyspace, self.config);
+        let mut call = Call { command, keyspace, database, args, key, config, reply };
+        // Looked at where it lies: an outcome that is moved is read before it is written to its end.
+        let outcome = run(&mut call);
+        if outcome.is_err() || call.reply.is_cut() {
+            let counts = (&mut *self.stats, &mut *self.meter);
+            fail(counts, command, outcome, (&mut call.reply, start), errors);
+        }
+    }
+
+    /// Refuses a call before it ran.
+    #[cold]
+    #[inline(never)]
+    fn reject(
+        &mut self,
+        command: &Command,
+        error: &CommandError,
+        mut reply: Reply<'_>,
+        errors: ErrorCount,
+    ) {
+        reply.error_bytes(error.as_bytes());
+        if errors != ErrorCount::Elsewhere {
+            self.stats.count_error(error.as_bytes());
+        }
+        if errors == ErrorCount::Command {
+            self.meter.uncount(command.number);
+            self.meter.rejected(command.number);
+        }
+    }
+}
+
+/// A key by its parts, for calls out of line: a copy of the whole would make it lie in memory.
+#[inline(always)]
+fn parts(key: Key<'_>) -> (&[u8], u64, SlotId) {
+    (key.bytes, key.hash, key.slot)
+}
+
+/// Writes the error that a call ended with; a reply for which there was no memory is one, too.
+#[cold]
+#[inline(never)]
+fn fail(
+    (stats, meter): (&mut ShardStats, &mut Meter),
+    command: &Command,
+    outcome: Outcome,
+    (reply, start): (&mut Reply<'_>, usize),
+    errors: ErrorCount,
+) {
+    let error = outcome.err().unwrap_or(CommandError::NO_MEMORY_FOR_REPLY);
+    reply.rewind(start);
+    reply.error_bytes(error.as_bytes());
+    if errors != ErrorCount::Elsewhere {
+        stats.count_error(error.as_bytes());
+    }
+    if errors == ErrorCount::Command {
+        meter.failed(command.number);
+    }
+}
+
+/// A call whose arguments travel to the shard of its key.
+pub(crate) struct OwnedCall {
+    context: CallContext,
+    args: OwnedArgs,
+    key_at: usize,
+}
+
+/// Arguments one after the other in one buffer: another core may free them, and that costs.
+pub(crate) struct OwnedArgs {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl OwnedArgs {
+    pub(crate) fn new(args: &[&[u8]]) -> Self {
+        let mut bytes = Vec::with_capacity(args.iter().map(|arg| arg.len()).sum());
+        let mut ends = Vec::with_capacity(args.len());
+        for arg in args {
+            bytes.extend_from_slice(arg);
+            ends.push(bytes.len());
+        }
+        Self { bytes, ends }
+    }
+
+    pub(crate) fn all(&self) -> SmallVec<[&[u8]; 16]> {
+        let mut start = 0;
+        let arg = |&end| &self.bytes[std::mem::replace(&mut start, end)..end];
+        self.ends.iter().map(arg).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl OwnedCall {
+    pub(crate) fn new(context: CallContext, args: &[&[u8]], key_at: usize) -> Self {
+        Self { context, args: OwnedArgs::new(args), key_at }
+    }
+
+    /// Calls the handler and returns its encoded reply. An error is counted when that is passed on.
+    pub(crate) fn perform(&self, shard: &mut Shard) -> Vec<u8> {
+        let args = self.args.all();
+        let key = shard.keyspace.key(args[self.key_at]);
+        let mut answer = Vec::new();
+        let reply = Reply::new(&mut answer, self.context.protocol);
+        calls_of!(shard).call(&self.context, &args, key, reply, ErrorCount::Elsewhere);
+        if self.context.client.home != shard.id {
+            shard.stats.commands_from_others += 1;
+        }
+        answer
+    }
+}

@@ -1,0 +1,169 @@
+//! Slots on the move: from shard to shard, at one moment for everybody.
+//!
+//! ```text
+//! mover:  begin ─► every core begins nothing new
+//!         quiet? ─► asked until all are, twice running, with nothing in between
+//!         give out ─► bundles ─► take in, and the new routes on every core
+//!         end ─► all go on
+//! ```
+//!
+//! Nothing is under way while routes change: no request, no letter, no intent, no coordination but those
+//! that sleep, and these look around when they wake. So nobody else needs to know of moves at all.
+//!
+//! Not here: how a core keeps still (`core/quiescence.rs`), what hangs on a slot's keys (`keyspace/slots.rs`,
+//! `waiting`).
+
+use std::sync::Arc;
+
+use basalt_commands::CommandError;
+use basalt_keyspace::{ShardId, SlotBundle, SlotId};
+
+use crate::blocking::{Waiter, WaiterId};
+use crate::limits;
+use crate::shard::Shard;
+use crate::slots::routes::Routes;
+use crate::transaction::coordinator::Hops;
+
+/// The home of a coordination, and its number there.
+pub(crate) type Mover = (ShardId, u64);
+
+/// A shard stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Still {
+    pub mover: Mover,
+    since_us: u64,
+}
+
+/// What a core says when it is asked whether all is quiet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quiet {
+    /// If it is: how often something happened that others could feel.
+    pub disturbances: Option<u64>,
+    pub now_us: u64,
+}
+
+/// What goes from one shard to another.
+struct Bundle {
+    slots: SlotBundle,
+    waiters: Vec<(WaiterId, Waiter)>,
+}
+
+impl Shard {
+    /// Says false where another mover came first.
+    fn begin_stillness(&mut self, mover: Mover) -> bool {
+        if self.still.is_some() {
+            return false;
+        }
+        self.still = Some(Still { mover, since_us: self.now.monotonic_us });
+        true
+    }
+
+    fn end_stillness(&mut self) {
+        let still = self.still.take().expect("it is ended by who began it");
+        let us = self.now.monotonic_us.saturating_sub(still.since_us);
+        self.stats.still_us_max = self.stats.still_us_max.max(us);
+    }
+
+    /// Gives out those of some slots that are its own.
+    fn give_out(&mut self, slots: &[SlotId], routes: &Routes) -> Bundle {
+        let own = slots.iter().copied().filter(|slot| self.routes.shard(*slot) == self.id);
+        let own: Vec<SlotId> = own.collect();
+        let waiters = self.give_out_waiters(routes);
+        Bundle { slots: self.keyspace.detach(&own), waiters }
+    }
+
+    fn take_in(&mut self, bundle: Bundle) {
+        self.keyspace.attach(bundle.slots);
+        self.take_in_waiters(bundle.waiters);
+    }
+}
+
+/// Moves slots to a shard, some at a time; between two of these everybody goes on for a while. What is
+/// moved when it is refused stays moved.
+pub(crate) async fn move_slots(
+    hops: &Hops,
+    mover: Mover,
+    mut slots: Vec<SlotId>,
+    to: ShardId,
+) -> Result<(), CommandError> {
+    let routes = hops.on(mover.0, |shard| Arc::clone(&shard.routes)).await;
+    slots.retain(|slot| routes.shard(*slot) != to);
+    let shards: Vec<ShardId> = routes.shards().collect();
+    for some in slots.chunks(limits::SLOTS_MOVED_AT_ONCE) {
+        move_some(hops, mover, &shards, some, to).await?;
+    }
+    Ok(())
+}
+
+async fn move_some(
+    hops: &Hops,
+    mover: Mover,
+    shards: &[ShardId],
+    slots: &[SlotId],
+    to: ShardId,
+) -> Result<(), CommandError> {
+    // Who has the first shard's stillness has everybody's.
+    let (first, others) = (shards[0], &shards[1..]);
+    if !hops.on(first, move |shard| shard.begin_stillness(mover)).await {
+        return Err(CommandError::text("ERR slots are being moved already"));
+    }
+    let begin = |&shard| (shard, move |shard: &mut Shard| shard.begin_stillness(mover));
+    hops.on_each(others.iter().map(begin)).await;
+    let is_quiet = wait_for_quiet(hops, mover, shards).await;
+    if is_quiet {
+        hand_over(hops, mover, shards, slots, to).await;
+    }
+    // All at once, the first one last: before that nobody else may begin.
+    hops.on_each(others.iter().map(|&shard| (shard, Shard::end_stillness))).await;
+    hops.on(first, Shard::end_stillness).await;
+    if !is_quiet {
+        return Err(CommandError::text("ERR the server is too busy to move slots now"));
+    }
+    Ok(())
+}
+
+/// Asks until all is quiet; for some time only, because meanwhile everybody waits.
+async fn wait_for_quiet(hops: &Hops, (home, _): Mover, shards: &[ShardId]) -> bool {
+    let (mut before, mut begun_us) = (None, None);
+    loop {
+        let found = hops.are_quiet(shards, home).await;
+        let now: Option<Vec<u64>> = found.iter().map(|quiet| quiet.disturbances).collect();
+        if now.is_some() && now == before {
+            return true;
+        }
+        before = now;
+        let now_us = found[found.len() - 1].now_us;
+        if now_us - *begun_us.get_or_insert(now_us) > limits::STILL_US_MAX {
+            return false;
+        }
+    }
+}
+
+async fn hand_over(hops: &Hops, mover: Mover, shards: &[ShardId], slots: &[SlotId], to: ShardId) {
+    let old = hops.on(mover.0, |shard| Arc::clone(&shard.routes)).await;
+    let routes = Arc::new(old.with(slots, to));
+    let sources = old.shards_of(slots.iter().copied()).into_iter().filter(|shard| *shard != to);
+    let (slots, count): (Arc<[SlotId]>, _) = (slots.into(), slots.len() as u64);
+    let give = |shard| {
+        let (slots, routes) = (Arc::clone(&slots), Arc::clone(&routes));
+        (shard, move |shard: &mut Shard| shard.give_out(&slots, &routes))
+    };
+    let mut bundles = Some(hops.on_each(sources.map(give)).await);
+    let take = |&shard| {
+        let routes = Arc::clone(&routes);
+        let bundles = if shard == to { bundles.take() } else { None };
+        let take = move |shard: &mut Shard| {
+            for bundle in bundles.into_iter().flatten() {
+                shard.take_in(bundle);
+            }
+            if shard.id == to {
+                shard.stats.slots_moved += count;
+            }
+            // A copy for each core, so that none touches what another counts its users in.
+            shard.routes = Arc::new((*routes).clone());
+        };
+        (shard, take)
+    };
+    let takes: Vec<_> = shards.iter().map(take).collect();
+    hops.on_each(takes).await;
+}

@@ -1,0 +1,261 @@
+//! Errand: what a transaction does on one shard, as data: it travels there, waits for its turn if it must,
+//! and comes back with the replies, to be used again.
+
+use basalt_commands::{ManyKeys, Run};
+use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
+use basalt_resp::Reply;
+use smallvec::SmallVec;
+
+use crate::intents::Intent;
+use crate::shard::Shard;
+use crate::shard::call::{CallContext, ErrorCount, TransactionTag, calls_of};
+
+/// Commands for one shard, their arguments one behind the other, and what became of them.
+#[derive(Default)]
+pub(crate) struct Errand {
+    /// What it touches, a key maybe several times.
+    pub intents: Vec<Intent>,
+    calls: Vec<ErrandCall>,
+    arg_bytes: Vec<u8>,
+    arg_ends: Vec<usize>,
+    /// Where its keys are: their memory is asked for at once.
+    places: Vec<(DatabaseId, SlotId, u64)>,
+    /// The transaction that it is part of; given when that begins.
+    pub transaction: Option<TransactionTag>,
+    /// Nothing is done if what this session watches was changed.
+    pub watcher: Option<u64>,
+    /// Whether errors are counted where they happen, since nobody looks at each reply later.
+    pub counts_errors: bool,
+    pub replies: Replies,
+}
+
+#[derive(Clone, Copy)]
+struct ErrandCall {
+    context: CallContext,
+    arg_count: u32,
+    /// The position of its first key among its arguments.
+    key_at: u32,
+    slot: SlotId,
+    hash: u64,
+}
+
+/// Encoded replies, one behind the other.
+#[derive(Default)]
+pub(crate) struct Replies {
+    /// What was watched was changed: nothing was done.
+    pub is_broken: bool,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Replies {
+    pub(crate) fn nth(&self, nth: usize) -> &[u8] {
+        let start = nth.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[nth]]
+    }
+
+    /// The errors among them, without their signs and ends.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = &[u8]> {
+        let all = (0..self.ends.len()).map(|nth| self.nth(nth));
+        all.filter_map(|reply| Some(reply.strip_prefix(b"-")?.trim_ascii_end()))
+    }
+
+    fn clear(&mut self) {
+        self.is_broken = false;
+        self.bytes.clear();
+        self.ends.clear();
+    }
+}
+
+impl Errand {
+    /// Begins a call of a command, whose first key is the one given; its arguments follow.
+    pub(crate) fn begin_call(
+        &mut self,
+        context: CallContext,
+        key_at: usize,
+        (slot, hash): (SlotId, u64),
+    ) {
+        let key_at = key_at as u32;
+        self.calls.push(ErrandCall { context, arg_count: 0, key_at, slot, hash });
+    }
+
+    /// Adds arguments to the call that was begun last.
+    pub(crate) fn push_args<'a>(&mut self, args: impl IntoIterator<Item = &'a [u8]>) {
+        let call = self.calls.last_mut().expect("a call was begun");
+        for arg in args {
+            self.arg_bytes.extend_from_slice(arg);
+            self.arg_ends.push(self.arg_bytes.len());
+            call.arg_count += 1;
+        }
+    }
+
+    /// It touches a key.
+    pub(crate) fn push_key(&mut self, database: DatabaseId, slot: SlotId, intent: Intent) {
+        self.intents.push(intent);
+        self.places.push((database, slot, intent.hash));
+    }
+
+    pub(crate) fn call_count(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The bytes of its arguments.
+    pub(crate) fn arg_bytes(&self) -> usize {
+        self.arg_bytes.len()
+    }
+
+    /// Whether nothing that its session watches was changed here.
+    pub(crate) fn may_run(&self, shard: &mut Shard) -> bool {
+        self.watcher.is_none_or(|watcher| !shard.keyspace.is_watch_broken(watcher))
+    }
+
+    /// Decides by itself: runs, unless what is watched was changed. What is watched is forgotten.
+    pub(crate) fn perform(&mut self, shard: &mut Shard) {
+        self.replies.is_broken = !self.may_run(shard);
+        if self.replies.is_broken {
+            self.forget_watches(shard);
+        } else {
+            self.complete(shard);
+        }
+    }
+
+    /// Runs what is decided: whatever was watched is not asked again, it may have expired since.
+    pub(crate) fn complete(&mut self, shard: &mut Shard) {
+        self.forget_watches(shard);
+        self.run(shard, self.counts_errors);
+    }
+
+    /// Runs what changes nothing, since it may have to be repeated.
+    pub(crate) fn look(&mut self, shard: &mut Shard) {
+        self.run(shard, false);
+    }
+
+    /// Calls the handlers; what they reply is in `replies`.
+    fn run(&mut self, shard: &mut Shard, counts_errors: bool) {
+        self.replies.clear();
+        if self.places.len() > 1 {
+            shard.keyspace.prefetch(self.places.iter().copied());
+        }
+        let transaction = self.transaction.expect("its transaction began");
+        let errors = if counts_errors { ErrorCount::Shard } else { ErrorCount::Elsewhere };
+        let Replies { bytes, ends, .. } = &mut self.replies;
+        let mut args: SmallVec<[&[u8]; 32]> = SmallVec::new();
+        let (mut arg_at, mut start) = (0, 0);
+        for call in &self.calls {
+            args.clear();
+            for &end in &self.arg_ends[arg_at..arg_at + call.arg_count as usize] {
+                args.push(&self.arg_bytes[start..end]);
+                start = end;
+            }
+            arg_at += call.arg_count as usize;
+            let key = Key { bytes: args[call.key_at as usize], hash: call.hash, slot: call.slot };
+            let context = call.context.within(transaction);
+            let position = bytes.len();
+            let reply = Reply::new(bytes, context.protocol);
+            calls_of!(shard).call(&context, &args, key, reply, errors);
+            if bytes.len() == position {
+                write_nothing(&context, bytes);
+            }
+            ends.push(bytes.len());
+        }
+    }
+
+    /// How many of its keys hold something, each once: what a command that takes them away will say, as its
+    /// only reply.
+    pub(crate) fn count_present(&mut self, shard: &Shard) {
+        self.replies.clear();
+        let call = self.calls[0];
+        let mut start = self.arg_ends[call.key_at as usize - 1];
+        let ends = &self.arg_ends[call.key_at as usize..];
+        let names =
+            ends.iter().map(|&end| &self.arg_bytes[std::mem::replace(&mut start, end)..end]);
+        let mut names: Vec<&[u8]> = names.collect();
+        names.sort_unstable();
+        names.dedup();
+        let is_there = |name: &&&[u8]| {
+            let key = shard.keyspace.key(name);
+            shard.keyspace.peek(call.context.database, &key).is_some()
+        };
+        let count = names.iter().filter(is_there).count();
+        Reply::new(&mut self.replies.bytes, call.context.protocol).integer(count as i64);
+        self.replies.ends.push(self.replies.bytes.len());
+    }
+
+    /// It is not to be run any more.
+    pub(crate) fn forget_watches(&self, shard: &mut Shard) {
+        if let Some(watcher) = self.watcher {
+            shard.keyspace.unwatch(watcher);
+        }
+    }
+
+    /// The bytes of all that it keeps for its next use.
+    fn heap_bytes(&self) -> usize {
+        let ends = self.arg_ends.capacity() + self.replies.ends.capacity();
+        self.arg_bytes.capacity()
+            + self.replies.bytes.capacity()
+            + ends * size_of::<usize>()
+            + self.intents.capacity() * size_of::<Intent>()
+            + self.calls.capacity() * size_of::<ErrandCall>()
+            + self.places.capacity() * size_of::<(DatabaseId, SlotId, u64)>()
+    }
+
+    fn clear(&mut self) {
+        let Self { intents, calls, arg_bytes, arg_ends, places, replies, .. } = self;
+        intents.clear();
+        calls.clear();
+        arg_bytes.clear();
+        arg_ends.clear();
+        places.clear();
+        replies.clear();
+        (self.transaction, self.watcher, self.counts_errors) = (None, None, false);
+    }
+}
+
+/// The reply of a command that would wait, if it were not part of a transaction.
+#[cold]
+fn write_nothing(context: &CallContext, bytes: &mut Vec<u8>) {
+    if let Run::Many(ManyKeys { blocking: Some(blocking), .. }) = context.command.run {
+        (blocking.nothing)(&mut Reply::new(bytes, context.protocol));
+    }
+}
+
+/// Errands that came back, to be used again. LIMIT: so many, and none with large buffers.
+#[derive(Default)]
+pub(crate) struct SpareErrands(
+    #[expect(clippy::vec_box, reason = "they travel in their boxes")] Vec<Box<Errand>>,
+);
+
+impl SpareErrands {
+    const COUNT_MAX: usize = 256;
+    const KEPT_BYTES: usize = 8 << 10;
+
+    pub(crate) fn take(&mut self) -> Box<Errand> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn keep(&mut self, mut errand: Box<Errand>) {
+        if self.0.len() < Self::COUNT_MAX && errand.heap_bytes() <= Self::KEPT_BYTES {
+            errand.clear();
+            self.0.push(errand);
+        }
+    }
+}
+
+/// The shards of a transaction, each with its errand.
+#[derive(Default)]
+pub(crate) struct Errands(pub SmallVec<[(ShardId, Box<Errand>); 2]>);
+
+impl Errands {
+    /// How many replies may come of them, as far as can be told: keys or calls, whichever are more.
+    pub(crate) fn weight(&self) -> usize {
+        self.0.iter().map(|(_, errand)| errand.intents.len().max(errand.calls.len())).sum()
+    }
+
+    /// Where among these the errand for a shard is; it is begun if there is none.
+    pub(crate) fn place_of(&mut self, shard: ShardId, spare: &mut SpareErrands) -> usize {
+        self.0.iter().position(|(other, _)| *other == shard).unwrap_or_else(|| {
+            self.0.push((shard, spare.take()));
+            self.0.len() - 1
+        })
+    }
+}

@@ -1,0 +1,252 @@
+//! Plan: commands taken apart by shards, and their replies put together.
+//!
+//! A command with one key goes to its shard. One whose keys are on several shards and need nothing of each
+//! other (MGET, MSET, DEL …) goes to each with its own keys; what the shards reply becomes one reply.
+
+use basalt_commands::{Merge, Run};
+use basalt_keyspace::{ShardId, SlotId};
+use basalt_resp::{Protocol, Reply, append_reply, scalar_bytes};
+use smallvec::SmallVec;
+
+use crate::input::resolve::mode_of;
+use crate::intents::{Intent, Mode};
+use crate::session::Session;
+use crate::session::queued::Queued;
+use crate::shard::Shard;
+use crate::shard::call::CallContext;
+use crate::transaction::part::{Errands, Replies, SpareErrands};
+
+/// How replies of errands become replies of commands.
+#[derive(Default)]
+pub(crate) struct Plan {
+    commands: SmallVec<[Piece; 1]>,
+    protocol: Protocol,
+    /// The reply is an array of theirs.
+    is_exec: bool,
+    writes: bool,
+}
+
+/// One command: an index is that of an errand.
+enum Piece {
+    Whole(u8),
+    /// Taken apart, and whose each key is.
+    Split(Merge, Box<[u8]>),
+}
+
+/// When a plan's reply is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Before anything ran.
+    Ahead,
+    /// When one has looked, and nothing of that changes any more.
+    ByLooking,
+    /// When all has run.
+    Afterwards,
+}
+
+/// A key as it was worked out when the request was parsed, or is now.
+#[derive(Clone, Copy)]
+pub(crate) struct PlacedKey {
+    pub shard: ShardId,
+    pub slot: SlotId,
+    pub hash: u64,
+}
+
+/// A command whose keys are on several shards.
+pub(crate) struct SplitRequest<'a> {
+    pub context: CallContext,
+    pub merge: Merge,
+    pub args: &'a [&'a [u8]],
+}
+
+impl PlacedKey {
+    pub(crate) fn of(shard: &Shard, name: &[u8]) -> Self {
+        let key = shard.keyspace.key(name);
+        Self { shard: shard.routes.shard(key.slot), slot: key.slot, hash: key.hash }
+    }
+}
+
+impl Plan {
+    pub(crate) fn new(protocol: Protocol, is_exec: bool) -> Self {
+        Self { protocol, is_exec, ..Self::default() }
+    }
+
+    /// Adds a command whose keys, placed in their order, are on several shards.
+    pub(crate) fn split(
+        &mut self,
+        request: &SplitRequest<'_>,
+        keys: impl ExactSizeIterator<Item = PlacedKey>,
+        (errands, spare): (&mut Errands, &mut SpareErrands),
+    ) {
+        let &SplitRequest { context, merge, args } = request;
+        let command = context.command;
+        let spec = command.keys.first().expect("a command that is split has keys");
+        let (first, step) = (spec.first as usize, spec.step as usize);
+        let mode = mode_of(command);
+        self.writes |= mode == Mode::Write;
+        let before: SmallVec<[usize; 4]> =
+            errands.0.iter().map(|(_, errand)| errand.call_count()).collect();
+        let mut owners = Vec::with_capacity(keys.len());
+        for (key, group) in keys.zip(args[first..].chunks_exact(step)) {
+            let at = errands.place_of(key.shard, spare);
+            let errand = &mut errands.0[at].1;
+            if errand.call_count() == before.get(at).copied().unwrap_or(0) {
+                errand.begin_call(context, first, (key.slot, key.hash));
+                errand.push_args(args[..first].iter().copied());
+                errand.counts_errors = self.is_exec;
+            }
+            errand.push_args(group.iter().copied());
+            errand.push_key(context.database, key.slot, Intent { hash: key.hash, mode });
+            owners.push(at as u8);
+        }
+        self.commands.push(Piece::Split(merge, owners.into_boxed_slice()));
+    }
+
+    /// Adds a command that a session queued, and that is no verb.
+    pub(crate) fn add(
+        &mut self,
+        queued: &Queued,
+        (shard, session): (&Shard, &Session),
+        (errands, spare): (&mut Errands, &mut SpareErrands),
+    ) {
+        let command = queued.command;
+        let args: SmallVec<[&[u8]; 16]> = queued.args();
+        let run = match queued.run {
+            Run::Split(run, merge) => {
+                let spec = command.keys.first().expect("a command that is split has keys");
+                let names = args[spec.first as usize..].iter().step_by(spec.step as usize);
+                let keys: SmallVec<[PlacedKey; 8]> =
+                    names.map(|name| PlacedKey::of(shard, name)).collect();
+                if keys.iter().any(|key| key.shard != keys[0].shard) {
+                    let into = (errands, spare);
+                    let context = CallContext::of(shard.id, session, command, run);
+                    let request = SplitRequest { context, merge, args: &args };
+                    self.split(&request, keys.into_iter(), into);
+                    return;
+                }
+                run
+            }
+            Run::Shard(run) => run,
+            Run::Many(many) => many.whole,
+            Run::Engine(_) | Run::Container => unreachable!("what is no call runs as a step"),
+        };
+        let key_at = queued.key_at();
+        let key = PlacedKey::of(shard, args[key_at]);
+        let at = errands.place_of(key.shard, spare);
+        let errand = &mut errands.0[at].1;
+        let context = CallContext::of(shard.id, session, command, run);
+        errand.begin_call(context, key_at, (key.slot, key.hash));
+        errand.push_args(args.iter().copied());
+        errand.counts_errors = self.is_exec;
+        queued.visit_intents(shard, &mut |_, slot, intent| {
+            self.writes |= intent.mode == Mode::Write;
+            errand.push_key(context.database, slot, intent);
+        });
+        self.commands.push(Piece::Whole(at as u8));
+    }
+
+    pub(crate) fn known(&self) -> Known {
+        match &self.commands[..] {
+            _ if !self.writes => Known::ByLooking,
+            [Piece::Split(Merge::Ok, _)] if !self.is_exec => Known::Ahead,
+            [Piece::Split(Merge::Present, _)] if !self.is_exec => Known::ByLooking,
+            _ => Known::Afterwards,
+        }
+    }
+
+    /// Whether the replies are those of an EXEC's commands.
+    pub(crate) fn is_exec(&self) -> bool {
+        self.is_exec
+    }
+
+    /// Whether it changes anything.
+    pub(crate) fn writes(&self) -> bool {
+        self.writes
+    }
+
+    /// Writes the reply that is known ahead.
+    pub(crate) fn write_ahead(&self, answer: &mut Vec<u8>) {
+        Reply::new(answer, self.protocol).ok();
+    }
+
+    /// Writes what it says when something that was watched was changed.
+    pub(crate) fn write_broken(&self, answer: &mut Vec<u8>) {
+        Reply::new(answer, self.protocol).null_array();
+    }
+
+    /// Writes the reply from those of the errands.
+    pub(crate) fn write(&self, errands: &[&Replies], answer: &mut Vec<u8>) {
+        if self.is_exec {
+            Reply::new(answer, self.protocol).array(self.commands.len());
+        }
+        self.write_each(errands, answer);
+    }
+
+    /// Writes the commands' replies, one behind the other.
+    pub(crate) fn write_each(&self, errands: &[&Replies], answer: &mut Vec<u8>) {
+        let mut next: SmallVec<[usize; 8]> = errands.iter().map(|_| 0).collect();
+        let mut take = |at: usize| {
+            next[at] += 1;
+            errands[at].nth(next[at] - 1)
+        };
+        for piece in &self.commands {
+            match piece {
+                Piece::Whole(at) => append_reply(answer, take(usize::from(*at))),
+                Piece::Split(merge, owners) => {
+                    let mut parts: SmallVec<[&[u8]; 8]> = errands.iter().map(|_| &[][..]).collect();
+                    for &owner in owners {
+                        let part = &mut parts[usize::from(owner)];
+                        if part.is_empty() {
+                            *part = take(usize::from(owner));
+                        }
+                    }
+                    write_merged(*merge, &mut parts, owners, self.protocol, answer);
+                }
+            }
+        }
+    }
+}
+
+/// Writes one reply from those of the parts; who has none is not one.
+fn write_merged(
+    merge: Merge,
+    parts: &mut [&[u8]],
+    owners: &[u8],
+    protocol: Protocol,
+    answer: &mut Vec<u8>,
+) {
+    if let Some(error) = parts.iter().find(|reply| reply.first() == Some(&b'-')) {
+        answer.extend_from_slice(error);
+        return;
+    }
+    let mut reply = Reply::new(answer, protocol);
+    let start = reply.position();
+    match merge {
+        Merge::Ok => reply.ok(),
+        Merge::Sum | Merge::Present => {
+            let parts = parts.iter().filter(|part| !part.is_empty());
+            reply.integer(parts.map(|part| integer(part)).sum());
+        }
+        Merge::Array => {
+            // Their elements go back into the order of the keys.
+            for part in parts.iter_mut() {
+                let header = part.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+                *part = &part[header..];
+            }
+            reply.array(owners.len());
+            for &owner in owners {
+                let rest = &mut parts[usize::from(owner)];
+                let len = scalar_bytes(rest)
+                    .expect("a part replies with an element for each of its keys");
+                reply.raw(&rest[..len]);
+                *rest = &rest[len..];
+            }
+        }
+    }
+    reply.replace_cut(start);
+}
+
+fn integer(reply: &[u8]) -> i64 {
+    let digits = &reply[1..reply.len() - 2];
+    basalt_resp::parse_i64(digits).expect("a part of a sum replies with an integer")
+}
