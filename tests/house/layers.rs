@@ -10,13 +10,14 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("resp", &[]),
     ("keyspace", &["structures"]),
     ("commands", &["keyspace", "resp"]),
-    ("engine", &["commands", "keyspace", "resp"]),
-    ("server", &["commands", "engine", "keyspace", "resp", "structures"]),
-    ("testkit", &["commands", "engine", "keyspace", "resp", "structures"]),
+    ("journal", &[]),
+    ("engine", &["commands", "journal", "keyspace", "resp"]),
+    ("server", &["commands", "engine", "journal", "keyspace", "resp", "structures"]),
+    ("testkit", &["commands", "engine", "journal", "keyspace", "resp", "structures"]),
 ];
 
 /// Crates without clock, thread, environment, file or socket: those are parameters.
-const PURE: &[&str] = &["structures", "resp", "keyspace", "commands", "engine"];
+const PURE: &[&str] = &["structures", "resp", "keyspace", "commands", "journal", "engine"];
 
 const OUTSIDE_WORLD: &[&str] = &[
     "std::time::Instant",
@@ -35,7 +36,7 @@ const OUTSIDE_WORLD: &[&str] = &[
 ];
 
 /// Crates without `async`, so that no code can be interrupted.
-const CANNOT_WAIT: &[&str] = &["structures", "resp", "keyspace", "commands"];
+const CANNOT_WAIT: &[&str] = &["structures", "resp", "keyspace", "commands", "journal"];
 
 /// The only files with `unsafe` outside of `structures`, each with a reason.
 const UNSAFE_HOMES: &[(&str, &str)] = &[

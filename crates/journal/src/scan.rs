@@ -1,0 +1,237 @@
+//! Scan: reads a file from its start to the last frame that can be trusted.
+//!
+//! What does not fit at the end of a file was being written when the machine went down: a torn tail, which is cut
+//! off. Where a frame behind it shows that the place had been on disk before, it is damage, and refused.
+//!
+//! LIMIT: frames are read into one buffer, as long as the longest frame.
+
+use std::fmt::{self, Display};
+use std::ops::Range;
+
+use crate::entry::Entries;
+use crate::{
+    FRAME_HEADER_BYTES, FileHeader, FileKind, Frame, FrameHead, HEADER_BYTES, HeaderError,
+};
+
+/// How much is read at a time where a frame is looked for behind damage.
+const SEARCH_BYTES: usize = 1 << 20;
+
+/// A file's bytes, wherever they are.
+pub trait Blob {
+    type Error;
+    fn len(&self) -> u64;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Fills `out` with what lies at `at`; it is all there.
+    fn read_at(&self, at: u64, out: &mut [u8]) -> Result<(), Self::Error>;
+}
+
+impl Blob for [u8] {
+    type Error = std::convert::Infallible;
+    fn len(&self) -> u64 {
+        <[u8]>::len(self) as u64
+    }
+    fn read_at(&self, at: u64, out: &mut [u8]) -> Result<(), Self::Error> {
+        out.copy_from_slice(&self[at as usize..][..out.len()]);
+        Ok(())
+    }
+}
+
+/// Bytes that were on disk are not what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where in the file.
+    pub offset: u64,
+}
+
+impl Display for Damage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "it is damaged at offset {}, before data that is whole", self.offset)
+    }
+}
+
+/// Why a file can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScanError<E> {
+    Read(E),
+    Header(HeaderError),
+    Damage(Damage),
+}
+
+impl<E: Display> Display for ScanError<E> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(out),
+            Self::Header(error) => error.fmt(out),
+            Self::Damage(damage) => damage.fmt(out),
+        }
+    }
+}
+
+/// What lies behind the last frame that can be trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// Where in the file it begins.
+    pub offset: u64,
+    pub bytes: u64,
+}
+
+/// What a scan found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    pub header: FileHeader,
+    /// The position behind the last frame.
+    pub end: u64,
+    /// How many frames it has.
+    pub frames: u64,
+    /// Entries that need a cut, from position to position; what touches is one.
+    pub ties: Vec<Range<u64>>,
+    pub cuts: Vec<Vec<u64>>,
+    /// The moment of the last frame, milliseconds since 1970.
+    pub clock_ms: u64,
+    pub tail: Tail,
+}
+
+/// The frames of a file, one after the other.
+#[derive(Debug)]
+pub struct Frames<'a, B: Blob + ?Sized> {
+    blob: &'a B,
+    pub header: FileHeader,
+    /// Where in the file the next frame begins.
+    pub offset: u64,
+    /// At which position its body must begin.
+    pub position: u64,
+    buffer: Vec<u8>,
+}
+
+impl<'a, B: Blob + ?Sized> Frames<'a, B> {
+    /// Begins behind a file's header.
+    ///
+    /// # Errors
+    /// Where the header can't be read, or is refused.
+    pub fn of(blob: &'a B) -> Result<Self, ScanError<B::Error>> {
+        let mut bytes = [0; HEADER_BYTES];
+        let len = blob.len().min(HEADER_BYTES as u64) as usize;
+        blob.read_at(0, &mut bytes[..len]).map_err(ScanError::Read)?;
+        let header = FileHeader::decode(&bytes[..len]).map_err(ScanError::Header)?;
+        Ok(Self { blob, header, offset: HEADER_BYTES as u64, position: 0, buffer: Vec::new() })
+    }
+
+    /// The next frame; `None` where none follows that is whole.
+    ///
+    /// # Errors
+    /// Where the file can't be read.
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, B::Error> {
+        let Some(head) = self.head_at(self.offset)? else { return Ok(None) };
+        if head.position != self.position || !self.load(self.offset, head)? {
+            return Ok(None);
+        }
+        let Ok(frame) = Frame::decode(head, &self.header, &self.buffer) else { return Ok(None) };
+        if Entries::of(frame.body).any(|entry| entry.is_err()) {
+            return Ok(None);
+        }
+        self.offset += head.frame_bytes();
+        self.position = frame.end();
+        Ok(Some(frame))
+    }
+
+    fn head_at(&self, offset: u64) -> Result<Option<FrameHead>, B::Error> {
+        if self.blob.len().saturating_sub(offset) < FRAME_HEADER_BYTES as u64 {
+            return Ok(None);
+        }
+        let mut bytes = [0; FRAME_HEADER_BYTES];
+        self.blob.read_at(offset, &mut bytes)?;
+        Ok(FrameHead::decode(&bytes))
+    }
+
+    /// Reads a frame's payload into the buffer. False where it is not there, or not as it was written.
+    fn load(&mut self, offset: u64, head: FrameHead) -> Result<bool, B::Error> {
+        if head.frame_bytes() > self.blob.len().saturating_sub(offset) {
+            return Ok(false);
+        }
+        self.buffer.resize(head.len as usize, 0);
+        self.blob.read_at(offset + FRAME_HEADER_BYTES as u64, &mut self.buffer)?;
+        Ok(head.fits(self.header.salt, &self.buffer))
+    }
+
+    /// Whether a whole frame behind the place where [`Frames::next_frame`] found none shows that this
+    /// place was on disk.
+    fn was_synced(&mut self) -> Result<bool, B::Error> {
+        let len = self.blob.len();
+        let mut window = Vec::new();
+        let mut at = self.offset + 1;
+        while at + FRAME_HEADER_BYTES as u64 <= len {
+            window.resize((len - at).min(SEARCH_BYTES as u64) as usize, 0);
+            self.blob.read_at(at, &mut window)?;
+            let places = window.len() + 1 - FRAME_HEADER_BYTES;
+            for place in 0..places {
+                let head = FrameHead::decode(&window[place..]).expect("a head is in the window");
+                // Bodies are no longer than the bytes that they lie in.
+                let ahead = head.position.checked_sub(self.position);
+                if ahead.is_none_or(|ahead| ahead > len - self.offset) {
+                    continue;
+                }
+                let offset = at + place as u64;
+                if self.load(offset, head)?
+                    && let Ok(frame) = Frame::decode(head, &self.header, &self.buffer)
+                    && frame.synced_to > self.position
+                {
+                    return Ok(true);
+                }
+            }
+            at += places as u64;
+        }
+        Ok(false)
+    }
+}
+
+/// Reads a file to its end, and checks all of it.
+///
+/// # Errors
+/// Where it can't be read, is not ours, or is damaged before what is whole. A base is whole or refused.
+pub fn scan<B: Blob + ?Sized>(blob: &B) -> Result<Scan, ScanError<B::Error>> {
+    let mut frames = Frames::of(blob)?;
+    let header = frames.header;
+    let mut scan = Scan {
+        header,
+        end: 0,
+        frames: 0,
+        ties: Vec::new(),
+        cuts: Vec::new(),
+        clock_ms: header.created_ms,
+        tail: Tail::default(),
+    };
+    while let Some(frame) = frames.next_frame().map_err(ScanError::Read)? {
+        scan.end = frame.end();
+        scan.frames += 1;
+        tie(&mut scan.ties, &frame);
+        scan.clock_ms = scan.clock_ms.max(frame.clock_ms);
+        scan.cuts.extend(frame.cuts);
+    }
+    scan.tail = Tail { offset: frames.offset, bytes: blob.len() - frames.offset };
+    let is_damaged = match header.kind {
+        // Its last frame is a cut at its end, written when all else was.
+        FileKind::Base => scan.tail.bytes > 0 || scan.cuts.last().is_none(),
+        FileKind::Journal => frames.was_synced().map_err(ScanError::Read)?,
+    };
+    if is_damaged {
+        return Err(ScanError::Damage(Damage { offset: scan.tail.offset }));
+    }
+    Ok(scan)
+}
+
+/// Adds the entries of a frame that are tied.
+fn tie(ties: &mut Vec<Range<u64>>, frame: &Frame<'_>) {
+    let mut entries = Entries::of(frame.body);
+    let mut start = frame.position;
+    while let Some(Ok(entry)) = entries.next() {
+        let end = frame.end() - entries.left();
+        match ties.last_mut() {
+            _ if !entry.is_tied() => {}
+            Some(last) if last.end == start => last.end = end,
+            _ => ties.push(start..end),
+        }
+        start = end;
+    }
+}
