@@ -77,7 +77,8 @@ fn numbers(bytes: &[u8], to: u64) -> Vec<u32> {
             if let Entry::Records { bytes, .. } =
                 entry.expect("positions of cuts lie between entries")
             {
-                numbers.push(u32::from_le_bytes(*bytes.first_chunk().expect("a record is a number")));
+                numbers
+                    .push(u32::from_le_bytes(*bytes.first_chunk().expect("a record is a number")));
             }
         }
     }
@@ -146,7 +147,11 @@ fn every_flipped_byte_is_damage_or_a_torn_tail() {
         for bit in 0..8 {
             let mut bytes = file.bytes.clone();
             bytes[at] ^= 1 << bit;
-            let frame = file.frames.iter().rposition(|start| *start <= at).expect("it is behind the header");
+            let frame = file
+                .frames
+                .iter()
+                .rposition(|start| *start <= at)
+                .expect("it is behind the header");
             let offset = file.frames[frame] as u64;
             match scanned(&bytes) {
                 // The last two frames were never known to be on disk.
