@@ -85,6 +85,7 @@ fn scene(shards: usize, settings: &[(&str, &str)], request: fn(&[u8]) -> Vec<Vec
             shard_count: shards,
             config: Arc::clone(&config),
             hash_seed: 1,
+            epoch: 1,
             chance_seed: 1,
             now,
             apply: None,

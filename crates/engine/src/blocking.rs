@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use basalt_commands::WaitsFor;
-use basalt_keyspace::{DatabaseId, Key, Kind, ListRef, ShardId, SlotId};
+use basalt_keyspace::{DatabaseId, Key, Kind, ListRef, Origin, ShardId, SlotId};
 
 use crate::intents::{Intent, Mode, Number, Scope};
 use crate::mesh::message::Ticket;
@@ -70,6 +70,8 @@ fn takes(waits_for: &WaitsFor) -> bool {
 
 /// One who stands in line on a shard.
 pub(crate) struct Waiter {
+    /// For whom it changes data when it is served.
+    pub origin: Origin,
     /// Where its home wants to be told.
     pub ticket: Ticket,
     /// The keys of this shard that it waits for, and its place in each one's line, given when it stands there.
@@ -372,7 +374,9 @@ impl Shard {
         }
         let Some(mut waiter) = self.waiting.waiters.remove(&id) else { return };
         let attempt = waiter.attempt.as_mut().expect("because its keys are all here");
+        let outer = self.keyspace.swap_origin(waiter.origin);
         let answer = attempt(self);
+        self.keyspace.swap_origin(outer);
         let ticket = waiter.ticket;
         self.waiting.waiters.insert(id, waiter);
         let Some(answer) = answer else { return self.wait_on(id) };
@@ -398,6 +402,7 @@ impl Shard {
             let attempt = waiter.attempt.take().filter(|_| stays_one);
             let (slots, scope) = (Arc::clone(&waiter.slots), waiter.scope.clone());
             let went = Waiter {
+                origin: waiter.origin,
                 ticket: waiter.ticket,
                 lines,
                 slots,
@@ -498,7 +503,10 @@ impl Shard {
             self.waiting.held_up.push_back((id, HeldUp::Serves, scope));
             return false;
         }
-        let Some(answer) = attempt(self) else { return false };
+        let outer = self.keyspace.swap_origin(waiter.origin);
+        let answer = attempt(self);
+        self.keyspace.swap_origin(outer);
+        let Some(answer) = answer else { return false };
         let served = News::Woken(Woken::Served(answer));
         self.waiting.news.push_back((id.0, waiter.ticket, served));
         true

@@ -62,6 +62,8 @@ pub struct CoreSetup {
     pub config: Arc<Config>,
     /// Seeds the hash of keys: the same for all cores of a process.
     pub hash_seed: u64,
+    /// Tells this run of the process from others in records: the same for all its cores, another after each start.
+    pub epoch: u64,
     /// Seeds what commands leave to chance.
     pub chance_seed: u64,
     pub now: Now,
@@ -96,6 +98,8 @@ pub struct Core {
     under_way: UnderWay,
     held: HeldRequests,
     numbers: Numbers,
+    /// The run of the process, for tags of transactions.
+    epoch: u64,
     /// The pipelined transaction that the command of just now began.
     begun_pipelined: Option<Number>,
     spare_errands: SpareErrands,
@@ -136,7 +140,8 @@ pub(crate) struct KeyHash {
 
 impl Core {
     pub fn new(setup: CoreSetup) -> Self {
-        let CoreSetup { shard, shard_count, config, hash_seed, chance_seed, now, apply } = setup;
+        let CoreSetup { shard, shard_count, config, hash_seed, epoch, chance_seed, now, apply } =
+            setup;
         let hasher = KeyHasher::new(hash_seed);
         let mut keyspace = Keyspace::new(config.databases as usize, hasher, now.unix_ms);
         keyspace.seed_chance(chance_seed);
@@ -154,6 +159,7 @@ impl Core {
             under_way: UnderWay::default(),
             held: HeldRequests::default(),
             numbers,
+            epoch,
             begun_pipelined: None,
             spare_errands: SpareErrands::default(),
             answer: Vec::new(),
@@ -195,6 +201,12 @@ impl Core {
             && self.held.is_empty()
             && self.shard.intents.is_empty()
             && self.shard.still.is_none()
+    }
+
+    /// Whether a transaction is under way that is at home here or visits this shard, for tests.
+    #[doc(hidden)]
+    pub fn has_transactions(&self) -> bool {
+        self.under_way.has_transactions() || self.shard.still.is_some()
     }
 
     /// A connection was pinned to this core. `Err` holds the bytes to send before closing it

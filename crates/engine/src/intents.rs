@@ -112,7 +112,8 @@ impl Scope {
         format!("{} {noun} ({})", intents.len(), hashes.join(" "))
     }
 
-    fn mode(&self) -> Mode {
+    /// The strongest of its modes.
+    pub(crate) fn mode(&self) -> Mode {
         match self {
             Self::Keys(intents) => {
                 intents.iter().map(|intent| intent.mode).max().unwrap_or(Mode::Read)

@@ -165,6 +165,8 @@ impl Keyspace {
                         self.lazy_free.add_table(table);
                     }
                 }
+                // Whoever replays has left out what is not complete.
+                Record::Part { .. } | Record::PartEnd { .. } => {}
                 _ => return Err(Malformed),
             }
         }

@@ -18,6 +18,7 @@ use crate::commit::database::Databases;
 use crate::effect::Effect;
 use crate::events::{EventQueue, Events, Kinds};
 use crate::key::Key;
+use crate::origin::{Origin, TxnTag};
 use crate::ready_keys::ReadyKeys;
 use crate::record::Record;
 use crate::record_log::RecordLog;
@@ -50,8 +51,8 @@ pub enum Change<'a> {
 /// A hook of one's own. What is about to change, or has changed, can be read: `Databases::stored` and its
 /// neighbours return what is there even where it is past its expiry.
 pub trait Observer: Send {
-    fn before(&mut self, data: &Databases, change: &Change<'_>);
-    fn after(&mut self, data: &Databases, change: &Change<'_>);
+    fn before(&mut self, data: &Databases, change: &Change<'_>, origin: &Origin);
+    fn after(&mut self, data: &Databases, change: &Change<'_>, origin: &Origin);
 }
 
 /// An observer that was added.
@@ -78,6 +79,8 @@ pub(crate) struct Hooks {
     pub(crate) ready: ReadyKeys,
     pub(crate) log: RecordLog,
     pub(crate) events: EventQueue,
+    /// For whom data changes.
+    pub(crate) origin: Origin,
     observers: Vec<(ObserverId, Box<dyn Observer>)>,
     next_observer: u64,
 }
@@ -106,6 +109,20 @@ impl Hooks {
         self.has(READERS) || self.has(OBSERVERS)
     }
 
+    /// Whether any of them looks at `origin`.
+    #[inline]
+    pub(crate) fn want_origin(&self) -> bool {
+        self.has(READERS | OBSERVERS)
+    }
+
+    /// Records that a transaction is over here.
+    pub(crate) fn end_part(&mut self, transaction: TxnTag) {
+        if self.has(READERS) {
+            self.log.end_part(transaction);
+        }
+    }
+
+    #[inline]
     fn has(&self, bit: u8) -> bool {
         self.armed & bit != 0
     }
@@ -136,7 +153,7 @@ impl Hooks {
             self.break_watches_of_databases(data, hasher, change);
         }
         for (_, observer) in &mut self.observers {
-            observer.before(data, change);
+            observer.before(data, change, &self.origin);
         }
         self.look(data, change)
     }
@@ -168,7 +185,7 @@ impl Hooks {
             Change::SlotsOut { .. } | Change::SlotsIn { .. } => {}
         }
         for (_, observer) in &mut self.observers {
-            observer.after(data, change);
+            observer.after(data, change, &self.origin);
         }
     }
 
@@ -210,6 +227,7 @@ impl Hooks {
     }
 
     fn write_records(&mut self, data: &Databases, change: &Change<'_>) {
+        self.log.begin_part(self.origin.transaction);
         match *change {
             Change::Key { database, key, effect, .. } => {
                 self.log.append(&Record::Key { database, key: key.bytes, effect });

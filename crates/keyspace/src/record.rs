@@ -13,6 +13,7 @@ use crate::collections::{
     stream_of,
 };
 use crate::effect::Effect;
+use crate::origin::TxnTag;
 use crate::slot::{SLOTS, SlotId};
 
 /// An effect with where it happens, as the journal keeps it.
@@ -34,6 +35,16 @@ pub enum Record<'a> {
     SlotOut {
         slot: SlotId,
     },
+    /// The records from here on are of this transaction, until the next record of this kind or the end of its part.
+    /// Only transactions of several parts have them.
+    Part {
+        transaction: Option<TxnTag>,
+    },
+    /// The shard's part of a transaction is complete. A transaction counts if as many shards as it has parts
+    /// recorded that.
+    PartEnd {
+        transaction: TxnTag,
+    },
 }
 
 impl<'a> Record<'a> {
@@ -53,6 +64,12 @@ impl<'a> Record<'a> {
             Record::SlotOut { slot } => {
                 out.push(102);
                 out.extend_from_slice(&slot.0.to_le_bytes());
+            }
+            Record::Part { transaction: None } => out.extend_from_slice(&[103, 0, 0]),
+            Record::Part { transaction: Some(tag) } | Record::PartEnd { transaction: tag } => {
+                out.push(if matches!(self, Record::Part { .. }) { 103 } else { 104 });
+                out.extend_from_slice(&tag.parts.to_le_bytes());
+                tag.encode(out);
             }
             Record::Key { database, key, effect } => {
                 let kind = match effect {
@@ -93,6 +110,9 @@ impl<'a> Record<'a> {
             },
             102 if usize::from(number) < SLOTS => Record::SlotOut { slot: SlotId(number) },
             102 => return Err(Malformed),
+            103 if number == 0 => Record::Part { transaction: None },
+            103 => Record::Part { transaction: Some(TxnTag::decode(number, &mut reader)?) },
+            104 => Record::PartEnd { transaction: TxnTag::decode(number, &mut reader)? },
             _ => {
                 let key = reader.bytes()?;
                 Record::Key { database, key, effect: decode_effect(kind, &mut reader)? }
@@ -226,6 +246,7 @@ pub(crate) fn follows(entry: Option<&Entry>, effect: &Effect<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ShardId;
     use crate::codec::Strings;
     use crate::collections::{Deliveries, FieldLife, StreamIds};
     use basalt_structures::Side;
@@ -313,6 +334,10 @@ mod tests {
         records.push(Record::Flush { database });
         records.push(Record::SlotOut { slot: SlotId(SLOTS as u16 - 1) });
         records.push(Record::Swap { first: DatabaseId(0), second: database });
+        let tag = TxnTag { epoch: 1, at_us: u64::MAX, home: ShardId(2), behind: 3, parts: 0x0104 };
+        records.push(Record::Part { transaction: Some(tag) });
+        records.push(Record::Part { transaction: None });
+        records.push(Record::PartEnd { transaction: tag });
         check(&records);
     }
 

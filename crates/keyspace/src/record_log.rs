@@ -6,6 +6,7 @@
 //! Not here: what a record is (`record`), when one is written (`commit`).
 
 use crate::limits::RECORDS_UNREAD_BYTES_MAX;
+use crate::origin::TxnTag;
 use crate::record::Record;
 
 /// A reader of records.
@@ -31,6 +32,8 @@ pub(crate) struct RecordLog {
     start: u64,
     readers: Vec<Reader>,
     next_id: u64,
+    /// The transaction that the last records are part of.
+    part: Option<TxnTag>,
 }
 
 impl RecordLog {
@@ -44,6 +47,8 @@ impl RecordLog {
 
     /// A reader of all records from now on.
     pub(crate) fn add_reader(&mut self) -> ReaderId {
+        // For the new one the records begin outside of all transactions.
+        self.begin_part(None);
         let id = ReaderId(self.next_id);
         self.next_id += 1;
         self.readers.push(Reader { id, position: Some(self.end()) });
@@ -53,6 +58,21 @@ impl RecordLog {
     pub(crate) fn remove_reader(&mut self, id: ReaderId) {
         self.readers.retain(|reader| reader.id != id);
         self.drop_read();
+    }
+
+    /// What follows is part of this transaction, or of none.
+    pub(crate) fn begin_part(&mut self, transaction: Option<TxnTag>) {
+        let transaction = transaction.filter(|tag| tag.parts > 1);
+        if self.part != transaction {
+            self.part = transaction;
+            self.append(&Record::Part { transaction });
+        }
+    }
+
+    /// The part of a transaction is complete.
+    pub(crate) fn end_part(&mut self, transaction: TxnTag) {
+        self.append(&Record::PartEnd { transaction });
+        self.part = None;
     }
 
     /// Appends a record. A reader that has too much unread before it loses its place; so a record of any

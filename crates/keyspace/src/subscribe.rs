@@ -3,6 +3,7 @@
 use crate::events::{EventClasses, RaisedEvent};
 use crate::hooks::{Observer, ObserverId};
 use crate::key::Key;
+use crate::origin::{Origin, TxnTag};
 use crate::record_log::{Lagged, ReaderId};
 use crate::{DatabaseId, Keyspace};
 
@@ -137,5 +138,31 @@ impl Keyspace {
     /// Returns the observer; `None` where it was removed before.
     pub fn remove_observer(&mut self, observer: ObserverId) -> Option<Box<dyn Observer>> {
         self.hooks.remove_observer(observer)
+    }
+}
+
+/// For whom data changes.
+impl Keyspace {
+    /// Whether a hook looks at the origin; if not, it need not be set.
+    #[inline]
+    pub fn wants_origin(&self) -> bool {
+        self.hooks.want_origin()
+    }
+
+    /// Sets for whom data changes from now on, and returns the origin before.
+    pub fn swap_origin(&mut self, origin: Origin) -> Origin {
+        std::mem::replace(&mut self.hooks.origin, origin)
+    }
+
+    /// For whom data changes now.
+    pub fn origin(&self) -> Origin {
+        self.hooks.origin
+    }
+
+    /// A transaction of several shards changes nothing more here: readers of records get the end of its part.
+    pub fn end_part(&mut self, transaction: TxnTag) {
+        if transaction.parts > 1 {
+            self.hooks.end_part(transaction);
+        }
     }
 }

@@ -88,6 +88,7 @@ pub fn serve<E: Engine + 'static>(
         "" => chance()?,
         text => KeyHasher::new(0).hash(text.as_bytes()),
     };
+    let epoch = chance()?;
     // Getting a page can hold up a core for long: where one has no shard, it is that one.
     memory::look_ahead(if pin { cpus.get(shard_count..).unwrap_or_default() } else { &[] })?;
     let node = Arc::new(Node::new(facts, shard_count)?);
@@ -105,6 +106,7 @@ pub fn serve<E: Engine + 'static>(
             listeners: listeners.take(),
             asked: letter_boxes.next().expect("because there is one for each shard"),
             hash_seed,
+            epoch,
             seed: chance()?,
             make_engine,
         };
@@ -143,6 +145,7 @@ struct Beginning<E: Engine> {
     listeners: Option<Vec<Listener>>,
     asked: LetterBox,
     hash_seed: u64,
+    epoch: u64,
     seed: u64,
     make_engine: fn(CoreSetup) -> E,
 }
@@ -180,6 +183,7 @@ impl<E: Engine> Beginning<E> {
             shard_count,
             config: self.config,
             hash_seed: self.hash_seed,
+            epoch: self.epoch,
             chance_seed: chance()?,
             now: outside.clock.now(),
             apply,

@@ -4,6 +4,7 @@
 //! chosen at random, some of its pending messages and bytes (never reordered within one channel or
 //! one connection), and collects what it sends.
 
+mod groups;
 mod lines;
 
 use std::collections::VecDeque;
@@ -16,6 +17,7 @@ use basalt_engine::{
 use basalt_keyspace::{DatabaseId, LongString, SLOTS, ShardId, SlotId};
 
 use crate::chance::Chance;
+use groups::Groups;
 
 /// 2026-01-01: the start time of simulations.
 const EPOCH_MS: u64 = 1_767_225_600_000;
@@ -36,6 +38,7 @@ pub struct Simulation {
     /// Bytes that were received into the memory of large arguments.
     pub received_directly: usize,
     moves: Option<Moves>,
+    groups: Groups,
 }
 
 /// Slots that move between shards all the time.
@@ -157,12 +160,13 @@ impl Simulation {
             shard_count,
             config: Arc::clone(&config),
             hash_seed: seed,
+            epoch: seed,
             chance_seed: seed.wrapping_add(index as u64),
             now,
             apply: None,
         };
         let channel_row = || (0..shard_count).map(|_| VecDeque::new()).collect();
-        Self {
+        let mut simulation = Self {
             cores: (0..shard_count).map(|index| Core::new(setup(index))).collect(),
             wake_at_us: vec![None; shard_count],
             outside: Outside {
@@ -177,7 +181,25 @@ impl Simulation {
             fragments: false,
             received_directly: 0,
             moves: None,
+            groups: Groups::default(),
+        };
+        // The others commit without readers, as a server without a journal does.
+        if shard_count > 1 && seed.is_multiple_of(2) {
+            simulation.check_groups();
         }
+        simulation
+    }
+
+    /// From now on the records of each transaction must be complete on all its shards.
+    pub fn check_groups(&mut self) {
+        if !self.groups.is_on() {
+            self.groups.begin(self.cores.iter_mut().map(Core::keyspace));
+        }
+    }
+
+    /// How many transactions over several shards were complete in the records of all of them.
+    pub fn complete_groups(&self) -> usize {
+        self.groups.complete()
     }
 
     /// From now on slots move: those of existing keys, and these.
@@ -355,6 +377,9 @@ impl Simulation {
             let count = self.cores.len();
             let moved = (0..count).filter(|turn| self.turn((first + turn) % count)).count();
             if moved == 0 && !self.has_more() {
+                if self.groups.is_on() && !self.cores.iter().any(Core::has_transactions) {
+                    self.groups.check();
+                }
                 return;
             }
         }
@@ -431,6 +456,9 @@ impl Simulation {
         let turn = self.cores[index].turn(&mut view, now, &received, &mut messages);
         self.wake_at_us[index] = turn.wake_at_us;
         moved |= turn.busy;
+        if self.groups.is_on() {
+            self.groups.read(index, self.cores[index].keyspace());
+        }
         moved |= self.deliver(index);
         moved
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use basalt_commands::config::Config;
 use basalt_keyspace::{
     Change, DatabaseId, Databases, Digest, Entry, EventClasses, KeyHasher, Keyspace, Observer,
-    ReaderId,
+    Origin, ReaderId, Record,
 };
 use basalt_testkit::simulation::{ClientId, Simulation};
 
@@ -47,14 +47,20 @@ fn split(line: &str) -> Vec<&str> {
 const RECORDED_QUIETLY: &[&str] =
     &["SETBIT", "BITFIELD", "XREADGROUP", "XACK", "XCLAIM", "XAUTOCLAIM"];
 
-/// Whether any shard has recorded something since the last call.
+/// Whether any shard has recorded a change since the last call.
 fn take_recorded(server: &mut Simulation, readers: &[ReaderId]) -> bool {
     let mut recorded = false;
     for (shard, reader) in readers.iter().enumerate() {
         let keyspace = server.core(shard).keyspace();
-        let len = keyspace.unread_records(*reader).expect("the reader keeps up").len();
+        let records = keyspace.unread_records(*reader).expect("the reader keeps up");
+        let (len, mut at) = (records.len(), 0);
+        while at < len {
+            let (record, record_len) = Record::decode(&records[at..]).expect("it is well-formed");
+            // A part of a transaction may turn out empty.
+            recorded |= !matches!(record, Record::Part { .. } | Record::PartEnd { .. });
+            at += record_len;
+        }
         keyspace.advance_reader(*reader, len);
-        recorded |= len > 0;
     }
     recorded
 }
@@ -181,11 +187,11 @@ impl Mirror {
 }
 
 impl Observer for Mirror {
-    fn before(&mut self, data: &Databases, change: &Change<'_>) {
+    fn before(&mut self, data: &Databases, change: &Change<'_>, _: &Origin) {
         self.mix_all(data, change);
     }
 
-    fn after(&mut self, data: &Databases, change: &Change<'_>) {
+    fn after(&mut self, data: &Databases, change: &Change<'_>, _: &Origin) {
         self.mix_all(data, change);
     }
 }

@@ -87,14 +87,14 @@ impl Core {
     /// Does what another shard asks.
     fn do_ask(&mut self, from: ShardId, ask: Ask) {
         match ask {
-            Ask::Hop { ticket, scope, run } => self.hop_for(from, ticket, scope, run),
+            Ask::Hop { ticket, scope, hop } => self.hop_for(from, ticket, scope, hop),
             Ask::Schedule { number, scope, look } => self.visit(number, scope, look),
             Ask::Bring { number, errand, look } => self.bring(number, errand, look),
             Ask::Entrust { number, errand, look } => self.entrusted(number, errand, look),
             Ask::GiveBack(number) => self.given_back(number),
             Ask::Run { number, is_wanted } => self.run_errand(number, is_wanted),
             Ask::Decline(number) => self.declined(number),
-            Ask::Release { number, last } => self.end_visit(number, from, last),
+            Ask::Release { number, part, last } => self.end_visit(number, from, part, last),
             Ask::IsQuiet { ticket } => self.stillness.ask(from, ticket),
             Ask::Strays(items) => self.hand_on(&items),
         }

@@ -18,11 +18,11 @@ use super::dispatch::Flow;
 use crate::engine_commands;
 use crate::gates::Armed;
 use crate::intents::{Intent, Mode, Scope};
-use crate::mesh::message::{Ask, Ticket};
+use crate::mesh::message::{Ask, Hop, Ticket};
 use crate::session::SessionId;
 use crate::session::queued::{Multi, Queued, Reach, Watched};
 use crate::shard::Shard;
-use crate::shard::call::TransactionTag;
+use crate::shard::call::AtMoment;
 use crate::slots::routes::Routes;
 use crate::transaction::part::{Errands, Replies};
 use crate::transaction::plan::{PlacedKey, Plan};
@@ -148,11 +148,8 @@ impl Core {
             if shard == self.shard.id {
                 self.shard.keyspace.unwatch(number);
             } else {
-                let run = Box::new(move |shard: &mut Shard| -> crate::mesh::message::HopResult {
-                    shard.keyspace.unwatch(number);
-                    Box::new(())
-                });
-                self.ask(shard, Ask::Hop { ticket: None, scope: None, run });
+                let hop = Hop::new(move |shard: &mut Shard| shard.keyspace.unwatch(number));
+                self.ask(shard, Ask::Hop { ticket: None, scope: None, hop });
             }
         }
     }
@@ -253,7 +250,8 @@ impl Core {
         self.count_alone();
         let mut answer = Vec::new();
         let number = self.numbers.next(here, self.shard.now.monotonic_us);
-        let tag = TransactionTag { number, moment_ms: self.shard.now.unix_ms };
+        let moment_ms = self.shard.now.unix_ms;
+        let tag = AtMoment { tag: number.tag(self.epoch, 1), moment_ms };
         for (_, errand) in &mut errands.0 {
             errand.transaction = Some(tag);
             errand.perform(&mut self.shard);
@@ -317,6 +315,7 @@ impl Core {
         while let Some(inside) = self.inside.pop_front() {
             let Inside { ticket, session: id, moment_ms, commands } = inside;
             self.nested = Some(Nested { ticket, moment_ms, is_coordinating: false });
+            self.note_hop(ticket);
             let now_ms = self.shard.keyspace.swap_now(moment_ms);
             let captured = match &commands[..] {
                 [queued] if !queued.is_calls(&self.shard.routes) => self.capture(world, id, queued),
@@ -364,15 +363,15 @@ impl Core {
             let place = (&self.shard, session);
             plan.add(queued, place, (&mut errands, &mut self.spare_errands));
         }
-        let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
+        let tag = self.origin_of(id).transaction.expect("an EXEC of steps holds its keys");
         for (_, errand) in &mut errands.0 {
-            errand.transaction = Some(TransactionTag { number, moment_ms });
+            errand.transaction = Some(AtMoment { tag, moment_ms });
         }
         self.coordinate(id, |hops| async move {
             let parts = errands.0.into_iter().map(|(shard, mut errand)| {
                 (shard, move |shard: &mut Shard| {
-                    errand.perform(shard);
-                    if number.home != shard.id {
+                    errand.step(shard);
+                    if tag.home != shard.id {
                         shard.stats.commands_from_others += errand.call_count() as u64;
                     }
                     errand

@@ -24,7 +24,7 @@ use crate::mesh::message::{Ask, Letter, Look};
 use crate::mesh::outbox::Outbox;
 use crate::session::{NO_SHARD, ReplyMode, SessionId};
 use crate::shard::Shard;
-use crate::shard::call::TransactionTag;
+use crate::shard::call::AtMoment;
 use crate::transaction::part::{Errand, Errands, Replies};
 use crate::transaction::plan::{Known, Plan};
 
@@ -145,7 +145,8 @@ impl Core {
         let mut holding = Holding::new(errands.0.iter().map(|(shard, _)| *shard));
         let (mut parts, mut others) = (SmallVec::new(), SmallVec::<[_; 2]>::new());
         let mut is_granted_here = true;
-        let tag = TransactionTag { number, moment_ms: self.shard.now.unix_ms };
+        let tag = number.tag(self.epoch, errands.writing_count());
+        let tag = AtMoment { tag, moment_ms: self.shard.now.unix_ms };
         for (shard, mut errand) in errands.0 {
             errand.transaction = Some(tag);
             if shard == self.shard.id {
@@ -253,7 +254,7 @@ impl Core {
             unreachable!("what was brought stays until it is run")
         };
         errand.complete(&mut self.shard);
-        self.leave(number, granted_at_us);
+        self.leave(number, granted_at_us.map(|at_us| (at_us, errand.name())));
         if is_wanted {
             self.write_letter(number.home, Letter::Ran { number, errand });
         } else {
@@ -292,7 +293,7 @@ impl Core {
             if runs {
                 self.ask(part.shard, Ask::Run { number, is_wanted });
             } else {
-                self.ask(part.shard, Ask::Release { number, last: None });
+                self.ask(part.shard, Ask::Release { number, part: None, last: None });
             }
         }
         own.running = if is_wanted { others } else { 0 };
@@ -348,7 +349,8 @@ impl Core {
         } else {
             errand.complete(&mut self.shard);
         }
-        self.leave(number, granted_at_us);
+        let held = granted_at_us.map(|at_us| (at_us, errand.name()));
+        self.leave(number, held);
     }
 
     /// Puts the reply into its place.

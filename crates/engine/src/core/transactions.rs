@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Poll;
 
-use basalt_keyspace::ShardId;
+use basalt_keyspace::{Origin, ShardId, TxnTag};
 use smallvec::SmallVec;
 
 use basalt_commands::config::LogLevel;
@@ -15,10 +15,11 @@ use super::Core;
 use super::exec::Inside;
 use super::pipelined::Pipelined;
 use crate::blocking::WaiterId;
-use crate::intents::{Event, Holding, Number, Scope};
+use crate::intents::{Event, Holding, Mode, Number, Scope};
 use crate::limits;
-use crate::mesh::message::{Ask, HopFn, HopResult, LastHop, Letter, Look, LookFn, Ticket};
+use crate::mesh::message::{Ask, Hop, HopResult, LastHop, Letter, Look, ReadHop, Ticket};
 use crate::session::SessionId;
+use crate::shard::call::Client;
 use crate::transaction::coordinator::{Answer, Coordination, Hops, Wish};
 use crate::transaction::part::Errand;
 use crate::world::World;
@@ -43,6 +44,8 @@ pub(super) struct UnderWay {
 /// A visit that held for long.
 struct LongVisit {
     number: Number,
+    /// What it did.
+    name: &'static str,
     us: u64,
     scope: Scope,
 }
@@ -51,6 +54,8 @@ struct LongVisit {
 pub(super) struct Transaction {
     pub holding: Holding,
     pub owner: Owner,
+    /// The shards that may be written, if there are several.
+    writing: SmallVec<[ShardId; 2]>,
     /// What the shards found, in the order of the visits.
     found: SmallVec<[Option<HopResult>; 2]>,
 }
@@ -66,7 +71,7 @@ pub(super) enum Owner {
 impl Transaction {
     pub(super) fn new(holding: Holding, owner: Owner) -> Self {
         let found = holding.shards().map(|_| None).collect();
-        Self { holding, owner, found }
+        Self { holding, owner, writing: SmallVec::new(), found }
     }
 
     /// What the shards found, once it is decided.
@@ -77,11 +82,11 @@ impl Transaction {
 
 pub(super) enum Visitor {
     /// Stays until its home releases it.
-    Looks { look: LookFn, granted_at_us: Option<u64> },
+    Looks { look: ReadHop, granted_at_us: Option<u64> },
     /// Stays until its home has it run, or releases it.
     Carries { errand: Box<Errand>, look: Look, granted_at_us: Option<u64> },
     /// Runs from start to end, and is gone.
-    Passes { from: ShardId, ticket: Option<Ticket>, run: HopFn },
+    Passes { from: ShardId, ticket: Option<Ticket>, hop: Hop },
     /// Somebody in line is served, and it is gone.
     Serves(WaiterId),
     /// Keeps something for somebody in line whose keys are on several shards, until its home comes with the same
@@ -90,6 +95,16 @@ pub(super) enum Visitor {
 }
 
 impl Visitor {
+    /// What it does, for the log.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Looks { look, .. } => look.name,
+            Self::Carries { errand, .. } => errand.name(),
+            Self::Passes { hop, .. } => hop.name,
+            Self::Serves(_) | Self::Reserves { .. } => "blocked",
+        }
+    }
+
     /// Since when it holds what it came for.
     pub(super) fn granted_at_us(&self) -> Option<u64> {
         match self {
@@ -125,6 +140,10 @@ impl UnderWay {
         moments.map(|(number, _)| number.at_us()).min()
     }
 
+    pub(super) fn has_transactions(&self) -> bool {
+        !self.transactions.is_empty() || !self.visitors.is_empty()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.coordinations.is_empty() && self.transactions.is_empty() && self.visitors.is_empty()
     }
@@ -142,15 +161,34 @@ impl Core {
             nested.is_coordinating = true;
             (nested.ticket, nested.moment_ms)
         });
+        let origin = self.origin_of(id);
         if let (None, Some(session)) = (inside, self.shard.sessions.get_mut(id)) {
             session.coordination = Some(number);
         }
-        self.under_way.coordinations.insert(number, Coordination::new(id, inside, start));
+        self.under_way.coordinations.insert(number, Coordination::new(id, origin, inside, start));
         self.drive(number);
         // What runs inside another is settled once it has been shown to those who watch.
         if inside.is_none() {
             self.settle();
         }
+    }
+
+    /// Something runs within the transaction of a coordination.
+    pub(super) fn note_hop(&mut self, ticket: Ticket) {
+        if let Some(own) = self.under_way.coordinations.get_mut(&ticket.coordination) {
+            own.has_hopped = true;
+        }
+    }
+
+    /// For whom a session's commands change data now; between MULTI and EXEC as part of that transaction.
+    pub(crate) fn origin_of(&self, id: SessionId) -> Origin {
+        let client = Client { home: self.shard.id, session: id };
+        let client = (id != SessionId::NOBODY).then_some(client);
+        let nested = self.nested.as_ref();
+        let parent =
+            nested.and_then(|own| self.under_way.coordinations.get(&own.ticket.coordination));
+        let transaction = parent.and_then(|parent| parent.origin.transaction);
+        Origin { client: client.map(Into::into), transaction }
     }
 
     /// Does all that follows from intents granted and results come, until nothing does.
@@ -207,13 +245,17 @@ impl Core {
     /// Says whether the wish has come true at once.
     fn grant_wish(&mut self, coordination: u64, wish: Wish) -> bool {
         match wish {
-            Wish::Hop { index, shard, scope, run } => {
+            Wish::Hop { index, shard, scope, mut hop } => {
                 let ticket = Ticket { coordination, index };
+                let own = self.under_way.coordinations.get_mut(&coordination);
+                let own = own.expect("it wishes just now");
+                own.has_hopped = true;
+                hop.origin = own.origin;
                 if shard != self.shard.id {
-                    self.ask(shard, Ask::Hop { ticket: Some(ticket), scope, run });
+                    self.ask(shard, Ask::Hop { ticket: Some(ticket), scope, hop });
                     return false;
                 }
-                self.hop_for(shard, Some(ticket), scope, run);
+                self.hop_for(shard, Some(ticket), scope, hop);
                 true
             }
             Wish::IsQuiet { index, shard } => {
@@ -246,10 +288,16 @@ impl Core {
                 let number = number.unwrap_or_else(next);
                 let holding = Holding::new(visits.iter().map(|(shard, ..)| *shard));
                 let owner = Owner::Coordination(Ticket { coordination, index });
-                let transaction = Transaction::new(holding, owner);
+                let mut transaction = Transaction::new(holding, owner);
+                let writing = visits.iter().filter(|(_, scope, _)| scope.mode() == Mode::Write);
+                transaction.writing = writing.map(|(shard, ..)| *shard).collect();
+                let tag = number.tag(self.epoch, transaction.writing.len());
                 self.under_way.transactions.insert(number, transaction);
                 let own = self.under_way.coordinations.get_mut(&coordination);
-                own.expect("it wishes just now").transaction = Some(number);
+                let own = own.expect("it wishes just now");
+                own.has_hopped = false;
+                own.transaction = Some(number);
+                own.origin.transaction = Some(tag);
                 for (shard, scope, look) in visits {
                     if shard == self.shard.id {
                         self.visit(number, scope, look);
@@ -265,10 +313,20 @@ impl Core {
                 self.begin_wait(session, at_home);
                 true
             }
+            Wish::Tag { parts } => {
+                let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
+                let tag = (parts > 0).then(|| number.tag(self.epoch, parts));
+                if let Some(own) = self.under_way.coordinations.get_mut(&coordination) {
+                    own.origin.transaction = tag;
+                }
+                true
+            }
             Wish::Release { writes } => {
-                let last = writes.into_iter().map(|(shard, index, run)| {
+                let origin = self.under_way.coordinations[&coordination].origin;
+                let last = writes.into_iter().map(|(shard, index, mut hop)| {
                     let ticket = index.map(|index| Ticket { coordination, index });
-                    (shard, LastHop { run, ticket })
+                    hop.origin = origin;
+                    (shard, LastHop { hop, ticket })
                 });
                 self.release(coordination, last.collect());
                 true
@@ -279,7 +337,11 @@ impl Core {
     /// Ends the visits of a coordination's transaction, each with its last hops, if it has one.
     fn release(&mut self, coordination: u64, mut last: Vec<(ShardId, LastHop)>) {
         let own = self.under_way.coordinations.get_mut(&coordination);
-        let Some(number) = own.and_then(|own| own.transaction.take()) else {
+        let own = own.and_then(|own| {
+            let tag = own.origin.transaction.take();
+            Some((own.transaction.take()?, tag.filter(|_| own.has_hopped || !last.is_empty())))
+        });
+        let Some((number, tag)) = own else {
             assert!(last.is_empty(), "last hops belong to a transaction");
             return;
         };
@@ -287,10 +349,13 @@ impl Core {
         for shard in transaction.holding.shards() {
             let at = last.iter().position(|(other, _)| *other == shard);
             let last = at.map(|at| last.swap_remove(at).1);
+            // What is not decided wrote nothing anywhere.
+            let is_part = transaction.holding.is_decided() && transaction.writing.contains(&shard);
+            let part = tag.filter(|_| is_part);
             if shard == self.shard.id {
-                self.end_visit(number, shard, last);
+                self.end_visit(number, shard, part, last);
             } else {
-                self.ask(shard, Ask::Release { number, last });
+                self.ask(shard, Ask::Release { number, part, last });
             }
         }
         assert!(last.is_empty(), "last hops run on shards that are held, one on each");
@@ -362,7 +427,7 @@ impl Core {
         from: ShardId,
         ticket: Option<Ticket>,
         scope: Option<Scope>,
-        run: HopFn,
+        hop: Hop,
     ) {
         if !ticket.is_some_and(|ticket| self.moves_slots(from, ticket.coordination)) {
             self.stillness.disturb();
@@ -371,11 +436,11 @@ impl Core {
             && !self.shard.intents.admits(&scope)
         {
             let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
-            self.under_way.visitors.insert(number, Visitor::Passes { from, ticket, run });
+            self.under_way.visitors.insert(number, Visitor::Passes { from, ticket, hop });
             self.shard.schedule(number, scope);
             return;
         }
-        let result = run(&mut self.shard);
+        let result = hop.run(&mut self.shard);
         self.serve_fed();
         self.tell(from, ticket, result);
     }
@@ -390,7 +455,7 @@ impl Core {
     }
 
     /// A transaction visits this shard.
-    pub(super) fn visit(&mut self, number: Number, scope: Scope, look: LookFn) {
+    pub(super) fn visit(&mut self, number: Number, scope: Scope, look: ReadHop) {
         self.numbers.saw(number);
         self.stillness.disturb();
         let visitor = Visitor::Looks { look, granted_at_us: None };
@@ -415,8 +480,8 @@ impl Core {
             Some(Visitor::Carries { errand, look, .. }) => {
                 self.look_at_errand(number, errand, look);
             }
-            Some(Visitor::Passes { from, ticket, run }) => {
-                let result = run(&mut self.shard);
+            Some(Visitor::Passes { from, ticket, hop }) => {
+                let result = hop.run(&mut self.shard);
                 self.leave(number, None);
                 self.tell(from, ticket, result);
             }
@@ -426,7 +491,7 @@ impl Core {
                 self.leave(number, None);
             }
             Some(Visitor::Looks { mut look, .. }) => {
-                let found = look(&mut self.shard);
+                let found = look.run(&mut self.shard);
                 let granted_at_us = Some(self.shard.now.monotonic_us);
                 self.under_way.visitors.insert(number, Visitor::Looks { look, granted_at_us });
                 if number.home == self.shard.id {
@@ -480,29 +545,38 @@ impl Core {
     }
 
     /// A visit ends.
-    pub(super) fn end_visit(&mut self, number: Number, home: ShardId, last: Option<LastHop>) {
+    pub(super) fn end_visit(
+        &mut self,
+        number: Number,
+        home: ShardId,
+        part: Option<TxnTag>,
+        last: Option<LastHop>,
+    ) {
         self.stillness.disturb();
-        if let Some(LastHop { run, ticket }) = last {
-            let result = run(&mut self.shard);
+        if let Some(LastHop { hop, ticket }) = last {
+            let result = hop.run(&mut self.shard);
             self.tell(home, ticket, result);
         }
+        if let Some(part) = part {
+            self.shard.keyspace.end_part(part);
+        }
         let visitor = self.under_way.visitors.remove(&number);
-        let granted_at_us = visitor.as_ref().and_then(Visitor::granted_at_us);
-        self.leave(number, granted_at_us);
+        let held = visitor.as_ref().and_then(|own| Some((own.granted_at_us()?, own.name())));
+        self.leave(number, held);
         if let Some(Visitor::Carries { errand, .. }) = visitor {
             errand.forget_watches(&mut self.shard);
             self.spare_errands.keep(errand);
         }
     }
 
-    /// Ends a visit that was granted at this moment, if it was.
-    pub(super) fn leave(&mut self, number: Number, granted_at_us: Option<u64>) {
+    /// Ends a visit that was granted at this moment (monotonic µs), if it was, and did what that name says.
+    pub(super) fn leave(&mut self, number: Number, held: Option<(u64, &'static str)>) {
         // Who stood in line comes before those who wait for what is let go.
         self.serve_fed();
         let scope = self.shard.intents.release(number);
-        if let Some(since_us) = granted_at_us {
+        if let Some((since_us, name)) = held {
             let us = self.shard.now.monotonic_us.saturating_sub(since_us);
-            self.count_held(number, us, scope);
+            self.count_held(number, name, us, scope);
         }
     }
 
@@ -528,14 +602,14 @@ impl Core {
     }
 
     /// A visit is over that held its scope for so long.
-    fn count_held(&mut self, number: Number, us: u64, scope: Option<Scope>) {
+    fn count_held(&mut self, number: Number, name: &'static str, us: u64, scope: Option<Scope>) {
         self.shard.stats.transactions.count_held(us);
         let limit_ms = u64::try_from(self.shard.config.transaction_log_slower_than);
         if limit_ms.is_ok_and(|limit_ms| us / 1000 >= limit_ms)
             && let Some(scope) = scope
         {
             if self.under_way.long_visits.len() < limits::LONG_VISITS_MAX {
-                self.under_way.long_visits.push(LongVisit { number, us, scope });
+                self.under_way.long_visits.push(LongVisit { number, name, us, scope });
             } else {
                 self.under_way.long_visits_left_out += 1;
             }
@@ -544,12 +618,12 @@ impl Core {
 
     /// Logs the visits that held for long and ended in this turn.
     pub(super) fn log_long_visits(&mut self, world: &mut dyn World) {
-        for LongVisit { number, us, scope } in self.under_way.long_visits.drain(..) {
+        for LongVisit { number, name, us, scope } in self.under_way.long_visits.drain(..) {
             let (shard, ms) = (self.shard.id.0, us / 1000);
             world.log(
                 LogLevel::Notice,
                 &format!(
-                    "Transaction {number} held {} of shard {shard} for {ms} ms",
+                    "Transaction {number} ({name}) held {} of shard {shard} for {ms} ms",
                     scope.in_words(limits::LOGGED_HASHES_MAX)
                 ),
             );

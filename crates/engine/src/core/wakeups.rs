@@ -6,7 +6,7 @@ use super::Core;
 use super::transactions::Visitor;
 use crate::blocking::{AtHome, End, HeldUp, News, WaiterId, Woken};
 use crate::intents::Number;
-use crate::mesh::message::{Ask, HopFn, Letter, Ticket};
+use crate::mesh::message::{Ask, Hop, Letter, Ticket};
 use crate::session::SessionId;
 use crate::shard::Shard;
 
@@ -147,14 +147,10 @@ impl Core {
 
     /// Has a hop run whose result nobody awaits.
     pub(super) fn hop_on(&mut self, shard: ShardId, hop: impl FnOnce(&mut Shard) + Send + 'static) {
-        let run: HopFn = Box::new(|shard| {
-            hop(shard);
-            Box::new(())
-        });
         if shard == self.shard.id {
-            drop(run(&mut self.shard));
+            hop(&mut self.shard);
         } else {
-            self.ask(shard, Ask::Hop { ticket: None, scope: None, run });
+            self.ask(shard, Ask::Hop { ticket: None, scope: None, hop: Hop::new(hop) });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use basalt_keyspace::ShardId;
+use basalt_keyspace::{ShardId, TxnTag};
 
 /// A transaction's number: lower goes first. No two are the same, and none is taken from a counter that
 /// shards would share.
@@ -50,6 +50,12 @@ impl Number {
     /// That of the `nth` request (from 1) that its home sent behind this number and before the next.
     pub(crate) fn behind(self, nth: u32) -> Self {
         Self { behind: nth, ..self }
+    }
+
+    /// The tag of its transaction, which may write on so many shards, in this run of the process.
+    pub(crate) fn tag(self, epoch: u64, parts: usize) -> TxnTag {
+        let Self { at_us, home, behind, .. } = self;
+        TxnTag { epoch, at_us, home, behind, parts: parts as u16 }
     }
 
     /// The moment (monotonic µs) when it was taken, or a little later.

@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use basalt_commands::{Command, ShardFn};
-use basalt_keyspace::{DatabaseId, Key, LongString, ShardId, SlotId};
+use basalt_keyspace::{DatabaseId, Key, LongString, Origin, ShardId, SlotId, TxnTag};
 use basalt_resp::{Payloads, Protocol};
 
 use crate::SessionId;
@@ -36,11 +36,64 @@ pub(crate) struct Envelope {
     pub slow: Vec<(usize, u64)>,
 }
 
-/// What a coordinator wants done on another shard. Plain, so that it runs from start to end.
-pub(crate) type HopFn = Box<dyn FnOnce(&mut Shard) -> HopResult + Send>;
-/// What a transaction wants to see of a shard, once or, where it gave its grant back, once more.
-pub(crate) type LookFn = Box<dyn FnMut(&mut Shard) -> HopResult + Send>;
+/// One visit of a shard: a plain function, so that it runs from start to end.
+pub(crate) struct Hop {
+    /// The function that asked for it.
+    pub name: &'static str,
+    /// For whom it changes data, and as part of which transaction.
+    pub origin: Origin,
+    run: HopFn,
+}
+
+type HopFn = Box<dyn FnOnce(&mut Shard) -> HopResult + Send>;
+type ReadFn = Box<dyn FnMut(&mut Shard) -> HopResult + Send>;
 pub(crate) type HopResult = Box<dyn Any + Send>;
+
+impl Hop {
+    pub(crate) fn new<T, F>(run: F) -> Self
+    where
+        T: Any + Send,
+        F: FnOnce(&mut Shard) -> T + Send + 'static,
+    {
+        let name = name_of::<F>();
+        Self { name, origin: Origin::default(), run: Box::new(|shard| Box::new(run(shard))) }
+    }
+
+    pub(crate) fn run(self, shard: &mut Shard) -> HopResult {
+        let before = shard.keyspace.swap_origin(self.origin);
+        let result = (self.run)(shard);
+        shard.keyspace.swap_origin(before);
+        result
+    }
+}
+
+/// What a transaction reads of a shard, once or, where it gave its grant back, once more. It changes nothing.
+pub(crate) struct ReadHop {
+    /// The function that asked for it.
+    pub name: &'static str,
+    run: ReadFn,
+}
+
+impl ReadHop {
+    pub(crate) fn new<T, F>(mut run: F) -> Self
+    where
+        T: Any + Send,
+        F: FnMut(&mut Shard) -> T + Send + 'static,
+    {
+        Self { name: name_of::<F>(), run: Box::new(move |shard| Box::new(run(shard))) }
+    }
+
+    pub(crate) fn run(&mut self, shard: &mut Shard) -> HopResult {
+        (self.run)(shard)
+    }
+}
+
+/// The path of the function that a closure stands in, within this crate.
+fn name_of<F>() -> &'static str {
+    let path = std::any::type_name::<F>();
+    let path = path.split_once("::").map_or(path, |(_, path)| path);
+    path.split_once("::{{closure}}").map_or(path, |(path, _)| path)
+}
 
 /// Who is told what a hop gave: a coordination, and which of its wishes it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +106,10 @@ pub(crate) struct Ticket {
 /// requests between them.
 pub(crate) enum Ask {
     /// A hop, and who is to be told what it gave; one with a scope waits until nothing that is granted is in its way.
-    Hop { ticket: Option<Ticket>, scope: Option<Scope>, run: HopFn },
+    Hop { ticket: Option<Ticket>, scope: Option<Scope>, hop: Hop },
 
     /// A transaction visits, and wants to know what it looks at as soon as it is granted.
-    Schedule { number: Number, scope: Scope, look: LookFn },
+    Schedule { number: Number, scope: Scope, look: ReadHop },
     /// A transaction whose errand is here visits; it is looked at in this way as soon as it is granted.
     Bring { number: Number, errand: Box<Errand>, look: Look },
     /// All else of the transaction is granted: it is decided here, now, by running the errand, if nobody is in
@@ -66,8 +119,8 @@ pub(crate) enum Ask {
     GiveBack(Number),
     /// What was brought is decided: it is run, its visit ends, and if it is wanted it comes back.
     Run { number: Number, is_wanted: bool },
-    /// A visit ends, with the last that it does.
-    Release { number: Number, last: Option<LastHop> },
+    /// A visit ends, with the last that it does. With `part`, the shard's part of that transaction is complete.
+    Release { number: Number, part: Option<TxnTag>, last: Option<LastHop> },
 
     /// Nobody comes for what is reserved for somebody in line there: its home is at something else.
     Decline(Number),
@@ -135,7 +188,7 @@ pub(crate) enum Look {
 
 /// What is done on a shard before its intents go, and who wants to know what came of it.
 pub(crate) struct LastHop {
-    pub run: HopFn,
+    pub hop: Hop,
     pub ticket: Option<Ticket>,
 }
 

@@ -5,11 +5,10 @@
 
 use basalt_commands::config::Config;
 use basalt_commands::{Call, Command, CommandError, Outcome, ShardFn};
-use basalt_keyspace::{DatabaseId, Key, Keyspace, ShardId, SlotId};
+use basalt_keyspace::{ClientId, DatabaseId, Key, Keyspace, Origin, ShardId, SlotId, TxnTag};
 use basalt_resp::{Protocol, Reply};
 use smallvec::SmallVec;
 
-use crate::intents::Number;
 use crate::observe::command_stats::Meter;
 use crate::observe::stats::ShardStats;
 use crate::session::{Session, SessionId};
@@ -29,7 +28,7 @@ pub(crate) struct CallContext {
     /// Whether reads count as uses (CLIENT NO-TOUCH).
     pub touches: bool,
     /// The transaction that the call is part of; its memory was checked when it began.
-    pub transaction: Option<TransactionTag>,
+    pub transaction: Option<AtMoment>,
 }
 
 /// A session, on whichever shard.
@@ -41,9 +40,16 @@ pub(crate) struct Client {
 
 /// A transaction, and the moment (milliseconds since 1970) that it takes for now on all its shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TransactionTag {
-    pub number: Number,
+pub(crate) struct AtMoment {
+    pub tag: TxnTag,
     pub moment_ms: u64,
+}
+
+impl From<Client> for ClientId {
+    fn from(Client { home, session }: Client) -> Self {
+        let session = u64::from(session.generation) << 32 | u64::from(session.index);
+        Self { home, session }
+    }
 }
 
 /// Where the error that a call ends with is counted.
@@ -77,8 +83,14 @@ impl CallContext {
         }
     }
 
-    pub(crate) fn within(self, transaction: TransactionTag) -> Self {
+    pub(crate) fn within(self, transaction: AtMoment) -> Self {
         Self { transaction: Some(transaction), ..self }
+    }
+
+    /// For whom the call changes data; what is around it may be a transaction already.
+    fn origin_within(&self, outer: Origin) -> Origin {
+        let transaction = self.transaction.map(|own| own.tag).or(outer.transaction);
+        Origin { client: Some(self.client.into()), transaction }
     }
 
     /// Whether the keyspace is as the call needs it, as it is for nearly all calls.
@@ -135,7 +147,7 @@ impl Calls<'_> {
         mut reply: Reply<'_>,
         errors: ErrorCount,
     ) {
-        if context.is_usual() {
+        if context.is_usual() && !self.keyspace.wants_origin() {
             let (flags, database) = (context.command.flags, context.database);
             match self.memory.check(flags, self.keyspace, database) {
                 Ok(()) => self.run(context, args, key, reply, errors),
@@ -194,7 +206,8 @@ impl Calls<'_> {
         world.monotonic_ns().saturating_sub(begun)
     }
 
-    /// A call without a trace of use, or within a transaction, whose moment holds during the call.
+    /// A call without a trace of use, with an origin that hooks see, or within a transaction, whose moment holds
+    /// during the call.
     #[cold]
     #[inline(never)]
     fn call_unusual(
@@ -215,9 +228,12 @@ impl Calls<'_> {
         }
         let moment_ms = context.transaction.map(|transaction| transaction.moment_ms);
         let now_ms = moment_ms.map(|moment_ms| self.keyspace.swap_now(moment_ms));
+        let outer = self.keyspace.origin();
+        self.keyspace.swap_origin(context.origin_within(outer));
         self.keyspace.set_touching(context.touches);
         self.run(&context, args, key, reply, errors);
         self.keyspace.set_touching(true);
+        self.keyspace.swap_origin(outer);
         if let Some(now_ms) = now_ms {
             self.keyspace.swap_now(now_ms);
         }

@@ -139,25 +139,34 @@ async fn wait_for_quiet(hops: &Hops, (home, _): Mover, shards: &[ShardId]) -> bo
     }
 }
 
+/// Hands slots over. For readers of records it is one transaction: all leave and come, or none.
 async fn hand_over(hops: &Hops, mover: Mover, shards: &[ShardId], slots: &[SlotId], to: ShardId) {
     let old = hops.on(mover.0, |shard| Arc::clone(&shard.routes)).await;
     let routes = Arc::new(old.with(slots, to));
     let sources = old.shards_of(slots.iter().copied()).into_iter().filter(|shard| *shard != to);
+    let sources: Vec<ShardId> = sources.collect();
+    hops.begin_transaction(sources.len() + 1);
     let (slots, count): (Arc<[SlotId]>, _) = (slots.into(), slots.len() as u64);
     let give = |shard| {
         let (slots, routes) = (Arc::clone(&slots), Arc::clone(&routes));
         (shard, move |shard: &mut Shard| shard.give_out(&slots, &routes))
     };
-    let mut bundles = Some(hops.on_each(sources.map(give)).await);
+    let mut bundles = Some(hops.on_each(sources.iter().copied().map(give)).await);
     let take = |&shard| {
         let routes = Arc::clone(&routes);
         let bundles = if shard == to { bundles.take() } else { None };
+        let is_part = shard == to || sources.contains(&shard);
         let take = move |shard: &mut Shard| {
             for bundle in bundles.into_iter().flatten() {
                 shard.take_in(bundle);
             }
             if shard.id == to {
                 shard.stats.slots_moved += count;
+            }
+            if let Some(transaction) = shard.keyspace.origin().transaction
+                && is_part
+            {
+                shard.keyspace.end_part(transaction);
             }
             // A copy for each core, so that none touches what another counts its users in.
             shard.routes = Arc::new((*routes).clone());
@@ -166,4 +175,5 @@ async fn hand_over(hops: &Hops, mover: Mover, shards: &[ShardId], slots: &[SlotI
     };
     let takes: Vec<_> = shards.iter().map(take).collect();
     hops.on_each(takes).await;
+    hops.end_transaction();
 }

@@ -15,11 +15,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use basalt_keyspace::ShardId;
+use basalt_keyspace::{Origin, ShardId};
 
 use crate::blocking::AtHome;
 use crate::intents::{Mode, Number, Scope};
-use crate::mesh::message::{HopFn, HopResult, LookFn, Ticket};
+use crate::mesh::message::{Hop, HopResult, ReadHop, Ticket};
 use crate::session::SessionId;
 use crate::session::queued::Queued;
 use crate::shard::Shard;
@@ -36,6 +36,10 @@ pub(crate) struct Coordination {
     pub parent: Option<Ticket>,
     /// The transaction that it holds or waits for.
     pub transaction: Option<Number>,
+    /// For whom its hops change data, and as part of which transaction.
+    pub origin: Origin,
+    /// Something ran within its transaction, and may have changed data.
+    pub has_hopped: bool,
     future: Pin<Box<dyn Future<Output = Answer>>>,
     desk: Rc<RefCell<Desk>>,
 }
@@ -47,13 +51,13 @@ pub(crate) enum Wish {
         shard: ShardId,
         /// What must be free for it.
         scope: Option<Scope>,
-        run: HopFn,
+        hop: Hop,
     },
     Hold {
         index: usize,
         /// With what is kept for it, under this number.
         number: Option<Number>,
-        visits: Vec<(ShardId, Scope, LookFn)>,
+        visits: Vec<(ShardId, Scope, ReadHop)>,
     },
     /// Whether all is quiet on a shard.
     IsQuiet {
@@ -70,8 +74,13 @@ pub(crate) enum Wish {
     Wait {
         at_home: AtHome,
     },
+    /// Its hops are one transaction from here on, for readers of records, that so many shards write in; with 0 they
+    /// are none.
+    Tag {
+        parts: usize,
+    },
     Release {
-        writes: Vec<(ShardId, Option<usize>, HopFn)>,
+        writes: Vec<(ShardId, Option<usize>, Hop)>,
     },
 }
 
@@ -132,15 +141,15 @@ impl Hops {
         hop: impl FnOnce(&mut Shard) -> T + Send + 'static,
     ) -> Awaited<T> {
         let Some(moment_ms) = self.0.borrow().inside_at_ms else {
-            return self.ask(|index| Wish::Hop { index, shard, scope, run: boxed(hop) });
+            return self.ask(|index| Wish::Hop { index, shard, scope, hop: Hop::new(hop) });
         };
-        let run = boxed(move |shard: &mut Shard| {
+        let hop = Hop::new(move |shard: &mut Shard| {
             let now_ms = shard.keyspace.swap_now(moment_ms);
             let result = hop(shard);
             shard.keyspace.swap_now(now_ms);
             result
         });
-        self.ask(|index| Wish::Hop { index, shard, scope: None, run })
+        self.ask(|index| Wish::Hop { index, shard, scope: None, hop })
     }
 
     /// Whether all is held by another already.
@@ -195,6 +204,16 @@ impl Hops {
         self.ask(|index| Wish::Inside { index, moment_ms, commands }).await
     }
 
+    /// Makes the hops that follow one transaction for readers of records, though it holds no intents. Each of the
+    /// shards that write, so many, must end its part.
+    pub(crate) fn begin_transaction(&self, parts: usize) {
+        self.0.borrow_mut().wishes.push(Wish::Tag { parts });
+    }
+
+    pub(crate) fn end_transaction(&self) {
+        self.0.borrow_mut().wishes.push(Wish::Tag { parts: 0 });
+    }
+
     /// Runs a hop on each of several shards at once; the results come in the order of the hops.
     pub(crate) async fn on_each<T, F>(&self, hops: impl IntoIterator<Item = (ShardId, F)>) -> Vec<T>
     where
@@ -234,13 +253,9 @@ impl Hops {
             let looks = visits.into_iter().map(|(shard, _, look)| (shard, look));
             return self.on_each(looks.collect::<Vec<_>>()).await;
         }
-        let visits: Vec<_> = visits
-            .into_iter()
-            .map(|(shard, scope, mut look)| {
-                let look: LookFn = Box::new(move |shard| Box::new(look(shard)));
-                (shard, scope, look)
-            })
-            .collect();
+        let visits = visits.into_iter();
+        let visits: Vec<_> =
+            visits.map(|(shard, scope, look)| (shard, scope, ReadHop::new(look))).collect();
         if visits.is_empty() {
             return Vec::new();
         }
@@ -271,7 +286,8 @@ impl Hops {
             }
             return;
         }
-        let writes = writes.into_iter().map(|(shard, write)| (shard, None, boxed(write))).collect();
+        let writes =
+            writes.into_iter().map(|(shard, write)| (shard, None, Hop::new(write))).collect();
         self.0.borrow_mut().wishes.push(Wish::Release { writes });
     }
 
@@ -309,16 +325,12 @@ impl Hops {
         for (shard, write) in writes {
             let index = desk.results.len();
             desk.results.push(None);
-            last.push((shard, Some(index), boxed(write)));
+            last.push((shard, Some(index), Hop::new(write)));
             asked.push(Awaited { desk: Rc::clone(&self.0), index, result: PhantomData });
         }
         desk.wishes.push(Wish::Release { writes: last });
         asked
     }
-}
-
-fn boxed<T: Any + Send>(hop: impl FnOnce(&mut Shard) -> T + Send + 'static) -> HopFn {
-    Box::new(|shard| Box::new(hop(shard)))
 }
 
 fn downcast<T: Any>(result: HopResult) -> T {
@@ -354,6 +366,7 @@ impl Coordination {
     /// A coordination of a session, `inside` the transaction of another at its moment or by itself.
     pub(crate) fn new<F>(
         session: SessionId,
+        origin: Origin,
         inside: Option<(Ticket, u64)>,
         start: impl FnOnce(Hops) -> F,
     ) -> Self
@@ -364,7 +377,7 @@ impl Coordination {
         let desk = Desk { inside_at_ms, ..Desk::default() };
         let desk = Rc::new(RefCell::new(desk));
         let future = Box::pin(start(Hops(Rc::clone(&desk))));
-        Self { session, parent, transaction: None, future, desk }
+        Self { session, parent, transaction: None, origin, has_hopped: false, future, desk }
     }
 
     /// Goes on as far as it can without waiting.

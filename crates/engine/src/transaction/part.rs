@@ -6,9 +6,10 @@ use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
 use basalt_resp::Reply;
 use smallvec::SmallVec;
 
-use crate::intents::Intent;
+use crate::input::resolve::mode_of;
+use crate::intents::{Intent, Mode};
 use crate::shard::Shard;
-use crate::shard::call::{CallContext, ErrorCount, TransactionTag, calls_of};
+use crate::shard::call::{AtMoment, CallContext, ErrorCount, calls_of};
 
 /// Commands for one shard, their arguments one behind the other, and what became of them.
 #[derive(Default)]
@@ -21,7 +22,7 @@ pub(crate) struct Errand {
     /// Where its keys are: their memory is asked for at once.
     places: Vec<(DatabaseId, SlotId, u64)>,
     /// The transaction that it is part of; given when that begins.
-    pub transaction: Option<TransactionTag>,
+    pub transaction: Option<AtMoment>,
     /// Nothing is done if what this session watches was changed.
     pub watcher: Option<u64>,
     /// Whether errors are counted where they happen, since nobody looks at each reply later.
@@ -123,6 +124,26 @@ impl Errand {
     pub(crate) fn complete(&mut self, shard: &mut Shard) {
         self.forget_watches(shard);
         self.run(shard, self.counts_errors);
+        if let Some(transaction) = self.transaction
+            && self.may_write()
+        {
+            shard.keyspace.end_part(transaction.tag);
+        }
+    }
+
+    /// Runs as a step of a transaction, which ends later.
+    pub(crate) fn step(&mut self, shard: &mut Shard) {
+        self.run(shard, self.counts_errors);
+    }
+
+    /// Whether one of its commands may write.
+    fn may_write(&self) -> bool {
+        self.calls.iter().any(|call| mode_of(call.context.command) == Mode::Write)
+    }
+
+    /// The name of its first command.
+    pub(crate) fn name(&self) -> &'static str {
+        self.calls.first().map_or("watch", |call| call.context.command.name)
     }
 
     /// Runs what changes nothing, since it may have to be repeated.
@@ -249,6 +270,11 @@ impl Errands {
     /// How many replies may come of them, as far as can be told: keys or calls, whichever are more.
     pub(crate) fn weight(&self) -> usize {
         self.0.iter().map(|(_, errand)| errand.intents.len().max(errand.calls.len())).sum()
+    }
+
+    /// On how many shards one may write.
+    pub(crate) fn writing_count(&self) -> usize {
+        self.0.iter().filter(|(_, errand)| errand.may_write()).count()
     }
 
     /// Where among these the errand for a shard is; it is begun if there is none.

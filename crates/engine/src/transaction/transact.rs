@@ -191,7 +191,9 @@ impl Core {
                 decided(&keys, found, protocol, decide).carry_out(shard, &keys)
             };
             if only == self.shard.id && self.shard.intents.admits(&scope) {
+                let outer = self.shard.keyspace.swap_origin(self.origin_of(id));
                 let answer = whole(&mut self.shard);
+                self.shard.keyspace.swap_origin(outer);
                 self.put_answer(id, &answer);
             } else {
                 self.coordinate(id, |hops| async move { hops.alone(only, scope, whole).await });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use basalt_commands::{CommandError, Outcome, WaitsFor};
-use basalt_keyspace::{ShardId, SlotId};
+use basalt_keyspace::{Origin, ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
 
 use super::transact::{Decided, Write, decided, scope_on};
@@ -66,6 +66,7 @@ impl End {
 /// A command that waits, as its coordinator carries it.
 struct Case<M, L, D> {
     id: WaiterId,
+    origin: Origin,
     keys: Arc<[DeclaredKey]>,
     shards: Vec<ShardId>,
     slots: Arc<[SlotId]>,
@@ -112,6 +113,7 @@ impl Core {
     {
         let mut case = Case {
             id: (self.shard.id, self.next_coordination()),
+            origin: Origin { transaction: None, ..self.origin_of(id) },
             shards: self.shard.routes.shards_of(keys.iter().map(|key| key.slot)),
             slots: keys.iter().map(|key| key.slot).collect(),
             keys: keys.into(),
@@ -159,6 +161,7 @@ where
         let own = self.waited_for().filter(|key| key.shard == shard);
         let lines: Vec<(DeclaredKey, u64)> = own.map(|key| (key.clone(), 0)).collect();
         (!lines.is_empty()).then(|| Waiter {
+            origin: self.origin,
             ticket: self.ticket(TURN),
             lines,
             slots: Arc::clone(&self.slots),
