@@ -6,20 +6,26 @@
 //! ```
 //!
 //! Nothing of others comes between the first read and the last write: the engine sees to that. Everything
-//! that travels is owned.
+//! that travels is owned. A command that reads its keys in an order, or keys named after what others hold, does so
+//! in [`rounds`] between the read and the decision.
 //!
 //! Not here: routing, waiting (`engine`).
 
+mod rounds;
+
 use std::any::Any;
+use std::collections::HashMap;
 
 use basalt_keyspace::{DatabaseId, EntryRef, Key, Keyspace, Kind, event};
 use basalt_resp::{Protocol, Reply};
 use smallvec::SmallVec;
 
 use crate::call::{Call, Outcome, ShardFn};
-use crate::command::{Command, Verb};
+use crate::command::Command;
 use crate::config::Config;
 use crate::error::CommandError;
+pub(crate) use rounds::InRounds;
+pub use rounds::{KeysHere, Request, Round, RoundKey, Rounds};
 
 /// What a command depends on besides its arguments and the data.
 #[derive(Clone, Copy)]
@@ -168,6 +174,15 @@ pub struct Blocking {
 
 type Found = Box<dyn Any + Send>;
 
+/// How a command over several keys comes from what was read to its decision.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    /// At once, with what was found in the order of the keys.
+    Direct(fn(Vec<Found>, &mut Decision<'_, '_>) -> Outcome),
+    /// By rounds.
+    Rounds(Rounds),
+}
+
 /// A command over several keys, as its row holds it.
 #[derive(Clone, Copy, Debug)]
 pub struct ManyKeys {
@@ -176,10 +191,8 @@ pub struct ManyKeys {
     pub check: fn(&[&[u8]], &Settings<'_>) -> Outcome,
     pub database_of: fn(&[&[u8]], usize, &Settings<'_>) -> DatabaseId,
     pub read: fn(KeyRead<'_>) -> Found,
-    pub decide: fn(Vec<Found>, &mut Decision<'_, '_>) -> Outcome,
+    pub way: Way,
     pub blocking: Option<Blocking>,
-    /// Over shards the engine runs it, not by its parts: it takes more than one visit of each.
-    pub verb: Option<Verb>,
 }
 
 impl ManyKeys {
@@ -190,25 +203,23 @@ impl ManyKeys {
             check: T::check,
             database_of: T::database_of,
             read: |key| Box::new(T::read(key)),
-            decide: |found, decision| {
+            way: Way::Direct(|found, decision| {
                 let downcast = |found: Found| *found.downcast().expect("what its own read found");
                 T::decide(found.into_iter().map(downcast).collect(), decision)
-            },
+            }),
             blocking: None,
-            verb: None,
         }
     }
 
-    /// A command that the engine runs over shards.
-    pub(crate) const fn by_engine(whole: ShardFn, verb: Verb) -> Self {
+    /// A command that reads its keys in rounds.
+    pub(crate) const fn in_rounds<T: InRounds>() -> Self {
         Self {
-            whole,
-            check: no_check,
+            whole: rounds::whole::<T>,
+            check: T::check,
             database_of: |_, _, settings| settings.database,
-            read: |_| Box::new(()),
-            decide: |_, _| Err(CommandError::SYNTAX),
+            read: |key| Box::new(T::read(key)),
+            way: Way::Rounds(Rounds::of::<T>()),
             blocking: None,
-            verb: Some(verb),
         }
     }
 
@@ -219,6 +230,14 @@ impl ManyKeys {
 
     pub(crate) const fn blocking(self, blocking: Blocking) -> Self {
         Self { blocking: Some(blocking), ..self }
+    }
+
+    /// Whether it reads keys that are not among these arguments.
+    pub fn reads_all(&self, args: &[&[u8]]) -> bool {
+        match self.way {
+            Way::Direct(_) => false,
+            Way::Rounds(rounds) => (rounds.reads_all)(args),
+        }
     }
 }
 
@@ -265,4 +284,14 @@ fn whole<T: OverKeys>(call: &mut Call<'_>) -> Outcome {
 /// Refuses nothing: only reading the keys finds out what is wrong.
 fn no_check(_: &[&[u8]], _: &Settings<'_>) -> Result<(), CommandError> {
     Ok(())
+}
+
+/// For each of the names, the index of the first that is the same.
+pub(crate) fn first_mentions(names: &[&[u8]]) -> SmallVec<[usize; 8]> {
+    if names.len() <= 8 {
+        let first = |name| names.iter().position(|other| other == name).expect("it is one of them");
+        return names.iter().map(first).collect();
+    }
+    let mut places = HashMap::with_capacity(names.len());
+    names.iter().enumerate().map(|(at, name)| *places.entry(*name).or_insert(at)).collect()
 }

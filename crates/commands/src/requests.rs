@@ -11,11 +11,9 @@ pub use crate::families::hyperloglog::*;
 pub use crate::families::keys::*;
 pub use crate::families::list::*;
 pub use crate::families::server::*;
-pub use crate::families::set::*;
 pub use crate::families::sorted::{
-    Combination, CombineOptions, CombineRequest, End, MpopRequest, OwnedMembers, Purpose,
-    RangeRequest, members_of, parse_blocking_zmpop, parse_combine, parse_range_store, parse_zmpop,
-    scored, write_scored,
+    End, MpopRequest, OwnedMembers, RangeRequest, parse_blocking_zmpop, parse_range_store,
+    parse_zmpop, write_scored,
 };
 pub use crate::families::stream::*;
 pub use crate::families::string::*;

@@ -244,7 +244,7 @@ mod tests {
         }
         assert_eq!(
             (verbs[0], verbs[verbs.len() - 1]),
-            (Verb::AclHelp, Verb::ZUnionStore),
+            (Verb::AclHelp, Verb::ZMpop),
             "first and last"
         );
     }

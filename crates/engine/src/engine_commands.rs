@@ -17,7 +17,6 @@ mod memory;
 mod multi;
 mod process;
 mod session;
-mod sets;
 mod slowlog;
 mod sort;
 mod sorted;
@@ -27,7 +26,7 @@ mod strings;
 use std::any::Any;
 
 use basalt_commands::config::Extent;
-use basalt_commands::requests::{Combination, End, Purpose};
+use basalt_commands::requests::End;
 use basalt_commands::{CommandError, Outcome, Verb, docs};
 use basalt_keyspace::DatabaseId;
 use basalt_resp::{Protocol, Reply};
@@ -160,15 +159,6 @@ pub(crate) fn run(
         Verb::Reset => session::reset(core, id),
         Verb::Role => process::role(core, id),
         Verb::Scan => keys::scan(core, id, args),
-        Verb::SetDiff
-        | Verb::SetDiffCard
-        | Verb::SetDiffStore
-        | Verb::SetInter
-        | Verb::SetInterCard
-        | Verb::SetInterStore
-        | Verb::SetUnion
-        | Verb::SetUnionCard
-        | Verb::SetUnionStore => sets::algebra(core, id, verb, args),
         Verb::Select => session::select(core, id, args),
         Verb::Shutdown => process::shutdown(core, world, id, args),
         Verb::SlowlogGet => slowlog::get(core, id, args),
@@ -187,14 +177,7 @@ pub(crate) fn run(
         Verb::XInfoHelp => command::help(core, id, "xinfo"),
         Verb::XRead => streams::read(core, id, args, false),
         Verb::XReadGroup => streams::read(core, id, args, true),
-        Verb::ZDiff => sorted::combine(core, id, args, (Combination::Diff, Purpose::Tell)),
-        Verb::ZDiffStore => sorted::combine(core, id, args, (Combination::Diff, Purpose::Store)),
-        Verb::ZInter => sorted::combine(core, id, args, (Combination::Inter, Purpose::Tell)),
-        Verb::ZInterCard => sorted::combine(core, id, args, (Combination::Inter, Purpose::Count)),
-        Verb::ZInterStore => sorted::combine(core, id, args, (Combination::Inter, Purpose::Store)),
         Verb::ZMpop => sorted::mpop(core, id, args),
-        Verb::ZUnion => sorted::combine(core, id, args, (Combination::Union, Purpose::Tell)),
-        Verb::ZUnionStore => sorted::combine(core, id, args, (Combination::Union, Purpose::Store)),
     }
 }
 

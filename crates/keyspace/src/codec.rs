@@ -116,6 +116,17 @@ impl StringList {
         self.count == 0
     }
 
+    /// The bytes that they take; the next string that is pushed comes to lie at this offset.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The string at an offset: see [`StringList::bytes`]. Any other offset gives an empty or a wrong one.
+    pub fn at(&self, offset: usize) -> &[u8] {
+        let rest = self.bytes.get(offset..).unwrap_or_default();
+        Reader::new(rest).bytes().unwrap_or_default()
+    }
+
     pub fn as_strings(&self) -> Strings<'_> {
         Strings(Source::Recorded { count: self.count, bytes: &self.bytes })
     }

@@ -3,6 +3,7 @@
 mod algebra;
 mod chance;
 mod change;
+mod combine;
 mod count;
 mod read;
 
@@ -11,11 +12,6 @@ use basalt_resp::Reply;
 
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
-
-pub use algebra::{
-    SetAnswer, SetOperation, SetRequest, SetSource, combine_sets, keep_members, parse_set_algebra,
-    run_set_algebra, store_set, write_members,
-};
 
 pub(crate) const COMMANDS: &[Command] = &[
     change::SADD,

@@ -4,12 +4,13 @@
 
 mod add;
 mod blocking;
-mod borrow;
 mod choose;
 mod combine;
 mod look;
 mod range;
 mod remove;
+mod sources;
+mod store;
 
 use std::ops::Range;
 
@@ -23,11 +24,8 @@ use crate::error::CommandError;
 
 pub(crate) use add::{AddOptions, put_scored};
 pub use blocking::parse_blocking_zmpop;
-pub use combine::{
-    Combination, CombineOptions, CombineRequest, OwnedMembers, Purpose, members_of, parse_combine,
-    scored,
-};
-pub(crate) use combine::{decide_to_store, store_members};
+pub use store::OwnedMembers;
+pub(crate) use store::{decide_to_store, store_members};
 pub use range::{RangeRequest, parse_range_store};
 pub use remove::{End, MpopRequest, parse_zmpop};
 

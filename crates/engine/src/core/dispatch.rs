@@ -152,9 +152,6 @@ impl Core {
             }
             (Run::Engine(Verb::HImportSet), _) => self.work_import(world, id, command, args),
             (Run::Engine(verb), _) => self.work_verb(world, id, command, verb, args),
-            (Run::Many(&ManyKeys { verb: Some(verb), .. }), _) => {
-                self.work_verb(world, id, command, verb, args)
-            }
             (Run::Many(many), _) => self.work_many(world, id, (command, many), args),
             (Run::Shard(_) | Run::Container | Run::Split(_, _), _) => {
                 self.refuse(id, &CommandError::SYNTAX);

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use basalt_commands::{Command, CommandError, Flags, ManyKeys, Run, Verb, check_memory};
+use basalt_commands::{Command, CommandError, Flags, Run, Verb, check_memory};
 use basalt_keyspace::{Key, ShardId, SlotId, is_mapping_granted};
 use basalt_resp::Reply;
 use smallvec::SmallVec;
@@ -342,9 +342,7 @@ impl Core {
     fn capture(&mut self, world: &mut dyn World, id: SessionId, queued: &Queued) -> Vec<u8> {
         let start = self.shard.sessions.get_mut(id).map_or(0, |session| session.output().len());
         let outcome = match queued.run {
-            Run::Engine(verb) | Run::Many(&ManyKeys { verb: Some(verb), .. }) => {
-                engine_commands::run(self, world, id, verb, &queued.args())
-            }
+            Run::Engine(verb) => engine_commands::run(self, world, id, verb, &queued.args()),
             Run::Many(many) => self.run_many(id, (queued.command, many), &queued.args()),
             _ => unreachable!("the caller looked"),
         };

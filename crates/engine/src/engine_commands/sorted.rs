@@ -2,97 +2,17 @@
 //! one: BZPOPMIN, BZMPOP.
 
 use basalt_commands::requests::{
-    Combination, CombineRequest, End, MpopRequest, OwnedMembers, Patient, Purpose, members_of,
-    parse_blocking_pop, parse_blocking_zmpop, parse_combine, parse_zmpop, scored, write_scored,
+    End, MpopRequest, OwnedMembers, Patient, parse_blocking_pop, parse_blocking_zmpop, parse_zmpop,
 };
 use basalt_commands::{CommandError, Outcome, WaitsFor};
-use basalt_keyspace::{Effect, Events, Kind, SortedChange, SortedRef, event};
+use basalt_keyspace::{Effect, Kind, SortedChange, SortedRef, event};
 use basalt_resp::Reply;
 
-use super::keys::remove;
-use super::{declare_all, settings};
+use super::declare_all;
 use crate::core::Core;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::{Decision, DeclaredKey};
-
-/// The key that something is stored at, where it is.
-pub(super) const TARGET: usize = 0;
-
-/// Has a key hold these members, or nothing where there are none; answers how many.
-pub(super) fn store(decision: &mut Decision<'_>, members: &OwnedMembers, events: Events) {
-    decision.reply.integer(members.len() as i64);
-    if members.is_empty() {
-        return decision.write(TARGET, remove);
-    }
-    let mut changes = Vec::new();
-    SortedChange::that_makes(members.iter().map(scored), &mut changes);
-    decision.write(TARGET, move |shard, key| {
-        let effect =
-            Effect::SetCollection { kind: Kind::Sorted, changes: &changes, expire_at_ms: None };
-        shard.keyspace.edit(key.database, &key.key()).as_event(events).commit(effect);
-    });
-}
-
-/// ZUNION, ZINTER, ZDIFF, and what stores or counts their results.
-pub(super) fn combine(
-    core: &mut Core,
-    id: SessionId,
-    args: &[&[u8]],
-    (combination, purpose): (Combination, Purpose),
-) -> Outcome {
-    let (database, _) = settings(core, id);
-    let name = String::from_utf8_lossy(args[0]).to_lowercase();
-    let first = if purpose == Purpose::Store { 2 } else { 1 };
-    let CombineRequest { keys, options } =
-        parse_combine(&name, &args[first..], combination, purpose)?;
-    let mut declared = Vec::with_capacity(keys.len() + 1);
-    if purpose == Purpose::Store {
-        declared.push(core.declare(TARGET, database, args[1], true));
-    }
-    let sources = declared.len();
-    declared.extend(
-        keys.iter()
-            .enumerate()
-            .map(|(index, key)| core.declare(sources + index, database, key, false)),
-    );
-    core.transact(
-        id,
-        declared,
-        move |shard, key| look(shard, key, sources),
-        move |found, decision| {
-            let sets = found.into_iter().skip(sources).collect::<Result<Vec<_>, _>>()?;
-            let options = options?;
-            let result = options.combine(combination, sets);
-            match purpose {
-                Purpose::Tell => {
-                    let members = result.iter().map(scored);
-                    write_scored(&mut decision.reply, result.len(), members, options.with_scores);
-                }
-                Purpose::Count => decision.reply.integer(result.len() as i64),
-                Purpose::Store => store(decision, &result, event_of(combination)),
-            }
-            Ok(())
-        },
-    );
-    Ok(())
-}
-
-fn event_of(combination: Combination) -> Events {
-    match combination {
-        Combination::Union => event::ZUNIONSTORE,
-        Combination::Inter => event::ZINTERSTORE,
-        Combination::Diff => event::ZDIFFSTORE,
-    }
-}
-
-/// The members of a source; what a key before the sources holds does not matter.
-fn look(shard: &Shard, key: &DeclaredKey, sources: usize) -> Result<OwnedMembers, CommandError> {
-    if key.index < sources {
-        return Ok(Vec::new());
-    }
-    members_of(key.peek(shard).as_deref())
-}
 
 /// What a look at an end of a sorted set found: the rank of the first of the members, and these.
 type AtEnd = Result<(u64, OwnedMembers), CommandError>;

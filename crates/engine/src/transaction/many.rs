@@ -5,18 +5,21 @@ use std::sync::Arc;
 
 use basalt_commands::config::Config;
 use basalt_commands::{
-    Command, Decided, Decision as OverKeys, KeyRead, ManyKeys, Outcome, Settings, Wait,
-    key_positions,
+    Command, CommandError, Decided, Decision as OverKeys, KeyRead, KeysHere, ManyKeys, Outcome,
+    Request as KeyRequest, Round, RoundKey, Rounds, Settings, Wait, Way, key_positions,
 };
-use basalt_keyspace::DatabaseId;
+use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
 use basalt_resp::Protocol;
 use smallvec::SmallVec;
 
-use super::transact::Decision;
+use super::transact::{Decision, decided, last_hops, scope_on};
 use crate::core::Core;
+use crate::intents::{Mode, Scope};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::shard::call::OwnedArgs;
+use crate::slots::routes::Routes;
+use crate::transaction::coordinator::Hops;
 use crate::transaction::{DeclaredKey, Terms};
 
 /// A command as it travels.
@@ -56,21 +59,32 @@ impl Request {
         })
     }
 
-    fn decide(&self, found: Vec<Found>, decision: &mut Decision<'_>) -> Outcome {
+    /// Runs a function with the arguments and the names of the keys.
+    fn with<T>(&self, run: impl FnOnce(KeyRequest<'_>) -> T) -> T {
         let args = self.args.all();
-        let names: SmallVec<[&[u8]; 8]> = self.positions.iter().map(|at| args[*at]).collect();
-        let mut own = OverKeys::new((&args, &names), self.settings(), &mut decision.reply);
-        (self.many.decide)(found, &mut own)?;
-        let Decided { writes, moved } = own.into_decided();
-        if let Some(moved) = moved {
-            decision.move_value(moved);
-        }
-        for (index, write) in writes {
-            decision.write(index, move |shard, key| {
-                write(&mut shard.keyspace, key.database, &key.key());
-            });
-        }
-        Ok(())
+        let keys: SmallVec<[&[u8]; 8]> = self.positions.iter().map(|at| args[*at]).collect();
+        run(KeyRequest { args: &args, keys: &keys, settings: self.settings() })
+    }
+
+    fn decide(
+        &self,
+        decision: &mut Decision<'_>,
+        decide: impl FnOnce(&mut OverKeys<'_, '_>) -> Outcome,
+    ) -> Outcome {
+        self.with(|KeyRequest { args, keys, settings }| {
+            let mut own = OverKeys::new((args, keys), settings, &mut decision.reply);
+            decide(&mut own)?;
+            let Decided { writes, moved } = own.into_decided();
+            if let Some(moved) = moved {
+                decision.move_value(moved);
+            }
+            for (index, write) in writes {
+                decision.write(index, move |shard, key| {
+                    write(&mut shard.keyspace, key.database, &key.key());
+                });
+            }
+            Ok(())
+        })
     }
 }
 
@@ -98,6 +112,13 @@ impl Core {
         let wait = many.blocking.and_then(|blocking| (blocking.wait)(args, &settings));
         let keys = self.declare_keys(command, &request, args);
         let request = Arc::new(request);
+        let decide_with = match many.way {
+            Way::Rounds(rounds) => {
+                self.run_rounds(id, request, rounds, keys);
+                return Ok(());
+            }
+            Way::Direct(decide) => decide,
+        };
         let reader = Arc::clone(&request);
         let Some(Wait { key_count, waits_for, least, timeout_ms }) = wait else {
             self.transact(
@@ -105,7 +126,7 @@ impl Core {
                 keys,
                 move |shard, key| reader.read(shard, key),
                 move |found, decision| {
-                    request.decide(found, decision)?;
+                    request.decide(decision, |own| decide_with(found, own))?;
                     if decision.reply.position() == 0
                         && let Some(blocking) = request.many.blocking
                     {
@@ -123,9 +144,50 @@ impl Core {
             (keys, terms),
             (),
             move |shard, key, ()| reader.read(shard, key),
-            move |found, (), decision| request.decide(found, decision),
+            move |found, (), decision| request.decide(decision, |own| decide_with(found, own)),
         );
         Ok(())
+    }
+
+    /// A command that reads its keys in rounds, under intents on all of them.
+    fn run_rounds(
+        &mut self,
+        id: SessionId,
+        request: Arc<Request>,
+        rounds: Rounds,
+        keys: Vec<DeclaredKey>,
+    ) {
+        let (routes, protocol) = (Arc::clone(&self.shard.routes), request.protocol);
+        let reads_all = (rounds.reads_all)(&request.args.all());
+        let keys: Arc<[DeclaredKey]> = keys.into();
+        let shards: Vec<ShardId> = if reads_all {
+            routes.shards().collect()
+        } else {
+            routes.shards_of(keys.iter().map(|key| key.slot))
+        };
+        self.coordinate(id, |hops| async move {
+            let visits = shards.iter().map(|&owner| {
+                let scope = if reads_all { all_of(owner, &keys) } else { scope_on(owner, &keys) };
+                let (request, keys) = (Arc::clone(&request), Arc::clone(&keys));
+                let read = move |shard: &mut Shard| -> Vec<(usize, Found)> {
+                    let own = keys.iter().filter(|key| key.shard == owner);
+                    own.map(|key| (key.index, request.read(shard, key))).collect()
+                };
+                (owner, scope, read)
+            });
+            let found = hops.hold(visits.collect::<Vec<_>>()).await;
+            let mut found: Vec<(usize, Found)> = found.into_iter().flatten().collect();
+            found.sort_unstable_by_key(|(index, _)| *index);
+            let found = found.into_iter().map(|(_, found)| found).collect();
+            let travel = Travel { hops: &hops, request: &request, rounds, routes: &routes };
+            let state = travel.through(found, &keys).await;
+            let decided = decided(&keys, Vec::new(), protocol, |_: Vec<()>, decision| {
+                let state = state?;
+                request.decide(decision, |own| (rounds.decide)(state, own))
+            });
+            hops.release(last_hops(decided.writes, &shards, &keys));
+            decided.answer
+        });
     }
 
     fn declare_keys(
@@ -145,5 +207,73 @@ impl Core {
             }
         }
         keys
+    }
+}
+
+/// What a command touches of a shard if it reads all keys.
+fn all_of(shard: ShardId, keys: &[DeclaredKey]) -> Scope {
+    let writes = keys.iter().any(|key| key.shard == shard && key.is_written);
+    Scope::Everything(if writes { Mode::Write } else { Mode::Read })
+}
+
+/// The way of a command's state through its rounds.
+struct Travel<'a> {
+    hops: &'a Hops,
+    request: &'a Arc<Request>,
+    rounds: Rounds,
+    routes: &'a Routes,
+}
+
+impl Travel<'_> {
+    /// The state after all rounds.
+    async fn through(&self, found: Vec<Found>, keys: &[DeclaredKey]) -> Result<Found, CommandError> {
+        let rounds = self.rounds;
+        let mut state = self.request.with(|request| (rounds.begin)(found, request))?;
+        while let Some(round) = self.request.with(|request| (rounds.next)(&mut state, request))? {
+            let mut stops = self.stops(round, keys).into_iter().peekable();
+            while let Some((shard, names)) = stops.next() {
+                let (request, is_last) = (Arc::clone(self.request), stops.peek().is_none());
+                let visit = move |shard: &mut Shard| {
+                    let visited = request.with(|request| {
+                        let keyspace = &mut shard.keyspace;
+                        let hasher = *keyspace.hasher();
+                        let key = |(position, name)| (position, Key::new(name, &hasher));
+                        let names = names.iter().map(|(position, name)| (*position, &name[..]));
+                        let keys: Vec<(usize, Key<'_>)> = names.map(key).collect();
+                        let database = request.settings.database;
+                        let keys = &keys;
+                        let here = KeysHere { keyspace, database, keys, is_last, request };
+                        (rounds.visit)(&mut state, here)
+                    });
+                    (state, visited)
+                };
+                let (back, visited) = self.hops.on(shard, visit).await;
+                state = back;
+                if !visited? {
+                    break;
+                }
+            }
+        }
+        Ok(state)
+    }
+
+    /// The shards to visit, each with its keys and their positions in the round.
+    fn stops(&self, round: Round, keys: &[DeclaredKey]) -> Vec<(ShardId, Vec<(usize, Vec<u8>)>)> {
+        let mut stops: Vec<(ShardId, Vec<(usize, Vec<u8>)>)> = Vec::new();
+        for (position, key) in round.keys.into_iter().enumerate() {
+            let (shard, name) = match key {
+                RoundKey::Own(index) => (keys[index].shard, keys[index].bytes.clone()),
+                RoundKey::Named(name) => (self.routes.shard(SlotId::of_key(&name)), name),
+            };
+            let stop = match round.is_ordered {
+                true => stops.last_mut().filter(|stop| stop.0 == shard),
+                false => stops.iter_mut().find(|stop| stop.0 == shard),
+            };
+            match stop {
+                Some((_, names)) => names.push((position, name)),
+                None => stops.push((shard, vec![(position, name)])),
+            }
+        }
+        stops
     }
 }

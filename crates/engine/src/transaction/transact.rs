@@ -143,6 +143,30 @@ pub(super) fn decided<T>(
     Decided { answer, writes, moved }
 }
 
+/// The writes of each shard that has any, as its last hop.
+pub(super) fn last_hops(
+    mut writes: Vec<Write>,
+    shards: &[ShardId],
+    keys: &Arc<[DeclaredKey]>,
+) -> Vec<(ShardId, impl FnOnce(&mut Shard) + Send + 'static)> {
+    let mut last = Vec::new();
+    for &owner in shards {
+        let own = writes.extract_if(.., |write| keys[write.index].shard == owner);
+        let own: Vec<Write> = own.collect();
+        if own.is_empty() {
+            continue;
+        }
+        let keys = Arc::clone(keys);
+        let write_all = move |shard: &mut Shard| {
+            for Write { index, run } in own {
+                run(shard, &keys[index]);
+            }
+        };
+        last.push((owner, write_all));
+    }
+    last
+}
+
 /// What a command touches of a shard.
 pub(crate) fn scope_on(shard: ShardId, keys: &[DeclaredKey]) -> Scope {
     let own = keys.iter().filter(|key| key.shard == shard);
@@ -215,22 +239,8 @@ impl Core {
             let found = found.into_iter().map(|(_, found)| found).collect();
             let mut decided = decided(&keys, found, protocol, decide);
             decided.fetch_moved(&hops, &keys).await;
-            let Decided { answer, mut writes, .. } = decided;
-            let mut last = Vec::new();
-            for &owner in &shards {
-                let own = writes.extract_if(.., |write| keys[write.index].shard == owner);
-                let own: Vec<Write> = own.collect();
-                if own.is_empty() {
-                    continue;
-                }
-                let keys = Arc::clone(&keys);
-                let write_all = move |shard: &mut Shard| {
-                    for Write { index, run } in own {
-                        run(shard, &keys[index]);
-                    }
-                };
-                last.push((owner, write_all));
-            }
+            let Decided { answer, writes, .. } = decided;
+            let last = last_hops(writes, &shards, &keys);
             hops.release(last);
             answer
         });

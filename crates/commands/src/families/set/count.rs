@@ -2,11 +2,11 @@
 
 use basalt_resp::parse_i64;
 
-use super::algebra::{ALGEBRA_ROW, SetAnswer, SetOperation, SetRequest, algebra};
+use super::algebra::ALGEBRA_ROW;
+use super::combine::{Answer, Counted, Diff, Inter, Operation, SetRequest, Union, row};
 use crate::argument::Argument;
-use crate::command::{Command, Flags, KeySpec, Run, Verb};
+use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::many_keys::ManyKeys;
 
 const NUMKEYS: Argument = Argument::integer("numkeys");
 const LIMIT: Argument = Argument::integer("limit").after("LIMIT").optional();
@@ -25,7 +25,7 @@ pub(super) const SINTERCARD: Command = Command {
     since: "7.0.0",
     summary: "Returns the size of the intersection of sets, counted up to a limit.",
     complexity: "O(N*M) for N members of the smallest of M sets",
-    run: Run::Many(&const { ManyKeys::by_engine(algebra, Verb::SetInterCard) }),
+    run: Run::Many(&const { row::<Inter, Counted>() }),
     shows: r#"> SADD odd 1 3 5 7
 (integer) 4
 > SADD prime 2 3 5 7
@@ -51,7 +51,7 @@ pub(super) const SUNIONCARD: Command = Command {
     since: "8.10.0",
     summary: "Returns the size of the union of sets, counted up to a limit.",
     arguments: &[NUMKEYS, Argument::KEYS, Argument::word("approx", "APPROX").optional(), LIMIT],
-    run: Run::Many(&const { ManyKeys::by_engine(algebra, Verb::SetUnionCard) }),
+    run: Run::Many(&const { row::<Union, Counted>() }),
     shows: r#"> SADD odd 1 3 5 7
 (integer) 4
 > SADD prime 2 3 5 7
@@ -73,7 +73,7 @@ pub(super) const SDIFFCARD: Command = Command {
     name: "sdiffcard",
     since: "8.10.0",
     summary: "Returns how many members of the first set are in none of the others, counted up to a limit.",
-    run: Run::Many(&const { ManyKeys::by_engine(algebra, Verb::SetDiffCard) }),
+    run: Run::Many(&const { row::<Diff, Counted>() }),
     shows: r#"> SADD odd 1 3 5 7
 (integer) 4
 > SADD prime 2 3 5 7
@@ -95,7 +95,7 @@ pub(super) const SDIFFCARD: Command = Command {
 /// accepted, but the result is exact.
 pub(super) fn parse_count(
     args: &[&[u8]],
-    operation: SetOperation,
+    operation: Operation,
 ) -> Result<SetRequest, CommandError> {
     let count = parse_i64(args[1]).and_then(|count| usize::try_from(count).ok());
     let count = count.filter(|count| *count > 0);
@@ -108,7 +108,7 @@ pub(super) fn parse_count(
     let mut limit = 0;
     let mut options = args[sources.end..].iter();
     while let Some(word) = options.next() {
-        if operation == SetOperation::Union && word.eq_ignore_ascii_case(b"approx") {
+        if operation == Operation::Union && word.eq_ignore_ascii_case(b"approx") {
             continue;
         }
         let value = options.next().filter(|_| word.eq_ignore_ascii_case(b"limit"));
@@ -117,5 +117,5 @@ pub(super) fn parse_count(
         limit = value.ok_or(CommandError::text("ERR LIMIT can't be negative"))?;
     }
     let limit = if limit == 0 { usize::MAX } else { limit };
-    Ok(SetRequest { operation, sources, answer: SetAnswer::Count { limit } })
+    Ok(SetRequest { operation, sources, answer: Answer::Count { limit } })
 }

@@ -1,21 +1,23 @@
 //! Union, intersection and difference of sorted sets; members of plain sets have score 1.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
-use basalt_keyspace::{
-    Cause, Content, DatabaseId, Effect, Entry, EntryRef, Events, Key, Keyspace, Kind, Scored,
-    SetRef, SortedChange, SortedRef, event,
-};
+use basalt_keyspace::{EntryRef, Events, Key, Scored, event};
 use basalt_resp::parse_f64;
+use smallvec::SmallVec;
 
-use super::{ROW, borrow, write_scored};
+use super::sources::{Gathered, Members, Source, combine, count};
+use super::store::{changes_of, store_changes};
+use super::{ROW, write_scored};
 use crate::args::integer;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Command, Flags, KeySpec, Run, Verb};
+use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::many_keys::{Decision, ManyKeys};
+use crate::many_keys::{
+    Decision, InRounds, KeyRead, KeysHere, ManyKeys, Request, Round, RoundKey, Settings,
+    first_mentions,
+};
 
 const KEYS: Argument = Argument::KEYS;
 const SOURCES: Argument = Argument::key("key", 1).multiple();
@@ -60,7 +62,7 @@ const STORED_ROW: Command = Command {
 pub(super) const ZUNION: Command = Command {
     name: "zunion",
     summary: "Returns the union of sorted sets, with the scores added up by default.",
-    run: Run::Many(&const { ManyKeys::by_engine(zunion, Verb::ZUnion) }),
+    run: Run::Many(&const { row::<Union, Told>() }),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
 > ZADD two 10 b 20 c
@@ -114,7 +116,7 @@ pub(super) const ZUNION: Command = Command {
 pub(super) const ZINTER: Command = Command {
     name: "zinter",
     summary: "Returns the intersection of sorted sets, with the scores added up by default.",
-    run: Run::Many(&const { ManyKeys::by_engine(zinter, Verb::ZInter) }),
+    run: Run::Many(&const { row::<Inter, Told>() }),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
 > ZADD two 10 b 20 c
@@ -146,7 +148,7 @@ pub(super) const ZDIFF: Command = Command {
     name: "zdiff",
     summary: "Returns the members of the first sorted set that are in none of the others.",
     arguments: &[NUMKEYS, KEYS, WITHSCORES],
-    run: Run::Many(&const { ManyKeys::by_engine(zdiff, Verb::ZDiff) }),
+    run: Run::Many(&const { row::<Diff, Told>() }),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
 > ZADD two 10 b 20 c
@@ -173,7 +175,7 @@ pub(super) const ZINTERCARD: Command = Command {
     since: "7.0.0",
     summary: "Returns the size of the intersection of sorted sets, counted up to a limit.",
     arguments: &[NUMKEYS, KEYS, Argument::integer("limit").after("LIMIT").optional()],
-    run: Run::Many(&const { ManyKeys::by_engine(zintercard, Verb::ZInterCard) }),
+    run: Run::Many(&const { row::<Inter, Counted>() }),
     shows: r#"> ZADD one 1 a 2 b 3 c
 (integer) 3
 > ZADD two 10 b 20 c
@@ -193,7 +195,7 @@ pub(super) const ZINTERCARD: Command = Command {
 pub(super) const ZUNIONSTORE: Command = Command {
     name: "zunionstore",
     summary: "Stores the union of sorted sets, with the scores added up by default, and returns its size.",
-    run: Run::Many(&const { ManyKeys::by_engine(zunionstore, Verb::ZUnionStore) }),
+    run: Run::Many(&const { row::<Union, Stored>() }),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
 > ZADD two 10 b 20 c
@@ -215,7 +217,7 @@ pub(super) const ZUNIONSTORE: Command = Command {
 pub(super) const ZINTERSTORE: Command = Command {
     name: "zinterstore",
     summary: "Stores the intersection of sorted sets, with the scores added up by default, and returns its size.",
-    run: Run::Many(&const { ManyKeys::by_engine(zinterstore, Verb::ZInterStore) }),
+    run: Run::Many(&const { row::<Inter, Stored>() }),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
 > ZADD two 10 b 20 c
@@ -241,7 +243,7 @@ pub(super) const ZDIFFSTORE: Command = Command {
     since: "6.2.0",
     summary: "Stores the members of the first sorted set that are in none of the others, and returns their number.",
     arguments: &[DESTINATION, NUMKEYS, SOURCES],
-    run: Run::Many(&const { ManyKeys::by_engine(zdiffstore, Verb::ZDiffStore) }),
+    run: Run::Many(&const { row::<Diff, Stored>() }),
     shows: r#"> ZADD one 1 a 2 b
 (integer) 2
 > ZADD two 10 b 20 c
@@ -256,7 +258,7 @@ pub(super) const ZDIFFSTORE: Command = Command {
 
 /// The operation on sorted sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Combination {
+pub(super) enum Combination {
     Union,
     Inter,
     Diff,
@@ -264,7 +266,7 @@ pub enum Combination {
 
 /// The use of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(super) enum Purpose {
     Tell,
     Store,
     Count,
@@ -281,33 +283,33 @@ enum Aggregate {
 
 /// The options after the keys.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CombineOptions {
+pub(super) struct CombineOptions {
     /// One per key.
     pub(super) weights: Vec<f64>,
     aggregate: Aggregate,
-    pub with_scores: bool,
+    with_scores: bool,
     /// The limit of the count.
-    pub limit: usize,
+    pub(super) limit: usize,
 }
 
 /// The parsed arguments of ZUNION and the like. The error for a key of a wrong type precedes that
 /// for a wrong option.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CombineRequest<'a> {
-    pub keys: &'a [&'a [u8]],
-    pub options: Result<CombineOptions, CommandError>,
+pub(super) struct CombineRequest<'a> {
+    keys: &'a [&'a [u8]],
+    options: Result<CombineOptions, CommandError>,
 }
 
 /// Parses the arguments from the number of keys on.
-pub fn parse_combine<'a>(
-    name: &str,
+fn parse_combine<'a>(
+    name: impl FnOnce() -> String,
     args: &'a [&'a [u8]],
     combination: Combination,
     purpose: Purpose,
 ) -> Result<CombineRequest<'a>, CommandError> {
     let count = integer(args[0])?;
     if count < 1 {
-        let text = format!("ERR at least 1 input key is needed for '{name}' command");
+        let text = format!("ERR at least 1 input key is needed for '{}' command", name());
         return Err(CommandError::new(text));
     }
     let count = usize::try_from(count).ok().filter(|count| *count < args.len());
@@ -364,80 +366,7 @@ fn parse_options(
     Ok(options)
 }
 
-/// Members with their scores, as they travel between shards.
-pub type OwnedMembers = Vec<(Vec<u8>, f64)>;
-
-/// The members of a key's value.
-pub fn members_of(entry: Option<&Entry>) -> Result<OwnedMembers, CommandError> {
-    let Some(entry) = entry else { return Ok(Vec::new()) };
-    if let Some(set) = SetRef::of(entry) {
-        let owned = |member: Content<'_>| {
-            let mut text = Vec::new();
-            member.append_to(&mut text);
-            (text, 1.0)
-        };
-        return Ok(set.iter().map(owned).collect());
-    }
-    let sorted = SortedRef::of(entry).ok_or(CommandError::WRONG_TYPE)?;
-    Ok(sorted.iter().map(|scored| (scored.member.to_vec(), scored.score)).collect())
-}
-
-/// A member of the result.
-pub fn scored((member, score): &(Vec<u8>, f64)) -> Scored<'_> {
-    Scored { member, score: *score }
-}
-
 impl CombineOptions {
-    /// The result of the operation on sorted sets, given in the order of their keys, ordered by
-    /// score.
-    pub fn combine(&self, combination: Combination, sets: Vec<OwnedMembers>) -> OwnedMembers {
-        let mut weighed: Vec<(f64, OwnedMembers)> =
-            self.weights.iter().copied().zip(sets).collect();
-        if combination != Combination::Diff {
-            // In the order of Redis, which shows in sums of fractions.
-            weighed.sort_by_key(|(_, members)| members.len());
-        }
-        let mut result = match combination {
-            Combination::Union => self.unite(weighed),
-            Combination::Inter => self.intersect(weighed),
-            Combination::Diff => subtract(weighed),
-        };
-        result.sort_by(|one, other| {
-            let by_score = one.1.partial_cmp(&other.1).unwrap_or(Ordering::Equal);
-            by_score.then_with(|| one.0.cmp(&other.0))
-        });
-        result
-    }
-
-    fn unite(&self, sets: Vec<(f64, OwnedMembers)>) -> OwnedMembers {
-        let mut all: BTreeMap<Vec<u8>, f64> = BTreeMap::new();
-        for (weight, members) in sets {
-            for (member, score) in members {
-                let score = without_nan(self.weigh(weight, score));
-                all.entry(member)
-                    .and_modify(|sum| *sum = self.aggregate(*sum, score))
-                    .or_insert(score);
-            }
-        }
-        all.into_iter().collect()
-    }
-
-    fn intersect(&self, sets: Vec<(f64, OwnedMembers)>) -> OwnedMembers {
-        let mut sets = sets.into_iter();
-        let Some((weight, smallest)) = sets.next() else { return Vec::new() };
-        let others: Vec<(f64, BTreeMap<Vec<u8>, f64>)> =
-            sets.map(|(weight, members)| (weight, members.into_iter().collect())).collect();
-        let kept = smallest.into_iter().filter_map(|(member, score)| {
-            let mut sum = without_nan(self.weigh(weight, score));
-            for (weight, members) in &others {
-                // As in Redis a NaN counts here: it makes a sum 0, and changes neither minimum nor maximum.
-                sum = self.aggregate(sum, self.weigh(*weight, *members.get(&member)?));
-            }
-            Some((member, sum))
-        });
-        kept.take(self.limit).collect()
-    }
-
     pub(super) fn weigh(&self, weight: f64, score: f64) -> f64 {
         if self.aggregate == Aggregate::Count { weight } else { weight * score }
     }
@@ -457,129 +386,216 @@ pub(super) fn without_nan(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score }
 }
 
-fn subtract(sets: Vec<(f64, OwnedMembers)>) -> OwnedMembers {
-    let mut sets = sets.into_iter();
-    let Some((_, mut rest)) = sets.next() else { return Vec::new() };
-    for (_, members) in sets {
-        let gone: BTreeMap<Vec<u8>, f64> = members.into_iter().collect();
-        rest.retain(|(member, _)| !gone.contains_key(member));
-    }
-    rest
+/// An operation, as a row names it.
+trait Combines: 'static {
+    const COMBINATION: Combination;
 }
 
-/// All of ZUNION and its like, where all keys are on one shard.
-fn combine_here(call: &mut Call<'_>, combination: Combination, purpose: Purpose) -> Outcome {
-    let first = if purpose == Purpose::Store { 2 } else { 1 };
-    let CombineRequest { keys, options } =
-        parse_combine(call.command.name, &call.args[first..], combination, purpose)?;
-    let changes = {
-        let keyspace = &*call.keyspace;
-        let peek = |name: &&[u8]| keyspace.peek(call.database, &keyspace.key(name));
-        let entries: Vec<Option<EntryRef<'_>>> = keys.iter().map(peek).collect();
-        for entry in entries.iter().flatten() {
-            if SetRef::of(entry).is_none() && SortedRef::of(entry).is_none() {
-                return Err(CommandError::WRONG_TYPE);
-            }
-        }
-        let options = options?;
-        let result = borrow::combine(&options, combination, (keyspace, &entries), keys)?;
-        let members = result.iter().map(borrow::as_scored);
-        if purpose == Purpose::Tell {
-            write_scored(&mut call.reply, result.len(), members, options.with_scores);
-            return Ok(());
-        }
-        call.reply.integer(result.len() as i64);
-        if purpose == Purpose::Count {
-            return Ok(());
-        }
-        changes_of(members)
+/// A purpose, as a row names it.
+trait Serves: 'static {
+    const PURPOSE: Purpose;
+}
+
+struct Union;
+struct Inter;
+struct Diff;
+struct Told;
+struct Stored;
+struct Counted;
+
+impl Combines for Union {
+    const COMBINATION: Combination = Combination::Union;
+}
+
+impl Combines for Inter {
+    const COMBINATION: Combination = Combination::Inter;
+}
+
+impl Combines for Diff {
+    const COMBINATION: Combination = Combination::Diff;
+}
+
+impl Serves for Told {
+    const PURPOSE: Purpose = Purpose::Tell;
+}
+
+impl Serves for Stored {
+    const PURPOSE: Purpose = Purpose::Store;
+}
+
+impl Serves for Counted {
+    const PURPOSE: Purpose = Purpose::Count;
+}
+
+/// How a row of these commands runs.
+const fn row<C: Combines, P: Serves>() -> ManyKeys {
+    ManyKeys::in_rounds::<Combine<C, P>>().with_whole(whole::<C, P>)
+}
+
+/// A command over sorted sets and sets.
+struct Combine<C, P>(PhantomData<(C, P)>);
+
+impl<C: Combines, P: Serves> Combine<C, P> {
+    /// How many keys come before those of the sets.
+    const BEFORE: usize = match P::PURPOSE {
+        Purpose::Store => 1,
+        Purpose::Tell | Purpose::Count => 0,
     };
-    let event = match combination {
+    const EVENTS: Events = match C::COMBINATION {
         Combination::Union => event::ZUNIONSTORE,
         Combination::Inter => event::ZINTERSTORE,
         Combination::Diff => event::ZDIFFSTORE,
     };
-    let key = call.key;
-    store_changes(call.keyspace, (call.database, &key), changes.as_deref(), event);
-    Ok(())
-}
 
-fn zunion(call: &mut Call<'_>) -> Outcome {
-    combine_here(call, Combination::Union, Purpose::Tell)
-}
-
-fn zinter(call: &mut Call<'_>) -> Outcome {
-    combine_here(call, Combination::Inter, Purpose::Tell)
-}
-
-fn zdiff(call: &mut Call<'_>) -> Outcome {
-    combine_here(call, Combination::Diff, Purpose::Tell)
-}
-
-fn zintercard(call: &mut Call<'_>) -> Outcome {
-    combine_here(call, Combination::Inter, Purpose::Count)
-}
-
-fn zunionstore(call: &mut Call<'_>) -> Outcome {
-    combine_here(call, Combination::Union, Purpose::Store)
-}
-
-fn zinterstore(call: &mut Call<'_>) -> Outcome {
-    combine_here(call, Combination::Inter, Purpose::Store)
-}
-
-fn zdiffstore(call: &mut Call<'_>) -> Outcome {
-    combine_here(call, Combination::Diff, Purpose::Store)
-}
-
-/// The changes that make a sorted set of these members; `None` if there are none.
-pub(super) fn changes_of<'m>(
-    members: impl ExactSizeIterator<Item = Scored<'m>>,
-) -> Option<Vec<u8>> {
-    let mut changes = Vec::new();
-    (members.len() > 0).then(|| {
-        SortedChange::that_makes(members, &mut changes);
-        changes
-    })
-}
-
-/// Has a key hold the sorted set that these changes make, or nothing.
-pub(super) fn store_changes(
-    keyspace: &mut Keyspace,
-    (id, key): (DatabaseId, &Key<'_>),
-    changes: Option<&[u8]>,
-    event: Events,
-) {
-    let edit = keyspace.edit(id, key);
-    match changes {
-        Some(changes) => {
-            let effect = Effect::SetCollection { kind: Kind::Sorted, changes, expire_at_ms: None };
-            edit.as_event(event).commit(effect);
-        }
-        None => edit.commit(Effect::Remove { cause: Cause::Deleted }),
+    fn parse<'a>(args: &'a [&'a [u8]]) -> Result<CombineRequest<'a>, CommandError> {
+        let name = || String::from_utf8_lossy(args[0]).to_lowercase();
+        parse_combine(name, &args[1 + Self::BEFORE..], C::COMBINATION, P::PURPOSE)
     }
 }
 
-/// Has a key hold these members, or nothing if there are none.
-pub(crate) fn store_members(
-    keyspace: &mut Keyspace,
-    key: (DatabaseId, &Key<'_>),
-    members: &OwnedMembers,
-    event: Events,
-) {
-    let changes = changes_of(members.iter().map(scored));
-    store_changes(keyspace, key, changes.as_deref(), event);
+/// Which keys are read in which order, each with the weights that count for it: keys by their index among the names,
+/// `sizes` by that index.
+fn order_of(
+    combination: Combination,
+    names: &[&[u8]],
+    weights: &[f64],
+    sizes: &[usize],
+) -> Vec<(usize, SmallVec<[f64; 2]>)> {
+    let firsts = first_mentions(names);
+    let mut mentions: SmallVec<[(usize, f64); 8]> =
+        firsts.into_iter().zip(weights.iter().copied()).collect();
+    // Sums of fractions and of infinities depend on the order, so it is Redis': the smallest first, keys of equal size
+    // as they are named. A difference only asks which key is the first.
+    match combination {
+        Combination::Diff => mentions.sort_by_key(|&(at, _)| at),
+        _ => mentions.sort_by_key(|&(at, _)| sizes[at]),
+    }
+    let groups = mentions.chunk_by(|one, next| one.0 == next.0);
+    groups.map(|group| (group[0].0, group.iter().map(|&(_, weight)| weight).collect())).collect()
 }
 
-/// Decides to have a key hold these members; replies with their number.
-pub(crate) fn decide_to_store(
-    (target, members): (usize, OwnedMembers),
-    event: Events,
-    decision: &mut Decision<'_, '_>,
-) -> Outcome {
-    decision.reply.integer(members.len() as i64);
-    decision.write(target, move |keyspace, id, key| {
-        store_members(keyspace, (id, key), &members, event);
-    });
+/// All of a command on one shard: nothing is copied but what is stored.
+fn whole<C: Combines, P: Serves>(call: &mut Call<'_>) -> Outcome {
+    let CombineRequest { keys: names, options } = Combine::<C, P>::parse(call.args)?;
+    let keys: SmallVec<[Key<'_>; 8]> = names.iter().map(|name| call.key_of(name)).collect();
+    for key in &keys {
+        call.keyspace.read(call.database, key);
+    }
+    let changes = {
+        let keyspace = &*call.keyspace;
+        let entries: SmallVec<[Option<EntryRef<'_>>; 8]> =
+            keys.iter().map(|key| keyspace.peek(call.database, key)).collect();
+        let members = entries.iter().map(|entry| Members::of(entry.as_deref()));
+        let members: SmallVec<[Members<'_>; 8]> = members.collect::<Result<_, _>>()?;
+        let options = options?;
+        let sizes: SmallVec<[usize; 8]> = members.iter().map(Members::len).collect();
+        let order = order_of(C::COMBINATION, names, &options.weights, &sizes);
+        let source = |(at, weights)| Source { members: members[at], weights };
+        let sources: SmallVec<[Source<'_>; 4]> = order.into_iter().map(source).collect();
+        if P::PURPOSE == Purpose::Count {
+            call.reply.integer(count(&options, &sources) as i64);
+            return Ok(());
+        }
+        let result = combine(&options, C::COMBINATION, &sources, keyspace.hasher());
+        let scored = result.iter().map(|(member, score)| Scored { member, score: *score });
+        if P::PURPOSE == Purpose::Tell {
+            write_scored(&mut call.reply, result.len(), scored, options.with_scores);
+            return Ok(());
+        }
+        call.reply.integer(result.len() as i64);
+        changes_of(scored)
+    };
+    let (database, target) = (call.database, call.key);
+    let events = Combine::<C, P>::EVENTS;
+    store_changes(call.keyspace, (database, &target), changes.as_deref(), events);
     Ok(())
+}
+
+/// A command over the sets of several shards, under way.
+struct Combining {
+    options: CombineOptions,
+    /// The round that is still to come.
+    round: Option<Round>,
+    /// By the position in the round.
+    weights: Vec<SmallVec<[f64; 2]>>,
+    gathered: Gathered,
+}
+
+impl<C: Combines, P: Serves> InRounds for Combine<C, P> {
+    /// The number of members.
+    type Found = Result<usize, CommandError>;
+    type State = Combining;
+
+    fn check(args: &[&[u8]], _: &Settings<'_>) -> Outcome {
+        Self::parse(args).map(drop)
+    }
+
+    fn read(key: KeyRead<'_>) -> Self::Found {
+        if key.index < Self::BEFORE {
+            return Ok(0);
+        }
+        let entry = key.keyspace.read(key.database, &key.key);
+        Ok(Members::of(entry.as_deref())?.len())
+    }
+
+    fn begin(found: Vec<Self::Found>, request: Request<'_>) -> Result<Combining, CommandError> {
+        let CombineRequest { keys: names, options } = Self::parse(request.args)?;
+        let sizes: Vec<usize> = found.into_iter().skip(Self::BEFORE).collect::<Result<_, _>>()?;
+        let options = options?;
+        let order = order_of(C::COMBINATION, names, &options.weights, &sizes);
+        let is_empty = match C::COMBINATION {
+            Combination::Union => false,
+            Combination::Inter => sizes.contains(&0),
+            // A set less itself leaves nothing.
+            Combination::Diff => sizes[0] == 0 || order[0].1.len() > 1,
+        };
+        let keys = order.iter().map(|(at, _)| RoundKey::Own(Self::BEFORE + at)).collect();
+        let round = Round { keys, is_ordered: C::COMBINATION != Combination::Diff };
+        let weights = order.into_iter().map(|(_, weights)| weights).collect();
+        let (round, gathered) = ((!is_empty).then_some(round), Gathered::default());
+        Ok(Combining { options, round, weights, gathered })
+    }
+
+    fn next(state: &mut Combining, _: Request<'_>) -> Result<Option<Round>, CommandError> {
+        Ok(state.round.take())
+    }
+
+    fn visit(state: &mut Combining, here: KeysHere<'_>) -> Result<bool, CommandError> {
+        let entries = here.peek();
+        let sources = entries.iter().zip(here.keys).map(|(entry, (position, _))| {
+            let weights = state.weights[*position].clone();
+            Ok(Source { members: Members::of(entry.as_deref())?, weights })
+        });
+        let sources: Vec<Source<'_>> = sources.collect::<Result<_, CommandError>>()?;
+        let bytes = entries.iter().flatten().map(|entry| entry.heap_bytes());
+        let hasher = here.keyspace.hasher();
+        let limit = if here.is_last { state.options.limit } else { usize::MAX };
+        let gathered = &mut state.gathered;
+        gathered.check_memory(C::COMBINATION, bytes)?;
+        match C::COMBINATION {
+            Combination::Union => gathered.unite(&state.options, &sources, hasher),
+            Combination::Inter => gathered.intersect(&state.options, &sources, limit),
+            Combination::Diff => gathered.subtract(&sources, hasher),
+        }
+        Ok(C::COMBINATION == Combination::Union || gathered.len() > 0)
+    }
+
+    fn decide(state: Combining, decision: &mut Decision<'_, '_>) -> Outcome {
+        let Combining { options, gathered, .. } = state;
+        if P::PURPOSE == Purpose::Tell {
+            let ordered = gathered.ordered();
+            let (len, members) = (ordered.len(), ordered.iter().copied());
+            write_scored(decision.reply, len, members, options.with_scores);
+            return Ok(());
+        }
+        decision.reply.integer(gathered.len().min(options.limit) as i64);
+        if P::PURPOSE == Purpose::Store {
+            decision.write(0, move |keyspace, id, key| {
+                let changes = changes_of(gathered.ordered().iter().copied());
+                drop(gathered);
+                store_changes(keyspace, (id, key), changes.as_deref(), Self::EVENTS);
+            });
+        }
+        Ok(())
+    }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use basalt_keyspace::{LexBound, MembersWalk, ScoreRange, SortedRef, event};
 
-use super::combine::{OwnedMembers, decide_to_store};
+use super::store::{OwnedMembers, decide_to_store};
 use super::{ROW, RankRange, lex_range, score_range, sorted, write_scored};
 use crate::args::integer;
 use crate::argument::Argument;
