@@ -234,7 +234,6 @@ mod tests {
     fn every_verb_has_one_row() {
         let verb = |row: &Command| match row.run {
             Run::Engine(verb) => Some(verb),
-            Run::Many(many) => many.verb,
             _ => None,
         };
         let mut verbs: Vec<Verb> = rows().iter().copied().filter_map(verb).collect();

@@ -24,10 +24,10 @@ use crate::error::CommandError;
 
 pub(crate) use add::{AddOptions, put_scored};
 pub use blocking::parse_blocking_zmpop;
-pub use store::OwnedMembers;
-pub(crate) use store::{decide_to_store, store_members};
 pub use range::{RangeRequest, parse_range_store};
 pub use remove::{End, MpopRequest, parse_zmpop};
+pub use store::OwnedMembers;
+pub(crate) use store::{decide_to_store, store_members};
 
 const MIN_OR_MAX: &[Argument] = &[Argument::word("min", "MIN"), Argument::word("max", "MAX")];
 

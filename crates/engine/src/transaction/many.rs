@@ -216,6 +216,9 @@ fn all_of(shard: ShardId, keys: &[DeclaredKey]) -> Scope {
     Scope::Everything(if writes { Mode::Write } else { Mode::Read })
 }
 
+/// A shard that is visited, with its keys and their positions in the round.
+type Stop = (ShardId, Vec<(usize, Vec<u8>)>);
+
 /// The way of a command's state through its rounds.
 struct Travel<'a> {
     hops: &'a Hops,
@@ -226,7 +229,11 @@ struct Travel<'a> {
 
 impl Travel<'_> {
     /// The state after all rounds.
-    async fn through(&self, found: Vec<Found>, keys: &[DeclaredKey]) -> Result<Found, CommandError> {
+    async fn through(
+        &self,
+        found: Vec<Found>,
+        keys: &[DeclaredKey],
+    ) -> Result<Found, CommandError> {
         let rounds = self.rounds;
         let mut state = self.request.with(|request| (rounds.begin)(found, request))?;
         while let Some(round) = self.request.with(|request| (rounds.next)(&mut state, request))? {
@@ -257,9 +264,9 @@ impl Travel<'_> {
         Ok(state)
     }
 
-    /// The shards to visit, each with its keys and their positions in the round.
-    fn stops(&self, round: Round, keys: &[DeclaredKey]) -> Vec<(ShardId, Vec<(usize, Vec<u8>)>)> {
-        let mut stops: Vec<(ShardId, Vec<(usize, Vec<u8>)>)> = Vec::new();
+    /// The shards to visit.
+    fn stops(&self, round: Round, keys: &[DeclaredKey]) -> Vec<Stop> {
+        let mut stops: Vec<Stop> = Vec::new();
         for (position, key) in round.keys.into_iter().enumerate() {
             let (shard, name) = match key {
                 RoundKey::Own(index) => (keys[index].shard, keys[index].bytes.clone()),

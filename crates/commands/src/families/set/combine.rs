@@ -390,7 +390,9 @@ impl<O: Operates, A: Answers> InRounds for Combine<O, A> {
         let mut digits = Digits::default();
         let mut kept = StringList::default();
         if !std::mem::replace(&mut state.is_begun, true) {
-            check_memory(entries.iter().flatten().map(|entry| text_bytes(entry)).min().unwrap_or(0))?;
+            check_memory(
+                entries.iter().flatten().map(|entry| text_bytes(entry)).min().unwrap_or(0),
+            )?;
             combine(O::OPERATION, &sets, hasher, &mut |member| {
                 kept.push(member.as_text(&mut digits));
                 kept.len() < limit
