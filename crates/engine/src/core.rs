@@ -22,6 +22,7 @@ mod maintenance;
 mod monitor;
 mod pipelined;
 mod quiescence;
+pub(crate) mod snapshot;
 mod timing;
 mod transactions;
 mod wakeups;
@@ -30,28 +31,29 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
-use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ShardId, SlotId};
+use basalt_keyspace::{KeyHasher, Keyspace, ShardId};
 
 use basalt_resp::Payloads;
 
+use crate::completion::Ticket;
+use crate::input::keys::KeyHash;
 use crate::intents::{Number, Numbers};
 use crate::limits;
-use crate::mesh::message::{Envelope, Message, Ticket};
+use crate::mesh::message::{Envelope, Message};
 use crate::mesh::outbox::Outbox;
-use crate::observe::snapshot::SessionSums;
+use crate::now::Now;
+use crate::session::SessionSums;
 use crate::session::{Peer, Reading, SessionId};
-use crate::shard::Shard;
 use crate::shard::memory::MemoryLimit;
+use crate::shard::part::SpareErrands;
+use crate::shard::{ApplySettings, Shard};
 use crate::slots::routes::Routes;
-use crate::transaction::part::SpareErrands;
-use crate::world::{ApplySettings, Now, World};
+use crate::world::World;
 use deferred::HeldRequests;
 use exec::{Inside, Nested};
 use input::Staged;
-pub(crate) use monitor::Execution;
 use quiescence::{Departure, Stillness};
 use timing::EndedCall;
-pub(crate) use timing::PendingCall;
 use transactions::UnderWay;
 
 /// What a core needs to begin.
@@ -126,16 +128,6 @@ pub struct Core {
     session_check_at: usize,
     /// Of the sessions looked over in this round.
     sessions_so_far: SessionSums,
-}
-
-/// What was worked out of a key when its request was parsed: where its memory is likely needed.
-#[derive(Clone, Copy)]
-pub(crate) struct KeyHash {
-    pub hash: u64,
-    pub slot: SlotId,
-    pub shard: ShardId,
-    /// The session's database.
-    pub database: DatabaseId,
 }
 
 impl Core {

@@ -31,12 +31,13 @@ use basalt_commands::{CommandError, Outcome, Verb, docs};
 use basalt_keyspace::DatabaseId;
 use basalt_resp::{Protocol, Reply};
 
+use crate::completion::Answer;
 use crate::core::Core;
 use crate::session::{Session, SessionId};
 use crate::shard::Shard;
 use crate::slots::routes::Routes;
 use crate::transaction::DeclaredKey;
-use crate::transaction::coordinator::{Answer, Hops};
+use crate::transaction::coordinator::Hops;
 use crate::world::World;
 pub(crate) use client_line::describe;
 

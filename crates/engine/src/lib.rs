@@ -7,7 +7,7 @@
 //! Not here: how bytes travel (`server`), what commands mean (`commands`), how data lies in memory
 //! (`keyspace`, `structures`).
 
-mod blocking;
+mod completion;
 mod core;
 mod engine_commands;
 mod gates;
@@ -15,6 +15,7 @@ mod input;
 mod intents;
 pub mod limits;
 mod mesh;
+mod now;
 mod observe;
 mod session;
 mod shard;
@@ -22,15 +23,17 @@ mod slots;
 mod transaction;
 mod world;
 
+pub use crate::core::snapshot::{ClientFacts, ShardFacts, VisitFacts, command_name};
 pub use crate::core::{Core, CoreSetup, Output, Turn};
 pub use engine_commands::REDIS_VERSION;
 #[cfg(debug_assertions)]
 pub use intents::break_isolation;
 pub use mesh::message::Message;
+pub use now::Now;
 pub use observe::command_stats::Book;
 pub use observe::histogram::Histogram;
 pub use observe::rates::Rate;
-pub use observe::snapshot::{ClientFacts, SessionSums, ShardFacts, VisitFacts, command_name};
 pub use observe::stats::{ShardStats, TransactionStats};
-pub use session::{Peer, Reading, SessionId};
-pub use world::{ApplySettings, Now, ProcessFacts, ShutdownRequest, World};
+pub use session::{Peer, Reading, SessionId, SessionSums};
+pub use shard::ApplySettings;
+pub use world::{ProcessFacts, ShutdownRequest, World};

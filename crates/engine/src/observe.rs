@@ -6,5 +6,4 @@ pub(crate) mod latency;
 pub(crate) mod monitor;
 pub(crate) mod rates;
 pub(crate) mod slowlog;
-pub(crate) mod snapshot;
 pub(crate) mod stats;

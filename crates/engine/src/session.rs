@@ -3,8 +3,13 @@
 //! Replies leave in the order of the requests. While a reply is awaited from another shard its place
 //! is a *hole*; what is answered meanwhile gathers behind it.
 
+pub(crate) mod armed;
+pub(crate) mod execution;
 pub(crate) mod fieldsets;
 pub(crate) mod queued;
+mod sums;
+
+pub use sums::SessionSums;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,9 +18,9 @@ use std::{fmt, mem};
 use basalt_keyspace::{DatabaseId, LongString, OutOfMemory, ShardId};
 use basalt_resp::{Partial, Payloads, Protocol, Reply, append_reply};
 
-use crate::core::{Execution, PendingCall};
-use crate::gates::Armed;
 use crate::limits;
+use crate::session::armed::Armed;
+use crate::session::execution::{Execution, PendingCall};
 use crate::session::fieldsets::Fieldsets;
 use crate::session::queued::{Multi, Watched};
 

@@ -2,8 +2,13 @@
 //!
 //! What a hop gets: it may use everything here, and cannot wait.
 
+pub(crate) mod blocking;
 pub(crate) mod call;
 pub(crate) mod memory;
+mod monitors;
+pub(crate) mod part;
+mod slot_moves;
+pub(crate) mod timing;
 
 use std::sync::Arc;
 
@@ -12,22 +17,26 @@ use basalt_commands::{Command, CommandError, Flags};
 use basalt_keyspace::{DatabaseId, Keyspace, ShardId};
 use basalt_resp::ParseLimits;
 
-use crate::blocking::Waiting;
-use crate::gates::Armed;
 use crate::intents::{Intents, Number, Scope};
+use crate::now::Now;
 use crate::observe::command_stats::Meter;
 use crate::observe::latency::LatencyEvents;
 use crate::observe::monitor::Monitors;
 use crate::observe::rates::Rates;
 use crate::observe::slowlog::SlowLog;
-use crate::observe::snapshot::SessionSums;
 use crate::observe::stats::ShardStats;
+use crate::session::SessionSums;
+use crate::session::armed::Armed;
 use crate::session::{Peer, Session, Sessions};
+use crate::shard::blocking::Waiting;
 use crate::shard::memory::MemoryLimit;
 use crate::slots::balance::{Balancer, Loads};
-use crate::slots::moves::Still;
+use crate::slots::quiet::Still;
 use crate::slots::routes::Routes;
-use crate::world::{ApplySettings, Now};
+
+/// Acts on new settings where that may fail, given those that hold. Called on the first shard before any
+/// shard takes them over; what is refused has changed nothing.
+pub type ApplySettings = Box<dyn FnMut(&Config, &Config) -> Result<(), CommandError>>;
 
 /// The part of all data that one core owns alone, with the sessions pinned beside it.
 pub(crate) struct Shard {
@@ -275,5 +284,14 @@ impl Shard {
         database: DatabaseId,
     ) -> Result<(), CommandError> {
         self.memory.check(flags, &self.keyspace, database)
+    }
+
+    /// Has a line logged when the turn ends.
+    pub(crate) fn note(&mut self, level: LogLevel, line: String) {
+        self.notes.push((level, line));
+    }
+
+    pub(crate) fn take_notes(&mut self) -> Vec<(LogLevel, String)> {
+        std::mem::take(&mut self.notes)
     }
 }

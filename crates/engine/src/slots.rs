@@ -1,5 +1,5 @@
 //! Slots: which shard has which, and how they move.
 
 pub(crate) mod balance;
-pub(crate) mod moves;
+pub(crate) mod quiet;
 pub(crate) mod routes;

@@ -13,10 +13,11 @@
 
 pub(crate) mod coordinator;
 mod many;
-pub(crate) mod part;
 pub(crate) mod plan;
+pub(crate) mod slot_moves;
 mod transact;
 mod wait;
 
-pub(crate) use transact::{Decision, DeclaredKey, scope_on};
+pub(crate) use crate::input::keys::{DeclaredKey, scope_on};
+pub(crate) use transact::Decision;
 pub(crate) use wait::{Memory, Terms};

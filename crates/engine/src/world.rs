@@ -2,27 +2,10 @@
 
 use std::sync::Arc;
 
-use basalt_commands::CommandError;
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_keyspace::ShardId;
 
 use crate::Message;
-
-/// The moment of a turn, read once by the world and used for all that the turn does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Now {
-    /// Milliseconds since 1970, as Redis counts expiry.
-    pub unix_ms: u64,
-    /// Microseconds since some fixed moment; never runs backwards.
-    pub monotonic_us: u64,
-}
-
-impl Now {
-    /// Microseconds since 1970: the moment of the turn, and what has passed of it.
-    pub(crate) fn unix_us(self, world: &mut dyn World) -> u64 {
-        self.unix_ms * 1000 + world.monotonic_us().saturating_sub(self.monotonic_us)
-    }
-}
 
 /// How SHUTDOWN was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,10 +45,6 @@ pub struct ProcessFacts {
     /// Clients that were let go because of `maxclients`.
     pub refused_connections: u64,
 }
-
-/// Acts on new settings where that may fail, given those that hold. Called on the first shard before any
-/// shard takes them over; what is refused has changed nothing.
-pub type ApplySettings = Box<dyn FnMut(&Config, &Config) -> Result<(), CommandError>>;
 
 /// All that is not ours.
 pub trait World {

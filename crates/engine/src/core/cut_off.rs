@@ -5,7 +5,6 @@ use basalt_commands::config::LogLevel;
 use super::Core;
 use crate::engine_commands;
 use crate::session::SessionId;
-use crate::shard::Shard;
 use crate::world::World;
 
 /// Why a session is closed without being asked.
@@ -62,16 +61,5 @@ impl Core {
     pub fn describe(&self, id: SessionId) -> Option<String> {
         let session = self.shard.sessions.get(id)?;
         Some(engine_commands::describe(session, self.shard.now.monotonic_us))
-    }
-}
-
-impl Shard {
-    /// Has a line logged when the turn ends.
-    pub(crate) fn note(&mut self, level: LogLevel, line: String) {
-        self.notes.push((level, line));
-    }
-
-    fn take_notes(&mut self) -> Vec<(LogLevel, String)> {
-        std::mem::take(&mut self.notes)
     }
 }

@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, HashMap};
 use basalt_keyspace::ShardId;
 use smallvec::SmallVec;
 
+use crate::input::args::OwnedArgs;
 use crate::intents::Number;
 use crate::mesh::message::Request;
 use crate::session::SessionId;
-use crate::shard::call::OwnedArgs;
 
 /// A session of another shard.
 type Asker = (ShardId, SessionId);

@@ -8,15 +8,17 @@ use basalt_commands::{Command, CommandError, Flags, ManyKeys, Merge, Run, ShardF
 use basalt_keyspace::{DatabaseId, Key, ShardId};
 use basalt_resp::{ProtocolError, Reply};
 
-use super::{Core, KeyHash};
+use super::Core;
 use crate::engine_commands;
 use crate::gates;
+use crate::input::keys::KeyHash;
 use crate::input::resolve::{Resolved, mode_of, scope_of};
 use crate::intents::{Intent, Mode};
+use crate::session::armed::Armed;
 use crate::session::queued::half_a_pair;
 use crate::session::{ReplyMode, SessionId};
 use crate::shard::call::{CallContext, OwnedCall, calls_of};
-use crate::transaction::part::Errands;
+use crate::shard::part::Errands;
 use crate::transaction::plan::{PlacedKey, Plan, SplitRequest};
 use crate::world::World;
 
@@ -91,7 +93,7 @@ impl Core {
             }
         };
         let command = resolved.command;
-        let armed = gates::Armed(session.armed.0 | self.shard.armed.0);
+        let armed = Armed(session.armed.0 | self.shard.armed.0);
         if (armed.0 != 0 || command.flags.has(Flags::PROTECTED))
             && let Err(error) = gates::check(armed, &self.shard, session, command)
         {
@@ -99,16 +101,16 @@ impl Core {
             self.refuse_request(id, args[0], &error);
             return Flow::On;
         }
-        if armed.has(gates::Armed::PAUSE) && self.shard.holds_back(command) {
+        if armed.has(Armed::PAUSE) && self.shard.holds_back(command) {
             self.shard.sessions.hold(id);
             return Flow::Held;
         }
-        if armed.has(gates::Armed::MULTI)
+        if armed.has(Armed::MULTI)
             && let Some(flow) = self.work_in_multi(id, command, args)
         {
             return flow;
         }
-        if armed.has(gates::Armed::MONITOR) {
+        if armed.has(Armed::MONITOR) {
             return self.work_observed(world, id, resolved, args, keys);
         }
         self.dispatch(world, id, resolved, args, keys)
@@ -306,7 +308,8 @@ impl Core {
         let context = CallContext::of(shard.id, session, command, run);
         let start = session.output().len();
         let reply = session.reply();
-        let ns = calls_of!(shard).call_and_count(world, &context, args, key, reply);
+        let clock_ns = &mut || world.monotonic_ns();
+        let ns = calls_of!(shard).call_and_count(clock_ns, &context, args, key, reply);
         if let Some(ns) = ns {
             shard.settle_call(id, command, (Some(key.slot), args), ns);
         }

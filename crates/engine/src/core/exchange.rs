@@ -170,7 +170,8 @@ impl Core {
                 }
                 let (context, key) = (request.context(from), request.key(&args));
                 let reply = Reply::sharing(&mut reply_bytes, &mut payloads, request.protocol);
-                let ns = calls_of!(shard).call_and_count(world, &context, &args, key, reply);
+                let clock_ns = &mut || world.monotonic_ns();
+                let ns = calls_of!(shard).call_and_count(clock_ns, &context, &args, key, reply);
                 if let Some(ns) = ns
                     && shard.took(command, Some(request.slot), ns)
                 {

@@ -8,23 +8,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basalt_commands::{Command, CommandError, Flags, Run, Verb, check_memory};
-use basalt_keyspace::{Key, ShardId, SlotId, is_mapping_granted};
+use basalt_keyspace::{Key, KeyHasher, ShardId, SlotId, is_mapping_granted};
 use basalt_resp::Reply;
 use smallvec::SmallVec;
 
 use super::Core;
 use super::cut_off::CutOff;
 use super::dispatch::Flow;
+use crate::completion::Ticket;
 use crate::engine_commands;
-use crate::gates::Armed;
 use crate::intents::{Intent, Mode, Scope};
-use crate::mesh::message::{Ask, Hop, Ticket};
+use crate::mesh::message::{Ask, Hop};
 use crate::session::SessionId;
+use crate::session::armed::Armed;
 use crate::session::queued::{Multi, Queued, Reach, Watched};
 use crate::shard::Shard;
 use crate::shard::call::AtMoment;
+use crate::shard::part::{Errands, Replies};
 use crate::slots::routes::Routes;
-use crate::transaction::part::{Errands, Replies};
 use crate::transaction::plan::{PlacedKey, Plan};
 use crate::world::World;
 
@@ -154,6 +155,11 @@ impl Core {
         }
     }
 
+    /// By what keys are placed: the shards of the slots, and the hash.
+    fn placing(&self) -> (&Routes, &KeyHasher) {
+        (&self.shard.routes, self.shard.keyspace.hasher())
+    }
+
     /// What queued commands and watches touch, by shard.
     fn scopes(&self, commands: &[Queued], watched: &[Key<'_>]) -> BTreeMap<ShardId, Scope> {
         let mut keys: BTreeMap<ShardId, Vec<Intent>> = BTreeMap::new();
@@ -162,7 +168,7 @@ impl Core {
             match queued.reach() {
                 Reach::Nothing => {}
                 Reach::Everything(mode) => everything = everything.max(Some(mode)),
-                Reach::Keys => queued.visit_intents(&self.shard, &mut |shard, _, intent| {
+                Reach::Keys => queued.visit_intents(self.placing(), &mut |shard, _, intent| {
                     keys.entry(shard).or_default().push(intent);
                 }),
             }
@@ -195,7 +201,7 @@ impl Core {
         let mut shards = SmallVec::new();
         let Some(session) = self.shard.sessions.get(id) else { return shards };
         for queued in session.multi.iter().flat_map(|multi| &multi.commands) {
-            queued.visit_intents(&self.shard, &mut |shard, _, _| shards.push(shard));
+            queued.visit_intents(self.placing(), &mut |shard, _, _| shards.push(shard));
         }
         let watched = session.watched.keys.iter().map(|key| SlotId::of_key(key));
         shards.extend(watched.map(|slot| self.shard.routes.shard(slot)));

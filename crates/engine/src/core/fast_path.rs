@@ -9,12 +9,13 @@
 use basalt_commands::config::PipelineOrder;
 use basalt_keyspace::Key;
 
+use super::Core;
 use super::input::{Staged, What};
 use super::monitor::write_line;
-use super::{Core, KeyHash};
-use crate::gates::Armed;
+use crate::input::keys::KeyHash;
 use crate::input::resolve::{has_one_key, mode_of};
 use crate::intents::Intent;
+use crate::session::armed::Armed;
 use crate::session::{ReplyMode, SessionId};
 use crate::shard::call::{CallContext, calls_of};
 use crate::world::World;
@@ -67,7 +68,8 @@ impl Core {
                 let key = Key { bytes: args[usize::from(key_at)], hash, slot };
                 (context.command, context.run) = (command, run);
                 let reply = session.reply();
-                let ns = calls_of!(shard).call_and_count(world, &context, args, key, reply);
+                let clock_ns = &mut || world.monotonic_ns();
+                let ns = calls_of!(shard).call_and_count(clock_ns, &context, args, key, reply);
                 if let Some(ns) = ns {
                     shard.settle_call(id, command, (Some(slot), args), ns);
                     session = shard.sessions.get_mut(id).expect("a call ends no session");
@@ -81,7 +83,13 @@ impl Core {
             }
             worked += 1;
             if armed.has(Armed::MONITOR) {
-                write_line(&mut lines, shard.now.unix_us(world), session, command, args);
+                write_line(
+                    &mut lines,
+                    shard.now.unix_us(world.monotonic_us()),
+                    session,
+                    command,
+                    args,
+                );
             }
             if shard.keyspace.has_ready() {
                 break;

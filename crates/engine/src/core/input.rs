@@ -7,14 +7,15 @@ use basalt_resp::{
 };
 use smallvec::SmallVec;
 
+use super::Core;
 use super::cut_off::CutOff;
 use super::dispatch::{Broken, Flow};
-use super::{Core, KeyHash};
-use crate::gates;
+use crate::input::keys::KeyHash;
 use crate::input::resolve::{self, LastFound, Resolved};
 use crate::limits;
 use crate::observe::command_stats::LARGE_REQUEST_BYTES;
 use crate::session::SessionId;
+use crate::session::armed::Armed;
 use crate::world::World;
 
 // What is received apart is what can be shared.
@@ -255,7 +256,7 @@ impl Core {
                 state.end = End::Stopped;
                 continue;
             };
-            let limits = if session.armed.has(gates::Armed::AUTH) {
+            let limits = if session.armed.has(Armed::AUTH) {
                 &self.shard.limits_before_auth
             } else {
                 &self.shard.limits
@@ -315,7 +316,7 @@ impl Core {
                             }
                         };
                         // Who is not logged in yet may be behind this one, and then other limits hold.
-                        let is_barrier = session.armed.has(gates::Armed::AUTH);
+                        let is_barrier = session.armed.has(Armed::AUTH);
                         staged.push(Staged {
                             source: index,
                             args: (first_arg, args.len()),

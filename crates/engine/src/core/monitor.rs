@@ -9,18 +9,10 @@ use super::dispatch::Flow;
 use crate::input::resolve::Resolved;
 use crate::limits;
 use crate::observe::monitor::Observed;
+use crate::session::execution::Execution;
 use crate::session::queued::Queued;
 use crate::session::{Peer, Session, SessionId};
 use crate::world::World;
-
-/// What monitors are shown of an EXEC once it is over.
-pub(crate) struct Execution {
-    /// Of what it ran, unless that was shown by the way.
-    commands: Vec<u8>,
-    at_us: u64,
-    /// EXEC as the client wrote it.
-    name: Vec<u8>,
-}
 
 /// Writes what monitors are shown of a request, unless it is none that they are shown.
 #[cold]
@@ -57,7 +49,7 @@ impl Core {
         let shows_itself = matches!(command.run, Run::Engine(Verb::Exec))
             && multi.is_some_and(|multi| !multi.is_broken);
         if shows_itself {
-            let at_us = self.shard.now.unix_us(world);
+            let at_us = self.shard.now.unix_us(world.monotonic_us());
             let (commands, name) = (Vec::new(), args[0].to_vec());
             if let Some(session) = self.shard.sessions.get_mut(id) {
                 session.execution = Some(Box::new(Execution { commands, at_us, name }));
@@ -78,7 +70,7 @@ impl Core {
         command: &Command,
         args: &[&[u8]],
     ) {
-        let at_us = self.shard.now.unix_us(world);
+        let at_us = self.shard.now.unix_us(world.monotonic_us());
         let line = self.line_of(at_us, id, command, args);
         self.show_to_all(&line);
     }

@@ -15,17 +15,16 @@ use basalt_keyspace::ShardId;
 use smallvec::SmallVec;
 
 use super::Core;
-use super::monitor::Execution;
-use super::timing::PendingCall;
 use super::transactions::{Owner, Transaction, Visitor};
 use crate::intents::{Holding, Number, Scope};
 use crate::limits;
 use crate::mesh::message::{Ask, Letter, Look};
 use crate::mesh::outbox::Outbox;
+use crate::session::execution::{Execution, PendingCall};
 use crate::session::{NO_SHARD, ReplyMode, SessionId};
 use crate::shard::Shard;
 use crate::shard::call::AtMoment;
-use crate::transaction::part::{Errand, Errands, Replies};
+use crate::shard::part::{Errand, Errands, Replies};
 use crate::transaction::plan::{Known, Plan};
 
 /// A transaction of a pipeline, at home.

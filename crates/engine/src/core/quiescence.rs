@@ -1,14 +1,16 @@
 //! Stillness as this core keeps it: nothing new is begun, and whoever moves slots is told when what was under
-//! way is over. See `crate::slots::moves`.
+//! way is over. See `crate::transaction::slot_moves`.
 
 use basalt_keyspace::{ShardId, SlotId, slot_of_item};
 
 use super::Core;
+use crate::completion::Ticket;
 use crate::limits;
-use crate::mesh::message::{Ask, Ticket};
+use crate::mesh::message::Ask;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::slots::moves::{Quiet, move_slots};
+use crate::slots::quiet::Quiet;
+use crate::transaction::slot_moves::move_slots;
 
 /// What a core keeps for those who move slots.
 #[derive(Default)]

@@ -14,14 +14,15 @@ use basalt_commands::config::LogLevel;
 use super::Core;
 use super::exec::Inside;
 use super::pipelined::Pipelined;
-use crate::blocking::WaiterId;
+use crate::completion::{Answer, Ticket};
 use crate::intents::{Event, Holding, Mode, Number, Scope};
 use crate::limits;
-use crate::mesh::message::{Ask, Hop, HopResult, LastHop, Letter, Look, ReadHop, Ticket};
+use crate::mesh::message::{Ask, Hop, HopResult, LastHop, Letter, Look, ReadHop};
 use crate::session::SessionId;
+use crate::shard::blocking::WaiterId;
 use crate::shard::call::Client;
-use crate::transaction::coordinator::{Answer, Coordination, Hops, Wish};
-use crate::transaction::part::Errand;
+use crate::shard::part::Errand;
+use crate::transaction::coordinator::{Coordination, Hops, Wish};
 use crate::world::World;
 
 /// What is under way.

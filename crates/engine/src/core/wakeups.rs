@@ -4,11 +4,12 @@ use basalt_keyspace::ShardId;
 
 use super::Core;
 use super::transactions::Visitor;
-use crate::blocking::{AtHome, End, HeldUp, News, WaiterId, Woken};
+use crate::completion::Ticket;
 use crate::intents::Number;
-use crate::mesh::message::{Ask, Hop, Letter, Ticket};
+use crate::mesh::message::{Ask, Hop, Letter};
 use crate::session::SessionId;
 use crate::shard::Shard;
+use crate::shard::blocking::{AtHome, End, HeldUp, News, WaiterId, Woken};
 
 impl Core {
     /// Serves who waits for what was fed, and tells all there is to tell.

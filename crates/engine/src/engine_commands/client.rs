@@ -12,9 +12,9 @@ use basalt_commands::{CommandError, Outcome};
 use super::client_line::{line, passes};
 use super::data::everywhere_ok;
 use super::{encode, everywhere, owned, session, settings};
-use crate::blocking::End;
 use crate::core::Core;
 use crate::session::{Peer, ReplyMode, SessionId};
+use crate::shard::blocking::End;
 use crate::shard::{Pause, Shard};
 
 pub(super) fn client_id(core: &mut Core, id: SessionId) -> Outcome {

@@ -16,12 +16,12 @@ use basalt_keyspace::{
 use super::command::{show, tell};
 use super::data::everywhere_ok;
 use super::{encode, everywhere, session, settings};
+use crate::completion::Ticket;
 use crate::core::Core;
-use crate::mesh::message::Ticket;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::slots::moves::move_slots;
 use crate::transaction::DeclaredKey;
+use crate::transaction::slot_moves::move_slots;
 use crate::world::World;
 
 pub(super) fn debug(
@@ -159,7 +159,7 @@ fn digest_values(core: &mut Core, id: SessionId, keys: &[&[u8]]) {
         keys,
         |shard, key| {
             let now_ms = shard.keyspace.now_ms();
-            let entry = key.peek(shard);
+            let entry = key.peek(&shard.keyspace);
             entry.map_or(Digest::default(), |entry| Digest::of_entry(&entry, now_ms, false))
         },
         |digests, decision| {
@@ -182,7 +182,7 @@ fn object(core: &mut Core, id: SessionId, key: &[u8]) {
 
 /// What DEBUG OBJECT tells, in the form that Redis' tests read.
 fn describe(shard: &mut Shard, key: &DeclaredKey) -> Option<String> {
-    let entry = key.peek(shard)?;
+    let entry = key.peek(&shard.keyspace)?;
     let (access, now_ms) = (entry.access(), shard.keyspace.now_ms());
     let used = match shard.config.frequency() {
         Some(frequency) => format!(

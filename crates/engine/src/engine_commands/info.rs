@@ -13,15 +13,16 @@ use basalt_keyspace::{DatabaseFacts, KeyspaceStats};
 use super::latency::merge;
 use super::{REDIS_VERSION, VERSION, encode, everywhere, settings};
 use crate::core::Core;
+use crate::core::snapshot::{ShardFacts, command_name};
+use crate::now::Now;
 use crate::observe::command_stats::Book;
 use crate::observe::rates::Rate;
-use crate::observe::snapshot::{ShardFacts, command_name};
 use crate::observe::stats::ShardStats;
 use crate::session::SessionId;
 use crate::shard::{Pause, Shard};
 use crate::slots::routes::Routes;
 use crate::transaction::coordinator::Hops;
-use crate::world::{Now, ProcessFacts, World};
+use crate::world::{ProcessFacts, World};
 
 /// What all sections are written from.
 pub(super) struct Facts {

@@ -8,13 +8,14 @@ use basalt_keyspace::{Cause, DatabaseId, Effect, Entry, SLOTS, ScanPosition, Sha
 use basalt_resp::{Protocol, Reply};
 
 use super::{encode, settings};
+use crate::completion::Answer;
 use crate::core::Core;
 use crate::intents::{Mode, Scope};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::slots::routes::Routes;
 use crate::transaction::DeclaredKey;
-use crate::transaction::coordinator::{Answer, Hops};
+use crate::transaction::coordinator::Hops;
 
 /// Removes a key, if it holds something.
 pub(super) fn remove(shard: &mut Shard, key: &DeclaredKey) {

@@ -5,9 +5,9 @@ use basalt_keyspace::ShardId;
 
 use super::{encode, session, settings};
 use crate::core::Core;
-use crate::gates::Armed;
 use crate::intents::{Intent, Mode, Scope};
 use crate::session::SessionId;
+use crate::session::armed::Armed;
 use crate::shard::Shard;
 
 pub(super) fn multi(core: &mut Core, id: SessionId) -> Outcome {

@@ -10,7 +10,7 @@ use crate::session::SessionId;
 use crate::world::{ShutdownRequest, World};
 
 pub(super) fn time(core: &mut Core, world: &mut dyn World, id: SessionId) -> Outcome {
-    let us = core.shard.now.unix_us(world);
+    let us = core.shard.now.unix_us(world.monotonic_us());
     core.answer(id, |reply| {
         reply.array(2);
         reply.bulk((us / 1_000_000).to_string().as_bytes());

@@ -7,7 +7,7 @@ use basalt_resp::Protocol;
 
 use super::{REDIS_VERSION, session};
 use crate::core::Core;
-use crate::gates::Armed;
+use crate::session::armed::Armed;
 use crate::session::fieldsets::Fieldsets;
 use crate::session::{ReplyMode, SessionId};
 

@@ -45,7 +45,7 @@ pub(super) fn sort(core: &mut Core, id: SessionId, args: &[&[u8]], may_store: bo
         id,
         keys,
         move |shard, key| match key.index {
-            SOURCE => asked.elements(key.peek(shard).as_deref()),
+            SOURCE => asked.elements(key.peek(&shard.keyspace).as_deref()),
             _ => Ok(StringList::default()),
         },
         move |mut found, decision| {
@@ -99,7 +99,7 @@ impl Wide {
             let (source, request) = (source.clone(), self.request.clone());
             let look = move |shard: &mut Shard| {
                 let is_here = source.shard == owner;
-                is_here.then(|| request.elements(source.peek(shard).as_deref()))
+                is_here.then(|| request.elements(source.peek(&shard.keyspace).as_deref()))
             };
             (owner, Scope::Everything(mode), look)
         });

@@ -19,7 +19,7 @@ type AtEnd = Result<(u64, OwnedMembers), CommandError>;
 
 /// Up to `count` members from one end on; none where there is no sorted set.
 fn peek_end(shard: &Shard, key: &DeclaredKey, end: End, count: usize) -> AtEnd {
-    let Some(entry) = key.peek(shard) else { return Ok((0, Vec::new())) };
+    let Some(entry) = key.peek(&shard.keyspace) else { return Ok((0, Vec::new())) };
     let sorted = SortedRef::of(&entry).ok_or(CommandError::WRONG_TYPE)?;
     let len = sorted.len();
     let count = count.min(len);

@@ -43,7 +43,7 @@ pub(super) fn read(core: &mut Core, id: SessionId, args: &[&[u8]], is_group: boo
     let (looked_for, told_before) = (request.clone(), request.told_before(args));
     let look = move |shard: &Shard, key: &DeclaredKey, ids: &[Vec<u8>]| -> Found {
         let from = (&ids[key.index][..], told_before[key.index]);
-        let entry = key.peek(shard);
+        let entry = key.peek(&shard.keyspace);
         let now_ms = shard.keyspace.now_ms();
         let found = look(entry.as_deref(), &key.bytes, from, &looked_for, (protocol, now_ms))?;
         Ok((found, shard.now.monotonic_us))

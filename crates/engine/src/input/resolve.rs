@@ -3,7 +3,7 @@
 use basalt_commands::{Command, CommandError, Flags, Run, key_positions, table};
 use basalt_keyspace::{DatabaseId, KeyHasher, Keyspace, ShardId, SlotId};
 
-use crate::core::KeyHash;
+use crate::input::keys::KeyHash;
 use crate::intents::{Intent, Mode, Scope};
 use crate::slots::routes::Routes;
 

@@ -6,13 +6,14 @@ use basalt_commands::{Command, ShardFn};
 use basalt_keyspace::{DatabaseId, Key, LongString, Origin, ShardId, SlotId, TxnTag};
 use basalt_resp::{Payloads, Protocol};
 
-use crate::SessionId;
-use crate::blocking::Woken;
+use crate::completion::Ticket;
 use crate::intents::{Number, Scope};
 use crate::observe::monitor::Observed;
+use crate::session::SessionId;
 use crate::shard::Shard;
+use crate::shard::blocking::Woken;
 use crate::shard::call::{CallContext, Client};
-use crate::transaction::part::Errand;
+use crate::shard::part::Errand;
 
 /// What one core tells another. Opaque to those who carry it.
 pub struct Message(pub(crate) Box<Envelope>);
@@ -93,13 +94,6 @@ fn name_of<F>() -> &'static str {
     let path = std::any::type_name::<F>();
     let path = path.split_once("::").map_or(path, |(_, path)| path);
     path.split_once("::{{closure}}").map_or(path, |(path, _)| path)
-}
-
-/// Who is told what a hop gave: a coordination, and which of its wishes it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    pub coordination: u64,
-    pub index: usize,
 }
 
 /// What one core asks of another beside single requests. They are done in their order, and in that of the

@@ -10,16 +10,14 @@ use std::collections::BTreeMap;
 
 use basalt_keyspace::ShardId;
 
-use crate::gates::Armed;
 use crate::limits;
 use crate::session::SessionId;
-use crate::shard::Shard;
 
 /// Who watches, as a shard knows it.
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     /// How many there are, by the shard beside which they sit.
-    homes: BTreeMap<ShardId, usize>,
+    pub homes: BTreeMap<ShardId, usize>,
     /// Those of this core.
     pub own: Vec<SessionId>,
 }
@@ -49,33 +47,6 @@ impl Observed {
         } else {
             self.lines.extend_from_slice(line);
         }
-    }
-}
-
-impl Shard {
-    /// A session beside that shard begins to watch.
-    pub(crate) fn add_monitor(&mut self, home: ShardId) {
-        *self.monitors.homes.entry(home).or_default() += 1;
-        self.armed.set(Armed::MONITOR, true);
-    }
-
-    /// A session beside that shard watches no more.
-    pub(crate) fn remove_monitor(&mut self, home: ShardId) {
-        if let Some(count) = self.monitors.homes.get_mut(&home) {
-            *count -= 1;
-            if *count == 0 {
-                self.monitors.homes.remove(&home);
-            }
-        }
-        self.armed.set(Armed::MONITOR, !self.monitors.homes.is_empty());
-    }
-
-    /// A session of this core watches from now on, and every shard knows of it. False where it is gone.
-    pub(crate) fn begin_monitor(&mut self, id: SessionId) -> bool {
-        let Some(session) = self.sessions.get_mut(id) else { return false };
-        session.is_monitor = true;
-        self.monitors.own.push(id);
-        true
     }
 }
 

@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use basalt_commands::{
     Call, Command, CommandError, Flags, Outcome, Run, Verb, key_positions, table,
 };
-use basalt_keyspace::{ShardId, SlotId};
+use basalt_keyspace::{KeyHasher, ShardId, SlotId};
 use smallvec::SmallVec;
 
+use crate::input::args::OwnedArgs;
 use crate::input::resolve::mode_of;
 use crate::intents::{Intent, Mode};
-use crate::shard::Shard;
-use crate::shard::call::OwnedArgs;
 use crate::slots::routes::Routes;
 
 /// Between MULTI and EXEC. LIMIT: `client-query-buffer-limit` bytes.
@@ -130,7 +129,7 @@ impl Queued {
     /// Every key's shard and intent.
     pub(crate) fn visit_intents(
         &self,
-        shard: &Shard,
+        (routes, hasher): (&Routes, &KeyHasher),
         visit: &mut dyn FnMut(ShardId, SlotId, Intent),
     ) {
         let args = self.args();
@@ -140,8 +139,8 @@ impl Queued {
             let mode = if is_read { Mode::Read } else { Mode::Write };
             for at in spec.positions(&args) {
                 let slot = SlotId::of_key(args[at]);
-                let hash = shard.keyspace.hasher().hash(args[at]);
-                visit(shard.routes.shard(slot), slot, Intent { hash, mode });
+                let hash = hasher.hash(args[at]);
+                visit(routes.shard(slot), slot, Intent { hash, mode });
             }
         }
     }

@@ -7,14 +7,13 @@ use basalt_commands::config::Config;
 use basalt_commands::{Call, Command, CommandError, Outcome, ShardFn};
 use basalt_keyspace::{ClientId, DatabaseId, Key, Keyspace, Origin, ShardId, SlotId, TxnTag};
 use basalt_resp::{Protocol, Reply};
-use smallvec::SmallVec;
 
+use crate::input::args::OwnedArgs;
 use crate::observe::command_stats::Meter;
 use crate::observe::stats::ShardStats;
 use crate::session::{Session, SessionId};
 use crate::shard::Shard;
 use crate::shard::memory::MemoryLimit;
-use crate::world::World;
 
 /// What a call depends on besides its arguments and the shard's data.
 #[derive(Clone, Copy, Debug)]
@@ -171,12 +170,12 @@ impl Calls<'_> {
         }
     }
 
-    /// As [`Calls::call`], and counts the call. Returns the nanoseconds that it took if its time is to be
-    /// taken.
+    /// As [`Calls::call`], and counts the call. Returns the nanoseconds that it took, by `clock_ns`, if its time is
+    /// to be taken.
     #[inline(always)]
     pub(crate) fn call_and_count(
         &mut self,
-        world: &mut dyn World,
+        clock_ns: &mut impl FnMut() -> u64,
         context: &CallContext,
         args: &[&[u8]],
         key: Key<'_>,
@@ -184,7 +183,7 @@ impl Calls<'_> {
     ) -> Option<u64> {
         if self.meter.count(context.command.number) {
             let reply = reply.reborrow();
-            return Some(self.reborrow().call_timed(world, *context, args, parts(key), reply));
+            return Some(self.reborrow().call_timed(clock_ns, *context, args, parts(key), reply));
         }
         self.call(context, args, key, reply, ErrorCount::Command);
         None
@@ -194,16 +193,16 @@ impl Calls<'_> {
     #[inline(never)]
     fn call_timed(
         &mut self,
-        world: &mut dyn World,
+        clock_ns: &mut impl FnMut() -> u64,
         context: CallContext,
         args: &[&[u8]],
         (bytes, hash, slot): (&[u8], u64, SlotId),
         reply: Reply<'_>,
     ) -> u64 {
         let key = Key { bytes, hash, slot };
-        let begun = world.monotonic_ns();
+        let begun = clock_ns();
         self.call(&context, args, key, reply, ErrorCount::Command);
-        world.monotonic_ns().saturating_sub(begun)
+        clock_ns().saturating_sub(begun)
     }
 
     /// A call without a trace of use, with an origin that hooks see, or within a transaction, whose moment holds
@@ -313,38 +312,6 @@ pub(crate) struct OwnedCall {
     context: CallContext,
     args: OwnedArgs,
     key_at: usize,
-}
-
-/// Arguments one after the other in one buffer: another core may free them, and that costs.
-pub(crate) struct OwnedArgs {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl OwnedArgs {
-    pub(crate) fn new(args: &[&[u8]]) -> Self {
-        let mut bytes = Vec::with_capacity(args.iter().map(|arg| arg.len()).sum());
-        let mut ends = Vec::with_capacity(args.len());
-        for arg in args {
-            bytes.extend_from_slice(arg);
-            ends.push(bytes.len());
-        }
-        Self { bytes, ends }
-    }
-
-    pub(crate) fn all(&self) -> SmallVec<[&[u8]; 16]> {
-        let mut start = 0;
-        let arg = |&end| &self.bytes[std::mem::replace(&mut start, end)..end];
-        self.ends.iter().map(arg).collect()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
 }
 
 impl OwnedCall {

@@ -17,17 +17,15 @@ use std::task::{Context, Poll, Waker};
 
 use basalt_keyspace::{Origin, ShardId};
 
-use crate::blocking::AtHome;
+use crate::completion::{Answer, Ticket};
 use crate::intents::{Mode, Number, Scope};
-use crate::mesh::message::{Hop, HopResult, ReadHop, Ticket};
+use crate::mesh::message::{Hop, HopResult, ReadHop};
 use crate::session::SessionId;
 use crate::session::queued::Queued;
 use crate::shard::Shard;
-use crate::slots::moves::Quiet;
+use crate::shard::blocking::AtHome;
+use crate::slots::quiet::Quiet;
 use crate::slots::routes::Routes;
-
-/// A coordinator's encoded reply.
-pub(crate) type Answer = Vec<u8>;
 
 /// A coordinator under way.
 pub(crate) struct Coordination {

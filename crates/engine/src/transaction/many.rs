@@ -12,12 +12,13 @@ use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
 use basalt_resp::Protocol;
 use smallvec::SmallVec;
 
-use super::transact::{Decision, decided, last_hops, scope_on};
+use super::transact::{Decision, decided, last_hops};
 use crate::core::Core;
+use crate::input::args::OwnedArgs;
+use crate::input::keys::scope_on;
 use crate::intents::{Mode, Scope};
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::shard::call::OwnedArgs;
 use crate::slots::routes::Routes;
 use crate::transaction::coordinator::Hops;
 use crate::transaction::{DeclaredKey, Terms};

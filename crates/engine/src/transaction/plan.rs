@@ -14,7 +14,7 @@ use crate::session::Session;
 use crate::session::queued::Queued;
 use crate::shard::Shard;
 use crate::shard::call::CallContext;
-use crate::transaction::part::{Errands, Replies, SpareErrands};
+use crate::shard::part::{Errands, Replies, SpareErrands};
 
 /// How replies of errands become replies of commands.
 #[derive(Default)]
@@ -138,7 +138,7 @@ impl Plan {
         errand.begin_call(context, key_at, (key.slot, key.hash));
         errand.push_args(args.iter().copied());
         errand.counts_errors = self.is_exec;
-        queued.visit_intents(shard, &mut |_, slot, intent| {
+        queued.visit_intents((&shard.routes, shard.keyspace.hasher()), &mut |_, slot, intent| {
             self.writes |= intent.mode == Mode::Write;
             errand.push_key(context.database, slot, intent);
         });

@@ -3,49 +3,16 @@
 use std::sync::Arc;
 
 use basalt_commands::{Move, Outcome};
-use basalt_keyspace::{DatabaseId, DetachedValue, EntryRef, Key, ShardId, SlotId, event};
+use basalt_keyspace::{DatabaseId, DetachedValue, ShardId, event};
 use basalt_resp::{Protocol, Reply};
 
+use crate::completion::Answer;
 use crate::core::Core;
-use crate::intents::{Intent, Mode, Scope};
+use crate::input::keys::{DeclaredKey, scope_on};
+use crate::intents::Mode;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::slots::routes::Routes;
-use crate::transaction::coordinator::{Answer, Hops};
-
-/// A key that a command says it will read or write.
-#[derive(Clone, Debug)]
-pub(crate) struct DeclaredKey {
-    /// Which of the command's keys it is.
-    pub index: usize,
-    pub database: DatabaseId,
-    pub bytes: Vec<u8>,
-    pub shard: ShardId,
-    hash: u64,
-    pub slot: SlotId,
-    pub is_written: bool,
-}
-
-impl DeclaredKey {
-    pub(crate) fn key(&self) -> Key<'_> {
-        Key { bytes: &self.bytes, hash: self.hash, slot: self.slot }
-    }
-
-    /// The same key, after slots moved.
-    pub(crate) fn rerouted(&self, routes: &Routes) -> Self {
-        Self { shard: routes.shard(self.slot), ..self.clone() }
-    }
-
-    fn intent(&self) -> Intent {
-        let mode = if self.is_written { Mode::Write } else { Mode::Read };
-        Intent { hash: self.hash, mode }
-    }
-
-    /// What it holds, without a trace of the look; only on its shard.
-    pub(crate) fn peek<'a>(&self, shard: &'a Shard) -> Option<EntryRef<'a>> {
-        shard.keyspace.peek(self.database, &self.key())
-    }
-}
+use crate::transaction::coordinator::Hops;
 
 /// What a command decides once all its keys were looked at: a reply, and what is to be written.
 pub(crate) struct Decision<'a> {
@@ -167,12 +134,6 @@ pub(super) fn last_hops(
     last
 }
 
-/// What a command touches of a shard.
-pub(crate) fn scope_on(shard: ShardId, keys: &[DeclaredKey]) -> Scope {
-    let own = keys.iter().filter(|key| key.shard == shard);
-    Scope::keys(own.map(DeclaredKey::intent).collect())
-}
-
 impl Core {
     /// A key to declare, in the order of the command's keys.
     pub(crate) fn declare(
@@ -182,9 +143,8 @@ impl Core {
         bytes: &[u8],
         is_written: bool,
     ) -> DeclaredKey {
-        let Key { hash, slot, .. } = self.shard.keyspace.key(bytes);
-        let shard = self.shard.routes.shard(slot);
-        DeclaredKey { index, database, bytes: bytes.to_vec(), shard, hash, slot, is_written }
+        let place = (&self.shard.keyspace, &*self.shard.routes);
+        DeclaredKey::new(index, (database, bytes), is_written, place)
     }
 
     /// Runs a command over keys, wherever they are, as if nothing else happened meanwhile.

@@ -1,7 +1,7 @@
 //! Wait: a command that is answered when one of its keys is fed, or when its time is over.
 //!
 //! It looks, decides and writes as in `transact`; where the decision leaves no reply it stands in line on
-//! its keys' shards (`crate::blocking`) before anybody else gets at them, and tries again when its turn comes.
+//! its keys' shards (`crate::shard::blocking`) before anybody else gets at them, and tries again when its turn comes.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -12,15 +12,16 @@ use basalt_commands::{CommandError, Outcome, WaitsFor};
 use basalt_keyspace::{Origin, ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
 
-use super::transact::{Decided, Write, decided, scope_on};
-use crate::blocking::{AtHome, Attempt, End, Waiter, WaiterId, Woken};
+use super::transact::{Decided, Write, decided};
+use crate::completion::{Answer, Ticket};
 use crate::core::Core;
+use crate::input::keys::{DeclaredKey, scope_on};
 use crate::intents::Number;
-use crate::mesh::message::Ticket;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::transaction::coordinator::{Answer, Hops};
-use crate::transaction::{Decision, DeclaredKey};
+use crate::shard::blocking::{AtHome, Attempt, End, Waiter, WaiterId, Woken};
+use crate::transaction::Decision;
+use crate::transaction::coordinator::Hops;
 
 /// For what, and how long, a command waits.
 #[derive(Clone, Debug)]

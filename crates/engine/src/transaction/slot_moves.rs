@@ -10,73 +10,18 @@
 //! Nothing is under way while routes change: no request, no letter, no intent, no coordination but those
 //! that sleep, and these look around when they wake. So nobody else needs to know of moves at all.
 //!
-//! Not here: how a core keeps still (`core/quiescence.rs`), what hangs on a slot's keys (`keyspace/slots.rs`,
-//! `waiting`).
+//! Not here: how a core keeps still (`core/quiescence.rs`), what hangs on a slot's keys (`shard/slot_moves.rs`,
+//! `keyspace`).
 
 use std::sync::Arc;
 
 use basalt_commands::CommandError;
-use basalt_keyspace::{ShardId, SlotBundle, SlotId};
+use basalt_keyspace::{ShardId, SlotId};
 
-use crate::blocking::{Waiter, WaiterId};
 use crate::limits;
 use crate::shard::Shard;
-use crate::slots::routes::Routes;
+use crate::slots::quiet::Mover;
 use crate::transaction::coordinator::Hops;
-
-/// The home of a coordination, and its number there.
-pub(crate) type Mover = (ShardId, u64);
-
-/// A shard stands still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Still {
-    pub mover: Mover,
-    since_us: u64,
-}
-
-/// What a core says when it is asked whether all is quiet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Quiet {
-    /// If it is: how often something happened that others could feel.
-    pub disturbances: Option<u64>,
-    pub now_us: u64,
-}
-
-/// What goes from one shard to another.
-struct Bundle {
-    slots: SlotBundle,
-    waiters: Vec<(WaiterId, Waiter)>,
-}
-
-impl Shard {
-    /// Says false where another mover came first.
-    fn begin_stillness(&mut self, mover: Mover) -> bool {
-        if self.still.is_some() {
-            return false;
-        }
-        self.still = Some(Still { mover, since_us: self.now.monotonic_us });
-        true
-    }
-
-    fn end_stillness(&mut self) {
-        let still = self.still.take().expect("it is ended by who began it");
-        let us = self.now.monotonic_us.saturating_sub(still.since_us);
-        self.stats.still_us_max = self.stats.still_us_max.max(us);
-    }
-
-    /// Gives out those of some slots that are its own.
-    fn give_out(&mut self, slots: &[SlotId], routes: &Routes) -> Bundle {
-        let own = slots.iter().copied().filter(|slot| self.routes.shard(*slot) == self.id);
-        let own: Vec<SlotId> = own.collect();
-        let waiters = self.give_out_waiters(routes);
-        Bundle { slots: self.keyspace.detach(&own), waiters }
-    }
-
-    fn take_in(&mut self, bundle: Bundle) {
-        self.keyspace.attach(bundle.slots);
-        self.take_in_waiters(bundle.waiters);
-    }
-}
 
 /// Moves slots to a shard, some at a time; between two of these everybody goes on for a while. What is
 /// moved when it is refused stays moved.

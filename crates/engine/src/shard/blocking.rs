@@ -23,13 +23,12 @@ use std::sync::Arc;
 use basalt_commands::WaitsFor;
 use basalt_keyspace::{DatabaseId, Key, Kind, ListRef, Origin, ShardId, SlotId};
 
+use super::Shard;
+use crate::completion::{Answer, Ticket};
+use crate::input::keys::DeclaredKey;
 use crate::intents::{Intent, Mode, Number, Scope};
-use crate::mesh::message::Ticket;
 use crate::session::SessionId;
-use crate::shard::Shard;
 use crate::slots::routes::Routes;
-use crate::transaction::DeclaredKey;
-use crate::transaction::coordinator::Answer;
 
 /// Tries to answer the command; nothing where it would have to wait on.
 pub(crate) type Attempt = Box<dyn FnMut(&mut Shard) -> Option<Answer> + Send>;

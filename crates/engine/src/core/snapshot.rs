@@ -10,12 +10,12 @@ use basalt_commands::config::Config;
 use basalt_commands::table;
 use basalt_keyspace::{DatabaseFacts, DatabaseId, KeyspaceStats};
 
-use crate::core::Core;
+use super::Core;
 use crate::limits;
 use crate::observe::command_stats::Book;
 use crate::observe::rates::Rate;
 use crate::observe::stats::ShardStats;
-use crate::session::Session;
+use crate::session::SessionSums;
 use crate::shard::Shard;
 
 /// What one shard tells of itself.
@@ -59,18 +59,6 @@ pub struct ClientFacts {
     pub sums: SessionSums,
 }
 
-/// What adds up over sessions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SessionSums {
-    pub bytes: usize,
-    /// Held back by CLIENT PAUSE.
-    pub held: usize,
-    pub watching: usize,
-    pub watched_keys: usize,
-    pub longest_input: usize,
-    pub longest_output: usize,
-}
-
 /// Who visits a shard at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VisitFacts {
@@ -79,17 +67,6 @@ pub struct VisitFacts {
     pub waiting: usize,
     /// Age of the oldest transaction among them.
     pub oldest_us: u64,
-}
-
-impl SessionSums {
-    pub(crate) fn add(&mut self, session: &Session) {
-        self.bytes += session.heap_bytes();
-        self.held += usize::from(session.is_held);
-        self.watching += usize::from(!session.watched.keys.is_empty());
-        self.watched_keys += session.watched.keys.len();
-        self.longest_input = self.longest_input.max(session.input.len());
-        self.longest_output = self.longest_output.max(session.output_bytes());
-    }
 }
 
 /// The name of a command by the number of its row.

@@ -1,0 +1,80 @@
+//! Timing on a shard: what calls took, for command statistics, slot loads, latency events and the slow log.
+
+use basalt_commands::requests::write_logged_args;
+use basalt_commands::{Command, Flags};
+use basalt_keyspace::SlotId;
+use basalt_resp::{Protocol, Reply};
+
+use super::Shard;
+use crate::observe::latency::{self, Sample};
+use crate::observe::slowlog::SlowRequest;
+use crate::session::SessionId;
+
+/// Arguments as the slow log keeps them.
+pub(crate) fn logged_args(command: &Command, args: &[&[u8]]) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    write_logged_args(command, args, &mut Reply::new(&mut encoded, Protocol::Resp2));
+    encoded
+}
+
+impl Shard {
+    /// A call that was counted took so long, in this slot if it was in one. Says whether that is for the slow
+    /// log.
+    #[cold]
+    pub(crate) fn took(&mut self, command: &Command, slot: Option<SlotId>, ns: u64) -> bool {
+        let ns_of_all = self.meter.took(command, ns);
+        if let Some(slot) = slot {
+            self.loads.note(slot, ns_of_all);
+        }
+        let is_fast = command.flags.has(Flags::FAST);
+        let event = if is_fast { latency::FAST_COMMAND } else { latency::COMMAND };
+        self.note_latency(event, ns / 1000);
+        let least_us = u64::try_from(self.config.slowlog_log_slower_than);
+        least_us.is_ok_and(|least_us| ns / 1000 >= least_us)
+            && !command.flags.has(Flags::SKIP_SLOWLOG)
+    }
+
+    /// Keeps a latency event that took long enough.
+    pub(crate) fn note_latency(&mut self, event: &'static str, us: u64) {
+        let threshold_ms = self.config.latency_monitor_threshold;
+        if threshold_ms > 0 && us / 1000 >= threshold_ms {
+            let sample = Sample { at_s: self.now.unix_ms / 1000, ms: us / 1000 };
+            self.latency.add(event, sample);
+        }
+    }
+
+    pub(crate) fn log_slow(&mut self, id: SessionId, us: u64, args: Vec<u8>) {
+        let Some(session) = self.sessions.get(id) else { return };
+        let request = SlowRequest {
+            number: self.slowlog.next_number(self.id.0, self.routes.shard_count()),
+            at_s: self.now.unix_ms / 1000,
+            us,
+            args,
+            address: session.peer.address(),
+            client_name: session.name.clone(),
+        };
+        self.slowlog.add(request, self.config.slowlog_max_len);
+    }
+
+    /// A session's call that was counted took so long.
+    #[cold]
+    pub(crate) fn settle_call(
+        &mut self,
+        id: SessionId,
+        command: &Command,
+        (slot, args): (Option<SlotId>, &[&[u8]]),
+        ns: u64,
+    ) {
+        if self.took(command, slot, ns) {
+            self.log_slow(id, ns / 1000, logged_args(command, args));
+        }
+    }
+
+    /// A call is over whose time, if it was taken, is told next.
+    pub(crate) fn end_call(&mut self, command: &Command, failed: bool) {
+        self.meter.count(command.number);
+        if failed {
+            self.meter.failed(command.number);
+        }
+    }
+}
