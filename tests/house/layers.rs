@@ -9,15 +9,16 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("structures", &[]),
     ("resp", &[]),
     ("keyspace", &["structures"]),
-    ("commands", &["keyspace", "resp"]),
+    ("rdb", &["keyspace"]),
+    ("commands", &["keyspace", "rdb", "resp"]),
     ("journal", &[]),
-    ("engine", &["commands", "journal", "keyspace", "resp"]),
-    ("server", &["commands", "engine", "journal", "keyspace", "resp", "structures"]),
-    ("testkit", &["commands", "engine", "journal", "keyspace", "resp", "structures"]),
+    ("engine", &["commands", "journal", "keyspace", "rdb", "resp"]),
+    ("server", &["commands", "engine", "journal", "keyspace", "rdb", "resp", "structures"]),
+    ("testkit", &["commands", "engine", "journal", "keyspace", "rdb", "resp", "structures"]),
 ];
 
 /// Crates without clock, thread, environment, file or socket: those are parameters.
-const PURE: &[&str] = &["structures", "resp", "keyspace", "commands", "journal", "engine"];
+const PURE: &[&str] = &["structures", "resp", "keyspace", "rdb", "commands", "journal", "engine"];
 
 const OUTSIDE_WORLD: &[&str] = &[
     "std::time::Instant",
@@ -36,7 +37,7 @@ const OUTSIDE_WORLD: &[&str] = &[
 ];
 
 /// Crates without `async`, so that no code can be interrupted.
-const CANNOT_WAIT: &[&str] = &["structures", "resp", "keyspace", "commands", "journal"];
+const CANNOT_WAIT: &[&str] = &["structures", "resp", "keyspace", "rdb", "commands", "journal"];
 
 /// The only files with `unsafe` outside of `structures`, each with a reason.
 const UNSAFE_HOMES: &[(&str, &str)] = &[

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::sources;
 
 /// Crates whose modules form no ring.
-const WITHOUT_RINGS: &[&str] = &["keyspace"];
+const WITHOUT_RINGS: &[&str] = &["keyspace", "rdb"];
 
 type Imports = BTreeMap<String, BTreeSet<String>>;
 

@@ -155,7 +155,10 @@ fn put_len(out: &mut Vec<u8>, mut len: usize) {
 
 pub(crate) fn put_strings(out: &mut Vec<u8>, strings: Strings<'_>) {
     put_string_run(out, |out| {
-        strings.iter().for_each(|string| put_bytes(out, string));
+        match strings.0 {
+            Source::Given(strings) => strings.iter().for_each(|string| put_bytes(out, string)),
+            Source::Recorded { bytes, .. } => out.extend_from_slice(bytes),
+        }
         strings.len()
     });
 }

@@ -404,6 +404,11 @@ impl Stream {
         self.producers.as_deref()
     }
 
+    /// Sets the producers, in the place of those that are known.
+    pub fn set_producers(&mut self, producers: Producers) {
+        self.producers = Some(Box::new(producers));
+    }
+
     /// Records the idempotency ID of an entry.
     pub fn note_name(&mut self, producer: &[u8], name: &[u8], id: StreamId, now_ms: u64) {
         self.producers.get_or_insert_default().note(producer, name, id, now_ms);

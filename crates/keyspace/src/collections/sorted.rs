@@ -457,6 +457,13 @@ fn set_small(run: &mut PackedVec<BothWays>, pair: Scored<'_>) {
 }
 
 impl SortedChange<'_> {
+    /// The change as bytes, for [`Effect::SetCollection`](crate::Effect::SetCollection).
+    pub fn to_changes(self) -> Vec<u8> {
+        let mut changes = Vec::new();
+        self.encode(&mut changes);
+        changes
+    }
+
     /// The record of the change that makes a sorted set of these pairs, for [`Effect::SetCollection`].
     ///
     /// [`Effect::SetCollection`]: crate::Effect::SetCollection

@@ -407,6 +407,15 @@ impl<'a> CollectionChange<'a> for StreamChange<'a> {
     }
 }
 
+impl StreamChange<'_> {
+    /// The change as bytes, for `Effect::SetCollection`.
+    pub fn to_changes(self) -> Vec<u8> {
+        let mut changes = Vec::new();
+        self.encode(&mut changes);
+        changes
+    }
+}
+
 fn assign(
     group: &mut Group,
     consumer: &[u8],

@@ -120,7 +120,8 @@ impl Default for Producers {
 }
 
 impl Producers {
-    pub(super) fn new(seconds: u64, most: u64, noted: u64, repeated: u64) -> Self {
+    /// No producers, with settings and counters of before.
+    pub fn new(seconds: u64, most: u64, noted: u64, repeated: u64) -> Self {
         Self { seconds, most, noted, repeated, sorted: Vec::new(), producer_bytes: 0 }
     }
 
@@ -159,7 +160,7 @@ impl Producers {
     }
 
     /// Whether a producer is remembered.
-    pub(super) fn knows(&self, producer: &[u8]) -> bool {
+    pub fn knows(&self, producer: &[u8]) -> bool {
         self.search(producer).is_ok()
     }
 
@@ -185,7 +186,7 @@ impl Producers {
     }
 
     /// As [`Producers::note`], without counting or forgetting anything else.
-    pub(super) fn note_quietly(&mut self, producer: &[u8], name: &[u8], id: StreamId) {
+    pub fn note_quietly(&mut self, producer: &[u8], name: &[u8], id: StreamId) {
         let at = self.search(producer).unwrap_or_else(|at| {
             let kept: Kept = (producer.into(), Box::default());
             self.producer_bytes += bytes_of(&kept);
@@ -220,7 +221,7 @@ impl Producers {
     }
 
     /// Every producer with its IDs in the order in which they came.
-    pub(super) fn all(
+    pub fn all(
         &self,
     ) -> impl ExactSizeIterator<Item = (&[u8], impl ExactSizeIterator<Item = (&[u8], StreamId)>)>
     {
