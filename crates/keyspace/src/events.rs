@@ -296,8 +296,9 @@ impl EventQueue {
         kinds: Kinds,
     ) {
         let mut raise = |events: Events| events.iter().for_each(|e| self.raise(database, key, *e));
-        // Redis removes what RENAME and COPY overwrite, and says so last; all others first.
-        let is_removed_before = events == event::RENAME_TO || events == event::COPY_TO;
+        // Redis removes what RENAME, COPY and RESTORE overwrite, and says so last; all others first.
+        let is_removed_before =
+            [event::RENAME_TO, event::COPY_TO, event::RESTORE].contains(&events);
         let overwritten = match (kinds.before, kinds.after) {
             (Some(before), Some(after)) if is_overwrite(effect, events) => {
                 if before == after {

@@ -24,6 +24,11 @@ pub(crate) fn word_of_new(now_ms: u64) -> u32 {
     minutes(now_ms) << 8 | NEW
 }
 
+/// The access word of something that was used as often as the counter says, the last time now.
+pub(crate) fn word_with_counter(now_ms: u64, counter: u8) -> u32 {
+    minutes(now_ms) << 8 | u32::from(counter)
+}
+
 impl Frequency {
     /// The counter in an access word, faded to now.
     pub fn of(&self, access: u32, now_ms: u64) -> u32 {

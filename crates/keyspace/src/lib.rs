@@ -9,6 +9,7 @@
 //! replay of the effects gives the same [`digest`](Keyspace::digests).
 //! Not here: commands, other shards, the clock (the moment is set by [`Keyspace::set_now`]).
 
+mod access;
 mod chance;
 mod codec;
 mod collections;

@@ -35,9 +35,15 @@ impl fmt::Display for Error {
             Self::Empty => f.write_str("a collection without elements"),
             Self::Expired => f.write_str("a hash whose fields are all past their expiry"),
             Self::UnknownType(kind) => write!(f, "a value of the unknown type {kind}"),
-            Self::Module(name) => write!(f, "a value of the module '{name}', which is not supported"),
-            Self::Version(version) => write!(f, "RDB version {version} is newer than the newest known one"),
-            Self::NoRdb => f.write_str("this is no RDB file: it does not begin with REDIS or VALKEY"),
+            Self::Module(name) => {
+                write!(f, "a value of the module '{name}', which is not supported")
+            }
+            Self::Version(version) => {
+                write!(f, "RDB version {version} is newer than the newest known one")
+            }
+            Self::NoRdb => {
+                f.write_str("this is no RDB file: it does not begin with REDIS or VALKEY")
+            }
             Self::Checksum => f.write_str("the checksum at the end does not match the content"),
         }
     }

@@ -145,7 +145,8 @@ mod tests {
     #[test]
     fn repeated_bytes_shrink_and_random_ones_are_left_alone() {
         let mut compressor = Compressor::default();
-        for input in [vec![b'a'; 1000], b"abcabcabcabcabcabcabcabcabcabc".to_vec(), vec![0; 70_000]] {
+        for input in [vec![b'a'; 1000], b"abcabcabcabcabcabcabcabcabcabc".to_vec(), vec![0; 70_000]]
+        {
             let mut out = b"before".to_vec();
             assert!(compressor.compress(&input, &mut out));
             assert!(out.len() < input.len() / 2);

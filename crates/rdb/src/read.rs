@@ -36,7 +36,10 @@ pub enum Value {
     String(Vec<u8>),
     Integer(i64),
     /// The changes that make the collection out of nothing.
-    Collection { kind: Kind, changes: Vec<u8> },
+    Collection {
+        kind: Kind,
+        changes: Vec<u8>,
+    },
 }
 
 impl Value {

@@ -38,12 +38,7 @@ fn restore(keyspace: &mut Keyspace, payload: &[u8]) -> Result<(), Error> {
     load(keyspace, number, value, dialect)
 }
 
-fn load(
-    keyspace: &mut Keyspace,
-    number: u8,
-    value: &[u8],
-    dialect: Dialect,
-) -> Result<(), Error> {
+fn load(keyspace: &mut Keyspace, number: u8, value: &[u8], dialect: Dialect) -> Result<(), Error> {
     let value = read_value(number, value, (dialect, Trust::None), NOW_MS)?;
     let key = keyspace.key(b"k");
     keyspace.edit(DB, &key).commit(value.effect(None));

@@ -13,6 +13,7 @@ mod arguments;
 mod engine;
 mod globs;
 mod packed;
+mod rdb;
 mod records;
 mod run;
 mod seeds;
@@ -108,6 +109,20 @@ pub const FUZZ_TARGETS: &[FuzzTarget] = &[
         corpus: records::corpus,
         dictionary: seeds::CHOICES,
         iterations: 20_000,
+    },
+    FuzzTarget {
+        name: "rdb_values",
+        run: rdb::values,
+        corpus: rdb::value_corpus,
+        dictionary: seeds::CHOICES,
+        iterations: 5_000,
+    },
+    FuzzTarget {
+        name: "rdb_files",
+        run: rdb::files,
+        corpus: rdb::file_corpus,
+        dictionary: seeds::CHOICES,
+        iterations: 2_000,
     },
     FuzzTarget {
         name: "engine",

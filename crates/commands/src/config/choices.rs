@@ -167,6 +167,14 @@ choices! {
         Iso8601 = "iso8601",
         Milliseconds = "milliseconds",
     }
+    /// The servers that values are written for.
+    RdbTarget {
+        #[default]
+        Latest = "latest",
+        Redis7 = "redis7",
+        Redis8 = "redis8",
+        Valkey9 = "valkey9",
+    }
     RdbVersionCheck {
         #[default]
         Strict = "strict",

@@ -97,9 +97,6 @@ parameters! {
     }
 
     Persistence {
-        /// Whether snapshots compress long strings.
-        "rdbcompression" rdbcompression: bool = "yes", YesNo;
-
         /// Whether snapshots end with a checksum.
         "rdbchecksum" rdbchecksum: bool = "yes", YesNo, at_start;
 

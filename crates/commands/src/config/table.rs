@@ -332,6 +332,17 @@ parameters! {
         "dbfilename" dbfilename: String = "dump.rdb", Text(rules::dbfilename), protected,
             pending(NO_PERSISTENCE);
 
+        /// Whether snapshots and DUMP compress long strings.
+        "rdbcompression" rdbcompression: bool = "yes", YesNo;
+
+        /// The servers that snapshots and DUMP are written for.
+        ///
+        /// `latest`: nothing is left out, and each value is written in the oldest version that
+        /// holds it; most are read by Redis 7.0 and Valkey 9. `redis7`, `redis8`, `valkey9`: for
+        /// that family from this version on; what it has no form for is left out with a warning,
+        /// or refused.
+        "rdb-target" rdb_target: RdbTarget = "latest", RdbTarget::KIND;
+
         /// Whether every change is written to an append-only file.
         "appendonly" appendonly: bool = "no", YesNo,
             refused("the append-only file is not built yet, so changes would be lost");

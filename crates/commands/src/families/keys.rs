@@ -1,6 +1,7 @@
 //! Keys: commands on keys of any type.
 
 mod copy;
+mod dump;
 pub(super) mod expire;
 mod object;
 mod present;
@@ -17,6 +18,7 @@ pub use wait::{WaitAofRequest, WaitRequest, parse_wait, parse_waitaof};
 pub(crate) const COMMANDS: &[Command] = &[
     copy::COPY,
     present::DEL,
+    dump::DUMP,
     present::EXISTS,
     expire::EXPIRE,
     expire::EXPIREAT,
@@ -32,6 +34,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     scan::RANDOMKEY,
     copy::RENAME,
     copy::RENAMENX,
+    dump::RESTORE,
+    dump::RESTORE_ASKING,
     scan::SCAN,
     sort::SORT,
     sort::SORT_RO,
@@ -54,6 +58,7 @@ mod tests {
     #[test]
     fn options_are_documented() {
         assert_documented(&copy::COPY_OPTIONS, &copy::COPY);
+        assert_documented(&dump::RESTORE_OPTIONS, &dump::RESTORE);
         assert_documented(&expire::CONDITIONS, &expire::EXPIRE);
         assert_documented(&scan::SCAN_OPTIONS, &scan::SCAN);
     }

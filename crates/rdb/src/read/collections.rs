@@ -203,8 +203,7 @@ impl Fields {
             Some(at_ms) if at_ms <= self.means.now_ms => self.has_expired = true,
             Some(at_ms) => {
                 let pair = [field, value];
-                let set =
-                    HashChange::Set { pairs: (&pair).into(), life: FieldLife::Until(at_ms) };
+                let set = HashChange::Set { pairs: (&pair).into(), life: FieldLife::Until(at_ms) };
                 self.expiring.extend_from_slice(&set.to_changes());
             }
         }

@@ -13,9 +13,7 @@ use std::borrow::Cow;
 use super::{Dialect, skip_module_parts, skip_value};
 use crate::crc64::Checksum;
 use crate::error::{Error, Result};
-use crate::format::{
-    VERSION_REDIS_MAX, VERSION_VALKEY_MAX, VERSION_VALKEY_MIN, opcode,
-};
+use crate::format::{VERSION_REDIS_MAX, VERSION_VALKEY_MAX, VERSION_VALKEY_MIN, opcode};
 use crate::input::Input;
 use crate::read::module_name;
 
@@ -31,7 +29,10 @@ pub enum Item<'a> {
     /// The code of a library of functions.
     Function(Cow<'a, [u8]>),
     /// How many keys the database has that follows, and how many of them expire.
-    Sizes { keys: u64, expiring: u64 },
+    Sizes {
+        keys: u64,
+        expiring: u64,
+    },
     Key(KeyItem<'a>),
     /// Data of a module, by its name; passed over.
     ModuleData(String),

@@ -14,7 +14,8 @@ use crate::format::{STREAM_ENTRY_DELETED, STREAM_ENTRY_SAME_FIELDS, kind};
 use crate::input::Input;
 
 const DAMAGED: Error = Error::Malformed("a listpack of a stream is damaged");
-const GROUP: Error = Error::Malformed("the pending entries of a stream's group do not fit together");
+const GROUP: Error =
+    Error::Malformed("the pending entries of a stream's group do not fit together");
 
 pub(super) fn stream(number: u8, input: &mut Input<'_>) -> Result<Value> {
     let mut stream = Stream::new();
@@ -119,7 +120,8 @@ fn read_node(first_id: StreamId, blob: &[u8], stream: &mut Stream) -> Result<()>
         if pieces.count()? != piece_count {
             return Err(DAMAGED);
         }
-        let left = if flags & STREAM_ENTRY_DELETED != 0 { &mut deleted_left } else { &mut live_left };
+        let left =
+            if flags & STREAM_ENTRY_DELETED != 0 { &mut deleted_left } else { &mut live_left };
         *left = left.checked_sub(1).ok_or(DAMAGED)?;
         if flags & STREAM_ENTRY_DELETED != 0 {
             continue;

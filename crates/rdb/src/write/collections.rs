@@ -38,11 +38,7 @@ pub(super) fn put_hash(writer: &mut Writer, entry: &Entry, out: &mut Vec<u8>) {
 }
 
 /// Each field with its value and its expiry, -1 for none.
-pub(super) fn put_expiring_hash_for_valkey(
-    writer: &mut Writer,
-    entry: &Entry,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn put_expiring_hash_for_valkey(writer: &mut Writer, entry: &Entry, out: &mut Vec<u8>) {
     let hash = all_fields(entry);
     put_number(out, hash.len() as u64);
     for field in hash.iter() {
@@ -55,11 +51,7 @@ pub(super) fn put_expiring_hash_for_valkey(
 
 /// The smallest expiry; then each field: its expiry, 0 for none, else how much later plus 1; its
 /// name, its value.
-pub(super) fn put_expiring_hash_for_redis(
-    writer: &mut Writer,
-    entry: &Entry,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn put_expiring_hash_for_redis(writer: &mut Writer, entry: &Entry, out: &mut Vec<u8>) {
     let hash = all_fields(entry);
     let least_ms = hash.iter().filter_map(|field| field.expire_at_ms).min().unwrap_or(0);
     out.extend_from_slice(&least_ms.to_le_bytes());
