@@ -128,11 +128,12 @@ fn read_typed(number: u8, input: &mut Input<'_>, means: Means) -> Result<Value> 
     }
 }
 
-/// The name in a module type's ID: 9 letters of 6 bits each, above 10 bits of a version.
+/// The name in a module type's ID: 9 characters of 6 bits each, above 10 bits of a version.
 pub(crate) fn module_name(id: u64) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let letter = |place: u32| LETTERS[(id >> (10 + 6 * place) & 0x3F) as usize];
-    (0..9).rev().map(|place| char::from(letter(place))).collect()
+    const CHARACTERS: &[u8; 64] =
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let character = |place: u32| CHARACTERS[(id >> (10 + 6 * place) & 0x3F) as usize];
+    (0..9).rev().map(|place| char::from(character(place))).collect()
 }
 
 #[cfg(test)]
@@ -142,9 +143,9 @@ mod tests {
     #[test]
     fn the_name_of_a_module_is_read_from_its_id() {
         // ReJSON-RL, version 3.
-        let id = b"ReJSON-RL".iter().fold(0_u64, |id, letter| {
-            let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-            id << 6 | letters.iter().position(|own| own == letter).unwrap() as u64
+        let id = b"ReJSON-RL".iter().fold(0_u64, |id, wanted| {
+            let all = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+            id << 6 | all.iter().position(|own| own == wanted).unwrap() as u64
         });
         assert_eq!(module_name(id << 10 | 3), "ReJSON-RL");
     }

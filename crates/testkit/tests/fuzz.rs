@@ -54,6 +54,8 @@ fuzz_targets!(
     packed,
     packed_foreign,
     records,
+    rdb_values,
+    rdb_files,
     engine,
     settings,
 );
