@@ -8,6 +8,9 @@ use crate::sources;
 /// Crates whose modules form no ring.
 const WITHOUT_RINGS: &[&str] = &["keyspace", "rdb"];
 
+/// Crates whose folders form no ring; within a folder modules may name each other.
+const FOLDERS_WITHOUT_RINGS: &[&str] = &["engine"];
+
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 /// The modules of a crate, each with its code: `commit::apply` is `src/commit/apply.rs`.
@@ -26,11 +29,20 @@ fn modules(room: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// The paths that begin with `crate::` in some code, groups taken apart.
-fn paths(code: &str) -> Vec<String> {
+/// The paths that begin with `crate::` or `super::` in the code of a module, groups taken apart.
+fn paths(module: &str, code: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("crate::") {
         expand("", &code[at + "crate::".len()..], &mut found);
+    }
+    for (at, _) in code.match_indices("super::") {
+        if !code[..at].ends_with("super::") {
+            let (mut outer, mut rest) = (module, &code[at..]);
+            while let Some(more) = rest.strip_prefix("super::") {
+                (outer, rest) = (outer.rsplit_once("::").map_or("", |(outer, _)| outer), more);
+            }
+            expand(outer, rest, &mut found);
+        }
     }
     found
 }
@@ -112,7 +124,8 @@ fn imports(room: &str) -> Imports {
     let modules = modules(room);
     let exports = exports(&modules["lib"], &modules);
     let import = |(module, code): (&String, &String)| {
-        let named = paths(code).into_iter().filter_map(|path| module_of(&path, &modules, &exports));
+        let named =
+            paths(module, code).into_iter().filter_map(|path| module_of(&path, &modules, &exports));
         let others = named.filter(|other| !is_within(module, other));
         (module.clone(), others.collect())
     };
@@ -146,6 +159,26 @@ fn ring(imports: &Imports) -> Option<Vec<String>> {
     })
 }
 
+/// The folder of a module, or the module itself where it stands beside the folders.
+fn folder_of(module: &str) -> String {
+    module.split("::").next().expect("a module has a name").to_owned()
+}
+
+#[test]
+fn folders_form_no_ring() {
+    for room in FOLDERS_WITHOUT_RINGS {
+        let mut folders = Imports::new();
+        for (module, others) in imports(room) {
+            let own = folders.entry(folder_of(&module)).or_default();
+            own.extend(others.iter().map(|other| folder_of(other)));
+        }
+        folders.iter_mut().for_each(|(own, others)| _ = others.remove(own));
+        let edges: usize = folders.values().map(BTreeSet::len).sum();
+        assert!(edges > folders.len(), "{room}: only {edges} imports found: the search is broken");
+        assert_eq!(ring(&folders), None, "{room}: these import each other in a ring: {folders:#?}");
+    }
+}
+
 #[test]
 fn modules_form_no_ring() {
     for room in WITHOUT_RINGS {
@@ -159,7 +192,9 @@ fn modules_form_no_ring() {
 #[test]
 fn a_ring_is_found_and_groups_are_taken_apart() {
     let code = "use crate::{a::{self, B}, c::D as E}; fn f() -> crate::G<u8> { crate::h::i(1) }";
-    assert_eq!(paths(code), ["a::self", "a::B", "c::D", "G", "h::i"]);
+    assert_eq!(paths("m", code), ["a::self", "a::B", "c::D", "G", "h::i"]);
+    let code = "use super::{d, e::F}; use super::super::G;";
+    assert_eq!(paths("a::b::c", code), ["a::b::d", "a::b::e::F", "a::G"]);
     let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let mut imports = Imports::from([
         ("a".to_owned(), set(&["b", "c"])),

@@ -1,77 +1,125 @@
-//! Gates: the named checks before a command runs, in one order.
+//! Gates: all that may come between a request and its command, in one table and one order.
 //!
-//! The order is behaviour: the first refusal is what the client sees. A gate looks at a command only
-//! while it is armed, for the session or for the whole shard; so an open server pays nothing for them.
+//! The order is behaviour: what the first gate says that does not let the command pass is done. A gate looks at a
+//! command only while its bit is armed, for the session, the shard or the command; so an open server pays nothing
+//! for them.
+//!
+//! Not here: what is done with a verdict (`core/dispatch.rs`).
 
 use basalt_commands::{Command, CommandError, Flags, table};
 
+use crate::input::keys::KeyHash;
 use crate::session::Session;
 use crate::session::armed::Armed;
 use crate::shard::Shard;
 
-/// One check.
-pub(crate) struct Gate {
-    /// `None`: it looks at every command that comes here.
-    armed_by: Option<Armed>,
-    check: fn(&Shard, &Session, &'static Command) -> Result<(), CommandError>,
+/// What a gate may look at.
+pub(crate) struct GateInput<'a> {
+    pub shard: &'a Shard,
+    pub session: &'a Session,
+    pub command: &'static Command,
+    #[expect(dead_code, reason = "no gate asks for them yet; those of ACL and cluster will")]
+    pub args: &'a [&'a [u8]],
+    /// All keys of the command, in the order of its key specifications, with their slots and shards.
+    #[expect(dead_code, reason = "as above")]
+    pub keys: &'a [KeyHash],
 }
 
-/// All checks, in their order.
+/// What a gate says of a command.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Pass,
+    Refuse(CommandError),
+    /// It waits, with all that its session sent behind it.
+    Wait,
+    /// It is queued, or runs at once, between MULTI and EXEC.
+    Queue,
+    /// It runs, and is shown to monitors.
+    Show,
+}
+
+/// One gate.
+pub(crate) struct Gate {
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tests, and those who read the table"))]
+    pub name: &'static str,
+    /// What arms it.
+    pub bit: Armed,
+    /// Whether sessions for which it is armed keep the fast path. Then that does what the gate asks for.
+    pub keeps_fast_path: bool,
+    check: fn(&GateInput<'_>) -> Verdict,
+}
+
+/// All gates, in their order.
 pub(crate) const GATES: &[Gate] = &[
-    Gate { armed_by: None, check: allowed_from_here },
-    Gate { armed_by: Some(Armed::AUTH), check: authenticated },
-    Gate { armed_by: Some(Armed::MONITOR), check: only_watches },
+    gate("protected", Armed::PROTECTED, may_be_called_from_here),
+    gate("auth", Armed::AUTH, is_authenticated),
+    gate("monitor", Armed::MONITOR, only_monitors),
+    gate("pause", Armed::PAUSE, is_not_paused),
+    gate("multi", Armed::MULTI, |_| Verdict::Queue),
+    Gate { keeps_fast_path: true, ..gate("observed", Armed::OBSERVED, |_| Verdict::Show) },
 ];
 
-/// Asks the gates that are armed. Commands that are [`Flags::PROTECTED`] always come here.
-#[cold]
-pub(crate) fn check(
-    armed: Armed,
-    shard: &Shard,
-    session: &Session,
-    command: &'static Command,
-) -> Result<(), CommandError> {
-    let is_armed = |gate: &&Gate| gate.armed_by.is_none_or(|by| armed.has(by));
-    for gate in GATES.iter().filter(is_armed) {
-        (gate.check)(shard, session, command)?;
+/// Those that end the fast path of a session for which they are armed.
+pub(crate) const ENDS_FAST_PATH: Armed = {
+    let (mut all, mut at) = (Armed(0), 0);
+    while at < GATES.len() {
+        if !GATES[at].keeps_fast_path {
+            all = all.or(GATES[at].bit);
+        }
+        at += 1;
     }
-    Ok(())
+    all
+};
+
+const fn gate(name: &'static str, bit: Armed, check: fn(&GateInput<'_>) -> Verdict) -> Gate {
+    Gate { name, bit, keeps_fast_path: false, check }
 }
 
-fn allowed_from_here(
-    shard: &Shard,
-    session: &Session,
-    command: &'static Command,
-) -> Result<(), CommandError> {
+/// The gates that look at a session's command.
+#[inline]
+pub(crate) fn armed_for(shard: &Shard, session: &Session, command: &Command) -> Armed {
+    let mut armed = session.armed.or(shard.armed);
+    if command.flags.has(Flags::PROTECTED) {
+        armed = armed.or(Armed::PROTECTED);
+    }
+    armed
+}
+
+/// Asks the armed gates in their order, until one does not let the command pass.
+#[cold]
+pub(crate) fn check(armed: Armed, input: &GateInput<'_>) -> Verdict {
+    for gate in GATES.iter().filter(|gate| armed.has(gate.bit)) {
+        match (gate.check)(input) {
+            Verdict::Pass => {}
+            verdict => return verdict,
+        }
+    }
+    Verdict::Pass
+}
+
+fn may_be_called_from_here(input: &GateInput<'_>) -> Verdict {
+    let (command, config) = (input.command, &input.shard.config);
     let of_modules = command.name.starts_with("module|");
-    let config = &shard.config;
     let allowed =
         if of_modules { config.enable_module_command } else { config.enable_debug_command };
-    if !command.flags.has(Flags::PROTECTED) || allowed.permits(session.is_local()) {
-        return Ok(());
+    if allowed.permits(input.session.is_local()) {
+        return Verdict::Pass;
     }
     let (name, option) = if of_modules { ("MODULE", "module") } else { ("DEBUG", "debug") };
-    Err(CommandError::new(format!(
+    Verdict::Refuse(CommandError::new(format!(
         "ERR {name} command not allowed. If the enable-{option}-command option is set to \"local\", you \
          can run it from a local connection, otherwise you need to set this option in the \
          configuration file, and then restart the server."
     )))
 }
 
-fn authenticated(
-    _: &Shard,
-    session: &Session,
-    command: &'static Command,
-) -> Result<(), CommandError> {
-    if !session.armed.has(Armed::AUTH) || command.flags.has(Flags::NO_AUTH) {
-        return Ok(());
-    }
-    Err(NO_AUTH)
+fn is_authenticated(input: &GateInput<'_>) -> Verdict {
+    if input.command.flags.has(Flags::NO_AUTH) { Verdict::Pass } else { Verdict::Refuse(NO_AUTH) }
 }
 
 const NO_AUTH: CommandError = CommandError::text("NOAUTH Authentication required.");
 
-/// What a session is told in place of what is wrong with its request: who has not logged in does not
+/// The error that a session gets in place of what is wrong with its request: a client that has not logged in does not
 /// learn which commands there are, as in Valkey.
 #[cold]
 pub(crate) fn hides_what_is_wrong(session: &Session, name: &[u8]) -> Option<CommandError> {
@@ -79,15 +127,37 @@ pub(crate) fn hides_what_is_wrong(session: &Session, name: &[u8]) -> Option<Comm
     (session.armed.has(Armed::AUTH) && !is_for_login()).then_some(NO_AUTH)
 }
 
-/// Who watches does nothing else with keys.
-fn only_watches(
-    _: &Shard,
-    session: &Session,
-    command: &'static Command,
-) -> Result<(), CommandError> {
+/// A monitor does nothing else with keys.
+fn only_monitors(input: &GateInput<'_>) -> Verdict {
     let of_keys = Flags::WRITE.or(Flags::READONLY).or(Flags::MAY_REPLICATE);
-    if !session.is_monitor || !command.flags.has(of_keys) {
-        return Ok(());
+    if !input.command.flags.has(of_keys) {
+        return Verdict::Pass;
     }
-    Err(CommandError::text("ERR Replica can't interact with the keyspace"))
+    Verdict::Refuse(CommandError::text("ERR Replica can't interact with the keyspace"))
+}
+
+fn is_not_paused(input: &GateInput<'_>) -> Verdict {
+    if input.shard.holds_back(input.command) { Verdict::Wait } else { Verdict::Pass }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bit_has_one_named_row() {
+        let mut all = Armed(0);
+        for gate in GATES {
+            assert_eq!(gate.bit.0.count_ones(), 1, "{} has one bit", gate.name);
+            assert!(!all.has(gate.bit), "{} shares its bit", gate.name);
+            all = all.or(gate.bit);
+            let namesakes = GATES.iter().filter(|other| other.name == gate.name);
+            assert_eq!(namesakes.count(), 1, "{} is one name", gate.name);
+        }
+        // Bits are given out from below, so one without a row leaves a gap here.
+        let declared = include_str!("session/armed.rs").matches("pub(crate) const ").count();
+        let functions = include_str!("session/armed.rs").matches("pub(crate) const fn ").count();
+        assert_eq!(declared - functions, GATES.len(), "each constant has its row");
+        assert_eq!(all.0.trailing_ones(), all.0.count_ones(), "{all:?}");
+    }
 }

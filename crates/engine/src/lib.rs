@@ -9,7 +9,6 @@
 
 mod completion;
 mod core;
-mod engine_commands;
 mod gates;
 mod input;
 mod intents;
@@ -23,9 +22,9 @@ mod slots;
 mod transaction;
 mod world;
 
+pub use crate::core::REDIS_VERSION;
 pub use crate::core::snapshot::{ClientFacts, ShardFacts, VisitFacts, command_name};
 pub use crate::core::{Core, CoreSetup, Output, Turn};
-pub use engine_commands::REDIS_VERSION;
 #[cfg(debug_assertions)]
 pub use intents::break_isolation;
 pub use mesh::message::Message;

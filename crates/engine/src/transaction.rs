@@ -12,12 +12,5 @@
 //! (`core/exchange.rs`).
 
 pub(crate) mod coordinator;
-mod many;
 pub(crate) mod plan;
 pub(crate) mod slot_moves;
-mod transact;
-mod wait;
-
-pub(crate) use crate::input::keys::{DeclaredKey, scope_on};
-pub(crate) use transact::Decision;
-pub(crate) use wait::{Memory, Terms};

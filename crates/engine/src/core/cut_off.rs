@@ -3,7 +3,7 @@
 use basalt_commands::config::LogLevel;
 
 use super::Core;
-use crate::engine_commands;
+use super::engine_commands;
 use crate::session::SessionId;
 use crate::world::World;
 

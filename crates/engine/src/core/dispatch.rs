@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use basalt_commands::config::{LogLevel, PipelineOrder};
 use basalt_commands::requests::{IMPORT_KEY_AT, import, with_fields};
-use basalt_commands::{Command, CommandError, Flags, ManyKeys, Merge, Run, ShardFn, Verb};
+use basalt_commands::{Command, CommandError, ManyKeys, Merge, Run, ShardFn, Verb};
 use basalt_keyspace::{DatabaseId, Key, ShardId};
 use basalt_resp::{ProtocolError, Reply};
 
 use super::Core;
-use crate::engine_commands;
-use crate::gates;
+use super::engine_commands;
+use crate::gates::{self, GateInput, Verdict};
 use crate::input::keys::KeyHash;
 use crate::input::resolve::{Resolved, mode_of, scope_of};
 use crate::intents::{Intent, Mode};
@@ -93,27 +93,44 @@ impl Core {
             }
         };
         let command = resolved.command;
-        let armed = Armed(session.armed.0 | self.shard.armed.0);
-        if (armed.0 != 0 || command.flags.has(Flags::PROTECTED))
-            && let Err(error) = gates::check(armed, &self.shard, session, command)
-        {
-            self.shard.meter.rejected(command.number);
-            self.refuse_request(id, args[0], &error);
-            return Flow::On;
+        let armed = gates::armed_for(&self.shard, session, command);
+        if armed == Armed::default() {
+            return self.dispatch(world, id, resolved, args, keys);
         }
-        if armed.has(Armed::PAUSE) && self.shard.holds_back(command) {
-            self.shard.sessions.hold(id);
-            return Flow::Held;
+        self.work_gated(world, id, resolved, args, (keys, armed))
+    }
+
+    /// Asks the armed gates, and does what the first of them says that does not let the request pass.
+    #[cold]
+    fn work_gated(
+        &mut self,
+        world: &mut dyn World,
+        id: SessionId,
+        resolved: Resolved,
+        args: &[&[u8]],
+        (keys, armed): ((usize, usize), Armed),
+    ) -> Flow {
+        let Some(session) = self.shard.sessions.get(id) else { return Flow::Held };
+        let command = resolved.command;
+        let all_keys = &self.keys[keys.0..keys.1];
+        let input = GateInput { shard: &self.shard, session, command, args, keys: all_keys };
+        match gates::check(armed, &input) {
+            Verdict::Pass => self.dispatch(world, id, resolved, args, keys),
+            Verdict::Refuse(error) => {
+                self.shard.meter.rejected(command.number);
+                self.refuse_request(id, args[0], &error);
+                Flow::On
+            }
+            Verdict::Wait => {
+                self.shard.sessions.hold(id);
+                Flow::Held
+            }
+            Verdict::Queue => self.work_in_multi(id, command, args).unwrap_or_else(|| {
+                let rest = armed.without(Armed::MULTI);
+                self.work_gated(world, id, resolved, args, (keys, rest))
+            }),
+            Verdict::Show => self.work_observed(world, id, resolved, args, keys),
         }
-        if armed.has(Armed::MULTI)
-            && let Some(flow) = self.work_in_multi(id, command, args)
-        {
-            return flow;
-        }
-        if armed.has(Armed::MONITOR) {
-            return self.work_observed(world, id, resolved, args, keys);
-        }
-        self.dispatch(world, id, resolved, args, keys)
     }
 
     /// Has a request worked that no gate refused.

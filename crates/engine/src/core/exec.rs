@@ -15,8 +15,8 @@ use smallvec::SmallVec;
 use super::Core;
 use super::cut_off::CutOff;
 use super::dispatch::Flow;
+use super::engine_commands;
 use crate::completion::Ticket;
-use crate::engine_commands;
 use crate::intents::{Intent, Mode, Scope};
 use crate::mesh::message::{Ask, Hop};
 use crate::session::SessionId;
@@ -332,7 +332,7 @@ impl Core {
             };
             self.shard.keyspace.swap_now(now_ms);
             let nested = self.nested.take().expect("it was put there just now");
-            if self.shard.armed.has(Armed::MONITOR) {
+            if self.shard.armed.has(Armed::OBSERVED) {
                 for queued in &commands {
                     self.observe(world, id, queued.command, &queued.args());
                 }

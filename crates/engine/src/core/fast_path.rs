@@ -12,6 +12,7 @@ use basalt_keyspace::Key;
 use super::Core;
 use super::input::{Staged, What};
 use super::monitor::write_line;
+use crate::gates;
 use crate::input::keys::KeyHash;
 use crate::input::resolve::{has_one_key, mode_of};
 use crate::intents::Intent;
@@ -32,9 +33,9 @@ impl Core {
     ) -> usize {
         let Self { shard, outboxes, keys, .. } = self;
         let Some(mut session) = shard.sessions.get_mut(id) else { return 0 };
-        let armed = Armed(session.armed.0 | shard.armed.0);
+        let armed = session.armed.or(shard.armed);
         let is_plain = session.may_run()
-            && (armed == Armed::default() || armed == Armed::MONITOR && !session.is_monitor)
+            && !armed.has(gates::ENDS_FAST_PATH)
             && session.may_answer()
             && session.reply_mode == ReplyMode::On
             && shard.config.pipeline_order != PipelineOrder::Strict;
@@ -82,7 +83,7 @@ impl Core {
                 outbox.add(session, (command, run), (args, &[]), (hash, slot, key_at));
             }
             worked += 1;
-            if armed.has(Armed::MONITOR) {
+            if armed.has(Armed::OBSERVED) {
                 write_line(
                     &mut lines,
                     shard.now.unix_us(world.monotonic_us()),

@@ -9,6 +9,7 @@ use super::dispatch::Flow;
 use crate::input::resolve::Resolved;
 use crate::limits;
 use crate::observe::monitor::Observed;
+use crate::session::armed::Armed;
 use crate::session::execution::Execution;
 use crate::session::queued::Queued;
 use crate::session::{Peer, Session, SessionId};
@@ -158,6 +159,7 @@ impl Core {
         if !std::mem::take(&mut session.is_monitor) {
             return;
         }
+        session.armed.set(Armed::MONITOR, false);
         self.shard.monitors.own.retain(|own| *own != id);
         let home = self.shard.id;
         for shard in self.shard.routes.clone().shards() {

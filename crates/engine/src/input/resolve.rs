@@ -11,7 +11,7 @@ use crate::slots::routes::Routes;
 #[derive(Clone, Copy)]
 pub(crate) struct Resolved {
     pub command: &'static Command,
-    /// The shard of all its keys, if it has keys and they are on one.
+    /// The shard of all its keys, if they are on one and it runs there.
     pub shard: Option<ShardId>,
     /// Where its first key stands among the arguments.
     pub key_at: u16,
@@ -68,8 +68,7 @@ impl Router<'_> {
     }
 }
 
-/// Finds the row of a request, checks the number of arguments, and works out hash and slot of the keys
-/// by which it is routed.
+/// Finds the row of a request, checks the number of arguments, and works out hash and slot of all its keys.
 // A result that is handed over in memory stalls who reads it, since it is read in other pieces than it
 // was written in: 5 ns a request.
 #[inline(always)]
@@ -107,17 +106,15 @@ fn resolve_any(
     }
     let mut resolved = Resolved { command, shard: None, key_at: 0 };
     let spec = match (&command.run, command.keys.first()) {
+        (_, None) => return Ok(resolved),
         (Run::Shard(_) | Run::Split(..), Some(spec)) => spec,
-        (Run::Many(_), Some(_)) => {
-            let positions = key_positions(command, args);
-            let mut shards = positions.iter().map(|at| router.add(args[*at]));
-            let first = shards.next();
-            let is_one = shards.fold(true, |is_one, other| is_one & (Some(other) == first));
-            resolved.shard = first.filter(|_| is_one);
-            resolved.key_at = positions.first().map_or(0, |at| *at as u16);
+        (run, Some(_)) => {
+            resolve_positions(args, &mut resolved, router);
+            if !matches!(run, Run::Many(_)) {
+                resolved.shard = None;
+            }
             return Ok(resolved);
         }
-        _ => return Ok(resolved),
     };
     resolved.key_at = spec.first as u16;
     let first = usize::from(resolved.key_at);
@@ -133,6 +130,16 @@ fn resolve_any(
     }
     resolved.shard = shard;
     Ok(resolved)
+}
+
+/// All keys of a command, wherever they stand among its arguments.
+fn resolve_positions(args: &[&[u8]], resolved: &mut Resolved, router: &mut Router<'_>) {
+    let positions = key_positions(resolved.command, args);
+    let mut shards = positions.iter().map(|at| router.add(args[*at]));
+    let first = shards.next();
+    let is_one = shards.fold(true, |is_one, other| is_one & (Some(other) == first));
+    resolved.key_at = positions.first().map_or(0, |at| *at as u16);
+    resolved.shard = first.filter(|_| is_one);
 }
 
 /// Whether a request is a line of HTTP: what a browser sends that was made to talk to this port. Nothing of

@@ -1,17 +1,22 @@
-//! Armed: which gates look at commands at all, for a session or for all of a shard.
+//! Armed: which gates look at commands at all, for a session or for all of a shard. What each does: `gates`.
 
 /// A set of gates, a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Armed(pub u8);
+pub(crate) struct Armed(pub u32);
 
 impl Armed {
-    pub(crate) const AUTH: Self = Self(1);
-    /// CLIENT PAUSE: not a check but a wait; see `Shard::holds_back`.
-    pub(crate) const PAUSE: Self = Self(1 << 1);
-    /// MULTI: commands are queued; see `core/exec.rs`.
-    pub(crate) const MULTI: Self = Self(1 << 2);
-    /// MONITOR: somebody watches, or the session does; see `monitor`.
-    pub(crate) const MONITOR: Self = Self(1 << 3);
+    /// The command is one that settings may forbid.
+    pub(crate) const PROTECTED: Self = Self(1);
+    /// The session has not authenticated.
+    pub(crate) const AUTH: Self = Self(1 << 1);
+    /// The session is a monitor.
+    pub(crate) const MONITOR: Self = Self(1 << 2);
+    /// CLIENT PAUSE.
+    pub(crate) const PAUSE: Self = Self(1 << 3);
+    /// The session said MULTI.
+    pub(crate) const MULTI: Self = Self(1 << 4);
+    /// There are monitors, on whichever shard.
+    pub(crate) const OBSERVED: Self = Self(1 << 5);
 
     pub(crate) fn set(&mut self, gate: Self, armed: bool) {
         if armed {
@@ -22,7 +27,16 @@ impl Armed {
     }
 
     #[inline]
-    pub(crate) fn has(self, gate: Self) -> bool {
+    pub(crate) const fn has(self, gate: Self) -> bool {
         self.0 & gate.0 != 0
+    }
+
+    #[inline]
+    pub(crate) const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }

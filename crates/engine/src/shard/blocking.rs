@@ -15,7 +15,7 @@
 //!
 //! When a slot moves, its keys' lines go along.
 //!
-//! Not here: the coordinator of a waiting command (`transaction/wait.rs`).
+//! Not here: the coordinator of a waiting command (`core/wait.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -10,7 +10,7 @@ impl Shard {
     /// A session beside that shard begins to watch.
     pub(crate) fn add_monitor(&mut self, home: ShardId) {
         *self.monitors.homes.entry(home).or_default() += 1;
-        self.armed.set(Armed::MONITOR, true);
+        self.armed.set(Armed::OBSERVED, true);
     }
 
     /// A session beside that shard watches no more.
@@ -21,13 +21,14 @@ impl Shard {
                 self.monitors.homes.remove(&home);
             }
         }
-        self.armed.set(Armed::MONITOR, !self.monitors.homes.is_empty());
+        self.armed.set(Armed::OBSERVED, !self.monitors.homes.is_empty());
     }
 
     /// A session of this core watches from now on, and every shard knows of it. False where it is gone.
     pub(crate) fn begin_monitor(&mut self, id: SessionId) -> bool {
         let Some(session) = self.sessions.get_mut(id) else { return false };
         session.is_monitor = true;
+        session.armed.set(Armed::MONITOR, true);
         self.monitors.own.push(id);
         true
     }

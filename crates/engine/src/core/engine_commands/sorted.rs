@@ -10,9 +10,10 @@ use basalt_resp::Reply;
 
 use super::declare_all;
 use crate::core::Core;
+use crate::core::transact::Decision;
+use crate::input::keys::DeclaredKey;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::transaction::{Decision, DeclaredKey};
 
 /// What a look at an end of a sorted set found: the rank of the first of the members, and these.
 type AtEnd = Result<(u64, OwnedMembers), CommandError>;

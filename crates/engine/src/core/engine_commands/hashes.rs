@@ -7,9 +7,9 @@ use basalt_commands::{CommandError, Outcome, table};
 
 use super::{declare_all, session};
 use crate::core::Core;
+use crate::input::keys::scope_on;
 use crate::session::SessionId;
 use crate::shard::call::OwnedCall;
-use crate::transaction::scope_on;
 
 pub(super) fn prepare(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let request = parse_himport_prepare(args)?;

@@ -18,9 +18,9 @@ use super::data::everywhere_ok;
 use super::{encode, everywhere, session, settings};
 use crate::completion::Ticket;
 use crate::core::Core;
+use crate::input::keys::DeclaredKey;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::transaction::DeclaredKey;
 use crate::transaction::slot_moves::move_slots;
 use crate::world::World;
 

@@ -10,11 +10,11 @@ use basalt_resp::{Protocol, Reply};
 use super::{encode, settings};
 use crate::completion::Answer;
 use crate::core::Core;
+use crate::input::keys::DeclaredKey;
 use crate::intents::{Mode, Scope};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::slots::routes::Routes;
-use crate::transaction::DeclaredKey;
 use crate::transaction::coordinator::Hops;
 
 /// Removes a key, if it holds something.

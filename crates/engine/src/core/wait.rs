@@ -15,12 +15,12 @@ use basalt_resp::{Protocol, Reply};
 use super::transact::{Decided, Write, decided};
 use crate::completion::{Answer, Ticket};
 use crate::core::Core;
+use crate::core::transact::Decision;
 use crate::input::keys::{DeclaredKey, scope_on};
 use crate::intents::Number;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::shard::blocking::{AtHome, Attempt, End, Waiter, WaiterId, Woken};
-use crate::transaction::Decision;
 use crate::transaction::coordinator::Hops;
 
 /// For what, and how long, a command waits.

@@ -33,10 +33,10 @@ use basalt_resp::{Protocol, Reply};
 
 use crate::completion::Answer;
 use crate::core::Core;
+use crate::input::keys::DeclaredKey;
 use crate::session::{Session, SessionId};
 use crate::shard::Shard;
 use crate::slots::routes::Routes;
-use crate::transaction::DeclaredKey;
 use crate::transaction::coordinator::Hops;
 use crate::world::World;
 pub(crate) use client_line::describe;

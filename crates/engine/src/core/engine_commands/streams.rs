@@ -6,10 +6,12 @@ use basalt_resp::{Protocol, Reply};
 
 use super::{owned, settings};
 use crate::core::Core;
+use crate::core::transact::Decision;
+use crate::core::wait::Memory;
+use crate::input::keys::DeclaredKey;
 use crate::limits::LOOK_AGAIN_MS_MIN;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::transaction::{Decision, DeclaredKey, Memory};
 
 /// What a look at a stream found, and when that was.
 type Found = Result<(StreamFound, u64), CommandError>;

@@ -13,11 +13,11 @@ use basalt_resp::Protocol;
 use super::keys::remove;
 use super::{encode, settings};
 use crate::core::Core;
+use crate::input::keys::DeclaredKey;
 use crate::intents::{Mode, Scope};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::slots::routes::Routes;
-use crate::transaction::DeclaredKey;
 use crate::transaction::coordinator::Hops;
 
 const SOURCE: usize = 0;

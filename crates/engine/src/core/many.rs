@@ -14,14 +14,15 @@ use smallvec::SmallVec;
 
 use super::transact::{Decision, decided, last_hops};
 use crate::core::Core;
+use crate::core::wait::Terms;
 use crate::input::args::OwnedArgs;
+use crate::input::keys::DeclaredKey;
 use crate::input::keys::scope_on;
 use crate::intents::{Mode, Scope};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::slots::routes::Routes;
 use crate::transaction::coordinator::Hops;
-use crate::transaction::{DeclaredKey, Terms};
 
 /// A command as it travels.
 struct Request {
