@@ -12,13 +12,15 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("rdb", &["keyspace"]),
     ("commands", &["keyspace", "rdb", "resp"]),
     ("journal", &[]),
-    ("engine", &["commands", "journal", "keyspace", "rdb", "resp"]),
+    ("scripting", &["resp"]),
+    ("engine", &["commands", "journal", "keyspace", "rdb", "resp", "scripting"]),
     ("server", &["commands", "engine", "journal", "keyspace", "rdb", "resp", "structures"]),
     ("testkit", &["commands", "engine", "journal", "keyspace", "rdb", "resp", "structures"]),
 ];
 
 /// Crates without clock, thread, environment, file or socket: those are parameters.
-const PURE: &[&str] = &["structures", "resp", "keyspace", "rdb", "commands", "journal", "engine"];
+const PURE: &[&str] =
+    &["structures", "resp", "keyspace", "rdb", "commands", "journal", "scripting", "engine"];
 
 const OUTSIDE_WORLD: &[&str] = &[
     "std::time::Instant",
@@ -37,10 +39,12 @@ const OUTSIDE_WORLD: &[&str] = &[
 ];
 
 /// Crates without `async`, so that no code can be interrupted.
-const CANNOT_WAIT: &[&str] = &["structures", "resp", "keyspace", "rdb", "commands", "journal"];
+const CANNOT_WAIT: &[&str] =
+    &["structures", "resp", "keyspace", "rdb", "commands", "journal", "scripting"];
 
 /// The only files with `unsafe` outside of `structures`, each with a reason.
 const UNSAFE_HOMES: &[(&str, &str)] = &[
+    ("crates/scripting/src/lua", "the interface of the interpreter, which is in C"),
     ("crates/server/src/ring", "the kernel reads and writes our memory"),
     ("crates/server/src/mesh", "lock-free rings between shards"),
     ("crates/server/src/memory.rs", "the general allocator is told to give memory back"),

@@ -1,0 +1,193 @@
+//! Interpreter: scripts are compiled, run, and forgotten.
+
+use basalt_resp::Reply;
+
+use crate::host::Host;
+use crate::library::{Environments, Random, install, sha1_hex};
+use crate::limits::{MEMORY_MAX, SOURCE_BYTES_MAX};
+use crate::lua::{Kind, Lua, Outcome, Raise, Reference, Stack};
+use crate::reply::write_value;
+
+/// Lua for one shard. It keeps nothing between two scripts but what they cannot change.
+pub struct Interpreter {
+    lua: Lua,
+    environments: Environments,
+}
+
+/// A compiled script of one interpreter, which keeps it until [`Interpreter::forget`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Script(Reference);
+
+/// A run that ended with an error, which is written as the reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// It came from a command, whose statistics have it already.
+    pub is_counted: bool,
+}
+
+impl Default for Interpreter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Interpreter {
+    /// # Panics
+    /// If there is no memory for it.
+    pub fn new() -> Self {
+        Self::with_memory(MEMORY_MAX)
+    }
+
+    /// An interpreter that may hold so many bytes.
+    ///
+    /// # Panics
+    /// If there is no memory for it, or if it may hold less than the libraries need.
+    pub fn with_memory(bytes_max: usize) -> Self {
+        let mut lua = Lua::new(bytes_max);
+        let environments = lua.with_stack(install);
+        let environments = environments.expect("because the libraries fit");
+        Self { lua, environments }
+    }
+
+    /// Seeds `math.random`.
+    pub fn seed(&mut self, seed: i32) {
+        self.lua.with_stack(|stack| stack.settings().random = Random::seeded(seed));
+    }
+
+    /// Bytes that it holds.
+    pub fn used_bytes(&self) -> usize {
+        self.lua.used_bytes()
+    }
+
+    /// Collects some garbage; returns whether a whole cycle ended with it.
+    pub fn collect_step(&mut self) -> bool {
+        self.lua.collect_step()
+    }
+
+    /// Compiles a script: the source without its shebang.
+    ///
+    /// # Errors
+    /// The text of the compiler, as `user_script:1: …`.
+    pub fn compile(&mut self, source: &[u8]) -> Result<Script, Vec<u8>> {
+        if source.len() > SOURCE_BYTES_MAX {
+            return Err(b"script is too large".to_vec());
+        }
+        if source.first() == Some(&0x1b) {
+            return Err(b"attempt to load a binary chunk".to_vec());
+        }
+        self.lua.with_stack(|stack| {
+            stack.load(source, c"@user_script")?;
+            Ok(Script(stack.keep()))
+        })
+    }
+
+    /// Frees a script.
+    pub fn forget(&mut self, script: Script) {
+        self.lua.with_stack(|stack| stack.drop_reference(script.0));
+    }
+
+    /// Runs a script with KEYS and ARGV, and writes what it returns, or its error. `name` is its SHA1, which
+    /// errors show.
+    ///
+    /// # Errors
+    /// If it ended with an error; the reply is that error.
+    pub fn run(
+        &mut self,
+        (script, name): (&Script, &str),
+        keys: &[&[u8]],
+        args: &[&[u8]],
+        host: &mut dyn Host,
+        reply: &mut Reply<'_>,
+    ) -> Result<(), Failure> {
+        let globals = &self.environments.script_globals;
+        let prepare = |stack: &mut Stack<'_>| {
+            stack.settings().begin();
+            stack.push_reference(globals)?;
+            let globals = stack.top();
+            push_list(stack, keys)?;
+            stack.set_field(globals, "KEYS")?;
+            push_list(stack, args)?;
+            stack.set_field(globals, "ARGV")?;
+            stack.pop(1);
+            Ok(0)
+        };
+        let finish = |stack: &mut Stack<'_>, outcome: Outcome| finish(stack, outcome, name, reply);
+        self.lua.run(&script.0, host, prepare, finish)
+    }
+}
+
+fn push_list(stack: &mut Stack<'_>, items: &[&[u8]]) -> Result<(), Raise> {
+    stack.push_table(items.len(), 0)?;
+    for (index, item) in (1..).zip(items) {
+        stack.push_bytes(item)?;
+        stack.set_item(-2, index)?;
+    }
+    Ok(())
+}
+
+/// Writes the result or the error of a run.
+fn finish(
+    stack: &mut Stack<'_>,
+    outcome: Outcome,
+    name: &str,
+    reply: &mut Reply<'_>,
+) -> Result<(), Failure> {
+    let start = reply.position();
+    let protocol = stack.settings().protocol;
+    let (text, is_counted) = match outcome {
+        Outcome::Returned => match write_value(stack, protocol, reply) {
+            Ok(()) => return Ok(()),
+            Err(Raise::Ended(text)) => (format!("ERR {text} script: {name}.").into_bytes(), false),
+            Err(_) => (b"ERR the script's reply is too large".to_vec(), false),
+        },
+        Outcome::Ended(text) => (ended(stack, text, name), false),
+        Outcome::Failed => failed(stack, name),
+    };
+    reply.rewind(start);
+    reply.error_bytes(&text);
+    Err(Failure { is_counted })
+}
+
+/// The text of an error: what the script raised, and where.
+fn failed(stack: &mut Stack<'_>, name: &str) -> (Vec<u8>, bool) {
+    if stack.kind(-1) != Kind::Table {
+        let text = stack.text(-1).unwrap_or_else(|| b"unknown error".to_vec());
+        return ([b"ERR ", text.as_slice(), b" script: ", name.as_bytes(), b"."].concat(), false);
+    }
+    let text = field(stack, "err").unwrap_or_else(|| b"ERR unknown error".to_vec());
+    let text = text.strip_prefix(b"-").unwrap_or(&text).to_vec();
+    let is_counted = stack.get_field(-1, "ignore_error_stats_update").is_ok() && stack.boolean(-1);
+    stack.pop(1);
+    (with_place(stack, text, name), is_counted)
+}
+
+fn ended(stack: &mut Stack<'_>, text: &str, name: &str) -> Vec<u8> {
+    with_place(stack, format!("ERR {text}").into_bytes(), name)
+}
+
+fn with_place(stack: &mut Stack<'_>, mut text: Vec<u8>, name: &str) -> Vec<u8> {
+    text.extend_from_slice(b" script: ");
+    text.extend_from_slice(name.as_bytes());
+    if stack.kind(-1) == Kind::Table
+        && let (Some(source), Some(line)) = (field(stack, "source"), field(stack, "line"))
+    {
+        text.extend_from_slice(b", on ");
+        text.extend_from_slice(&source);
+        text.push(b':');
+        text.extend_from_slice(&line);
+    }
+    text.push(b'.');
+    text
+}
+
+fn field(stack: &mut Stack<'_>, name: &str) -> Option<Vec<u8>> {
+    stack.get_field(-1, name).ok()?;
+    let text = stack.text(-1);
+    stack.pop(1);
+    text
+}
+
+/// The SHA1 by which EVALSHA names a script.
+pub fn script_sha(source: &[u8]) -> String {
+    sha1_hex(source)
+}

@@ -1,0 +1,23 @@
+//! Scripting: Lua 5.1 as Redis has it, for one shard.
+//!
+//! ```text
+//!   EVAL, FCALL ──► Interpreter ──► script ── redis.call ──► Host::call ──► the shard's handlers
+//!                       │             │  ◄── reply as Lua values ──┘
+//!                       │             └─ find, sort, cjson … count steps ──► Host::interrupt
+//!                       └──► reply of the session's protocol
+//! ```
+//!
+//! An interpreter has no clock, no file, no socket and no thread; what it needs is a [`Host`]. Scripts
+//! cannot change what the next script finds: globals and libraries are protected.
+
+mod host;
+mod interpreter;
+mod library;
+mod limits;
+mod lua;
+mod reply;
+mod shebang;
+
+pub use host::{Host, LogLevel};
+pub use interpreter::{Failure, Interpreter, Script, script_sha};
+pub use shebang::{ScriptFlags, Shebang, ShebangError};
