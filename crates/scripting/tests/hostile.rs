@@ -34,13 +34,18 @@ impl Host for Impatient {
 const MEMORY: usize = 16 << 20;
 
 fn run(interpreter: &mut Interpreter, source: &str) -> String {
+    run_for(interpreter, source, 400)
+}
+
+/// Runs a script that is ended after so many questions whether it may go on.
+fn run_for(interpreter: &mut Interpreter, source: &str, patience: u32) -> String {
     let script = match interpreter.compile(source.as_bytes()) {
         Ok(script) => script,
         Err(text) => return format!("-{}", String::from_utf8_lossy(&text)),
     };
     let mut out = Vec::new();
     let mut reply = Reply::new(&mut out, Protocol::Resp2);
-    let mut host = Impatient { patience: 1000 };
+    let mut host = Impatient { patience };
     let _ = interpreter.run((&script, "sha"), &[], &[], &mut host, &mut reply);
     interpreter.forget(script);
     let text = String::from_utf8_lossy(&out);
@@ -116,7 +121,7 @@ fn what_would_take_too_much_memory_is_refused() {
         "local t = {} local s = ('x'):rep(1e6) for i = 1, 100 do t[i] = s end return cmsgpack.pack(t)",
         "return struct.pack('c16000000', 'x')",
     ] {
-        let answer = run(&mut interpreter, source);
+        let answer = run_for(&mut interpreter, source, u32::MAX);
         let texts = ["not enough memory", "too large", "Missing bytes", "too short"];
         let is_refused = texts.iter().any(|text| answer.contains(text));
         assert!(answer.starts_with("-ERR") && is_refused, "{source}: {answer}");

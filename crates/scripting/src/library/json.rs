@@ -570,7 +570,7 @@ impl Parser<'_> {
             match byte {
                 b'"' => break,
                 b'\\' => {
-                    let letter = match self.text.get(at + 1) {
+                    let symbol = match self.text.get(at + 1) {
                         Some(b'"') => b'"',
                         Some(b'\\') => b'\\',
                         Some(b'/') => b'/',
@@ -589,7 +589,7 @@ impl Parser<'_> {
                         }
                         _ => return Token { kind: TokenKind::Wrong("invalid escape code"), at },
                     };
-                    text.push(letter);
+                    text.push(symbol);
                     at += 2;
                 }
                 _ => {
@@ -603,7 +603,7 @@ impl Parser<'_> {
     }
 }
 
-/// Appends what `\uXXXX`, or two of them for one letter, stand for; returns how long they are.
+/// Appends what `\uXXXX`, or two of them for one symbol, stand for; returns how long they are.
 fn push_unicode(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
     let unit = |at: usize| -> Option<u32> {
         let digits = text.get(at..at + 6)?;
@@ -621,8 +621,8 @@ fn push_unicode(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
         0xdc00..0xe000 => return None,
         code => (code, 6),
     };
-    let letter = char::from_u32(code)?;
-    out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+    let symbol = char::from_u32(code)?;
+    out.extend_from_slice(symbol.encode_utf8(&mut [0; 4]).as_bytes());
     Some(len)
 }
 

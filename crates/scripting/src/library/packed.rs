@@ -16,7 +16,7 @@ pub(super) fn install(stack: &mut Stack<'_>, library: i32) -> Result<(), Raise> 
 
 /// One option of a format, with what came before it.
 struct Item {
-    letter: u8,
+    symbol: u8,
     size: usize,
     padding: usize,
     is_little: bool,
@@ -60,9 +60,9 @@ impl<'a> Format<'a> {
     /// The next option; `total` bytes are before it.
     fn next(&mut self, total: usize) -> Result<Option<Item>, Raise> {
         loop {
-            let Some(&letter) = self.text.get(self.at) else { return Ok(None) };
+            let Some(&symbol) = self.text.get(self.at) else { return Ok(None) };
             self.at += 1;
-            let size = match letter {
+            let size = match symbol {
                 b'B' | b'b' | b'x' => 1,
                 b'H' | b'h' => 2,
                 b'L' | b'l' | b'T' | b'd' => 8,
@@ -93,13 +93,13 @@ impl<'a> Format<'a> {
                     return Err(Raise::Argument(1, text.into()));
                 }
             };
-            let aligned = if letter == b'c' { 0 } else { size.min(self.alignment) };
+            let aligned = if symbol == b'c' { 0 } else { size.min(self.alignment) };
             let padding = if aligned > 1 && aligned.is_power_of_two() {
                 (aligned - (total & (aligned - 1))) & (aligned - 1)
             } else {
                 0
             };
-            return Ok(Some(Item { letter, size, padding, is_little: self.is_little }));
+            return Ok(Some(Item { symbol, size, padding, is_little: self.is_little }));
         }
     }
 }
@@ -108,11 +108,11 @@ fn pack(stack: &mut Stack<'_>) -> Returned {
     let mut format = Format::new(text(stack, 1)?);
     let mut out = Vec::new();
     let mut at = 2;
-    while let Some(Item { letter, size, padding, is_little }) = format.next(out.len())? {
+    while let Some(Item { symbol, size, padding, is_little }) = format.next(out.len())? {
         stack.charge(1)?;
         stack.check_room(out.len().saturating_add(size))?;
         out.resize(out.len() + padding, 0);
-        match letter {
+        match symbol {
             b'x' => out.push(0),
             b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' => {
                 let value = number(stack, at)?;
@@ -129,7 +129,7 @@ fn pack(stack: &mut Stack<'_>) -> Returned {
             b'f' | b'd' => {
                 let value = number(stack, at)?;
                 at += 1;
-                let mut bytes = if letter == b'f' {
+                let mut bytes = if symbol == b'f' {
                     (value as f32).to_le_bytes().to_vec()
                 } else {
                     value.to_le_bytes().to_vec()
@@ -148,7 +148,7 @@ fn pack(stack: &mut Stack<'_>) -> Returned {
                 }
                 at += 1;
                 out.extend_from_slice(&value[..size]);
-                if letter == b's' {
+                if symbol == b's' {
                     out.push(0);
                 }
             }
@@ -169,18 +169,18 @@ fn unpack(stack: &mut Stack<'_>) -> Returned {
     let mut count = 0;
     let too_short = || bad(2, "data string too short");
     while let Some(item) = format.next(at)? {
-        let Item { letter, size, padding, is_little } = item;
+        let Item { symbol, size, padding, is_little } = item;
         stack.charge(1)?;
         at = at.saturating_add(padding);
         if at > data.len() || size > data.len() - at {
             return Err(too_short());
         }
         let mut taken = size;
-        match letter {
+        match symbol {
             b'x' => {}
             b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' => {
                 let value =
-                    integer_of(&data[at..at + size], is_little, letter.is_ascii_lowercase());
+                    integer_of(&data[at..at + size], is_little, symbol.is_ascii_lowercase());
                 stack.push_number(value)?;
                 count += 1;
             }
@@ -253,11 +253,11 @@ fn integer_of(bytes: &[u8], is_little: bool, is_signed: bool) -> f64 {
 fn size(stack: &mut Stack<'_>) -> Returned {
     let mut format = Format::new(text(stack, 1)?);
     let mut total = 0_usize;
-    while let Some(Item { letter, size, padding, .. }) = format.next(total)? {
-        if letter == b's' {
+    while let Some(Item { symbol, size, padding, .. }) = format.next(total)? {
+        if symbol == b's' {
             return Err(bad(1, "option 's' has no fixed size"));
         }
-        if letter == b'c' && size == 0 {
+        if symbol == b'c' && size == 0 {
             return Err(bad(1, "option 'c0' has no fixed size"));
         }
         total = total.saturating_add(padding + size);

@@ -86,7 +86,7 @@ impl<'s, 'a> Matcher<'s, 'a> {
         Ok(count)
     }
 
-    fn tick(&mut self) -> Result<(), Raise> {
+    fn count_step(&mut self) -> Result<(), Raise> {
         self.steps += 1;
         if self.steps < STEPS {
             return Ok(());
@@ -107,10 +107,10 @@ impl<'s, 'a> Matcher<'s, 'a> {
 
     fn run(&mut self, mut at: usize, mut pattern_at: usize) -> Matched {
         loop {
-            self.tick()?;
-            let Some(&letter) = self.pattern.get(pattern_at) else { return Ok(Some(at)) };
+            self.count_step()?;
+            let Some(&byte) = self.pattern.get(pattern_at) else { return Ok(Some(at)) };
             let next = self.pattern.get(pattern_at + 1).copied();
-            match (letter, next) {
+            match (byte, next) {
                 (b'(', Some(b')')) => {
                     let capture = Capture::Position { start: at };
                     return self.open_capture(capture, at, pattern_at + 2);
@@ -172,7 +172,7 @@ impl<'s, 'a> Matcher<'s, 'a> {
         let mut count = 0;
         while self.matches_one(at + count, class, end) {
             count += 1;
-            self.tick()?;
+            self.count_step()?;
         }
         loop {
             if let Some(found) = self.deeper(at + count, end + 1)? {
@@ -234,14 +234,14 @@ impl<'s, 'a> Matcher<'s, 'a> {
         }
         let mut depth = 1;
         for index in at + 1..self.source.len() {
-            self.tick()?;
-            let letter = self.source[index];
-            if letter == close {
+            self.count_step()?;
+            let byte = self.source[index];
+            if byte == close {
                 depth -= 1;
                 if depth == 0 {
                     return Ok(Some(index + 1));
                 }
-            } else if letter == open {
+            } else if byte == open {
                 depth += 1;
             }
         }
@@ -275,11 +275,11 @@ impl<'s, 'a> Matcher<'s, 'a> {
                 }
                 // The first bracket is a member.
                 loop {
-                    let Some(&letter) = self.pattern.get(end) else {
+                    let Some(&byte) = self.pattern.get(end) else {
                         return Err(Raise::text("malformed pattern (missing ']')"));
                     };
                     end += 1;
-                    if letter == b'%' && end < self.pattern.len() {
+                    if byte == b'%' && end < self.pattern.len() {
                         end += 1;
                     }
                     if self.pattern.get(end) == Some(&b']') {
@@ -292,17 +292,17 @@ impl<'s, 'a> Matcher<'s, 'a> {
     }
 
     fn matches_one(&self, at: usize, class: usize, end: usize) -> bool {
-        let Some(&letter) = self.source.get(at) else { return false };
+        let Some(&byte) = self.source.get(at) else { return false };
         match self.pattern[class] {
             b'.' => true,
-            b'%' => in_class(letter, self.pattern[class + 1]),
-            b'[' => self.in_set(letter, class, end - 1),
-            other => other == letter,
+            b'%' => in_class(byte, self.pattern[class + 1]),
+            b'[' => self.in_set(byte, class, end - 1),
+            other => other == byte,
         }
     }
 
     /// `at` is the opening bracket, `end` the closing one.
-    fn in_set(&self, letter: u8, mut at: usize, end: usize) -> bool {
+    fn in_set(&self, byte: u8, mut at: usize, end: usize) -> bool {
         let mut found = true;
         if self.pattern[at + 1] == b'^' {
             found = false;
@@ -313,15 +313,15 @@ impl<'s, 'a> Matcher<'s, 'a> {
             let member = self.pattern[at];
             if member == b'%' {
                 at += 1;
-                if in_class(letter, self.pattern[at]) {
+                if in_class(byte, self.pattern[at]) {
                     return found;
                 }
             } else if self.pattern[at + 1] == b'-' && at + 2 < end {
-                if (member..=self.pattern[at + 2]).contains(&letter) {
+                if (member..=self.pattern[at + 2]).contains(&byte) {
                     return found;
                 }
                 at += 2;
-            } else if member == letter {
+            } else if member == byte {
                 return found;
             }
             at += 1;
@@ -330,19 +330,19 @@ impl<'s, 'a> Matcher<'s, 'a> {
     }
 }
 
-fn in_class(letter: u8, class: u8) -> bool {
+fn in_class(byte: u8, class: u8) -> bool {
     let is_in = match class.to_ascii_lowercase() {
-        b'a' => letter.is_ascii_alphabetic(),
-        b'c' => letter.is_ascii_control(),
-        b'd' => letter.is_ascii_digit(),
-        b'l' => letter.is_ascii_lowercase(),
-        b'p' => letter.is_ascii_punctuation(),
-        b's' => letter.is_ascii_whitespace() || letter == 0x0b,
-        b'u' => letter.is_ascii_uppercase(),
-        b'w' => letter.is_ascii_alphanumeric(),
-        b'x' => letter.is_ascii_hexdigit(),
-        b'z' => letter == 0,
-        _ => return class == letter,
+        b'a' => byte.is_ascii_alphabetic(),
+        b'c' => byte.is_ascii_control(),
+        b'd' => byte.is_ascii_digit(),
+        b'l' => byte.is_ascii_lowercase(),
+        b'p' => byte.is_ascii_punctuation(),
+        b's' => byte.is_ascii_whitespace() || byte == 0x0b,
+        b'u' => byte.is_ascii_uppercase(),
+        b'w' => byte.is_ascii_alphanumeric(),
+        b'x' => byte.is_ascii_hexdigit(),
+        b'z' => byte == 0,
+        _ => return class == byte,
     };
     is_in != class.is_ascii_uppercase()
 }

@@ -183,13 +183,13 @@ fn fill(
     whole: (usize, usize),
     out: &mut Vec<u8>,
 ) -> Result<(), Raise> {
-    let mut letters = template.iter();
-    while let Some(&letter) = letters.next() {
-        if letter != b'%' {
-            out.push(letter);
+    let mut bytes = template.iter();
+    while let Some(&byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
             continue;
         }
-        let index = match letters.next() {
+        let index = match bytes.next() {
             Some(b'0') => {
                 let text = matcher.capture_whole(whole);
                 out.extend_from_slice(text);
