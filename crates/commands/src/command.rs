@@ -286,6 +286,9 @@ impl Categories {
 /// The access to keys, in Redis' flags: `RO`, `RW`, `OW` or `RM`; then `access`, `update` …
 pub type Access = &'static [&'static str];
 
+/// The access of a shard channel.
+pub(crate) const NOT_KEY: Access = &["not_key"];
+
 /// Returns the access for some arguments.
 pub type VaryingAccess = fn(&[&[u8]]) -> Access;
 
@@ -511,14 +514,26 @@ pub enum Verb {
     Monitor,
     Multi,
     ObjectHelp,
+    PSubscribe,
+    PUnsubscribe,
     PfSelfTest,
     Ping,
+    PubSubChannels,
+    PubSubHelp,
+    PubSubNumPat,
+    PubSubNumSub,
+    PubSubShardChannels,
+    PubSubShardNumSub,
+    Publish,
     Quit,
     RandomKey,
     ReadOnly,
     ReadWrite,
     Reset,
     Role,
+    SPublish,
+    SSubscribe,
+    SUnsubscribe,
     Scan,
     Select,
     Shutdown,
@@ -528,8 +543,10 @@ pub enum Verb {
     SlowlogReset,
     Sort,
     SortRo,
+    Subscribe,
     SwapDb,
     Time,
+    Unsubscribe,
     Unwatch,
     Wait,
     WaitAof,

@@ -7,7 +7,7 @@ use basalt_resp::Reply;
 
 use crate::argument::{Argument, ArgumentKind};
 use crate::call::Outcome;
-use crate::command::{Access, Categories, Command, Flags, KeySpec};
+use crate::command::{Access, Categories, Command, Flags, KeySpec, NOT_KEY};
 use crate::error::CommandError;
 use crate::{glob, table};
 
@@ -301,7 +301,9 @@ pub fn keys_of<'a>(
     command: &'static Command,
     args: &'a [&'a [u8]],
 ) -> impl Iterator<Item = (usize, Access)> + 'a {
-    command.keys.iter().flat_map(move |spec| {
+    // A shard channel has the slot of a key, but is none.
+    let specs = command.keys.iter().filter(|spec| spec.access != NOT_KEY);
+    specs.flat_map(move |spec| {
         let access = spec.access_with(args);
         spec.positions(args).map(move |position| (position, access))
     })
@@ -334,7 +336,7 @@ fn asked_keys(request: &[&[u8]]) -> Result<Vec<(usize, Access)>, CommandError> {
         command = table::find_subcommand(command, name)
             .ok_or(CommandError::text("ERR Invalid command specified"))?;
     }
-    if command.keys.is_empty() {
+    if command.keys.iter().all(|spec| spec.access == NOT_KEY) {
         return Err(CommandError::text("ERR The command has no key arguments"));
     }
     if !command.arity_fits(request.len()) {

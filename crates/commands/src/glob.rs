@@ -24,6 +24,43 @@ pub fn matches_nocase(pattern: &[u8], string: &[u8]) -> bool {
     Glob { pattern, ignores_case: true }.matches(string)
 }
 
+/// Bytes that every match of a pattern contains, one behind the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Literal {
+    pub bytes: Vec<u8>,
+    /// A match begins with them.
+    pub is_start: bool,
+    /// A match ends with them.
+    pub is_end: bool,
+}
+
+/// The literal parts of a pattern, in their order: what an index of patterns can look for.
+pub fn literals(pattern: &[u8]) -> Vec<Literal> {
+    let glob = Glob { pattern, ignores_case: false };
+    let mut all = Vec::new();
+    let mut own = Literal { bytes: Vec::new(), is_start: true, is_end: false };
+    let mut at = 0;
+    while let Some(&byte) = pattern.get(at) {
+        let literal = match byte {
+            b'*' | b'?' | b'[' => None,
+            b'\\' if at + 1 < pattern.len() => Some((pattern[at + 1], at + 2)),
+            _ => Some((byte, at + 1)),
+        };
+        if let Some((byte, behind)) = literal {
+            own.bytes.push(byte);
+            at = behind;
+            continue;
+        }
+        let next = Literal { bytes: Vec::new(), is_start: false, is_end: false };
+        all.push(std::mem::replace(&mut own, next));
+        at = if byte == b'[' { glob.class_end(at + 1) } else { at + 1 };
+    }
+    own.is_end = true;
+    all.push(own);
+    all.retain(|literal| !literal.bytes.is_empty());
+    all
+}
+
 struct Glob<'a> {
     pattern: &'a [u8],
     ignores_case: bool,
@@ -100,6 +137,20 @@ impl Glob<'_> {
             };
         }
         (is_found != is_negated).then_some(at)
+    }
+
+    /// The end of the class whose first byte is at `at`.
+    fn class_end(&self, mut at: usize) -> usize {
+        at += usize::from(self.pattern.get(at) == Some(&b'^'));
+        loop {
+            at += match self.pattern[at..] {
+                [] => return at,
+                [b']', ..] => return at + 1,
+                [b'\\', _, ..] => 2,
+                [_, b'-', _, ..] => 3,
+                [_, ..] => 1,
+            };
+        }
     }
 
     fn in_range(&self, first: u8, last: u8, byte: u8) -> bool {
@@ -180,6 +231,24 @@ mod tests {
                 "{pattern} {string}"
             );
         }
+    }
+
+    #[test]
+    fn literals_are_in_every_match() {
+        let shown = |pattern: &str| -> Vec<String> {
+            let show = |literal: &Literal| {
+                let (start, end) = (literal.is_start, literal.is_end);
+                let text = String::from_utf8_lossy(&literal.bytes).into_owned();
+                format!("{}{text}{}", if start { "^" } else { "" }, if end { "$" } else { "" })
+            };
+            literals(pattern.as_bytes()).iter().map(show).collect()
+        };
+        assert_eq!(shown("news"), ["^news$"]);
+        assert_eq!(shown("news.*.de"), ["^news.", ".de$"]);
+        assert_eq!(shown("*a?b*"), ["a", "b"]);
+        assert_eq!(shown("h[^e-]x]llo\\*[a\\]"), ["^h", "llo*"]);
+        assert_eq!(shown("a\\"), ["^a\\$"]);
+        assert!(shown("").is_empty() && shown("*").is_empty());
     }
 
     #[test]

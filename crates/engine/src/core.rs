@@ -23,6 +23,7 @@ mod maintenance;
 mod many;
 mod monitor;
 mod pipelined;
+mod pubsub;
 mod quiescence;
 pub(crate) mod snapshot;
 mod timing;
@@ -258,7 +259,11 @@ impl Core {
     /// Closes a session with all that others know of it.
     fn forget(&mut self, session: SessionId) {
         self.end_monitor(session);
-        if let Some(closed) = self.shard.sessions.close(session) {
+        if let Some(mut closed) = self.shard.sessions.close(session) {
+            if let Some(subscriptions) = closed.subscriptions.take() {
+                self.shard.pubsub.subscribers.leave(session, subscriptions);
+                self.drop_subscriptions();
+            }
             self.forget_watches(closed.number, &closed.watched);
         }
     }
@@ -354,7 +359,7 @@ impl Core {
         self.run_inside(world);
         self.work_ready(world);
         self.run_inside(world);
-        let left = self.maintain(world);
+        let left = self.maintain(world) | self.drop_subscriptions();
         if self.shard.keyspace.has_ready() {
             self.settle();
         }

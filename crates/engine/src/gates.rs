@@ -6,7 +6,7 @@
 //!
 //! Not here: what is done with a verdict (`core/dispatch.rs`).
 
-use basalt_commands::{Command, CommandError, Flags, table};
+use basalt_commands::{Command, CommandError, Flags, Run, Verb, table};
 
 use crate::input::keys::KeyHash;
 use crate::session::Session;
@@ -54,6 +54,7 @@ pub(crate) const GATES: &[Gate] = &[
     gate("protected", Armed::PROTECTED, may_be_called_from_here),
     gate("auth", Armed::AUTH, is_authenticated),
     gate("monitor", Armed::MONITOR, only_monitors),
+    gate("subscribed", Armed::SUBSCRIBED, only_subscribes),
     gate("pause", Armed::PAUSE, is_not_paused),
     gate("multi", Armed::MULTI, |_| Verdict::Queue),
     Gate { keeps_fast_path: true, ..gate("observed", Armed::OBSERVED, |_| Verdict::Show) },
@@ -125,6 +126,32 @@ const NO_AUTH: CommandError = CommandError::text("NOAUTH Authentication required
 pub(crate) fn hides_what_is_wrong(session: &Session, name: &[u8]) -> Option<CommandError> {
     let is_for_login = || table::find(name).is_some_and(|row| row.flags.has(Flags::NO_AUTH));
     (session.armed.has(Armed::AUTH) && !is_for_login()).then_some(NO_AUTH)
+}
+
+/// A subscriber in RESP2 does nothing else.
+fn only_subscribes(input: &GateInput<'_>) -> Verdict {
+    let is_allowed = matches!(
+        input.command.run,
+        Run::Engine(
+            Verb::Subscribe
+                | Verb::Unsubscribe
+                | Verb::PSubscribe
+                | Verb::PUnsubscribe
+                | Verb::SSubscribe
+                | Verb::SUnsubscribe
+                | Verb::Ping
+                | Verb::Quit
+                | Verb::Reset
+        )
+    );
+    if is_allowed {
+        return Verdict::Pass;
+    }
+    Verdict::Refuse(CommandError::new(format!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed \
+         in this context",
+        input.command.name
+    )))
 }
 
 /// A monitor does nothing else with keys.

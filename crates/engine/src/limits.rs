@@ -47,6 +47,12 @@ pub(crate) const BUFFER_KEPT_BYTES: usize = 16 << 10;
 /// those of another core.
 pub(crate) const MONITOR_UNSENT_MAX_BYTES: usize = 32 << 20;
 
+/// LIMIT: bytes of messages for subscribers of another core that wait to leave for it; what is more is lost, and
+/// the subscribers are cut off.
+pub(crate) const NOTICE_BYTES_MAX: usize = 64 << 20;
+/// LIMIT: subscriptions of sessions that are gone which are dropped in a turn.
+pub(crate) const SUBSCRIPTIONS_DROPPED_AT_ONCE: usize = 1000;
+
 /// LIMIT: microseconds of a turn that go to expiry and to dropping what was flushed.
 pub(crate) const MAINTENANCE_TURN_US: u64 = 300;
 /// How often sessions are looked over for idleness and output limits.

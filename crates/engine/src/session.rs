@@ -7,6 +7,7 @@ pub(crate) mod armed;
 pub(crate) mod execution;
 pub(crate) mod fieldsets;
 pub(crate) mod queued;
+pub(crate) mod subscriptions;
 mod sums;
 
 pub use sums::SessionSums;
@@ -15,14 +16,18 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::{fmt, mem};
 
+use basalt_commands::config::{OutputLimit, OutputLimits};
 use basalt_keyspace::{DatabaseId, LongString, OutOfMemory, ShardId};
 use basalt_resp::{Partial, Payloads, Protocol, Reply, append_reply};
+
+use bytes::Bytes;
 
 use crate::limits;
 use crate::session::armed::Armed;
 use crate::session::execution::{Execution, PendingCall};
 use crate::session::fieldsets::Fieldsets;
 use crate::session::queued::{Multi, Watched};
+use crate::session::subscriptions::{Subscriptions, TopicKind};
 
 /// A session of one core. `index` is dense and reused, so that the server can keep its own table by it;
 /// `generation` tells a late completion for a gone session from one for its successor.
@@ -148,6 +153,12 @@ pub(crate) struct Session {
     pub execution: Option<Box<Execution>>,
     /// MONITOR was said.
     pub is_monitor: bool,
+    /// What it is subscribed to; None where it never was.
+    pub subscriptions: Option<Box<Subscriptions>>,
+    /// Pushes that came while a reply was worked out: they go behind that.
+    held_pushes: Vec<u8>,
+    /// The first hole of the last PUBLISHes in a row, and the hole behind them.
+    pub publishes: (u32, u32),
     /// The client is gone, but its EXEC is not over.
     pub is_gone: bool,
     /// Its next request waits for the end of a CLIENT PAUSE.
@@ -349,6 +360,16 @@ impl ReplyQueue {
         self.tail.len() - self.moved + self.early.len() + payloads
     }
 
+    /// The number of the hole that is opened next.
+    pub(crate) fn next_hole(&self) -> u32 {
+        self.first.wrapping_add(self.holes.len() as u32)
+    }
+
+    /// Whether no hole from before this one is open.
+    pub(crate) fn holes_since(&self, hole: u32) -> bool {
+        self.first.wrapping_sub(hole) < u32::MAX / 2
+    }
+
     /// Keeps a place for a reply that another shard will give.
     pub(crate) fn open_hole(&mut self) -> u32 {
         self.holes.push_back(Hole { at: self.tail.len(), filled: None });
@@ -424,6 +445,61 @@ impl Session {
         }
     }
 
+    /// Writes a push, encoded for RESP3 as far as its payload: behind all that is answered, and behind what is being
+    /// answered, so that a client never sees a change before a reply that does not know of it.
+    pub(crate) fn push(&mut self, encoded: &[u8], payload: Option<&Bytes>) {
+        let is_held = self.coordination.is_some() && !self.is_waiting;
+        let ReplyQueue { holes, tail, tail_payloads, .. } = &mut self.queue;
+        let (out, payloads) = match holes.is_empty() {
+            _ if is_held => (&mut self.held_pushes, None),
+            true => (&mut self.out, Some(&mut self.payloads)),
+            false => (tail, Some(tail_payloads)),
+        };
+        let at = out.len();
+        out.extend_from_slice(encoded);
+        if self.protocol == Protocol::Resp2 {
+            out[at] = b'*';
+        }
+        if let Some(payload) = payload {
+            match payloads {
+                Some(payloads) => payloads.push(out.len(), payload.clone()),
+                None => out.extend_from_slice(payload),
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// What was answered is written: pushes that came meanwhile follow. Says whether there were some.
+    pub(crate) fn release_pushes(&mut self) -> bool {
+        let held = mem::take(&mut self.held_pushes);
+        self.output().extend_from_slice(&held);
+        !held.is_empty()
+    }
+
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.subscriptions.as_ref().is_some_and(|own| !own.is_empty())
+    }
+
+    /// How many topics of a kind it is subscribed to.
+    pub(crate) fn subscription_count(&self, kind: TopicKind) -> u32 {
+        self.subscriptions.as_ref().map_or(0, |own| own.count(kind))
+    }
+
+    /// To be called when its subscriptions or its protocol changed: in RESP2 it may do nothing else than change
+    /// them.
+    pub(crate) fn settle_subscriptions(&mut self) {
+        let is_subscribed = self.is_subscribed();
+        self.armed.set(Armed::SUBSCRIBED, is_subscribed && self.protocol == Protocol::Resp2);
+        if !is_subscribed {
+            self.subscriptions = None;
+        }
+    }
+
+    /// How much output may wait for it.
+    pub(crate) fn output_limit<'a>(&self, limits: &'a OutputLimits) -> &'a OutputLimit {
+        if self.subscriptions.is_some() { &limits.pubsub } else { &limits.normal }
+    }
+
     /// Takes back the last replies: what was written since the output was so long.
     pub(crate) fn take_back(&mut self, len: usize) {
         self.reply().rewind(len);
@@ -439,7 +515,8 @@ impl Session {
 
     /// All output that is not sent.
     pub(crate) fn output_bytes(&self) -> usize {
-        self.out.len() + self.payloads.bytes() + self.unsent + self.queue.bytes()
+        let payloads = self.payloads.bytes();
+        self.out.len() + payloads + self.unsent + self.queue.bytes() + self.held_pushes.len()
     }
 
     /// The bytes of itself and its buffers.
@@ -448,6 +525,8 @@ impl Session {
             + self.input.heap_bytes()
             + self.out.capacity()
             + self.queue.bytes()
+            + self.held_pushes.capacity()
+            + self.subscriptions.as_ref().map_or(0, |own| own.heap_bytes())
             + self.unsent
             + self.multi.as_ref().map_or(0, |multi| multi.bytes)
             + self.fieldsets.bytes()
@@ -604,6 +683,9 @@ impl Sessions {
             is_executing: false,
             execution: None,
             is_monitor: false,
+            subscriptions: None,
+            held_pushes: Vec::new(),
+            publishes: (0, 0),
             is_gone: false,
             is_held: false,
             is_waiting: false,

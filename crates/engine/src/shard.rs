@@ -7,6 +7,7 @@ pub(crate) mod call;
 pub(crate) mod memory;
 mod monitors;
 pub(crate) mod part;
+pub(crate) mod pubsub;
 mod slot_moves;
 pub(crate) mod timing;
 
@@ -30,6 +31,7 @@ use crate::session::armed::Armed;
 use crate::session::{Peer, Session, Sessions};
 use crate::shard::blocking::Waiting;
 use crate::shard::memory::MemoryLimit;
+use crate::shard::pubsub::PubSub;
 use crate::slots::balance::{Balancer, Loads};
 use crate::slots::quiet::Still;
 use crate::slots::routes::Routes;
@@ -77,6 +79,8 @@ pub(crate) struct Shard {
     pub waiting: Waiting,
     /// Who watches what is worked.
     pub monitors: Monitors,
+    /// Who is subscribed to what.
+    pub pubsub: PubSub,
     /// DEBUG SLEEP: until when the core is to stall.
     pub stall_until_us: Option<u64>,
     /// On the first shard: acts on new settings where that may fail.
@@ -140,6 +144,7 @@ impl Shard {
             intents: Intents::default(),
             waiting: Waiting::default(),
             monitors: Monitors::default(),
+            pubsub: PubSub::default(),
             stall_until_us: None,
             apply: None,
             pause: None,

@@ -175,6 +175,11 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// The header of a bulk, whose text and end of line are written by others.
+    pub fn bulk_header(&mut self, len: usize) {
+        self.header(b'$', len);
+    }
+
     /// A bulk that is not copied, where the output has room for such.
     #[cold]
     pub fn shared_bulk(&mut self, text: Bytes) {

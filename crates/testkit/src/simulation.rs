@@ -23,7 +23,7 @@ use groups::Groups;
 const EPOCH_MS: u64 = 1_767_225_600_000;
 
 /// A connection of a simulated client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientId(usize);
 
 /// A whole server in one thread.

@@ -1,6 +1,6 @@
 //! A transcript's target inside this process: the real engine on N shards, in simulated time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 
 use basalt_commands::config::Config;
@@ -15,6 +15,8 @@ pub struct SimulationTarget {
     profile: Profile,
     simulation: Simulation,
     clients: HashMap<String, ClientId>,
+    /// Replies and pushes that came and were not taken yet.
+    received: HashMap<ClientId, VecDeque<Value>>,
 }
 
 impl SimulationTarget {
@@ -22,7 +24,8 @@ impl SimulationTarget {
         let mut simulation = Simulation::new(shard_count, config, seed);
         // Clients must not notice.
         simulation.move_slots(&[]);
-        Self { profile: Self::profile_of(shard_count, resp), simulation, clients: HashMap::new() }
+        let profile = Self::profile_of(shard_count, resp);
+        Self { profile, simulation, clients: HashMap::new(), received: HashMap::new() }
     }
 
     /// The capabilities of such a target.
@@ -54,19 +57,35 @@ impl SimulationTarget {
         self.simulation.settle();
     }
 
-    /// The one reply that has come.
+    /// The first reply that has come and was not taken.
     fn reply_to(&mut self, client: ClientId) -> io::Result<Value> {
-        let reply = self.simulation.take_received(client);
-        if reply.is_empty() && !self.simulation.is_connected(client) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        self.take_in(client)?;
+        match self.received.entry(client).or_default().pop_front() {
+            Some(value) => Ok(value),
+            None if self.simulation.is_connected(client) => {
+                Err(io::Error::other("a reply was expected"))
+            }
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
         }
-        match decode(&reply) {
-            Ok(Some((value, len))) if len == reply.len() => Ok(value),
-            other => Err(io::Error::other(format!(
-                "one reply was expected, not {:?} ({other:?})",
-                String::from_utf8_lossy(&reply)
-            ))),
+    }
+
+    /// Takes in all that has come.
+    fn take_in(&mut self, client: ClientId) -> io::Result<()> {
+        let bytes = self.simulation.take_received(client);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            match decode(rest) {
+                Ok(Some((value, len))) => {
+                    self.received.entry(client).or_default().push_back(value);
+                    rest = &rest[len..];
+                }
+                other => {
+                    let text = String::from_utf8_lossy(&bytes);
+                    return Err(io::Error::other(format!("{text:?} is not replies: {other:?}")));
+                }
+            }
         }
+        Ok(())
     }
 }
 
@@ -83,7 +102,9 @@ impl Target for SimulationTarget {
     fn begin_wait(&mut self, client: &str, args: &Request) -> io::Result<Option<Value>> {
         let client = self.client(client)?;
         self.send(client, args);
-        if !self.simulation.has_received(client) && self.simulation.is_connected(client) {
+        self.take_in(client)?;
+        let has_reply = self.received.get(&client).is_some_and(|replies| !replies.is_empty());
+        if !has_reply && self.simulation.is_connected(client) {
             return Ok(None);
         }
         self.reply_to(client).map(Some)

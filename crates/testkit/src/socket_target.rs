@@ -66,12 +66,16 @@ impl SocketTarget {
             Value::Simple(_) => {}
             other => return Err(io::Error::other(format!("FLUSHALL said {other:?}"))),
         }
-        // Closed clients may still be counted for a moment, by another shard as well.
+        // Closed clients and their subscriptions may still be counted for a moment, by another shard as well.
         for _ in 0..1000 {
-            let clients = self.execute("main", &request(&["INFO", "clients"]))?;
-            let clients =
-                String::from_utf8_lossy(clients.as_bytes().unwrap_or_default()).into_owned();
-            if clients.contains("connected_clients:1\r\n") {
+            let info = self.execute("main", &request(&["INFO"]))?;
+            let info = String::from_utf8_lossy(info.as_bytes().unwrap_or_default()).into_owned();
+            let is_none = |field| info.contains(&format!("\r\n{field}:0\r\n"));
+            if info.contains("connected_clients:1\r\n")
+                && is_none("pubsub_channels")
+                && is_none("pubsub_patterns")
+                && (is_none("pubsubshard_channels") || !info.contains("pubsubshard_channels"))
+            {
                 return Ok(());
             }
         }

@@ -8,6 +8,7 @@ pub(crate) mod hash;
 pub(crate) mod hyperloglog;
 pub(crate) mod keys;
 pub(crate) mod list;
+pub(crate) mod pubsub;
 pub(crate) mod server;
 pub(crate) mod set;
 pub(crate) mod sorted;
@@ -28,6 +29,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     geo::COMMANDS,
     hyperloglog::COMMANDS,
     stream::COMMANDS,
+    pubsub::COMMANDS,
     keys::COMMANDS,
     connection::COMMANDS,
     server::COMMANDS,

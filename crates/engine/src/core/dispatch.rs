@@ -191,6 +191,7 @@ impl Core {
             Verb::Exec if self.would_execute_plainly(id) => {
                 self.may_pipeline(id, |core| core.shards_of_execution(id))
             }
+            Verb::Publish | Verb::SPublish => self.may_publish(id, args[1]),
             _ => engine_commands::is_immediate(verb) || self.is_drained(id),
         };
         if !may_run {

@@ -16,6 +16,7 @@ mod latency;
 mod memory;
 mod multi;
 mod process;
+mod pubsub;
 mod session;
 mod slowlog;
 mod sort;
@@ -34,6 +35,7 @@ use basalt_resp::{Protocol, Reply};
 use crate::completion::Answer;
 use crate::core::Core;
 use crate::input::keys::DeclaredKey;
+use crate::session::subscriptions::TopicKind;
 use crate::session::{Session, SessionId};
 use crate::shard::Shard;
 use crate::slots::routes::Routes;
@@ -155,6 +157,20 @@ pub(crate) fn run(
         Verb::ObjectHelp => command::help(core, id, "object"),
         Verb::PfSelfTest => strings::pfselftest(core, id),
         Verb::Ping => session::ping(core, id, args),
+        Verb::PubSubChannels => pubsub::channels(core, id, TopicKind::Channel, args),
+        Verb::PubSubHelp => command::help(core, id, "pubsub"),
+        Verb::PubSubNumPat => pubsub::pattern_count(core, id),
+        Verb::PubSubNumSub => pubsub::counts(core, id, TopicKind::Channel, args),
+        Verb::PubSubShardChannels => pubsub::channels(core, id, TopicKind::ShardChannel, args),
+        Verb::PubSubShardNumSub => pubsub::counts(core, id, TopicKind::ShardChannel, args),
+        Verb::Publish => pubsub::publish(core, id, TopicKind::Channel, args),
+        Verb::PSubscribe => pubsub::subscribe(core, id, TopicKind::Pattern, args),
+        Verb::PUnsubscribe => pubsub::unsubscribe(core, id, TopicKind::Pattern, args),
+        Verb::SPublish => pubsub::publish(core, id, TopicKind::ShardChannel, args),
+        Verb::SSubscribe => pubsub::subscribe(core, id, TopicKind::ShardChannel, args),
+        Verb::Subscribe => pubsub::subscribe(core, id, TopicKind::Channel, args),
+        Verb::SUnsubscribe => pubsub::unsubscribe(core, id, TopicKind::ShardChannel, args),
+        Verb::Unsubscribe => pubsub::unsubscribe(core, id, TopicKind::Channel, args),
         Verb::Quit => session::quit(core, id),
         Verb::RandomKey => keys::randomkey(core, world.random(), id),
         Verb::Reset => session::reset(core, id),

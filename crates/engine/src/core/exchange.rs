@@ -1,7 +1,7 @@
 //! Exchange: requests of other shards worked, answers put into their places, letters written and read.
 
 use basalt_keyspace::ShardId;
-use basalt_resp::{Payloads, Reply, append_reply};
+use basalt_resp::{Payloads, Protocol, Reply, append_reply};
 
 use super::Core;
 use super::deferred::HeldRequest;
@@ -78,9 +78,17 @@ impl Core {
                 Letter::Ran { number, errand } => self.ran(number, from, errand),
                 Letter::Inquire(number) => self.inquired(number, from),
                 Letter::Turn { ticket, woken } => self.turn_comes(from, ticket, woken),
+                Letter::Notice(notice) => self.take_notice(from, notice),
+                Letter::Published { session, hole, receivers } => {
+                    let mut reply = Vec::new();
+                    // An integer is the same in both protocols.
+                    Reply::new(&mut reply, Protocol::Resp2).integer(receivers as i64);
+                    self.fill_hole(session, hole, &reply);
+                }
                 Letter::Reply { session, hole, reply } => self.fill_hole(session, hole, &reply),
             }
         }
+        self.cut_off_overdue();
         self.settle();
     }
 
@@ -95,6 +103,7 @@ impl Core {
             Ask::Run { number, is_wanted } => self.run_errand(number, is_wanted),
             Ask::Decline(number) => self.declined(number),
             Ask::Release { number, part, last } => self.end_visit(number, from, part, last),
+            Ask::Publish(request) => self.publish_for(from, request),
             Ask::IsQuiet { ticket } => self.stillness.ask(from, ticket),
             Ask::Strays(items) => self.hand_on(&items),
         }

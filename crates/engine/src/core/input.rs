@@ -483,7 +483,7 @@ impl Core {
     fn settle_input(&mut self, id: SessionId, has_memory: bool) {
         let Some(session) = self.shard.sessions.get(id) else { return };
         let config = &self.shard.config;
-        let output_max = config.client_output_buffer_limit.normal.hard_bytes;
+        let output_max = session.output_limit(&config.client_output_buffer_limit).hard_bytes;
         if !has_memory {
             self.cut_off(id, CutOff::NoMemory);
         } else if session.is_request_over(config.client_query_buffer_limit) {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use basalt_commands::config::OutputLimit;
+
 use super::Core;
 use super::cut_off::CutOff;
 use crate::limits;
@@ -57,8 +59,12 @@ impl Core {
     /// When to look over the sessions again although nothing happens; never where nothing bounds them.
     pub(super) fn session_check_due_us(&self) -> Option<u64> {
         let config = &self.shard.config;
-        let limit = &config.client_output_buffer_limit.normal;
-        let has_bounds = config.timeout > 0 || limit.hard_bytes > 0 || limit.soft_bytes > 0;
+        let limits = &config.client_output_buffer_limit;
+        let is_bounded = |limit: &OutputLimit| limit.hard_bytes > 0 || limit.soft_bytes > 0;
+        let has_subscribers = !self.shard.pubsub.subscribers.is_empty();
+        let has_bounds = config.timeout > 0
+            || is_bounded(&limits.normal)
+            || has_subscribers && is_bounded(&limits.pubsub);
         (has_bounds && self.shard.sessions.len() > 0)
             .then_some(self.sessions_checked_us + limits::SESSION_CHECK_US)
     }
@@ -67,13 +73,14 @@ impl Core {
     pub(super) fn check_sessions(&mut self) {
         let now_us = self.shard.now.monotonic_us;
         let config = Arc::clone(&self.shard.config);
-        let limit = &config.client_output_buffer_limit.normal;
+        let limits = &config.client_output_buffer_limit;
         let places = self.shard.sessions.places();
-        let end = places.min(self.session_check_at + limits::SESSION_CHECK_MAX);
+        let end = places.min(self.session_check_at + crate::limits::SESSION_CHECK_MAX);
         for place in self.session_check_at..end {
             let Some(id) = self.shard.sessions.at(place) else { continue };
             let session = self.shard.sessions.get_mut(id).expect("it is open");
             self.sessions_so_far.add(session);
+            let limit = session.output_limit(limits);
             let idle_us = now_us.saturating_sub(session.last_used_us);
             let output = session.output_bytes() as u64;
             if output <= limit.soft_bytes || limit.soft_bytes == 0 {
@@ -93,6 +100,7 @@ impl Core {
                 && idle_us > u64::from(config.timeout) * 1_000_000
                 && session.coordination.is_none()
                 && !session.is_monitor
+                && session.subscriptions.is_none()
                 && !session.is_held
             {
                 self.cut_off(id, CutOff::Idle);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use basalt_commands::config::Config;
 use basalt_commands::table;
-use basalt_keyspace::{DatabaseFacts, DatabaseId, KeyspaceStats};
+use basalt_keyspace::{DatabaseFacts, DatabaseId, KeyspaceStats, ShardId};
 
 use super::Core;
 use crate::limits;
@@ -56,6 +56,11 @@ pub struct ClientFacts {
     pub awaited_keys: usize,
     /// Of those, such whose end somebody waits for.
     pub awaited_keys_of_groups: usize,
+    /// Channels with subscribers; those that all shards know are counted on the first.
+    pub channels: usize,
+    /// Patterns, which all shards know.
+    pub patterns: usize,
+    pub shard_channels: usize,
     pub sums: SessionSums,
 }
 
@@ -97,6 +102,7 @@ impl ShardFacts {
         let due_ms = shard.keyspace.next_expiry_ms();
         let oldest = shard.intents.oldest();
         let waiting = shard.waiting.facts();
+        let topics = shard.pubsub.directory.counts(shard.id == ShardId(0));
         Self {
             at_us: now.monotonic_us,
             config: Arc::clone(&shard.config),
@@ -111,6 +117,9 @@ impl ShardFacts {
                 with_timeout: waiting.sessions_with_deadline,
                 awaited_keys: waiting.keys,
                 awaited_keys_of_groups: waiting.keys_of_groups,
+                channels: topics.0,
+                patterns: topics.1,
+                shard_channels: topics.2,
                 sums,
             },
             transactions: VisitFacts {

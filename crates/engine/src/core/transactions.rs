@@ -196,6 +196,7 @@ impl Core {
     pub(super) fn settle(&mut self) {
         loop {
             self.tell_news();
+            self.pass_notices();
             if let Some(event) = self.shard.intents.next_event() {
                 match event {
                     Event::Granted(number) => self.enter(number),
@@ -379,6 +380,7 @@ impl Core {
         self.shard.waiting.leave(id);
         self.end_pending_call(id, answer);
         self.put_answer(id, answer);
+        self.release_pushes(id);
         self.shard.sessions.mark_ready(id);
         if self.shard.sessions.get(id).is_some_and(|session| session.is_gone) {
             self.forget(id);

@@ -118,6 +118,7 @@ impl Core {
         {
             own.is_waiting = true;
             self.shard.waiting.begin(session, at_home);
+            self.release_pushes(session);
         } else {
             self.take_result(at_home.ticket, Box::new(End::TimeOver));
         }

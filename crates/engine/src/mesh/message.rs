@@ -14,6 +14,7 @@ use crate::shard::Shard;
 use crate::shard::blocking::Woken;
 use crate::shard::call::{CallContext, Client};
 use crate::shard::part::Errand;
+use crate::shard::pubsub::{Notice, PublishRequest};
 
 /// What one core tells another. Opaque to those who carry it.
 pub struct Message(pub(crate) Box<Envelope>);
@@ -119,6 +120,9 @@ pub(crate) enum Ask {
     /// Nobody comes for what is reserved for somebody in line there: its home is at something else.
     Decline(Number),
 
+    /// A message for subscribers, which the channel's home orders.
+    Publish(PublishRequest),
+
     /// Whether all is quiet there, asked by one who moves slots.
     IsQuiet { ticket: Ticket },
     /// Items of an expiry wheel whose slots went to the shard.
@@ -161,6 +165,14 @@ pub(crate) enum Letter {
     Turn {
         ticket: Ticket,
         woken: Woken,
+    },
+    /// For sessions of the core: their order among each other matters.
+    Notice(Notice),
+    /// A message was ordered; so many get it.
+    Published {
+        session: SessionId,
+        hole: u32,
+        receivers: u64,
     },
     /// The reply to a request of a batch that had to wait.
     Reply {

@@ -3,14 +3,18 @@
 //! At most [`MESSAGES_IN_FLIGHT_MAX`](crate::limits::MESSAGES_IN_FLIGHT_MAX) messages are on their way;
 //! beyond that requests gather in the next one, and beyond its limits sessions wait.
 
+use std::collections::BTreeSet;
+
 use basalt_commands::{Command, ShardFn};
 use basalt_keyspace::{LongString, SlotId};
 
 use crate::intents::Number;
 use crate::limits;
-use crate::mesh::message::{Ask, Envelope, Request};
+use crate::mesh::message::{Ask, Envelope, Letter, Request};
+use crate::session::subscriptions::TopicKind;
 use crate::session::{Session, SessionId};
 use crate::shard::call::touches;
+use crate::shard::pubsub::Notice;
 
 /// What a core has to ask of one other shard.
 #[derive(Default)]
@@ -19,6 +23,10 @@ pub(crate) struct Outbox {
     in_flight: usize,
     /// Sessions that wait until there is room again.
     waiting: Vec<SessionId>,
+    /// The bytes of the messages for subscribers that are gathered.
+    notice_bytes: usize,
+    /// Channels of which messages found no room.
+    lost: BTreeSet<(TopicKind, Box<[u8]>)>,
 }
 
 impl Outbox {
@@ -78,14 +86,45 @@ impl Outbox {
         if let Ask::Bring { errand, .. } | Ask::Entrust { errand, .. } = &ask {
             self.gathering.ask_bytes += errand.arg_bytes();
         }
+        if let Ask::Publish(request) = &ask {
+            self.gathering.ask_bytes += request.message.bytes();
+        }
         let after = self.gathering.batch.requests.len() as u32;
         self.gathering.asks.push((after, ask));
+    }
+
+    /// Adds something for sessions of that core. Where too much waits already, a message is lost: then its
+    /// subscribers there are cut off.
+    pub(crate) fn notify(&mut self, notice: Notice) {
+        let notice = match notice {
+            Notice::Message(message)
+                if self.notice_bytes + message.bytes() > limits::NOTICE_BYTES_MAX =>
+            {
+                if !self.lost.insert((message.kind, message.channel().into())) {
+                    return;
+                }
+                message.into_lost()
+            }
+            Notice::Message(message) => {
+                self.notice_bytes += message.bytes();
+                Notice::Message(message)
+            }
+            other => other,
+        };
+        self.gathering.letters.push(Letter::Notice(notice));
+    }
+
+    /// The letters that were gathered leave.
+    fn letters_leave(&mut self) {
+        self.notice_bytes = 0;
+        self.lost.clear();
     }
 
     /// Has all that can go with an envelope that leaves now: letters, and what is asked unless requests come
     /// before it.
     pub(crate) fn send_along(&mut self, envelope: &mut Envelope, next: impl FnOnce() -> Number) {
         envelope.letters.append(&mut self.gathering.letters);
+        self.letters_leave();
         if self.gathering.batch.is_empty() && !self.gathering.asks.is_empty() {
             envelope.asks.append(&mut self.gathering.asks);
             self.gathering.ask_bytes = 0;
@@ -114,6 +153,7 @@ impl Outbox {
             return None;
         }
         self.in_flight += 1;
+        self.letters_leave();
         let taken = std::mem::replace(&mut self.gathering, spare());
         self.gathering.number = next();
         Some(taken)

@@ -25,6 +25,9 @@ pub struct ShardStats {
     pub writes: u64,
     /// Microseconds that went to expiry and to freeing.
     pub maintenance_us: u64,
+    /// Messages that this shard ordered, and those that it wrote into outputs of its sessions.
+    pub published: u64,
+    pub delivered: u64,
     /// Wrong passwords.
     pub refused_logins: u64,
     pub messages_out: u64,
@@ -83,6 +86,8 @@ impl ShardStats {
         self.reads += other.reads;
         self.writes += other.writes;
         self.maintenance_us += other.maintenance_us;
+        self.published += other.published;
+        self.delivered += other.delivered;
         self.refused_logins += other.refused_logins;
         self.messages_out += other.messages_out;
         self.output_limit_disconnections += other.output_limit_disconnections;

@@ -17,6 +17,8 @@ impl Armed {
     pub(crate) const MULTI: Self = Self(1 << 4);
     /// There are monitors, on whichever shard.
     pub(crate) const OBSERVED: Self = Self(1 << 5);
+    /// The session is subscribed to something in RESP2, where messages look like replies.
+    pub(crate) const SUBSCRIBED: Self = Self(1 << 6);
 
     pub(crate) fn set(&mut self, gate: Self, armed: bool) {
         if armed {

@@ -10,6 +10,8 @@ pub struct SessionSums {
     pub held: usize,
     pub watching: usize,
     pub watched_keys: usize,
+    /// Subscribed to something.
+    pub subscribers: usize,
     pub longest_input: usize,
     pub longest_output: usize,
 }
@@ -19,6 +21,7 @@ impl SessionSums {
         self.bytes += session.heap_bytes();
         self.held += usize::from(session.is_held);
         self.watching += usize::from(!session.watched.keys.is_empty());
+        self.subscribers += usize::from(session.is_subscribed());
         self.watched_keys += session.watched.keys.len();
         self.longest_input = self.longest_input.max(session.input.len());
         self.longest_output = self.longest_output.max(session.output_bytes());

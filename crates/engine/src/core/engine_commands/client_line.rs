@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use basalt_commands::requests::{ClientFilter, ClientProperty, ClientType};
 use basalt_resp::Protocol;
 
+use crate::session::subscriptions::TopicKind;
 use crate::session::{Peer, Session};
 
 /// Both ends as texts.
@@ -16,10 +17,16 @@ fn addresses(peer: &Peer) -> (String, String) {
     (peer.address(), local)
 }
 
+/// The class of clients that it is counted among.
+fn type_of(session: &Session) -> ClientType {
+    if session.is_subscribed() { ClientType::PubSub } else { ClientType::Normal }
+}
+
 /// Redis' letters for a connection's state.
 fn flags(session: &Session) -> String {
     let letters = [
         (session.is_monitor, 'O'),
+        (session.is_subscribed(), 'P'),
         (session.multi.is_some() || session.is_executing, 'x'),
         (session.is_held || session.is_waiting, 'b'),
         (session.is_closing, 'c'),
@@ -55,7 +62,7 @@ pub(super) fn line(session: &Session, now_us: u64) -> String {
     let _ = write!(
         line,
         "id={} addr={address} laddr={local_address} fd={} name={} age={} idle={} flags={} capa= \
-         db={} sub=0 psub=0 ssub=0 multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem=0 ",
+         db={} sub={} psub={} ssub={} multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem=0 ",
         session.number,
         session.id.index,
         text(&session.name),
@@ -63,6 +70,9 @@ pub(super) fn line(session: &Session, now_us: u64) -> String {
         seconds_since(session.last_used_us, now_us),
         flags(session),
         session.database.0,
+        session.subscription_count(TopicKind::Channel),
+        session.subscription_count(TopicKind::Pattern),
+        session.subscription_count(TopicKind::ShardChannel),
         session.multi.as_ref().map_or(-1, |multi| multi.commands.len() as i64),
         session.watched.keys.len(),
         session.input.len(),
@@ -100,7 +110,7 @@ fn has(session: &Session, property: &ClientProperty<'_>, now_us: u64) -> bool {
     let (address, local_address) = addresses(&session.peer);
     match property {
         ClientProperty::Ids(ids) => ids.contains(&session.number),
-        ClientProperty::Type(kind) => *kind == ClientType::Normal,
+        ClientProperty::Type(kind) => *kind == type_of(session),
         // There is no other.
         ClientProperty::User(user) => *user == b"default",
         ClientProperty::Address(wanted) => is_at(address, wanted),

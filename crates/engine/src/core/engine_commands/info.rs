@@ -260,7 +260,7 @@ fn clients(facts: &Facts, lines: &mut Lines) {
     );
     lines.add("blocked_clients", held);
     lines.add("tracking_clients", 0);
-    lines.add("pubsub_clients", 0);
+    lines.add("pubsub_clients", facts.sum(|shard| shard.clients.sums.subscribers));
     lines.add("watching_clients", facts.sum(|shard| shard.clients.sums.watching));
     lines.add("clients_in_timeout_table", facts.sum(|shard| shard.clients.with_timeout));
     lines.add("total_watched_keys", facts.sum(|shard| shard.clients.sums.watched_keys));
@@ -388,9 +388,9 @@ fn stats(facts: &Facts, lines: &mut Lines) {
     lines.add_all(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"], 0);
     lines.add("keyspace_hits", facts.keyspace(|stats| stats.hits));
     lines.add("keyspace_misses", facts.keyspace(|stats| stats.misses));
-    lines.add("pubsub_channels", 0);
-    lines.add("pubsub_patterns", 0);
-    lines.add("pubsubshard_channels", 0);
+    lines.add("pubsub_channels", facts.sum(|shard| shard.clients.channels));
+    lines.add("pubsub_patterns", facts.max(|shard| shard.clients.patterns));
+    lines.add("pubsubshard_channels", facts.sum(|shard| shard.clients.shard_channels));
     lines.add("latest_fork_usec", 0);
     lines.add("total_forks", 0);
     lines.add_all(&["migrate_cached_sockets", "slave_expires_tracked_keys"], 0);

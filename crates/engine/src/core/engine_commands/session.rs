@@ -5,7 +5,8 @@ use basalt_commands::{CommandError, Outcome};
 use basalt_keyspace::DatabaseId;
 use basalt_resp::Protocol;
 
-use super::{REDIS_VERSION, session};
+use super::pubsub::unsubscribe_from_all;
+use super::{REDIS_VERSION, encode, session};
 use crate::core::Core;
 use crate::session::armed::Armed;
 use crate::session::fieldsets::Fieldsets;
@@ -13,6 +14,15 @@ use crate::session::{ReplyMode, SessionId};
 
 pub(super) fn ping(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let message = parse_ping(args)?;
+    // Among messages in RESP2, the reply has their form.
+    if session(core, id).armed.has(Armed::SUBSCRIBED) {
+        core.answer(id, |reply| {
+            reply.array(2);
+            reply.bulk(b"pong");
+            reply.bulk(message.unwrap_or_default());
+        });
+        return Ok(());
+    }
     core.answer(id, |reply| match message {
         Some(text) => reply.bulk(text),
         None => reply.simple("PONG"),
@@ -55,6 +65,7 @@ pub(super) fn hello(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     }
     if let Some(protocol) = request.protocol {
         session.protocol = protocol;
+        session.settle_subscriptions();
     }
     let number = session.number;
     core.answer(id, |reply| {
@@ -125,7 +136,10 @@ pub(super) fn reset(core: &mut Core, id: SessionId) -> Outcome {
     session.no_touch = false;
     session.name.clear();
     session.fieldsets = Fieldsets::default();
-    core.answer(id, |reply| reply.simple("RESET"));
+    let answer = encode(Protocol::Resp2, |reply| reply.simple("RESET"));
+    if !unsubscribe_from_all(core, id, answer) {
+        core.answer(id, |reply| reply.simple("RESET"));
+    }
     Ok(())
 }
 
