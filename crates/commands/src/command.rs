@@ -316,6 +316,8 @@ pub struct KeySpec {
     pub notes: &'static str,
     /// If the access depends on the arguments: returns it.
     pub varies: Option<VaryingAccess>,
+    /// The command changes the keys, though COMMAND reports that it reads them.
+    pub is_changed: bool,
 }
 
 impl KeySpec {
@@ -331,6 +333,7 @@ impl KeySpec {
             access,
             notes: "",
             varies: None,
+            is_changed: false,
         }
     }
 
@@ -375,6 +378,15 @@ impl KeySpec {
 
     pub(crate) const fn varying(self, varies: VaryingAccess) -> Self {
         Self { varies: Some(varies), ..self }
+    }
+
+    pub(crate) const fn changed(self) -> Self {
+        Self { is_changed: true, ..self }
+    }
+
+    /// Whether the command only reads these keys.
+    pub fn is_read(&self, args: &[&[u8]]) -> bool {
+        !self.is_changed && self.access_with(args).first() == Some(&"RO")
     }
 
     /// The access to the keys with these arguments.
@@ -444,9 +456,6 @@ pub enum Verb {
     AclWhoami,
     Asking,
     Auth,
-    BzMpop,
-    BzPopMax,
-    BzPopMin,
     ClientCaching,
     ClientGetName,
     ClientGetRedir,
@@ -541,8 +550,6 @@ pub enum Verb {
     SlowlogHelp,
     SlowlogLen,
     SlowlogReset,
-    Sort,
-    SortRo,
     Subscribe,
     SwapDb,
     Time,
@@ -553,7 +560,4 @@ pub enum Verb {
     Watch,
     XGroupHelp,
     XInfoHelp,
-    XRead,
-    XReadGroup,
-    ZMpop,
 }

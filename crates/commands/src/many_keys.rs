@@ -14,7 +14,7 @@
 mod rounds;
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use basalt_keyspace::{DatabaseId, EntryRef, Key, Keyspace, Kind, event};
 use basalt_resp::{Protocol, Reply};
@@ -47,6 +47,7 @@ pub struct KeyRead<'a> {
     pub index: usize,
     pub args: &'a [&'a [u8]],
     pub settings: Settings<'a>,
+    pub remembered: &'a Remembered,
 }
 
 impl KeyRead<'_> {
@@ -74,6 +75,7 @@ pub struct Decision<'a, 'r> {
     pub keys: &'a [&'a [u8]],
     pub settings: Settings<'a>,
     pub reply: &'a mut Reply<'r>,
+    pub remembered: Remembered,
     writes: Vec<(usize, Write)>,
     moved: Option<Move>,
 }
@@ -85,6 +87,8 @@ pub struct Decided {
     pub writes: Vec<(usize, Write)>,
     /// Done before the writes.
     pub moved: Option<Move>,
+    /// For the next attempt, if there is no reply.
+    pub remembered: Remembered,
 }
 
 impl<'a, 'r> Decision<'a, 'r> {
@@ -93,7 +97,8 @@ impl<'a, 'r> Decision<'a, 'r> {
         settings: Settings<'a>,
         reply: &'a mut Reply<'r>,
     ) -> Self {
-        Self { args, keys, settings, reply, writes: Vec::new(), moved: None }
+        let (remembered, writes, moved) = (Remembered::default(), Vec::new(), None);
+        Self { args, keys, settings, reply, remembered, writes, moved }
     }
 
     /// Changes a key. Writes of one shard run in the order in which they were decided.
@@ -111,8 +116,8 @@ impl<'a, 'r> Decision<'a, 'r> {
     }
 
     pub fn into_decided(self) -> Decided {
-        let Self { writes, moved, .. } = self;
-        Decided { writes, moved }
+        let Self { writes, moved, remembered, .. } = self;
+        Decided { writes, moved, remembered }
     }
 }
 
@@ -148,6 +153,17 @@ pub enum WaitsFor {
     Entries,
     /// Entries that a group has not got, or its end, whatever the key holds then: one after the other.
     Group(Vec<u8>),
+}
+
+/// What a command that waits remembers from one attempt to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// What an argument of a key has meant since the first attempt (`$` of XREAD), by the index of the key.
+    pub meanings: BTreeMap<usize, Vec<u8>>,
+    /// An attempt was in vain.
+    pub was_in_vain: bool,
+    /// After so many milliseconds it is worth another attempt, even if no key got anything.
+    pub retry_in_ms: Option<u64>,
 }
 
 /// For what, and how long, a command waits.
@@ -258,16 +274,18 @@ fn whole<T: OverKeys>(call: &mut Call<'_>) -> Outcome {
         (T::database_of(call.args, index, &settings), key)
     };
     let mut found = Vec::with_capacity(keys.len());
+    let remembered = &Remembered::default();
     for index in 0..keys.len() {
         let (database, key) = place(index, call.keyspace);
         let keyspace = &mut *call.keyspace;
         let (args, settings) = (call.args, settings);
-        found.push(T::read(KeyRead { keyspace, database, key, index, args, settings }));
+        let read = KeyRead { keyspace, database, key, index, args, settings, remembered };
+        found.push(T::read(read));
     }
     let reply = &mut call.reply;
     let mut decision = Decision::new((call.args, &keys), settings, reply);
     T::decide(found, &mut decision)?;
-    let Decided { writes, moved } = decision.into_decided();
+    let Decided { writes, moved, .. } = decision.into_decided();
     if let Some(Move { from, to }) = moved {
         let ((from_id, from), (to_id, to)) = (place(from, call.keyspace), place(to, call.keyspace));
         if let Some(value) = call.keyspace.take_value(from_id, &from, event::RENAME_FROM) {

@@ -11,9 +11,5 @@ pub use crate::families::hyperloglog::*;
 pub use crate::families::keys::*;
 pub use crate::families::list::*;
 pub use crate::families::server::*;
-pub use crate::families::sorted::{
-    End, MpopRequest, OwnedMembers, RangeRequest, parse_blocking_zmpop, parse_range_store,
-    parse_zmpop, write_scored,
-};
-pub use crate::families::stream::*;
+pub use crate::families::sorted::{OwnedMembers, RangeRequest, parse_range_store, write_scored};
 pub use crate::families::string::*;

@@ -245,7 +245,7 @@ mod tests {
         }
         assert_eq!(
             (verbs[0], verbs[verbs.len() - 1]),
-            (Verb::AclHelp, Verb::ZMpop),
+            (Verb::AclHelp, Verb::XInfoHelp),
             "first and last"
         );
     }

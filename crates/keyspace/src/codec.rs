@@ -127,6 +127,12 @@ impl StringList {
         Reader::new(rest).bytes().unwrap_or_default()
     }
 
+    /// Each string with its offset.
+    pub fn with_offsets(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let mut reader = Reader::new(&self.bytes);
+        std::iter::from_fn(move || Some((reader.at, reader.bytes().ok()?)))
+    }
+
     pub fn as_strings(&self) -> Strings<'_> {
         Strings(Source::Recorded { count: self.count, bytes: &self.bytes })
     }

@@ -12,7 +12,6 @@ mod wait;
 use crate::command::{Categories, Command, Group};
 
 pub use scan::{ScanRequest, parse_scan, wants_every_key};
-pub use sort::{Allowance, SortKey, SortRequest, parse_sort, value_behind};
 pub use wait::{WaitAofRequest, WaitRequest, parse_wait, parse_waitaof};
 
 pub(crate) const COMMANDS: &[Command] = &[

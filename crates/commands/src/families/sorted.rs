@@ -11,6 +11,7 @@ mod range;
 mod remove;
 mod sources;
 mod store;
+mod take;
 
 use std::ops::Range;
 
@@ -23,9 +24,7 @@ use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
 pub(crate) use add::{AddOptions, put_scored};
-pub use blocking::parse_blocking_zmpop;
 pub use range::{RangeRequest, parse_range_store};
-pub use remove::{End, MpopRequest, parse_zmpop};
 pub use store::OwnedMembers;
 pub(crate) use store::{decide_to_store, store_members};
 

@@ -34,9 +34,6 @@ use basalt_resp::Reply;
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
-pub use consume::{StreamPart, apply_part};
-pub use read::{ReadRequest, StreamFound, look, parse_read};
-
 pub(crate) const COMMANDS: &[Command] = &[
     group::XACK,
     references::XACKDEL,

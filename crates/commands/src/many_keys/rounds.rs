@@ -11,7 +11,7 @@ use std::any::Any;
 
 use basalt_keyspace::{DatabaseId, EntryRef, Key, Keyspace};
 
-use super::{Decision, Found, KeyRead, Settings, key_positions, no_check};
+use super::{Decision, Found, KeyRead, Remembered, Settings, key_positions, no_check};
 use crate::call::{Call, Outcome};
 use crate::error::CommandError;
 
@@ -133,11 +133,13 @@ pub(super) fn whole<T: InRounds>(call: &mut Call<'_>) -> Outcome {
     let request = Request { args: call.args, keys: &names, settings };
     let database = call.database;
     let mut found = Vec::with_capacity(names.len());
+    let remembered = &Remembered::default();
     for (index, name) in names.iter().enumerate() {
         let key = if index == 0 { call.key } else { call.keyspace.key(name) };
         let keyspace = &mut *call.keyspace;
         let args = call.args;
-        found.push(T::read(KeyRead { keyspace, database, key, index, args, settings }));
+        let read = KeyRead { keyspace, database, key, index, args, settings, remembered };
+        found.push(T::read(read));
     }
     let mut state = T::begin(found, request)?;
     while let Some(round) = T::next(&mut state, request)? {

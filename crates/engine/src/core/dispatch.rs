@@ -147,7 +147,11 @@ impl Core {
         let whole = match (command.run, shard) {
             (Run::Shard(run) | Run::Split(run, _), Some(shard)) => Some((run, shard)),
             // One that blocks needs a place to wait at.
-            (Run::Many(many), Some(shard)) if many.blocking.is_none() => Some((many.whole, shard)),
+            (Run::Many(many), Some(shard))
+                if many.blocking.is_none() && self.has_all_here(many, args) =>
+            {
+                Some((many.whole, shard))
+            }
             _ => None,
         };
         if let Some((run, shard)) = whole {
@@ -212,6 +216,12 @@ impl Core {
             self.settle();
         }
         self.flow_after(id)
+    }
+
+    /// Whether what a command reads beside its keys, if anything, is on this shard, and free.
+    fn has_all_here(&self, many: &ManyKeys, args: &[&[u8]]) -> bool {
+        !many.reads_all(args)
+            || (self.shard.routes.shard_count() == 1 && self.shard.intents.is_idle())
     }
 
     /// A command over keys of several shards, or one that may have to wait.

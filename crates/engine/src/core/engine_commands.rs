@@ -19,15 +19,11 @@ mod process;
 mod pubsub;
 mod session;
 mod slowlog;
-mod sort;
-mod sorted;
-mod streams;
 mod strings;
 
 use std::any::Any;
 
 use basalt_commands::config::Extent;
-use basalt_commands::requests::End;
 use basalt_commands::{CommandError, Outcome, Verb, docs};
 use basalt_keyspace::DatabaseId;
 use basalt_resp::{Protocol, Reply};
@@ -78,9 +74,6 @@ pub(crate) fn run(
     args: &[&[u8]],
 ) -> Outcome {
     match verb {
-        Verb::BzMpop => sorted::blocking_mpop(core, id, args),
-        Verb::BzPopMax => sorted::blocking_pop(core, id, args, End::Max),
-        Verb::BzPopMin => sorted::blocking_pop(core, id, args, End::Min),
         Verb::AclHelp => command::help(core, id, "acl"),
         Verb::AclWhoami => session::whoami(core, id),
         Verb::Auth => session::auth(core, id, args),
@@ -182,8 +175,6 @@ pub(crate) fn run(
         Verb::SlowlogHelp => command::help(core, id, "slowlog"),
         Verb::SlowlogLen => slowlog::len(core, id),
         Verb::SlowlogReset => slowlog::reset(core, id),
-        Verb::Sort => sort::sort(core, id, args, true),
-        Verb::SortRo => sort::sort(core, id, args, false),
         Verb::SwapDb => data::swapdb(core, id, args),
         Verb::Time => process::time(core, world, id),
         Verb::Unwatch => multi::unwatch(core, id),
@@ -192,9 +183,6 @@ pub(crate) fn run(
         Verb::Watch => multi::watch(core, id, args),
         Verb::XGroupHelp => command::help(core, id, "xgroup"),
         Verb::XInfoHelp => command::help(core, id, "xinfo"),
-        Verb::XRead => streams::read(core, id, args, false),
-        Verb::XReadGroup => streams::read(core, id, args, true),
-        Verb::ZMpop => sorted::mpop(core, id, args),
     }
 }
 

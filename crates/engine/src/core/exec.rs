@@ -193,7 +193,11 @@ impl Core {
     }
 
     fn are_calls(&self, commands: &[Queued]) -> bool {
-        commands.iter().all(|queued| queued.is_calls(&self.shard.routes))
+        // What reads more than its keys must not meet what others hold.
+        let is_free = |queued: &Queued| {
+            self.shard.intents.is_idle() || !matches!(queued.reach(), Reach::Everything(_))
+        };
+        commands.iter().all(|queued| queued.is_calls(&self.shard.routes) && is_free(queued))
     }
 
     /// Whose the keys are that a session's EXEC will touch.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use basalt_commands::config::Config;
 use basalt_commands::{
     Command, CommandError, Decided, Decision as OverKeys, KeyRead, KeysHere, ManyKeys, Outcome,
-    Request as KeyRequest, Round, RoundKey, Rounds, Settings, Wait, Way, key_positions,
+    Remembered, Request as KeyRequest, Round, RoundKey, Rounds, Settings, Wait, Way, key_positions,
 };
 use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
 use basalt_resp::Protocol;
@@ -14,11 +14,12 @@ use smallvec::SmallVec;
 
 use super::transact::{Decision, decided, last_hops};
 use crate::core::Core;
-use crate::core::wait::Terms;
+use crate::core::wait::{Memory, Terms};
 use crate::input::args::OwnedArgs;
 use crate::input::keys::DeclaredKey;
 use crate::input::keys::scope_on;
 use crate::intents::{Mode, Scope};
+use crate::limits::LOOK_AGAIN_MS_MIN;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::slots::routes::Routes;
@@ -50,7 +51,7 @@ impl Request {
         }
     }
 
-    fn read(&self, shard: &mut Shard, key: &DeclaredKey) -> Found {
+    fn read(&self, shard: &mut Shard, key: &DeclaredKey, remembered: &Remembered) -> Found {
         (self.many.read)(KeyRead {
             keyspace: &mut shard.keyspace,
             database: key.database,
@@ -58,6 +59,7 @@ impl Request {
             index: key.index,
             args: &self.args.all(),
             settings: self.settings(),
+            remembered,
         })
     }
 
@@ -71,12 +73,15 @@ impl Request {
     fn decide(
         &self,
         decision: &mut Decision<'_>,
+        remembered: &mut Remembered,
         decide: impl FnOnce(&mut OverKeys<'_, '_>) -> Outcome,
     ) -> Outcome {
         self.with(|KeyRequest { args, keys, settings }| {
             let mut own = OverKeys::new((args, keys), settings, &mut decision.reply);
+            own.remembered = std::mem::take(remembered);
             decide(&mut own)?;
-            let Decided { writes, moved } = own.into_decided();
+            let Decided { writes, moved, remembered: kept } = own.into_decided();
+            *remembered = kept;
             if let Some(moved) = moved {
                 decision.move_value(moved);
             }
@@ -87,6 +92,19 @@ impl Request {
             }
             Ok(())
         })
+    }
+}
+
+/// What a command remembers of its attempts, and when (monotonic µs) it is to be tried again.
+#[derive(Clone, Default)]
+struct Attempted {
+    remembered: Remembered,
+    retry_at_us: Option<u64>,
+}
+
+impl Memory for Attempted {
+    fn look_again_at_us(&self) -> Option<u64> {
+        self.retry_at_us
     }
 }
 
@@ -126,9 +144,10 @@ impl Core {
             self.transact(
                 id,
                 keys,
-                move |shard, key| reader.read(shard, key),
+                move |shard, key| reader.read(shard, key, &Remembered::default()),
                 move |found, decision| {
-                    request.decide(decision, |own| decide_with(found, own))?;
+                    let mut remembered = Remembered::default();
+                    request.decide(decision, &mut remembered, |own| decide_with(found, own))?;
                     if decision.reply.position() == 0
                         && let Some(blocking) = request.many.blocking
                     {
@@ -144,9 +163,19 @@ impl Core {
         self.wait(
             id,
             (keys, terms),
-            (),
-            move |shard, key, ()| reader.read(shard, key),
-            move |found, (), decision| request.decide(decision, |own| decide_with(found, own)),
+            Attempted::default(),
+            move |shard, key, before| {
+                (reader.read(shard, key, &before.remembered), shard.now.monotonic_us)
+            },
+            move |found, before, decision| {
+                let now_us = found.iter().map(|(_, at_us)| *at_us).min().unwrap_or(0);
+                let found = found.into_iter().map(|(found, _)| found).collect();
+                let Attempted { remembered, retry_at_us } = before;
+                request.decide(decision, remembered, |own| decide_with(found, own))?;
+                let in_us = |ms: u64| ms.max(LOOK_AGAIN_MS_MIN).saturating_mul(1000);
+                *retry_at_us = remembered.retry_in_ms.map(|ms| now_us.saturating_add(in_us(ms)));
+                Ok(())
+            },
         );
         Ok(())
     }
@@ -173,7 +202,8 @@ impl Core {
                 let (request, keys) = (Arc::clone(&request), Arc::clone(&keys));
                 let read = move |shard: &mut Shard| -> Vec<(usize, Found)> {
                     let own = keys.iter().filter(|key| key.shard == owner);
-                    own.map(|key| (key.index, request.read(shard, key))).collect()
+                    own.map(|key| (key.index, request.read(shard, key, &Remembered::default())))
+                        .collect()
                 };
                 (owner, scope, read)
             });
@@ -183,9 +213,10 @@ impl Core {
             let found = found.into_iter().map(|(_, found)| found).collect();
             let travel = Travel { hops: &hops, request: &request, rounds, routes: &routes };
             let state = travel.through(found, &keys).await;
-            let decided = decided(&keys, Vec::new(), protocol, |_: Vec<()>, decision| {
+            let decided = decided(protocol, |decision| {
                 let state = state?;
-                request.decide(decision, |own| (rounds.decide)(state, own))
+                let mut remembered = Remembered::default();
+                request.decide(decision, &mut remembered, |own| (rounds.decide)(state, own))
             });
             hops.release(last_hops(decided.writes, &shards, &keys));
             decided.answer
@@ -201,7 +232,7 @@ impl Core {
         let settings = request.settings();
         let mut keys = Vec::with_capacity(request.positions.len());
         for spec in command.keys {
-            let is_written = spec.access_with(args).first() != Some(&"RO");
+            let is_written = !spec.is_read(args);
             for at in spec.positions(args) {
                 let index = keys.len();
                 let database = (request.many.database_of)(args, index, &settings);

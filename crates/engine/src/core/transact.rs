@@ -16,7 +16,6 @@ use crate::transaction::coordinator::Hops;
 
 /// What a command decides once all its keys were looked at: a reply, and what is to be written.
 pub(crate) struct Decision<'a> {
-    pub keys: &'a [DeclaredKey],
     pub reply: Reply<'a>,
     writes: Vec<Write>,
     /// A value goes from one key to another, before anything is written.
@@ -91,20 +90,19 @@ fn put_value(shard: &mut Shard, key: &DeclaredKey, value: DetachedValue) {
 }
 
 /// What comes of what was found.
-pub(super) fn decided<T>(
-    keys: &[DeclaredKey],
-    found: Vec<T>,
+pub(super) fn decided(
     protocol: Protocol,
-    decide: impl FnOnce(Vec<T>, &mut Decision<'_>) -> Outcome,
+    decide: impl FnOnce(&mut Decision<'_>) -> Outcome,
 ) -> Decided {
     let mut answer = Vec::new();
     let reply = Reply::new(&mut answer, protocol);
-    let mut decision = Decision { keys, reply, writes: Vec::new(), moved: None };
-    let decided = decide(found, &mut decision);
+    let mut decision = Decision { reply, writes: Vec::new(), moved: None };
+    let decided = decide(&mut decision);
     if let Err(error) = decided.and_then(|()| Ok(decision.reply.whole()?)) {
         decision.reply.rewind(0);
         decision.reply.error_bytes(error.as_bytes());
         decision.writes.clear();
+        decision.moved = None;
     }
     let Decision { writes, moved, .. } = decision;
     Decided { answer, writes, moved }
@@ -172,7 +170,7 @@ impl Core {
             let scope = scope_on(only, &keys);
             let whole = move |shard: &mut Shard| {
                 let found = keys.iter().map(|key| look(shard, key)).collect();
-                decided(&keys, found, protocol, decide).carry_out(shard, &keys)
+                decided(protocol, |decision| decide(found, decision)).carry_out(shard, &keys)
             };
             if only == self.shard.id && self.shard.intents.admits(&scope) {
                 let outer = self.shard.keyspace.swap_origin(self.origin_of(id));
@@ -197,7 +195,7 @@ impl Core {
             let mut found: Vec<(usize, T)> = found.into_iter().flatten().collect();
             found.sort_unstable_by_key(|(index, _)| *index);
             let found = found.into_iter().map(|(_, found)| found).collect();
-            let mut decided = decided(&keys, found, protocol, decide);
+            let mut decided = decided(protocol, |decision| decide(found, decision));
             decided.fetch_moved(&hops, &keys).await;
             let Decided { answer, writes, .. } = decided;
             let last = last_hops(writes, &shards, &keys);

@@ -192,8 +192,8 @@ where
         let (look, decide) = (self.look.clone(), self.decide.clone());
         move |shard, memory| {
             let found = keys.iter().map(|key| look(shard, key, memory)).collect();
-            let decide = |found, decision: &mut Decision<'_>| decide(found, memory, decision);
-            let answer = decided(&keys, found, protocol, decide).carry_out(shard, &keys);
+            let decided = decided(protocol, |decision| decide(found, memory, decision));
+            let answer = decided.carry_out(shard, &keys);
             (!answer.is_empty()).then_some(answer)
         }
     }
@@ -318,8 +318,8 @@ where
         let mut found: Vec<(usize, T)> = found.into_iter().flat_map(|(_, found)| found).collect();
         found.sort_unstable_by_key(|(index, _)| *index);
         let found = found.into_iter().map(|(_, found)| found).collect();
-        let Self { keys, protocol, memory, decide, .. } = self;
-        decided(keys, found, *protocol, |found, decision| decide(found, memory, decision))
+        let Self { protocol, memory, decide, .. } = self;
+        decided(*protocol, |decision| decide(found, memory, decision))
     }
 
     /// What is left to be done on each shard: its writes, and its place in line taken or left.

@@ -138,8 +138,10 @@ fn resolve_positions(args: &[&[u8]], resolved: &mut Resolved, router: &mut Route
     let mut shards = positions.iter().map(|at| router.add(args[*at]));
     let first = shards.next();
     let is_one = shards.fold(true, |is_one, other| is_one & (Some(other) == first));
-    resolved.key_at = positions.first().map_or(0, |at| *at as u16);
-    resolved.shard = first.filter(|_| is_one);
+    let key_at = u16::try_from(positions.first().copied().unwrap_or(0));
+    // Behind very many options it is found again by its parts.
+    resolved.shard = first.filter(|_| is_one && key_at.is_ok());
+    resolved.key_at = key_at.unwrap_or(0);
 }
 
 /// Whether a request is a line of HTTP: what a browser sends that was made to talk to this port. Nothing of
@@ -167,7 +169,7 @@ pub(crate) fn scope_of(command: &Command, args: &[&[u8]], keyspace: &Keyspace) -
     let reads_all = mode_of(command) == Mode::Read;
     let mut intents = Vec::new();
     for spec in command.keys {
-        let is_read = reads_all || spec.access_with(args).first() == Some(&"RO");
+        let is_read = reads_all || spec.is_read(args);
         let mode = if is_read { Mode::Read } else { Mode::Write };
         for at in spec.positions(args) {
             intents.push(Intent { hash: keyspace.hasher().hash(args[at]), mode });

@@ -99,8 +99,11 @@ impl Queued {
     pub(crate) fn is_calls(&self, routes: &Routes) -> bool {
         match self.run {
             Run::Shard(_) | Run::Split(..) => true,
-            Run::Many(_) => {
+            Run::Many(many) => {
                 let args = self.args();
+                if many.reads_all(&args) && routes.shard_count() > 1 {
+                    return false;
+                }
                 let positions = key_positions(self.command, &args);
                 let mut shards = positions.iter().map(|at| routes.shard(SlotId::of_key(args[*at])));
                 let first = shards.next();
@@ -111,7 +114,13 @@ impl Queued {
     }
 
     pub(crate) fn reach(&self) -> Reach {
-        let Run::Engine(verb) = self.run else { return Reach::Keys };
+        let verb = match self.run {
+            Run::Engine(verb) => verb,
+            Run::Many(many) if many.reads_all(&self.args()) => {
+                return Reach::Everything(mode_of(self.command));
+            }
+            _ => return Reach::Keys,
+        };
         let (flags, keys) = (self.command.flags, self.command.keys);
         let has_all_keys = !keys.is_empty()
             && (!flags.has(Flags::MOVABLE_KEYS) || keys.iter().all(|spec| spec.is_counted));
@@ -135,7 +144,7 @@ impl Queued {
         let args = self.args();
         let reads_all = mode_of(self.command) == Mode::Read;
         for spec in self.command.keys {
-            let is_read = reads_all || spec.access_with(&args).first() == Some(&"RO");
+            let is_read = reads_all || spec.is_read(&args);
             let mode = if is_read { Mode::Read } else { Mode::Write };
             for at in spec.positions(&args) {
                 let slot = SlotId::of_key(args[at]);

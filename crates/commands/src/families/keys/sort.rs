@@ -6,20 +6,27 @@
 //! stored
 //! ```
 //!
-//! Pure functions: the engine decides where and when keys are read.
+//! Three rounds: the elements, their weights, and the values that are returned, each wherever its keys are. Keys that
+//! are named after elements are known only then, so a SORT that reads any holds everything.
 
 use std::cmp::Ordering;
 
 use basalt_keyspace::{
-    Content, Digits, Entry, HashRef, ListRef, SetRef, SortedRef, StringList, Value,
+    Cause, Content, DatabaseId, Digits, Effect, Entry, HashRef, Key, Keyspace, Kind, ListChange,
+    ListRef, SetRef, Side, SortedRef, StringList, Value, event,
 };
-use basalt_resp::{Reply, parse_f64};
+use basalt_resp::parse_f64;
 
 use super::ROW;
 use crate::args::{Grammar, flag, integer, two_values, value};
 use crate::argument::Argument;
-use crate::command::{Categories, Command, Flags, KeySpec, Run, Verb};
+use crate::call::Outcome;
+use crate::command::{Categories, Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
+use crate::many_keys::{
+    Decision, InRounds, KeyRead, KeysHere, ManyKeys, Request, Round, RoundKey, Settings,
+};
+use crate::memory::check_memory;
 
 const BY: Argument = Argument::pattern("by-pattern").shown_as("pattern").after("BY").optional();
 const LIMIT: Argument =
@@ -58,7 +65,7 @@ pub(super) const SORT: Command = Command {
     flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::MOVABLE_KEYS),
     keys: &[SOURCE, NAMED_BY_ELEMENTS, TARGET],
     arguments: &[Argument::KEY, BY, LIMIT, GET, ORDER, SORTING, STORE],
-    run: Run::Engine(Verb::Sort),
+    run: Run::Many(&const { ManyKeys::in_rounds::<Sort<true>>() }),
     shows: r#"> RPUSH ids 3 20 1
 (integer) 3
 > SORT ids
@@ -115,7 +122,7 @@ pub(super) const SORT_RO: Command = Command {
     flags: Flags::READONLY.or(Flags::MOVABLE_KEYS),
     keys: &[SOURCE, NAMED_BY_ELEMENTS],
     arguments: &[Argument::KEY, BY, LIMIT, GET, ORDER, SORTING],
-    run: Run::Engine(Verb::SortRo),
+    run: Run::Many(&const { ManyKeys::in_rounds::<Sort<false>>() }),
     shows: r#"> SADD letters b c a
 (integer) 3
 > SORT_RO letters ALPHA LIMIT 1 5
@@ -184,13 +191,6 @@ struct Pattern {
     field: Option<Vec<u8>>,
 }
 
-/// A key to read, and the field of a hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SortKey {
-    pub key: Vec<u8>,
-    pub field: Option<Vec<u8>>,
-}
-
 /// The first position of `wanted` in a text, up to its first NUL, as in C.
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
@@ -213,9 +213,15 @@ impl Source {
     }
 
     /// The key to read for an element.
-    fn key_for(&self, element: &[u8]) -> Option<SortKey> {
-        let Self::Key(Pattern { before, behind, field }) = self else { return None };
-        Some(SortKey { key: [before, element, behind].concat(), field: field.clone() })
+    fn key_for(&self, element: &[u8]) -> Option<Vec<u8>> {
+        let Self::Key(Pattern { before, behind, .. }) = self else { return None };
+        Some([before, element, behind].concat())
+    }
+
+    /// The field of a hash that is read.
+    fn field(&self) -> Option<&[u8]> {
+        let Self::Key(Pattern { field, .. }) = self else { return None };
+        field.as_deref()
     }
 }
 
@@ -223,7 +229,7 @@ impl Source {
 /// memory at once, and a short request can name the same large value for each of a million
 /// elements.
 #[derive(Debug)]
-pub struct Allowance(usize);
+struct Allowance(usize);
 
 impl Default for Allowance {
     fn default() -> Self {
@@ -233,26 +239,27 @@ impl Default for Allowance {
 
 impl Allowance {
     /// Takes a number of bytes from it; an error if too few are left.
-    pub fn take(&mut self, bytes: usize) -> Result<(), CommandError> {
+    fn take(&mut self, bytes: usize) -> Result<(), CommandError> {
         let refusal = "ERR SORT would look up more than 1 GB; sort fewer elements at a time, or use BY and GET \
                        with smaller values";
         self.0 = self.0.checked_sub(bytes).ok_or(CommandError::text(refusal))?;
         Ok(())
     }
 
-    fn take_all(keys: impl Iterator<Item = SortKey>) -> Result<Vec<SortKey>, CommandError> {
-        let mut allowance = Self::default();
-        let take = |key: SortKey| {
-            allowance.take(key.key.len() + key.field.as_ref().map_or(0, Vec::len))?;
-            Ok(key)
+    /// The keys of a round that must not need more than is left.
+    fn round(&mut self, names: impl Iterator<Item = Vec<u8>>) -> Result<Round, CommandError> {
+        let take = |name: Vec<u8>| {
+            self.take(name.len())?;
+            Ok(RoundKey::Named(name))
         };
-        keys.map(take).collect()
+        let keys = names.map(take).collect::<Result<_, CommandError>>()?;
+        Ok(Round { keys, is_ordered: false })
     }
 }
 
 /// A parsed SORT.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SortRequest {
+struct SortRequest {
     /// `Nothing`: not sorted at all.
     by: Source,
     /// The results for each element.
@@ -263,11 +270,11 @@ pub struct SortRequest {
     is_descending: bool,
     is_alpha: bool,
     /// The index of the destination key.
-    pub target: Option<usize>,
+    target: Option<usize>,
 }
 
 /// Parses the arguments of SORT, or of SORT_RO, which has no STORE.
-pub fn parse_sort(args: &[&[u8]], may_store: bool) -> Result<SortRequest, CommandError> {
+fn parse_sort(args: &[&[u8]], may_store: bool) -> Result<SortRequest, CommandError> {
     let mut request = SortRequest {
         by: Source::Element,
         gets: Vec::new(),
@@ -306,19 +313,24 @@ pub fn parse_sort(args: &[&[u8]], may_store: bool) -> Result<SortRequest, Comman
 }
 
 /// The value of a key that was named after an element.
-pub fn value_behind(entry: Option<&Entry>, field: Option<&[u8]>, now_ms: u64) -> Option<Vec<u8>> {
-    let content = match (field, entry?.value()) {
-        (None, Value::String(content)) => content,
-        (None, _) => return None,
-        (Some(field), _) => HashRef::of(entry?, now_ms)?.get(field)?.value,
-    };
-    Some(content.as_text(&mut Digits::default()).to_vec())
+fn value_behind<'a>(
+    entry: Option<&'a Entry>,
+    field: Option<&[u8]>,
+    now_ms: u64,
+) -> Option<Content<'a>> {
+    match (field, entry?.value()) {
+        (None, Value::String(content)) => Some(content),
+        (None, _) => None,
+        (Some(field), _) => Some(HashRef::of(entry?, now_ms)?.get(field)?.value),
+    }
 }
 
 /// The sort key of an element.
-enum Weight<'a> {
+#[derive(Clone, Debug)]
+enum Weight {
     Number(f64),
-    Text(Option<&'a [u8]>),
+    /// Of a key that is missing: none.
+    Text(Option<Box<[u8]>>),
 }
 
 /// A number as SORT parses it: the text ends at the first NUL, as in C.
@@ -330,13 +342,13 @@ fn number(text: &[u8]) -> Result<f64, CommandError> {
 
 impl SortRequest {
     /// Whether keys are read that are not among the arguments.
-    pub fn reads_other_keys(&self) -> bool {
+    fn reads_other_keys(&self) -> bool {
         let is_key = |source: &Source| matches!(source, Source::Key(_));
         is_key(&self.by) || self.gets.iter().any(is_key)
     }
 
     /// The elements of a key; if they are not sorted, only the requested ones.
-    pub fn elements(&self, entry: Option<&Entry>) -> Result<StringList, CommandError> {
+    fn elements(&self, entry: Option<&Entry>) -> Result<StringList, CommandError> {
         let mut elements = StringList::default();
         let Some(entry) = entry else { return Ok(elements) };
         let mut digits = Digits::default();
@@ -389,46 +401,54 @@ impl SortRequest {
         if self.is_descending { ordering.reverse() } else { ordering }
     }
 
-    /// The keys of the elements' weights, one per element; `None` if there are none.
-    pub fn weight_keys(&self, elements: &StringList) -> Result<Vec<SortKey>, CommandError> {
-        let elements = elements.as_strings().iter();
-        Allowance::take_all(elements.filter_map(|element| self.by.key_for(element)))
+    /// The weight that a text gives. Elements without one have weight 0.
+    fn weight(&self, text: Option<&[u8]>) -> Result<Weight, CommandError> {
+        Ok(match (self.is_alpha, text) {
+            (true, text) => Weight::Text(text.map(|text| self.compared(text).into())),
+            (false, None) => Weight::Number(0.0),
+            (false, Some(text)) => Weight::Number(number(text)?),
+        })
     }
 
-    /// The requested elements, in order. `weights` has the values of the keys of
-    /// [`SortRequest::weight_keys`].
-    pub fn ordered<'a>(
+    /// The offsets of the requested elements, in order. `weights` has those that keys gave, one per element.
+    fn ordered(
         &self,
-        elements: &'a StringList,
-        weights: &[Option<Vec<u8>>],
-    ) -> Result<Vec<&'a [u8]>, CommandError> {
-        let elements = elements.as_strings().iter();
-        if self.by == Source::Nothing {
-            return Ok(elements.collect());
-        }
+        elements: &StringList,
+        weights: &[Weight],
+    ) -> Result<Vec<usize>, CommandError> {
+        let all = elements.with_offsets();
         let is_by_key = matches!(self.by, Source::Key(_));
-        let weighed = elements.enumerate().map(|(at, element)| {
-            let text = if is_by_key { weights[at].as_deref() } else { Some(element) };
-            Ok(match (self.is_alpha, text) {
-                (true, text) => (Weight::Text(text.map(|text| self.compared(text))), element),
-                // Elements without a weight have weight 0.
-                (false, None) => (Weight::Number(0.0), element),
-                (false, Some(text)) => (Weight::Number(number(text)?), element),
-            })
-        });
-        let mut weighed = weighed.collect::<Result<Vec<_>, CommandError>>()?;
-        weighed.sort_by(|(one, element), (other, other_element)| {
-            self.directed(match (one, other) {
-                (Weight::Number(one), Weight::Number(other)) => {
-                    let by_number = one.partial_cmp(other).unwrap_or(Ordering::Equal);
-                    by_number.then_with(|| element.cmp(other_element))
-                }
-                (Weight::Text(one), Weight::Text(other)) => one.cmp(other),
-                _ => Ordering::Equal,
-            })
-        });
+        let mut weighed: Vec<(f64, usize, &[u8], usize)> = Vec::with_capacity(elements.len());
+        if self.by == Source::Nothing {
+            return Ok(all.map(|(offset, _)| offset).collect());
+        }
+        for (at, (offset, element)) in all.enumerate() {
+            let weight = match (is_by_key, self.is_alpha) {
+                (false, false) => number(element)?,
+                (true, false) => match weights[at] {
+                    Weight::Number(number) => number,
+                    Weight::Text(_) => 0.0,
+                },
+                (_, true) => 0.0,
+            };
+            weighed.push((weight, at, element, offset));
+        }
+        if self.is_alpha {
+            let text = |at: usize, element| match weights.get(at) {
+                Some(Weight::Text(text)) if is_by_key => text.as_deref(),
+                _ => Some(self.compared(element)),
+            };
+            weighed.sort_by(|one, other| {
+                self.directed(text(one.1, one.2).cmp(&text(other.1, other.2)))
+            });
+        } else {
+            weighed.sort_by(|one, other| {
+                let by_number = one.0.partial_cmp(&other.0).unwrap_or(Ordering::Equal);
+                self.directed(by_number.then_with(|| one.2.cmp(other.2)))
+            });
+        }
         let window = self.window(weighed.len());
-        Ok(weighed[window].iter().map(|(_, element)| *element).collect())
+        Ok(weighed[window].iter().map(|(.., offset)| *offset).collect())
     }
 
     /// The part of a text that is compared, up to the first NUL: replies are compared as texts in
@@ -438,49 +458,204 @@ impl SortRequest {
         &text[..end.unwrap_or(text.len())]
     }
 
-    /// The keys to read for the results, element by element.
-    pub fn told_keys(&self, ordered: &[&[u8]]) -> Result<Vec<SortKey>, CommandError> {
-        let pairs = ordered
-            .iter()
-            .flat_map(|element| self.gets.iter().filter_map(move |get| get.key_for(element)));
-        Allowance::take_all(pairs)
+    /// The sources of results that are keys.
+    fn got_keys(&self) -> impl Iterator<Item = &Source> {
+        self.gets.iter().filter(|get| matches!(get, Source::Key(_)))
+    }
+}
+
+/// SORT, and SORT_RO without `STORES`.
+struct Sort<const STORES: bool>;
+
+const SOURCE_KEY: usize = 0;
+const TARGET_KEY: usize = 1;
+
+/// What is read next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Elements,
+    Weights,
+    Values,
+    Nothing,
+}
+
+/// A SORT under way.
+struct Sorting {
+    request: SortRequest,
+    stage: Stage,
+    elements: StringList,
+    /// One per element, if they are sorted by keys.
+    weights: Vec<Weight>,
+    /// The offsets of the requested elements.
+    ordered: Vec<usize>,
+    texts: StringList,
+    /// The offset in `texts` of what each key gave that was read for a result.
+    values: Vec<Option<usize>>,
+    allowance: Allowance,
+}
+
+impl<const STORES: bool> InRounds for Sort<STORES> {
+    type Found = ();
+    type State = Box<Sorting>;
+
+    fn check(args: &[&[u8]], _: &Settings<'_>) -> Outcome {
+        parse_sort(args, STORES).map(drop)
     }
 
-    /// Visits all results, element by element. `values` has the values of the keys of
-    /// [`SortRequest::told_keys`].
-    fn tell(
-        &self,
-        ordered: &[&[u8]],
-        values: &[Option<Vec<u8>>],
-        visit: &mut dyn FnMut(Option<&[u8]>),
-    ) {
-        let mut values = values.iter();
-        for element in ordered {
-            for get in &self.gets {
+    fn reads_all(args: &[&[u8]]) -> bool {
+        parse_sort(args, STORES).is_ok_and(|request| request.reads_other_keys())
+    }
+
+    fn read(_: KeyRead<'_>) {}
+
+    fn begin(_: Vec<()>, request: Request<'_>) -> Result<Box<Sorting>, CommandError> {
+        Ok(Box::new(Sorting {
+            request: parse_sort(request.args, STORES)?,
+            stage: Stage::Elements,
+            elements: StringList::default(),
+            weights: Vec::new(),
+            ordered: Vec::new(),
+            texts: StringList::default(),
+            values: Vec::new(),
+            allowance: Allowance::default(),
+        }))
+    }
+
+    fn next(state: &mut Box<Sorting>, _: Request<'_>) -> Result<Option<Round>, CommandError> {
+        state.next()
+    }
+
+    fn visit(state: &mut Box<Sorting>, here: KeysHere<'_>) -> Result<bool, CommandError> {
+        state.visit(here)?;
+        Ok(true)
+    }
+
+    fn decide(state: Box<Sorting>, decision: &mut Decision<'_, '_>) -> Outcome {
+        if state.request.target.is_none() {
+            decision.reply.array(state.ordered.len() * state.request.gets.len());
+            state.tell(&mut |value| match value {
+                Some(text) => decision.reply.bulk(text),
+                None => decision.reply.null(),
+            });
+            return Ok(());
+        }
+        let mut list = StringList::default();
+        // A missing result is stored as an empty text.
+        state.tell(&mut |value| list.push(value.unwrap_or_default()));
+        decision.reply.integer(list.len() as i64);
+        decision.write(TARGET_KEY, move |keyspace, id, key| store(keyspace, id, key, &list));
+        Ok(())
+    }
+}
+
+impl Sorting {
+    fn next(&mut self) -> Result<Option<Round>, CommandError> {
+        if self.stage == Stage::Elements {
+            let keys = vec![RoundKey::Own(SOURCE_KEY)];
+            return Ok(Some(Round { keys, is_ordered: true }));
+        }
+        let Self { request, elements, allowance, .. } = self;
+        if self.stage == Stage::Weights {
+            let names = elements.as_strings().iter().filter_map(|name| request.by.key_for(name));
+            let round = allowance.round(names)?;
+            if !round.keys.is_empty() {
+                self.weights = vec![request.weight(None)?; round.keys.len()];
+                return Ok(Some(round));
+            }
+            self.stage = Stage::Values;
+        }
+        if self.stage == Stage::Values {
+            self.ordered = request.ordered(elements, &self.weights)?;
+            let elements = self.ordered.iter().map(|offset| elements.at(*offset));
+            let gets: Vec<&Source> = request.got_keys().collect();
+            let names = elements.flat_map(|element| gets.iter().map(move |get| (get, element)));
+            let names = names.filter_map(|(get, element)| get.key_for(element));
+            let round = Allowance::default().round(names)?;
+            if !round.keys.is_empty() {
+                self.values = vec![None; round.keys.len()];
+                return Ok(Some(round));
+            }
+        }
+        Ok(None)
+    }
+
+    fn visit(&mut self, here: KeysHere<'_>) -> Outcome {
+        let KeysHere { keyspace, database, keys, is_last, .. } = here;
+        let now_ms = keyspace.now_ms();
+        let Self { request, elements, weights, texts, values, allowance, .. } = self;
+        for &(position, key) in keys {
+            let entry = keyspace.read(database, &key);
+            let entry = entry.as_deref();
+            let mut digits = Digits::default();
+            match self.stage {
+                Stage::Elements => {
+                    check_memory(entry.map_or(0, Entry::heap_bytes).saturating_mul(2))?;
+                    *elements = request.elements(entry)?;
+                }
+                Stage::Weights => {
+                    let value = value_behind(entry, request.by.field(), now_ms);
+                    let text = value.as_ref().map(|value| value.as_text(&mut digits));
+                    if request.is_alpha {
+                        allowance.take(text.map_or(0, <[u8]>::len))?;
+                        check_memory(text.map_or(0, <[u8]>::len))?;
+                    }
+                    weights[position] = request.weight(text)?;
+                }
+                Stage::Values | Stage::Nothing => {
+                    let get_count = request.got_keys().count();
+                    let get = request.got_keys().nth(position % get_count);
+                    let field = get.and_then(Source::field);
+                    if let Some(value) = value_behind(entry, field, now_ms) {
+                        let text = value.as_text(&mut digits);
+                        allowance.take(text.len())?;
+                        // The texts may double as they grow.
+                        check_memory(texts.bytes().saturating_add(text.len()))?;
+                        values[position] = Some(texts.bytes());
+                        texts.push(text);
+                    }
+                }
+            }
+        }
+        if is_last {
+            self.stage = match self.stage {
+                Stage::Elements => Stage::Weights,
+                Stage::Weights => Stage::Values,
+                Stage::Values | Stage::Nothing => Stage::Nothing,
+            };
+        }
+        Ok(())
+    }
+
+    /// Visits all results, element by element.
+    fn tell(&self, visit: &mut dyn FnMut(Option<&[u8]>)) {
+        let mut values = self.values.iter();
+        for &offset in &self.ordered {
+            for get in &self.request.gets {
                 visit(match get {
-                    Source::Element => Some(element),
+                    Source::Element => Some(self.elements.at(offset)),
                     Source::Nothing => None,
-                    Source::Key(_) => values.next().expect("because every key was read").as_deref(),
+                    Source::Key(_) => {
+                        let value = values.next().copied().flatten();
+                        value.map(|offset| self.texts.at(offset))
+                    }
                 });
             }
         }
     }
+}
 
-    /// Replies with all results.
-    pub fn write(&self, ordered: &[&[u8]], values: &[Option<Vec<u8>>], reply: &mut Reply<'_>) {
-        reply.array(ordered.len() * self.gets.len());
-        self.tell(ordered, values, &mut |value| match value {
-            Some(text) => reply.bulk(text),
-            None => reply.null(),
-        });
+/// Has a key hold these elements as a list, or nothing if there are none.
+fn store(keyspace: &mut Keyspace, id: DatabaseId, key: &Key<'_>, list: &StringList) {
+    let edit = keyspace.edit(id, key);
+    if list.is_empty() {
+        if edit.entry().is_some() {
+            edit.commit(Effect::Remove { cause: Cause::Deleted });
+        }
+        return;
     }
-
-    /// All results, to be stored: missing ones are empty texts.
-    pub fn to_store(&self, ordered: &[&[u8]], values: &[Option<Vec<u8>>]) -> StringList {
-        let mut list = StringList::default();
-        self.tell(ordered, values, &mut |value| list.push(value.unwrap_or_default()));
-        list
-    }
+    let changes = ListChange::Push { side: Side::Back, elements: list.as_strings() }.to_changes();
+    let effect = Effect::SetCollection { kind: Kind::List, changes: &changes, expire_at_ms: None };
+    edit.as_event(event::SORTSTORE).commit(effect);
 }
 
 #[cfg(test)]
@@ -490,8 +665,8 @@ mod tests {
 
     fn key(pattern: &[u8]) -> Option<(String, Option<String>)> {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("a text");
-        let found = Source::parse(pattern).key_for(b"7")?;
-        Some((text(found.key), found.field.map(text)))
+        let source = Source::parse(pattern);
+        Some((text(source.key_for(b"7")?), source.field().map(|field| text(field.to_vec()))))
     }
 
     #[test]
@@ -546,10 +721,13 @@ mod tests {
         let mut allowance = Allowance(10);
         assert!(allowance.take(10).is_ok() && allowance.take(0).is_ok());
         assert!(allowance.take(1).is_err());
-        let large = || SortKey { key: vec![b'k'; 1 << 20], field: Some(vec![b'f'; 1 << 20]) };
-        assert_eq!(Allowance::take_all((0..3).map(|_| large())).map(|keys| keys.len()), Ok(3));
+        let large = || vec![b'k'; 2 << 20];
+        assert_eq!(keys_of((0..3).map(|_| large())), Ok(3));
         // It stops at the first key beyond the limit: without that it would not end.
-        let endless = std::iter::repeat_with(|| SortKey { key: vec![0; 400 << 20], field: None });
-        assert!(Allowance::take_all(endless).is_err());
+        assert!(keys_of(std::iter::repeat_with(|| vec![0; 400 << 20])).is_err());
+    }
+
+    fn keys_of(names: impl Iterator<Item = Vec<u8>>) -> Result<usize, CommandError> {
+        Ok(Allowance::default().round(names)?.keys.len())
     }
 }

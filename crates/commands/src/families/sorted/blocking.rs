@@ -1,12 +1,14 @@
 //! The arguments of commands that wait for a sorted set.
 
 use super::remove::{MpopRequest, parse_zmpop};
+use super::take::{self, BlockingPop, BlockingPopMany, PopFirst, pop_first};
 use super::{MIN_OR_MAX, ROW};
 use crate::args::timeout_ms;
 use crate::argument::Argument;
-use crate::command::{Command, Flags, KeySpec, Run, Verb};
+use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 use crate::families::list::Patient;
+use crate::many_keys::ManyKeys;
 
 const TAKES: &[&str] = &["RW", "access", "delete"];
 
@@ -24,7 +26,7 @@ const POP: Command = Command {
 pub(super) const BZPOPMIN: Command = Command {
     name: "bzpopmin",
     summary: "Removes and returns the member with the lowest score of the first non-empty sorted set; waits while all are empty.",
-    run: Run::Engine(Verb::BzPopMin),
+    run: Run::Many(&const { pop::<BlockingPop<false>>().blocking(take::POP) }),
     shows: r#"> ZADD race 12.5 ann 9 bob
 (integer) 2
 @resp 2
@@ -49,7 +51,7 @@ pub(super) const BZPOPMIN: Command = Command {
 pub(super) const BZPOPMAX: Command = Command {
     name: "bzpopmax",
     summary: "Removes and returns the member with the highest score of the first non-empty sorted set; waits while all are empty.",
-    run: Run::Engine(Verb::BzPopMax),
+    run: Run::Many(&const { pop::<BlockingPop<true>>().blocking(take::POP) }),
     shows: r#"> ZADD race 12.5 ann 9 bob
 (integer) 2
 @resp 2
@@ -86,7 +88,7 @@ pub(super) const BZMPOP: Command = Command {
         Argument::one_of("where", MIN_OR_MAX),
         Argument::integer("count").after("COUNT").optional(),
     ],
-    run: Run::Engine(Verb::BzMpop),
+    run: Run::Many(&const { pop::<BlockingPopMany>().blocking(take::POP_MANY) }),
     shows: r#"> ZADD race 12.5 ann 9 bob 11 eve
 (integer) 3
 @resp 2
@@ -114,8 +116,13 @@ pub(super) const BZMPOP: Command = Command {
     ..ROW
 };
 
+/// How these rows run.
+const fn pop<P: take::Pop>() -> ManyKeys {
+    ManyKeys::of::<PopFirst<P>>().with_whole(pop_first::<P>)
+}
+
 /// Parses BZMPOP's arguments.
-pub fn parse_blocking_zmpop<'a>(
+pub(super) fn parse_blocking_zmpop<'a>(
     args: &'a [&'a [u8]],
 ) -> Result<Patient<MpopRequest<'a>>, CommandError> {
     Ok(Patient { request: parse_zmpop(&args[2..])?, timeout_ms: timeout_ms(args[1])? })

@@ -5,12 +5,14 @@ use std::ops::Range;
 use basalt_keyspace::{Edit, Effect, Events, SortedChange, SortedRef, Strings, event};
 use basalt_resp::{NoMemory, Protocol, Reply};
 
+use super::take::{PopManyOver, zmpop};
 use super::{MIN_OR_MAX, ROW, RankRange, lex_range, score_range, sorted, write_scored};
 use crate::args::integer;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Command, Flags, KeySpec, Run, Verb};
+use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
+use crate::many_keys::ManyKeys;
 
 pub(super) const ZREM: Command = Command {
     name: "zrem",
@@ -155,7 +157,7 @@ fn remove_ranks(edit: Edit<'_>, ranks: Range<usize>, events: Events) {
 
 /// The end from which members are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     Min,
     Max,
 }
@@ -342,7 +344,7 @@ pub(super) const ZMPOP: Command = Command {
         Argument::one_of("where", MIN_OR_MAX),
         Argument::integer("count").after("COUNT").optional(),
     ],
-    run: Run::Engine(Verb::ZMpop),
+    run: Run::Many(&const { ManyKeys::in_rounds::<PopManyOver>().with_whole(zmpop) }),
     shows: r#"> ZADD race 12.5 ann 9 bob 11 eve
 (integer) 3
 @resp 2
@@ -384,14 +386,14 @@ pub(super) const ZMPOP: Command = Command {
 
 /// A parsed ZMPOP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MpopRequest<'a> {
+pub(super) struct MpopRequest<'a> {
     pub keys: &'a [&'a [u8]],
     pub end: End,
     pub count: usize,
 }
 
 /// Parses ZMPOP's arguments, from the number of keys on.
-pub fn parse_zmpop<'a>(args: &'a [&'a [u8]]) -> Result<MpopRequest<'a>, CommandError> {
+pub(super) fn parse_zmpop<'a>(args: &'a [&'a [u8]]) -> Result<MpopRequest<'a>, CommandError> {
     let above_zero = |text: &[u8], refusal: &'static str| {
         let number = integer(text).ok().and_then(|number| usize::try_from(number).ok());
         number.filter(|number| *number > 0).ok_or(CommandError::text(refusal))

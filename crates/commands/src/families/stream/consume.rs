@@ -16,7 +16,7 @@ use crate::error::CommandError;
 
 /// The changes of a consumer's read of one stream: IDs in the order of the reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StreamPart {
+pub(super) struct StreamPart {
     claimed: Vec<StreamId>,
     delivered: Vec<StreamId>,
     /// The consumer's own pending entries, some of them deleted. In this case nothing is claimed or
@@ -196,7 +196,7 @@ fn look_back(
 }
 
 /// Applies the changes of a consumer's read.
-pub fn apply_part(
+pub(super) fn apply_part(
     keyspace: &mut Keyspace,
     database: DatabaseId,
     key: &Key<'_>,

@@ -6,18 +6,20 @@
 //!
 //! Not here: reading as a consumer (`consume`).
 
-use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use basalt_keyspace::{Entry, Stream, StreamId};
 use basalt_resp::{NoMemory, Protocol, Reply};
 
-use super::consume::{StreamPart, look_as_consumer};
+use super::consume::{StreamPart, apply_part, look_as_consumer};
 use super::{ROW, id, stream, write_entry};
 use crate::args::integer;
 use crate::argument::Argument;
-use crate::command::{Command, Flags, KeySpec, Run, Verb};
+use crate::call::Outcome;
+use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
+use crate::many_keys::{Blocking, Decision, KeyRead, ManyKeys, OverKeys, Settings, Wait, WaitsFor};
 
 const COUNT: Argument = Argument::integer("count").after("COUNT").optional();
 const MAXCOUNT: Argument = Argument::integer("maxcount").after("MAXCOUNT").optional();
@@ -36,7 +38,7 @@ pub(super) const XREAD: Command = Command {
     flags: Flags::READONLY.or(Flags::BLOCKING).or(Flags::MOVABLE_KEYS),
     keys: &[KeySpec::behind_word("STREAMS", 1, &["RO", "access"])],
     arguments: &[COUNT, MAXCOUNT, MAXSIZE, BLOCK, STREAMS],
-    run: Run::Engine(Verb::XRead),
+    run: Run::Many(&const { ManyKeys::of::<Read<false>>().blocking(WAIT) }),
     shows: r#"> XADD log 1-0 n 1
 "1-0"
 > XADD log 2-0 n 2
@@ -90,7 +92,7 @@ pub(super) const XREADGROUP: Command = Command {
     complexity: "O(N) for N entries told",
     arity: -7,
     flags: Flags::WRITE.or(Flags::BLOCKING).or(Flags::MOVABLE_KEYS),
-    keys: &[KeySpec::behind_word("STREAMS", 4, &["RO", "access"])],
+    keys: &[KeySpec::behind_word("STREAMS", 4, &["RO", "access"]).changed()],
     arguments: &[
         Argument::block("group-block", &[Argument::string("group"), Argument::string("consumer")])
             .after("GROUP"),
@@ -102,7 +104,7 @@ pub(super) const XREADGROUP: Command = Command {
         Argument::word("noack", "NOACK").optional(),
         STREAMS,
     ],
-    run: Run::Engine(Verb::XReadGroup),
+    run: Run::Many(&const { ManyKeys::of::<Read<true>>().blocking(WAIT_AS_CONSUMER) }),
     shows: r#"> XADD log 1-0 n 1
 "1-0"
 > XADD log 2-0 n 2
@@ -150,7 +152,7 @@ OK
 
 /// A parsed XREAD or XREADGROUP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadRequest {
+pub(super) struct ReadRequest {
     /// Group and consumer of XREADGROUP.
     pub group: Option<(Vec<u8>, Vec<u8>)>,
     pub is_acknowledged: bool,
@@ -169,11 +171,7 @@ pub struct ReadRequest {
 }
 
 /// Parses the arguments of XREADGROUP, or of XREAD.
-pub fn parse_read(
-    args: &[&[u8]],
-    is_group: bool,
-    now_ms: u64,
-) -> Result<ReadRequest, CommandError> {
+fn parse_read(args: &[&[u8]], is_group: bool, now_ms: u64) -> Result<ReadRequest, CommandError> {
     let of_group = |option: &str| {
         CommandError::new(format!(
             "ERR The {option} option is only supported by XREADGROUP. You called XREAD instead."
@@ -274,7 +272,7 @@ fn parse_timeout(text: &[u8], now_ms: u64) -> Result<u64, CommandError> {
 
 /// The result for one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StreamFound {
+pub(super) struct StreamFound {
     /// `None` if there are no entries.
     pub answer: Option<StreamAnswer>,
     pub part: Option<StreamPart>,
@@ -286,7 +284,7 @@ pub struct StreamFound {
 
 /// A stream's key and entries, encoded as an element of the whole reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamAnswer {
+pub(super) struct StreamAnswer {
     pub bytes: Vec<u8>,
     /// The offset of the array of entries.
     array_at: usize,
@@ -312,7 +310,7 @@ impl StreamAnswer {
         let array_at = reply.position();
         let place = reply.deferred_array();
         let (first_at, mut count) = (reply.position(), 0);
-        while write(&mut reply) {
+        while !request.has_enough(count, reply.position()) && write(&mut reply) {
             count += 1;
             if request.is_limited() {
                 entry_ends.push(reply.position() - first_at);
@@ -342,24 +340,29 @@ impl StreamAnswer {
 }
 
 impl ReadRequest {
-    /// The number of new entries of each key's stream that were returned under the same key before,
-    /// if a request names it more than once.
-    pub fn told_before(&self, args: &[&[u8]]) -> Vec<usize> {
+    /// The number of new entries of a key's stream that are returned under the same key before, if a
+    /// request names it more than once.
+    fn told_before(&self, args: &[&[u8]], index: usize) -> usize {
+        if self.group.is_none() {
+            return 0;
+        }
         let (keys, ids) = (&args[self.keys.clone()], &args[self.keys.end..]);
-        let pairs: Vec<_> = keys.iter().zip(ids).collect();
-        let mut named = HashMap::new();
-        let times = pairs.iter().map(|(key, id)| {
-            let times = named.entry(**key).or_insert(0_usize);
-            let before = *times;
-            *times += usize::from(self.group.is_some() && **id == b">");
-            before
-        });
-        times.map(|times| times.saturating_mul(self.count_of_each())).collect()
+        let pairs = keys.iter().zip(ids).take(index);
+        let times = pairs.filter(|(key, id)| **key == keys[index] && **id == b">").count();
+        times.saturating_mul(self.count_of_each())
     }
 
     /// The maximum number of entries per stream.
     pub(super) fn count_of_each(&self) -> usize {
         self.count_max.min(self.max_count)
+    }
+
+    /// Whether a stream's answer of so many entries and bytes needs no further one, whatever those of other
+    /// streams are: the header of the answer may become some bytes shorter yet.
+    fn has_enough(&self, count: usize, bytes: usize) -> bool {
+        const HEADER_BYTES_MAX: usize = 32;
+        let is_long = bytes.saturating_sub(HEADER_BYTES_MAX) >= self.max_bytes;
+        count >= self.max_count || (count > 0 && is_long)
     }
 
     fn is_limited(&self) -> bool {
@@ -368,7 +371,7 @@ impl ReadRequest {
 
     /// Removes entries beyond MAXCOUNT or MAXSIZE, in the order of the keys: they are neither
     /// returned nor delivered. One entry is returned whatever its length.
-    pub fn limit(&self, found: &mut [StreamFound]) {
+    fn limit(&self, found: &mut [StreamFound]) {
         if !self.is_limited() {
             return;
         }
@@ -399,7 +402,7 @@ impl ReadRequest {
 
 /// Reads one of the streams; `from` is the index of the ID argument, and `told` new entries were
 /// returned before.
-pub fn look(
+fn look(
     entry: Option<&Entry>,
     key: &[u8],
     (from, told_before): (&[u8], usize),
@@ -435,4 +438,75 @@ pub fn look(
     let answer = answer.transpose()?;
     let newest = (from == b"$").then_some(after);
     Ok(StreamFound { answer, newest, ..StreamFound::default() })
+}
+
+/// XREAD, and XREADGROUP with `GROUP`.
+struct Read<const GROUP: bool>;
+
+impl<const GROUP: bool> OverKeys for Read<GROUP> {
+    type Found = Result<StreamFound, CommandError>;
+
+    fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
+        parse_read(args, GROUP, settings.now_ms).map(drop)
+    }
+
+    fn read(key: KeyRead<'_>) -> Self::Found {
+        let KeyRead { keyspace, database, key, index, args, settings, remembered } = key;
+        let request = parse_read(args, GROUP, settings.now_ms)?;
+        let meaning = remembered.meanings.get(&index);
+        let id = meaning.map_or(args[request.keys.end + index], Vec::as_slice);
+        let from = (id, request.told_before(args, index));
+        let now_ms = keyspace.now_ms();
+        let entry = keyspace.read(database, &key);
+        look(entry.as_deref(), key.bytes, from, &request, (settings.protocol, now_ms))
+    }
+
+    fn decide(found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {
+        let request = Arc::new(parse_read(decision.args, GROUP, decision.settings.now_ms)?);
+        let mut found: Vec<StreamFound> = found.into_iter().collect::<Result<_, _>>()?;
+        let remembered = &mut decision.remembered;
+        remembered.retry_in_ms = found.iter().filter_map(|found| found.claimable_in_ms).min();
+        request.limit(&mut found);
+        let answers = found.iter().filter_map(|found| found.answer.as_ref());
+        let count = answers.clone().count();
+        if count > 0 {
+            match decision.settings.protocol {
+                Protocol::Resp2 => decision.reply.array(count),
+                Protocol::Resp3 => decision.reply.map(count),
+            }
+            answers.for_each(|answer| decision.reply.raw(&answer.bytes));
+        } else if std::mem::replace(&mut remembered.was_in_vain, true) {
+            return Ok(());
+        }
+        for (index, found) in found.into_iter().enumerate() {
+            if let Some(newest) = found.newest {
+                decision.remembered.meanings.insert(index, newest.to_string().into_bytes());
+            }
+            let (Some(part), request) = (found.part, Arc::clone(&request)) else { continue };
+            decision.write(index, move |keyspace, id, key| {
+                apply_part(keyspace, id, key, &request, &part);
+            });
+        }
+        Ok(())
+    }
+}
+
+const WAIT: Blocking = Blocking {
+    wait: |args, settings| wait_for(&parse_read(args, false, settings.now_ms).ok()?),
+    nothing: |reply| reply.null_array(),
+};
+
+const WAIT_AS_CONSUMER: Blocking = Blocking {
+    wait: |args, settings| wait_for(&parse_read(args, true, settings.now_ms).ok()?),
+    nothing: |reply| reply.null_array(),
+};
+
+fn wait_for(request: &ReadRequest) -> Option<Wait> {
+    let block_ms = request.block_ms?;
+    let waits_for = match &request.group {
+        Some((group, _)) => WaitsFor::Group(group.clone()),
+        None => WaitsFor::Entries,
+    };
+    let timeout_ms = (block_ms > 0).then_some(block_ms);
+    Some(Wait { key_count: request.keys.len(), waits_for, least: 1, timeout_ms })
 }

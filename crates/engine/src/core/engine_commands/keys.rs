@@ -4,26 +4,17 @@ use basalt_commands::requests::{
     ScanRequest, parse_scan, parse_wait, parse_waitaof, wants_every_key,
 };
 use basalt_commands::{CommandError, Outcome, glob};
-use basalt_keyspace::{Cause, DatabaseId, Effect, Entry, SLOTS, ScanPosition, ShardId, SlotId};
+use basalt_keyspace::{DatabaseId, Entry, SLOTS, ScanPosition, ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
 
 use super::{encode, settings};
 use crate::completion::Answer;
 use crate::core::Core;
-use crate::input::keys::DeclaredKey;
 use crate::intents::{Mode, Scope};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::slots::routes::Routes;
 use crate::transaction::coordinator::Hops;
-
-/// Removes a key, if it holds something.
-pub(super) fn remove(shard: &mut Shard, key: &DeclaredKey) {
-    let edit = shard.keyspace.edit(key.database, &key.key());
-    if edit.entry().is_some() {
-        edit.commit(Effect::Remove { cause: Cause::Deleted });
-    }
-}
 
 /// SCAN's cursor is a position: the slot, and the tag within it in the lower 16 bits. 0 is both ends.
 const TAG_BITS: u32 = 16;

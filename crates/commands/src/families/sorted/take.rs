@@ -1,0 +1,249 @@
+//! Taking members from the first sorted set of several that has any.
+
+use std::marker::PhantomData;
+
+use basalt_keyspace::{DatabaseId, Effect, Key, Keyspace, Kind, SortedChange, SortedRef, event};
+use basalt_resp::Reply;
+
+use super::blocking::parse_blocking_zmpop;
+use super::remove::{End, MpopRequest, parse_zmpop};
+use super::store::OwnedMembers;
+use crate::call::{Call, Outcome};
+use crate::error::CommandError;
+use crate::families::list::{Patient, parse_blocking_pop};
+use crate::many_keys::{
+    Blocking, Decision, InRounds, KeyRead, KeysHere, OverKeys, Request, Round, RoundKey, Settings,
+    Wait, WaitsFor, key_positions,
+};
+
+/// How a command that takes members asks for them, and replies with a key and what was taken of it.
+pub(super) trait Pop {
+    /// The end and the number of members.
+    fn parse(args: &[&[u8]]) -> Result<(End, usize), CommandError>;
+    /// Whether the reply has one member without its array.
+    const IS_ONE: bool;
+}
+
+/// Up to `count` members of a sorted set, from one end on, and the rank of the lowest of them.
+fn at_end(sorted: SortedRef<'_>, (end, count): (End, usize)) -> (u64, OwnedMembers) {
+    let len = sorted.len();
+    let count = count.min(len);
+    let (from, members) = match end {
+        End::Min => (0, sorted.walk(0..count)),
+        End::Max => (len - count, sorted.walk_back(len - count..len)),
+    };
+    (from as u64, members.map(|one| (one.member.to_vec(), one.score)).collect())
+}
+
+/// The number of members that a key holds.
+fn len_of(key: &KeyRead<'_>) -> Result<usize, CommandError> {
+    let Some(entry) = key.peek() else { return Ok(0) };
+    Ok(SortedRef::of(&entry).ok_or(CommandError::WRONG_TYPE)?.len())
+}
+
+fn write<P: Pop>(reply: &mut Reply<'_>, key: &[u8], members: &OwnedMembers) {
+    if P::IS_ONE {
+        let (member, score) = &members[0];
+        reply.array(3);
+        reply.bulk(key);
+        reply.bulk(member);
+        reply.double(*score);
+        return;
+    }
+    reply.array(2);
+    reply.bulk(key);
+    reply.array(members.len());
+    for (member, score) in members {
+        reply.array(2);
+        reply.bulk(member);
+        reply.double(*score);
+    }
+}
+
+fn remove(
+    (keyspace, id, key): (&mut Keyspace, DatabaseId, &Key<'_>),
+    (end, from, count): (End, u64, usize),
+) {
+    let events = if end == End::Min { event::ZPOPMIN } else { event::ZPOPMAX };
+    let change = SortedChange::RemoveRanks { from, count: count as u64 };
+    keyspace.edit(id, key).as_event(events).commit(Effect::Sorted(change));
+}
+
+/// All of a command on one shard; leaves no reply if no key has a member.
+pub(super) fn pop_first<P: Pop>(call: &mut Call<'_>) -> Outcome {
+    let range = P::parse(call.args)?;
+    for at in key_positions(call.command, call.args) {
+        let key = call.key_of(call.args[at]);
+        let Some(entry) = call.keyspace.peek(call.database, &key) else { continue };
+        let sorted = SortedRef::of(&entry).ok_or(CommandError::WRONG_TYPE)?;
+        let (from, members) = at_end(sorted, range);
+        write::<P>(&mut call.reply, key.bytes, &members);
+        call.reply.whole()?;
+        remove((call.keyspace, call.database, &key), (range.0, from, members.len()));
+        return Ok(());
+    }
+    Ok(())
+}
+
+/// ZMPOP.
+pub(super) fn zmpop(call: &mut Call<'_>) -> Outcome {
+    let start = call.reply.position();
+    pop_first::<PopMany>(call)?;
+    if call.reply.position() == start {
+        call.reply.null_array();
+    }
+    Ok(())
+}
+
+/// A command that waits, over shards.
+pub(super) struct PopFirst<P>(PhantomData<P>);
+
+impl<P: Pop> OverKeys for PopFirst<P> {
+    type Found = Result<(u64, OwnedMembers), CommandError>;
+
+    fn check(args: &[&[u8]], _: &Settings<'_>) -> Outcome {
+        P::parse(args).map(drop)
+    }
+
+    fn read(key: KeyRead<'_>) -> Self::Found {
+        let range = P::parse(key.args)?;
+        let Some(entry) = key.peek() else { return Ok((0, Vec::new())) };
+        Ok(at_end(SortedRef::of(&entry).ok_or(CommandError::WRONG_TYPE)?, range))
+    }
+
+    fn decide(found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {
+        let (end, _) = P::parse(decision.args)?;
+        for (index, found) in found.into_iter().enumerate() {
+            let (from, members) = found?;
+            if members.is_empty() {
+                continue;
+            }
+            write::<P>(decision.reply, decision.keys[index], &members);
+            let count = members.len();
+            decision.write(index, move |keyspace, id, key| {
+                remove((keyspace, id, key), (end, from, count));
+            });
+            return Ok(());
+        }
+        Ok(())
+    }
+}
+
+/// ZMPOP over shards: only the members that are taken travel.
+pub(super) struct PopManyOver;
+
+/// ZMPOP under way.
+pub(super) struct Taking {
+    /// The first key that has members, until it was read.
+    round: Option<Round>,
+    index: usize,
+    taken: (u64, OwnedMembers),
+}
+
+impl InRounds for PopManyOver {
+    /// The number of members.
+    type Found = Result<usize, CommandError>;
+    type State = Taking;
+
+    fn check(args: &[&[u8]], _: &Settings<'_>) -> Outcome {
+        PopMany::parse(args).map(drop)
+    }
+
+    fn read(key: KeyRead<'_>) -> Self::Found {
+        len_of(&key)
+    }
+
+    fn begin(found: Vec<Self::Found>, _: Request<'_>) -> Result<Taking, CommandError> {
+        for (index, len) in found.into_iter().enumerate() {
+            if len? > 0 {
+                let round = Round { keys: vec![RoundKey::Own(index)], is_ordered: true };
+                return Ok(Taking { round: Some(round), index, taken: (0, Vec::new()) });
+            }
+        }
+        Ok(Taking { round: None, index: 0, taken: (0, Vec::new()) })
+    }
+
+    fn next(state: &mut Taking, _: Request<'_>) -> Result<Option<Round>, CommandError> {
+        Ok(state.round.take())
+    }
+
+    fn visit(state: &mut Taking, here: KeysHere<'_>) -> Result<bool, CommandError> {
+        let range = PopMany::parse(here.request.args)?;
+        if let [Some(entry)] = &here.peek()[..]
+            && let Some(sorted) = SortedRef::of(entry)
+        {
+            state.taken = at_end(sorted, range);
+        }
+        Ok(true)
+    }
+
+    fn decide(state: Taking, decision: &mut Decision<'_, '_>) -> Outcome {
+        let (end, _) = PopMany::parse(decision.args)?;
+        let Taking { index, taken: (from, members), .. } = state;
+        if members.is_empty() {
+            decision.reply.null_array();
+            return Ok(());
+        }
+        write::<PopMany>(decision.reply, decision.keys[index], &members);
+        let count = members.len();
+        decision
+            .write(index, move |keyspace, id, key| remove((keyspace, id, key), (end, from, count)));
+        Ok(())
+    }
+}
+
+/// ZMPOP.
+pub(super) struct PopMany;
+
+impl Pop for PopMany {
+    fn parse(args: &[&[u8]]) -> Result<(End, usize), CommandError> {
+        let MpopRequest { end, count, .. } = parse_zmpop(&args[1..])?;
+        Ok((end, count))
+    }
+
+    const IS_ONE: bool = false;
+}
+
+/// BZMPOP.
+pub(super) struct BlockingPopMany;
+
+impl Pop for BlockingPopMany {
+    fn parse(args: &[&[u8]]) -> Result<(End, usize), CommandError> {
+        let MpopRequest { end, count, .. } = parse_blocking_zmpop(args)?.request;
+        Ok((end, count))
+    }
+
+    const IS_ONE: bool = false;
+}
+
+/// BZPOPMIN, and BZPOPMAX with `MAX`.
+pub(super) struct BlockingPop<const MAX: bool>;
+
+impl<const MAX: bool> Pop for BlockingPop<MAX> {
+    fn parse(args: &[&[u8]]) -> Result<(End, usize), CommandError> {
+        parse_blocking_pop(args)?;
+        Ok((if MAX { End::Max } else { End::Min }, 1))
+    }
+
+    const IS_ONE: bool = true;
+}
+
+fn wait_for_sorted(key_count: usize, timeout_ms: Option<u64>) -> Wait {
+    Wait { key_count, waits_for: WaitsFor::Value(Kind::Sorted), least: 1, timeout_ms }
+}
+
+pub(super) const POP: Blocking = Blocking {
+    wait: |args, _| {
+        let Patient { request: keys, timeout_ms } = parse_blocking_pop(args).ok()?;
+        Some(wait_for_sorted(keys.len(), timeout_ms))
+    },
+    nothing: |reply| reply.null_array(),
+};
+
+pub(super) const POP_MANY: Blocking = Blocking {
+    wait: |args, _| {
+        let Patient { request, timeout_ms } = parse_blocking_zmpop(args).ok()?;
+        Some(wait_for_sorted(request.keys.len(), timeout_ms))
+    },
+    nothing: |reply| reply.null_array(),
+};
