@@ -11,6 +11,7 @@
 //!
 //! Not here: routing, waiting (`engine`).
 
+mod first;
 mod rounds;
 
 use std::any::Any;
@@ -24,6 +25,7 @@ use crate::call::{Call, Outcome, ShardFn};
 use crate::command::Command;
 use crate::config::Config;
 use crate::error::CommandError;
+pub(crate) use first::{First, TakesFirst};
 pub(crate) use rounds::InRounds;
 pub use rounds::{KeysHere, Request, Round, RoundKey, Rounds};
 
@@ -51,6 +53,11 @@ pub struct KeyRead<'a> {
 }
 
 impl KeyRead<'_> {
+    /// What the key holds, counted as a hit or a miss and as a use.
+    pub(crate) fn entry(&mut self) -> Option<EntryRef<'_>> {
+        self.keyspace.read(self.database, &self.key)
+    }
+
     /// What the key holds, without a trace of the look.
     pub fn peek(&self) -> Option<EntryRef<'_>> {
         self.keyspace.peek(self.database, &self.key)

@@ -9,12 +9,15 @@ mod number;
 mod range;
 mod set;
 
-use basalt_keyspace::{Cause, Content, Edit, Effect, Entry, LONG_STRING_BYTES, event};
+use std::ops::Deref;
+
+use basalt_keyspace::{Cause, Content, Edit, Effect, Entry, LONG_STRING_BYTES, LongString, event};
 use basalt_resp::{Reply, parse_i64};
 
 use crate::call::Outcome;
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
+use crate::memory::copied;
 
 pub(crate) const COMMANDS: &[Command] = &[
     range::APPEND,
@@ -104,6 +107,33 @@ pub(crate) fn text_of<'a>(
         Some(Content::Integer(value)) => digits.format(value).as_bytes(),
         None => b"",
     })
+}
+
+/// A string on its way to another shard: a long one is shared, not copied.
+pub(crate) enum TravellingText {
+    Shared(LongString),
+    Copied(Vec<u8>),
+}
+
+impl TravellingText {
+    /// The string of an entry, empty without an entry. Fails if there is no memory for a copy.
+    pub(crate) fn of(entry: Option<&Entry>) -> Result<Self, CommandError> {
+        match entry.and_then(Entry::long_string) {
+            Some(text) => Ok(Self::Shared(text)),
+            None => with_text(entry, copied).map(Self::Copied),
+        }
+    }
+}
+
+impl Deref for TravellingText {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Shared(text) => text,
+            Self::Copied(text) => text,
+        }
+    }
 }
 
 /// Passes the string of an entry, empty without an entry, to a function.

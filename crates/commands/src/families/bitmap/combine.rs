@@ -10,9 +10,8 @@ use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::families::string::with_text;
+use crate::families::string::TravellingText;
 use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys, Settings};
-use crate::memory::copied;
 
 pub(super) const BITOP: Command = Command {
     name: "bitop",
@@ -223,13 +222,13 @@ fn store(keyspace: &mut Keyspace, id: DatabaseId, key: &Key<'_>, result: LongStr
     edit.commit(effect);
 }
 
-/// BITOP over shards: the strings travel.
+/// BITOP over shards: the strings travel, long ones as they lie.
 struct BitOpOver;
 
 const TARGET: usize = 0;
 
 impl OverKeys for BitOpOver {
-    type Found = Result<Vec<u8>, CommandError>;
+    type Found = Result<TravellingText, CommandError>;
 
     fn check(args: &[&[u8]], _: &Settings<'_>) -> Outcome {
         parse_bitop(args).map(drop)
@@ -238,16 +237,16 @@ impl OverKeys for BitOpOver {
     fn read(key: KeyRead<'_>) -> Self::Found {
         // BITOP doesn't look at what it overwrites.
         if key.index == TARGET {
-            return Ok(Vec::new());
+            return Ok(TravellingText::Copied(Vec::new()));
         }
         let entry = key.keyspace.read(key.database, &key.key);
-        with_text(entry.as_deref(), copied)
+        TravellingText::of(entry.as_deref())
     }
 
     fn decide(found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {
         let operation = parse_bitop(decision.args)?;
-        let sources: Vec<Vec<u8>> = found.into_iter().skip(1).collect::<Result<_, _>>()?;
-        let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
+        let sources: Vec<TravellingText> = found.into_iter().skip(1).collect::<Result<_, _>>()?;
+        let sources: Vec<&[u8]> = sources.iter().map(|text| &**text).collect();
         let result = operation.combine(&sources)?;
         decision.reply.integer(result.len() as i64);
         decision.write(TARGET, move |keyspace, id, key| store(keyspace, id, key, result));

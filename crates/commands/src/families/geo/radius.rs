@@ -261,11 +261,11 @@ impl<const BY_MEMBER: bool> OverKeys for RadiusOver<BY_MEMBER> {
     /// Of the source, what is stored.
     type Found = Result<OwnedMembers, CommandError>;
 
-    fn read(key: KeyRead<'_>) -> Self::Found {
+    fn read(mut key: KeyRead<'_>) -> Self::Found {
         if key.index > 0 {
             return Ok(Vec::new());
         }
-        found_to_store(storing_form(BY_MEMBER), key.args, key.peek().as_deref())
+        found_to_store(storing_form(BY_MEMBER), key.args, key.entry().as_deref())
     }
 
     /// Over shards there is a target.
@@ -277,7 +277,7 @@ impl<const BY_MEMBER: bool> OverKeys for RadiusOver<BY_MEMBER> {
 fn radius<const BY_MEMBER: bool>(call: &mut Call<'_>) -> Outcome {
     let form = storing_form(BY_MEMBER);
     let Some(at) = target_at(BY_MEMBER, call.args) else { return answer(call, form) };
-    let entry = call.keyspace.peek(call.database, &call.key);
+    let entry = call.keyspace.read(call.database, &call.key);
     let found = found_to_store(form, call.args, entry.as_deref())?;
     let target = call.keyspace.key(call.args[at]);
     store_members(call.keyspace, (call.database, &target), &found, event::GEORADIUSSTORE);

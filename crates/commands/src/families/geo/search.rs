@@ -499,11 +499,11 @@ const SOURCE: usize = 1;
 impl OverKeys for SearchStore {
     type Found = Result<OwnedMembers, CommandError>;
 
-    fn read(key: KeyRead<'_>) -> Self::Found {
+    fn read(mut key: KeyRead<'_>) -> Self::Found {
         if key.index != SOURCE {
             return Ok(Vec::new());
         }
-        found_to_store(GeoForm::SearchStore, key.args, key.peek().as_deref())
+        found_to_store(GeoForm::SearchStore, key.args, key.entry().as_deref())
     }
 
     fn decide(mut found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {

@@ -14,6 +14,7 @@ use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 use crate::families::string::{text_of, with_text};
 use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys};
+use crate::memory::copied;
 
 pub(super) const PFCOUNT: Command = Command {
     name: "pfcount",
@@ -219,19 +220,30 @@ fn pfcount(call: &mut Call<'_>) -> Outcome {
 struct MergeSketches;
 
 impl OverKeys for MergeSketches {
-    type Found = Sketch;
+    /// The registers, and of the destination the sketch as it is.
+    type Found = (Sketch, Option<Vec<u8>>);
 
-    fn read(mut key: KeyRead<'_>) -> Sketch {
-        read_sketch(&mut key)
+    fn read(mut key: KeyRead<'_>) -> Self::Found {
+        let sketch = read_sketch(&mut key);
+        if key.index > 0 || !matches!(sketch, Ok(Some(_))) {
+            return (sketch, None);
+        }
+        match with_text(key.peek().as_deref(), copied) {
+            Ok(text) => (sketch, Some(text)),
+            Err(error) => (Err(error), None),
+        }
     }
 
-    fn decide(found: Vec<Sketch>, decision: &mut Decision<'_, '_>) -> Outcome {
-        let union = union_of(found)?;
+    fn decide(mut found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {
+        let there = found[0].1.take();
+        let union = union_of(found.into_iter().map(|(sketch, _)| sketch).collect())?;
         let sparse_bytes_max = decision.settings.config.hll_sparse_max_bytes as usize;
+        let sketch = union.merged_into(there.as_deref(), sparse_bytes_max)?;
         decision.reply.ok();
         decision.write(0, move |keyspace, id, key| {
-            merge_into((keyspace, id, key), &union, sparse_bytes_max)
-                .expect("because the sketch that is there was looked at");
+            let edit = keyspace.edit(id, key);
+            let expire_at_ms = edit.entry().and_then(|entry| entry.expire_at_ms());
+            edit.as_event(event::PFADD).commit(whole(&sketch, expire_at_ms));
         });
         Ok(())
     }

@@ -3,13 +3,13 @@
 use basalt_keyspace::Side;
 
 use super::several::MoveOne;
-use super::take::{PopFirst, PopMany};
+use super::take::PopMany;
 use super::{LEFT_OR_RIGHT, ROW, side};
 use crate::args::{Grammar, integer, value};
 use crate::argument::Argument;
 use crate::command::{Command, Deprecated, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::many_keys::ManyKeys;
+use crate::many_keys::{First, ManyKeys};
 
 /// The keys of commands that move an element from one list to another.
 pub(super) const FROM_AND_TO: &[KeySpec] =
@@ -117,7 +117,7 @@ pub(super) const LMPOP: Command = Command {
         Argument::one_of("where", LEFT_OR_RIGHT),
         Argument::integer("count").after("COUNT").optional(),
     ],
-    run: Run::Many(&const { ManyKeys::of::<PopFirst<PopMany>>() }),
+    run: Run::Many(&const { ManyKeys::in_rounds::<First<PopMany>>() }),
     shows: r#"> RPUSH letters a b c
 (integer) 3
 > LMPOP 2 absent letters LEFT

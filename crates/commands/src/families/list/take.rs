@@ -1,8 +1,8 @@
 //! Taking elements from the first list of several that has any, and what all that take elements share.
 
 use basalt_keyspace::{
-    DatabaseId, Digits, Effect, Events, Key, Keyspace, Kind, ListChange, ListRef, Side, Strings,
-    event,
+    DatabaseId, Digits, Effect, Entry, Events, Key, Keyspace, Kind, ListChange, ListRef, Side,
+    Strings, event,
 };
 use basalt_resp::Reply;
 
@@ -10,7 +10,9 @@ use super::between::{ListPop, parse_list_pop};
 use super::blocking::{Patient, parse_blocking_multi_pop, parse_blocking_pop};
 use crate::call::Outcome;
 use crate::error::CommandError;
-use crate::many_keys::{Blocking, Decision, KeyRead, OverKeys, Settings, Wait, WaitsFor};
+use crate::many_keys::{
+    Blocking, Decision, KeyRead, OverKeys, Settings, TakesFirst, Wait, WaitsFor,
+};
 
 /// Some elements of a list, as they travel.
 pub(super) type Elements = Vec<Vec<u8>>;
@@ -22,10 +24,14 @@ pub(super) type Taken = Result<Option<Elements>, CommandError>;
 pub(super) fn peek_end(key: &KeyRead<'_>, side: Side, most: u64) -> Taken {
     let Some(entry) = key.peek() else { return Ok(None) };
     let list = ListRef::of(&entry).ok_or(CommandError::WRONG_TYPE)?;
+    Ok(Some(elements_of(list, side, most)))
+}
+
+fn elements_of(list: ListRef<'_>, side: Side, most: u64) -> Elements {
     let mut digits = Digits::default();
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let elements = list.iter_end(side).take(most);
-    Ok(Some(elements.map(|content| content.as_text(&mut digits).to_vec()).collect()))
+    elements.map(|content| content.as_text(&mut digits).to_vec()).collect()
 }
 
 /// A key on its shard, to be changed.
@@ -71,11 +77,9 @@ pub(super) trait Pop {
     /// The side and the number of elements.
     fn parse(args: &[&[u8]]) -> Result<(Side, u64), CommandError>;
     fn write(reply: &mut Reply<'_>, key: &[u8], elements: &[Vec<u8>]);
-    /// Whether it replies where it finds nothing; else it waits.
-    const REPLIES: bool;
 }
 
-/// Takes elements from the first of the keys that has any.
+/// Takes elements from the first of the keys that has any; leaves no reply if none has.
 pub(super) struct PopFirst<P>(std::marker::PhantomData<P>);
 
 impl<P: Pop> OverKeys for PopFirst<P> {
@@ -100,9 +104,6 @@ impl<P: Pop> OverKeys for PopFirst<P> {
             });
             return Ok(());
         }
-        if P::REPLIES {
-            decision.reply.null_array();
-        }
         Ok(())
     }
 }
@@ -116,17 +117,30 @@ fn write_several(reply: &mut Reply<'_>, key: &[u8], elements: &[Vec<u8>]) {
 /// LMPOP.
 pub(super) struct PopMany;
 
-impl Pop for PopMany {
-    fn parse(args: &[&[u8]]) -> Result<(Side, u64), CommandError> {
-        let ListPop { side, count, .. } = parse_list_pop(&args[1..])?;
-        Ok((side, count))
+impl TakesFirst for PopMany {
+    type Taken = (Side, Elements);
+
+    fn check(args: &[&[u8]]) -> Outcome {
+        parse_list_pop(&args[1..]).map(drop)
     }
 
-    fn write(reply: &mut Reply<'_>, key: &[u8], elements: &[Vec<u8>]) {
+    fn len(entry: &Entry) -> Result<usize, CommandError> {
+        Ok(ListRef::of(entry).ok_or(CommandError::WRONG_TYPE)?.len())
+    }
+
+    fn copy(entry: &Entry, args: &[&[u8]]) -> Result<Self::Taken, CommandError> {
+        let ListPop { side, count, .. } = parse_list_pop(&args[1..])?;
+        let list = ListRef::of(entry).ok_or(CommandError::WRONG_TYPE)?;
+        Ok((side, elements_of(list, side, count)))
+    }
+
+    fn reply((_, elements): &Self::Taken, key: &[u8], reply: &mut Reply<'_>) {
         write_several(reply, key, elements);
     }
 
-    const REPLIES: bool = true;
+    fn remove((side, elements): &Self::Taken, place: Place<'_>) {
+        pop(place, (*side, elements.len()));
+    }
 }
 
 /// BLMPOP.
@@ -141,8 +155,6 @@ impl Pop for BlockingPopMany {
     fn write(reply: &mut Reply<'_>, key: &[u8], elements: &[Vec<u8>]) {
         write_several(reply, key, elements);
     }
-
-    const REPLIES: bool = false;
 }
 
 /// BLPOP, and BRPOP with `BACK`.
@@ -159,8 +171,6 @@ impl<const BACK: bool> Pop for BlockingPop<BACK> {
         reply.bulk(key);
         reply.bulk(&elements[0]);
     }
-
-    const REPLIES: bool = false;
 }
 
 fn wait_for_lists(key_count: usize, timeout_ms: Option<u64>) -> Wait {

@@ -437,11 +437,12 @@ impl OverKeys for RangeStore {
         parse_range_store(args).map(drop)
     }
 
-    fn read(key: KeyRead<'_>) -> Self::Found {
-        let entry = if key.index == SOURCE { key.peek() } else { None };
+    fn read(mut key: KeyRead<'_>) -> Self::Found {
+        let (args, is_source) = (key.args, key.index == SOURCE);
+        let entry = if is_source { key.entry() } else { None };
         let Some(entry) = entry else { return Ok(Vec::new()) };
         let sorted = SortedRef::of(&entry).ok_or(CommandError::WRONG_TYPE)?;
-        let (_, members) = parse_range_store(key.args)?.walk(sorted);
+        let (_, members) = parse_range_store(args)?.walk(sorted);
         Ok(members.map(|scored| (scored.member.to_vec(), scored.score)).collect())
     }
 

@@ -5,14 +5,14 @@ use std::ops::Range;
 use basalt_keyspace::{Edit, Effect, Events, SortedChange, SortedRef, Strings, event};
 use basalt_resp::{NoMemory, Protocol, Reply};
 
-use super::take::{PopManyOver, zmpop};
+use super::take::PopMany;
 use super::{MIN_OR_MAX, ROW, RankRange, lex_range, score_range, sorted, write_scored};
 use crate::args::integer;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::many_keys::ManyKeys;
+use crate::many_keys::{First, ManyKeys};
 
 pub(super) const ZREM: Command = Command {
     name: "zrem",
@@ -344,7 +344,7 @@ pub(super) const ZMPOP: Command = Command {
         Argument::one_of("where", MIN_OR_MAX),
         Argument::integer("count").after("COUNT").optional(),
     ],
-    run: Run::Many(&const { ManyKeys::in_rounds::<PopManyOver>().with_whole(zmpop) }),
+    run: Run::Many(&const { ManyKeys::in_rounds::<First<PopMany>>() }),
     shows: r#"> ZADD race 12.5 ann 9 bob 11 eve
 (integer) 3
 @resp 2

@@ -2,7 +2,9 @@
 
 use std::marker::PhantomData;
 
-use basalt_keyspace::{DatabaseId, Effect, Key, Keyspace, Kind, SortedChange, SortedRef, event};
+use basalt_keyspace::{
+    DatabaseId, Effect, Entry, Key, Keyspace, Kind, SortedChange, SortedRef, event,
+};
 use basalt_resp::Reply;
 
 use super::blocking::parse_blocking_zmpop;
@@ -12,8 +14,7 @@ use crate::call::{Call, Outcome};
 use crate::error::CommandError;
 use crate::families::list::{Patient, parse_blocking_pop};
 use crate::many_keys::{
-    Blocking, Decision, InRounds, KeyRead, KeysHere, OverKeys, Request, Round, RoundKey, Settings,
-    Wait, WaitsFor, key_positions,
+    Blocking, Decision, KeyRead, OverKeys, Settings, TakesFirst, Wait, WaitsFor, key_positions,
 };
 
 /// How a command that takes members asks for them, and replies with a key and what was taken of it.
@@ -33,12 +34,6 @@ fn at_end(sorted: SortedRef<'_>, (end, count): (End, usize)) -> (u64, OwnedMembe
         End::Max => (len - count, sorted.walk_back(len - count..len)),
     };
     (from as u64, members.map(|one| (one.member.to_vec(), one.score)).collect())
-}
-
-/// The number of members that a key holds.
-fn len_of(key: &KeyRead<'_>) -> Result<usize, CommandError> {
-    let Some(entry) = key.peek() else { return Ok(0) };
-    Ok(SortedRef::of(&entry).ok_or(CommandError::WRONG_TYPE)?.len())
 }
 
 fn write<P: Pop>(reply: &mut Reply<'_>, key: &[u8], members: &OwnedMembers) {
@@ -85,16 +80,6 @@ pub(super) fn pop_first<P: Pop>(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// ZMPOP.
-pub(super) fn zmpop(call: &mut Call<'_>) -> Outcome {
-    let start = call.reply.position();
-    pop_first::<PopMany>(call)?;
-    if call.reply.position() == start {
-        call.reply.null_array();
-    }
-    Ok(())
-}
-
 /// A command that waits, over shards.
 pub(super) struct PopFirst<P>(PhantomData<P>);
 
@@ -129,79 +114,39 @@ impl<P: Pop> OverKeys for PopFirst<P> {
     }
 }
 
-/// ZMPOP over shards: only the members that are taken travel.
-pub(super) struct PopManyOver;
-
-/// ZMPOP under way.
-pub(super) struct Taking {
-    /// The first key that has members, until it was read.
-    round: Option<Round>,
-    index: usize,
-    taken: (u64, OwnedMembers),
-}
-
-impl InRounds for PopManyOver {
-    /// The number of members.
-    type Found = Result<usize, CommandError>;
-    type State = Taking;
-
-    fn check(args: &[&[u8]], _: &Settings<'_>) -> Outcome {
-        PopMany::parse(args).map(drop)
-    }
-
-    fn read(key: KeyRead<'_>) -> Self::Found {
-        len_of(&key)
-    }
-
-    fn begin(found: Vec<Self::Found>, _: Request<'_>) -> Result<Taking, CommandError> {
-        for (index, len) in found.into_iter().enumerate() {
-            if len? > 0 {
-                let round = Round { keys: vec![RoundKey::Own(index)], is_ordered: true };
-                return Ok(Taking { round: Some(round), index, taken: (0, Vec::new()) });
-            }
-        }
-        Ok(Taking { round: None, index: 0, taken: (0, Vec::new()) })
-    }
-
-    fn next(state: &mut Taking, _: Request<'_>) -> Result<Option<Round>, CommandError> {
-        Ok(state.round.take())
-    }
-
-    fn visit(state: &mut Taking, here: KeysHere<'_>) -> Result<bool, CommandError> {
-        let range = PopMany::parse(here.request.args)?;
-        if let [Some(entry)] = &here.peek()[..]
-            && let Some(sorted) = SortedRef::of(entry)
-        {
-            state.taken = at_end(sorted, range);
-        }
-        Ok(true)
-    }
-
-    fn decide(state: Taking, decision: &mut Decision<'_, '_>) -> Outcome {
-        let (end, _) = PopMany::parse(decision.args)?;
-        let Taking { index, taken: (from, members), .. } = state;
-        if members.is_empty() {
-            decision.reply.null_array();
-            return Ok(());
-        }
-        write::<PopMany>(decision.reply, decision.keys[index], &members);
-        let count = members.len();
-        decision
-            .write(index, move |keyspace, id, key| remove((keyspace, id, key), (end, from, count)));
-        Ok(())
-    }
-}
-
 /// ZMPOP.
 pub(super) struct PopMany;
 
-impl Pop for PopMany {
-    fn parse(args: &[&[u8]]) -> Result<(End, usize), CommandError> {
-        let MpopRequest { end, count, .. } = parse_zmpop(&args[1..])?;
-        Ok((end, count))
+fn parse_pop_many(args: &[&[u8]]) -> Result<(End, usize), CommandError> {
+    let MpopRequest { end, count, .. } = parse_zmpop(&args[1..])?;
+    Ok((end, count))
+}
+
+impl TakesFirst for PopMany {
+    type Taken = (End, u64, OwnedMembers);
+
+    fn check(args: &[&[u8]]) -> Outcome {
+        parse_pop_many(args).map(drop)
     }
 
-    const IS_ONE: bool = false;
+    fn len(entry: &Entry) -> Result<usize, CommandError> {
+        Ok(SortedRef::of(entry).ok_or(CommandError::WRONG_TYPE)?.len())
+    }
+
+    fn copy(entry: &Entry, args: &[&[u8]]) -> Result<Self::Taken, CommandError> {
+        let range = parse_pop_many(args)?;
+        let sorted = SortedRef::of(entry).ok_or(CommandError::WRONG_TYPE)?;
+        let (from, members) = at_end(sorted, range);
+        Ok((range.0, from, members))
+    }
+
+    fn reply((_, _, members): &Self::Taken, key: &[u8], reply: &mut Reply<'_>) {
+        write::<BlockingPopMany>(reply, key, members);
+    }
+
+    fn remove((end, from, members): &Self::Taken, place: (&mut Keyspace, DatabaseId, &Key<'_>)) {
+        remove(place, (*end, *from, members.len()));
+    }
 }
 
 /// BZMPOP.

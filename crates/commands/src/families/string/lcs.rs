@@ -5,14 +5,13 @@ use std::ops::Range;
 use basalt_keyspace::is_granted;
 use basalt_resp::Reply;
 
-use super::{ROW, with_text};
+use super::{ROW, TravellingText};
 use crate::args::{Grammar, flag, integer, value};
 use crate::argument::Argument;
 use crate::call::Outcome;
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys};
-use crate::memory::copied;
 
 pub(super) const LCS: Command = Command {
     name: "lcs",
@@ -188,17 +187,17 @@ pub(super) fn write_lcs(request: LcsRequest, common: &Common, reply: &mut Reply<
 struct LcsOver;
 
 impl OverKeys for LcsOver {
-    type Found = Result<Vec<u8>, CommandError>;
+    type Found = Result<TravellingText, CommandError>;
 
     // No check: a key of the wrong type is refused before wrong words behind the keys.
 
     fn read(key: KeyRead<'_>) -> Self::Found {
         let entry = key.keyspace.read(key.database, &key.key);
-        with_text(entry.as_deref(), copied)
+        TravellingText::of(entry.as_deref())
     }
 
     fn decide(found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {
-        let texts: Result<Vec<Vec<u8>>, _> = found.into_iter().collect();
+        let texts: Result<Vec<TravellingText>, _> = found.into_iter().collect();
         let texts = texts
             .map_err(|_| CommandError::text("ERR The specified keys must contain string values"))?;
         let request = parse_lcs(&decision.args[3..])?;
