@@ -377,3 +377,91 @@ fn rename_hands_values_over_between_shards() {
         }
     }
 }
+
+#[test]
+fn reads_of_several_keys_count_alike_on_any_number_of_shards() {
+    // Hits and misses as Valkey 9 counts them, but that XREAD reads each stream once.
+    let counts = [
+        ("SINTER s1 s2 absent", 2, 1),
+        ("SINTERCARD 2 s1 s2", 2, 0),
+        ("SUNION s1 s2 s1 absent", 3, 1),
+        ("SUNIONSTORE d s1 s2", 2, 0),
+        ("SDIFF absent s1", 1, 1),
+        ("SDIFFSTORE d s1 s2", 2, 0),
+        ("ZUNION 2 z1 z2", 2, 0),
+        ("ZUNIONSTORE d 3 z1 z2 absent", 2, 1),
+        ("ZINTER 2 z1 absent", 1, 1),
+        ("ZINTERCARD 2 z1 z2", 2, 0),
+        ("ZDIFF 2 z1 z2", 2, 0),
+        ("BITOP AND d t1 t2 absent", 2, 1),
+        ("LCS t1 t2", 2, 0),
+        ("PFCOUNT h1 h2 absent", 2, 1),
+        ("PFMERGE merged h1 h2", 2, 1),
+        ("SORT l1 BY w_* GET w_*", 5, 0),
+        ("SORT l1 STORE d", 1, 0),
+        ("COPY t1 d REPLACE", 1, 0),
+        ("XREAD STREAMS x1 absent 0 0", 1, 1),
+        ("GEOSEARCHSTORE d g1 FROMLONLAT 13 38 BYRADIUS 100 km", 1, 0),
+        ("ZRANGESTORE d z1 0 -1", 1, 0),
+        ("LMPOP 2 absent l1 LEFT", 0, 0),
+        ("ZMPOP 2 absent z1 MIN", 0, 0),
+        ("RENAME t1 t3", 0, 0),
+        ("SMOVE s1 s2 1", 0, 0),
+    ];
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let client = server.simulation.connect(0);
+        let data = [
+            "SADD s1 1 2 3",
+            "SADD s2 2 3",
+            "ZADD z1 1 a 2 b",
+            "ZADD z2 2 b",
+            "MSET t1 hello t2 help w_1 5 w_2 4",
+            "PFADD h1 a",
+            "PFADD h2 b",
+            "RPUSH l1 2 1",
+            "XADD x1 1-1 a b",
+            "GEOADD g1 13.3 38.1 p",
+        ];
+        server.send(client, &data);
+        for (line, hits, misses) in counts {
+            server.text(client, "CONFIG RESETSTAT");
+            let reply = server.text(client, line);
+            let found = ["keyspace_hits", "keyspace_misses"].map(|name| server.count(client, name));
+            assert_eq!(found, [hits, misses], "{line} on {shards} shards: {reply}");
+        }
+    }
+}
+
+#[test]
+fn corrupted_sketches_are_refused_on_any_number_of_shards() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let client = server.simulation.connect(0);
+        let keys: Vec<String> = (0..shards).map(|shard| server.key_on(shard, "k")).collect();
+        let (first, last) = (&keys[0], &keys[shards - 1]);
+        for key in [first.clone(), format!("{last}other")] {
+            // A header of a sparse sketch, and a run that ends too early.
+            let broken: [&[u8]; 3] = [b"SETRANGE", key.as_bytes(), b"0"];
+            let mut sketch = b"HYLL\x01\0\0\0".to_vec();
+            sketch.extend([0; 8]);
+            sketch.extend([0x40, 0x10]);
+            let mut bytes = Vec::new();
+            encode_request(&[broken[0], broken[1], broken[2], &sketch], &mut bytes);
+            server.simulation.send(client, &bytes);
+            server.simulation.settle();
+            server.simulation.take_received(client);
+        }
+        server.text(client, &format!("PFADD {last}whole a b c"));
+        for line in [
+            format!("PFMERGE {first} {last}whole"),
+            format!("PFMERGE {last}whole {first}"),
+            format!("PFMERGE {last}new {last}other {first}"),
+            format!("PFCOUNT {last}whole {first}"),
+        ] {
+            let reply = server.text(client, &line);
+            assert!(reply.starts_with("INVALIDOBJ"), "{line} on {shards} shards: {reply}");
+        }
+        assert_eq!(server.text(client, &format!("PFCOUNT {last}whole")), "3");
+    }
+}

@@ -220,10 +220,12 @@ impl OverKeys for Copy {
         }
     }
 
-    fn read(key: KeyRead<'_>) -> CopyFound {
+    fn read(mut key: KeyRead<'_>) -> CopyFound {
         if key.index == TARGET {
             return CopyFound::Target(key.peek().is_some());
         }
+        // Counted.
+        key.entry();
         CopyFound::Source(key.peek().map(|entry| record_of(&key, &entry)).transpose())
     }
 
