@@ -19,6 +19,7 @@ mod exchange;
 mod exec;
 mod fast_path;
 mod input;
+mod journal;
 mod maintenance;
 mod many;
 mod monitor;
@@ -58,6 +59,7 @@ use deferred::HeldRequests;
 pub use engine_commands::REDIS_VERSION;
 use exec::{Inside, Nested};
 use input::Staged;
+use journal::Durability;
 use quiescence::{Departure, Stillness};
 use timing::EndedCall;
 use transactions::UnderWay;
@@ -128,6 +130,7 @@ pub struct Core {
     /// Coordinations of DEBUG SLEEP, which go on once this core has stalled.
     stalled: Vec<Ticket>,
     stillness: Stillness,
+    durability: Durability,
     pass: u64,
     turn_requests_left: usize,
     sessions_checked_us: u64,
@@ -170,6 +173,7 @@ impl Core {
             ended_calls: Vec::new(),
             stalled: Vec::new(),
             stillness: Stillness::default(),
+            durability: Durability::new(shard_count),
             pass: 0,
             turn_requests_left: 0,
             sessions_checked_us: now.monotonic_us,
@@ -270,7 +274,7 @@ impl Core {
 
     /// The next session whose output, reading or closing changed since it was last asked.
     pub fn next_dirty(&mut self) -> Option<SessionId> {
-        self.shard.sessions.next_dirty()
+        self.next_unheld()
     }
 
     /// The next session whose socket is to be read in another way. At first all are read into buffers.
@@ -286,11 +290,20 @@ impl Core {
     /// Takes the session's output; `spare` is an empty buffer put in its place. Called only while no
     /// earlier output of the session is being sent.
     pub fn take_output(&mut self, id: SessionId, spare: Vec<u8>) -> Output {
+        let may_leave = self.may_leave_now(id);
         let Some(session) = self.shard.sessions.get_mut(id) else {
             return Output { bytes: spare, payloads: Payloads::default(), close: true };
         };
-        let bytes = std::mem::replace(&mut session.out, spare);
-        let payloads = std::mem::take(&mut session.payloads);
+        if !may_leave {
+            return Output { bytes: spare, payloads: Payloads::default(), close: false };
+        }
+        let (bytes, payloads) = match session.take_held(self.durability.released()) {
+            Some(held) => held,
+            None => {
+                let bytes = std::mem::replace(&mut session.out, spare);
+                (bytes, std::mem::take(&mut session.payloads))
+            }
+        };
         let len = bytes.len() + payloads.bytes();
         session.unsent += len;
         session.bytes_out += len as u64;
@@ -305,7 +318,8 @@ impl Core {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.unsent -= bytes;
         let is_over = session.input_ended && session.is_answered();
-        let (has_more, has_input) = (!session.out.is_empty() || is_over, !session.input.is_empty());
+        let has_more = !session.out.is_empty() || session.is_held_back() || is_over;
+        let has_input = !session.input.is_empty();
         if has_more {
             self.shard.sessions.mark_dirty(id);
         }
@@ -334,6 +348,7 @@ impl Core {
         messages: &mut Vec<(ShardId, Message)>,
     ) -> Turn {
         self.shard.set_now(now);
+        self.begin_turn_of_journal(world);
         self.refresh_memory(world);
         self.turn_requests_left = limits::TURN_REQUESTS_MAX;
         if self.shard.still.is_none() {
@@ -364,6 +379,7 @@ impl Core {
             self.settle();
         }
         self.settle_ended_calls(world);
+        self.end_turn_of_journal(world);
         self.tell_whether_quiet();
         self.log_long_visits(world);
         if self.shard.config.maxmemory > 0 {
@@ -386,7 +402,8 @@ impl Core {
         };
         if self.shard.still.is_some() {
             // What ends it comes as a message.
-            return Turn { busy: left || !self.stalled.is_empty(), wake_at_us: None };
+            let wake_at_us = self.journal_due_us();
+            return Turn { busy: left || !self.stalled.is_empty(), wake_at_us };
         }
         // Nothing expires before the end of a pause.
         let wake_at_us = match self.shard.pause() {
@@ -394,10 +411,11 @@ impl Core {
             None => self.next_expiry_ms().map(expiry_at_us),
         };
         let deadline_us = self.shard.waiting.next_due_us();
-        let looks_us = [self.session_check_due_us(), self.balance_due_us()];
+        let looks_us = [self.session_check_due_us(), self.balance_due_us(), self.journal_due_us()];
         let due_us = [wake_at_us, deadline_us].into_iter().chain(looks_us);
         let wake_at_us = due_us.flatten().min();
-        let busy = left || !self.stalled.is_empty() || self.shard.sessions.ready_count() > 0;
+        let has_ready = self.shard.sessions.ready_count() > 0 && !self.journal_is_full();
+        let busy = left || !self.stalled.is_empty() || has_ready;
         Turn { busy, wake_at_us }
     }
 }

@@ -56,6 +56,7 @@ pub(crate) const GATES: &[Gate] = &[
     gate("monitor", Armed::MONITOR, only_monitors),
     gate("subscribed", Armed::SUBSCRIBED, only_subscribes),
     gate("pause", Armed::PAUSE, is_not_paused),
+    gate("disk", Armed::DISK, is_journaled),
     gate("multi", Armed::MULTI, |_| Verdict::Queue),
     Gate { keeps_fast_path: true, ..gate("observed", Armed::OBSERVED, |_| Verdict::Show) },
 ];
@@ -152,6 +153,17 @@ fn only_subscribes(input: &GateInput<'_>) -> Verdict {
          in this context",
         input.command.name
     )))
+}
+
+/// While the disk refuses, so do we. Inside MULTI a write is refused when it would be queued; an EXEC of what was queued
+/// before is done.
+fn is_journaled(input: &GateInput<'_>) -> Verdict {
+    if !input.command.flags.has(Flags::WRITE) || input.session.is_executing {
+        return Verdict::Pass;
+    }
+    Verdict::Refuse(CommandError::text(
+        "MISCONF Errors writing to the AOF file: the disk refuses, so writes do, too. See the log.",
+    ))
 }
 
 /// A monitor does nothing else with keys.

@@ -12,6 +12,7 @@ mod core;
 mod gates;
 mod input;
 mod intents;
+mod journal;
 pub mod limits;
 mod mesh;
 mod now;
@@ -27,6 +28,7 @@ pub use crate::core::snapshot::{ClientFacts, ShardFacts, VisitFacts, command_nam
 pub use crate::core::{Core, CoreSetup, Output, Turn};
 #[cfg(debug_assertions)]
 pub use intents::break_isolation;
+pub use journal::{give_out_foreign, replay};
 pub use mesh::message::Message;
 pub use now::Now;
 pub use observe::command_stats::Book;
@@ -35,4 +37,4 @@ pub use observe::rates::Rate;
 pub use observe::stats::{ShardStats, TransactionStats};
 pub use session::{Peer, Reading, SessionId, SessionSums};
 pub use shard::ApplySettings;
-pub use world::{ProcessFacts, ShutdownRequest, World};
+pub use world::{JournalDone, ProcessFacts, ShutdownRequest, World};

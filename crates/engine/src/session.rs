@@ -174,10 +174,23 @@ pub(crate) struct Session {
     pub is_closing: bool,
     /// Since when the output is above its soft limit.
     pub soft_limit_since_us: Option<u64>,
+    /// Something of its output since the last look is of what is not on disk.
+    pub waits: bool,
+    /// Output that waits for the disk, or is behind such, the oldest first.
+    held: VecDeque<HeldOutput>,
+    held_bytes: usize,
     is_dirty: bool,
     is_ready: bool,
     /// Already worked in this turn: further input waits for the next pass.
     pub pass: u64,
+}
+
+/// Output that waits for the disk.
+struct HeldOutput {
+    /// The turn that must be released first.
+    turn: u64,
+    bytes: Vec<u8>,
+    payloads: Payloads,
 }
 
 /// Input that could not be worked yet.
@@ -515,8 +528,8 @@ impl Session {
 
     /// All output that is not sent.
     pub(crate) fn output_bytes(&self) -> usize {
-        let payloads = self.payloads.bytes();
-        self.out.len() + payloads + self.unsent + self.queue.bytes() + self.held_pushes.len()
+        let held = self.held_bytes + self.held_pushes.len() + self.unsent;
+        self.out.len() + self.payloads.bytes() + held + self.queue.bytes()
     }
 
     /// The bytes of itself and its buffers.
@@ -528,6 +541,7 @@ impl Session {
             + self.held_pushes.capacity()
             + self.subscriptions.as_ref().map_or(0, |own| own.heap_bytes())
             + self.unsent
+            + self.held_bytes
             + self.multi.as_ref().map_or(0, |multi| multi.bytes)
             + self.fieldsets.bytes()
     }
@@ -547,6 +561,38 @@ impl Session {
         self.hole_limit = next.clamp(limits::HOLES_MIN, limits::HOLES_MAX);
     }
 
+    /// Puts its output aside until a turn is released.
+    pub(crate) fn hold(&mut self, turn: u64) {
+        let (bytes, payloads) = (mem::take(&mut self.out), mem::take(&mut self.payloads));
+        self.held_bytes += bytes.len() + payloads.bytes();
+        self.held.push_back(HeldOutput { turn, bytes, payloads });
+    }
+
+    /// Whether output of it was put aside.
+    pub(crate) fn is_held_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// The turn that the first output which was put aside waits for.
+    pub(crate) fn first_held(&self) -> Option<u64> {
+        self.held.front().map(|held| held.turn)
+    }
+
+    /// What was put aside and may leave, as much as goes into one send.
+    pub(crate) fn take_held(&mut self, released: u64) -> Option<(Vec<u8>, Payloads)> {
+        let HeldOutput { mut bytes, payloads, .. } = self.held.pop_front()?;
+        while payloads.is_empty()
+            && let Some(next) = self.held.front()
+            && next.turn <= released
+            && next.payloads.is_empty()
+        {
+            append_reply(&mut bytes, &next.bytes);
+            self.held.pop_front();
+        }
+        self.held_bytes -= bytes.len() + payloads.bytes();
+        Some((bytes, payloads))
+    }
+
     /// Whether its next request may be worked.
     #[inline]
     pub(crate) fn may_run(&self) -> bool {
@@ -556,6 +602,7 @@ impl Session {
     /// Whether it could end: nothing is under way and nothing waits that could still be worked.
     pub(crate) fn is_answered(&self) -> bool {
         self.queue.is_empty()
+            && self.held.is_empty()
             && self.coordination.is_none()
             && (self.is_closing || !self.has_work())
     }
@@ -694,6 +741,9 @@ impl Sessions {
             input_ended: false,
             is_closing: false,
             soft_limit_since_us: None,
+            waits: false,
+            held: VecDeque::new(),
+            held_bytes: 0,
             is_dirty: false,
             is_ready: false,
             pass: 0,
@@ -747,7 +797,9 @@ impl Sessions {
     #[inline]
     pub(crate) fn mark_dirty(&mut self, id: SessionId) {
         if let Some(session) = self.get_mut(id)
-            && (session.queue.is_empty() || session.out.len() >= limits::SEND_EARLY_BYTES)
+            && (session.queue.is_empty()
+                || session.out.len() >= limits::SEND_EARLY_BYTES
+                || session.is_held_back())
             && !session.is_gone
             && !mem::replace(&mut session.is_dirty, true)
         {

@@ -19,6 +19,7 @@ use basalt_keyspace::{DatabaseId, Keyspace, ShardId};
 use basalt_resp::ParseLimits;
 
 use crate::intents::{Intents, Number, Scope};
+use crate::journal::Journal;
 use crate::now::Now;
 use crate::observe::command_stats::Meter;
 use crate::observe::latency::LatencyEvents;
@@ -81,6 +82,8 @@ pub(crate) struct Shard {
     pub monitors: Monitors,
     /// Who is subscribed to what.
     pub pubsub: PubSub,
+    /// Where every change is written to a file.
+    pub journal: Option<Box<Journal>>,
     /// DEBUG SLEEP: until when the core is to stall.
     pub stall_until_us: Option<u64>,
     /// On the first shard: acts on new settings where that may fail.
@@ -145,6 +148,7 @@ impl Shard {
             waiting: Waiting::default(),
             monitors: Monitors::default(),
             pubsub: PubSub::default(),
+            journal: None,
             stall_until_us: None,
             apply: None,
             pause: None,
@@ -178,6 +182,9 @@ impl Shard {
             }
         }
         self.meter.follow(&config);
+        if let Some(journal) = &mut self.journal {
+            journal.follow(config.appendfsync, &mut self.keyspace, self.now);
+        }
         self.loads.keep(config.balance_slots && self.routes.shard_count() > 1);
         self.config = config;
         self.config_is_new = true;
@@ -259,6 +266,39 @@ impl Shard {
         let is_granted = self.intents.schedule(number, scope);
         self.stats.transactions.waits += u64::from(!is_granted);
         is_granted
+    }
+
+    /// Runs what is a part of something that concerns other shards, too.
+    pub(crate) fn tied<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
+        if self.journal.is_none() {
+            return run(self);
+        }
+        self.take_in_records(false);
+        let result = run(self);
+        self.take_in_records(true);
+        result
+    }
+
+    /// Has the journal take in what changed since it last did.
+    pub(crate) fn take_in_records(&mut self, is_tied: bool) {
+        if let Some(journal) = &mut self.journal {
+            journal.take_in(&mut self.keyspace, is_tied, self.now);
+        }
+    }
+
+    /// Whether replies wait for the disk.
+    #[inline]
+    pub(crate) fn replies_wait(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| journal.is_always())
+    }
+
+    /// Whether what a command just said of a key is not on disk yet.
+    #[inline]
+    pub(crate) fn is_uncommitted(&self, command: &Command, hash: u64) -> bool {
+        let Some(journal) = &self.journal else { return false };
+        journal.is_always()
+            && (command.flags.has(Flags::WRITE)
+                || self.keyspace.changed_at(hash) > journal.committed_records)
     }
 
     pub(crate) fn set_now(&mut self, now: Now) {

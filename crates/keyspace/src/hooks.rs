@@ -231,9 +231,16 @@ impl Hooks {
         match *change {
             Change::Key { database, key, effect, .. } => {
                 self.log.append(&Record::Key { database, key: key.bytes, effect });
+                self.log.note_change(Some(key.hash));
             }
-            Change::Flush { database } => self.log.append(&Record::Flush { database }),
-            Change::Swap { first, second } => self.log.append(&Record::Swap { first, second }),
+            Change::Flush { database } => {
+                self.log.append(&Record::Flush { database });
+                self.log.note_change(None);
+            }
+            Change::Swap { first, second } => {
+                self.log.append(&Record::Swap { first, second });
+                self.log.note_change(None);
+            }
             Change::SlotsOut { slots } => {
                 slots.iter().for_each(|&slot| self.log.append(&Record::SlotOut { slot }));
             }
@@ -248,6 +255,7 @@ impl Hooks {
                         self.log.append(&Record::Key { database, key: entry.key(), effect });
                     });
                 }
+                self.log.note_change(None);
             }
         }
         if !self.log.has_readers() {

@@ -6,12 +6,14 @@ use crate::chance::Chance;
 use crate::collections::Thresholds;
 use crate::commit::database::{Database, Databases, ScanPosition};
 use crate::digest::Digest;
+use crate::effect::Effect;
 use crate::expiry_times::OrphanTimers;
 use crate::frequency::{self, Frequency};
 use crate::hooks::Hooks;
 use crate::key::Key;
 use crate::lazy_free::LazyFree;
 use crate::limits::PICK_TRIES_MAX;
+use crate::record::Record;
 use crate::slot::SlotId;
 use crate::{DatabaseId, SLOTS};
 
@@ -369,6 +371,15 @@ impl Keyspace {
             if self.is_live(entry) {
                 visit(entry);
             }
+        });
+    }
+
+    /// Visits everything of a database as records that make it.
+    pub fn export(&self, database: DatabaseId, visit: &mut dyn FnMut(&Record<'_>)) {
+        let mut bytes = Vec::new();
+        self.databases.get(database).visit_all(&mut |entry| {
+            let effect = Effect::copy_of(entry, &mut bytes);
+            visit(&Record::Key { database, key: entry.key(), effect });
         });
     }
 

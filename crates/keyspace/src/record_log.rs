@@ -21,8 +21,24 @@ pub struct Lagged;
 #[derive(Debug)]
 struct Reader {
     id: ReaderId,
+    /// It is waited for, and never loses its place.
+    is_kept: bool,
     /// Where it goes on, in bytes since the log began; `None` where it lagged.
     position: Option<u64>,
+}
+
+/// Up to this capacity the buffer stays when all was read.
+const KEPT_BYTES: usize = 1 << 20;
+/// How many hashes of keys the table of changes tells apart.
+const CHANGES: usize = 4096;
+
+/// Up to where keys changed, by their hashes: a key that has no change of its own may share another's place.
+#[derive(Debug)]
+struct Changes {
+    /// The position behind the last change of a key with such a hash.
+    by_hash: Box<[u64; CHANGES]>,
+    /// The position behind the last change of all keys together.
+    of_all: u64,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +50,7 @@ pub(crate) struct RecordLog {
     next_id: u64,
     /// The transaction that the last records are part of.
     part: Option<TxnTag>,
+    changes: Option<Changes>,
 }
 
 impl RecordLog {
@@ -41,18 +58,49 @@ impl RecordLog {
         self.readers.iter().any(|reader| reader.position.is_some())
     }
 
-    fn end(&self) -> u64 {
+    /// The position behind the last record, in bytes since the log began.
+    pub(crate) fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
 
-    /// A reader of all records from now on.
-    pub(crate) fn add_reader(&mut self) -> ReaderId {
+    /// A reader of all records from now on. One that is kept never loses its place: whoever has it bounds what
+    /// gathers before it.
+    pub(crate) fn add_reader(&mut self, is_kept: bool) -> ReaderId {
         // For the new one the records begin outside of all transactions.
         self.begin_part(None);
         let id = ReaderId(self.next_id);
         self.next_id += 1;
-        self.readers.push(Reader { id, position: Some(self.end()) });
+        self.readers.push(Reader { id, is_kept, position: Some(self.end()) });
         id
+    }
+
+    /// Whether to note from now on which keys changed up to where.
+    pub(crate) fn track_changes(&mut self, is_tracked: bool) {
+        let of_all = self.end();
+        let table = || Changes { by_hash: Box::new([0; CHANGES]), of_all };
+        match (is_tracked, &self.changes) {
+            (true, None) => self.changes = Some(table()),
+            (false, _) => self.changes = None,
+            (true, Some(_)) => {}
+        }
+    }
+
+    /// A key with this hash, or all keys, changed by the last record.
+    pub(crate) fn note_change(&mut self, hash: Option<u64>) {
+        let end = self.end();
+        if let Some(changes) = &mut self.changes {
+            match hash {
+                Some(hash) => changes.by_hash[hash as usize % CHANGES] = end,
+                None => changes.of_all = end,
+            }
+        }
+    }
+
+    /// The position behind the last change of a key with this hash, or a later one.
+    #[inline]
+    pub(crate) fn changed_at(&self, hash: u64) -> u64 {
+        let Some(changes) = &self.changes else { return 0 };
+        changes.by_hash[hash as usize % CHANGES].max(changes.of_all)
     }
 
     pub(crate) fn remove_reader(&mut self, id: ReaderId) {
@@ -82,7 +130,7 @@ impl RecordLog {
             let end = self.end();
             let keeps_up = |at: &u64| end - at <= RECORDS_UNREAD_BYTES_MAX as u64;
             self.readers.iter_mut().for_each(|reader| {
-                reader.position = reader.position.filter(keeps_up);
+                reader.position = reader.position.filter(|at| reader.is_kept || keeps_up(at));
             });
             self.drop_read();
         }
@@ -118,7 +166,8 @@ impl RecordLog {
         }
         self.start = first;
         if read == self.bytes.len() {
-            self.bytes = Vec::new();
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT_BYTES);
         } else {
             self.bytes.drain(..read);
         }
@@ -142,9 +191,9 @@ mod tests {
     fn each_reader_has_its_own_position() {
         let mut log = RecordLog::default();
         assert!(!log.has_readers());
-        let first = log.add_reader();
+        let first = log.add_reader(false);
         log.append(&FLUSH);
-        let second = log.add_reader();
+        let second = log.add_reader(false);
         (0..3).for_each(|_| log.append(&FLUSH));
         assert_eq!(log.unread(first).unwrap(), flushes(4));
         assert_eq!(log.unread(second).unwrap(), flushes(3));
@@ -165,9 +214,46 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_that_is_kept_loses_nothing() {
+        let mut log = RecordLog::default();
+        let (kept, other) = (log.add_reader(true), log.add_reader(false));
+        let key = vec![b'k'; RECORDS_UNREAD_BYTES_MAX / 2];
+        let record =
+            Record::Key { database: DatabaseId(0), key: &key, effect: crate::Effect::Persist };
+        (0..5).for_each(|_| log.append(&record));
+        assert_eq!(log.unread(other), Err(Lagged));
+        let len = log.unread(kept).expect("it is kept").len();
+        assert!(len > 5 * key.len());
+        log.advance(kept, len);
+        assert!(log.bytes.is_empty() && log.bytes.capacity() <= KEPT_BYTES);
+    }
+
+    #[test]
+    fn changes_are_found_by_hash() {
+        let mut log = RecordLog::default();
+        log.add_reader(true);
+        log.note_change(Some(7));
+        assert_eq!(log.changed_at(7), 0, "they are not tracked");
+        log.append(&FLUSH);
+        log.track_changes(true);
+        let begun = log.end();
+        assert_eq!(log.changed_at(7), begun, "what was before is not known");
+        log.append(&FLUSH);
+        log.note_change(Some(7));
+        let first = log.end();
+        log.append(&FLUSH);
+        log.note_change(Some(8));
+        assert_eq!([7, 8, 9].map(|hash| log.changed_at(hash)), [first, log.end(), begun]);
+        log.note_change(None);
+        assert_eq!(log.changed_at(9), log.end());
+        log.track_changes(false);
+        assert_eq!(log.changed_at(9), 0);
+    }
+
+    #[test]
     fn a_reader_that_lags_loses_its_place_and_the_others_do_not() {
         let mut log = RecordLog::default();
-        let (slow, quick) = (log.add_reader(), log.add_reader());
+        let (slow, quick) = (log.add_reader(false), log.add_reader(false));
         let key = vec![b'k'; RECORDS_UNREAD_BYTES_MAX + 1];
         let effect = crate::Effect::Persist;
         let large = Record::Key { database: DatabaseId(0), key: &key, effect };

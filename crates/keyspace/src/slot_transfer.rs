@@ -9,7 +9,8 @@
 
 use crate::Keyspace;
 use crate::commit::DetachedTables;
-use crate::expiry_times::hint;
+use crate::expiry_times::{ExpiryTimes, hint, item};
+use crate::key::Key;
 use crate::slot::SlotId;
 use crate::watch::MovingWatch;
 
@@ -43,6 +44,24 @@ impl Keyspace {
         self.commit_slots_in(&slots, tables);
         self.hooks.watches.attach(watches);
         self.hooks.rearm();
+    }
+
+    /// As [`Keyspace::attach`], from a keyspace that goes with its wheel: all that expires is put into this one's.
+    pub fn attach_with_expiry(&mut self, bundle: SlotBundle) {
+        let slots = bundle.slots.clone();
+        self.attach(bundle);
+        for (id, &slot) in
+            self.databases.ids().flat_map(|id| slots.iter().map(move |slot| (id, slot)))
+        {
+            let mut items = Vec::new();
+            self.databases.visit_slot(id, slot, &mut |entry| {
+                let at_ms = ExpiryTimes::of(entry).next();
+                items
+                    .extend(at_ms.map(|at_ms| (at_ms, item(&Key::new(entry.key(), &self.hasher)))));
+            });
+            let wheel = self.databases.wheel_mut(id);
+            items.into_iter().for_each(|(at_ms, item)| wheel.insert(at_ms, item));
+        }
     }
 
     /// Items of the wheel for slots that went away, since this was last asked: to be told to their owners.
@@ -88,6 +107,23 @@ mod tests {
             digest.absorb(&more);
         }
         digests
+    }
+
+    #[test]
+    fn what_comes_without_its_wheel_expires_all_the_same() {
+        let (mut here, mut there) = (keyspace(), keyspace());
+        for number in 0..500 {
+            let expire_at_ms = (number % 2 == 0).then_some(2000);
+            set(&mut here, DATABASES[1], &number.to_string(), expire_at_ms);
+        }
+        let slots: Vec<SlotId> = (0..crate::SLOTS as u16).map(SlotId).collect();
+        there.attach_with_expiry(here.detach(&slots));
+        drop(here);
+        assert_eq!(there.len(DATABASES[1]), 500);
+        there.set_now(2000);
+        while there.expire_due(&mut || true) {}
+        assert_eq!(there.len(DATABASES[1]), 250);
+        there.verify();
     }
 
     #[test]

@@ -85,9 +85,32 @@ impl Keyspace {
 impl Keyspace {
     /// Adds a reader of all records from now on.
     pub fn add_reader(&mut self) -> ReaderId {
-        let id = self.hooks.log.add_reader();
+        let id = self.hooks.log.add_reader(false);
         self.hooks.rearm();
         id
+    }
+
+    /// As [`Keyspace::add_reader`], for one that never loses its place: it must bound what gathers itself.
+    pub fn add_kept_reader(&mut self) -> ReaderId {
+        let id = self.hooks.log.add_reader(true);
+        self.hooks.rearm();
+        id
+    }
+
+    /// Whether [`Keyspace::changed_at`] is known from now on.
+    pub fn track_changes(&mut self, is_tracked: bool) {
+        self.hooks.log.track_changes(is_tracked);
+    }
+
+    /// Up to which position of the records a key with this hash changed: that, or a later one.
+    #[inline]
+    pub fn changed_at(&self, hash: u64) -> u64 {
+        self.hooks.log.changed_at(hash)
+    }
+
+    /// The position behind the last record.
+    pub fn records_end(&self) -> u64 {
+        self.hooks.log.end()
     }
 
     pub fn remove_reader(&mut self, reader: ReaderId) {

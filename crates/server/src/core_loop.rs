@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use basalt_commands::config::Config;
-use basalt_engine::{Now, Reading, SessionId, Turn};
+use basalt_engine::{JournalDone, Now, Reading, SessionId, Turn};
 use basalt_keyspace::ShardId;
 use basalt_resp::Payloads;
 use glommio::timer::Timer;
@@ -25,6 +25,7 @@ use crate::clock;
 use crate::connections::{Closing, Connection, Connections};
 use crate::engine::Engine;
 use crate::gather::Gather;
+use crate::journal::JournalFile;
 use crate::limits::{
     DIRECT_RECEIVES_MAX, EVENTS_PER_TURN_MAX, SPARE_OUTPUT_BYTES_MAX, SPARE_OUTPUTS_MAX,
 };
@@ -32,7 +33,7 @@ use crate::loop_facts::LoopFacts;
 use crate::node::{Node, Post, Stage};
 use crate::observe::{LetterBox, Report};
 use crate::outside::{Outside, Parcel, SocketKind};
-use crate::ring::{Chunk, Event, ReceiveEnd, Ring, Token};
+use crate::ring::{AppendError, Appended, Chunk, Event, ReceiveEnd, Ring, Token};
 use crate::spin::Spin;
 use crate::starved::Starved;
 use crate::{listen, logging, title};
@@ -64,6 +65,7 @@ pub(crate) struct CoreLoop<E: Engine> {
     /// The doorbell rang: somebody may have asked.
     is_asked: bool,
     facts: LoopFacts,
+    journal: Option<JournalFile>,
     /// What came in since the last turn, in order.
     received: Vec<(SessionId, Chunk)>,
     messages: Vec<(ShardId, E::Message)>,
@@ -97,11 +99,12 @@ pub(crate) struct Parts<E: Engine> {
     pub(crate) ring: Ring,
     pub(crate) acceptor: Option<Acceptor>,
     pub(crate) asked: LetterBox,
+    pub(crate) journal: Option<JournalFile>,
 }
 
 impl<E: Engine> CoreLoop<E> {
     pub(crate) fn new(parts: Parts<E>) -> io::Result<Self> {
-        let Parts { engine, outside, mut ring, acceptor, asked } = parts;
+        let Parts { engine, outside, mut ring, acceptor, asked, journal } = parts;
         let node = Arc::clone(&outside.node);
         let post = &node.posts[outside.shard()];
         post.ring.store(ring.number(), Ordering::Release);
@@ -121,6 +124,7 @@ impl<E: Engine> CoreLoop<E> {
             asked,
             is_asked: false,
             facts: LoopFacts::default(),
+            journal,
             received: Vec::new(),
             messages: Vec::new(),
             ends: Vec::new(),
@@ -142,6 +146,7 @@ impl<E: Engine> CoreLoop<E> {
             let now = self.outside.clock.now();
             let something = self.collect(now.monotonic_us);
             let mut turn = self.work(now);
+            self.write_journal();
             self.answer();
             if let Some(config) = self.outside.new_config.take() {
                 self.follow(&config);
@@ -247,6 +252,11 @@ impl<E: Engine> CoreLoop<E> {
                     acceptor.ended(listener, error, now_us, &mut self.ring);
                 }
             }
+            Event::Appended(appended) => self.appended(appended),
+            Event::Synced(error) => self.engine.journal_done(match error {
+                None => JournalDone::Synced,
+                Some(error) => JournalDone::NotSynced { error: error.to_string() },
+            }),
             Event::Doorbell => {
                 let post = &self.node.posts[self.outside.shard()];
                 post.silence_doorbell();
@@ -392,6 +402,31 @@ impl<E: Engine> CoreLoop<E> {
                 self.receive(token);
             }
         }
+    }
+
+    /// Hands what the engine wants written to the ring.
+    fn write_journal(&mut self) {
+        let Some(journal) = &self.journal else { return };
+        if let Some(frame) = self.outside.to_append.take() {
+            self.ring.append(journal.file(), journal.len, frame);
+        }
+        if std::mem::take(&mut self.outside.to_sync) {
+            self.ring.sync(journal.file());
+        }
+    }
+
+    fn appended(&mut self, Appended { frame, synced, result }: Appended) {
+        let Some(journal) = &mut self.journal else { return };
+        self.engine.journal_done(match result {
+            Ok(()) => {
+                journal.len += frame.len() as u64;
+                JournalDone::Appended { frame, synced }
+            }
+            Err(AppendError::Write(error)) => {
+                JournalDone::NotAppended { frame, error: error.to_string() }
+            }
+            Err(AppendError::Sync(error)) => JournalDone::NotSynced { error: error.to_string() },
+        });
     }
 
     /// Does what the engine wants of its sessions' sockets.
@@ -602,7 +637,9 @@ impl<E: Engine> CoreLoop<E> {
                 now_us
             }
         };
-        let quiet = !turn.busy && self.again.is_empty() && !self.connections.is_sending();
+        let is_closed = self.engine.close_journal();
+        let quiet =
+            is_closed && !turn.busy && self.again.is_empty() && !self.connections.is_sending();
         let post = self.post();
         post.parcels_sent.store(self.outside.sent, Ordering::Release);
         post.parcels_received.store(self.outside.received, Ordering::Release);

@@ -3,13 +3,17 @@
 //! The loop is written against this and not against `basalt_engine::Core`, so that it can be tested and
 //! measured with an engine that does next to nothing (`tests/toy`).
 
+use std::io;
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
-use basalt_engine::{Core, Message, Now, Output, Peer, Reading, SessionId, ShardFacts, Turn};
+use basalt_engine::{
+    Core, JournalDone, Message, Now, Output, Peer, Reading, SessionId, ShardFacts, Turn,
+};
 use basalt_keyspace::{LongString, ShardId};
 
 use crate::Outside;
+use crate::journal::{JournalFile, Restoring};
 
 pub trait Engine {
     /// What its cores tell each other.
@@ -49,6 +53,16 @@ pub trait Engine {
     fn config(&self) -> &Arc<Config>;
     /// See [`Core::facts`].
     fn facts(&mut self) -> ShardFacts;
+    /// See [`Core::journal_done`].
+    fn journal_done(&mut self, _done: JournalDone) {}
+    /// See [`Core::close_journal`].
+    fn close_journal(&mut self) -> bool {
+        true
+    }
+    /// What the journal held, and its next file, are brought to it before it serves.
+    fn restore(&mut self, _restoring: &mut Restoring<'_>) -> io::Result<Option<JournalFile>> {
+        Ok(None)
+    }
 }
 
 impl Engine for Core {
@@ -101,5 +115,14 @@ impl Engine for Core {
     }
     fn facts(&mut self) -> ShardFacts {
         Core::facts(self)
+    }
+    fn journal_done(&mut self, done: JournalDone) {
+        Core::journal_done(self, done);
+    }
+    fn close_journal(&mut self) -> bool {
+        Core::close_journal(self)
+    }
+    fn restore(&mut self, restoring: &mut Restoring<'_>) -> io::Result<Option<JournalFile>> {
+        restoring.run(self)
     }
 }

@@ -19,6 +19,7 @@ mod doors;
 mod engine;
 mod facts;
 mod gather;
+mod journal;
 mod limits;
 mod listen;
 pub mod logging;
@@ -39,6 +40,7 @@ mod title;
 
 pub use background::{Pidfile, detach};
 pub use engine::Engine;
+pub use journal::{JournalFile, Restoring};
 pub use listen::{ListenError, Listener, listen};
 pub use node::{Facts, Node};
 pub use outside::Outside;

@@ -40,6 +40,9 @@ pub struct Outside<M> {
     pub(crate) new_config: Option<Arc<Config>>,
     /// DEBUG SLEEP: until when nothing is to be done.
     pub(crate) stall_until_us: Option<u64>,
+    /// What the engine wants done with the journal's file: a frame, and whether it is to be synced; a sync.
+    pub(crate) to_append: Option<(Vec<u8>, bool)>,
+    pub(crate) to_sync: bool,
     /// Parcels written and read so far.
     pub(crate) sent: u64,
     pub(crate) received: u64,
@@ -55,6 +58,8 @@ impl<M> Outside<M> {
             chance: Chance::from_seed(seed),
             new_config: None,
             stall_until_us: None,
+            to_append: None,
+            to_sync: false,
             sent: 0,
             received: 0,
         }
@@ -142,6 +147,12 @@ impl World for Outside<Message> {
             LogLevel::Warning => tracing::warn!("{line}"),
             LogLevel::Nothing => {}
         }
+    }
+    fn journal_append(&mut self, frame: Vec<u8>, sync: bool) {
+        self.to_append = Some((frame, sync));
+    }
+    fn journal_sync(&mut self) {
+        self.to_sync = true;
     }
 }
 

@@ -9,6 +9,7 @@
 
 #![expect(unsafe_code, reason = "the kernel reads and writes our memory while we go on")]
 
+mod appending;
 mod buffers;
 mod guard;
 mod outgoing;
@@ -27,6 +28,8 @@ use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 
 use crate::gather::Crowd;
 use crate::limits::{COMPLETIONS, SEND_BYTES_MAX, SUBMISSIONS};
+pub(crate) use appending::{AppendError, Appended};
+use appending::{Appending, Next};
 use buffers::Buffers;
 pub(crate) use buffers::Chunk;
 use guard::{GUARD_US, Guard};
@@ -91,6 +94,10 @@ pub(crate) enum Event {
         listener: u32,
         error: i32,
     },
+    /// A frame was written to the journal's file, and synced if that was wanted; or not.
+    Appended(Appended),
+    /// The journal's file was synced, or not.
+    Synced(Option<io::Error>),
     /// Another thread rang the doorbell.
     Doorbell,
     /// A sleeping shard could not be told to wake.
@@ -121,6 +128,9 @@ enum Kind {
     Wake,
     Timer,
     Guard,
+    Append,
+    AppendSync,
+    Sync,
     /// Ends a wait and means nothing more: wakes from others, failed cancels and closes.
     Silent,
 }
@@ -144,6 +154,8 @@ pub(crate) struct Ring {
     sends: Vec<Option<Sending>>,
     /// Strings into which the kernel receives, at the index of their connections.
     direct: Vec<Option<LongString>>,
+    /// A frame that the kernel writes.
+    appending: Option<Appending>,
     /// Operations that found no room; they go first.
     backlog: VecDeque<Entry>,
     timer: Box<Timespec>,
@@ -191,6 +203,7 @@ impl Ring {
             buffers,
             sends: Vec::new(),
             direct: Vec::new(),
+            appending: None,
             backlog: VecDeque::new(),
             timer: Box::new(Timespec::new()),
             timer_at_us: None,
@@ -285,6 +298,41 @@ impl Ring {
         self.cancel(token_data(Kind::Send, token));
     }
 
+    /// Writes a frame into a file, which stays open until [`Event::Appended`] follows; one at a time.
+    pub(crate) fn append(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        (frame, sync): (Vec<u8>, bool),
+    ) {
+        assert!(self.appending.is_none(), "one frame at a time");
+        let appending = self.appending.insert(Appending::new(file, offset, frame, sync));
+        let entry = appending.write().user_data(user_data(Kind::Append, 0, 0));
+        self.push(entry);
+    }
+
+    /// Has all that was written to a file on disk; [`Event::Synced`] follows.
+    pub(crate) fn sync(&mut self, file: BorrowedFd<'_>) {
+        let entry = appending::sync(file.as_raw_fd());
+        self.push(entry.user_data(user_data(Kind::Sync, 0, 0)));
+    }
+
+    /// What the kernel did with a frame.
+    fn append_done(&mut self, kind: Kind, result: i32, events: &mut Vec<Event>) {
+        let appending = self.appending.take().expect("a frame is on its way");
+        if kind == Kind::AppendSync {
+            events.push(Event::Appended(appending.synced(result)));
+            return;
+        }
+        let next;
+        (self.appending, next) = appending.wrote(result);
+        match next {
+            Next::Write(entry) => self.push(entry.user_data(user_data(Kind::Append, 0, 0))),
+            Next::Sync(entry) => self.push(entry.user_data(user_data(Kind::AppendSync, 0, 0))),
+            Next::Over(appended) => events.push(Event::Appended(appended)),
+        }
+    }
+
     pub(crate) fn close(&mut self, socket: OwnedFd) {
         let entry = opcode::Close::new(Fd(socket.into_raw_fd())).build();
         self.push_silent(entry);
@@ -357,7 +405,7 @@ impl Ring {
 
     fn try_push(&mut self, entry: &Entry) -> bool {
         // SAFETY: what entries point to is owned by this ring and kept until their completion: `sends`,
-        // `direct`, `timer`, and the registered buffers; a guard's time is static. All other operations point to nothing.
+        // `direct`, `appending`, `timer`, and the registered buffers; a guard's time is static. All other operations point to nothing.
         unsafe { self.uring.submission().push(entry) }.is_ok()
     }
 
@@ -534,6 +582,16 @@ impl Ring {
                 kind if kind == Kind::Accept as u8 => {
                     accepted(token.index, result, completion.flags(), events);
                 }
+                kind if kind == Kind::Append as u8 => {
+                    self.append_done(Kind::Append, result, events);
+                }
+                kind if kind == Kind::AppendSync as u8 => {
+                    self.append_done(Kind::AppendSync, result, events);
+                }
+                kind if kind == Kind::Sync as u8 => {
+                    let error = (result < 0).then(|| appending::error_of(-result));
+                    events.push(Event::Synced(error));
+                }
                 kind if kind == Kind::Doorbell as u8 => events.push(Event::Doorbell),
                 kind if kind == Kind::Wake as u8 => {
                     let shard = token.index as usize;
@@ -644,6 +702,7 @@ impl Drop for Ring {
             // The kernel may still read or write: rather lose the memory than have it reused.
             std::mem::forget(take(&mut self.sends));
             std::mem::forget(take(&mut self.direct));
+            std::mem::forget(self.appending.take());
             self.buffers.forget();
         }
     }

@@ -13,10 +13,12 @@ use basalt_keyspace::{KeyHasher, ShardId};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
 use crate::acceptor::Acceptor;
+use crate::clock::Clock;
 use crate::core_loop::{CoreLoop, Parts};
 use crate::cpus::Cpus;
 use crate::doors::{Doors, apply_settings};
 use crate::engine::Engine;
+use crate::journal::{Folder, Recovery, Restoring};
 use crate::limits::{MESH_CAPACITY, SHARDS_MAX};
 use crate::listen::Listener;
 use crate::memory;
@@ -92,6 +94,14 @@ pub fn serve<E: Engine + 'static>(
     // Getting a page can hold up a core for long: where one has no shard, it is that one.
     memory::look_ahead(if pin { cpus.get(shard_count..).unwrap_or_default() } else { &[] })?;
     let node = Arc::new(Node::new(facts, shard_count)?);
+    let recovery = match config.appendonly {
+        true => {
+            let now_ms = Clock::since(node.started).now().unix_ms;
+            let folder = Folder::open(config)?;
+            Some(Arc::new(Recovery::prepare(folder, shard_count, (chance()?, now_ms), config)?))
+        }
+        false => None,
+    };
     let mut listeners = Some(listeners);
     let (report, reports) = mpsc::channel();
     let (askers, letter_boxes) = letter_boxes(shard_count);
@@ -108,6 +118,7 @@ pub fn serve<E: Engine + 'static>(
             hash_seed,
             epoch,
             seed: chance()?,
+            recovery: recovery.clone(),
             make_engine,
         };
         let placement =
@@ -147,15 +158,20 @@ struct Beginning<E: Engine> {
     hash_seed: u64,
     epoch: u64,
     seed: u64,
+    recovery: Option<Arc<Recovery>>,
     make_engine: fn(CoreSetup) -> E,
 }
 
 impl<E: Engine> Beginning<E> {
     async fn run(self, report: mpsc::Sender<io::Result<()>>) -> io::Result<()> {
         let node = Arc::clone(&self.node);
+        let recovery = self.recovery.clone();
         let core_loop = match self.core_loop() {
             Ok(core_loop) => core_loop,
             Err(error) => {
+                if let Some(recovery) = recovery {
+                    recovery.fail(&error);
+                }
                 // The one who started us waits for it; where it has gone, the node has failed already.
                 let _ = report.send(Err(io::Error::new(error.kind(), error.to_string())));
                 return Err(error);
@@ -178,7 +194,8 @@ impl<E: Engine> Beginning<E> {
         let apply = doors.as_ref().map(|doors| apply_settings(Rc::clone(doors), shard_count));
         let config = Arc::clone(&self.config);
         let acceptor = doors.map(|doors| Acceptor::new(doors, shard_count, config));
-        let engine = (self.make_engine)(CoreSetup {
+        let own_config = Arc::clone(&self.config);
+        let mut engine = (self.make_engine)(CoreSetup {
             shard: ShardId(self.index as u16),
             shard_count,
             config: self.config,
@@ -189,8 +206,15 @@ impl<E: Engine> Beginning<E> {
             apply,
         });
         let ring = Ring::open()?;
+        let journal = match &self.recovery {
+            Some(recovery) => {
+                let shard = self.index;
+                engine.restore(&mut Restoring { recovery, shard, config: &own_config })?
+            }
+            None => None,
+        };
         tracing::debug!(shard = self.index, incremental_buffers = ring.is_incremental(), "ring");
-        CoreLoop::new(Parts { engine, outside, ring, acceptor, asked: self.asked })
+        CoreLoop::new(Parts { engine, outside, ring, acceptor, asked: self.asked, journal })
     }
 }
 

@@ -4,6 +4,7 @@
 //! chosen at random, some of its pending messages and bytes (never reordered within one channel or
 //! one connection), and collects what it sends.
 
+mod disk;
 mod groups;
 mod lines;
 
@@ -17,6 +18,7 @@ use basalt_engine::{
 use basalt_keyspace::{DatabaseId, LongString, SLOTS, ShardId, SlotId};
 
 use crate::chance::Chance;
+pub use disk::{Disk, DiskFault};
 use groups::Groups;
 
 /// 2026-01-01: the start time of simulations.
@@ -58,6 +60,7 @@ struct Outside {
     log: Vec<String>,
     /// The bytes of each core's data, as it published them.
     used_bytes: Vec<usize>,
+    disks: Vec<Disk>,
 }
 
 struct Client {
@@ -146,6 +149,14 @@ impl World for View<'_> {
     fn log(&mut self, _: LogLevel, line: &str) {
         self.outside.log.push(line.into());
     }
+
+    fn journal_append(&mut self, frame: Vec<u8>, sync: bool) {
+        self.outside.disks[self.core].append(frame, sync);
+    }
+
+    fn journal_sync(&mut self) {
+        self.outside.disks[self.core].sync();
+    }
 }
 
 /// LIMIT: bytes of one client that a turn brings in, as many as a server's receive buffers hold.
@@ -176,6 +187,7 @@ impl Simulation {
                 shutdown: None,
                 log: Vec::new(),
                 used_bytes: vec![0; shard_count],
+                disks: (0..shard_count).map(|_| Disk::default()).collect(),
             },
             clients: Vec::new(),
             fragments: false,
@@ -358,7 +370,9 @@ impl Simulation {
 
     fn is_woken(&self, core: usize) -> bool {
         let is_due = self.wake_at_us[core].is_some_and(|us| us <= self.outside.now.monotonic_us);
-        is_due || self.outside.channels.iter().any(|row| !row[core].is_empty())
+        is_due
+            || self.outside.disks[core].is_busy()
+            || self.outside.channels.iter().any(|row| !row[core].is_empty())
     }
 
     /// One turn of one core. Returns whether anything moved or is left to do.
@@ -401,7 +415,8 @@ impl Simulation {
             let sends = client.reading != Reading::Paused && !client.to_server.is_empty();
             client.session.is_some() && (sends || client.input_ends)
         };
-        mail || self.clients.iter().any(has_input)
+        let has_disk_work = self.outside.disks.iter().any(Disk::is_busy);
+        mail || has_disk_work || self.clients.iter().any(has_input)
     }
 
     fn turn(&mut self, index: usize) -> bool {
@@ -450,7 +465,9 @@ impl Simulation {
         }
         let received: Vec<(SessionId, &[u8])> =
             arrived.iter().map(|(session, bytes)| (*session, bytes.as_slice())).collect();
-        let mut moved = !messages.is_empty() || has_received;
+        let done = self.outside.disks[index].go_on(&mut self.outside.chance);
+        let mut moved = !messages.is_empty() || has_received || !done.is_empty();
+        done.into_iter().for_each(|done| self.cores[index].journal_done(done));
         let now = self.outside.now;
         let mut view = View { outside: &mut self.outside, core: index };
         let turn = self.cores[index].turn(&mut view, now, &received, &mut messages);

@@ -121,10 +121,6 @@ parameters! {
         /// The size below which the append-only file's base is not rewritten automatically.
         "auto-aof-rewrite-min-size" auto_aof_rewrite_min_size: u64 = "64mb", memory(0, LONG_BYTES);
 
-        /// Whether to load an append-only file that ends in the middle of a change, up to that
-        /// change.
-        "aof-load-truncated" aof_load_truncated: bool = "yes", YesNo;
-
         /// Whether the append-only file's base is a snapshot.
         "aof-use-rdb-preamble" aof_use_rdb_preamble: bool = "yes", YesNo;
 

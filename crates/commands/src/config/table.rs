@@ -344,12 +344,10 @@ parameters! {
         "rdb-target" rdb_target: RdbTarget = "latest", RdbTarget::KIND;
 
         /// Whether every change is written to an append-only file.
-        "appendonly" appendonly: bool = "no", YesNo,
-            refused("the append-only file is not built yet, so changes would be lost");
+        "appendonly" appendonly: bool = "no", YesNo, at_start;
 
         /// When the append-only file is synced to the disk.
-        "appendfsync" appendfsync: AppendFsync = "everysec", AppendFsync::KIND,
-            pending(NO_PERSISTENCE);
+        "appendfsync" appendfsync: AppendFsync = "everysec", AppendFsync::KIND;
 
         /// The prefix of the names of the append-only files.
         "appendfilename" appendfilename: String = "appendonly.aof",
@@ -357,7 +355,10 @@ parameters! {
 
         /// The directory in `dir` that holds the append-only files.
         "appenddirname" appenddirname: String = "appendonlydir",
-            Text(rules::appenddirname), at_start, pending(NO_PERSISTENCE);
+            Text(rules::appenddirname), at_start;
+
+        /// Whether a journal that ends in the midst of a frame, as after a crash, is loaded up to there.
+        "aof-load-truncated" aof_load_truncated: bool = "yes", YesNo;
     }
 
     Observing {

@@ -341,6 +341,11 @@ impl Core {
         if let Some(ns) = ns {
             shard.settle_call(id, command, (Some(key.slot), args), ns);
         }
+        if shard.is_uncommitted(command, key.hash)
+            && let Some(session) = shard.sessions.get_mut(id)
+        {
+            session.waits = true;
+        }
         if mode != ReplyMode::On {
             self.settle_reply_mode(id, Some(start));
         }

@@ -31,6 +31,7 @@ impl Core {
             self.shard.stats.count_error(text.trim_ascii_end());
         }
         let start = session.output().len();
+        session.waits = true;
         append_reply(session.output(), answer);
         self.settle_reply_mode(id, Some(start));
         self.shard.sessions.mark_dirty(id);
@@ -38,6 +39,7 @@ impl Core {
 
     pub(super) fn receive(&mut self, world: &mut dyn World, from: ShardId, message: Message) {
         let Message(mut envelope) = message;
+        self.note_dependence(from, &envelope);
         if !envelope.observed.is_empty() {
             self.show_observed(&std::mem::take(&mut envelope.observed));
         }
@@ -62,6 +64,7 @@ impl Core {
         // What is to be said to the other anyway goes along.
         let next = || self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
         self.outboxes[from.index()].send_along(&mut envelope, next);
+        self.stamp(from, &mut envelope);
         world.send(from, Message(envelope));
     }
 
@@ -86,6 +89,7 @@ impl Core {
                     self.fill_hole(session, hole, &reply);
                 }
                 Letter::Reply { session, hole, reply } => self.fill_hole(session, hole, &reply),
+                Letter::Journal(news) => self.hear_of_journal(from, news),
             }
         }
         self.cut_off_overdue();
@@ -135,6 +139,7 @@ impl Core {
         let long_args = std::mem::take(&mut batch.long_args);
         let (has_long, mut long_args) = (!long_args.is_empty(), long_args.iter().peekable());
         let (mut index, mut arg_at, mut arg_start) = (0, 0, 0);
+        let mut replies_wait = false;
         // Where a request that has to wait stands among transactions: behind those that its home sent before it.
         let (mut place, mut behind) = (*number, 0);
         for group in batch.requests.chunks_mut(limits::STAGE_REQUESTS_MAX) {
@@ -186,6 +191,7 @@ impl Core {
                 {
                     slow.push((batch.reply_ends.len(), ns / 1000));
                 }
+                replies_wait = replies_wait || shard.is_uncommitted(command, request.hash);
                 batch.reply_ends.push(reply_bytes.len());
                 // Before the next request, which may be for the same key.
                 if self.shard.keyspace.has_ready() {
@@ -199,6 +205,8 @@ impl Core {
         }
         self.shard.stats.commands_from_others += batch.requests.len() as u64;
         (batch.reply_bytes, batch.reply_payloads) = (reply_bytes, payloads);
+        envelope.replies_wait = replies_wait;
+        let batch = &envelope.batch;
         if !batch.requests.is_empty() {
             self.stillness.disturb();
         }
@@ -266,6 +274,7 @@ impl Core {
             let id = group[0].session;
             match self.shard.sessions.get_mut(id) {
                 Some(session) => {
+                    session.waits |= envelope.replies_wait;
                     for (request, reply) in replies {
                         if !request.is_held {
                             session.fill_hole(request.hole, reply);
@@ -284,6 +293,7 @@ impl Core {
         if let Some(session) = self.shard.sessions.get_mut(id) {
             let payloads = &Payloads::default();
             let reply = ReplyAt { output: reply, payloads, start: 0, end: reply.len() };
+            session.waits = true;
             session.fill_hole(hole, reply);
             self.settle_holes(id);
         }
@@ -305,11 +315,12 @@ impl Core {
             let outbox = &mut self.outboxes[index];
             let spare = || self.spare_envelopes.pop().unwrap_or_default();
             let next = || self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
-            if let Some(envelope) = outbox.take(spare, next) {
+            if let Some(mut envelope) = outbox.take(spare, next) {
                 self.shard.stats.messages_out += 1;
+                self.stamp(ShardId(index as u16), &mut envelope);
                 world.send(ShardId(index as u16), Message(envelope));
             }
-            for id in outbox.take_waiting() {
+            for id in self.outboxes[index].take_waiting() {
                 if let Some(session) = self.shard.sessions.get_mut(id) {
                     session.waits_for_room = false;
                 }

@@ -32,6 +32,7 @@ impl Core {
         args: &[&[u8]],
     ) -> usize {
         let Self { shard, outboxes, keys, .. } = self;
+        let replies_wait = shard.replies_wait();
         let Some(mut session) = shard.sessions.get_mut(id) else { return 0 };
         let armed = session.armed.or(shard.armed);
         let is_plain = session.may_run()
@@ -74,6 +75,11 @@ impl Core {
                 if let Some(ns) = ns {
                     shard.settle_call(id, command, (Some(slot), args), ns);
                     session = shard.sessions.get_mut(id).expect("a call ends no session");
+                }
+                if replies_wait {
+                    let is_uncommitted = shard.is_uncommitted(command, hash);
+                    session = shard.sessions.get_mut(id).expect("a call ends no session");
+                    session.waits |= is_uncommitted;
                 }
             } else {
                 let outbox = &mut outboxes[to.index()];

@@ -94,7 +94,7 @@ impl Core {
     pub(super) fn work_received(&mut self, world: &mut dyn World, received: &[(SessionId, &[u8])]) {
         self.shard.stats.reads += received.len() as u64;
         let mut rest = received.iter().peekable();
-        let is_still = self.shard.still.is_some();
+        let is_still = self.shard.still.is_some() || self.journal_is_full();
         while rest.peek().is_some() {
             self.pass += 1;
             let mut sources = Vec::new();
@@ -126,7 +126,7 @@ impl Core {
     }
 
     pub(super) fn work_ready(&mut self, world: &mut dyn World) {
-        if self.shard.still.is_some() {
+        if self.shard.still.is_some() || self.journal_is_full() {
             return;
         }
         let (mut sources, mut progress) = (Vec::new(), Vec::new());

@@ -146,8 +146,10 @@ impl Core {
         let mut is_granted_here = true;
         let tag = number.tag(self.epoch, errands.writing_count());
         let tag = AtMoment { tag, moment_ms: self.shard.now.unix_ms };
+        let is_shared = errands.0.len() > 1;
         for (shard, mut errand) in errands.0 {
             errand.transaction = Some(tag);
+            errand.is_shared = is_shared;
             if shard == self.shard.id {
                 let scope = Scope::keys(std::mem::take(&mut errand.intents));
                 is_granted_here = self.shard.schedule(number, scope);
@@ -296,6 +298,9 @@ impl Core {
             }
         }
         own.running = if is_wanted { others } else { 0 };
+        if runs && others > 0 {
+            self.tie();
+        }
         self.run_own(number, &mut own, is_broken);
         self.go_on(number, transaction, own, is_broken);
     }
@@ -308,6 +313,9 @@ impl Core {
             part.errand = Some(errand);
         }
         if transaction.holding.is_entrusted() {
+            if own.plan.writes() && !is_broken {
+                self.tie();
+            }
             self.run_own(number, &mut own, is_broken);
         } else {
             own.running -= 1;

@@ -348,6 +348,9 @@ impl Core {
             return;
         };
         let transaction = self.under_way.transactions.remove(&number).expect("it is under way");
+        if transaction.writing.len() > 1 && transaction.holding.is_decided() {
+            self.tie();
+        }
         for shard in transaction.holding.shards() {
             let at = last.iter().position(|(other, _)| *other == shard);
             let last = at.map(|at| last.swap_remove(at).1);
@@ -435,6 +438,7 @@ impl Core {
         if !ticket.is_some_and(|ticket| self.moves_slots(from, ticket.coordination)) {
             self.stillness.disturb();
         }
+        let is_alone = scope.is_some();
         if let Some(scope) = scope
             && !self.shard.intents.admits(&scope)
         {
@@ -443,9 +447,22 @@ impl Core {
             self.shard.schedule(number, scope);
             return;
         }
-        let result = hop.run(&mut self.shard);
+        // One with a scope stands alone; another is a part of something.
+        let result = if is_alone {
+            hop.run(&mut self.shard)
+        } else {
+            self.shard.tied(|shard| hop.run(shard))
+        };
         self.serve_fed();
         self.tell(from, ticket, result);
+    }
+
+    /// A transaction that concerns other shards is decided here.
+    pub(super) fn tie(&mut self) {
+        self.shard.take_in_records(false);
+        if let Some(journal) = &mut self.shard.journal {
+            journal.tie(self.shard.now);
+        }
     }
 
     pub(super) fn tell(&mut self, to: ShardId, ticket: Option<Ticket>, result: HopResult) {
@@ -557,7 +574,7 @@ impl Core {
     ) {
         self.stillness.disturb();
         if let Some(LastHop { hop, ticket }) = last {
-            let result = hop.run(&mut self.shard);
+            let result = self.shard.tied(|shard| hop.run(shard));
             self.tell(home, ticket, result);
         }
         if let Some(part) = part {

@@ -8,6 +8,7 @@ use basalt_resp::{Payloads, Protocol};
 
 use crate::completion::Ticket;
 use crate::intents::{Number, Scope};
+use crate::journal::CutId;
 use crate::observe::monitor::Observed;
 use crate::session::SessionId;
 use crate::shard::Shard;
@@ -34,6 +35,12 @@ pub(crate) struct Envelope {
     pub ask_bytes: usize,
     /// What the asking core worked, as lines for the monitors of the other.
     pub observed: Observed,
+    /// Up to where the sender's journal must be committed before what this says may be told; 0 where it is.
+    pub journal: u64,
+    /// A reply of the batch is of something that is not committed.
+    pub replies_wait: bool,
+    /// The sender's journal is full: nothing more should be asked of it.
+    pub is_full: bool,
     /// The requests of the batch that are for the slow log, and their microseconds.
     pub slow: Vec<(usize, u64)>,
 }
@@ -180,6 +187,21 @@ pub(crate) enum Letter {
         hole: u32,
         reply: Vec<u8>,
     },
+    /// Of the sender's journal.
+    Journal(JournalNews),
+}
+
+/// What one core tells another of its journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JournalNews {
+    /// It is committed up to here.
+    Committed(u64),
+    /// Its part of a cut is on disk.
+    CutSynced(CutId),
+    /// There is room again.
+    HasRoom,
+    /// Whether its disk refuses what is written.
+    HasFault(bool),
 }
 
 /// How an errand is looked at when its visit is granted.
@@ -305,6 +327,7 @@ impl Envelope {
         long_args.clear();
         reply_payloads.clear();
         self.answered = false;
+        (self.journal, self.replies_wait, self.is_full) = (0, false, false);
         self.letters.clear();
         self.asks.clear();
         self.ask_bytes = 0;

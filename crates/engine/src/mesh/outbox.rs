@@ -27,6 +27,8 @@ pub(crate) struct Outbox {
     notice_bytes: usize,
     /// Channels of which messages found no room.
     lost: BTreeSet<(TopicKind, Box<[u8]>)>,
+    /// That shard's journal takes nothing more for now.
+    pub is_blocked: bool,
 }
 
 impl Outbox {
@@ -41,7 +43,8 @@ impl Outbox {
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         let Envelope { batch, asks, ask_bytes, .. } = &*self.gathering;
-        batch.requests.len() + asks.len() < limits::OUTBOX_REQUESTS_MAX
+        !self.is_blocked
+            && batch.requests.len() + asks.len() < limits::OUTBOX_REQUESTS_MAX
             && batch.arg_bytes.len() + ask_bytes < limits::OUTBOX_BYTES_MAX
     }
 

@@ -19,6 +19,8 @@ impl Armed {
     pub(crate) const OBSERVED: Self = Self(1 << 5);
     /// The session is subscribed to something in RESP2, where messages look like replies.
     pub(crate) const SUBSCRIBED: Self = Self(1 << 6);
+    /// The disk refuses what is written to the journal.
+    pub(crate) const DISK: Self = Self(1 << 7);
 
     pub(crate) fn set(&mut self, gate: Self, armed: bool) {
         if armed {

@@ -21,6 +21,8 @@ pub(crate) struct Errand {
     arg_ends: Vec<usize>,
     /// Where its keys are: their memory is asked for at once.
     places: Vec<(DatabaseId, SlotId, u64)>,
+    /// Other shards have parts of it, too.
+    pub is_shared: bool,
     /// The transaction that it is part of; given when that begins.
     pub transaction: Option<AtMoment>,
     /// Nothing is done if what this session watches was changed.
@@ -123,6 +125,14 @@ impl Errand {
     /// Runs what is decided: whatever was watched is not asked again, it may have expired since.
     pub(crate) fn complete(&mut self, shard: &mut Shard) {
         self.forget_watches(shard);
+        if self.is_shared {
+            shard.tied(|shard| self.run_to_end(shard));
+        } else {
+            self.run_to_end(shard);
+        }
+    }
+
+    fn run_to_end(&mut self, shard: &mut Shard) {
         self.run(shard, self.counts_errors);
         if let Some(transaction) = self.transaction
             && self.may_write()
@@ -133,7 +143,7 @@ impl Errand {
 
     /// Runs as a step of a transaction, which ends later.
     pub(crate) fn step(&mut self, shard: &mut Shard) {
-        self.run(shard, self.counts_errors);
+        shard.tied(|shard| self.run(shard, self.counts_errors));
     }
 
     /// Whether one of its commands may write.
@@ -229,6 +239,7 @@ impl Errand {
         places.clear();
         replies.clear();
         (self.transaction, self.watcher, self.counts_errors) = (None, None, false);
+        self.is_shared = false;
     }
 }
 

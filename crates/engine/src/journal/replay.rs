@@ -1,0 +1,62 @@
+//! Replay: a journal's file done again, into a keyspace that held nothing or what the files before it left.
+
+use basalt_journal::{Blob, Damage, Entries, Entry, Frames, ScanError};
+use basalt_keyspace::{DatabaseId, Keyspace, SLOTS, ShardId, SlotBundle, SlotId};
+
+use crate::slots::routes::Routes;
+
+/// Does again what a file holds before a position; `scan` has found all of it whole. `progress` gets how many of the
+/// file's bytes are done.
+///
+/// # Errors
+/// Where the file can't be read, or holds a record that can't follow on those before it.
+pub fn replay<B: Blob + ?Sized>(
+    keyspace: &mut Keyspace,
+    blob: &B,
+    to: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), ScanError<B::Error>> {
+    let mut frames = Frames::of(blob)?;
+    while frames.position < to {
+        let offset = frames.offset;
+        let damage = ScanError::Damage(Damage { offset });
+        let Some(frame) = frames.next_frame().map_err(ScanError::Read)? else {
+            return Err(damage);
+        };
+        let len = (to - frame.position).min(frame.body.len() as u64) as usize;
+        for entry in Entries::of(&frame.body[..len]) {
+            let replayed = match entry {
+                Ok(Entry::Records { bytes, .. }) => keyspace.replay(bytes).is_ok(),
+                // Nothing of a server's state is journaled yet, so whatever this is, it is newer.
+                Ok(Entry::State(_)) | Err(_) => false,
+                Ok(Entry::Tie) => true,
+            };
+            if !replayed {
+                return Err(damage);
+            }
+        }
+        progress(frames.offset);
+    }
+    Ok(())
+}
+
+/// Takes out of a keyspace all slots with keys that belong to another shard than `stays`, of so many shards, each
+/// bundle with its shard. They are put in with [`Keyspace::attach_with_expiry`].
+pub fn give_out_foreign(
+    keyspace: &mut Keyspace,
+    stays: Option<ShardId>,
+    shards: usize,
+) -> Vec<(ShardId, SlotBundle)> {
+    let routes = Routes::in_blocks(shards);
+    let databases: Vec<DatabaseId> =
+        (0..keyspace.database_count()).map(|index| DatabaseId(index as u16)).collect();
+    let others = routes.shards().filter(|shard| Some(*shard) != stays);
+    let bundles = others.map(|shard| {
+        let has_keys = |slot: &SlotId| databases.iter().any(|id| keyspace.slot_len(*id, *slot) > 0);
+        let slots = (0..SLOTS as u16).map(SlotId);
+        let slots = slots.filter(|slot| routes.shard(*slot) == shard).filter(has_keys);
+        let slots: Vec<SlotId> = slots.collect();
+        (shard, (!slots.is_empty()).then(|| keyspace.detach(&slots)))
+    });
+    bundles.filter_map(|(shard, bundle)| Some((shard, bundle?))).collect()
+}

@@ -1,0 +1,214 @@
+//! Folder: the directory of the journal: its lock, its manifest, and the files that this names.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use basalt_commands::config::Config;
+use basalt_journal::{FileHeader, FileKind, Generation, Manifest, Segment, VERSION};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+const MANIFEST: &str = "journal.manifest";
+const LOCK: &str = "lock";
+/// What our files begin with.
+const PREFIX: &str = "journal.";
+
+/// The folder, locked.
+pub(crate) struct Folder {
+    pub(super) path: PathBuf,
+    pub(super) manifest: Manifest,
+    /// Open as long as the process.
+    _lock: Flock<File>,
+}
+
+/// An error with the file that it concerns.
+pub(super) fn at(path: &Path, error: impl std::fmt::Display) -> io::Error {
+    io::Error::other(format!("{}: {error}", path.display()))
+}
+
+impl Folder {
+    /// Opens the folder that the configuration names, or makes it.
+    ///
+    /// # Errors
+    /// Where another server has it, it can't be read or written, or its manifest is refused.
+    pub(crate) fn open(config: &Config) -> io::Result<Self> {
+        let path = Path::new(&config.dir).join(&config.appenddirname);
+        match DirBuilder::new().mode(0o755).create(&path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(at(&path, error)),
+            Ok(()) | Err(_) => {}
+        }
+        let lock = path.join(LOCK);
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(&lock);
+        let file = file.map_err(|error| at(&lock, error))?;
+        let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+        let locked = locked.map_err(|(_, errno)| match errno {
+            Errno::EWOULDBLOCK => at(&path, "another server has this journal open"),
+            errno => at(&lock, errno),
+        })?;
+        let manifest = read_manifest(&path, config)?;
+        Ok(Self { path, manifest, _lock: locked })
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The number of the next generation.
+    pub(super) fn next_number(&self) -> u64 {
+        self.manifest.generations.last().map_or(1, |last| last.number + 1)
+    }
+
+    /// Begins a generation of empty files. The ones before it end at these positions, shard by shard, or are dropped
+    /// where the new one begins with bases.
+    pub(super) fn begin(
+        &mut self,
+        headers: &[FileHeader],
+        ends: &[Vec<u64>],
+        has_bases: bool,
+    ) -> io::Result<Vec<File>> {
+        let number = headers[0].generation;
+        let mut files = Vec::new();
+        let mut shards = Vec::new();
+        for header in headers {
+            let journal = journal_name(header);
+            files.push(create(&self.file(&journal), header)?);
+            let base = has_bases.then(|| base_name(header));
+            shards.push(Segment { base, journal, end: None });
+        }
+        let mut manifest = Manifest::default();
+        if !has_bases {
+            for (generation, ends) in self.manifest.generations.iter().zip(ends) {
+                let mut generation = generation.clone();
+                for (segment, end) in generation.shards.iter_mut().zip(ends) {
+                    segment.end = Some(*end);
+                    self.sync(&segment.journal)?;
+                }
+                // One in which nothing happened says nothing.
+                let is_empty = ends.iter().all(|end| *end == 0)
+                    && generation.shards.iter().all(|segment| segment.base.is_none());
+                if !is_empty {
+                    manifest.generations.push(generation);
+                }
+            }
+        }
+        manifest.generations.push(Generation { number, shards });
+        self.write_manifest(&manifest)?;
+        self.manifest = manifest;
+        self.remove_unnamed();
+        Ok(files)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        let path = self.file(name);
+        File::open(&path).and_then(|file| file.sync_all()).map_err(|error| at(&path, error))
+    }
+
+    fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
+        let (path, temporary) = (self.file(MANIFEST), self.file("journal.manifest.tmp"));
+        let write = || {
+            let mut file = open_new(&temporary)?;
+            file.write_all(manifest.encode().as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|error| at(&path, error))
+    }
+
+    /// Removes files of ours that the manifest does not name: they are of a rewrite or a start that did not end.
+    fn remove_unnamed(&self) {
+        let Ok(found) = fs::read_dir(&self.path) else { return };
+        for name in found.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+            let is_named =
+                self.manifest.generations.iter().flat_map(|one| &one.shards).any(|one| {
+                    one.journal == name || one.base.as_ref().is_some_and(|base| *base == name)
+                });
+            if name.starts_with(PREFIX)
+                && name != MANIFEST
+                && !is_named
+                && let Err(error) = fs::remove_file(self.file(&name))
+            {
+                tracing::warn!("{}: {error}", self.file(&name).display());
+            }
+        }
+    }
+}
+
+fn read_manifest(folder: &Path, config: &Config) -> io::Result<Manifest> {
+    let path = folder.join(MANIFEST);
+    match fs::read(&path) {
+        Ok(bytes) => Manifest::decode(&bytes).map_err(|error| at(&path, error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            refuse_others(folder, config)?;
+            Ok(Manifest::default())
+        }
+        Err(error) => Err(at(&path, error)),
+    }
+}
+
+/// Without a manifest there is nothing to load; but there may be what somebody takes for data.
+fn refuse_others(folder: &Path, config: &Config) -> io::Result<()> {
+    let single = Path::new(&config.dir).join(&config.appendfilename);
+    let manifest = folder.join(format!("{}.manifest", config.appendfilename));
+    for path in [manifest, single] {
+        if path.exists() {
+            let why = "this is an append-only file of Redis or Valkey, which is not loaded: move it away, or \
+                       set appenddirname or appendfilename to another name";
+            return Err(at(&path, why));
+        }
+    }
+    for entry in fs::read_dir(folder).map_err(|error| at(folder, error))?.flatten() {
+        let is_journal = entry.file_name().to_str().is_some_and(|name| {
+            name.starts_with(PREFIX) && (name.ends_with(".log") || name.ends_with(".base"))
+        });
+        // A first start that failed leaves files without a frame.
+        let has_frames =
+            entry.metadata().is_ok_and(|found| found.len() > basalt_journal::HEADER_BYTES as u64);
+        if is_journal && has_frames {
+            let why =
+                format!("there are journals here, but no {MANIFEST}; restore it from a backup");
+            return Err(at(folder, why));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn journal_name(header: &FileHeader) -> String {
+    format!("{PREFIX}{}.{}.log", header.generation, header.shard)
+}
+
+pub(super) fn base_name(header: &FileHeader) -> String {
+    format!("{PREFIX}{}.{}.base", header.generation, header.shard)
+}
+
+/// The headers of a generation's journals.
+pub(super) fn headers(number: u64, shards: usize, salt: u64, created_ms: u64) -> Vec<FileHeader> {
+    let header = |shard: u16| FileHeader {
+        version: VERSION,
+        kind: FileKind::Journal,
+        shard,
+        shards: shards as u16,
+        generation: number,
+        salt: (salt as u32).wrapping_add(u32::from(shard).wrapping_mul(0x9e37_79b9)),
+        created_ms,
+    };
+    (0..shards as u16).map(header).collect()
+}
+
+/// A file that holds nothing but its header, which is on disk.
+pub(super) fn create(path: &Path, header: &FileHeader) -> io::Result<File> {
+    let make = || {
+        let mut file = open_new(path)?;
+        file.write_all(&header.encode())?;
+        file.sync_all()?;
+        Ok(file)
+    };
+    make().map_err(|error: io::Error| at(path, error))
+}
+
+fn open_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)
+}

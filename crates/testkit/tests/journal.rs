@@ -1,0 +1,243 @@
+//! A crash at any moment: what was acknowledged is there, transactions are whole, and what is left is one moment.
+
+use basalt_commands::config::{AppendFsync, Config};
+use basalt_testkit::chance::Chance;
+use basalt_testkit::simulation::{ClientId, DiskFault, Simulation};
+
+/// What a client of the workload knows of its counters.
+#[derive(Default, Clone)]
+struct Known {
+    /// By kind of counter: how often it was asked for, and answered.
+    asked: u64,
+    answered: u64,
+}
+
+/// A client that does one thing after the other, and what it did.
+struct Worker {
+    id: ClientId,
+    number: usize,
+    /// Of `first:<n>` and `second:<n>`, which are raised in turn, each by a command of its own.
+    turns: Known,
+    /// Of `left:<n>` and `right:<n>`, which are raised together.
+    pairs: Known,
+    /// The most that it has read of another's `first`.
+    read: (usize, u64),
+    waits_for: Waits,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    Nothing,
+    Turn,
+    Pair,
+    Read(usize),
+}
+
+impl Worker {
+    fn go_on(&mut self, server: &mut Simulation, chance: &mut Chance, workers: usize) {
+        if self.waits_for != Waits::Nothing {
+            let lines = server.received_lines(self.id);
+            let Some(last) = lines.last() else { return };
+            match self.waits_for {
+                Waits::Turn => self.turns.answered += 1,
+                Waits::Pair if last.contains("QUEUED") || last == "OK" => return,
+                Waits::Pair => self.pairs.answered += 1,
+                Waits::Read(other) => self.read = (other, last.parse().unwrap_or(0)),
+                Waits::Nothing => {}
+            }
+            self.waits_for = Waits::Nothing;
+            return;
+        }
+        let n = self.number;
+        match chance.below(4) {
+            0 | 1 => {
+                let name = if self.turns.asked % 2 == 0 { "first" } else { "second" };
+                server.send_line(self.id, &format!("INCR {name}:{n}"));
+                self.turns.asked += 1;
+                self.waits_for = Waits::Turn;
+            }
+            2 => {
+                let value = self.pairs.asked + 1;
+                let line = match chance.below(3) {
+                    0 => format!("MSET left:{n} {value} right:{n} {value} third:{n} {value}"),
+                    _ => {
+                        server.send_line(self.id, "MULTI");
+                        server.send_line(self.id, &format!("SET left:{n} {value}"));
+                        server.send_line(self.id, &format!("SET right:{n} {value}"));
+                        if chance.one_in(2) {
+                            server.send_line(self.id, "CLIENT ID");
+                        }
+                        server.send_line(self.id, &format!("SET third:{n} {value}"));
+                        "EXEC".into()
+                    }
+                };
+                server.send_line(self.id, &line);
+                self.pairs.asked += 1;
+                self.waits_for = Waits::Pair;
+            }
+            _ => {
+                let other = chance.below(workers);
+                server.send_line(self.id, &format!("GET first:{other}"));
+                self.waits_for = Waits::Read(other);
+            }
+        }
+    }
+}
+
+fn number(server: &mut Simulation, client: ClientId, key: &str) -> u64 {
+    server.ask_line(client, &format!("GET {key}")).parse().unwrap_or(0)
+}
+
+struct Run {
+    seed: u64,
+    policy: AppendFsync,
+    power: bool,
+    slots: bool,
+}
+
+/// Works for a while, crashes, and looks at what is left.
+fn crash(Run { seed, policy, power, slots }: Run) {
+    let mut chance = Chance::from_seed(seed);
+    let shards = 1 + chance.below(4);
+    let config = || Config { appendfsync: policy, ..Config::default() };
+    let mut server = Simulation::with_journal(shards, config(), seed);
+    let count = 1 + chance.below(6);
+    let mut workers: Vec<Worker> = (0..count)
+        .map(|number| Worker {
+            id: server.connect(number),
+            number,
+            turns: Known::default(),
+            pairs: Known::default(),
+            read: (0, 0),
+            waits_for: Waits::Nothing,
+        })
+        .collect();
+    if slots {
+        server.move_slots(&["first:0", "left:0"]);
+    }
+    for _ in 0..chance.below(3_000) {
+        let at = chance.below(count);
+        workers[at].go_on(&mut server, &mut chance, count);
+        server.step();
+        if chance.one_in(50) {
+            server.advance_ms(1 + chance.below(60) as u64);
+        }
+    }
+    let after = if chance.one_in(2) { shards } else { 1 + chance.below(4) };
+    let files = if power { server.lose_power() } else { server.kill() };
+    let mut server =
+        Simulation::restart(&files, after, config(), seed).expect("the files are sound");
+    let client = server.connect(0);
+    let is_always = policy == AppendFsync::Always;
+    let firsts: Vec<u64> =
+        (0..count).map(|n| number(&mut server, client, &format!("first:{n}"))).collect();
+    for Worker { number: n, turns, pairs, read, .. } in &workers {
+        let context = format!("seed {seed}, client {n}");
+        let (first, second) = (firsts[*n], number(&mut server, client, &format!("second:{n}")));
+        assert!(second <= first && first <= second + 1, "{context}: {first}, {second}");
+        assert!(first + second <= turns.asked, "{context}");
+        let keys = ["left", "right", "third"];
+        let values = keys.map(|key| number(&mut server, client, &format!("{key}:{n}")));
+        assert!(values.iter().all(|value| *value == values[0]), "{context}: {values:?}");
+        assert!(values[0] <= pairs.asked, "{context}");
+        if is_always {
+            assert!(
+                first + second >= turns.answered,
+                "{context}: {first}+{second} of {}",
+                turns.answered
+            );
+            assert!(values[0] >= pairs.answered, "{context}: {values:?} of {}", pairs.answered);
+            assert!(firsts[read.0] >= read.1, "{context}: was read");
+        }
+    }
+}
+
+#[test]
+fn what_always_acknowledged_survives_a_power_loss() {
+    for seed in 0..60 {
+        crash(Run { seed, policy: AppendFsync::Always, power: true, slots: false });
+    }
+}
+
+#[test]
+fn what_always_acknowledged_survives_while_slots_move() {
+    for seed in 0..25 {
+        crash(Run { seed, policy: AppendFsync::Always, power: true, slots: true });
+    }
+}
+
+#[test]
+fn what_everysec_leaves_is_one_moment() {
+    for seed in 0..40 {
+        crash(Run { seed, policy: AppendFsync::EverySecond, power: seed % 2 == 0, slots: false });
+    }
+}
+
+#[test]
+fn what_is_never_synced_is_one_moment() {
+    for seed in 0..24 {
+        crash(Run { seed, policy: AppendFsync::No, power: seed % 2 == 0, slots: seed % 3 == 0 });
+    }
+}
+
+#[test]
+fn a_read_of_what_is_on_disk_waits_for_nothing() {
+    let config = Config { appendfsync: AppendFsync::Always, ..Config::default() };
+    let mut server = Simulation::with_journal(1, config, 3);
+    let (writer, reader) = (server.connect(0), server.connect(0));
+    assert_eq!(server.ask_line(writer, "MSET a 1 b 2"), "OK");
+    server.disk(0).fault = DiskFault::Full;
+    server.send_line(writer, "SET a 3");
+    steps(&mut server);
+    assert!(!server.has_received(writer), "its write is not on disk");
+    server.send_line(reader, "GET b");
+    steps(&mut server);
+    assert_eq!(server.received_lines(reader), ["2"]);
+    server.send_line(reader, "GET a");
+    steps(&mut server);
+    assert!(!server.has_received(reader), "what it read is not on disk");
+    server.disk(0).fault = DiskFault::None;
+    server.rest_ms(1_500);
+    assert_eq!(server.received_lines(reader), ["3"]);
+    assert_eq!(server.received_lines(writer), ["OK"]);
+}
+
+#[test]
+fn a_full_disk_refuses_writes_on_all_shards_until_there_is_room() {
+    for policy in [AppendFsync::Always, AppendFsync::EverySecond, AppendFsync::No] {
+        let config = Config { appendfsync: policy, ..Config::default() };
+        let mut server = Simulation::with_journal(3, config, 5);
+        let (writer, other) = (server.connect(0), server.connect(1));
+        assert_eq!(server.ask_line(writer, "MSET a 1 b 2 c 3"), "OK");
+        for shard in 0..3 {
+            server.disk(shard).fault = DiskFault::Full;
+        }
+        server.send_line(writer, "SET a 4");
+        server.rest_ms(300);
+        for key in ["a", "b", "c"] {
+            let refused = server.ask_line(other, &format!("SET {key} 5"));
+            assert!(refused.starts_with("MISCONF"), "{refused}");
+        }
+        assert_eq!(server.ask_line(other, "GET b"), "2");
+        assert!(server.log().iter().any(|line| line.contains("No space left")));
+        for shard in 0..3 {
+            server.disk(shard).fault = DiskFault::None;
+        }
+        server.rest_ms(2_500);
+        assert_eq!(server.ask_line(other, "SET b 6"), "OK");
+        server.rest_ms(1_500);
+        let files = server.lose_power();
+        let config = Config { appendfsync: policy, ..Config::default() };
+        let mut server = Simulation::restart(&files, 3, config, 6).expect("the files are sound");
+        let client = server.connect(0);
+        if policy != AppendFsync::No {
+            assert_eq!(server.ask_line(client, "MGET a b c"), "4 6 3");
+        }
+    }
+}
+
+fn steps(server: &mut Simulation) {
+    for _ in 0..50 {
+        server.step();
+    }
+}
