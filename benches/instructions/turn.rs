@@ -62,6 +62,8 @@ impl World for Still {
     fn config_changed(&mut self, _: &Arc<Config>) {}
     fn stall_until(&mut self, _: u64) {}
     fn log(&mut self, _: LogLevel, _: &str) {}
+    fn journal_append(&mut self, _: Vec<u8>, _: bool) {}
+    fn journal_sync(&mut self) {}
 }
 
 struct Scene {

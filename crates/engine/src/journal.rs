@@ -13,7 +13,7 @@
 
 mod replay;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -92,6 +92,8 @@ pub(crate) struct Journal {
     cuts: Vec<Arc<[u64]>>,
     must_write_cut: bool,
     open_cuts: Vec<OpenCut>,
+    /// The last cut of each shard that is known here.
+    noted: BTreeMap<ShardId, u64>,
     /// Entries that no complete cut covers; what touches is one.
     ties: VecDeque<Range<u64>>,
     /// The newest complete cut.
@@ -135,6 +137,7 @@ impl Journal {
             cuts: Vec::new(),
             must_write_cut: false,
             open_cuts: Vec::new(),
+            noted: BTreeMap::new(),
             ties: VecDeque::new(),
             covered: 0,
             cut_due_us: None,
@@ -241,6 +244,7 @@ impl Journal {
     pub(crate) fn note_cut(&mut self, id: CutId, own: ShardId, positions: &Arc<[u64]>) {
         let is_mine = id.0 == own;
         let position = positions[own.index()];
+        self.noted.insert(id.0, id.1);
         self.cuts.push(Arc::clone(positions));
         self.cut_due_us = None;
         if is_mine {
@@ -269,7 +273,10 @@ impl Journal {
 
     /// Another shard has its part of a cut on disk.
     pub(crate) fn other_synced(&mut self, id: CutId) {
-        if self.is_always() || self.is_closing {
+        // Others may be quicker than the cut itself, but one that was noted and is gone is over.
+        let is_over = self.noted.get(&id.0).is_some_and(|noted| *noted >= id.1);
+        let is_open = self.open_cuts.iter().any(|cut| cut.id == id);
+        if (self.is_always() || self.is_closing) && (is_open || !is_over) {
             self.open_cut(id).others += 1;
         }
     }
@@ -295,7 +302,9 @@ impl Journal {
         }
         let covered = self.covered;
         // A cut at or before a complete one tells nothing more.
-        self.open_cuts.retain(|cut| cut.position.is_none_or(|position| position > covered));
+        self.open_cuts.retain(|cut| {
+            !cut.is_own_synced || cut.position.is_none_or(|position| position > covered)
+        });
         while self.ties.front().is_some_and(|tie| tie.end <= covered) {
             self.ties.pop_front();
         }

@@ -50,12 +50,20 @@ pub struct ProcessFacts {
 #[derive(Debug)]
 pub enum JournalDone {
     /// The frame is written whole, and on disk where that was wanted. It comes back as a spare buffer.
-    Appended { frame: Vec<u8>, synced: bool },
+    Appended {
+        frame: Vec<u8>,
+        synced: bool,
+    },
     /// Nothing of the frame counts: it may be tried again at the same place.
-    NotAppended { frame: Vec<u8>, error: String },
+    NotAppended {
+        frame: Vec<u8>,
+        error: String,
+    },
     Synced,
     /// The file can't be trusted any more. It ends a frame that was on its way, too.
-    NotSynced { error: String },
+    NotSynced {
+        error: String,
+    },
 }
 
 /// All that is not ours.

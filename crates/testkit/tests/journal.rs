@@ -51,7 +51,7 @@ impl Worker {
         let n = self.number;
         match chance.below(4) {
             0 | 1 => {
-                let name = if self.turns.asked % 2 == 0 { "first" } else { "second" };
+                let name = if self.turns.asked.is_multiple_of(2) { "first" } else { "second" };
                 server.send_line(self.id, &format!("INCR {name}:{n}"));
                 self.turns.asked += 1;
                 self.waits_for = Waits::Turn;

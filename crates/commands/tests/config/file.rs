@@ -71,11 +71,14 @@ fn errors_tell_place_line_and_remedy() {
 
 #[test]
 fn all_lines_that_cannot_be_used_are_told() {
-    let text = "port 70000\nhz 20\nappendonly yes\nnonsense 1\ninclude gone.conf\ntimeout x";
+    let text = "port 70000\nhz 20\ncluster-enabled yes\nnonsense 1\ninclude gone.conf\ntimeout x";
     let errors = load(text).unwrap_err();
     let places: Vec<&str> = errors.errors.iter().map(|error| error.place.as_str()).collect();
     assert_eq!(places, ["a.conf:1", "a.conf:3", "a.conf:4", "a.conf:5", "a.conf:6"]);
-    assert!(errors.to_string().contains("inclusive\na.conf:3: 'appendonly yes'\n"), "{errors}");
+    assert!(
+        errors.to_string().contains("inclusive\na.conf:3: 'cluster-enabled yes'\n"),
+        "{errors}"
+    );
     let loaded =
         Config::load(&[Source::File { name: "a.conf", text: text.as_bytes() }], &mut |_| {
             Err("gone".into())
@@ -120,7 +123,6 @@ fn what_silence_would_falsify_is_refused() {
         "min-replicas-to-write 1",
         "cluster-enabled yes",
         "tls-port 6380",
-        "appendonly yes",
         "sentinel monitor a 10.0.0.1 6379 2",
     ] {
         let shown = error(line);

@@ -12,11 +12,11 @@ use basalt_journal::FileHeader;
 use basalt_keyspace::ShardId;
 
 use super::Core;
-use crate::session::armed::Armed;
 use crate::intents::Mode;
 use crate::journal::{CutId, Journal};
 use crate::mesh::message::{Envelope, JournalNews, Letter};
 use crate::session::SessionId;
+use crate::session::armed::Armed;
 use crate::shard::Shard;
 use crate::world::{JournalDone, World};
 
@@ -246,7 +246,7 @@ impl Core {
             return;
         }
         journal.is_cutting = true;
-        let id: CutId = (self.shard.id, journal.cuts_taken);
+        let id: CutId = (self.shard.id, journal.cuts_taken + 1);
         let routes = Arc::clone(&self.shard.routes);
         self.coordinate(SessionId::NOBODY, |hops| async move {
             let position = |shard: &mut Shard| {
