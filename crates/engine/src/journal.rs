@@ -26,10 +26,40 @@ use crate::limits::{
     JOURNAL_UNWRITTEN_BYTES_MAX,
 };
 use crate::now::Now;
-use crate::world::{JournalDone, World};
 pub use replay::{give_out_foreign, replay};
 
 const SYNC_EVERY_US: u64 = 1_000_000;
+
+/// What became of what a core wanted of its journal's file.
+#[derive(Debug)]
+pub enum JournalDone {
+    /// The frame is written whole, and on disk where that was wanted. It comes back as a spare buffer.
+    Appended {
+        frame: Vec<u8>,
+        synced: bool,
+    },
+    /// Nothing of the frame counts: it may be tried again at the same place.
+    NotAppended {
+        frame: Vec<u8>,
+        error: String,
+    },
+    Synced,
+    /// The file can't be trusted any more. It ends a frame that was on its way, too.
+    NotSynced {
+        error: String,
+    },
+}
+
+/// What the journal wants done with its file.
+#[derive(Debug)]
+pub(crate) enum JournalWish {
+    /// A frame appended, and synced where that is said.
+    Append {
+        frame: Vec<u8>,
+        sync: bool,
+    },
+    Sync,
+}
 
 /// Which cut: the shard that took it, and its number there.
 pub(crate) type CutId = (ShardId, u64);
@@ -317,22 +347,21 @@ impl Journal {
         }
     }
 
-    /// Hands to the world what it may take now.
-    pub(crate) fn write(&mut self, world: &mut dyn World, now: Now) {
+    /// What is to be done with the file now, one thing after the other, until there is nothing.
+    pub(crate) fn next_wish(&mut self, now: Now) -> Option<JournalWish> {
         if let Some(fault) = self.fault {
             let is_due =
                 matches!(fault, Fault::Write { retry_at_us } if retry_at_us <= now.monotonic_us);
             if !is_due || self.in_flight.is_some() {
-                return;
+                return None;
             }
             self.in_flight = Some(InFlight { end: self.framed });
             let frame = std::mem::take(&mut self.unwritten);
-            world.journal_append(frame, self.syncs_each());
-            return;
+            return Some(JournalWish::Append { frame, sync: self.syncs_each() });
         }
         let has_news = !self.body.is_empty() || !self.full.is_empty() || self.must_write_cut;
         if has_news && self.in_flight.is_none() {
-            self.compose(world, now);
+            return Some(self.compose(now));
         }
         let is_due = match self.policy {
             AppendFsync::Always => self.in_flight.is_none(),
@@ -343,8 +372,9 @@ impl Journal {
         if is_unsynced && self.syncing.is_none() && (is_due || self.is_closing) {
             self.syncing = Some((self.written, self.frames_written));
             self.sync_due_us = now.monotonic_us + SYNC_EVERY_US;
-            world.journal_sync();
+            return Some(JournalWish::Sync);
         }
+        None
     }
 
     /// Whether each frame is on disk before the next.
@@ -352,7 +382,7 @@ impl Journal {
         self.is_always() || self.is_closing
     }
 
-    fn compose(&mut self, world: &mut dyn World, now: Now) {
+    fn compose(&mut self, now: Now) -> JournalWish {
         let body = self.full.pop_front().unwrap_or_else(|| std::mem::take(&mut self.body));
         let mut frame = std::mem::take(&mut self.spare);
         frame.clear();
@@ -374,7 +404,7 @@ impl Journal {
             self.body = body;
             self.body.clear();
         }
-        world.journal_append(frame, self.syncs_each());
+        JournalWish::Append { frame, sync: self.syncs_each() }
     }
 
     /// The world has done what it was asked for. Returns what to tell of a fault that is new.

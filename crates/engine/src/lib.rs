@@ -28,7 +28,7 @@ pub use crate::core::snapshot::{ClientFacts, ShardFacts, VisitFacts, command_nam
 pub use crate::core::{Core, CoreSetup, Output, Turn};
 #[cfg(debug_assertions)]
 pub use intents::break_isolation;
-pub use journal::{give_out_foreign, replay};
+pub use journal::{JournalDone, give_out_foreign, replay};
 pub use mesh::message::Message;
 pub use now::Now;
 pub use observe::command_stats::Book;
@@ -37,4 +37,4 @@ pub use observe::rates::Rate;
 pub use observe::stats::{ShardStats, TransactionStats};
 pub use session::{Peer, Reading, SessionId, SessionSums};
 pub use shard::ApplySettings;
-pub use world::{JournalDone, ProcessFacts, ShutdownRequest, World};
+pub use world::{ProcessFacts, ShutdownRequest, World};

@@ -46,26 +46,6 @@ pub struct ProcessFacts {
     pub refused_connections: u64,
 }
 
-/// What became of what a core wanted of its journal's file.
-#[derive(Debug)]
-pub enum JournalDone {
-    /// The frame is written whole, and on disk where that was wanted. It comes back as a spare buffer.
-    Appended {
-        frame: Vec<u8>,
-        synced: bool,
-    },
-    /// Nothing of the frame counts: it may be tried again at the same place.
-    NotAppended {
-        frame: Vec<u8>,
-        error: String,
-    },
-    Synced,
-    /// The file can't be trusted any more. It ends a frame that was on its way, too.
-    NotSynced {
-        error: String,
-    },
-}
-
 /// All that is not ours.
 pub trait World {
     /// Hands a message to another shard's core. Never refuses: the engine keeps to

@@ -13,12 +13,12 @@ use basalt_keyspace::ShardId;
 
 use super::Core;
 use crate::intents::Mode;
-use crate::journal::{CutId, Journal};
+use crate::journal::{CutId, Journal, JournalDone, JournalWish};
 use crate::mesh::message::{Envelope, JournalNews, Letter};
 use crate::session::SessionId;
 use crate::session::armed::Armed;
 use crate::shard::Shard;
-use crate::world::{JournalDone, World};
+use crate::world::World;
 
 /// What a core keeps of all shards' journals.
 #[derive(Default)]
@@ -210,7 +210,12 @@ impl Core {
         self.begin_due_cut();
         let now = self.shard.now;
         let journal = self.shard.journal.as_mut().expect("it is there");
-        journal.write(world, now);
+        while let Some(wish) = journal.next_wish(now) {
+            match wish {
+                JournalWish::Append { frame, sync } => world.journal_append(frame, sync),
+                JournalWish::Sync => world.journal_sync(),
+            }
+        }
         self.settle_journal(world);
         let Some(journal) = &self.shard.journal else { return };
         self.durability.turn_waits = false;
