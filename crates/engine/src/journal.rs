@@ -409,6 +409,10 @@ impl Journal {
 
     /// The world has done what it was asked for. Returns what to tell of a fault that is new.
     pub(crate) fn done(&mut self, done: JournalDone, now: Now) -> Option<String> {
+        if self.fault == Some(Fault::Sync) {
+            // Whatever else was under way in that file does not count.
+            return None;
+        }
         match done {
             JournalDone::Appended { frame, synced } => {
                 let InFlight { end } = self.in_flight.take().expect("a frame was handed over");
@@ -438,13 +442,10 @@ impl Journal {
             }
             JournalDone::NotSynced { error } => {
                 (self.in_flight, self.syncing) = (None, None);
-                let is_new = self.fault != Some(Fault::Sync);
                 self.fault = Some(Fault::Sync);
-                return is_new.then(|| {
-                    format!(
-                        "the journal can't be synced, so its file is not trusted any more: {error}"
-                    )
-                });
+                return Some(format!(
+                    "the journal can't be synced, so its file is not trusted any more: {error}"
+                ));
             }
         }
         None

@@ -236,6 +236,34 @@ fn a_full_disk_refuses_writes_on_all_shards_until_there_is_room() {
     }
 }
 
+#[test]
+fn what_could_not_be_synced_is_refused_and_never_acknowledged() {
+    for policy in [AppendFsync::Always, AppendFsync::EverySecond] {
+        let config = Config { appendfsync: policy, ..Config::default() };
+        let mut server = Simulation::with_journal(2, config, 9);
+        let (writer, other) = (server.connect(0), server.connect(1));
+        assert_eq!(server.ask_line(writer, "MSET a 1 b 2"), "OK");
+        for shard in 0..2 {
+            server.disk(shard).fault = DiskFault::SyncFails;
+        }
+        for key in ["a", "b"] {
+            server.send_line(writer, &format!("SET {key} 3"));
+        }
+        server.rest_ms(1_500);
+        let answered = server.received_lines(writer);
+        assert_eq!(answered.is_empty(), policy == AppendFsync::Always, "{answered:?}");
+        for shard in 0..2 {
+            server.disk(shard).fault = DiskFault::None;
+        }
+        server.rest_ms(3_000);
+        for key in ["a", "b"] {
+            let refused = server.ask_line(other, &format!("SET {key} 4"));
+            assert!(refused.starts_with("MISCONF"), "{refused}");
+        }
+        assert!(server.log().iter().any(|line| line.contains("not trusted")));
+    }
+}
+
 fn steps(server: &mut Simulation) {
     for _ in 0..50 {
         server.step();
