@@ -141,6 +141,11 @@ pub(crate) fn apply_settings(doors: SharedDoors, shard_count: usize) -> ApplySet
                 ),
             ));
         }
+        if now.appendonly != next.appendonly {
+            let why =
+                "it is taken over at start only: set it in the configuration file, and restart";
+            return Err(set_error(b"appendonly", why));
+        }
         if now.dir != next.dir
             && let Err(error) = fs::read_dir(&next.dir)
         {

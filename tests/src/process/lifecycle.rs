@@ -325,7 +325,7 @@ fn check_config(program: Program) {
     fs::write(
         &config,
         format!(
-            "timeout x\nport 1\nno-such-directive 1\nappendonly yes\nlogfile {}\n",
+            "timeout x\nport 1\nno-such-directive 1\ncluster-enabled yes\nlogfile {}\n",
             gone.display()
         ),
     )

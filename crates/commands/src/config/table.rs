@@ -344,7 +344,7 @@ parameters! {
         "rdb-target" rdb_target: RdbTarget = "latest", RdbTarget::KIND;
 
         /// Whether every change is written to an append-only file.
-        "appendonly" appendonly: bool = "no", YesNo, at_start;
+        "appendonly" appendonly: bool = "no", YesNo;
 
         /// When the append-only file is synced to the disk.
         "appendfsync" appendfsync: AppendFsync = "everysec", AppendFsync::KIND;

@@ -255,7 +255,6 @@ fn what_nothing_acts_on_yet_is_refused() {
         ("maxmemory-samples", "10", eviction),
         ("notify-keyspace-events", "KEA", "Pub/Sub is not built yet"),
         ("save", "60 1", "persistence is not built yet"),
-        ("appendfsync", "always", "persistence is not built yet"),
         ("repl-timeout", "5", "replication is not built yet"),
         ("tls-protocols", "TLSv1.2", "TLS is not built yet"),
         ("busy-reply-threshold", "1", "scripting is not built yet"),
