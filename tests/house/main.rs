@@ -7,3 +7,4 @@ mod layers;
 mod rings;
 mod sources;
 mod tidy;
+mod ways;

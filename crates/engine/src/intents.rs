@@ -284,6 +284,11 @@ impl Intents {
         is_granted
     }
 
+    /// What a visit touches; None where it is over.
+    pub(crate) fn scope(&self, number: Number) -> Option<&Scope> {
+        self.visits.get(&number).map(|visit| &visit.scope)
+    }
+
     /// Ends a visit, granted or not; gives its scope. Not known: it was ended before.
     pub(crate) fn release(&mut self, number: Number) -> Option<Scope> {
         let (scope, is_alone) = self.take_out(number)?;

@@ -518,6 +518,21 @@ impl Session {
         self.reply().rewind(len);
     }
 
+    /// Takes the last reply out, whole: what was written since the output was so long. None if that is nothing.
+    pub(crate) fn cut_reply(&mut self, start: usize) -> Option<Vec<u8>> {
+        let ReplyQueue { tail, tail_payloads, .. } = &self.queue;
+        let (out, payloads) = match self.queue.is_empty() {
+            true => (&self.out, &self.payloads),
+            false => (tail, tail_payloads),
+        };
+        let bytes = out.get(start..).filter(|bytes| !bytes.is_empty())?;
+        let mut own = Payloads::default();
+        own.share(payloads, start..out.len(), 0);
+        let reply = own.join(bytes);
+        self.take_back(start);
+        Some(reply)
+    }
+
     /// Whether the client is on this machine.
     pub(crate) fn is_local(&self) -> bool {
         match &self.peer {

@@ -648,3 +648,60 @@ fn who_goes_while_it_begins_to_watch_watches_nothing() {
         }
     }
 }
+
+/// Whoever has the answer of a command finds what a blocked client did because of it, whichever shards the keys are
+/// on, however they were fed, and whoever looks.
+#[test]
+fn who_has_its_answer_finds_what_it_fed_served() {
+    let ways: [&[&str]; 10] = [
+        &["RPUSH t x"],
+        &["RPOPLPUSH s t"],
+        &["LMOVE s t LEFT LEFT"],
+        &["RENAME s t"],
+        &["COPY s t"],
+        &["SORT s BY nosort STORE t"],
+        &["MULTI", "RPUSH t x", "EXEC"],
+        &["MULTI", "SET a 1", "RPUSH t x", "SET b 2", "SET c 3", "EXEC"],
+        &["MULTI", "RPOPLPUSH s t", "SET a 1", "EXEC"],
+        &["MULTI", "SET a 1", "LMOVE s t LEFT LEFT", "SET c 2", "EXEC"],
+    ];
+    let mut looks = 0;
+    for seed in 0..60 {
+        for (at, way) in ways.iter().enumerate() {
+            let shards = 1 + (seed as usize + at) % 4;
+            // While slots move all of them wait now and then, so the seeds have both.
+            let mut simulation = Simulation::new(shards, Config::default(), seed);
+            if seed % 3 == 0 {
+                simulation.move_slots(&["s", "t", "u"]);
+            }
+            let mut server = Server(simulation);
+            let mut chance = Chance::from_seed(seed);
+            let mut connect = |server: &mut Server| server.0.connect(chance.below(shards));
+            let (feeder, looker) = (connect(&mut server), connect(&mut server));
+            let waiters: Vec<ClientId> = (0..2).map(|_| connect(&mut server)).collect();
+            server.ask(feeder, "RPUSH s x");
+            server.send(waiters[0], "BLMOVE t u LEFT LEFT 0");
+            server.send(waiters[1], "BLPOP t 0");
+            let (last, before) = way.split_last().expect("there is a command");
+            for line in before {
+                server.ask(feeder, line);
+            }
+            server.0.send_line(feeder, last);
+            while !server.0.has_received(feeder) {
+                server.0.step();
+            }
+            server.0.send_line(looker, "LRANGE u 0 -1");
+            while !server.0.has_received(looker) {
+                server.0.step();
+            }
+            assert_eq!(server.received(looker), ["x"], "seed {seed}, {shards} shards: {way:?}");
+            looks += 1;
+            server.0.settle();
+            server.received(feeder);
+            assert_eq!(server.received(waiters[0]), ["x"], "seed {seed}: {way:?}");
+            assert_eq!(server.ask(feeder, "RPUSH t y"), "1");
+            assert_eq!(server.received(waiters[1]), ["t y"], "seed {seed}: {way:?}");
+        }
+    }
+    assert_eq!(looks, 600);
+}

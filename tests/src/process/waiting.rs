@@ -5,7 +5,10 @@ use basalt_resp::Value;
 use basalt_testkit::client::Connection;
 use basalt_testkit::process::Program;
 
-pub(super) const TESTS: &[(&str, Test)] = &[("thousands_wait_in_line", thousands_wait_in_line)];
+pub(super) const TESTS: &[(&str, Test)] = &[
+    ("thousands_wait_in_line", thousands_wait_in_line),
+    ("a_command_is_answered_after_whom_it_fed", a_command_is_answered_after_whom_it_fed),
+];
 
 /// LIMIT: connections of the test; each takes a descriptor on both sides.
 const CLIENTS: usize = 2000;
@@ -49,4 +52,25 @@ fn thousands_wait_in_line(program: Program) {
     eventually("the others wait on", || blocked(CLIENTS - CLIENTS / 10 - 1));
     drop(waiting);
     eventually("who has gone waits no more", || blocked(0));
+}
+
+/// Whoever has its answer finds what a blocked client did because of its command, on whichever shards the keys are.
+fn a_command_is_answered_after_whom_it_fed(program: Program) {
+    let server = start(program, &[]);
+    let connect = || Connection::open(&server.address()).unwrap();
+    let (mut feeder, mut looker, mut waiter) = (connect(), connect(), connect());
+    for round in 0..200 {
+        let [from, through, to] = ["from", "through", "to"].map(|name| format!("{name}:{round}"));
+        feeder.execute(&["RPUSH", &from, "x"]);
+        waiter.send(&["BLMOVE", &through, &to, "LEFT", "LEFT", "0"]).unwrap();
+        eventually("it waits", || {
+            let info = looker.execute(&["INFO", "clients"]);
+            let info = String::from_utf8_lossy(info.as_bytes().expect("a text")).into_owned();
+            info.contains("blocked_clients:1\r\n")
+        });
+        assert_eq!(feeder.execute(&["RPOPLPUSH", &from, &through]), Value::bulk("x"));
+        let there = Value::Array(vec![Value::bulk("x")]);
+        assert_eq!(looker.execute(&["LRANGE", &to, "0", "-1"]), there, "round {round}");
+        assert_eq!(waiter.receive().unwrap(), Value::bulk("x"));
+    }
 }

@@ -350,6 +350,7 @@ impl Core {
             self.settle_reply_mode(id, Some(start));
         }
         if self.shard.keyspace.has_ready() {
+            self.put_off_reply(id, start);
             self.settle();
         }
         Flow::On

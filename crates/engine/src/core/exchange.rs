@@ -76,9 +76,12 @@ impl Core {
         for letter in letters.drain(..) {
             match letter {
                 Letter::Done { ticket, result } => self.take_result(ticket, result),
-                Letter::Granted { number, found } => self.granted(number, from, Some(found)),
+                Letter::Granted { number, found, feeds } => {
+                    self.granted(number, from, Some(found), feeds);
+                }
                 Letter::Waits(number) => self.not_decided_there(number),
-                Letter::Ran { number, errand } => self.ran(number, from, errand),
+                Letter::Ran { number, errand, feeds } => self.ran(number, from, errand, feeds),
+                Letter::Served(part) => self.served(part),
                 Letter::Inquire(number) => self.inquired(number, from),
                 Letter::Turn { ticket, woken } => self.turn_comes(from, ticket, woken),
                 Letter::Notice(notice) => self.take_notice(from, notice),
@@ -106,7 +109,9 @@ impl Core {
             Ask::GiveBack(number) => self.given_back(number),
             Ask::Run { number, is_wanted } => self.run_errand(number, is_wanted),
             Ask::Decline(number) => self.declined(number),
-            Ask::Release { number, part, last } => self.end_visit(number, from, part, last),
+            Ask::Release { number, part, last, feeding } => {
+                self.end_visit(number, from, (part, last, feeding));
+            }
             Ask::Publish(request) => self.publish_for(from, request),
             Ask::IsQuiet { ticket } => self.stillness.ask(from, ticket),
             Ask::Strays(items) => self.hand_on(&items),
@@ -192,10 +197,14 @@ impl Core {
                     slow.push((batch.reply_ends.len(), ns / 1000));
                 }
                 replies_wait = replies_wait || shard.is_uncommitted(command, request.hash);
+                let start = batch.reply_ends.last().copied().unwrap_or(0);
                 batch.reply_ends.push(reply_bytes.len());
                 // Before the next request, which may be for the same key.
                 if self.shard.keyspace.has_ready() {
-                    self.serve_fed();
+                    let mut shared = Payloads::default();
+                    shared.share(&payloads, start..reply_bytes.len(), 0);
+                    let reply = || shared.join(&reply_bytes[start..]);
+                    request.is_held = self.put_off_reply_to(from, request, reply);
                 }
             }
         }
@@ -249,10 +258,12 @@ impl Core {
         let (context, key) = (request.context(*from), request.key(&args));
         let out = Reply::new(&mut reply, request.protocol);
         calls_of!(shard).call(&context, &args, key, out, ErrorCount::Command);
-        self.serve_fed();
+        let is_put_off = self.put_off_reply_to(*from, request, || reply.clone());
         self.shard.intents.release(number);
-        let (session, hole) = (request.session, request.hole);
-        self.write_letter(*from, Letter::Reply { session, hole, reply });
+        if !is_put_off {
+            let (session, hole) = (request.session, request.hole);
+            self.write_letter(*from, Letter::Reply { session, hole, reply });
+        }
     }
 
     /// Puts what another shard answered into its places.

@@ -271,7 +271,7 @@ impl Core {
             Some((_, errand)) => plan.write(&[&errand.replies], &mut answer),
             None => plan.write(&[], &mut answer),
         }
-        self.put_answer(id, &answer);
+        self.put_feeding_answer(id, &answer);
         if let Some(execution) = execution {
             self.show_execution(id, &execution, &answer);
         }

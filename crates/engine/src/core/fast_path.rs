@@ -6,6 +6,7 @@
 //!
 //! Not here: all other requests (`request`).
 
+use basalt_commands::Flags;
 use basalt_commands::config::PipelineOrder;
 use basalt_keyspace::Key;
 
@@ -45,6 +46,8 @@ impl Core {
         }
         let pipelined = session.pipelined;
         let is_free = shard.intents.is_idle() && pipelined == 0;
+        // Whoever such a client is fed by may have to wait for it.
+        let may_feed = shard.waiting.has_distant();
         let What::Plain(command, run) = staged[0].what else { return 0 };
         // Of all that follow only these two differ.
         let mut context = CallContext::of(shard.id, session, command, run);
@@ -60,6 +63,9 @@ impl Core {
             let KeyHash { hash, slot, shard: to, .. } = keys[request.keys.0];
             let key_at = command.keys[0].first as u16;
             if to == shard.id {
+                if may_feed && command.flags.has(Flags::WRITE) {
+                    break;
+                }
                 if !is_free {
                     let intent = Intent { hash, mode: mode_of(command) };
                     let is_admitted = shard.intents.admits_key_behind(pipelined, to, intent);

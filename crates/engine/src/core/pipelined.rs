@@ -23,6 +23,7 @@ use crate::mesh::outbox::Outbox;
 use crate::session::execution::{Execution, PendingCall};
 use crate::session::{NO_SHARD, ReplyMode, SessionId};
 use crate::shard::Shard;
+use crate::shard::blocking::FeedingPart;
 use crate::shard::call::AtMoment;
 use crate::shard::part::{Errand, Errands, Replies};
 use crate::transaction::plan::{Known, Plan};
@@ -41,8 +42,10 @@ pub(crate) struct Pipelined {
     parts: SmallVec<[Part; 2]>,
     /// When the own visit was granted last.
     pub granted_at_us: Option<u64>,
-    /// How many shards have still to say that they ran it.
+    /// How many shards have still to say that they ran it, or that those are served whom that fed.
     running: usize,
+    /// What was watched was changed: nothing is done.
+    is_broken: bool,
     /// For the books, once the command that began it is on its way.
     call: Option<PendingCall>,
     execution: Option<Box<Execution>>,
@@ -168,6 +171,7 @@ impl Core {
             parts,
             granted_at_us: None,
             running: 0,
+            is_broken: false,
             call: None,
             execution,
         });
@@ -226,8 +230,8 @@ impl Core {
         self.numbers.saw(number);
         self.stillness.disturb();
         errand.perform(&mut self.shard);
-        self.serve_fed();
-        self.write_letter(number.home, Letter::Ran { number, errand });
+        let feeds = self.put_off_part(number.home, FeedingPart::OfPipelined(number));
+        self.write_letter(number.home, Letter::Ran { number, errand, feeds });
     }
 
     /// A visit of an errand is granted: its home is told what there is to see.
@@ -243,7 +247,10 @@ impl Core {
         let granted_at_us = Some(self.shard.now.monotonic_us);
         let visitor = Visitor::Carries { errand, look, granted_at_us };
         self.under_way.visitors.insert(number, visitor);
-        self.write_letter(number.home, Letter::Granted { number, found: Box::new(found) });
+        self.write_letter(
+            number.home,
+            Letter::Granted { number, found: Box::new(found), feeds: false },
+        );
     }
 
     /// A visit of an errand is decided: it is run.
@@ -257,7 +264,8 @@ impl Core {
         errand.complete(&mut self.shard);
         self.leave(number, granted_at_us.map(|at_us| (at_us, errand.name())));
         if is_wanted {
-            self.write_letter(number.home, Letter::Ran { number, errand });
+            let feeds = self.put_off_part(number.home, FeedingPart::OfPipelined(number));
+            self.write_letter(number.home, Letter::Ran { number, errand, feeds });
         } else {
             self.spare_errands.keep(errand);
         }
@@ -294,45 +302,49 @@ impl Core {
             if runs {
                 self.ask(part.shard, Ask::Run { number, is_wanted });
             } else {
-                self.ask(part.shard, Ask::Release { number, part: None, last: None });
+                let release = Ask::Release { number, part: None, last: None, feeding: None };
+                self.ask(part.shard, release);
             }
         }
         own.running = if is_wanted { others } else { 0 };
         if runs && others > 0 {
             self.tie();
         }
-        self.run_own(number, &mut own, is_broken);
-        self.go_on(number, transaction, own, is_broken);
+        own.is_broken = is_broken;
+        self.run_own(number, &mut own);
+        self.go_on(number, transaction, own);
     }
 
     /// Another shard ran its errand: since it was decided, or as the one that decides.
-    pub(super) fn ran(&mut self, number: Number, from: ShardId, errand: Box<Errand>) {
+    pub(super) fn ran(&mut self, number: Number, from: ShardId, errand: Box<Errand>, feeds: bool) {
         let Some((transaction, mut own)) = self.take_pipelined(number) else { return };
-        let is_broken = errand.replies.is_broken;
+        own.is_broken |= errand.replies.is_broken;
         if let Some(part) = own.part(from) {
             part.errand = Some(errand);
         }
+        own.running += usize::from(feeds);
         if transaction.holding.is_entrusted() {
-            if own.plan.writes() && !is_broken {
+            if own.plan.writes() && !own.is_broken {
                 self.tie();
             }
-            self.run_own(number, &mut own, is_broken);
+            self.run_own(number, &mut own);
         } else {
             own.running -= 1;
         }
-        self.go_on(number, transaction, own, is_broken);
+        self.go_on(number, transaction, own);
+    }
+
+    /// Those are served whom its part on a shard fed.
+    pub(super) fn served_pipelined(&mut self, number: Number) {
+        let Some((transaction, mut own)) = self.take_pipelined(number) else { return };
+        own.running -= 1;
+        self.go_on(number, transaction, own);
     }
 
     /// Ends a transaction, or waits for those who are still running it.
-    fn go_on(
-        &mut self,
-        number: Number,
-        mut transaction: Transaction,
-        own: Box<Pipelined>,
-        is_broken: bool,
-    ) {
+    fn go_on(&mut self, number: Number, mut transaction: Transaction, own: Box<Pipelined>) {
         if own.running == 0 {
-            self.end_pipelined(*own, is_broken);
+            self.end_pipelined(*own);
         } else {
             transaction.owner = Owner::Pipelined(own);
             self.under_way.transactions.insert(number, transaction);
@@ -348,7 +360,8 @@ impl Core {
     }
 
     /// Runs the part that is this shard's, if there is one, unless it must not, and leaves.
-    fn run_own(&mut self, number: Number, own: &mut Pipelined, is_broken: bool) {
+    fn run_own(&mut self, number: Number, own: &mut Pipelined) {
+        let is_broken = own.is_broken;
         let granted_at_us = own.granted_at_us;
         let Some(Part { errand: Some(errand), .. }) = own.part(self.shard.id) else { return };
         if is_broken {
@@ -358,10 +371,13 @@ impl Core {
         }
         let held = granted_at_us.map(|at_us| (at_us, errand.name()));
         self.leave(number, held);
+        let feeds = self.put_off_part(self.shard.id, FeedingPart::OfPipelined(number));
+        own.running += usize::from(feeds);
     }
 
     /// Puts the reply into its place.
-    fn end_pipelined(&mut self, own: Pipelined, is_broken: bool) {
+    fn end_pipelined(&mut self, own: Pipelined) {
+        let is_broken = own.is_broken;
         let id = own.session;
         let mut answer = std::mem::take(&mut self.answer);
         if is_broken {

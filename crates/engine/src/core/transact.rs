@@ -176,7 +176,7 @@ impl Core {
                 let outer = self.shard.keyspace.swap_origin(self.origin_of(id));
                 let answer = whole(&mut self.shard);
                 self.shard.keyspace.swap_origin(outer);
-                self.put_answer(id, &answer);
+                self.put_feeding_answer(id, &answer);
             } else {
                 self.coordinate(id, |hops| async move { hops.alone(only, scope, whole).await });
             }

@@ -19,7 +19,7 @@ use crate::intents::{Event, Holding, Mode, Number, Scope};
 use crate::limits;
 use crate::mesh::message::{Ask, Hop, HopResult, LastHop, Letter, Look, ReadHop};
 use crate::session::SessionId;
-use crate::shard::blocking::WaiterId;
+use crate::shard::blocking::{FeedingPart, PutOff, WaiterId};
 use crate::shard::call::Client;
 use crate::shard::part::Errand;
 use crate::transaction::coordinator::{Coordination, Hops, Wish};
@@ -57,6 +57,8 @@ pub(super) struct Transaction {
     pub owner: Owner,
     /// The shards that may be written, if there are several.
     writing: SmallVec<[ShardId; 2]>,
+    /// Those where somebody waits for keys that may be written.
+    feeding: SmallVec<[ShardId; 2]>,
     /// What the shards found, in the order of the visits.
     found: SmallVec<[Option<HopResult>; 2]>,
 }
@@ -72,7 +74,8 @@ pub(super) enum Owner {
 impl Transaction {
     pub(super) fn new(holding: Holding, owner: Owner) -> Self {
         let found = holding.shards().map(|_| None).collect();
-        Self { holding, owner, writing: SmallVec::new(), found }
+        let (writing, feeding) = (SmallVec::new(), SmallVec::new());
+        Self { holding, owner, writing, feeding, found }
     }
 
     /// What the shards found, once it is decided.
@@ -229,13 +232,19 @@ impl Core {
         }
         loop {
             let Some(coordination) = self.under_way.coordinations.get_mut(&number) else { return };
+            if coordination.answer.is_some() {
+                return;
+            }
             let polled = coordination.poll();
             let mut went_on = false;
             for wish in coordination.take_wishes() {
                 went_on |= self.grant_wish(number, wish);
             }
             if let Poll::Ready(answer) = polled {
-                self.end_coordination(number, &answer);
+                match self.under_way.coordinations.get_mut(&number) {
+                    Some(own) if own.unserved > 0 => own.answer = Some(answer),
+                    _ => self.end_coordination(number, &answer),
+                }
                 return;
             }
             if !went_on {
@@ -357,13 +366,30 @@ impl Core {
             // What is not decided wrote nothing anywhere.
             let is_part = transaction.holding.is_decided() && transaction.writing.contains(&shard);
             let part = tag.filter(|_| is_part);
+            let feeds = is_part && tag.is_some() && transaction.feeding.contains(&shard);
+            let feeding = feeds.then_some(FeedingPart::OfCoordination(coordination));
+            if let (true, Some(own)) = (feeds, self.under_way.coordinations.get_mut(&coordination))
+            {
+                own.unserved += 1;
+            }
             if shard == self.shard.id {
-                self.end_visit(number, shard, part, last);
+                self.end_visit(number, shard, (part, last, feeding));
             } else {
-                self.ask(shard, Ask::Release { number, part, last });
+                self.ask(shard, Ask::Release { number, part, last, feeding });
             }
         }
         assert!(last.is_empty(), "last hops run on shards that are held, one on each");
+    }
+
+    /// Whoever a coordination's part on a shard fed is served: it is answered when that is so on all of them.
+    pub(super) fn served_coordination(&mut self, number: u64) {
+        let Some(own) = self.under_way.coordinations.get_mut(&number) else { return };
+        own.unserved -= 1;
+        if own.unserved == 0
+            && let Some(answer) = own.answer.take()
+        {
+            self.end_coordination(number, &answer);
+        }
     }
 
     fn end_coordination(&mut self, number: u64, answer: &[u8]) {
@@ -453,8 +479,25 @@ impl Core {
         } else {
             self.shard.tied(|shard| hop.run(shard))
         };
+        self.tell_when_served(from, ticket, (result, is_alone));
+    }
+
+    /// Serves whom a hop fed, and tells what it gave: if it was a transaction by itself, once they are served.
+    fn tell_when_served(
+        &mut self,
+        to: ShardId,
+        ticket: Option<Ticket>,
+        (result, is_alone): (HopResult, bool),
+    ) {
         self.serve_fed();
-        self.tell(from, ticket, result);
+        let until = self.shard.waiting.take_newly_told();
+        match ticket {
+            Some(ticket) if is_alone && !until.is_empty() => {
+                let result = PutOff::Result { to, ticket, result };
+                self.shard.waiting.put_off(until, result);
+            }
+            ticket => self.tell(to, ticket, result),
+        }
     }
 
     /// A transaction that concerns other shards is decided here.
@@ -496,14 +539,14 @@ impl Core {
         }
         match self.under_way.visitors.remove(&number) {
             // A pipelined one at its home: it looks when it is decided.
-            None => self.granted(number, self.shard.id, None),
+            None => self.granted(number, self.shard.id, None, false),
             Some(Visitor::Carries { errand, look, .. }) => {
                 self.look_at_errand(number, errand, look);
             }
             Some(Visitor::Passes { from, ticket, hop }) => {
                 let result = hop.run(&mut self.shard);
                 self.leave(number, None);
-                self.tell(from, ticket, result);
+                self.tell_when_served(from, ticket, (result, true));
             }
             Some(Visitor::Reserves { waiter, is_told }) => self.reserved(number, waiter, is_told),
             Some(Visitor::Serves(waiter)) => {
@@ -512,20 +555,31 @@ impl Core {
             }
             Some(Visitor::Looks { mut look, .. }) => {
                 let found = look.run(&mut self.shard);
+                let scope = self.shard.intents.scope(number);
+                let feeds = scope.is_some_and(|scope| self.shard.waiting.may_be_fed_by(scope));
                 let granted_at_us = Some(self.shard.now.monotonic_us);
                 self.under_way.visitors.insert(number, Visitor::Looks { look, granted_at_us });
                 if number.home == self.shard.id {
-                    self.granted(number, self.shard.id, Some(found));
+                    self.granted(number, self.shard.id, Some(found), feeds);
                 } else {
-                    self.write_letter(number.home, Letter::Granted { number, found });
+                    self.write_letter(number.home, Letter::Granted { number, found, feeds });
                 }
             }
         }
     }
 
     /// A shard granted a visit of a transaction of this core.
-    pub(super) fn granted(&mut self, number: Number, shard: ShardId, found: Option<HopResult>) {
+    pub(super) fn granted(
+        &mut self,
+        number: Number,
+        shard: ShardId,
+        found: Option<HopResult>,
+        feeds: bool,
+    ) {
         let Some(transaction) = self.under_way.transactions.get_mut(&number) else { return };
+        if feeds && !transaction.feeding.contains(&shard) {
+            transaction.feeding.push(shard);
+        }
         let index = transaction.holding.index_of(shard);
         transaction.found[index] = found;
         if shard == self.shard.id
@@ -569,8 +623,7 @@ impl Core {
         &mut self,
         number: Number,
         home: ShardId,
-        part: Option<TxnTag>,
-        last: Option<LastHop>,
+        (part, last, feeding): (Option<TxnTag>, Option<LastHop>, Option<FeedingPart>),
     ) {
         self.stillness.disturb();
         if let Some(LastHop { hop, ticket }) = last {
@@ -583,6 +636,15 @@ impl Core {
         let visitor = self.under_way.visitors.remove(&number);
         let held = visitor.as_ref().and_then(|own| Some((own.granted_at_us()?, own.name())));
         self.leave(number, held);
+        if let Some(feeding) = feeding {
+            // Whom earlier hops of it told counts, too.
+            let until = self.shard.waiting.looking().clone();
+            let what = PutOff::Part { to: home, part: feeding };
+            match until.is_empty() {
+                true => self.release_put_off(what),
+                false => self.shard.waiting.put_off(until, what),
+            }
+        }
         if let Some(Visitor::Carries { errand, .. }) = visitor {
             errand.forget_watches(&mut self.shard);
             self.spare_errands.keep(errand);

@@ -6,10 +6,10 @@ use super::Core;
 use super::transactions::Visitor;
 use crate::completion::Ticket;
 use crate::intents::Number;
-use crate::mesh::message::{Ask, Hop, Letter};
+use crate::mesh::message::{Ask, Hop, Letter, Request};
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::shard::blocking::{AtHome, End, HeldUp, News, WaiterId, Woken};
+use crate::shard::blocking::{AtHome, End, FeedingPart, HeldUp, News, PutOff, WaiterId, Woken};
 
 impl Core {
     /// Serves who waits for what was fed, and tells all there is to tell.
@@ -17,6 +17,9 @@ impl Core {
         self.serve_fed();
         while let Some(number) = self.shard.waiting.next_given_up() {
             self.give_up(number);
+        }
+        while let Some(released) = self.shard.waiting.next_released() {
+            self.release_put_off(released);
         }
         while let Some((home, ticket, news)) = self.shard.waiting.next_news() {
             match news {
@@ -46,6 +49,83 @@ impl Core {
             };
             self.under_way.visitors.insert(number, visitor);
             self.shard.intents.schedule(number, scope);
+        }
+    }
+
+    /// Puts out the answer of what just ran here, once those are served whom it fed.
+    pub(super) fn put_feeding_answer(&mut self, id: SessionId, answer: &[u8]) {
+        let start = self.shard.sessions.get_mut(id).map_or(0, |session| session.output().len());
+        self.put_answer(id, answer);
+        if self.shard.keyspace.has_ready() {
+            self.put_off_reply(id, start);
+        }
+    }
+
+    /// Serves whom the last call fed, and puts its reply, in a session's output from `start` on, off until those are
+    /// served who are not yet.
+    pub(super) fn put_off_reply(&mut self, id: SessionId, start: usize) {
+        self.serve_fed();
+        let until = self.shard.waiting.take_newly_told();
+        if until.is_empty() {
+            return;
+        }
+        let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        if let Some(reply) = session.cut_reply(start) {
+            let hole = session.queue.open_hole();
+            let reply = PutOff::Reply { to: self.shard.id, session: id, hole, reply };
+            self.shard.waiting.put_off(until, reply);
+        }
+    }
+
+    /// As [`Core::put_off_reply`], for a request of another shard. Says whether its reply is put off.
+    pub(super) fn put_off_reply_to(
+        &mut self,
+        to: ShardId,
+        request: &Request,
+        reply: impl FnOnce() -> Vec<u8>,
+    ) -> bool {
+        self.serve_fed();
+        let until = self.shard.waiting.take_newly_told();
+        if until.is_empty() {
+            return false;
+        }
+        let (session, hole) = (request.session, request.hole);
+        let reply = PutOff::Reply { to, session, hole, reply: reply() };
+        self.shard.waiting.put_off(until, reply);
+        true
+    }
+
+    /// Serves whom a part of a transaction fed. Says whether some are not served yet; then its home hears when they
+    /// are.
+    pub(super) fn put_off_part(&mut self, to: ShardId, part: FeedingPart) -> bool {
+        self.serve_fed();
+        let until = self.shard.waiting.take_newly_told();
+        if until.is_empty() {
+            return false;
+        }
+        self.shard.waiting.put_off(until, PutOff::Part { to, part });
+        true
+    }
+
+    pub(super) fn release_put_off(&mut self, released: PutOff) {
+        match released {
+            PutOff::Reply { to, session, hole, reply } if to == self.shard.id => {
+                self.fill_hole(session, hole, &reply);
+            }
+            PutOff::Reply { to, session, hole, reply } => {
+                self.write_letter(to, Letter::Reply { session, hole, reply });
+            }
+            PutOff::Result { to, ticket, result } => self.tell(to, Some(ticket), result),
+            PutOff::Part { to, part } if to == self.shard.id => self.served(part),
+            PutOff::Part { to, part } => self.write_letter(to, Letter::Served(part)),
+        }
+    }
+
+    /// Whoever a part of a transaction of this core fed is served.
+    pub(super) fn served(&mut self, part: FeedingPart) {
+        match part {
+            FeedingPart::OfCoordination(coordination) => self.served_coordination(coordination),
+            FeedingPart::OfPipelined(number) => self.served_pipelined(number),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::journal::CutId;
 use crate::observe::monitor::Observed;
 use crate::session::SessionId;
 use crate::shard::Shard;
-use crate::shard::blocking::Woken;
+use crate::shard::blocking::{FeedingPart, Woken};
 use crate::shard::call::{CallContext, Client};
 use crate::shard::part::Errand;
 use crate::shard::pubsub::{Notice, PublishRequest};
@@ -122,7 +122,13 @@ pub(crate) enum Ask {
     /// What was brought is decided: it is run, its visit ends, and if it is wanted it comes back.
     Run { number: Number, is_wanted: bool },
     /// A visit ends, with the last that it does. With `part`, the shard's part of that transaction is complete.
-    Release { number: Number, part: Option<TxnTag>, last: Option<LastHop> },
+    /// With `feeding`, its home awaits that those are served whom the last hop feeds.
+    Release {
+        number: Number,
+        part: Option<TxnTag>,
+        last: Option<LastHop>,
+        feeding: Option<FeedingPart>,
+    },
 
     /// Nobody comes for what is reserved for somebody in line there: its home is at something else.
     Decline(Number),
@@ -158,14 +164,19 @@ pub(crate) enum Letter {
     Granted {
         number: Number,
         found: HopResult,
+        /// Somebody waits there for keys that it may write.
+        feeds: bool,
     },
     /// One that was entrusted was not decided, and waits.
     Waits(Number),
-    /// An errand was run.
+    /// An errand was run. If it fed somebody, [`Letter::Served`] follows.
     Ran {
         number: Number,
         errand: Box<Errand>,
+        feeds: bool,
     },
+    /// Whoever a part of a transaction fed is served, or has looked.
+    Served(FeedingPart),
     /// One with a lower number waits for a grant.
     Inquire(Number),
     /// The turn of somebody in line has come.

@@ -13,10 +13,14 @@
 //!
 //! Who needs more than there is (BLMOVEM … EXACTLY) is passed over, and keeps its place.
 //!
+//! What fed a key is answered once those are served, or have looked, whom it had told: so a client that has its
+//! answer finds what a blocked client did then, on all shards.
+//!
 //! When a slot moves, its keys' lines go along.
 //!
 //! Not here: the coordinator of a waiting command (`core/wait.rs`).
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -103,6 +107,12 @@ struct LineName {
 }
 
 impl LineName {
+    /// Before all of this hash.
+    fn first(hash: u64) -> Self {
+        let waits_for = WaitsFor::Value(Kind::String);
+        Self { hash, database: DatabaseId(0), key: Vec::new(), waits_for }
+    }
+
     fn of(key: &DeclaredKey, waits_for: &WaitsFor) -> Self {
         let (database, waits_for) = (key.database, waits_for.clone());
         Self { hash: key.key().hash, database, key: key.bytes.clone(), waits_for }
@@ -137,6 +147,23 @@ pub(crate) struct AtHome {
     pub look: Option<(u64, Ticket)>,
 }
 
+/// What is put off until those are served whom a call has told.
+pub(crate) enum PutOff {
+    /// The reply of that call.
+    Reply { to: ShardId, session: SessionId, hole: u32, reply: Vec<u8> },
+    /// What a hop gave that was a transaction by itself.
+    Result { to: ShardId, ticket: Ticket, result: Box<dyn Any + Send> },
+    /// The end of a transaction's part here.
+    Part { to: ShardId, part: FeedingPart },
+}
+
+/// A part of a transaction that fed somebody, as its home knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FeedingPart {
+    OfCoordination(u64),
+    OfPipelined(Number),
+}
+
 /// What is to be told to homes: a result for a coordination.
 pub(crate) enum News {
     Woken(Woken),
@@ -159,6 +186,17 @@ pub(crate) struct Waiting {
     held_up: VecDeque<(WaiterId, HeldUp, Scope)>,
     /// Reservations whose waiters need them no more.
     given_up: Vec<Number>,
+    /// How many of `waiters` cannot be served by one call on this shard.
+    distant: usize,
+    /// Those who were told to look at what is reserved for them, and have not yet.
+    looking: BTreeSet<WaiterId>,
+    /// Those of them who were told since this was last asked.
+    newly_told: Vec<WaiterId>,
+    /// LIMIT: one for each request of a session, of which that has no more than its holes, and one for each
+    /// transaction.
+    put_off: Vec<(BTreeSet<WaiterId>, PutOff)>,
+    /// What is put off no more.
+    released: VecDeque<PutOff>,
 }
 
 impl Waiting {
@@ -270,14 +308,75 @@ impl Waiting {
 
     /// Whether everybody was told everything, and nobody is held up who has not asked for its turn.
     pub(crate) fn is_told_all(&self) -> bool {
-        self.news.is_empty() && self.held_up.is_empty() && self.given_up.is_empty()
+        self.news.is_empty()
+            && self.held_up.is_empty()
+            && self.given_up.is_empty()
+            && self.put_off.is_empty()
+            && self.released.is_empty()
+    }
+
+    /// Whether somebody waits for a key that a transaction with this scope may write.
+    pub(crate) fn may_be_fed_by(&self, scope: &Scope) -> bool {
+        if self.waiters.is_empty() || scope.mode() == Mode::Read {
+            return false;
+        }
+        let Scope::Keys(intents) = scope else { return true };
+        let mut written = intents.iter().filter(|intent| intent.mode == Mode::Write);
+        written.any(|intent| self.has_line_of(intent.hash))
+    }
+
+    /// Whether a call here may feed somebody who cannot be served by one call on this shard.
+    #[inline]
+    pub(crate) fn has_distant(&self) -> bool {
+        self.distant > 0
+    }
+
+    /// Those of them who were told by what ran since this was last asked, and have not looked yet.
+    pub(crate) fn take_newly_told(&mut self) -> BTreeSet<WaiterId> {
+        let newly = std::mem::take(&mut self.newly_told).into_iter();
+        newly.filter(|id| self.looking.contains(id)).collect()
+    }
+
+    /// All who were told and have not looked yet.
+    pub(crate) fn looking(&self) -> &BTreeSet<WaiterId> {
+        &self.looking
+    }
+
+    /// Keeps something until these have looked; there must be some.
+    pub(crate) fn put_off(&mut self, until: BTreeSet<WaiterId>, what: PutOff) {
+        self.put_off.push((until, what));
+    }
+
+    /// What need not be put off any longer.
+    pub(crate) fn next_released(&mut self) -> Option<PutOff> {
+        self.released.pop_front()
+    }
+
+    /// Somebody has looked, or is gone.
+    fn has_looked(&mut self, id: WaiterId) {
+        if !self.looking.remove(&id) {
+            return;
+        }
+        for (until, _) in &mut self.put_off {
+            until.remove(&id);
+        }
+        let over = self.put_off.extract_if(.., |(until, _)| until.is_empty());
+        self.released.extend(over.map(|(_, what)| what));
+    }
+
+    fn count_distant(&mut self) {
+        let distant = self.waiters.values().filter(|waiter| waiter.attempt.is_none());
+        self.distant = distant.count();
+    }
+
+    fn has_line_of(&self, hash: u64) -> bool {
+        let mut from = self.lines.range(LineName::first(hash)..);
+        from.next().is_some_and(|(line, _)| line.hash == hash)
     }
 
     /// The names of all lines of a hash.
     fn lines_of(&self, hash: u64) -> Vec<LineName> {
-        let waits_for = WaitsFor::Value(Kind::String);
-        let first = LineName { hash, database: DatabaseId(0), key: Vec::new(), waits_for };
-        let from = self.lines.range(first..);
+        let from = self.lines.range(LineName::first(hash)..);
         from.map(|(line, _)| line).take_while(|line| line.hash == hash).cloned().collect()
     }
 
@@ -300,6 +399,7 @@ impl Shard {
             let own = Place { id, least: waiter.least };
             waiting.lines.entry(line).or_default().insert(*place, own);
         }
+        waiting.distant += usize::from(waiter.attempt.is_none());
         waiting.waiters.insert(id, waiter);
     }
 
@@ -307,6 +407,8 @@ impl Shard {
     /// next.
     pub(crate) fn leave_line(&mut self, id: WaiterId) -> bool {
         let Some(waiter) = self.waiting.waiters.remove(&id) else { return false };
+        self.waiting.distant -= usize::from(waiter.attempt.is_none());
+        self.waiting.has_looked(id);
         self.take_from_lines(&waiter.lines, &waiter.waits_for);
         self.waiting.given_up.extend(waiter.reserved);
         if waiter.is_told {
@@ -340,6 +442,7 @@ impl Shard {
     pub(crate) fn wait_on(&mut self, id: WaiterId) {
         let Some(mut waiter) = self.waiting.waiters.remove(&id) else { return };
         waiter.is_told = false;
+        self.waiting.has_looked(id);
         self.waiting.given_up.extend(waiter.reserved.take());
         for hash in std::mem::take(&mut waiter.fed_again) {
             self.keyspace.note_ready(hash);
@@ -424,6 +527,7 @@ impl Shard {
                 waiter.attempt = None;
             }
         }
+        self.waiting.count_distant();
         given
     }
 
@@ -448,6 +552,7 @@ impl Shard {
             waiting.lines.entry(line).or_default().insert(waiting.came, own);
             waiter.lines.push((key, waiting.came));
         }
+        self.waiting.count_distant();
     }
 
     /// Serves those who wait for keys that were fed.
@@ -491,6 +596,8 @@ impl Shard {
                 let intents = keys.map(|hash| Intent { hash, mode: Mode::Write });
                 let scope = Scope::keys(intents.collect());
                 waiting.held_up.push_back((id, HeldUp::Reserves, scope));
+                waiting.looking.insert(id);
+                waiting.newly_told.push(id);
             } else {
                 waiting.news.push_back((id.0, waiter.ticket, News::Woken(Woken::Look(None))));
             }

@@ -38,6 +38,10 @@ pub(crate) struct Coordination {
     pub origin: Origin,
     /// Something ran within its transaction, and may have changed data.
     pub has_hopped: bool,
+    /// On how many shards somebody is not served yet whom it fed.
+    pub unserved: usize,
+    /// Its answer, until they are.
+    pub answer: Option<Answer>,
     future: Pin<Box<dyn Future<Output = Answer>>>,
     desk: Rc<RefCell<Desk>>,
 }
@@ -375,7 +379,17 @@ impl Coordination {
         let desk = Desk { inside_at_ms, ..Desk::default() };
         let desk = Rc::new(RefCell::new(desk));
         let future = Box::pin(start(Hops(Rc::clone(&desk))));
-        Self { session, parent, transaction: None, origin, has_hopped: false, future, desk }
+        Self {
+            session,
+            parent,
+            transaction: None,
+            origin,
+            has_hopped: false,
+            unserved: 0,
+            answer: None,
+            future,
+            desk,
+        }
     }
 
     /// Goes on as far as it can without waiting.

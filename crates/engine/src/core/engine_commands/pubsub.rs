@@ -54,44 +54,42 @@ fn home_count(topic: &TopicName, shard_count: usize) -> usize {
     }
 }
 
-impl Shard {
-    /// A session begins to subscribe to topics or to unsubscribe from them; says what changes and what it is told.
-    fn begin_changes(
-        &mut self,
-        id: SessionId,
-        topics: Vec<TopicName>,
-        subscribes: bool,
-    ) -> (Vec<TopicChange>, Vec<Confirmation>) {
-        let Self { pubsub, sessions, keyspace, routes, .. } = self;
-        let (hasher, shard_count) = (keyspace.hasher(), routes.shard_count());
-        let (mut changes, mut confirmations) = (Vec::new(), Vec::new());
-        for topic in topics {
-            let homes = home_count(&topic, shard_count);
-            let has_changed = if subscribes {
-                let Some(session) = sessions.get_mut(id) else { break };
-                let own = session.subscriptions.get_or_insert_default();
-                pubsub.subscribers.begin((id, own), &topic, homes, hasher)
-            } else {
-                pubsub.subscribers.end(sessions, id, &topic, homes)
-            };
-            let own = sessions.get(id).and_then(|session| session.subscriptions.as_ref());
-            let count = own.map_or(0, |own| own.count_with(topic.kind));
-            let (word, name) = (word(topic.kind, subscribes), Some(Arc::clone(&topic.name)));
-            confirmations.push(Confirmation { word, name, count });
-            if has_changed {
-                changes.push(TopicChange { topic, subscribes });
-            }
+/// A session begins to subscribe to topics or to unsubscribe from them; says what changes and what it is told.
+fn begin_changes(
+    shard: &mut Shard,
+    id: SessionId,
+    topics: Vec<TopicName>,
+    subscribes: bool,
+) -> (Vec<TopicChange>, Vec<Confirmation>) {
+    let Shard { pubsub, sessions, keyspace, routes, .. } = shard;
+    let (hasher, shard_count) = (keyspace.hasher(), routes.shard_count());
+    let (mut changes, mut confirmations) = (Vec::new(), Vec::new());
+    for topic in topics {
+        let homes = home_count(&topic, shard_count);
+        let has_changed = if subscribes {
+            let Some(session) = sessions.get_mut(id) else { break };
+            let own = session.subscriptions.get_or_insert_default();
+            pubsub.subscribers.begin((id, own), &topic, homes, hasher)
+        } else {
+            pubsub.subscribers.end(sessions, id, &topic, homes)
+        };
+        let own = sessions.get(id).and_then(|session| session.subscriptions.as_ref());
+        let count = own.map_or(0, |own| own.count_with(topic.kind));
+        let (word, name) = (word(topic.kind, subscribes), Some(Arc::clone(&topic.name)));
+        confirmations.push(Confirmation { word, name, count });
+        if has_changed {
+            changes.push(TopicChange { topic, subscribes });
         }
-        if let Some(session) = sessions.get_mut(id) {
-            session.settle_subscriptions();
-        }
-        (changes, confirmations)
     }
+    if let Some(session) = sessions.get_mut(id) {
+        session.settle_subscriptions();
+    }
+    (changes, confirmations)
+}
 
-    fn topics_of(&self, id: SessionId, kind: TopicKind) -> Vec<TopicName> {
-        let own = self.sessions.get(id).and_then(|session| session.subscriptions.as_ref());
-        own.map_or(Vec::new(), |own| self.pubsub.subscribers.topics_of(own, kind))
-    }
+fn topics_of(shard: &Shard, id: SessionId, kind: TopicKind) -> Vec<TopicName> {
+    let own = shard.sessions.get(id).and_then(|session| session.subscriptions.as_ref());
+    own.map_or(Vec::new(), |own| shard.pubsub.subscribers.topics_of(own, kind))
 }
 
 /// Has the homes take over changes, then answers.
@@ -139,7 +137,7 @@ pub(super) fn subscribe(
     args: &[&[u8]],
 ) -> Outcome {
     let topics = args[1..].iter().map(|name| core.shard.topic(kind, name)).collect();
-    let (changes, confirmations) = core.shard.begin_changes(id, topics, true);
+    let (changes, confirmations) = begin_changes(&mut core.shard, id, topics, true);
     change_and_confirm(core, id, changes, confirmations);
     Ok(())
 }
@@ -152,11 +150,11 @@ pub(super) fn unsubscribe(
 ) -> Outcome {
     let names_all = args.len() == 1;
     let topics: Vec<TopicName> = if names_all {
-        core.shard.topics_of(id, kind)
+        topics_of(&core.shard, id, kind)
     } else {
         args[1..].iter().map(|name| core.shard.topic(kind, name)).collect()
     };
-    let (changes, mut confirmations) = core.shard.begin_changes(id, topics, false);
+    let (changes, mut confirmations) = begin_changes(&mut core.shard, id, topics, false);
     if confirmations.is_empty() {
         let own = core.shard.sessions.get(id).and_then(|session| session.subscriptions.as_ref());
         let count = own.map_or(0, |own| own.count_with(kind));
@@ -169,8 +167,8 @@ pub(super) fn unsubscribe(
 /// RESET: unsubscribes from everything, then answers. Returns whether it answers.
 pub(super) fn unsubscribe_from_all(core: &mut Core, id: SessionId, answer: Vec<u8>) -> bool {
     let kinds = [TopicKind::Channel, TopicKind::Pattern, TopicKind::ShardChannel];
-    let topics = kinds.iter().flat_map(|kind| core.shard.topics_of(id, *kind)).collect();
-    let (changes, _) = core.shard.begin_changes(id, topics, false);
+    let topics = kinds.iter().flat_map(|kind| topics_of(&core.shard, id, *kind)).collect();
+    let (changes, _) = begin_changes(&mut core.shard, id, topics, false);
     if changes.is_empty() {
         return false;
     }
