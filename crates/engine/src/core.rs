@@ -375,6 +375,7 @@ impl Core {
         self.work_ready(world);
         self.run_inside(world);
         let left = self.maintain(world) | self.drop_subscriptions();
+        self.publish_events();
         if self.shard.keyspace.has_ready() {
             self.settle();
         }

@@ -186,7 +186,9 @@ impl Shard {
             journal.follow(config.appendfsync, &mut self.keyspace, self.now);
         }
         self.loads.keep(config.balance_slots && self.routes.shard_count() > 1);
+        self.publish_events();
         self.config = config;
+        self.settle_events();
         self.config_is_new = true;
     }
 

@@ -86,6 +86,9 @@ impl Keyspace {
     pub fn read_and_edit<'a>(&'a mut self, database: DatabaseId, key: &Key<'a>) -> Edit<'a> {
         let place = self.find_live(database, key);
         self.stats.count_look(place.is_some());
+        if place.is_none() {
+            self.note_miss(database, key);
+        }
         if let (Some(frequency), Some(place)) = (self.frequency, place) {
             self.count_use(frequency, database, key.slot, place);
         }

@@ -7,8 +7,6 @@
 //!
 //! Not here: who is notified, and how (Pub/Sub).
 
-use std::collections::VecDeque;
-
 use basalt_structures::{Kind, Side};
 
 use crate::DatabaseId;
@@ -36,6 +34,7 @@ impl EventClasses {
     pub const EVICTED: Self = Self(1 << 7);
     pub const STREAM: Self = Self(1 << 8);
     pub const NEW: Self = Self(1 << 10);
+    pub const KEY_MISS: Self = Self(1 << 11);
     pub const OVERWRITTEN: Self = Self(1 << 12);
     pub const TYPE_CHANGED: Self = Self(1 << 13);
     /// What the letter `A` stands for: all but `m`, `n`, `o` and `c`.
@@ -105,6 +104,7 @@ pub mod event {
         EXPIRED: EXPIRED "expired";
         EVICTED: EVICTED "evicted";
         NEW: NEW "new";
+        KEY_MISS: KEY_MISS "keymiss";
         OVERWRITTEN: OVERWRITTEN "overwritten";
         TYPE_CHANGED: TYPE_CHANGED "type_changed";
         SET: STRING "set";
@@ -247,14 +247,6 @@ fn of_stream(change: &StreamChange<'_>) -> Events {
     }
 }
 
-/// An event that was raised.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RaisedEvent {
-    pub database: DatabaseId,
-    pub key: Vec<u8>,
-    pub event: Event,
-}
-
 /// What a change raises.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Signal {
@@ -274,17 +266,70 @@ pub(crate) struct Kinds {
     pub(crate) makes_consumer: bool,
 }
 
+/// Events in the order in which they were raised. LIMIT: [`EVENTS_MAX`].
+#[derive(Debug, Default)]
+pub struct RaisedEvents {
+    /// With the end of the key in `keys`.
+    list: Vec<(DatabaseId, usize, Event)>,
+    keys: Vec<u8>,
+}
+
+impl RaisedEvents {
+    pub fn iter(&self) -> impl Iterator<Item = (DatabaseId, &[u8], Event)> {
+        let mut start = 0;
+        self.list.iter().map(move |&(database, end, event)| {
+            (database, &self.keys[std::mem::replace(&mut start, end)..end], event)
+        })
+    }
+
+    fn push(&mut self, database: DatabaseId, key: &[u8], event: Event) {
+        self.keys.extend_from_slice(key);
+        self.list.push((database, self.keys.len(), event));
+    }
+
+    /// Forgets all, and keeps the memory for the next ones.
+    fn clear(&mut self) {
+        const KEPT: usize = 1 << 12;
+        self.list.clear();
+        self.list.shrink_to(KEPT);
+        self.keys.clear();
+        self.keys.shrink_to(KEPT * 16);
+    }
+}
+
 /// Raised events, until they are taken.
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
     pub(crate) classes: EventClasses,
-    pub(crate) raised: VecDeque<RaisedEvent>,
+    raised: RaisedEvents,
+    spare: RaisedEvents,
     pub(crate) dropped: u64,
 }
 
 impl EventQueue {
     pub(crate) fn is_wanted(&self) -> bool {
         self.classes != EventClasses::NONE
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.raised.list.is_empty()
+    }
+
+    /// Takes the events that were raised.
+    pub(crate) fn take(&mut self) -> RaisedEvents {
+        std::mem::replace(&mut self.raised, std::mem::take(&mut self.spare))
+    }
+
+    /// Takes the memory of events back.
+    pub(crate) fn reuse(&mut self, mut taken: RaisedEvents) {
+        taken.clear();
+        self.spare = taken;
+    }
+
+    /// A key was looked for, and is not there.
+    pub(crate) fn raise_miss(&mut self, database: DatabaseId, key: &[u8]) {
+        self.raise(database, key, event::KEY_MISS[0]);
     }
 
     /// Raises the events of a change of a key.
@@ -332,11 +377,11 @@ impl EventQueue {
         if !self.classes.has(event.class) {
             return;
         }
-        if self.raised.len() >= EVENTS_MAX {
+        if self.raised.list.len() >= EVENTS_MAX {
             self.dropped += 1;
             return;
         }
-        self.raised.push_back(RaisedEvent { database, key: key.to_vec(), event });
+        self.raised.push(database, key, event);
     }
 }
 
@@ -358,7 +403,7 @@ mod tests {
     fn names(keyspace: &mut Keyspace, change: impl FnOnce(Edit<'_>)) -> Vec<&'static str> {
         let key = keyspace.key(b"k");
         change(keyspace.edit(DB, &key));
-        std::iter::from_fn(|| keyspace.next_event()).map(|raised| raised.event.name).collect()
+        keyspace.take_events().iter().map(|(_, _, event)| event.name).collect()
     }
 
     #[test]
@@ -415,11 +460,12 @@ mod tests {
         let key = keyspace.key(b"lazily");
         assert!(keyspace.read(DB, &key).is_none());
         keyspace.expire_due(&mut || true);
-        let mut raised = Vec::new();
-        while let Some(RaisedEvent { key, event, .. }) = keyspace.next_event() {
-            raised.push((String::from_utf8(key).expect("our keys are text"), event.name));
-        }
-        raised.sort();
+        let events = keyspace.take_events();
+        let mut raised: Vec<(&str, &str)> = events
+            .iter()
+            .map(|(_, key, event)| (str::from_utf8(key).expect("our keys are text"), event.name))
+            .collect();
+        raised.sort_unstable();
         let expected = [
             ("by the wheel", "expired"),
             ("hash", "del"),
@@ -428,7 +474,7 @@ mod tests {
             ("hash", "hset"),
             ("lazily", "expired"),
         ];
-        assert_eq!(raised, expected.map(|(key, name)| (key.to_owned(), name)));
+        assert_eq!(raised, expected);
     }
 
     #[test]
@@ -437,6 +483,6 @@ mod tests {
         let key = keyspace.key(b"k");
         (0..EVENTS_MAX + 3).for_each(|_| keyspace.edit(DB, &key).commit(TEXT));
         assert_eq!(keyspace.dropped_events(), 3);
-        assert_eq!(std::iter::from_fn(|| keyspace.next_event()).count(), EVENTS_MAX);
+        assert_eq!(keyspace.take_events().iter().count(), EVENTS_MAX);
     }
 }

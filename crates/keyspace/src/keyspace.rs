@@ -250,7 +250,10 @@ impl Keyspace {
     pub fn read(&mut self, database: DatabaseId, key: &Key<'_>) -> Option<EntryRef<'_>> {
         let place = self.find_to_read(database, key);
         self.stats.count_look(place.is_some());
-        let place = place?;
+        let Some(place) = place else {
+            self.note_miss(database, key);
+            return None;
+        };
         if !self.touches {
             return Some(self.databases.get(database).entry(key.slot, place));
         }
@@ -269,7 +272,19 @@ impl Keyspace {
     pub fn inspect(&mut self, database: DatabaseId, key: &Key<'_>) -> Option<EntryRef<'_>> {
         let place = self.find_to_read(database, key);
         self.stats.count_look(place.is_some());
-        Some(self.databases.get(database).entry(key.slot, place?))
+        let Some(place) = place else {
+            self.note_miss(database, key);
+            return None;
+        };
+        Some(self.databases.get(database).entry(key.slot, place))
+    }
+
+    /// A key that was looked for is not there.
+    #[inline]
+    pub(crate) fn note_miss(&mut self, database: DatabaseId, key: &Key<'_>) {
+        if self.hooks.is_armed() {
+            self.hooks.events.raise_miss(database, key.bytes);
+        }
     }
 
     /// What the key holds, without a trace of the look.

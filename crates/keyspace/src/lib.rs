@@ -55,7 +55,7 @@ pub use commit::handover::DetachedValue;
 pub use digest::{Digest, combine_digests};
 pub use edit::Edit;
 pub use effect::Effect;
-pub use events::{Event, EventClasses, Events, RaisedEvent, event};
+pub use events::{Event, EventClasses, Events, RaisedEvents, event};
 pub use frequency::Frequency;
 pub use hooks::{Change, Observer, ObserverId};
 pub use key::Key;

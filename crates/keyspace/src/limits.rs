@@ -23,4 +23,4 @@ pub(crate) const PICK_TRIES_MAX: usize = 100;
 pub const RECORDS_UNREAD_BYTES_MAX: usize = 64 << 20;
 
 /// LIMIT: raised events that nobody has taken. Further ones are dropped and counted.
-pub const EVENTS_MAX: usize = 1 << 16;
+pub const EVENTS_MAX: usize = 1 << 20;

@@ -1,6 +1,6 @@
 //! Subscribe: watches, ready keys, readers of records, events and observers; see `hooks`.
 
-use crate::events::{EventClasses, RaisedEvent};
+use crate::events::{EventClasses, RaisedEvents};
 use crate::hooks::{Observer, ObserverId};
 use crate::key::Key;
 use crate::origin::{Origin, TxnTag};
@@ -140,9 +140,20 @@ impl Keyspace {
         self.hooks.rearm();
     }
 
-    /// The next event that was raised.
-    pub fn next_event(&mut self) -> Option<RaisedEvent> {
-        self.hooks.events.raised.pop_front()
+    /// Whether events were raised that are not taken.
+    #[inline]
+    pub fn has_events(&self) -> bool {
+        !self.hooks.events.is_empty()
+    }
+
+    /// Takes the events that were raised since the last call.
+    pub fn take_events(&mut self) -> RaisedEvents {
+        self.hooks.events.take()
+    }
+
+    /// Takes the memory of events back, for the next ones.
+    pub fn reuse_events(&mut self, taken: RaisedEvents) {
+        self.hooks.events.reuse(taken);
     }
 
     /// How many events were dropped since the start because [`EVENTS_MAX`](crate::EVENTS_MAX) were not taken.

@@ -70,12 +70,12 @@ fn take_recorded(server: &mut Simulation, readers: &[ReaderId]) -> bool {
 fn take_events(server: &mut Simulation) -> String {
     let mut events: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for shard in 0..server.shard_count() {
-        while let Some(raised) = server.core(shard).keyspace().next_event() {
-            let mut key = String::from_utf8_lossy(&raised.key).into_owned();
-            if raised.database != DatabaseId(0) {
-                key = format!("{key}@{}", raised.database.0);
+        for (database, key, event) in server.core(shard).keyspace().take_events().iter() {
+            let mut key = String::from_utf8_lossy(key).into_owned();
+            if database != DatabaseId(0) {
+                key = format!("{key}@{}", database.0);
             }
-            events.entry(key).or_default().push(raised.event.name);
+            events.entry(key).or_default().push(event.name);
         }
     }
     if events.is_empty() {

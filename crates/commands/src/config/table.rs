@@ -386,9 +386,8 @@ parameters! {
         /// K: to `__keyspace@<db>__:<key>`, E: to `__keyevent@<db>__:<event>`; at least one of them
         /// is needed. Then the classes: g generic, $ strings, l lists, s sets, h hashes, z sorted
         /// sets, t streams, x expired, e evicted, d modules, A all of these; and n new keys, m key
-        /// misses.
-        "notify-keyspace-events" notify_keyspace_events: KeyspaceEvents = "", KeyspaceEvents::KIND,
-            pending("Pub/Sub is not built yet");
+        /// misses, o overwritten values, c changed types.
+        "notify-keyspace-events" notify_keyspace_events: KeyspaceEvents = "", KeyspaceEvents::KIND;
 
         /// Transactions over several shards that hold their keys for at least this many
         /// milliseconds are logged. 0: all; -1: none.

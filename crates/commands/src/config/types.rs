@@ -2,6 +2,8 @@
 //!
 //! Not here: numbers, yes/no and plain text (`kind`), and one of several words (`choices`).
 
+use basalt_keyspace::EventClasses;
+
 use super::kind::{INT, Kind, Stored, memory_bytes, only, with_unit};
 
 /// A password: stored as bytes, never printed by `Debug`.
@@ -273,14 +275,16 @@ impl KeyspaceEvents {
     pub const MODULE: Self = Self::of(b'd');
     pub const NEW_KEY: Self = Self::of(b'n');
     pub const KEY_MISS: Self = Self::of(b'm');
+    pub const OVERWRITTEN: Self = Self::of(b'o');
+    pub const TYPE_CHANGED: Self = Self::of(b'c');
 
     pub const KIND: Kind = Kind::Form {
-        form: "letters of `Ag$lshzxeKEtmdn`, or \"\" for none (A is g$lshzxetd)",
+        form: "letters of `Ag$lshzxeKEtmdnoc`, or \"\" for none (A is g$lshzxetd)",
         many: false,
     };
 
     /// In the order in which they are shown; `A` means the first `CLASS_COUNT`.
-    const LETTERS: &[u8; 14] = b"g$lshzxetdnKEm";
+    const LETTERS: &[u8; 16] = b"g$lshzxetdnKEmoc";
     const CLASS_COUNT: usize = 10;
     const ALL_CLASSES: Self = Self((1 << Self::CLASS_COUNT) - 1);
 
@@ -294,6 +298,12 @@ impl KeyspaceEvents {
 
     pub const fn is_none(self) -> bool {
         self.0 == 0
+    }
+
+    /// The classes, without the channels that they go to.
+    pub fn classes(self) -> EventClasses {
+        let letters: Vec<u8> = self.letters().filter(|letter| !b"KE".contains(letter)).collect();
+        EventClasses::parse(&letters).expect("the keyspace knows the same letters")
     }
 
     /// Whether all of `others` are on.

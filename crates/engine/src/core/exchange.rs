@@ -207,6 +207,7 @@ impl Core {
                     request.is_held = self.put_off_reply_to(from, request, reply);
                 }
             }
+            self.publish_events();
         }
         self.shard.keyspace.end_received();
         for (_, ask) in asks {

@@ -181,6 +181,7 @@ impl Core {
                     && let plain @ 1.. = self.work_plain(world, id, &staged[next..], &args)
                 {
                     next += plain;
+                    self.publish_events();
                     state.done = staged[next - 1].end;
                     continue;
                 }
@@ -209,6 +210,7 @@ impl Core {
                 if request.is_large {
                     self.shard.keyspace.end_received();
                 }
+                self.publish_events();
                 if flow != Flow::Held {
                     state.done = request.end;
                 }

@@ -24,6 +24,21 @@ impl Core {
         }
     }
 
+    /// Publishes the keyspace events that were raised.
+    #[inline]
+    pub(super) fn publish_events(&mut self) {
+        if self.shard.pubsub.publishes_events {
+            self.publish_events_now();
+        }
+    }
+
+    #[cold]
+    fn publish_events_now(&mut self) {
+        self.shard.publish_events();
+        self.pass_notices();
+        self.cut_off_overdue();
+    }
+
     #[cold]
     fn pass_all_notices(&mut self) {
         while let Some((to, notice)) = self.shard.pubsub.outgoing.pop_front() {

@@ -199,6 +199,7 @@ impl Core {
     pub(super) fn settle(&mut self) {
         loop {
             self.tell_news();
+            self.publish_events();
             self.pass_notices();
             if let Some(event) = self.shard.intents.next_event() {
                 match event {

@@ -21,7 +21,8 @@ mod topics;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use basalt_keyspace::{SLOTS, ShardId, SlotId};
+use basalt_commands::config::KeyspaceEvents;
+use basalt_keyspace::{EventClasses, SLOTS, ShardId, SlotId};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -44,6 +45,8 @@ pub(crate) struct PubSub {
     pub outgoing: VecDeque<(ShardId, Notice)>,
     /// Sessions that have more unsent output than they may.
     pub overdue: Vec<SessionId>,
+    /// Whether keyspace events are published, and somebody hears them.
+    pub publishes_events: bool,
     /// A message, encoded.
     encoded: Vec<u8>,
     matching: Vec<u32>,
@@ -168,9 +171,78 @@ impl Shard {
 
     /// As a home, takes over what a session of a core subscribes to or unsubscribes from.
     pub(crate) fn count_changes(&mut self, core: ShardId, changes: &[TopicChange]) {
+        // Those that were raised before are not for who subscribes now.
+        self.publish_events();
         let hasher = self.keyspace.hasher();
         for change in changes {
             self.pubsub.directory.change(core, change, hasher);
+        }
+        self.settle_events();
+    }
+
+    /// To be called when the settings or the subscribers changed: events are raised only if they are published and
+    /// somebody may hear them.
+    pub(crate) fn settle_events(&mut self) {
+        let events = self.config.notify_keyspace_events;
+        let goes_anywhere =
+            events.has(KeyspaceEvents::KEYSPACE) || events.has(KeyspaceEvents::KEYEVENT);
+        let classes = match goes_anywhere && self.pubsub.directory.hears_events() {
+            true => events.classes(),
+            false => EventClasses::NONE,
+        };
+        let publishes = classes != EventClasses::NONE;
+        if publishes || self.pubsub.publishes_events {
+            self.keyspace.set_event_classes(classes);
+        }
+        self.pubsub.publishes_events = publishes;
+    }
+
+    /// Publishes the keyspace events that were raised, in their order, to the channels of their keys and of
+    /// themselves.
+    #[inline]
+    pub(crate) fn publish_events(&mut self) {
+        if self.pubsub.publishes_events && self.keyspace.has_events() {
+            self.publish_raised_events();
+        }
+    }
+
+    #[cold]
+    fn publish_raised_events(&mut self) {
+        let events = self.config.notify_keyspace_events;
+        let raised = self.keyspace.take_events();
+        let mut channel = Vec::new();
+        for (database, key, event) in raised.iter() {
+            let name = event.name.as_bytes();
+            for (kind, start, end, payload) in [
+                (KeyspaceEvents::KEYSPACE, EVENT_CHANNELS[0], key, name),
+                (KeyspaceEvents::KEYEVENT, EVENT_CHANNELS[1], name, key),
+            ] {
+                if events.has(kind) {
+                    channel.clear();
+                    channel.extend_from_slice(start);
+                    channel.extend_from_slice(itoa::Buffer::new().format(database.0).as_bytes());
+                    channel.extend_from_slice(b"__:");
+                    channel.extend_from_slice(end);
+                    self.publish_event(&channel, payload);
+                }
+            }
+        }
+        self.keyspace.reuse_events(raised);
+    }
+
+    fn publish_event(&mut self, channel: &[u8], payload: &[u8]) {
+        let (kind, here) = (TopicKind::Channel, self.id);
+        let hash = self.keyspace.hasher().hash(channel);
+        let (cores, _) = self.route(kind, (channel, hash));
+        if cores.is_empty() {
+            return;
+        }
+        if cores[..] == [here] && self.pubsub.outgoing.is_empty() {
+            return self.deliver_text(here, (kind, hash), (channel, payload), None);
+        }
+        let message = Published::new(kind, hash, channel, payload);
+        for core in cores {
+            self.pubsub.outgoing.push_back((core, Notice::Message(message.clone())));
         }
     }
 

@@ -90,6 +90,11 @@ impl Directory {
         (channels, count(TopicKind::Pattern), count(TopicKind::ShardChannel))
     }
 
+    /// Whether a keyspace event may have a subscriber.
+    pub(crate) fn hears_events(&self) -> bool {
+        self.event_channels > 0 || self.topics.count(TopicKind::Pattern) > 0
+    }
+
     /// How many sessions are subscribed to a topic.
     pub(crate) fn subscribers_of(&self, topic: &TopicName) -> u64 {
         let id = self.topics.find(topic.kind, &topic.name, topic.hash);
