@@ -63,6 +63,7 @@ impl World for Still {
     fn stall_until(&mut self, _: u64) {}
     fn log(&mut self, _: LogLevel, _: &str) {}
     fn journal_append(&mut self, _: Vec<u8>, _: bool) {}
+    fn journal_rewrite(&mut self, _: Vec<u8>) {}
     fn journal_sync(&mut self) {}
 }
 

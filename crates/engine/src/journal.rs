@@ -22,8 +22,8 @@ use basalt_journal::{FileHeader, Frame, put_records, put_tie};
 use basalt_keyspace::{Keyspace, ReaderId, Record, ShardId};
 
 use crate::limits::{
-    CUT_EVERY_US, CUT_OTHERS_US, JOURNAL_BODY_BYTES_MAX, JOURNAL_RETRY_US,
-    JOURNAL_UNWRITTEN_BYTES_MAX,
+    CUT_EVERY_US, CUT_OTHERS_US, JOURNAL_BODY_BYTES_MAX, JOURNAL_RETAINED_BYTES_MAX,
+    JOURNAL_RETRY_US, JOURNAL_UNWRITTEN_BYTES_MAX,
 };
 use crate::now::Now;
 pub use replay::{give_out_foreign, replay};
@@ -44,8 +44,10 @@ pub enum JournalDone {
         error: String,
     },
     Synced,
-    /// The file can't be trusted any more. It ends a frame that was on its way, too.
+    /// What was written since the last sync may or may not be on disk; with the frame that was appended to be synced,
+    /// where it was one.
     NotSynced {
+        frame: Option<Vec<u8>>,
         error: String,
     },
 }
@@ -58,7 +60,28 @@ pub(crate) enum JournalWish {
         frame: Vec<u8>,
         sync: bool,
     },
+    /// The last frames of the file written again in their place, and synced.
+    Rewrite {
+        frames: Vec<u8>,
+    },
     Sync,
+}
+
+/// What is known of a shard's journal, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalFacts {
+    /// Entries that were journaled.
+    pub bytes: u64,
+    /// Of these, what the kernel has not taken, and what is not known to be on disk.
+    pub unwritten_bytes: u64,
+    pub unsynced_bytes: u64,
+    /// Frames that were written; how often the file was synced, or could not be; cuts that this shard took.
+    pub frames: u64,
+    pub syncs: u64,
+    pub faults: u64,
+    pub cuts: u64,
+    /// The disk refuses, so writes are.
+    pub has_fault: bool,
 }
 
 /// Which cut: the shard that took it, and its number there.
@@ -81,15 +104,8 @@ struct OpenCut {
 #[derive(Debug)]
 struct InFlight {
     end: u64,
-}
-
-/// What is wrong with the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// A frame was not written: it is tried again.
-    Write { retry_at_us: u64 },
-    /// A sync failed: the file can't be trusted any more.
-    Sync,
+    /// It is all that was written since the last sync, once more.
+    is_again: bool,
 }
 
 /// What this shard changed and what of it is on disk.
@@ -112,14 +128,21 @@ pub(crate) struct Journal {
     frames_synced: u64,
     in_flight: Option<InFlight>,
     /// A frame that could not be written.
-    unwritten: Vec<u8>,
+    unwritten: Option<Vec<u8>>,
+    /// Frames that are written and not known to be on disk.
+    retained: VecDeque<Vec<u8>>,
+    retained_bytes: usize,
+    /// A sync failed. The kernel may have dropped what it could not write and say nothing of it at the next sync, so
+    /// what is retained is written again.
+    is_in_doubt: bool,
     spare: Vec<u8>,
     /// Up to where, and to which frame, the sync covers that is under way.
     syncing: Option<(u64, u64)>,
     sync_due_us: u64,
-    fault: Option<Fault>,
-    /// The cuts that the next frame says.
-    cuts: Vec<Arc<[u64]>>,
+    /// While the disk refuses: when it is tried again.
+    retry_at_us: Option<u64>,
+    /// The cuts that the next frame says: all own ones, and of those of others the last; each with whether it is own.
+    cuts: Vec<(bool, Arc<[u64]>)>,
     must_write_cut: bool,
     open_cuts: Vec<OpenCut>,
     /// The last cut of each shard that is known here.
@@ -132,6 +155,8 @@ pub(crate) struct Journal {
     pub cut_due_us: Option<u64>,
     pub is_cutting: bool,
     pub cuts_taken: u64,
+    syncs: u64,
+    faults: u64,
     /// Where records ended when entries ended there, for those not committed.
     marks: VecDeque<(u64, u64)>,
     /// Up to where records are committed.
@@ -159,11 +184,14 @@ impl Journal {
             frames_written: 0,
             frames_synced: 0,
             in_flight: None,
-            unwritten: Vec::new(),
+            unwritten: None,
+            retained: VecDeque::new(),
+            retained_bytes: 0,
+            is_in_doubt: false,
             spare: Vec::new(),
             syncing: None,
             sync_due_us: 0,
-            fault: None,
+            retry_at_us: None,
             cuts: Vec::new(),
             must_write_cut: false,
             open_cuts: Vec::new(),
@@ -173,6 +201,8 @@ impl Journal {
             cut_due_us: None,
             is_cutting: false,
             cuts_taken: 0,
+            syncs: 0,
+            faults: 0,
             marks: VecDeque::new(),
             committed_records: keyspace.records_end(),
             is_closing: false,
@@ -201,12 +231,25 @@ impl Journal {
 
     /// Whether the disk refuses what is written.
     pub(crate) fn has_fault(&self) -> bool {
-        self.fault.is_some()
+        self.retry_at_us.is_some()
     }
 
     /// Whether so much waits for the kernel that nothing more should be added.
     pub(crate) fn is_full(&self) -> bool {
-        self.end - self.written > JOURNAL_UNWRITTEN_BYTES_MAX
+        self.end - self.written + self.retained_bytes as u64 > JOURNAL_UNWRITTEN_BYTES_MAX
+    }
+
+    pub(crate) fn facts(&self) -> JournalFacts {
+        JournalFacts {
+            bytes: self.end,
+            unwritten_bytes: self.end - self.written,
+            unsynced_bytes: self.end - self.synced,
+            frames: self.frames_written,
+            syncs: self.syncs,
+            faults: self.faults,
+            cuts: self.cuts_taken,
+            has_fault: self.has_fault(),
+        }
     }
 
     /// Behind all that was taken in.
@@ -271,12 +314,20 @@ impl Journal {
     }
 
     /// A cut was taken, in which this shard was at `positions[own]`.
-    pub(crate) fn note_cut(&mut self, id: CutId, own: ShardId, positions: &Arc<[u64]>) {
+    pub(crate) fn note_cut(&mut self, id: CutId, own: ShardId, positions: &Arc<[u64]>, now: Now) {
         let is_mine = id.0 == own;
         let position = positions[own.index()];
         self.noted.insert(id.0, id.1);
-        self.cuts.push(Arc::clone(positions));
+        if !is_mine {
+            self.cuts.retain(|(is_own, _)| *is_own);
+        }
+        self.cuts.push((is_mine, Arc::clone(positions)));
+        // What was tied while it was taken is not under it.
+        let has_more = self.ties.back().is_some_and(|tie| tie.end > position);
         self.cut_due_us = None;
+        if has_more {
+            self.want_cut(now, if self.is_always() { 0 } else { CUT_EVERY_US });
+        }
         if is_mine {
             self.must_write_cut = true;
             self.is_cutting = false;
@@ -349,23 +400,29 @@ impl Journal {
 
     /// What is to be done with the file now, one thing after the other, until there is nothing.
     pub(crate) fn next_wish(&mut self, now: Now) -> Option<JournalWish> {
-        if let Some(fault) = self.fault {
-            let is_due =
-                matches!(fault, Fault::Write { retry_at_us } if retry_at_us <= now.monotonic_us);
-            if !is_due || self.in_flight.is_some() {
-                return None;
-            }
-            self.in_flight = Some(InFlight { end: self.framed });
-            let frame = std::mem::take(&mut self.unwritten);
-            return Some(JournalWish::Append { frame, sync: self.syncs_each() });
+        if let Some(retry_at_us) = self.retry_at_us {
+            let is_free = self.in_flight.is_none() && self.syncing.is_none();
+            return if is_free && retry_at_us <= now.monotonic_us {
+                self.try_again()
+            } else {
+                None
+            };
         }
         let has_news = !self.body.is_empty() || !self.full.is_empty() || self.must_write_cut;
-        if has_news && self.in_flight.is_none() {
+        // What only counts under the cut that is being taken goes with it: one sync instead of two.
+        let waits_for_cut = self.is_always()
+            && self.is_cutting
+            && !self.must_write_cut
+            && self.ties.back().is_some_and(|tie| tie.end == self.end);
+        if has_news && self.in_flight.is_none() && !waits_for_cut {
             return Some(self.compose(now));
         }
         let is_due = match self.policy {
             AppendFsync::Always => self.in_flight.is_none(),
-            AppendFsync::EverySecond => self.sync_due_us <= now.monotonic_us,
+            AppendFsync::EverySecond => {
+                self.sync_due_us <= now.monotonic_us
+                    || self.retained_bytes > JOURNAL_RETAINED_BYTES_MAX
+            }
             AppendFsync::No => false,
         };
         let is_unsynced = self.frames_written > self.frames_synced;
@@ -375,6 +432,48 @@ impl Journal {
             return Some(JournalWish::Sync);
         }
         None
+    }
+
+    /// Does again what failed.
+    fn try_again(&mut self) -> Option<JournalWish> {
+        if self.is_in_doubt {
+            self.in_flight = Some(InFlight { end: self.written, is_again: true });
+            let mut frames = Vec::with_capacity(self.retained_bytes);
+            self.retained.iter().for_each(|frame| frames.extend_from_slice(frame));
+            return Some(JournalWish::Rewrite { frames });
+        }
+        let frame = self.unwritten.take()?;
+        self.in_flight = Some(InFlight { end: self.framed, is_again: false });
+        Some(JournalWish::Append { frame, sync: self.syncs_each() })
+    }
+
+    /// A frame is written.
+    fn note_written(&mut self, flight: &InFlight, frame: Vec<u8>) {
+        if !flight.is_again {
+            (self.written, self.frames_written) = (flight.end, self.frames);
+            self.retained_bytes += frame.len();
+            self.retained.push_back(frame);
+        }
+    }
+
+    /// All up to here is on disk.
+    fn note_synced(&mut self, position: u64, frames: u64) {
+        self.synced = self.synced.max(position);
+        self.frames_synced = self.frames_synced.max(frames);
+        self.syncs += 1;
+        self.forget_retained((self.frames_written - self.frames_synced) as usize);
+    }
+
+    /// Keeps so many frames of those that are retained.
+    fn forget_retained(&mut self, kept: usize) {
+        while self.retained.len() > kept
+            && let Some(frame) = self.retained.pop_front()
+        {
+            self.retained_bytes -= frame.len();
+            if frame.capacity() <= JOURNAL_BODY_BYTES_MAX {
+                self.spare = frame;
+            }
+        }
     }
 
     /// Whether each frame is on disk before the next.
@@ -387,7 +486,7 @@ impl Journal {
         let mut frame = std::mem::take(&mut self.spare);
         frame.clear();
         // Their positions may lie behind this frame: a cut counts once all of them are reached.
-        let cuts = self.cuts.drain(..).map(|cut| cut.to_vec()).collect();
+        let cuts = self.cuts.drain(..).map(|(_, cut)| cut.to_vec()).collect();
         self.must_write_cut = false;
         let whole = Frame {
             position: self.framed,
@@ -399,7 +498,7 @@ impl Journal {
         whole.encode(&self.header, &mut frame);
         self.framed += body.len() as u64;
         self.frames += 1;
-        self.in_flight = Some(InFlight { end: self.framed });
+        self.in_flight = Some(InFlight { end: self.framed, is_again: false });
         if self.body.is_empty() && body.capacity() <= JOURNAL_BODY_BYTES_MAX {
             self.body = body;
             self.body.clear();
@@ -409,46 +508,51 @@ impl Journal {
 
     /// The world has done what it was asked for. Returns what to tell of a fault that is new.
     pub(crate) fn done(&mut self, done: JournalDone, now: Now) -> Option<String> {
-        if self.fault == Some(Fault::Sync) {
-            // Whatever else was under way in that file does not count.
-            return None;
-        }
-        match done {
+        let had_fault = self.has_fault();
+        let retry_at_us = Some(now.monotonic_us + JOURNAL_RETRY_US);
+        let error = match done {
             JournalDone::Appended { frame, synced } => {
-                let InFlight { end } = self.in_flight.take().expect("a frame was handed over");
-                (self.written, self.frames_written) = (end, self.frames);
+                let flight = self.in_flight.take().expect("a frame was handed over");
+                self.note_written(&flight, frame);
                 if synced {
-                    (self.synced, self.frames_synced) = (end, self.frames);
+                    self.note_synced(self.written, self.frames_written);
+                } else if self.policy == AppendFsync::No && !self.is_in_doubt {
+                    // Nothing is promised of it.
+                    self.forget_retained(0);
                 }
-                if frame.capacity() <= JOURNAL_BODY_BYTES_MAX {
-                    self.spare = frame;
+                self.is_in_doubt &= !flight.is_again;
+                if flight.is_again || !self.is_in_doubt {
+                    self.retry_at_us = self.unwritten.as_ref().map(|_| now.monotonic_us);
                 }
-                if matches!(self.fault, Some(Fault::Write { .. })) {
-                    self.fault = None;
-                }
+                return None;
             }
             JournalDone::NotAppended { frame, error } => {
-                self.in_flight = None;
-                self.unwritten = frame;
-                let is_new = self.fault.is_none();
-                let retry_at_us = now.monotonic_us + JOURNAL_RETRY_US;
-                self.fault = Some(Fault::Write { retry_at_us });
-                return is_new.then(|| format!("the journal can't be written: {error}"));
+                let flight = self.in_flight.take().expect("a frame was handed over");
+                if !flight.is_again {
+                    self.unwritten = Some(frame);
+                }
+                format!("the journal can't be written: {error}")
             }
             JournalDone::Synced => {
                 let (position, frames) = self.syncing.take().expect("a sync was asked for");
-                self.synced = self.synced.max(position);
-                self.frames_synced = self.frames_synced.max(frames);
+                self.note_synced(position, frames);
+                return None;
             }
-            JournalDone::NotSynced { error } => {
-                (self.in_flight, self.syncing) = (None, None);
-                self.fault = Some(Fault::Sync);
-                return Some(format!(
-                    "the journal can't be synced, so its file is not trusted any more: {error}"
-                ));
+            JournalDone::NotSynced { frame, error } => {
+                match frame {
+                    Some(frame) => {
+                        let flight = self.in_flight.take().expect("a frame was handed over");
+                        self.note_written(&flight, frame);
+                    }
+                    None => self.syncing = None,
+                }
+                self.is_in_doubt = true;
+                format!("the journal can't be synced: {error}")
             }
-        }
-        None
+        };
+        self.retry_at_us = retry_at_us;
+        self.faults += 1;
+        (!had_fault).then_some(error)
     }
 
     /// When there is something to do by time.
@@ -456,12 +560,10 @@ impl Journal {
         let sync_us = (self.policy == AppendFsync::EverySecond
             && self.frames_written > self.frames_synced
             && self.syncing.is_none()
-            && self.fault.is_none())
+            && self.retry_at_us.is_none())
         .then_some(self.sync_due_us);
-        let retry_us = match self.fault {
-            Some(Fault::Write { retry_at_us }) if self.in_flight.is_none() => Some(retry_at_us),
-            _ => None,
-        };
+        let is_free = self.in_flight.is_none() && self.syncing.is_none();
+        let retry_us = self.retry_at_us.filter(|_| is_free);
         let cut_us = self.cut_due_us.filter(|_| !self.is_cutting);
         [sync_us, retry_us, cut_us].into_iter().flatten().min()
     }
@@ -477,7 +579,7 @@ impl Journal {
     /// Whether, after [`Journal::close`], nothing is left to do, or nothing can be done.
     pub(crate) fn is_closed(&self) -> bool {
         let is_synced = self.frames_synced == self.frames && self.end == self.synced;
-        self.fault.is_some() || self.is_closing && is_synced && self.committed() == self.end
+        self.has_fault() || self.is_closing && is_synced && self.committed() == self.end
     }
 }
 

@@ -28,7 +28,7 @@ pub use crate::core::snapshot::{ClientFacts, ShardFacts, VisitFacts, command_nam
 pub use crate::core::{Core, CoreSetup, Output, Turn};
 #[cfg(debug_assertions)]
 pub use intents::break_isolation;
-pub use journal::{JournalDone, give_out_foreign, replay};
+pub use journal::{JournalDone, JournalFacts, give_out_foreign, replay};
 pub use mesh::message::Message;
 pub use now::Now;
 pub use observe::command_stats::Book;

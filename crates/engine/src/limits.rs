@@ -82,6 +82,9 @@ pub(crate) const STILL_US_MAX: u64 = 100_000;
 
 /// LIMIT: bytes of entries that the kernel has not taken from a shard's journal before requests wait.
 pub(crate) const JOURNAL_UNWRITTEN_BYTES_MAX: u64 = 64 << 20;
+/// LIMIT: bytes of frames that are kept because they are not synced, under `everysec`: with more a sync begins at once.
+/// They count among the unwritten.
+pub(crate) const JOURNAL_RETAINED_BYTES_MAX: usize = 16 << 20;
 /// LIMIT: bytes of entries in one frame; a record that is longer has a frame of its own.
 pub(crate) const JOURNAL_BODY_BYTES_MAX: usize = 1 << 20;
 /// How long until a frame that could not be written is tried again.
@@ -89,4 +92,4 @@ pub(crate) const JOURNAL_RETRY_US: u64 = 1_000_000;
 /// How often a cut is taken where nobody waits for it.
 pub(crate) const CUT_EVERY_US: u64 = 100_000;
 /// How long a shard leaves it to the home of a transaction to take the cut that its reply waits for.
-pub(crate) const CUT_OTHERS_US: u64 = 2_000;
+pub(crate) const CUT_OTHERS_US: u64 = 20_000;

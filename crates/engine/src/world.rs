@@ -83,6 +83,9 @@ pub trait World {
     /// Appends a frame to this shard's journal file, and where `sync` is set has it on disk.
     /// [`Core::journal_done`](crate::Core::journal_done) follows before the next one is given.
     fn journal_append(&mut self, frame: Vec<u8>, sync: bool);
+    /// Writes the last frames of the file again, in their place, and has it on disk; as
+    /// [`World::journal_append`] in all else.
+    fn journal_rewrite(&mut self, frames: Vec<u8>);
     /// Has all frames that were appended by now on disk; [`Core::journal_done`](crate::Core::journal_done)
     /// follows.
     fn journal_sync(&mut self);

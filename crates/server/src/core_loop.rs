@@ -255,7 +255,7 @@ impl<E: Engine> CoreLoop<E> {
             Event::Appended(appended) => self.appended(appended),
             Event::Synced(error) => self.engine.journal_done(match error {
                 None => JournalDone::Synced,
-                Some(error) => JournalDone::NotSynced { error: error.to_string() },
+                Some(error) => JournalDone::NotSynced { frame: None, error: error.to_string() },
             }),
             Event::Doorbell => {
                 let post = &self.node.posts[self.outside.shard()];
@@ -406,9 +406,14 @@ impl<E: Engine> CoreLoop<E> {
 
     /// Hands what the engine wants written to the ring.
     fn write_journal(&mut self) {
-        let Some(journal) = &self.journal else { return };
+        let Some(journal) = &mut self.journal else { return };
         if let Some(frame) = self.outside.to_append.take() {
             self.ring.append(journal.file(), journal.len, frame);
+        }
+        if let Some(frames) = self.outside.to_rewrite.take() {
+            journal.is_rewriting = true;
+            let offset = journal.len - frames.len() as u64;
+            self.ring.append(journal.file(), offset, (frames, true));
         }
         if std::mem::take(&mut self.outside.to_sync) {
             self.ring.sync(journal.file());
@@ -417,15 +422,18 @@ impl<E: Engine> CoreLoop<E> {
 
     fn appended(&mut self, Appended { frame, synced, result }: Appended) {
         let Some(journal) = &mut self.journal else { return };
+        let is_written = !matches!(result, Err(AppendError::Write(_)));
+        if !std::mem::take(&mut journal.is_rewriting) && is_written {
+            journal.len += frame.len() as u64;
+        }
         self.engine.journal_done(match result {
-            Ok(()) => {
-                journal.len += frame.len() as u64;
-                JournalDone::Appended { frame, synced }
-            }
+            Ok(()) => JournalDone::Appended { frame, synced },
             Err(AppendError::Write(error)) => {
                 JournalDone::NotAppended { frame, error: error.to_string() }
             }
-            Err(AppendError::Sync(error)) => JournalDone::NotSynced { error: error.to_string() },
+            Err(AppendError::Sync(error)) => {
+                JournalDone::NotSynced { frame: Some(frame), error: error.to_string() }
+            }
         });
     }
 

@@ -29,6 +29,8 @@ pub struct JournalFile {
     file: File,
     /// Where the next frame begins.
     pub(crate) len: u64,
+    /// What is on its way lies before that, and is there already.
+    pub(crate) is_rewriting: bool,
 }
 
 impl JournalFile {

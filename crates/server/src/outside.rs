@@ -40,8 +40,10 @@ pub struct Outside<M> {
     pub(crate) new_config: Option<Arc<Config>>,
     /// DEBUG SLEEP: until when nothing is to be done.
     pub(crate) stall_until_us: Option<u64>,
-    /// What the engine wants done with the journal's file: a frame, and whether it is to be synced; a sync.
+    /// What the engine wants done with the journal's file: a frame, and whether it is to be synced; its last frames
+    /// written again; a sync.
     pub(crate) to_append: Option<(Vec<u8>, bool)>,
+    pub(crate) to_rewrite: Option<Vec<u8>>,
     pub(crate) to_sync: bool,
     /// Parcels written and read so far.
     pub(crate) sent: u64,
@@ -59,6 +61,7 @@ impl<M> Outside<M> {
             new_config: None,
             stall_until_us: None,
             to_append: None,
+            to_rewrite: None,
             to_sync: false,
             sent: 0,
             received: 0,
@@ -150,6 +153,9 @@ impl World for Outside<Message> {
     }
     fn journal_append(&mut self, frame: Vec<u8>, sync: bool) {
         self.to_append = Some((frame, sync));
+    }
+    fn journal_rewrite(&mut self, frames: Vec<u8>) {
+        self.to_rewrite = Some(frames);
     }
     fn journal_sync(&mut self) {
         self.to_sync = true;

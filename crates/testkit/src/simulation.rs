@@ -154,6 +154,10 @@ impl World for View<'_> {
         self.outside.disks[self.core].append(frame, sync);
     }
 
+    fn journal_rewrite(&mut self, frames: Vec<u8>) {
+        self.outside.disks[self.core].rewrite(frames);
+    }
+
     fn journal_sync(&mut self) {
         self.outside.disks[self.core].sync();
     }

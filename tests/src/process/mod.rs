@@ -6,6 +6,7 @@
 mod buffers;
 mod chaos;
 mod isolation;
+mod journal;
 mod lifecycle;
 mod limits;
 mod load;
@@ -43,6 +44,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let ours: Vec<(&str, Test)> = [
         limits::TESTS_OF_OURS,
         isolation::TESTS_OF_OURS,
+        journal::TESTS_OF_OURS,
         lifecycle::TESTS_OF_OURS,
         load::TESTS_OF_OURS,
         memory::TESTS_OF_OURS,

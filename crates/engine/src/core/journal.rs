@@ -28,6 +28,8 @@ pub(super) struct Durability {
     committed: Vec<u64>,
     /// Up to where each shard is to be told that this one is committed; 0 where it need not be.
     owed: Vec<u64>,
+    /// Up to where each was told that it is.
+    told: Vec<u64>,
     /// Turns whose replies wait, the oldest first.
     turns: VecDeque<WaitingTurn>,
     /// The number of this turn, and whether replies of it wait.
@@ -55,7 +57,8 @@ impl Durability {
         Self {
             depends: zeros.clone(),
             committed: zeros.clone(),
-            owed: zeros,
+            owed: zeros.clone(),
+            told: zeros,
             faults: vec![false; shards],
             ..Self::default()
         }
@@ -120,9 +123,13 @@ impl Core {
         }
         self.durability.committed[own.index()] = committed;
         for other in 0..shards {
-            let owed = self.durability.owed[other];
-            if owed != 0 && owed <= committed {
-                self.durability.owed[other] = 0;
+            let Durability { owed, told, .. } = &mut self.durability;
+            // It may wait for less than it is owed by now.
+            if owed[other] != 0 && committed > told[other] {
+                told[other] = committed;
+                if owed[other] <= committed {
+                    owed[other] = 0;
+                }
                 let news = JournalNews::Committed(committed);
                 self.write_letter(ShardId(other as u16), Letter::Journal(news));
             }
@@ -213,6 +220,7 @@ impl Core {
         while let Some(wish) = journal.next_wish(now) {
             match wish {
                 JournalWish::Append { frame, sync } => world.journal_append(frame, sync),
+                JournalWish::Rewrite { frames } => world.journal_rewrite(frames),
                 JournalWish::Sync => world.journal_sync(),
             }
         }
@@ -264,7 +272,7 @@ impl Core {
                 let positions = Arc::clone(&positions);
                 let note = move |own: &mut Shard| {
                     if let Some(journal) = &mut own.journal {
-                        journal.note_cut(id, shard, &positions);
+                        journal.note_cut(id, shard, &positions, own.now);
                     }
                 };
                 (shard, note)

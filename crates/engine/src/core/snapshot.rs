@@ -11,6 +11,7 @@ use basalt_commands::table;
 use basalt_keyspace::{DatabaseFacts, DatabaseId, KeyspaceStats, ShardId};
 
 use super::Core;
+use crate::journal::JournalFacts;
 use crate::limits;
 use crate::observe::command_stats::Book;
 use crate::observe::rates::Rate;
@@ -42,6 +43,8 @@ pub struct ShardFacts {
     pub slow_requests: usize,
     /// Flushed data is being freed.
     pub waits_for_free: bool,
+    /// Where every change is journaled.
+    pub journal: Option<JournalFacts>,
 }
 
 /// What is known of a shard's clients.
@@ -103,7 +106,9 @@ impl ShardFacts {
         let oldest = shard.intents.oldest();
         let waiting = shard.waiting.facts();
         let topics = shard.pubsub.directory.counts(shard.id == ShardId(0));
+        let journal = shard.journal.as_ref().map(|journal| journal.facts());
         Self {
+            journal,
             at_us: now.monotonic_us,
             config: Arc::clone(&shard.config),
             stats: shard.stats.clone(),

@@ -218,7 +218,7 @@ impl Restoring<'_> {
         let file = lock(&recovery.files)[self.shard].take();
         let file = file.expect("a file for each shard was made");
         core.begin_journal(recovery.headers[self.shard]);
-        Ok(Some(JournalFile { file, len: HEADER_BYTES as u64 }))
+        Ok(Some(JournalFile { file, len: HEADER_BYTES as u64, is_rewriting: false }))
     }
 
     /// Gives slots to the shards that have them in a layout of other shards, or after they moved.

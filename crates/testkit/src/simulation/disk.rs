@@ -20,14 +20,25 @@ pub enum DiskFault {
     SyncFails,
 }
 
+/// Where written bytes are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Memory,
+    /// A sync of it failed: the kernel takes it for clean, and never writes it.
+    Forgotten,
+    Disk,
+}
+
 /// A shard's journal file.
 #[derive(Default)]
 pub struct Disk {
     header: Vec<u8>,
-    /// What was written, each with whether it is on disk.
-    writes: Vec<(Vec<u8>, bool)>,
+    /// What was written, each with where it is.
+    writes: Vec<(Vec<u8>, Place)>,
     /// A frame that is being written, and whether it is to be synced.
     appending: Option<(Vec<u8>, bool)>,
+    /// It is the last frames once more.
+    is_again: bool,
     /// Syncs under way: so many writes are on disk when it is done.
     syncing: Option<usize>,
     pub fault: DiskFault,
@@ -40,6 +51,11 @@ impl Disk {
         self.appending = Some((frame, sync));
     }
 
+    pub(super) fn rewrite(&mut self, frames: Vec<u8>) {
+        self.append(frames, true);
+        self.is_again = true;
+    }
+
     pub(super) fn sync(&mut self) {
         assert!(self.syncing.is_none(), "one sync at a time");
         self.syncing = Some(self.writes.len());
@@ -49,9 +65,22 @@ impl Disk {
         self.appending.is_some() || self.syncing.is_some()
     }
 
-    fn sync_to(&mut self, count: usize) {
+    /// Ends a sync of the first writes, well or not.
+    fn sync_to(&mut self, count: usize, is_done: bool) {
         self.syncs += 1;
-        self.writes[..count].iter_mut().for_each(|(_, is_synced)| *is_synced = true);
+        for (_, place) in self.writes[..count].iter_mut().filter(|one| one.1 == Place::Memory) {
+            *place = if is_done { Place::Disk } else { Place::Forgotten };
+        }
+    }
+
+    /// The bytes are in the file.
+    fn wrote(&mut self, bytes: Vec<u8>) {
+        let mut left = if std::mem::take(&mut self.is_again) { bytes.len() } else { 0 };
+        while left > 0 {
+            let (last, _) = self.writes.pop().expect("they are written again");
+            left = left.checked_sub(last.len()).expect("frames are written again whole");
+        }
+        self.writes.push((bytes, Place::Memory));
     }
 
     /// What has come to its end by now, by chance.
@@ -59,28 +88,31 @@ impl Disk {
         let mut done = Vec::new();
         if self.appending.is_some() && chance.one_in(3) {
             let (frame, sync) = self.appending.take().expect("it is there");
-            done.push(match self.fault {
-                DiskFault::Full => {
-                    JournalDone::NotAppended { frame, error: "No space left on device".into() }
+            done.push(if self.fault == DiskFault::Full {
+                self.is_again = false;
+                JournalDone::NotAppended { frame, error: "No space left on device".into() }
+            } else {
+                self.wrote(frame.clone());
+                let is_done = self.fault == DiskFault::None;
+                if sync {
+                    self.sync_to(self.writes.len(), is_done);
                 }
-                DiskFault::SyncFails if sync => JournalDone::NotSynced { error: "EIO".into() },
-                _ => {
-                    self.writes.push((frame.clone(), false));
-                    if sync {
-                        self.sync_to(self.writes.len());
-                    }
+                if sync && !is_done {
+                    JournalDone::NotSynced { frame: Some(frame), error: "EIO".into() }
+                } else {
                     JournalDone::Appended { frame, synced: sync }
                 }
             });
         }
         if self.syncing.is_some() && chance.one_in(3) {
             let count = self.syncing.take().expect("it is there");
-            if self.fault == DiskFault::SyncFails {
-                done.push(JournalDone::NotSynced { error: "EIO".into() });
+            let is_done = self.fault != DiskFault::SyncFails;
+            self.sync_to(count, is_done);
+            done.push(if is_done {
+                JournalDone::Synced
             } else {
-                self.sync_to(count);
-                done.push(JournalDone::Synced);
-            }
+                JournalDone::NotSynced { frame: None, error: "EIO".into() }
+            });
         }
         done
     }
@@ -94,10 +126,12 @@ impl Disk {
     /// What is left when power is lost: what was synced, and any part of the rest, torn.
     fn after_power_loss(&self, chance: &mut Chance) -> Vec<u8> {
         let mut left = self.header.clone();
-        let appending = self.appending.iter().map(|(bytes, _)| (bytes.clone(), false));
-        for (mut bytes, is_synced) in self.writes.iter().cloned().chain(appending) {
-            if !is_synced {
+        let appending = self.appending.iter().filter(|_| !self.is_again);
+        let appending = appending.map(|(bytes, _)| (bytes.clone(), Place::Memory));
+        for (mut bytes, place) in self.writes.iter().cloned().chain(appending) {
+            if place != Place::Disk {
                 let kept = match chance.below(3) {
+                    _ if place == Place::Forgotten => 0,
                     0 => 0,
                     1 => chance.below(bytes.len() + 1),
                     _ => bytes.len(),

@@ -14,6 +14,7 @@ use super::latency::merge;
 use super::{REDIS_VERSION, VERSION, encode, everywhere, settings};
 use crate::core::Core;
 use crate::core::snapshot::{ShardFacts, command_name};
+use crate::journal::JournalFacts;
 use crate::now::Now;
 use crate::observe::command_stats::Book;
 use crate::observe::rates::Rate;
@@ -345,15 +346,31 @@ fn persistence(facts: &Facts, lines: &mut Lines) {
     lines.add("rdb_current_bgsave_time_sec", -1);
     lines.add_all(&["rdb_saves", "rdb_last_cow_size"], 0);
     lines.add_all(&["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"], 0);
-    lines.add("aof_enabled", 0);
+    let journals: Vec<JournalFacts> = facts.shards.iter().filter_map(|own| own.journal).collect();
+    let sum = |of: fn(&JournalFacts) -> u64| journals.iter().map(of).sum::<u64>();
+    lines.add("aof_enabled", i32::from(!journals.is_empty()));
     lines.add("aof_rewrite_in_progress", 0);
     lines.add("aof_rewrite_scheduled", 0);
     lines.add("aof_last_rewrite_time_sec", -1);
     lines.add("aof_current_rewrite_time_sec", -1);
     lines.add("aof_last_bgrewrite_status", "ok");
     lines.add_all(&["aof_rewrites", "aof_rewrites_consecutive_failures"], 0);
-    lines.add("aof_last_write_status", "ok");
+    let has_fault = journals.iter().any(|journal| journal.has_fault);
+    lines.add("aof_last_write_status", if has_fault { "err" } else { "ok" });
     lines.add("aof_last_cow_size", 0);
+    if !journals.is_empty() {
+        lines.add("aof_current_size", sum(|journal| journal.bytes));
+        lines.add("aof_base_size", 0);
+        lines.add("aof_pending_rewrite", 0);
+        lines.add("aof_buffer_length", sum(|journal| journal.unwritten_bytes));
+        lines.add("aof_pending_bio_fsync", 0);
+        lines.add("aof_delayed_fsync", 0);
+        lines.add("journal_unsynced_bytes", sum(|journal| journal.unsynced_bytes));
+        lines.add("journal_frames", sum(|journal| journal.frames));
+        lines.add("journal_syncs", sum(|journal| journal.syncs));
+        lines.add("journal_faults", sum(|journal| journal.faults));
+        lines.add("journal_cuts", sum(|journal| journal.cuts));
+    }
     lines.add_all(&["module_fork_in_progress", "module_fork_last_cow_size"], 0);
 }
 
