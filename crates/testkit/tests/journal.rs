@@ -29,7 +29,9 @@ struct Worker {
 enum Waits {
     Nothing,
     Turn,
+    /// Both set by one command, or by a transaction, whose replies come before.
     Pair,
+    Execution,
     Read(usize),
 }
 
@@ -51,8 +53,8 @@ impl Worker {
             let Some(last) = lines.last() else { return };
             match self.waits_for {
                 Waits::Turn => self.turns.answered += 1,
-                Waits::Pair if last.contains("QUEUED") || last == "OK" => return,
-                Waits::Pair => self.pairs.answered += 1,
+                Waits::Execution if last.contains("QUEUED") || last == "OK" => return,
+                Waits::Pair | Waits::Execution => self.pairs.answered += 1,
                 Waits::Read(other) => self.read = (other, last.parse().unwrap_or(0)),
                 Waits::Nothing => {}
             }
@@ -69,8 +71,12 @@ impl Worker {
             }
             2 => {
                 let value = self.pairs.asked + 1;
+                self.waits_for = Waits::Execution;
                 let line = match chance.below(3) {
-                    0 => format!("MSET left:{n} {value} right:{n} {value} third:{n} {value}"),
+                    0 => {
+                        self.waits_for = Waits::Pair;
+                        format!("MSET left:{n} {value} right:{n} {value} third:{n} {value}")
+                    }
                     _ => {
                         server.send_line(self.id, "MULTI");
                         server.send_line(self.id, &format!("SET left:{n} {value}"));
@@ -84,7 +90,6 @@ impl Worker {
                 };
                 server.send_line(self.id, &line);
                 self.pairs.asked += 1;
-                self.waits_for = Waits::Pair;
             }
             _ => {
                 let other = chance.below(workers);
@@ -113,9 +118,8 @@ fn crash(Run { seed, policy, power, slots }: Run) {
     let config = || Config { appendfsync: policy, ..Config::default() };
     let mut server = Simulation::with_journal(shards, config(), seed);
     let count = 1 + chance.below(6);
-    let mut workers: Vec<Worker> = (0..count)
-        .map(|number| Worker::new(&mut server, number))
-        .collect();
+    let mut workers: Vec<Worker> =
+        (0..count).map(|number| Worker::new(&mut server, number)).collect();
     if slots {
         server.move_slots(&["first:0", "left:0"]);
     }
@@ -177,6 +181,7 @@ fn every_reply_comes_in_the_end() {
             server.step();
         }
         server.rest_ms(200);
+        server.settle();
         for worker in &mut workers {
             let is_answered = worker.waits_for == Waits::Nothing || server.has_received(worker.id);
             assert!(is_answered, "seed {seed}, client {}", worker.number);
