@@ -8,7 +8,7 @@
 
 use basalt_commands::config::{self, CommandLine, Config, Loaded, Source};
 use basalt_commands::glob;
-use basalt_server::checks;
+use basalt_server::{check_journal, checks};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use std::ffi::{OsStr, OsString};
@@ -27,6 +27,8 @@ pub(crate) struct Launch {
     pub(crate) warnings: Vec<String>,
     /// Only the configuration was to be checked; `launch` ends the process then.
     pub(crate) check_only: bool,
+    /// Only the journal was to be checked, and mended where that is said.
+    check_aof: Option<bool>,
 }
 
 /// Why there is nothing to launch.
@@ -67,6 +69,14 @@ struct Cli {
     #[arg(long)]
     check_config: bool,
 
+    /// Say whether the journal's files are sound, and start nothing.
+    #[arg(long, conflicts_with = "check_config")]
+    check_aof: bool,
+
+    /// With --check-aof: cut off what is not sound at the end of the last files.
+    #[arg(long, requires = "check_aof")]
+    fix: bool,
+
     /// Print the version.
     #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
@@ -80,6 +90,12 @@ pub(crate) fn launch() -> Launch {
         launch_with(&arguments, &mut io::stdin().lock()).unwrap_or_else(|exit| exit.leave());
     if launch.check_only {
         Exit { code: 0, text: launch.check_result() }.leave();
+    }
+    if let Some(fix) = launch.check_aof {
+        match check_journal(&launch.config, fix) {
+            Ok(text) => Exit { code: 0, text }.leave(),
+            Err(text) => Exit { code: 1, text }.leave(),
+        }
     }
     launch
 }
@@ -125,7 +141,13 @@ fn launch_with(arguments: &[Vec<u8>], stdin: &mut dyn Read) -> Result<Launch, Ex
         return Err(Exit::failed(faults.join("\n")));
     }
     let config_path = cli.config.map(std::path::absolute).transpose().map_err(Exit::failed)?;
-    Ok(Launch { config, config_path, warnings, check_only: cli.check_config })
+    Ok(Launch {
+        config,
+        config_path,
+        warnings,
+        check_only: cli.check_config,
+        check_aof: cli.check_aof.then_some(cli.fix),
+    })
 }
 
 fn parse_flags(line: &CommandLine) -> Result<Cli, Exit> {

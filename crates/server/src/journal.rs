@@ -12,6 +12,7 @@
 
 mod base;
 mod blob;
+mod check;
 mod folder;
 mod meeting;
 mod restore;
@@ -19,6 +20,7 @@ mod restore;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
+pub use check::check_journal;
 pub(crate) use folder::Folder;
 pub(crate) use restore::Recovery;
 pub use restore::Restoring;

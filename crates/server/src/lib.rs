@@ -40,7 +40,7 @@ mod title;
 
 pub use background::{Pidfile, detach};
 pub use engine::Engine;
-pub use journal::{JournalFile, Restoring};
+pub use journal::{JournalFile, Restoring, check_journal};
 pub use listen::{ListenError, Listener, listen};
 pub use node::{Facts, Node};
 pub use outside::Outside;

@@ -8,6 +8,7 @@ use basalt_testkit::process::{Launch, Program, Scratch, Server};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -242,6 +243,13 @@ fn is_ended_at_a_stop(_: Program) {
     }
 }
 
+/// Writes a file with one byte of it changed.
+fn file_with(path: &PathBuf, content: &[u8], changed: usize) {
+    let mut content = content.to_vec();
+    content[changed] ^= 1;
+    fs::write(path, content).unwrap();
+}
+
 /// The journal files of a folder, in the order of their names.
 fn files(dir: &Scratch) -> Vec<PathBuf> {
     let found = fs::read_dir(dir.path().join("appendonlydir")).unwrap();
@@ -291,6 +299,24 @@ fn refuses_what_it_cannot_use(_: Program) {
     refused("no journal of this program");
     fs::rename(&first, dir.path().join("away")).unwrap();
     refused("No such file");
+    fs::write(&first, &content).unwrap();
+
+    let check = |args: &[&str]| {
+        let program = Program::Ours.server().expect("it was started");
+        let dir = dir.path().display().to_string();
+        let output = Command::new(program).args(["--check-aof", "--dir", &dir]).args(args).output();
+        let output = output.unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let (is_sound, said) = check(&[]);
+    assert!(is_sound && said.matches("sound").count() == files(&dir).len(), "{said}");
+    file_with(&first, &content, 100);
+    let (is_sound, said) = check(&[]);
+    assert!(!is_sound && said.contains("damaged at offset"), "{said}");
+    let (is_sound, said) = check(&["--fix"]);
+    assert!(is_sound && said.contains("cut off"), "{said}");
+    assert!(check(&[]).0);
     fs::write(&first, &content).unwrap();
 
     // A torn tail is cut off, or refused where that is wanted.

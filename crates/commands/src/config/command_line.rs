@@ -24,7 +24,8 @@ pub struct CommandLine {
 
 impl CommandLine {
     /// Words that have no value and are no directives.
-    pub const FLAGS: &[&str] = &["-h", "--help", "-V", "-v", "--version", "--check-config"];
+    pub const FLAGS: &[&str] =
+        &["-h", "--help", "-V", "-v", "--version", "--check-config", "--check-aof", "--fix"];
 
     /// Parses the arguments after the program's name.
     pub fn parse(arguments: &[Vec<u8>]) -> Self {
