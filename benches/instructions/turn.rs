@@ -47,9 +47,9 @@ impl World for Still {
     fn process(&mut self) -> ProcessFacts {
         ProcessFacts::default()
     }
-    fn publish_used(&mut self, _: usize) {}
-    fn used_by_others(&mut self) -> usize {
-        0
+    fn publish_used(&mut self, _: basalt_engine::Published) {}
+    fn used_by_others(&mut self) -> basalt_engine::Published {
+        basalt_engine::Published::default()
     }
     fn reset_process_counters(&mut self) {}
     fn shutdown(&mut self, _: ShutdownRequest) {}

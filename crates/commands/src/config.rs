@@ -41,7 +41,7 @@ pub(crate) use words::quoted as quoted_word;
 
 use crate::error::CommandError;
 use crate::glob;
-use basalt_keyspace::{Frequency, Thresholds};
+use basalt_keyspace::{Eviction, EvictionOrder, Frequency, Thresholds};
 use std::sync::LazyLock;
 
 const COUNT: usize = table::USED.len() + later::LATER.len() + inert::INERT.len();
@@ -114,6 +114,28 @@ impl Config {
             log_factor: self.lfu_log_factor,
             decay_minutes: self.lfu_decay_time,
         })
+    }
+
+    /// How keys are chosen for eviction; `None` if none is evicted.
+    pub fn eviction(&self) -> Option<Eviction> {
+        use EvictionPolicy as Policy;
+        let (order, volatile_only) = match self.maxmemory_policy {
+            Policy::NoEviction => return None,
+            Policy::VolatileLru | Policy::VolatileLrm => (EvictionOrder::LeastRecent, true),
+            Policy::AllkeysLru | Policy::AllkeysLrm => (EvictionOrder::LeastRecent, false),
+            Policy::VolatileLfu => (EvictionOrder::LeastFrequent, true),
+            Policy::AllkeysLfu => (EvictionOrder::LeastFrequent, false),
+            Policy::VolatileRandom => (EvictionOrder::Random, true),
+            Policy::AllkeysRandom => (EvictionOrder::Random, false),
+            Policy::VolatileTtl => (EvictionOrder::NearestExpiry, true),
+        };
+        Some(Eviction { order, volatile_only, samples: self.maxmemory_samples as usize })
+    }
+
+    /// Whether a read counts as a use of its key: not if keys are evicted by their last change.
+    pub fn reads_touch(&self) -> bool {
+        use EvictionPolicy::{AllkeysLrm, VolatileLrm};
+        !matches!(self.maxmemory_policy, AllkeysLrm | VolatileLrm)
     }
 
     /// CONFIG GET: the names and values of the parameters that match any of the patterns.

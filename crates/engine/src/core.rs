@@ -333,8 +333,8 @@ impl Core {
         let maxmemory = self.shard.config.maxmemory;
         if maxmemory > 0 {
             self.shard.used_by_others = world.used_by_others();
-            let (others, own) = (self.shard.used_by_others, self.shard.used_bytes);
-            self.shard.memory = MemoryLimit::new(maxmemory, others, own);
+            let others = (self.shard.used_by_others, self.outboxes.len() - 1);
+            self.shard.memory = MemoryLimit::new(maxmemory, others, self.shard.used_bytes);
         }
     }
 
@@ -384,8 +384,7 @@ impl Core {
         self.tell_whether_quiet();
         self.log_long_visits(world);
         if self.shard.config.maxmemory > 0 {
-            self.shard.used_bytes = self.shard.keyspace.used_bytes();
-            world.publish_used(self.shard.used_bytes);
+            self.publish_memory(world);
         }
         if !self.shard.notes.is_empty() {
             self.write_notes(world);

@@ -37,4 +37,5 @@ pub use observe::rates::Rate;
 pub use observe::stats::{ShardStats, TransactionStats};
 pub use session::{Peer, Reading, SessionId, SessionSums};
 pub use shard::ApplySettings;
+pub use shard::memory::Published;
 pub use world::{ProcessFacts, ShutdownRequest, World};

@@ -55,6 +55,15 @@ pub(crate) const SUBSCRIPTIONS_DROPPED_AT_ONCE: usize = 1000;
 
 /// LIMIT: microseconds of a turn that go to expiry and to dropping what was flushed.
 pub(crate) const MAINTENANCE_TURN_US: u64 = 300;
+/// LIMIT: keys that a call evicts before it runs, with the default of `maxmemory-eviction-tenacity`; what is left
+/// to evict goes in maintenance.
+pub(crate) const EVICTED_PER_CALL_MAX: usize = 16;
+/// LIMIT: the same where all must go before the call runs: for a large value, or with the tenacity of 100.
+pub(crate) const EVICTED_PER_CALL_TENACIOUS: usize = 1024;
+/// LIMIT: keys evicted at once because another shard asks.
+pub(crate) const EVICTED_PER_ASK_MAX: usize = 256;
+/// LIMIT: steps of freeing what was evicted that a call does at `maxmemory`.
+pub(crate) const FREED_PER_CALL_STEPS: usize = 4;
 /// How often sessions are looked over for idleness and output limits.
 pub(crate) const SESSION_CHECK_US: u64 = 100_000;
 /// LIMIT: transactions of one turn that are logged because they held for long; the rest is counted.

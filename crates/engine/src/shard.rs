@@ -31,7 +31,7 @@ use crate::session::SessionSums;
 use crate::session::armed::Armed;
 use crate::session::{Peer, Session, Sessions};
 use crate::shard::blocking::Waiting;
-use crate::shard::memory::MemoryLimit;
+use crate::shard::memory::{MemoryLimit, Published, RoomMaker, Shortage};
 use crate::shard::pubsub::PubSub;
 use crate::slots::balance::{Balancer, Loads};
 use crate::slots::quiet::Still;
@@ -61,9 +61,11 @@ pub(crate) struct Shard {
     /// How much more data may come, of this turn.
     pub memory: MemoryLimit,
     /// What the other shards held when this turn began.
-    pub used_by_others: usize,
+    pub used_by_others: Published,
     /// What this one held when the last turn ended; kept only where `maxmemory` is set.
     pub used_bytes: usize,
+    /// Since when all shards together exceed `maxmemory` (monotonic µs).
+    pub exceeded_since_us: Option<u64>,
     /// Gates that look at every session's commands.
     pub armed: Armed,
     pub limits: ParseLimits,
@@ -136,8 +138,9 @@ impl Shard {
             latency: LatencyEvents::default(),
             now,
             memory: MemoryLimit::default(),
-            used_by_others: 0,
+            used_by_others: Published::default(),
             used_bytes: 0,
+            exceeded_since_us: None,
             armed: Armed::default(),
             limits: ParseLimits::default(),
             limits_before_auth: ParseLimits { unauthenticated: true, ..ParseLimits::default() },
@@ -170,7 +173,9 @@ impl Shard {
     /// Takes over new settings.
     fn set_config(&mut self, config: Arc<Config>) {
         self.used_bytes = self.keyspace.used_bytes();
-        self.memory = MemoryLimit::new(config.maxmemory, self.used_by_others, self.used_bytes);
+        let others = (self.used_by_others, self.routes.shard_count() - 1);
+        self.memory = MemoryLimit::new(config.maxmemory, others, self.used_bytes);
+        self.keyspace.set_reads_touch(config.reads_touch());
         self.keyspace.thresholds = config.thresholds();
         self.keyspace.set_frequency(config.frequency());
         let bulk_bytes_max = usize::try_from(config.proto_max_bulk_len).unwrap_or(usize::MAX);
@@ -330,7 +335,27 @@ impl Shard {
         flags: Flags,
         database: DatabaseId,
     ) -> Result<(), CommandError> {
-        self.memory.check(flags, &self.keyspace, database)
+        if self.memory.is_short(flags, &self.keyspace, database) {
+            self.room_maker().make_room(0)?;
+        }
+        Ok(())
+    }
+
+    /// Makes room for a command that stores a large value of about so many bytes.
+    pub(crate) fn make_room_for(&mut self, flags: Flags, bytes: usize) -> Result<(), Shortage> {
+        if self.config.maxmemory == 0 || !flags.has(Flags::DENYOOM) {
+            return Ok(());
+        }
+        self.room_maker().make_room(bytes)
+    }
+
+    fn room_maker(&mut self) -> RoomMaker<'_> {
+        RoomMaker {
+            keyspace: &mut self.keyspace,
+            config: &self.config,
+            memory: &mut self.memory,
+            intents: &self.intents,
+        }
     }
 
     /// Has a line logged when the turn ends.

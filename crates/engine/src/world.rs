@@ -6,6 +6,7 @@ use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_keyspace::ShardId;
 
 use crate::Message;
+use crate::shard::memory::Published;
 
 /// How SHUTDOWN was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,12 +59,11 @@ pub trait World {
     /// The same in nanoseconds, for what takes less.
     fn monotonic_ns(&mut self) -> u64;
     fn process(&mut self) -> ProcessFacts;
-    /// Shows the bytes of this shard's data to the other shards. Called at the end of each turn where
-    /// `maxmemory` is set.
-    fn publish_used(&mut self, bytes: usize);
-    /// The bytes of all other shards' data, as each published them last. Called once a turn where
-    /// `maxmemory` is set.
-    fn used_by_others(&mut self) -> usize;
+    /// Shows the use of this shard to the other shards. Called at the end of each turn where `maxmemory` is set.
+    fn publish_used(&mut self, own: Published);
+    /// The use of all other shards together, as each published it last. Called once a turn where `maxmemory` is
+    /// set.
+    fn used_by_others(&mut self) -> Published;
     /// CONFIG RESETSTAT: forgets the counters among the [`ProcessFacts`].
     fn reset_process_counters(&mut self);
     /// Ends the process, once this turn's output is on its way.

@@ -1,5 +1,6 @@
-//! Frequency: how often a key is used, kept in the 24 bits of its access word as Redis does: 16 bits for the
-//! minute of the last use, 8 for a logarithmic counter that fades while the key is not used.
+//! Frequency: how often or when a key was used, kept in the 24 bits of its access word as Redis does. Either the
+//! second of the last use; or 16 bits for its minute and 8 for a logarithmic counter that fades while the key is
+//! not used.
 
 /// The counter of something new: not the first to go.
 const NEW: u32 = 5;
@@ -7,12 +8,17 @@ const COUNTER_MAX: u32 = 255;
 const MINUTES_MASK: u32 = 0xFFFF;
 
 /// How uses are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Frequency {
     /// The higher, the more uses it takes to count one more.
     pub log_factor: u32,
     /// Minutes after which an unused counter loses one. 0: it loses none.
     pub decay_minutes: u32,
+}
+
+/// For how many seconds an entry was not used, from its LRU word.
+pub fn idle_seconds(access: u32, now_ms: u64) -> u32 {
+    ((now_ms / 1000) as u32).wrapping_sub(access) & 0x00FF_FFFF
 }
 
 fn minutes(now_ms: u64) -> u32 {
@@ -33,9 +39,13 @@ impl Frequency {
     /// The counter in an access word, faded to now.
     pub fn of(&self, access: u32, now_ms: u64) -> u32 {
         let counter = access & COUNTER_MAX;
-        // The minutes come round every 45 days.
-        let unused = minutes(now_ms).wrapping_sub(access >> 8) & MINUTES_MASK;
+        let unused = self.unused_minutes(access, now_ms);
         counter.saturating_sub(unused.checked_div(self.decay_minutes).unwrap_or(0))
+    }
+
+    /// For how many minutes an entry was not used. They come round every 45 days.
+    pub(crate) fn unused_minutes(&self, access: u32, now_ms: u64) -> u32 {
+        minutes(now_ms).wrapping_sub(access >> 8) & MINUTES_MASK
     }
 
     /// The access word after one more use; `chance` is any number.

@@ -7,6 +7,7 @@ use crate::collections::Thresholds;
 use crate::commit::database::{Database, Databases, ScanPosition};
 use crate::digest::Digest;
 use crate::effect::Effect;
+use crate::eviction_pool::EvictionPool;
 use crate::expiry_times::OrphanTimers;
 use crate::frequency::{self, Frequency};
 use crate::hooks::Hooks;
@@ -88,11 +89,14 @@ pub struct Keyspace {
     pub(crate) active_expiry: bool,
     /// Whether reads count as uses.
     touches: bool,
+    /// Whether reads count as uses for any client: not where keys are evicted by their last change.
+    reads_touch: bool,
     /// Whether reads remove what they find expired.
     pub(crate) reads_remove: bool,
     /// Where [`Keyspace::random`] is.
-    chance: Chance,
+    pub(crate) chance: Chance,
     pub(crate) lazy_free: LazyFree,
+    pub(crate) eviction_pool: EvictionPool,
     /// Up to which sizes collections are kept packed.
     pub thresholds: Thresholds,
     /// Everything that is notified of changes.
@@ -114,9 +118,11 @@ impl Keyspace {
             stats: KeyspaceStats::default(),
             active_expiry: true,
             touches: true,
+            reads_touch: true,
             reads_remove: true,
             chance: Chance::new(hasher.hash(b"chance")),
             lazy_free: LazyFree::default(),
+            eviction_pool: EvictionPool::default(),
             thresholds: Thresholds::default(),
             hooks: Hooks::default(),
             moved: OrphanTimers::default(),
@@ -355,6 +361,11 @@ impl Keyspace {
         self.databases.iter().map(Database::heap_bytes).sum::<usize>() + self.lazy_free.bytes()
     }
 
+    /// As [`Keyspace::used_bytes`], without what waits to be dropped.
+    pub fn held_bytes(&self) -> usize {
+        self.databases.iter().map(Database::heap_bytes).sum()
+    }
+
     /// The heap bytes of one database's entries and tables, without its wheel: one addition, so that it can
     /// be asked before each write.
     #[inline]
@@ -420,7 +431,13 @@ impl Keyspace {
 
     /// Says whether what follows counts as a use of what it reads: CLIENT NO-TOUCH.
     pub fn set_touching(&mut self, touches: bool) {
-        self.touches = touches;
+        self.touches = touches && self.reads_touch;
+    }
+
+    /// Says whether reads count as uses at all.
+    pub fn set_reads_touch(&mut self, reads_touch: bool) {
+        self.reads_touch = reads_touch;
+        self.touches = reads_touch;
     }
 
     /// Says whether reads remove what they find expired. While writes are paused they must not, so that a
@@ -469,9 +486,4 @@ impl Keyspace {
             assert!(!needs_items || has_items, "a wheel without items");
         }
     }
-}
-
-/// For how many seconds an entry was not used, from its LRU word.
-pub fn idle_seconds(access: u32, now_ms: u64) -> u32 {
-    ((now_ms / 1000) as u32).wrapping_sub(access) & 0x00FF_FFFF
 }

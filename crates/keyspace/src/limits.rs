@@ -24,3 +24,19 @@ pub const RECORDS_UNREAD_BYTES_MAX: usize = 64 << 20;
 
 /// LIMIT: raised events that nobody has taken. Further ones are dropped and counted.
 pub const EVENTS_MAX: usize = 1 << 20;
+
+/// LIMIT: candidates for eviction that are kept; worse ones are dropped.
+pub(crate) const EVICTION_POOL_MAX: usize = 16;
+
+/// LIMIT: draws of candidates for one eviction, where those that were drawn may not go.
+pub(crate) const EVICTION_TRIES_MAX: usize = 16;
+
+/// LIMIT: keys looked at in one draw to find some that expire.
+pub(crate) const VOLATILE_VISITS_MAX: usize = 256;
+
+/// LIMIT: the keys that expire next that are kept for eviction; further ones are looked up when these are gone.
+pub(crate) const NEAREST_MAX: usize = 256;
+
+/// LIMIT: keys compared to find those that expire next. If more are due within one cell of the expiry wheel, it is
+/// the nearest of so many.
+pub(crate) const NEAREST_ASKED_MAX: usize = 4096;

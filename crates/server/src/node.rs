@@ -9,6 +9,7 @@ use std::sync::atomic::{
 };
 use std::time::Instant;
 
+use basalt_engine::Published;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::clock::Clock;
@@ -68,6 +69,8 @@ pub(crate) struct Post {
     pub(crate) turns_us: AtomicU64,
     /// The bytes of its data, as of the end of its last turn.
     pub(crate) used_bytes: AtomicUsize,
+    /// Whether it has keys to evict.
+    pub(crate) has_evictable: AtomicBool,
     /// While draining: it has nothing left to do or to send.
     pub(crate) quiet: AtomicBool,
     /// While draining: parcels it has sent and received in all.
@@ -86,6 +89,7 @@ impl Post {
             turns: AtomicU64::new(0),
             turns_us: AtomicU64::new(0),
             used_bytes: AtomicUsize::new(0),
+            has_evictable: AtomicBool::new(false),
             quiet: AtomicBool::new(false),
             parcels_sent: AtomicU64::new(0),
             parcels_received: AtomicU64::new(0),
@@ -179,10 +183,13 @@ impl Node {
         (sum(|post| &post.turns), sum(|post| &post.turns_us))
     }
 
-    /// The bytes of all data but that of one shard.
-    pub(crate) fn used_by_others(&self, own: usize) -> usize {
+    /// The use of all shards but one.
+    pub(crate) fn used_by_others(&self, own: usize) -> Published {
         let others = self.posts.iter().enumerate().filter(|(shard, _)| *shard != own);
-        others.map(|(_, post)| post.used_bytes.load(Ordering::Relaxed)).sum()
+        others.fold(Published::default(), |all, (_, post)| Published {
+            used_bytes: all.used_bytes + post.used_bytes.load(Ordering::Relaxed),
+            has_evictable: all.has_evictable || post.has_evictable.load(Ordering::Relaxed),
+        })
     }
 
     pub(crate) fn reset_counters(&self) {

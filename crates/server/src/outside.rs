@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use basalt_commands::config::{Config, Extent, LogLevel};
-use basalt_engine::{Message, ProcessFacts, ShutdownRequest, World};
+use basalt_engine::{Message, ProcessFacts, Published, ShutdownRequest, World};
 use basalt_keyspace::ShardId;
 
 use crate::clock::Clock;
@@ -116,10 +116,12 @@ impl World for Outside<Message> {
     fn process(&mut self) -> ProcessFacts {
         facts::gather(&self.node, self.clock.monotonic_us())
     }
-    fn publish_used(&mut self, bytes: usize) {
-        self.node.posts[self.port.own()].used_bytes.store(bytes, Ordering::Relaxed);
+    fn publish_used(&mut self, own: Published) {
+        let post = &self.node.posts[self.port.own()];
+        post.used_bytes.store(own.used_bytes, Ordering::Relaxed);
+        post.has_evictable.store(own.has_evictable, Ordering::Relaxed);
     }
-    fn used_by_others(&mut self) -> usize {
+    fn used_by_others(&mut self) -> Published {
         self.node.used_by_others(self.port.own())
     }
     fn reset_process_counters(&mut self) {

@@ -33,6 +33,7 @@ use duplicate_filter::DuplicateFilter;
 
 mod cell;
 mod duplicate_filter;
+mod nearest;
 // It has no unsafe code for miri to check, and would take hours.
 #[cfg(all(test, not(miri)))]
 mod tests;
@@ -89,6 +90,8 @@ pub struct Wheel {
     levels: [Level; LEVELS],
     duplicates: DrainFilter,
     sweep: Sweep,
+    /// The earliest moment that was inserted since [`Wheel::take_earliest_inserted_ms`].
+    earliest_inserted_ms: Option<u64>,
 }
 
 /// The address of a cell, never reused: its number counts from the epoch, not within the ring.
@@ -187,6 +190,14 @@ impl Wheel {
     pub fn insert(&mut self, at_ms: u64, item: u32) {
         self.len += 1;
         self.put(self.wheel_ms(at_ms), item);
+        self.earliest_inserted_ms =
+            Some(self.earliest_inserted_ms.map_or(at_ms, |earliest_ms| earliest_ms.min(at_ms)));
+    }
+
+    /// The earliest moment that was inserted since the last call: whether what [`Wheel::nearest`]
+    /// returned is still the nearest.
+    pub fn take_earliest_inserted_ms(&mut self) -> Option<u64> {
+        self.earliest_inserted_ms.take()
     }
 
     /// A moment at which `advance` has something to do: never later than the first item is due,

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{
-    Core, CoreSetup, Message, Now, Peer, ProcessFacts, Reading, SessionId, ShutdownRequest, World,
+    Core, CoreSetup, Message, Now, Peer, ProcessFacts, Published, Reading, SessionId,
+    ShutdownRequest, World,
 };
 use basalt_keyspace::{DatabaseId, LongString, SLOTS, ShardId, SlotId};
 
@@ -59,7 +60,7 @@ struct Outside {
     shutdown: Option<ShutdownRequest>,
     log: Vec<String>,
     /// The bytes of each core's data, as it published them.
-    used_bytes: Vec<usize>,
+    used: Vec<Published>,
     disks: Vec<Disk>,
 }
 
@@ -114,13 +115,16 @@ impl World for View<'_> {
         ProcessFacts::default()
     }
 
-    fn publish_used(&mut self, bytes: usize) {
-        self.outside.used_bytes[self.core] = bytes;
+    fn publish_used(&mut self, own: Published) {
+        self.outside.used[self.core] = own;
     }
 
-    fn used_by_others(&mut self) -> usize {
-        let all: usize = self.outside.used_bytes.iter().sum();
-        all - self.outside.used_bytes[self.core]
+    fn used_by_others(&mut self) -> Published {
+        let others = self.outside.used.iter().enumerate().filter(|(core, _)| *core != self.core);
+        others.fold(Published::default(), |all, (_, one)| Published {
+            used_bytes: all.used_bytes + one.used_bytes,
+            has_evictable: all.has_evictable || one.has_evictable,
+        })
     }
 
     fn reset_process_counters(&mut self) {}
@@ -190,7 +194,7 @@ impl Simulation {
                 chance: Chance::from_seed(seed),
                 shutdown: None,
                 log: Vec::new(),
-                used_bytes: vec![0; shard_count],
+                used: vec![Published::default(); shard_count],
                 disks: (0..shard_count).map(|_| Disk::default()).collect(),
             },
             clients: Vec::new(),

@@ -72,13 +72,13 @@ fn the_same_command_is_refused_whichever_connection_sends_it() {
         // One connection fills one shard, which is not its own where there are several.
         let full = server.key_on(shards - 1, "full");
         let tag = format!("{{{full}}}");
-        let value = "x".repeat(1 << 20);
+        let value = "x".repeat(100 << 10);
         let mut written = 0;
         while server.text(clients[0], &format!("SET {tag}{written} {value}")) == "OK" {
             written += 1;
-            assert!(written < 40, "twenty megabytes are never full");
+            assert!(written < 400, "twenty megabytes are never full");
         }
-        assert!((15..=20).contains(&written), "{written} of 1 MB each, {shards} shards");
+        assert!((150..=205).contains(&written), "{written} of 100 KiB each, {shards} shards");
         for shard in 0..shards {
             let key = server.key_on(shard, "other");
             let other = server.key_on((shard + 1) % shards, "another");

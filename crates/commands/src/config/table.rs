@@ -21,8 +21,6 @@ use basalt_keyspace::TEXT_BYTES_MAX;
 /// LIMIT: databases. Each takes some KiB of every shard, used or not.
 const DATABASES_MAX: i64 = 1 << 14;
 
-const NO_EVICTION: &str =
-    "eviction is not built yet, so at `maxmemory` commands that need more are refused";
 const NO_SHUTDOWN_OPTIONS: &str = "signals that save or wait for replicas are not built yet";
 
 parameters! {
@@ -246,19 +244,19 @@ parameters! {
 
         /// Which keys are evicted at `maxmemory`.
         ///
-        /// The least recently used (lru), the least frequently used (lfu), random ones (random) or
-        /// the next to expire (ttl); among all keys, or only among those with an expiry (volatile).
-        /// `noeviction`: none, writes are refused.
-        "maxmemory-policy" maxmemory_policy: EvictionPolicy = "noeviction", EvictionPolicy::KIND,
-            pending(NO_EVICTION);
+        /// The least recently used (lru), the least frequently used (lfu), the least recently
+        /// modified (lrm), random ones (random) or the next to expire (ttl); among all keys
+        /// (allkeys), or only among those with an expiry (volatile). `noeviction`: none, writes are
+        /// refused.
+        "maxmemory-policy" maxmemory_policy: EvictionPolicy = "noeviction", EvictionPolicy::KIND;
 
         /// How many keys are sampled to find one to evict: more samples are more exact and take
         /// longer.
-        "maxmemory-samples" maxmemory_samples: u32 = "5", integer(1, 64), pending(NO_EVICTION);
+        "maxmemory-samples" maxmemory_samples: u32 = "5", integer(1, 64);
 
-        /// How much effort a command spends on eviction before it is refused, 0 to 100.
-        "maxmemory-eviction-tenacity" maxmemory_eviction_tenacity: u32 = "10", integer(0, 100),
-            pending(NO_EVICTION);
+        /// How many keys a command may evict before it runs, if more must go: 0 for few, 100 for as
+        /// many as it takes. The rest goes bit by bit.
+        "maxmemory-eviction-tenacity" maxmemory_eviction_tenacity: u32 = "10", integer(0, 100);
 
         /// How many hits it takes to raise the LFU counter of a key: a higher factor needs more.
         "lfu-log-factor" lfu_log_factor: u32 = "10", integer(0, INT);

@@ -14,10 +14,12 @@ use crate::gates::{self, GateInput, Verdict};
 use crate::input::keys::KeyHash;
 use crate::input::resolve::{Resolved, mode_of, scope_of};
 use crate::intents::{Intent, Mode};
+use crate::observe::command_stats::LARGE_REQUEST_BYTES;
 use crate::session::armed::Armed;
 use crate::session::queued::half_a_pair;
 use crate::session::{ReplyMode, SessionId};
 use crate::shard::call::{CallContext, OwnedCall, calls_of};
+use crate::shard::memory::Shortage;
 use crate::shard::part::Errands;
 use crate::transaction::plan::{PlacedKey, Plan, SplitRequest};
 use crate::world::World;
@@ -158,6 +160,9 @@ impl Core {
             if self.meets_intent(id, command, shard, keys) {
                 return self.work_apart(world, id, (command, run), args, (key_at, shard));
             }
+            if let Some(flow) = self.make_room_for(id, command, args) {
+                return flow;
+            }
             let KeyHash { hash, slot, .. } = self.keys[keys.0];
             let key = Key { bytes: args[usize::from(key_at)], hash, slot };
             if let Run::Many(_) = command.run {
@@ -179,6 +184,23 @@ impl Core {
             (Run::Shard(_) | Run::Container | Run::Split(_, _), _) => {
                 self.refuse(id, &CommandError::SYNTAX);
                 Flow::On
+            }
+        }
+    }
+
+    /// Has memory made for a large value before it goes to its shard. Returns how to go on if that takes longer, or
+    /// if it never fits.
+    fn make_room_for(&mut self, id: SessionId, command: &Command, args: &[&[u8]]) -> Option<Flow> {
+        let bytes = args.iter().map(|arg| arg.len()).sum();
+        if bytes < LARGE_REQUEST_BYTES {
+            return None;
+        }
+        match self.shard.make_room_for(command.flags, bytes) {
+            Ok(()) => None,
+            Err(Shortage::Later) => Some(Flow::Held),
+            Err(Shortage::Refused) => {
+                self.reject(id, command, &Shortage::Refused.into());
+                Some(Flow::On)
             }
         }
     }

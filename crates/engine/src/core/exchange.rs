@@ -114,6 +114,7 @@ impl Core {
             }
             Ask::Publish(request) => self.publish_for(from, request),
             Ask::IsQuiet { ticket } => self.stillness.ask(from, ticket),
+            Ask::Evict { bytes } => self.asked_to_evict(bytes),
             Ask::Strays(items) => self.hand_on(&items),
         }
     }

@@ -249,6 +249,9 @@ impl Core {
         (args, broken): (&mut Vec<&'a [u8]>, &mut Vec<Option<Broken>>),
         staged: &mut Vec<Staged>,
     ) {
+        if self.shard.memory.waits_for_others() {
+            self.turn_requests_left = 0;
+        }
         let mut last_found = LastFound::default();
         for (index, (source, state)) in sources.iter().zip(progress).enumerate() {
             if state.end != End::Open {

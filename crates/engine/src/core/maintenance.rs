@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use basalt_commands::config::OutputLimit;
+use basalt_keyspace::{Keyspace, ShardId};
 
 use super::Core;
 use super::cut_off::CutOff;
 use crate::limits;
+use crate::mesh::message::Ask;
 use crate::observe::latency;
+use crate::shard::memory::{Evictor, Published};
 use crate::world::World;
 
 impl Core {
@@ -33,6 +36,9 @@ impl Core {
             self.shard.stats.maintenance_us += took_us;
             self.shard.note_latency(latency::EXPIRE_CYCLE, took_us);
         }
+        if may {
+            left |= self.evict_some(world);
+        }
         let now_us = self.shard.now.monotonic_us;
         if now_us >= self.sessions_checked_us + limits::SESSION_CHECK_US {
             self.balance_slots();
@@ -41,6 +47,68 @@ impl Core {
             self.check_sessions();
         }
         left
+    }
+
+    /// Evicts a slice of what this shard holds too much. Says whether more is to go.
+    fn evict_some(&mut self, world: &mut dyn World) -> bool {
+        let shard = &mut self.shard;
+        let excess = shard.memory.own_excess_bytes(&shard.keyspace);
+        let Some(eviction) = shard.config.eviction().filter(|_| excess > 0) else { return false };
+        let begun_us = world.monotonic_us();
+        let end_us = begun_us + limits::MAINTENANCE_TURN_US;
+        let held = shard.keyspace.held_bytes();
+        let goal = held.saturating_sub(excess);
+        let mut is_enough = |keyspace: &mut Keyspace| {
+            keyspace.held_bytes() <= goal || world.monotonic_us() >= end_us
+        };
+        let keyspace = &mut shard.keyspace;
+        let had_keys =
+            Evictor { keyspace, intents: &shard.intents, eviction }.evict_until(&mut is_enough);
+        let left = shard.keyspace.held_bytes().saturating_sub(goal);
+        let took_us = world.monotonic_us().saturating_sub(begun_us);
+        shard.stats.maintenance_us += took_us;
+        shard.note_latency(latency::EVICTION_CYCLE, took_us);
+        had_keys && left > 0
+    }
+
+    /// Shows the other shards what this one holds, and asks them to evict where this one can't.
+    pub(super) fn publish_memory(&mut self, world: &mut dyn World) {
+        let shard = &mut self.shard;
+        shard.used_bytes = shard.keyspace.used_bytes();
+        let used_bytes = shard.keyspace.held_bytes();
+        let eviction = shard.config.eviction();
+        let has_evictable =
+            eviction.is_some_and(|own| shard.keyspace.has_evictable(own.volatile_only));
+        world.publish_used(Published { used_bytes, has_evictable });
+        let now_us = shard.now.monotonic_us;
+        if (used_bytes + shard.used_by_others.used_bytes) as u64 > shard.config.maxmemory {
+            shard.exceeded_since_us.get_or_insert(now_us);
+        } else if let Some(since_us) = shard.exceeded_since_us.take() {
+            shard.stats.eviction_exceeded_us += now_us.saturating_sub(since_us);
+        }
+        if let Some(bytes) = shard.memory.take_wanted_bytes() {
+            let own = shard.id.index();
+            for to in (0..self.outboxes.len()).filter(|&to| to != own) {
+                self.ask(ShardId(to as u16), Ask::Evict { bytes });
+            }
+        }
+    }
+
+    /// Another shard needs room that it can't make itself: this one's part of it is evicted at once, before what
+    /// that shard sends next. If that is not enough it asks again.
+    pub(super) fn asked_to_evict(&mut self, bytes: usize) {
+        let shard = &mut self.shard;
+        let held = shard.keyspace.held_bytes() as u128;
+        let all = (held + shard.used_by_others.used_bytes as u128).max(1);
+        let part = (bytes as u128 * held).div_ceil(all) as usize;
+        let Some(eviction) = shard.config.eviction() else { return };
+        let (goal, mut keys) = (shard.keyspace.held_bytes().saturating_sub(part), 0);
+        let mut is_enough = |keyspace: &mut Keyspace| {
+            keys += 1;
+            keyspace.held_bytes() <= goal || keys > limits::EVICTED_PER_ASK_MAX
+        };
+        let keyspace = &mut shard.keyspace;
+        Evictor { keyspace, intents: &shard.intents, eviction }.evict_until(&mut is_enough);
     }
 
     /// Up to which moment keys may be expired: now, but what a transaction holds lives until that is over.

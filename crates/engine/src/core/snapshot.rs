@@ -38,6 +38,8 @@ pub struct ShardFacts {
     /// Of data and sessions.
     pub used_bytes: usize,
     pub used_bytes_peak: usize,
+    /// How long all shards together have exceeded `maxmemory` now (microseconds).
+    pub eviction_exceeded_now_us: u64,
     /// Milliseconds since something should have expired that has not.
     pub expiry_overdue_ms: u64,
     pub slow_requests: usize,
@@ -136,6 +138,9 @@ impl ShardFacts {
             data_bytes,
             used_bytes,
             used_bytes_peak: shard.used_bytes_peak,
+            eviction_exceeded_now_us: shard
+                .exceeded_since_us
+                .map_or(0, |since_us| now.monotonic_us.saturating_sub(since_us)),
             expiry_overdue_ms: due_ms.map_or(0, |due_ms| now.unix_ms.saturating_sub(due_ms)),
             slow_requests: shard.slowlog.len(),
             waits_for_free: shard.keyspace.has_lazy_free(),

@@ -138,6 +138,8 @@ pub(crate) enum Ask {
 
     /// Whether all is quiet there, asked by one who moves slots.
     IsQuiet { ticket: Ticket },
+    /// Memory is short, and the shard that asks has too little that it may evict.
+    Evict { bytes: usize },
     /// Items of an expiry wheel whose slots went to the shard.
     Strays(Vec<u32>),
 }

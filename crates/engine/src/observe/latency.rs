@@ -9,6 +9,7 @@ const SAMPLES_MAX: usize = 160;
 pub(crate) const COMMAND: &str = "command";
 pub(crate) const FAST_COMMAND: &str = "fast-command";
 pub(crate) const EXPIRE_CYCLE: &str = "expire-cycle";
+pub(crate) const EVICTION_CYCLE: &str = "eviction-cycle";
 
 /// The worst of one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,6 +28,8 @@ pub struct ShardStats {
     /// Messages that this shard ordered, and those that it wrote into outputs of its sessions.
     pub published: u64,
     pub delivered: u64,
+    /// Microseconds during which all shards together exceeded `maxmemory`, as far as this one saw it.
+    pub eviction_exceeded_us: u64,
     /// Wrong passwords.
     pub refused_logins: u64,
     pub messages_out: u64,
@@ -88,6 +90,7 @@ impl ShardStats {
         self.maintenance_us += other.maintenance_us;
         self.published += other.published;
         self.delivered += other.delivered;
+        self.eviction_exceeded_us = self.eviction_exceeded_us.max(other.eviction_exceeded_us);
         self.refused_logins += other.refused_logins;
         self.messages_out += other.messages_out;
         self.output_limit_disconnections += other.output_limit_disconnections;

@@ -9,11 +9,12 @@ use basalt_keyspace::{ClientId, DatabaseId, Key, Keyspace, Origin, ShardId, Slot
 use basalt_resp::{Protocol, Reply};
 
 use crate::input::args::OwnedArgs;
+use crate::intents::Intents;
 use crate::observe::command_stats::Meter;
 use crate::observe::stats::ShardStats;
 use crate::session::{Session, SessionId};
 use crate::shard::Shard;
-use crate::shard::memory::MemoryLimit;
+use crate::shard::memory::{MemoryLimit, RoomMaker};
 
 /// What a call depends on besides its arguments and the shard's data.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +118,7 @@ pub(crate) struct Calls<'a> {
     pub memory: &'a mut MemoryLimit,
     pub stats: &'a mut ShardStats,
     pub meter: &'a mut Meter,
+    pub intents: &'a Intents,
 }
 
 /// Borrows the [`Calls`] of a shard, and leaves its other fields to the caller.
@@ -128,12 +130,13 @@ macro_rules! calls_of {
             memory: &mut $shard.memory,
             stats: &mut $shard.stats,
             meter: &mut $shard.meter,
+            intents: &$shard.intents,
         }
     };
 }
 pub(crate) use calls_of;
 
-impl Calls<'_> {
+impl<'a> Calls<'a> {
     /// Calls the handler, which writes the reply, or writes the refusal. The reply is of the context's protocol.
     // In line, and cold paths get copies of all they need: so nothing of it lies in memory in the fast path,
     // which would cost 57 instructions a request.
@@ -146,14 +149,12 @@ impl Calls<'_> {
         mut reply: Reply<'_>,
         errors: ErrorCount,
     ) {
-        if context.is_usual() && !self.keyspace.wants_origin() {
-            let (flags, database) = (context.command.flags, context.database);
-            match self.memory.check(flags, self.keyspace, database) {
-                Ok(()) => self.run(context, args, key, reply, errors),
-                Err(error) => {
-                    self.reborrow().reject(context.command, &error, reply.reborrow(), errors);
-                }
-            }
+        let (flags, database) = (context.command.flags, context.database);
+        if context.is_usual()
+            && !self.keyspace.wants_origin()
+            && !self.memory.is_short(flags, self.keyspace, database)
+        {
+            self.run(context, args, key, reply, errors);
         } else {
             self.reborrow().call_unusual(*context, args, parts(key), reply.reborrow(), errors);
         }
@@ -167,7 +168,14 @@ impl Calls<'_> {
             memory: self.memory,
             stats: self.stats,
             meter: self.meter,
+            intents: self.intents,
         }
+    }
+
+    /// What makes room where memory is short.
+    fn room_maker(self) -> RoomMaker<'a> {
+        let Calls { keyspace, config, memory, intents, .. } = self;
+        RoomMaker { keyspace, config, memory, intents }
     }
 
     /// As [`Calls::call`], and counts the call. Returns the nanoseconds that it took, by `clock_ns`, if its time is
@@ -205,8 +213,8 @@ impl Calls<'_> {
         clock_ns().saturating_sub(begun)
     }
 
-    /// A call without a trace of use, with an origin that hooks see, or within a transaction, whose moment holds
-    /// during the call.
+    /// A call where memory is short, without a trace of use, with an origin that hooks see, or within a transaction,
+    /// whose moment holds during the call.
     #[cold]
     #[inline(never)]
     fn call_unusual(
@@ -220,8 +228,10 @@ impl Calls<'_> {
         let key = Key { bytes, hash, slot };
         if context.transaction.is_none() {
             let flags = context.command.flags;
-            if let Err(error) = self.memory.check(flags, self.keyspace, context.database) {
-                self.reject(context.command, &error, reply, errors);
+            if self.memory.is_short(flags, self.keyspace, context.database)
+                && let Err(shortage) = self.reborrow().room_maker().make_room(0)
+            {
+                self.reject(context.command, &shortage.into(), reply, errors);
                 return;
             }
         }
@@ -262,7 +272,7 @@ impl Calls<'_> {
     /// Refuses a call before it ran.
     #[cold]
     #[inline(never)]
-    fn reject(
+    pub(crate) fn reject(
         &mut self,
         command: &Command,
         error: &CommandError,

@@ -1,14 +1,37 @@
-//! Memory: how much more data this shard may hold, by `maxmemory` and what all shards hold together.
+//! Memory: how much more data this shard may hold, by `maxmemory` and what all shards hold together, and how
+//! room is made.
 //!
 //! Each shard publishes its use at the end of its turn ([`World::publish_used`](crate::World)); at the
 //! beginning of a turn the sum of the others' is read once. A command that may grow its data is checked on
 //! its key's shard, before it runs, so the answer doesn't depend on the connection that asks.
+//!
+//! At the limit a command evicts keys of its shard, some at a time; what it leaves goes in slices of
+//! maintenance. A shard that has none to evict, or much less than the others, asks these to evict; until they
+//! have, it works less in a turn, so that only those that write are slowed down.
+//!
+//! Not here: which key goes (`keyspace::eviction`).
 
+use basalt_commands::config::Config;
 use basalt_commands::{CommandError, Flags};
-use basalt_keyspace::{DatabaseId, Keyspace};
+use basalt_keyspace::{DatabaseId, Eviction, Keyspace};
+
+use crate::intents::{Intent, Intents, Mode};
+use crate::limits;
 
 const OUT_OF_MEMORY: CommandError =
     CommandError::text("OOM command not allowed when used memory > 'maxmemory'.");
+
+/// The part of `maxmemory` by which a shard may exceed it while it waits for others to evict.
+const DEBT_PART: u64 = 128;
+
+/// What a shard shows to the others, or all others together to one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// The bytes of its data, without what waits to be freed.
+    pub used_bytes: usize,
+    /// It has keys that `maxmemory-policy` lets it evict.
+    pub has_evictable: bool,
+}
 
 /// The limit of a shard's data in this turn.
 #[derive(Clone, Copy, Debug)]
@@ -23,12 +46,30 @@ pub(crate) struct MemoryLimit {
     database: DatabaseId,
     /// The limit of that database alone, since only the database of a command grows by it.
     database_bytes: i64,
+    maxmemory: u64,
+    /// What the other shards hold, and whether they have keys to evict.
+    others: Published,
+    others_count: usize,
+    /// What the others are asked to evict.
+    wanted_bytes: usize,
 }
 
 impl Default for MemoryLimit {
     fn default() -> Self {
         Self::UNLIMITED
     }
+}
+
+/// The part of `maxmemory` by which it may be exceeded between writes.
+const TOLERATED_PART: u64 = 1024;
+
+/// A command can't run before others evict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    /// Nothing can be evicted.
+    Refused,
+    /// More is to be evicted than a call may at a time.
+    Later,
 }
 
 impl MemoryLimit {
@@ -38,37 +79,46 @@ impl MemoryLimit {
         used_bytes: None,
         database: Self::NO_DATABASE,
         database_bytes: i64::MAX,
+        maxmemory: 0,
+        others: Published { used_bytes: 0, has_evictable: false },
+        others_count: 0,
+        wanted_bytes: 0,
     };
     /// No database has it.
     const NO_DATABASE: DatabaseId = DatabaseId(u16::MAX);
 
     /// The limit where the other shards hold so many bytes, and this one `used_bytes`; `maxmemory` 0 is no limit.
-    pub(crate) fn new(maxmemory: u64, others_bytes: usize, used_bytes: usize) -> Self {
+    pub(crate) fn new(
+        maxmemory: u64,
+        (others, others_count): (Published, usize),
+        used_bytes: usize,
+    ) -> Self {
         if maxmemory == 0 {
             return Self::UNLIMITED;
         }
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        let shard_bytes = signed(maxmemory).saturating_sub(signed(others_bytes as u64));
+        let shard_bytes = signed(maxmemory).saturating_sub(signed(others.used_bytes as u64));
         Self {
             checked: Flags::DENYOOM,
             shard_bytes,
             used_bytes: Some(used_bytes),
+            maxmemory,
+            others,
+            others_count,
             ..Self::UNLIMITED
         }
     }
 
-    /// Refuses a command with [`Flags::DENYOOM`] where all shards together hold more than `maxmemory`.
+    /// Whether a command is to be checked and all shards together hold more than `maxmemory`: then it makes
+    /// room first, or is refused.
     #[inline]
-    pub(crate) fn check(
+    pub(crate) fn is_short(
         &mut self,
         flags: Flags,
         keyspace: &Keyspace,
         database: DatabaseId,
-    ) -> Result<(), CommandError> {
-        if flags.has(self.checked) && self.is_exceeded(keyspace, database) {
-            return Err(OUT_OF_MEMORY);
-        }
-        Ok(())
+    ) -> bool {
+        flags.has(self.checked) && self.is_exceeded(keyspace, database)
     }
 
     #[inline]
@@ -86,5 +136,153 @@ impl MemoryLimit {
         let rest_bytes = used_bytes as i64 - keyspace.database_bytes(database) as i64;
         self.database = database;
         self.database_bytes = self.shard_bytes.saturating_sub(rest_bytes);
+    }
+
+    /// By how much all shards together exceed `maxmemory` once `bytes` more are stored here; what waits to be
+    /// freed is not counted.
+    fn excess_bytes(&self, keyspace: &Keyspace, bytes: usize) -> i64 {
+        let held = keyspace.held_bytes() as i64;
+        held.saturating_add(bytes as i64).saturating_sub(self.shard_bytes)
+    }
+
+    /// What other shards are to evict, if anything; asked once.
+    pub(crate) fn take_wanted_bytes(&mut self) -> Option<usize> {
+        let wanted = std::mem::take(&mut self.wanted_bytes);
+        (wanted > 0).then_some(wanted)
+    }
+
+    /// Whether other shards are to evict before more is worked here.
+    pub(crate) fn waits_for_others(&self) -> bool {
+        self.wanted_bytes > 0
+    }
+
+    /// Whether this shard would starve if it evicted, and others don't need to: it holds less than half of what
+    /// they do in the mean.
+    fn is_small(&self, held: usize) -> bool {
+        self.others.has_evictable && held * 2 * self.others_count < self.others.used_bytes
+    }
+
+    /// What this shard is to evict by itself: its part of what all hold too much.
+    pub(crate) fn own_excess_bytes(&self, keyspace: &Keyspace) -> usize {
+        let held = keyspace.held_bytes();
+        if self.maxmemory == 0 || self.is_small(held) {
+            return 0;
+        }
+        let all = held + self.others.used_bytes;
+        let excess = (all as u64).saturating_sub(self.maxmemory);
+        // The next write makes room for this much; a large value must not go for a few bytes.
+        if excess <= self.maxmemory / TOLERATED_PART {
+            return 0;
+        }
+        let part = (u128::from(excess) * held as u128).checked_div(all as u128).unwrap_or(0);
+        part as usize
+    }
+}
+
+/// What eviction needs of a shard.
+pub(crate) struct Evictor<'a> {
+    pub keyspace: &'a mut Keyspace,
+    pub intents: &'a Intents,
+    pub eviction: Eviction,
+}
+
+impl Evictor<'_> {
+    /// Evicts keys until `is_enough`, asked after each with the bytes that are held. False if there was none to evict.
+    /// What a transaction holds or waits for stays.
+    pub(crate) fn evict_until(&mut self, is_enough: &mut dyn FnMut(&mut Keyspace) -> bool) -> bool {
+        let intents = self.intents;
+        let may_evict =
+            |hash| intents.is_empty() || intents.admits_key(Intent { hash, mode: Mode::Write });
+        while !is_enough(self.keyspace) {
+            if !self.keyspace.evict(&self.eviction, &may_evict) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// What making room needs of a shard.
+pub(crate) struct RoomMaker<'a> {
+    pub keyspace: &'a mut Keyspace,
+    pub config: &'a Config,
+    pub memory: &'a mut MemoryLimit,
+    pub intents: &'a Intents,
+}
+
+impl RoomMaker<'_> {
+    /// Makes room for a command that stores about `bytes`, where `maxmemory` is exceeded.
+    ///
+    /// Returns [`Shortage::Refused`] where nothing can be evicted, or not enough for so many bytes; and
+    /// [`Shortage::Later`] where `bytes` need more eviction than a call may do.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn make_room(&mut self, bytes: usize) -> Result<(), Shortage> {
+        self.free_some();
+        // With what surrounds a large value.
+        let bytes = if bytes == 0 { 0 } else { bytes + bytes / 64 + 4096 };
+        let excess = self.memory.excess_bytes(self.keyspace, bytes);
+        if excess <= 0 {
+            return Ok(());
+        }
+        let Some(eviction) = self.config.eviction() else { return Err(Shortage::Refused) };
+        if bytes as u64 > self.memory.maxmemory {
+            return Err(Shortage::Refused);
+        }
+        let debt_max = (self.memory.maxmemory / DEBT_PART) as i64;
+        let has_others = self.memory.others.has_evictable;
+        if self.memory.is_small(self.keyspace.held_bytes()) {
+            self.memory.wanted_bytes = self.memory.wanted_bytes.max(excess as usize);
+            if excess <= debt_max {
+                return Ok(());
+            }
+        }
+        let tenacity = self.config.maxmemory_eviction_tenacity;
+        let keys_max = match tenacity {
+            _ if bytes > 0 => limits::EVICTED_PER_CALL_TENACIOUS,
+            0..100 => limits::EVICTED_PER_CALL_MAX * (tenacity as usize + 1) / 11 + 1,
+            _ => limits::EVICTED_PER_CALL_TENACIOUS,
+        };
+        let (memory, mut keys) = (&*self.memory, 0);
+        let mut is_enough = |keyspace: &mut Keyspace| {
+            let is_done = memory.excess_bytes(keyspace, bytes) <= 0 || keys >= keys_max;
+            keys += 1;
+            is_done
+        };
+        let mut evictor = Evictor { keyspace: self.keyspace, intents: self.intents, eviction };
+        let had_keys = evictor.evict_until(&mut is_enough);
+        let excess = self.memory.excess_bytes(self.keyspace, bytes);
+        if excess <= 0 {
+            return Ok(());
+        }
+        if !had_keys {
+            if !has_others {
+                // What transactions hold goes later.
+                let is_held = self.keyspace.has_evictable(eviction.volatile_only);
+                return if is_held { Ok(()) } else { Err(Shortage::Refused) };
+            }
+            self.memory.wanted_bytes = self.memory.wanted_bytes.max(excess as usize);
+        }
+        if bytes > 0 && self.memory.excess_bytes(self.keyspace, bytes) > debt_max {
+            return Err(Shortage::Later);
+        }
+        Ok(())
+    }
+
+    /// Frees some of what was removed: those that write keep up with what they have evicted.
+    fn free_some(&mut self) {
+        if self.keyspace.has_lazy_free() {
+            let mut steps = limits::FREED_PER_CALL_STEPS;
+            self.keyspace.free_step(&mut || {
+                steps -= 1;
+                steps > 0
+            });
+        }
+    }
+}
+
+impl From<Shortage> for CommandError {
+    fn from(_: Shortage) -> Self {
+        OUT_OF_MEMORY
     }
 }

@@ -387,15 +387,21 @@ impl Database {
         if self.len == 0 {
             return None;
         }
-        let mut nth = (random % self.len as u64) as usize;
-        for page in self.pages.iter().flatten() {
+        let slot = self.slot_of_nth((random % self.len as u64) as usize)?;
+        self.table(slot)?.pick(random.rotate_left(32))
+    }
+
+    /// The slot of the n-th entry in the order of slots.
+    pub(crate) fn slot_of_nth(&self, mut nth: usize) -> Option<SlotId> {
+        for (index, page) in self.pages.iter().enumerate() {
+            let Some(page) = page else { continue };
             if nth >= page.len {
                 nth -= page.len;
                 continue;
             }
-            for table in &page.tables {
+            for (slot, table) in page.tables.iter().enumerate() {
                 if nth < table.len() {
-                    return table.pick(random.rotate_left(32));
+                    return Some(SlotId((index * PAGE_SLOTS + slot) as u16));
                 }
                 nth -= table.len();
             }

@@ -75,6 +75,11 @@ impl Level {
         &mut block.expect("the word of an occupied cell has its block")[bit]
     }
 
+    pub(super) fn cell(&self, cell: u64) -> Option<&Cell> {
+        let (word, bit) = index_of(cell);
+        self.blocks[word].as_ref().map(|block| &block[bit])
+    }
+
     /// Marks an occupied cell as empty if it is. Returns whether it is.
     pub(super) fn vacate_if_empty(&mut self, cell: u64, bytes: &mut usize) -> bool {
         if !self.cell_mut(cell).is_empty() {
@@ -109,6 +114,10 @@ impl Cell {
 
     pub(super) fn len(&self) -> usize {
         self.full.len() * CHUNK_LEN + self.tail.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
+        self.tail.iter().chain(self.full.iter().flat_map(|chunk| chunk.iter())).copied()
     }
 
     pub(super) fn heap_bytes(&self) -> usize {

@@ -597,3 +597,43 @@ fn few_bytes_per_item() {
         assert_eq!((wheel.len(), wheel.bytes(), wheel.next_due_ms()), (0, 0, None));
     }
 }
+
+proptest! {
+    /// Also behind stale items, and while cells are emptied and swept in slices.
+    #[test]
+    fn nearest_items_are_those_that_are_due_next(
+        steps in prop::collection::vec((0..400_u16, 1..40_000_000_u64, 0..300_000_u64), 1..400),
+        count in 1..20_usize,
+    ) {
+        let (mut owner, mut wheel) = (Owner::default(), Wheel::new(0));
+        for (index, (key, in_ms, passes_ms)) in steps.into_iter().enumerate() {
+            let at_ms = owner.now_ms + in_ms;
+            owner.set(&mut wheel, key, at_ms);
+            owner.now_ms += if index % 5 == 0 { passes_ms } else { 0 };
+            owner.advance(&mut wheel, 3);
+            if index % 7 == 0 {
+                let mut resolve = owner.resolve(2);
+                wheel.sweep(&mut resolve);
+            }
+        }
+        let mut expected = BTreeMap::<u32, u64>::new();
+        for (&key, &at_ms) in &owner.expiries {
+            let earliest = expected.entry(Owner::item(key)).or_insert(at_ms);
+            *earliest = at_ms.min(*earliest);
+        }
+        let mut expected: Vec<(u64, u32)> =
+            expected.into_iter().map(|(item, at_ms)| (at_ms, item)).collect();
+        expected.sort_unstable();
+        let moment = |item| {
+            expected.iter().find(|(_, other)| *other == item).map(|&(at_ms, _)| at_ms)
+        };
+        let mut found = wheel.nearest(count, usize::MAX, &mut { moment });
+        prop_assert!(found.len() == count || found.len() >= expected.len());
+        found.dedup();
+        prop_assert!(!found.is_empty() || expected.is_empty());
+        prop_assert_eq!(&found[..], &expected[..found.len()]);
+        for random in [0, u64::MAX / 3, u64::MAX] {
+            prop_assert_eq!(wheel.pick(random).is_some(), !wheel.is_empty());
+        }
+    }
+}

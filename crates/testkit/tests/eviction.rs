@@ -1,0 +1,286 @@
+//! Eviction at `maxmemory`, on one shard and on four: what all shards hold stays below it, writes go on as long as
+//! anything may go, and what is watched, waited for or held by a transaction is treated as a removal should be.
+
+use basalt_commands::config::{Allowed, Config};
+use basalt_keyspace::SlotId;
+use basalt_resp::{Value, decode, encode_request};
+use basalt_testkit::simulation::{ClientId, Simulation};
+
+const SHARDS: [usize; 2] = [1, 4];
+/// The tables of empty slots take 1 MiB of it.
+const MAX: usize = 3 << 20;
+/// How much may be held beyond it between two turns: an entry, and a table that grows.
+const SLACK: usize = 64 << 10;
+
+struct Server {
+    simulation: Simulation,
+    shards: usize,
+}
+
+impl Server {
+    fn new(shards: usize, policy: &str) -> (Self, ClientId) {
+        let config = Config { enable_debug_command: Allowed::Yes, ..Config::default() };
+        let mut server = Self { simulation: Simulation::new(shards, config, 5), shards };
+        let client = server.simulation.connect(0);
+        let line = format!("CONFIG SET maxmemory {MAX} maxmemory-policy {policy}");
+        assert_eq!(server.text(client, &line), "OK");
+        (server, client)
+    }
+
+    fn request(&mut self, client: ClientId, line: &str) {
+        let mut bytes = Vec::new();
+        encode_request(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>(), &mut bytes);
+        self.simulation.send(client, &bytes);
+    }
+
+    fn replies(&mut self, client: ClientId) -> Vec<Value> {
+        let (mut replies, received) = (Vec::new(), self.simulation.take_received(client));
+        let mut rest = received.as_slice();
+        while !rest.is_empty() {
+            let (value, len) = decode(rest).expect("well-formed replies").expect("whole replies");
+            replies.push(value);
+            rest = &rest[len..];
+        }
+        replies
+    }
+
+    fn ask(&mut self, client: ClientId, line: &str) -> Value {
+        self.request(client, line);
+        self.simulation.settle();
+        self.replies(client).remove(0)
+    }
+
+    fn text(&mut self, client: ClientId, line: &str) -> String {
+        match self.ask(client, line) {
+            Value::Simple(text) | Value::Bulk(text) | Value::Error(text) => {
+                String::from_utf8_lossy(&text).into_owned()
+            }
+            Value::Integer(number) => number.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// A number of INFO, of all shards together.
+    fn count(&mut self, client: ClientId, name: &str) -> u64 {
+        let info = self.text(client, "INFO everything");
+        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.unwrap_or_else(|| panic!("INFO has {name}")).trim().parse().expect("a number")
+    }
+
+    /// The bytes that all shards hold; their books are compared with a walk.
+    fn held(&mut self) -> usize {
+        let mut held = 0;
+        for core in 0..self.shards {
+            let keyspace = self.simulation.core(core).keyspace();
+            keyspace.verify();
+            held += keyspace.held_bytes();
+        }
+        held
+    }
+
+    fn key_on(&self, shard: usize, beginning: &str) -> String {
+        let shards = self.shards;
+        let is_there =
+            |key: &String| usize::from(SlotId::of_key(key.as_bytes()).0) * shards / 16_384 == shard;
+        let mut keys = (0..).map(|number| format!("{beginning}{number}"));
+        keys.find(is_there).expect("each shard has slots")
+    }
+}
+
+#[test]
+fn writes_go_on_at_the_limit() {
+    const POLICIES: [&str; 9] = [
+        "allkeys-lru",
+        "allkeys-lfu",
+        "allkeys-lrm",
+        "allkeys-random",
+        "volatile-lru",
+        "volatile-lfu",
+        "volatile-lrm",
+        "volatile-random",
+        "volatile-ttl",
+    ];
+    for shards in SHARDS {
+        for policy in POLICIES {
+            let (mut server, client) = Server::new(shards, policy);
+            let clients = [client, server.simulation.connect(shards - 1)];
+            let value = "x".repeat(1000);
+            for number in 0..8000 {
+                let expiry = if number % 3 == 0 || number > 300 { " EX 1000" } else { "" };
+                server.request(clients[number % 2], &format!("SET key:{number} {value}{expiry}"));
+                if number % 250 == 0 {
+                    server.simulation.settle();
+                    let held = server.held();
+                    assert!(held <= MAX + SLACK, "{policy} on {shards} shards: {held}");
+                }
+            }
+            server.simulation.settle();
+            for client in clients {
+                let replies = server.replies(client);
+                assert!(replies.iter().all(|reply| *reply == Value::simple("OK")), "{policy}");
+            }
+            let (keys, held) = (server.count(client, "evicted_keys"), server.held());
+            assert!(keys > 5000 && held > MAX / 2, "{policy} on {shards} shards");
+            let left: u64 = server.text(client, "DBSIZE").parse().unwrap();
+            assert_eq!(keys + left, 8000, "{policy} on {shards} shards");
+            if policy.starts_with("volatile") {
+                for number in (0..300).filter(|number| number % 3 != 0) {
+                    let exists = server.text(client, &format!("EXISTS key:{number}"));
+                    assert_eq!(exists, "1", "{policy} evicted a key without an expiry");
+                }
+            }
+        }
+    }
+}
+
+/// No shard refuses while another has keys to evict, and none refuses what it can evict itself.
+#[test]
+fn shards_without_keys_to_evict_ask_others() {
+    for shards in SHARDS {
+        let (mut server, client) = Server::new(shards, "volatile-lru");
+        let far = server.key_on(shards - 1, "far");
+        let value = "x".repeat(1000);
+        for number in 0..2500 {
+            server.ask(client, &format!("SET {{{far}}}{number} {value} EX 1000"));
+        }
+        let near = server.key_on(0, "near");
+        for number in 0..2000 {
+            let reply = server.text(client, &format!("SET {{{near}}}{number} {value}"));
+            assert_eq!(reply, "OK", "{number} on {shards} shards");
+        }
+        assert!(server.held() <= MAX + SLACK, "{}", server.held());
+        assert!(server.count(client, "evicted_keys") > 1000);
+        // Nothing is left to evict in the end, and then writes are refused.
+        let mut refused = 0;
+        for number in 2000..4000 {
+            let reply = server.text(client, &format!("SET {{{near}}}{number} {value}"));
+            refused += usize::from(reply.starts_with("OOM "));
+        }
+        assert!(refused > 500 && server.held() <= MAX + SLACK, "{refused}");
+        assert_eq!(server.text(client, &format!("EXISTS {{{near}}}0 {{{far}}}0")), "1");
+    }
+}
+
+/// A shard that is written to gets room from those that hold more.
+#[test]
+fn shares_follow_use() {
+    let (mut server, client) = Server::new(4, "allkeys-lru");
+    let value = "x".repeat(1000);
+    let far = server.key_on(3, "far");
+    for number in 0..4000 {
+        server.ask(client, &format!("SET {{{far}}}{number} {value}"));
+    }
+    assert!(server.simulation.core(3).keyspace().held_bytes() > MAX * 9 / 10);
+    let near = server.key_on(0, "near");
+    for number in 0..4000 {
+        let reply = server.text(client, &format!("SET {{{near}}}{number} {value}"));
+        assert_eq!(reply, "OK");
+    }
+    let near = server.simulation.core(0).keyspace().held_bytes();
+    assert!(near > MAX / 8 && server.held() <= MAX + SLACK, "{near}");
+}
+
+#[test]
+fn a_value_that_never_fits_evicts_nothing() {
+    for shards in SHARDS {
+        let (mut server, client) = Server::new(shards, "allkeys-lru");
+        for number in 0..500 {
+            server.ask(client, &format!("SET key:{number} {}", "x".repeat(1000)));
+        }
+        for shard in 0..shards {
+            let key = server.key_on(shard, "large");
+            let reply = server.text(client, &format!("SET {key} {}", "x".repeat(MAX + 1)));
+            assert!(reply.starts_with("OOM "), "{reply}");
+            assert_eq!(server.count(client, "evicted_keys"), 0);
+            let line = format!("SET {key} {}", "x".repeat(MAX / 4));
+            assert_eq!(server.text(client, &line), "OK");
+            server.ask(client, &format!("DEL {key}"));
+        }
+        // One that fits has others go for it.
+        for shard in 0..shards {
+            let key = server.key_on(shard, "fits");
+            let line = format!("SET {key} {}", "x".repeat(MAX / 2));
+            assert_eq!(server.text(client, &line), "OK", "{shard} of {shards}");
+            assert!(server.held() <= MAX + SLACK, "{} on {shards} shards", server.held());
+            assert_eq!(server.text(client, &format!("STRLEN {key}")), (MAX / 2).to_string());
+        }
+    }
+}
+
+#[test]
+fn a_lower_limit_is_reached_in_slices() {
+    for shards in SHARDS {
+        let (mut server, client) = Server::new(shards, "allkeys-lru");
+        assert_eq!(server.text(client, "CONFIG SET maxmemory 100mb"), "OK");
+        for number in 0..5000 {
+            server.request(client, &format!("SET key:{number} {}", "x".repeat(1000)));
+        }
+        server.simulation.settle();
+        assert!(server.held() > 5 << 20);
+        assert_eq!(server.text(client, &format!("CONFIG SET maxmemory {MAX}")), "OK");
+        assert!(server.held() <= MAX + SLACK, "{} on {shards} shards", server.held());
+        assert!(server.count(client, "evicted_keys") > 2500);
+    }
+}
+
+#[test]
+fn an_evicted_key_breaks_its_watch_and_ends_its_waits() {
+    for shards in SHARDS {
+        let (mut server, client) = Server::new(shards, "volatile-ttl");
+        let waiter = server.simulation.connect(shards - 1);
+        server.ask(client, "SET watched v EX 10");
+        assert_eq!(server.text(client, "XGROUP CREATE stream group $ MKSTREAM"), "OK");
+        server.ask(client, "EXPIRE stream 20");
+        server.request(waiter, "XREADGROUP GROUP group me BLOCK 0 STREAMS stream >");
+        server.simulation.settle();
+        server.ask(client, "WATCH watched");
+        let other = server.simulation.connect(0);
+        for number in 0..4000 {
+            server.ask(other, &format!("SET key:{number} {} EX 1000", "x".repeat(1000)));
+        }
+        assert_eq!(server.text(other, "EXISTS watched stream"), "0");
+        server.ask(client, "MULTI");
+        server.ask(client, "SET a b");
+        assert_eq!(server.ask(client, "EXEC"), Value::NullArray);
+        server.simulation.settle();
+        let replies = server.replies(waiter);
+        assert!(matches!(&replies[..], [Value::Error(_)]), "{replies:?}");
+    }
+}
+
+/// Transactions over several shards meet eviction on all of them: what they hold stays until they are over.
+#[test]
+fn what_a_transaction_holds_is_not_evicted() {
+    for seed in 0..10 {
+        let config = Config { enable_debug_command: Allowed::Yes, ..Config::default() };
+        let mut server = Server { simulation: Simulation::new(4, config, seed), shards: 4 };
+        let clients: Vec<ClientId> = (0..4).map(|core| server.simulation.connect(core)).collect();
+        let keys: Vec<String> = (0..4).map(|shard| server.key_on(shard, "key")).collect();
+        let line = format!("CONFIG SET maxmemory {MAX} maxmemory-policy allkeys-random");
+        assert_eq!(server.text(clients[0], &line), "OK");
+        for round in 0..200 {
+            for (index, &client) in clients.iter().enumerate() {
+                let (one, other) = (&keys[index], &keys[(index + round) % 4]);
+                let value = "x".repeat(5000);
+                server.request(client, &format!("SET {{{one}}}{round} {value}"));
+                server.request(client, &format!("MSET {one} {round} {other} {round}"));
+                // It reads on one shard and writes on another: what it read must be there when it writes.
+                server.request(client, &format!("COPY {one} {{{other}}}copy:{index} REPLACE"));
+                server
+                    .request(client, &format!("RENAMENX {one} {{{other}}}renamed:{index}:{round}"));
+            }
+        }
+        server.simulation.settle();
+        for &client in &clients {
+            for reply in server.replies(client) {
+                let is_right = match &reply {
+                    Value::Error(text) => text.starts_with(b"ERR no such key"),
+                    reply => matches!(reply, Value::Simple(_) | Value::Integer(_)),
+                };
+                assert!(is_right, "{reply:?}");
+            }
+        }
+        assert!(server.held() <= MAX + SLACK);
+        assert!(server.count(clients[0], "evicted_keys") > 0);
+    }
+}
