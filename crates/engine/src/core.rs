@@ -28,6 +28,7 @@ mod pubsub;
 mod quiescence;
 pub(crate) mod snapshot;
 mod timing;
+mod tracking;
 mod transact;
 mod transactions;
 mod wait;
@@ -263,6 +264,7 @@ impl Core {
     /// Closes a session with all that others know of it.
     fn forget(&mut self, session: SessionId) {
         self.end_monitor(session);
+        self.set_tracking(session, None);
         if let Some(mut closed) = self.shard.sessions.close(session) {
             if let Some(subscriptions) = closed.subscriptions.take() {
                 self.shard.pubsub.subscribers.leave(session, subscriptions);

@@ -9,6 +9,7 @@ pub(crate) mod fieldsets;
 pub(crate) mod queued;
 pub(crate) mod subscriptions;
 mod sums;
+pub(crate) mod tracking;
 
 pub use sums::SessionSums;
 
@@ -28,6 +29,7 @@ use crate::session::execution::{Execution, PendingCall};
 use crate::session::fieldsets::Fieldsets;
 use crate::session::queued::{Multi, Watched};
 use crate::session::subscriptions::{Subscriptions, TopicKind};
+use crate::session::tracking::Tracking;
 
 /// A session of one core. `index` is dense and reused, so that the server can keep its own table by it;
 /// `generation` tells a late completion for a gone session from one for its successor.
@@ -155,6 +157,10 @@ pub(crate) struct Session {
     pub is_monitor: bool,
     /// What it is subscribed to; None where it never was.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// CLIENT TRACKING is on.
+    pub tracking: Option<Box<Tracking>>,
+    /// Where its output ended when it heard last that all keys are gone.
+    told_all_at: Option<u64>,
     /// Pushes that came while a reply was worked out: they go behind that.
     held_pushes: Vec<u8>,
     /// The first hole of the last PUBLISHes in a row, and the hole behind them.
@@ -489,6 +495,21 @@ impl Session {
         !held.is_empty()
     }
 
+    /// All that was ever written for it, in bytes.
+    fn written_ever(&self) -> u64 {
+        self.bytes_out + (self.written_bytes() + self.held_pushes.len()) as u64
+    }
+
+    /// Whether it heard that all keys are gone, and nothing after that.
+    pub(crate) fn was_told_all(&self) -> bool {
+        self.told_all_at == Some(self.written_ever())
+    }
+
+    /// It heard of keys just now, of all or of some.
+    pub(crate) fn note_told_all(&mut self, of_all: bool) {
+        self.told_all_at = of_all.then(|| self.written_ever());
+    }
+
     pub(crate) fn is_subscribed(&self) -> bool {
         self.subscriptions.as_ref().is_some_and(|own| !own.is_empty())
     }
@@ -746,6 +767,8 @@ impl Sessions {
             execution: None,
             is_monitor: false,
             subscriptions: None,
+            tracking: None,
+            told_all_at: None,
             held_pushes: Vec::new(),
             publishes: (0, 0),
             is_gone: false,

@@ -194,6 +194,9 @@ impl Shard {
         self.publish_events();
         self.config = config;
         self.settle_events();
+        let keys_max =
+            self.config.tracking_table_max_keys.div_ceil(self.routes.shard_count() as u64);
+        self.keyspace.set_tracked_keys_max(usize::try_from(keys_max).unwrap_or(usize::MAX));
         self.config_is_new = true;
     }
 

@@ -23,6 +23,7 @@ use crate::ready_keys::ReadyKeys;
 use crate::record::Record;
 use crate::record_log::RecordLog;
 use crate::slot::SlotId;
+use crate::tracking::Tracking;
 use crate::watch::Watches;
 use crate::{Cause, DatabaseId};
 
@@ -71,6 +72,7 @@ const READY: u8 = 1 << 1;
 const READERS: u8 = 1 << 2;
 const EVENTS: u8 = 1 << 3;
 const OBSERVERS: u8 = 1 << 4;
+const TRACKING: u8 = 1 << 5;
 
 #[derive(Default)]
 pub(crate) struct Hooks {
@@ -79,6 +81,7 @@ pub(crate) struct Hooks {
     pub(crate) ready: ReadyKeys,
     pub(crate) log: RecordLog,
     pub(crate) events: EventQueue,
+    pub(crate) tracking: Tracking,
     /// For whom data changes.
     pub(crate) origin: Origin,
     observers: Vec<(ObserverId, Box<dyn Observer>)>,
@@ -100,6 +103,7 @@ impl Hooks {
             (READERS, self.log.has_readers()),
             (EVENTS, self.events.is_wanted()),
             (OBSERVERS, !self.observers.is_empty()),
+            (TRACKING, self.tracking.is_wanted()),
         ];
         self.armed = bits.iter().filter(|(_, is_used)| *is_used).map(|(bit, _)| bit).sum();
     }
@@ -112,7 +116,7 @@ impl Hooks {
     /// Whether any of them looks at `origin`.
     #[inline]
     pub(crate) fn want_origin(&self) -> bool {
-        self.has(READERS | OBSERVERS)
+        self.has(READERS | OBSERVERS | TRACKING)
     }
 
     /// Records that a transaction is over here.
@@ -175,13 +179,22 @@ impl Hooks {
                 if self.has(READY) {
                     self.ready.note_effect(key.hash, &effect);
                 }
+                if self.has(TRACKING) {
+                    self.tracking.changed(&key, self.origin.client);
+                }
                 if self.has(EVENTS) {
                     let makes_consumer = seen.makes_consumer;
                     let kinds = Kinds { before: seen.kind, after, makes_consumer };
                     self.events.raise_all((database, key.bytes), &effect, events, kinds);
                 }
             }
-            Change::Flush { .. } | Change::Swap { .. } => self.ready.note_all(),
+            Change::Flush { .. } => {
+                self.ready.note_all();
+                if self.has(TRACKING) {
+                    self.tracking.flushed();
+                }
+            }
+            Change::Swap { .. } => self.ready.note_all(),
             Change::SlotsOut { .. } | Change::SlotsIn { .. } => {}
         }
         for (_, observer) in &mut self.observers {

@@ -36,6 +36,7 @@ mod record_log;
 mod slot;
 mod slot_transfer;
 mod subscribe;
+mod tracking;
 mod watch;
 
 pub use basalt_structures::{
@@ -70,6 +71,7 @@ pub use record::Record;
 pub use record_log::{Lagged, ReaderId};
 pub use slot::{SLOTS, SlotId};
 pub use slot_transfer::{SlotBundle, slot_of_item};
+pub use tracking::Invalidated;
 
 /// Which shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -12,6 +12,7 @@ use crate::commit::DetachedTables;
 use crate::expiry_times::{ExpiryTimes, hint, item};
 use crate::key::Key;
 use crate::slot::SlotId;
+use crate::tracking::TrackedKey;
 use crate::watch::MovingWatch;
 
 /// Slots on their way to another shard.
@@ -20,6 +21,7 @@ pub struct SlotBundle {
     slots: Vec<SlotId>,
     tables: DetachedTables,
     watches: Vec<MovingWatch>,
+    tracked: Vec<(u64, TrackedKey)>,
 }
 
 /// The slot of an item of the expiry wheel.
@@ -33,16 +35,18 @@ impl Keyspace {
         let tables = self.commit_slots_out(slots);
         slots.iter().for_each(|&slot| self.moved.set_away(slot, true));
         let watches = self.hooks.watches.detach(&|slot| slots.contains(&slot));
+        let tracked = self.hooks.tracking.detach(&|slot| slots.contains(&slot));
         self.hooks.rearm();
-        SlotBundle { slots: slots.to_vec(), tables, watches }
+        SlotBundle { slots: slots.to_vec(), tables, watches, tracked }
     }
 
     /// Takes in slots that another shard gave out.
     pub fn attach(&mut self, bundle: SlotBundle) {
-        let SlotBundle { slots, tables, watches } = bundle;
+        let SlotBundle { slots, tables, watches, tracked } = bundle;
         slots.iter().for_each(|&slot| self.moved.set_here(slot));
         self.commit_slots_in(&slots, tables);
         self.hooks.watches.attach(watches);
+        self.hooks.tracking.attach(tracked);
         self.hooks.rearm();
     }
 

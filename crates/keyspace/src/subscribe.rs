@@ -3,8 +3,9 @@
 use crate::events::{EventClasses, RaisedEvents};
 use crate::hooks::{Observer, ObserverId};
 use crate::key::Key;
-use crate::origin::{Origin, TxnTag};
+use crate::origin::{ClientId, Origin, TxnTag};
 use crate::record_log::{Lagged, ReaderId};
+use crate::tracking::Invalidated;
 use crate::{DatabaseId, Keyspace};
 
 /// WATCH.
@@ -159,6 +160,42 @@ impl Keyspace {
     /// How many events were dropped since the start because [`EVENTS_MAX`](crate::EVENTS_MAX) were not taken.
     pub fn dropped_events(&self) -> u64 {
         self.hooks.events.dropped
+    }
+}
+
+/// Keys that clients hold copies of.
+impl Keyspace {
+    /// Whether any client tracks keys, and whether one tracks prefixes.
+    pub fn set_trackers(&mut self, has_clients: bool, has_prefixes: bool) {
+        self.hooks.tracking.set_listeners(has_clients, has_prefixes);
+        self.hooks.rearm();
+    }
+
+    /// How many keys are tracked at most; 0: any number.
+    pub fn set_tracked_keys_max(&mut self, keys_max: usize) {
+        self.hooks.tracking.set_keys_max(keys_max);
+    }
+
+    /// A client has read the key: it hears of the next change.
+    pub fn track(&mut self, key: &Key<'_>, client: ClientId) {
+        self.hooks.tracking.add(key, client);
+        self.hooks.rearm();
+    }
+
+    /// Whether there is something that clients have to hear.
+    #[inline]
+    pub fn has_invalidated(&self) -> bool {
+        self.hooks.tracking.has_news()
+    }
+
+    /// Takes what clients have to hear, in the order of the changes.
+    pub fn take_invalidated(&mut self) -> Vec<Invalidated> {
+        self.hooks.tracking.take()
+    }
+
+    /// How many keys are tracked, and how many clients track them, each counted for each key.
+    pub fn tracked(&self) -> (usize, usize) {
+        self.hooks.tracking.counts()
     }
 }
 

@@ -56,10 +56,6 @@ parameters! {
     }
 
     Clients {
-        /// How many keys are tracked for client-side caching. 0: no limit.
-        "tracking-table-max-keys" tracking_table_max_keys: u64 = "1000000", integer(0, LONG),
-            pending("CLIENT TRACKING is not built yet");
-
         /// The protocol version of a client before it sends HELLO.
         "client-default-resp" client_default_resp: u8 = "2", integer(2, 3), at_start, hidden,
             pending("another protocol at the start is not built yet");

@@ -236,6 +236,12 @@ parameters! {
         /// `replica`.
         "client-output-buffer-limit" client_output_buffer_limit: OutputLimits
             = "normal 0 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60", OutputLimits::KIND;
+
+        /// How many keys are tracked for client-side caching. 0: no limit.
+        ///
+        /// With more, those that were read first are dropped, and their clients are told that they
+        /// changed.
+        "tracking-table-max-keys" tracking_table_max_keys: u64 = "1000000", integer(0, LONG);
     }
 
     Memory {

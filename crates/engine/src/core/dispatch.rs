@@ -131,6 +131,15 @@ impl Core {
                 let rest = armed.without(Armed::MULTI);
                 self.work_gated(world, id, resolved, args, (keys, rest))
             }),
+            Verdict::Track => {
+                self.track_keys(id, command, args);
+                let rest = armed.without(Armed::TRACKING);
+                let flow = self.work_gated(world, id, resolved, args, (keys, rest));
+                if flow != Flow::Held {
+                    self.end_caching(id, command);
+                }
+                flow
+            }
             Verdict::Show => self.work_observed(world, id, resolved, args, keys),
         }
     }

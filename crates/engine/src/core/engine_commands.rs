@@ -20,6 +20,7 @@ mod pubsub;
 mod session;
 mod slowlog;
 mod strings;
+mod tracking;
 
 use std::any::Any;
 
@@ -77,9 +78,9 @@ pub(crate) fn run(
         Verb::AclHelp => command::help(core, id, "acl"),
         Verb::AclWhoami => session::whoami(core, id),
         Verb::Auth => session::auth(core, id, args),
-        Verb::ClientCaching => client::caching(),
+        Verb::ClientCaching => tracking::caching(core, id, args),
         Verb::ClientGetName => client::getname(core, id),
-        Verb::ClientGetRedir => client::getredir(core, id),
+        Verb::ClientGetRedir => tracking::getredir(core, id),
         Verb::ClientHelp => command::help(core, id, "client"),
         Verb::ClientId => client::client_id(core, id),
         Verb::ClientInfo => client::info(core, id),
@@ -91,8 +92,8 @@ pub(crate) fn run(
         Verb::ClientReply => client::reply(core, id, args),
         Verb::ClientSetInfo => client::setinfo(core, id, args),
         Verb::ClientSetName => client::setname(core, id, args),
-        Verb::ClientTracking => client::tracking(core, id, args),
-        Verb::ClientTrackingInfo => client::trackinginfo(core, id),
+        Verb::ClientTracking => tracking::tracking(core, id, args),
+        Verb::ClientTrackingInfo => tracking::trackinginfo(core, id),
         Verb::ClientUnblock => client::unblock(core, id, args),
         Verb::ClientUnpause => client::unpause(core, id),
         Verb::Command => command::show(core, id, |reply| docs::write_infos(&[], reply)),

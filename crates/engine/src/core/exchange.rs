@@ -96,6 +96,7 @@ impl Core {
             }
         }
         self.cut_off_overdue();
+        self.pass_notices();
         self.settle();
     }
 

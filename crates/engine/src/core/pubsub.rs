@@ -24,10 +24,10 @@ impl Core {
         }
     }
 
-    /// Publishes the keyspace events that were raised.
+    /// Publishes the keyspace events that were raised, and has clients hear of what they track.
     #[inline]
     pub(super) fn publish_events(&mut self) {
-        if self.shard.pubsub.publishes_events {
+        if self.shard.pubsub.publishes_events || self.shard.keyspace.has_invalidated() {
             self.publish_events_now();
         }
     }
@@ -35,6 +35,7 @@ impl Core {
     #[cold]
     fn publish_events_now(&mut self) {
         self.shard.publish_events();
+        self.shard.publish_invalidated();
         self.pass_notices();
         self.cut_off_overdue();
     }
@@ -63,6 +64,10 @@ impl Core {
                     pubsub.subscribers.changed(sessions, (from, session), change, hasher);
                 }
             }
+            Notice::Invalidate(message) => self.shard.invalidate(&message),
+            Notice::InvalidateAll => self.shard.invalidate_all(),
+            Notice::Redirected { from, to, keys } => self.shard.redirected(from, to, keys.as_ref()),
+            Notice::RedirectBroken { session } => self.shard.break_redirect(session),
             Notice::Lost(message) => self.shard.lose(from, &message),
         }
     }

@@ -66,6 +66,10 @@ pub struct ClientFacts {
     /// Patterns, which all shards know.
     pub patterns: usize,
     pub shard_channels: usize,
+    /// Keys that clients track, and how many do, each counted for each key; prefixes, which all shards know.
+    pub tracked_keys: usize,
+    pub tracked_items: usize,
+    pub tracked_prefixes: usize,
     pub sums: SessionSums,
 }
 
@@ -107,6 +111,7 @@ impl ShardFacts {
         let due_ms = shard.keyspace.next_expiry_ms();
         let oldest = shard.intents.oldest();
         let waiting = shard.waiting.facts();
+        let tracked = shard.keyspace.tracked();
         let topics = shard.pubsub.directory.counts(shard.id == ShardId(0));
         let journal = shard.journal.as_ref().map(|journal| journal.facts());
         Self {
@@ -127,6 +132,9 @@ impl ShardFacts {
                 channels: topics.0,
                 patterns: topics.1,
                 shard_channels: topics.2,
+                tracked_keys: tracked.0,
+                tracked_items: tracked.1,
+                tracked_prefixes: shard.pubsub.prefixes.len(),
                 sums,
             },
             transactions: VisitFacts {

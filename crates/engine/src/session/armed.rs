@@ -21,6 +21,8 @@ impl Armed {
     pub(crate) const SUBSCRIBED: Self = Self(1 << 6);
     /// The disk refuses what is written to the journal.
     pub(crate) const DISK: Self = Self(1 << 7);
+    /// The session tracks the keys that it reads.
+    pub(crate) const TRACKING: Self = Self(1 << 8);
 
     pub(crate) fn set(&mut self, gate: Self, armed: bool) {
         if armed {

@@ -12,6 +12,8 @@ pub struct SessionSums {
     pub watched_keys: usize,
     /// Subscribed to something.
     pub subscribers: usize,
+    /// CLIENT TRACKING is on.
+    pub trackers: usize,
     pub longest_input: usize,
     pub longest_output: usize,
 }
@@ -21,6 +23,7 @@ impl SessionSums {
         self.bytes += session.heap_bytes();
         self.held += usize::from(session.is_held);
         self.watching += usize::from(!session.watched.keys.is_empty());
+        self.trackers += usize::from(session.tracking.is_some());
         self.subscribers += usize::from(session.is_subscribed());
         self.watched_keys += session.watched.keys.len();
         self.longest_input = self.longest_input.max(session.input.len());

@@ -14,6 +14,7 @@
 
 mod delivery;
 mod directory;
+pub(crate) mod invalidation;
 mod patterns;
 mod subscribers;
 mod topics;
@@ -22,7 +23,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use basalt_commands::config::KeyspaceEvents;
-use basalt_keyspace::{EventClasses, SLOTS, ShardId, SlotId};
+use basalt_keyspace::{ClientId, EventClasses, SLOTS, ShardId, SlotId};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -31,6 +32,7 @@ use crate::session::subscriptions::TopicKind;
 use crate::shard::Shard;
 
 pub(crate) use directory::Directory;
+use invalidation::{Invalidation, Prefixes};
 pub(crate) use subscribers::Subscribers;
 pub(crate) use topics::TopicName;
 
@@ -45,6 +47,9 @@ pub(crate) struct PubSub {
     pub outgoing: VecDeque<(ShardId, Notice)>,
     /// Sessions that have more unsent output than they may.
     pub overdue: Vec<SessionId>,
+    /// Who tracks keys: how many sessions, on whichever shard, and those that hear of all keys of a prefix.
+    pub trackers: usize,
+    pub prefixes: Prefixes,
     /// Whether keyspace events are published, and somebody hears them.
     pub publishes_events: bool,
     /// A message, encoded.
@@ -60,6 +65,20 @@ pub(crate) enum Notice {
     Changed {
         session: SessionId,
         changes: Vec<TopicChange>,
+    },
+    /// A session hears of changed keys.
+    Invalidate(Invalidation),
+    /// All sessions that track hear that all keys of a database are gone.
+    InvalidateAll,
+    /// A session gets what another one hears; None for all keys.
+    Redirected {
+        from: ClientId,
+        to: SessionId,
+        keys: Option<Bytes>,
+    },
+    /// The session to which this one redirects is gone.
+    RedirectBroken {
+        session: SessionId,
     },
     /// Too much was on its way: a message is lost, and its subscribers with it.
     Lost(Published),

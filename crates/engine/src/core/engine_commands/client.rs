@@ -5,7 +5,7 @@ use std::sync::Arc;
 use basalt_commands::requests::{
     self, KillRequest, LibraryFact, parse_client_kill, parse_client_list, parse_client_pause,
     parse_client_reply, parse_client_setinfo, parse_client_setname, parse_client_switch,
-    parse_client_tracking, parse_client_unblock,
+    parse_client_unblock,
 };
 use basalt_commands::{CommandError, Outcome};
 
@@ -198,44 +198,6 @@ pub(super) fn unblock(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome
         };
         let ended = everywhere(&hops, &routes, unblock).await.contains(&true);
         encode(protocol, |reply| reply.integer(i64::from(ended)))
-    });
-    Ok(())
-}
-
-pub(super) fn tracking(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
-    if parse_client_tracking(args)?.on {
-        return Err(CommandError::text(
-            "ERR CLIENT TRACKING ON is not supported: this server does not tell clients of changed \
-             keys",
-        ));
-    }
-    core.answer(id, |reply| reply.ok());
-    Ok(())
-}
-
-/// Nobody tracks, so nobody may say this.
-pub(super) fn caching() -> Outcome {
-    Err(CommandError::text(
-        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or \
-         OPTOUT mode enabled",
-    ))
-}
-
-pub(super) fn getredir(core: &mut Core, id: SessionId) -> Outcome {
-    core.answer(id, |reply| reply.integer(-1));
-    Ok(())
-}
-
-pub(super) fn trackinginfo(core: &mut Core, id: SessionId) -> Outcome {
-    core.answer(id, |reply| {
-        reply.map(3);
-        reply.bulk(b"flags");
-        reply.set(1);
-        reply.bulk(b"off");
-        reply.bulk(b"redirect");
-        reply.integer(-1);
-        reply.bulk(b"prefixes");
-        reply.array(0);
     });
     Ok(())
 }

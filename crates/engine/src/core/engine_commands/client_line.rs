@@ -29,6 +29,9 @@ fn flags(session: &Session) -> String {
         (session.is_subscribed(), 'P'),
         (session.multi.is_some() || session.is_executing, 'x'),
         (session.is_held || session.is_waiting, 'b'),
+        (session.tracking.is_some(), 't'),
+        (session.tracking.as_ref().is_some_and(|own| own.is_redirect_broken), 'R'),
+        (session.tracking.as_ref().is_some_and(|own| own.broadcast), 'B'),
         (session.is_closing, 'c'),
         (matches!(session.peer, Peer::Unix { .. }), 'U'),
         (session.no_evict, 'e'),
@@ -80,13 +83,14 @@ pub(super) fn line(session: &Session, now_us: u64) -> String {
     );
     let _ = writeln!(
         line,
-        "rbs={} rbp={} obl={output} oll=0 omem=0 tot-mem={} events={} cmd={} user=default redir=-1 \
+        "rbs={} rbp={} obl={output} oll=0 omem=0 tot-mem={} events={} cmd={} user=default redir={} \
          resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         session.out.capacity(),
         session.out.capacity(),
         session.heap_bytes(),
         if output > 0 { "rw" } else { "r" },
         session.last_command,
+        super::tracking::redirect_of(session.tracking.as_deref()),
         if session.protocol == Protocol::Resp3 { 3 } else { 2 },
         text(&session.library_name),
         text(&session.library_version),

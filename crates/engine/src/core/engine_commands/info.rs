@@ -260,7 +260,7 @@ fn clients(facts: &Facts, lines: &mut Lines) {
         facts.max(|shard| shard.clients.sums.longest_output),
     );
     lines.add("blocked_clients", held);
-    lines.add("tracking_clients", 0);
+    lines.add("tracking_clients", facts.sum(|shard| shard.clients.sums.trackers));
     lines.add("pubsub_clients", facts.sum(|shard| shard.clients.sums.subscribers));
     lines.add("watching_clients", facts.sum(|shard| shard.clients.sums.watching));
     lines.add("clients_in_timeout_table", facts.sum(|shard| shard.clients.with_timeout));
@@ -418,9 +418,9 @@ fn stats(facts: &Facts, lines: &mut Lines) {
     lines.add_all(&["active_defrag_hits", "active_defrag_misses"], 0);
     lines.add_all(&["active_defrag_key_hits", "active_defrag_key_misses"], 0);
     lines.add_all(&["total_active_defrag_time", "current_active_defrag_time"], 0);
-    lines.add("tracking_total_keys", 0);
-    lines.add("tracking_total_items", 0);
-    lines.add("tracking_total_prefixes", 0);
+    lines.add("tracking_total_keys", facts.sum(|shard| shard.clients.tracked_keys));
+    lines.add("tracking_total_items", facts.sum(|shard| shard.clients.tracked_items));
+    lines.add("tracking_total_prefixes", facts.max(|shard| shard.clients.tracked_prefixes));
     lines.add("unexpected_error_replies", 0);
     lines.add("total_error_replies", stats.error_replies);
     lines.add("dump_payload_sanitizations", 0);

@@ -125,6 +125,7 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 pub(super) fn reset(core: &mut Core, id: SessionId) -> Outcome {
     core.discard(id);
     core.end_monitor(id);
+    core.set_tracking(id, None);
     let needs_password = core.shard.config.requirepass.is_set();
     let session = session(core, id);
     session.armed = Armed::default();
