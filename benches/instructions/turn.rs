@@ -91,6 +91,7 @@ fn scene(shards: usize, settings: &[(&str, &str)], request: fn(&[u8]) -> Vec<Vec
             epoch: 1,
             chance_seed: 1,
             now,
+            stopwatch: Box::new(|| 0),
             apply: None,
         })
     };

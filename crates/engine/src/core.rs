@@ -48,7 +48,7 @@ use crate::intents::{Number, Numbers};
 use crate::limits;
 use crate::mesh::message::{Envelope, Message};
 use crate::mesh::outbox::Outbox;
-use crate::now::Now;
+use crate::now::{Now, Stopwatch};
 use crate::session::SessionSums;
 use crate::session::{Peer, Reading, SessionId};
 use crate::shard::memory::MemoryLimit;
@@ -78,6 +78,8 @@ pub struct CoreSetup {
     /// Seeds what commands leave to chance.
     pub chance_seed: u64,
     pub now: Now,
+    /// Times the commands of transactions, which run on any shard.
+    pub stopwatch: Stopwatch,
     /// On the first shard; `None` where nothing of the settings is acted on outside.
     pub apply: Option<ApplySettings>,
 }
@@ -142,14 +144,15 @@ pub struct Core {
 
 impl Core {
     pub fn new(setup: CoreSetup) -> Self {
-        let CoreSetup { shard, shard_count, config, hash_seed, epoch, chance_seed, now, apply } =
+        let CoreSetup { shard, shard_count, config, hash_seed, epoch, chance_seed, now, .. } =
             setup;
         let hasher = KeyHasher::new(hash_seed);
         let mut keyspace = Keyspace::new(config.databases as usize, hasher, now.unix_ms);
         keyspace.seed_chance(chance_seed);
         let routes = Arc::new(Routes::in_blocks(shard_count));
         let mut shard = Shard::new(shard, keyspace, config, routes, now);
-        if let Some(apply) = apply {
+        shard.stopwatch = setup.stopwatch;
+        if let Some(apply) = setup.apply {
             shard.apply_with(apply);
         }
         let mut numbers = Numbers::default();

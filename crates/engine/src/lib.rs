@@ -30,7 +30,7 @@ pub use crate::core::{Core, CoreSetup, Output, Turn};
 pub use intents::break_isolation;
 pub use journal::{JournalDone, JournalFacts, give_out_foreign, replay};
 pub use mesh::message::Message;
-pub use now::Now;
+pub use now::{Now, Stopwatch};
 pub use observe::command_stats::Book;
 pub use observe::histogram::Histogram;
 pub use observe::rates::Rate;

@@ -15,3 +15,6 @@ impl Now {
         self.unix_ms * 1000 + monotonic_us.saturating_sub(self.monotonic_us)
     }
 }
+
+/// Nanoseconds since some fixed moment; never runs backwards.
+pub type Stopwatch = Box<dyn Fn() -> u64 + Send>;

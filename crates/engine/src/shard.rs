@@ -20,7 +20,7 @@ use basalt_resp::ParseLimits;
 
 use crate::intents::{Intents, Number, Scope};
 use crate::journal::Journal;
-use crate::now::Now;
+use crate::now::{Now, Stopwatch};
 use crate::observe::command_stats::Meter;
 use crate::observe::latency::LatencyEvents;
 use crate::observe::monitor::Monitors;
@@ -58,6 +58,7 @@ pub(crate) struct Shard {
     pub slowlog: SlowLog,
     pub latency: LatencyEvents,
     pub now: Now,
+    pub stopwatch: Stopwatch,
     /// How much more data may come, of this turn.
     pub memory: MemoryLimit,
     /// What the other shards held when this turn began.
@@ -137,6 +138,7 @@ impl Shard {
             slowlog: SlowLog::default(),
             latency: LatencyEvents::default(),
             now,
+            stopwatch: Box::new(|| 0),
             memory: MemoryLimit::default(),
             used_by_others: Published::default(),
             used_bytes: 0,

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use basalt_engine::Now;
+use basalt_engine::{Now, Stopwatch};
 use nix::time::{ClockId, clock_gettime};
 
 /// How long the calendar is carried forward.
@@ -51,6 +51,11 @@ impl Clock {
     pub(crate) fn monotonic_ns(&self) -> u64 {
         // Five centuries from now this would wrap.
         self.origin.elapsed().as_nanos() as u64
+    }
+
+    pub(crate) fn stopwatch(&self) -> Stopwatch {
+        let origin = self.origin;
+        Box::new(move || origin.elapsed().as_nanos() as u64)
     }
 
     pub(crate) fn now(&mut self) -> Now {

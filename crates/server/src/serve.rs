@@ -203,6 +203,7 @@ impl<E: Engine> Beginning<E> {
             epoch: self.epoch,
             chance_seed: chance()?,
             now: outside.clock.now(),
+            stopwatch: outside.clock.stopwatch(),
             apply,
         });
         let ring = Ring::open()?;

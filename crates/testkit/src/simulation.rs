@@ -10,11 +10,12 @@ mod lines;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{
     Core, CoreSetup, Message, Now, Peer, ProcessFacts, Published, Reading, SessionId,
-    ShutdownRequest, World,
+    ShutdownRequest, Stopwatch, World,
 };
 use basalt_keyspace::{DatabaseId, LongString, SLOTS, ShardId, SlotId};
 
@@ -182,6 +183,7 @@ impl Simulation {
             epoch: seed,
             chance_seed: seed.wrapping_add(index as u64),
             now,
+            stopwatch: stopwatch(),
             apply: None,
         };
         let channel_row = || (0..shard_count).map(|_| VecDeque::new()).collect();
@@ -533,4 +535,10 @@ impl Simulation {
         }
         moved
     }
+}
+
+/// Each reading is a microsecond later than the one before.
+fn stopwatch() -> Stopwatch {
+    let readings = AtomicU64::new(0);
+    Box::new(move || readings.fetch_add(1000, Ordering::Relaxed))
 }

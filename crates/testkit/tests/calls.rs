@@ -465,3 +465,53 @@ fn corrupted_sketches_are_refused_on_any_number_of_shards() {
         assert_eq!(server.text(client, &format!("PFCOUNT {last}whole")), "3");
     }
 }
+
+#[test]
+fn commands_of_a_transaction_are_counted_and_logged_by_their_own_names() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let client = server.simulation.connect(0);
+        let (near, far) = (server.key_on(0, "near"), server.key_on(shards - 1, "far"));
+        server.text(client, "CONFIG SET slowlog-log-slower-than 0");
+        let plain = vec![format!("SET {near} 1"), format!("LPUSH {far} x"), format!("GET {far}")];
+        let reads =
+            vec![format!("MGET {near} {far}"), format!("EXISTS {far}"), format!("GET {far}")];
+        let moved =
+            vec![format!("RENAME {near} {far}"), format!("INCR {far}"), format!("GET {far}")];
+        let session = vec!["PING".to_owned(), format!("APPEND {far} x"), format!("LLEN {far}")];
+        let transactions = [(plain, 1), (reads, 1), (moved, 0), (session, 1)];
+        for (commands, failed) in transactions {
+            for line in ["CONFIG RESETSTAT", "SLOWLOG RESET"] {
+                server.text(client, line);
+            }
+            let mut lines = vec!["MULTI"];
+            lines.extend(commands.iter().map(String::as_str));
+            lines.push("EXEC");
+            let replies = format!("{:?}", server.send(client, &lines).pop());
+            let info = server.text(client, "INFO commandstats");
+            let slow = format!("{:?}", server.send(client, &["SLOWLOG GET -1"]));
+            for command in &commands {
+                let name = command.split(' ').next().expect("it has a name");
+                let row = format!("cmdstat_{}:calls=1,", name.to_lowercase());
+                assert!(info.contains(&row), "{row} on {shards} shards: {info}");
+                let bytes = format!("{:?}", Value::Bulk(name.as_bytes().to_vec()));
+                assert_eq!(slow.matches(&bytes).count(), 1, "{name} on {shards} shards: {slow}");
+            }
+            let count: u64 = info
+                .lines()
+                .filter_map(|line| line.rsplit_once("failed_calls=")?.1.trim().parse::<u64>().ok())
+                .sum();
+            assert_eq!(count, failed, "{replies} on {shards} shards: {info}");
+            let exec = format!("{:?}", Value::Bulk(b"EXEC".to_vec()));
+            assert!(!slow.contains(&exec), "{slow}");
+        }
+        // What is not run is not counted.
+        let other = server.simulation.connect(shards - 1);
+        server.text(client, &format!("WATCH {far}"));
+        server.text(other, &format!("SET {far} changed"));
+        server.text(client, "CONFIG RESETSTAT");
+        server.send(client, &["MULTI", &format!("STRLEN {far}"), &format!("DEL {near}"), "EXEC"]);
+        let info = server.text(client, "INFO commandstats");
+        assert!(!info.contains("cmdstat_strlen") && !info.contains("cmdstat_del"), "{info}");
+    }
+}

@@ -336,7 +336,7 @@ impl Core {
         let mut errands = Errands::default();
         let keys = self.keys[keys.0..keys.1].iter();
         let keys = keys.map(|&KeyHash { hash, slot, shard, .. }| PlacedKey { shard, slot, hash });
-        let request = SplitRequest { context, merge, args };
+        let request = SplitRequest { context, merge, args, is_timed: false };
         plan.split(&request, keys, (&mut errands, &mut self.spare_errands));
         self.run_whole(world, id, command, args, |core, _| {
             core.begin_pipelined(id, plan, errands, None);

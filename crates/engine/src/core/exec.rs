@@ -21,10 +21,12 @@ use crate::intents::{Intent, Mode, Scope};
 use crate::mesh::message::{Ask, Hop};
 use crate::session::SessionId;
 use crate::session::armed::Armed;
+use crate::session::execution::{PendingCall, Timing};
 use crate::session::queued::{Multi, Queued, Reach, Watched};
 use crate::shard::Shard;
 use crate::shard::call::AtMoment;
 use crate::shard::part::{Errands, Replies};
+use crate::shard::timing::logged_args;
 use crate::slots::routes::Routes;
 use crate::transaction::plan::{PlacedKey, Plan};
 use crate::world::World;
@@ -215,9 +217,6 @@ impl Core {
     /// EXEC.
     pub(crate) fn execute(&mut self, id: SessionId, multi: Multi) {
         let Multi { commands, .. } = multi;
-        for queued in &commands {
-            self.shard.meter.count(queued.command.number);
-        }
         if self.are_calls(&commands) {
             self.execute_plain(id, &commands);
         } else {
@@ -265,6 +264,10 @@ impl Core {
         for (_, errand) in &mut errands.0 {
             errand.transaction = Some(tag);
             errand.perform(&mut self.shard);
+        }
+        if errands.0.iter().all(|(_, errand)| !errand.replies.is_broken) {
+            let parts = errands.0.iter_mut().map(|(_, errand)| &mut errand.replies);
+            self.shard.count_calls(id, plan.untimed(), parts);
         }
         match errands.0.first() {
             Some((_, errand)) if errand.replies.is_broken => plan.write_broken(&mut answer),
@@ -327,8 +330,14 @@ impl Core {
             self.nested = Some(Nested { ticket, moment_ms, is_coordinating: false });
             self.note_hop(ticket);
             let now_ms = self.shard.keyspace.swap_now(moment_ms);
+            let mut timing = None;
             let captured = match &commands[..] {
-                [queued] if !queued.is_calls(&self.shard.routes) => self.capture(world, id, queued),
+                [queued] if !queued.is_calls(&self.shard.routes) => {
+                    let is_timed = self.shard.meter.is_next_timed(queued.command.number);
+                    let begun_ns = if is_timed { Some(world.monotonic_ns()) } else { None };
+                    timing = Some(begun_ns.map_or(Timing::Untimed, Timing::Since));
+                    self.capture(world, id, queued)
+                }
                 _ => {
                     self.run_step(id, &commands, moment_ms);
                     Vec::new()
@@ -341,10 +350,32 @@ impl Core {
                     self.observe(world, id, queued.command, &queued.args());
                 }
             }
+            if let (Some(timing), [queued]) = (timing, &commands[..]) {
+                self.end_captured(id, queued, timing, (nested.is_coordinating, &captured));
+            }
             if !nested.is_coordinating {
                 self.take_result(ticket, Box::new(captured));
             }
             self.settle();
+        }
+    }
+
+    /// Counts a command that ran as a step, now or when it is over.
+    fn end_captured(
+        &mut self,
+        id: SessionId,
+        queued: &Queued,
+        timing: Timing,
+        (is_coordinating, captured): (bool, &[u8]),
+    ) {
+        let command = queued.command;
+        let logs =
+            matches!(timing, Timing::Since(_)) && self.shard.config.slowlog_log_slower_than >= 0;
+        let args = if logs { logged_args(command, &queued.args()) } else { Vec::new() };
+        let call = PendingCall { command, timing, args };
+        match self.last_begun() {
+            Some(own) if is_coordinating => own.call = Some(call),
+            _ => self.end_call(id, call, captured.starts_with(b"-")),
         }
     }
 
@@ -371,6 +402,7 @@ impl Core {
             let place = (&self.shard, session);
             plan.add(queued, place, (&mut errands, &mut self.spare_errands));
         }
+        let home = self.shard.id;
         let tag = self.origin_of(id).transaction.expect("an EXEC of steps holds its keys");
         for (_, errand) in &mut errands.0 {
             errand.transaction = Some(AtMoment { tag, moment_ms });
@@ -385,10 +417,15 @@ impl Core {
                     errand
                 })
             });
-            let parts = hops.on_each(parts.collect::<Vec<_>>()).await;
+            let mut parts = hops.on_each(parts.collect::<Vec<_>>()).await;
             let replies: Vec<&Replies> = parts.iter().map(|errand| &errand.replies).collect();
             let mut answer = Vec::new();
             plan.write_each(&replies, &mut answer);
+            let count = move |shard: &mut Shard| {
+                let parts = parts.iter_mut().map(|errand| &mut errand.replies);
+                shard.count_calls(id, plan.untimed(), parts);
+            };
+            hops.on(home, count).await;
             answer
         });
     }

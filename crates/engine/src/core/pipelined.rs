@@ -60,6 +60,14 @@ struct Part {
     found: Option<Replies>,
 }
 
+impl Part {
+    /// What it replied, if that is known.
+    fn replies_mut(&mut self) -> Option<&mut Replies> {
+        let run = self.errand.as_mut().map(|errand| &mut errand.replies);
+        run.or(self.found.as_mut())
+    }
+}
+
 impl Pipelined {
     fn part(&mut self, shard: ShardId) -> Option<&mut Part> {
         self.parts.iter_mut().find(|part| part.shard == shard)
@@ -376,9 +384,13 @@ impl Core {
     }
 
     /// Puts the reply into its place.
-    fn end_pipelined(&mut self, own: Pipelined) {
+    fn end_pipelined(&mut self, mut own: Pipelined) {
         let is_broken = own.is_broken;
         let id = own.session;
+        if own.plan.is_exec() && !is_broken {
+            let parts = own.parts.iter_mut().filter_map(Part::replies_mut);
+            self.shard.count_calls(id, own.plan.untimed(), parts);
+        }
         let mut answer = std::mem::take(&mut self.answer);
         if is_broken {
             own.plan.write_broken(&mut answer);

@@ -3,7 +3,7 @@
 //! A command on one shard costs what its handler takes. One that goes on as a coordination costs the time
 //! until it is answered; of one that may block, only what passes before it waits.
 
-use basalt_commands::{Command, Flags, table};
+use basalt_commands::{Command, Flags, Run, Verb, table};
 
 use super::Core;
 use crate::mesh::message::Envelope;
@@ -36,17 +36,27 @@ impl Core {
         let is_timed = self.shard.meter.is_next_timed(command.number);
         let begun = is_timed.then(|| world.monotonic_ns());
         let errors = self.shard.stats.error_replies;
+        let start = self.shard.sessions.get_mut(id).map_or(0, |session| session.output().len());
         run(self, world);
         let end = begun.map(|_| world.monotonic_ns());
         let span = begun.zip(end);
         if self.goes_on(id, command, args, span) {
             return;
         }
-        let failed = self.shard.stats.error_replies > errors;
+        let has_errors = self.shard.stats.error_replies > errors;
+        // Errors of the commands of a transaction are theirs.
+        let failed = has_errors
+            && (!matches!(command.run, Run::Engine(Verb::Exec)) || self.is_error(id, start));
         self.shard.end_call(command, failed);
         if let Some((begun, end)) = span {
             self.shard.settle_call(id, command, (None, args), end.saturating_sub(begun));
         }
+    }
+
+    /// Whether what a session was answered from here on is an error.
+    fn is_error(&mut self, id: SessionId, start: usize) -> bool {
+        let session = self.shard.sessions.get_mut(id);
+        session.is_some_and(|session| session.output().get(start) == Some(&b'-'))
     }
 
     /// Keeps what the books need of a command that goes on as a coordination; says whether it does.

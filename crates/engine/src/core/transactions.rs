@@ -393,10 +393,18 @@ impl Core {
         }
     }
 
+    /// The coordination that was begun last, if it is still under way.
+    pub(super) fn last_begun(&mut self) -> Option<&mut Coordination> {
+        self.under_way.coordinations.get_mut(&self.under_way.begun)
+    }
+
     fn end_coordination(&mut self, number: u64, answer: &[u8]) {
         self.release(number, Vec::new());
         let ended = self.under_way.coordinations.remove(&number).expect("it ends once");
         if let Some(parent) = ended.parent {
+            if let Some(call) = ended.call {
+                self.end_call(ended.session, call, answer.starts_with(b"-"));
+            }
             self.take_result(parent, Box::new(answer.to_vec()));
             return;
         }

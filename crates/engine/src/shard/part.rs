@@ -1,7 +1,7 @@
 //! Errand: what a transaction does on one shard, as data: it travels there, waits for its turn if it must,
 //! and comes back with the replies, to be used again.
 
-use basalt_commands::{ManyKeys, Run};
+use basalt_commands::{Command, ManyKeys, Run};
 use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
 use basalt_resp::Reply;
 use smallvec::SmallVec;
@@ -10,6 +10,7 @@ use crate::input::resolve::mode_of;
 use crate::intents::{Intent, Mode};
 use crate::shard::Shard;
 use crate::shard::call::{AtMoment, CallContext, ErrorCount, calls_of};
+use crate::shard::timing::logged_args;
 
 /// Commands for one shard, their arguments one behind the other, and what became of them.
 #[derive(Default)]
@@ -40,6 +41,26 @@ struct ErrandCall {
     key_at: u32,
     slot: SlotId,
     hash: u64,
+    timing: CallTiming,
+}
+
+/// Whether the time of a call of a transaction is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallTiming {
+    Untimed,
+    /// And the call is counted with it.
+    Timed,
+    /// It is a part of a command that another part counts.
+    TimedPart,
+}
+
+/// A call whose time was taken.
+pub(crate) struct TimedCall {
+    pub command: &'static Command,
+    pub ns: u64,
+    pub is_counted: bool,
+    /// For the slow log; empty if it was fast.
+    pub args: Vec<u8>,
 }
 
 /// Encoded replies, one behind the other.
@@ -49,6 +70,10 @@ pub(crate) struct Replies {
     pub is_broken: bool,
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// Calls whose time was taken.
+    pub timed: Vec<TimedCall>,
+    /// The commands that failed.
+    pub failed: Vec<u16>,
 }
 
 impl Replies {
@@ -67,6 +92,8 @@ impl Replies {
         self.is_broken = false;
         self.bytes.clear();
         self.ends.clear();
+        self.timed.clear();
+        self.failed.clear();
     }
 }
 
@@ -79,7 +106,8 @@ impl Errand {
         (slot, hash): (SlotId, u64),
     ) {
         let key_at = key_at as u32;
-        self.calls.push(ErrandCall { context, arg_count: 0, key_at, slot, hash });
+        let timing = CallTiming::Untimed;
+        self.calls.push(ErrandCall { context, arg_count: 0, key_at, slot, hash, timing });
     }
 
     /// Adds arguments to the call that was begun last.
@@ -90,6 +118,11 @@ impl Errand {
             self.arg_ends.push(self.arg_bytes.len());
             call.arg_count += 1;
         }
+    }
+
+    /// Has the time of the call taken that was begun last.
+    pub(crate) fn time_call(&mut self, timing: CallTiming) {
+        self.calls.last_mut().expect("a call was begun").timing = timing;
     }
 
     /// It touches a key.
@@ -169,7 +202,7 @@ impl Errand {
         }
         let transaction = self.transaction.expect("its transaction began");
         let errors = if counts_errors { ErrorCount::Shard } else { ErrorCount::Elsewhere };
-        let Replies { bytes, ends, .. } = &mut self.replies;
+        let Replies { bytes, ends, timed, failed, .. } = &mut self.replies;
         let mut args: SmallVec<[&[u8]; 32]> = SmallVec::new();
         let (mut arg_at, mut start) = (0, 0);
         for call in &self.calls {
@@ -183,9 +216,21 @@ impl Errand {
             let context = call.context.within(transaction);
             let position = bytes.len();
             let reply = Reply::new(bytes, context.protocol);
+            let is_timed = call.timing != CallTiming::Untimed;
+            let begun_ns = if is_timed { (shard.stopwatch)() } else { 0 };
             calls_of!(shard).call(&context, &args, key, reply, errors);
+            if is_timed {
+                let (command, end_ns) = (context.command, (shard.stopwatch)());
+                let ns = end_ns.saturating_sub(begun_ns);
+                let is_slow = shard.is_slow(command, ns);
+                let args = if is_slow { logged_args(command, &args) } else { Vec::new() };
+                let is_counted = call.timing == CallTiming::Timed;
+                timed.push(TimedCall { command, ns, is_counted, args });
+            }
             if bytes.len() == position {
                 write_nothing(&context, bytes);
+            } else if bytes[position] == b'-' {
+                failed.push(context.command.number);
             }
             ends.push(bytes.len());
         }

@@ -6,6 +6,7 @@ use basalt_keyspace::SlotId;
 use basalt_resp::{Protocol, Reply};
 
 use super::Shard;
+use super::part::{Replies, TimedCall};
 use crate::observe::latency::{self, Sample};
 use crate::observe::slowlog::SlowRequest;
 use crate::session::SessionId;
@@ -29,6 +30,11 @@ impl Shard {
         let is_fast = command.flags.has(Flags::FAST);
         let event = if is_fast { latency::FAST_COMMAND } else { latency::COMMAND };
         self.note_latency(event, ns / 1000);
+        self.is_slow(command, ns)
+    }
+
+    /// Whether a call that took so long is for the slow log.
+    pub(crate) fn is_slow(&self, command: &Command, ns: u64) -> bool {
         let least_us = u64::try_from(self.config.slowlog_log_slower_than);
         least_us.is_ok_and(|least_us| ns / 1000 >= least_us)
             && !command.flags.has(Flags::SKIP_SLOWLOG)
@@ -67,6 +73,29 @@ impl Shard {
     ) {
         if self.took(command, slot, ns) {
             self.log_slow(id, ns / 1000, logged_args(command, args));
+        }
+    }
+
+    /// The commands of a transaction have run: counts them, each under its own name. `untimed` are those whose
+    /// time was not taken.
+    pub(crate) fn count_calls<'a>(
+        &mut self,
+        id: SessionId,
+        untimed: &[u16],
+        parts: impl Iterator<Item = &'a mut Replies>,
+    ) {
+        untimed.iter().for_each(|number| _ = self.meter.count(*number));
+        for replies in parts {
+            replies.failed.drain(..).for_each(|number| self.meter.failed(number));
+            for TimedCall { command, ns, is_counted, args } in replies.timed.drain(..) {
+                if is_counted {
+                    self.meter.count(command.number);
+                }
+                // A command that was taken apart is logged once, with the keys of its first part.
+                if self.took(command, None, ns) && is_counted && !args.is_empty() {
+                    self.log_slow(id, ns / 1000, args);
+                }
+            }
         }
     }
 

@@ -21,6 +21,7 @@ use crate::completion::{Answer, Ticket};
 use crate::intents::{Mode, Number, Scope};
 use crate::mesh::message::{Hop, HopResult, ReadHop};
 use crate::session::SessionId;
+use crate::session::execution::PendingCall;
 use crate::session::queued::Queued;
 use crate::shard::Shard;
 use crate::shard::blocking::AtHome;
@@ -32,6 +33,8 @@ pub(crate) struct Coordination {
     pub session: SessionId,
     /// It runs inside the transaction of another, which gets its answer. What it would hold is held.
     pub parent: Option<Ticket>,
+    /// Of one that runs inside: its command, to be counted when it is over.
+    pub call: Option<PendingCall>,
     /// The transaction that it holds or waits for.
     pub transaction: Option<Number>,
     /// For whom its hops change data, and as part of which transaction.
@@ -382,6 +385,7 @@ impl Coordination {
         Self {
             session,
             parent,
+            call: None,
             transaction: None,
             origin,
             has_hopped: false,

@@ -14,7 +14,7 @@ use crate::session::Session;
 use crate::session::queued::Queued;
 use crate::shard::Shard;
 use crate::shard::call::CallContext;
-use crate::shard::part::{Errands, Replies, SpareErrands};
+use crate::shard::part::{CallTiming, Errands, Replies, SpareErrands};
 
 /// How replies of errands become replies of commands.
 #[derive(Default)]
@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     /// The reply is an array of theirs.
     is_exec: bool,
     writes: bool,
+    /// The commands of an EXEC whose time is not taken.
+    untimed: SmallVec<[u16; 4]>,
 }
 
 /// One command: an index is that of an errand.
@@ -57,6 +59,7 @@ pub(crate) struct SplitRequest<'a> {
     pub context: CallContext,
     pub merge: Merge,
     pub args: &'a [&'a [u8]],
+    pub is_timed: bool,
 }
 
 impl PlacedKey {
@@ -78,7 +81,7 @@ impl Plan {
         keys: impl ExactSizeIterator<Item = PlacedKey>,
         (errands, spare): (&mut Errands, &mut SpareErrands),
     ) {
-        let &SplitRequest { context, merge, args } = request;
+        let &SplitRequest { context, merge, args, is_timed } = request;
         let command = context.command;
         let spec = command.keys.first().expect("a command that is split has keys");
         let (first, step) = (spec.first as usize, spec.step as usize);
@@ -94,6 +97,14 @@ impl Plan {
                 errand.begin_call(context, first, (key.slot, key.hash));
                 errand.push_args(args[..first].iter().copied());
                 errand.counts_errors = self.is_exec;
+                if is_timed {
+                    let is_first = owners.is_empty();
+                    errand.time_call(if is_first {
+                        CallTiming::Timed
+                    } else {
+                        CallTiming::TimedPart
+                    });
+                }
             }
             errand.push_args(group.iter().copied());
             errand.push_key(context.database, key.slot, Intent { hash: key.hash, mode });
@@ -111,6 +122,10 @@ impl Plan {
     ) {
         let command = queued.command;
         let args: SmallVec<[&[u8]; 16]> = queued.args();
+        let is_timed = shard.meter.is_next_timed(command.number);
+        if !is_timed {
+            self.untimed.push(command.number);
+        }
         let run = match queued.run {
             Run::Split(run, merge) => {
                 let spec = command.keys.first().expect("a command that is split has keys");
@@ -120,7 +135,7 @@ impl Plan {
                 if keys.iter().any(|key| key.shard != keys[0].shard) {
                     let into = (errands, spare);
                     let context = CallContext::of(shard.id, session, command, run);
-                    let request = SplitRequest { context, merge, args: &args };
+                    let request = SplitRequest { context, merge, args: &args, is_timed };
                     self.split(&request, keys.into_iter(), into);
                     return;
                 }
@@ -138,6 +153,9 @@ impl Plan {
         errand.begin_call(context, key_at, (key.slot, key.hash));
         errand.push_args(args.iter().copied());
         errand.counts_errors = self.is_exec;
+        if is_timed {
+            errand.time_call(CallTiming::Timed);
+        }
         queued.visit_intents((&shard.routes, shard.keyspace.hasher()), &mut |_, slot, intent| {
             self.writes |= intent.mode == Mode::Write;
             errand.push_key(context.database, slot, intent);
@@ -157,6 +175,11 @@ impl Plan {
     /// Whether the replies are those of an EXEC's commands.
     pub(crate) fn is_exec(&self) -> bool {
         self.is_exec
+    }
+
+    /// The commands whose time is not taken.
+    pub(crate) fn untimed(&self) -> &[u16] {
+        &self.untimed
     }
 
     /// Whether it changes anything.
