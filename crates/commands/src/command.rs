@@ -68,6 +68,8 @@ impl Command {
         let all = implied
             .iter()
             .filter(|(flag, _)| self.flags.has(*flag))
+            // A script that only reads is no read, as in Redis: it may call anything that reads.
+            .filter(|(flag, _)| *flag != Flags::READONLY || !self.also.has(Categories::SCRIPTING))
             .fold(self.also, |all, (_, category)| all.or(*category));
         if self.flags.has(Flags::FAST) { all } else { all.or(Categories::SLOW) }
     }
@@ -491,6 +493,10 @@ pub enum Verb {
     Debug,
     Discard,
     Echo,
+    Eval,
+    EvalRo,
+    EvalSha,
+    EvalShaRo,
     Exec,
     FlushAll,
     FlushDb,
@@ -544,6 +550,13 @@ pub enum Verb {
     SSubscribe,
     SUnsubscribe,
     Scan,
+    ScriptDebug,
+    ScriptExists,
+    ScriptFlush,
+    ScriptHelp,
+    ScriptKill,
+    ScriptLoad,
+    ScriptShow,
     Select,
     Shutdown,
     SlowlogGet,

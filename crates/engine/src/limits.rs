@@ -102,3 +102,19 @@ pub(crate) const JOURNAL_RETRY_US: u64 = 1_000_000;
 pub(crate) const CUT_EVERY_US: u64 = 100_000;
 /// How long a shard leaves it to the home of a transaction to take the cut that its reply waits for.
 pub(crate) const CUT_OTHERS_US: u64 = 20_000;
+
+/// LIMIT: scripts that came by EVAL and are known; the oldest is forgotten.
+pub(crate) const EVAL_SCRIPTS_MAX: usize = 500;
+/// LIMIT: idle interpreters for scripts over several shards.
+pub(crate) const SPARE_INTERPRETERS_MAX: usize = 2;
+/// An interpreter that holds more collects garbage between turns.
+pub(crate) const IDLE_INTERPRETER_BYTES: usize = 1 << 20;
+/// LIMIT: bytes of a value that is copied so that a script's write can be undone. A script that writes a
+/// larger one runs with everything held, where nothing has to be undone.
+pub(crate) const UNDO_VALUE_BYTES: usize = 64 << 10;
+/// Runs that begin with everything held, after a script needed it.
+pub(crate) const WIDE_RUNS: u32 = 64;
+/// Questions of a script whether it may go on that count as a millisecond.
+pub(crate) const CHECKS_PER_MS: u64 = 100;
+/// Bytes of the native stack of a script over several shards. Pages that it does not touch take no memory.
+pub(crate) const SCRIPT_STACK_BYTES: usize = 2 << 20;

@@ -8,6 +8,7 @@ pub(crate) mod memory;
 mod monitors;
 pub(crate) mod part;
 pub(crate) mod pubsub;
+pub(crate) mod scripting;
 mod slot_moves;
 pub(crate) mod timing;
 
@@ -33,6 +34,7 @@ use crate::session::{Peer, Session, Sessions};
 use crate::shard::blocking::Waiting;
 use crate::shard::memory::{MemoryLimit, Published, RoomMaker, Shortage};
 use crate::shard::pubsub::PubSub;
+use crate::shard::scripting::Scripting;
 use crate::slots::balance::{Balancer, Loads};
 use crate::slots::quiet::Still;
 use crate::slots::routes::Routes;
@@ -98,6 +100,8 @@ pub(crate) struct Shard {
     /// The settings changed, and [`World`](crate::World) was not told yet.
     config_is_new: bool,
     sessions_opened: u64,
+    /// Scripts, and the interpreter that runs them.
+    pub scripting: Scripting,
     /// Lines for the log, written when the turn ends.
     pub notes: Vec<(LogLevel, String)>,
 }
@@ -160,6 +164,7 @@ impl Shard {
             config_version: 0,
             config_is_new: false,
             sessions_opened: 0,
+            scripting: Scripting::default(),
             notes: Vec::new(),
         };
         shard.set_config(config);

@@ -54,7 +54,7 @@ pub use collections::{
     StreamChange, StreamIds, Thresholds, score_bytes, significant, stream_of,
 };
 pub use commit::database::{Databases, ScanPosition};
-pub use commit::handover::DetachedValue;
+pub use commit::handover::{DetachedValue, KeptValue};
 pub use digest::{Digest, combine_digests};
 pub use edit::Edit;
 pub use effect::Effect;

@@ -75,7 +75,7 @@ impl fmt::Display for ShebangError {
         match self {
             Self::Unfinished => write!(f, "Invalid script shebang"),
             Self::Engine(name) => {
-                write!(f, "Unexpected engine in script shebang: {}", quoted(name))
+                write!(f, "Unexpected engine in script shebang: #!{}", quoted(name))
             }
             Self::Flag(name) => write!(f, "Unexpected flag in script shebang: {}", quoted(name)),
             Self::Option(text) => write!(f, "Unknown lua shebang option: {}", quoted(text)),

@@ -79,19 +79,6 @@ parameters! {
             integer(0, LONG), pending(NO_COMMANDLOG);
     }
 
-    Scripting {
-        /// Milliseconds after which a script counts as slow: other clients get BUSY errors, and
-        /// SCRIPT KILL works.
-        "busy-reply-threshold" busy_reply_threshold: u64 = "5000", integer(0, LONG),
-            also(&["lua-time-limit"]);
-
-        /// Whether scripts may use deprecated Lua functions.
-        "lua-enable-deprecated-api" lua_enable_deprecated_api: bool = "no", YesNo, at_start, hidden;
-
-        /// Whether scripts may use insecure Lua functions.
-        "lua-enable-insecure-api" lua_enable_insecure_api: bool = "no", YesNo, hidden, protected;
-    }
-
     Persistence {
         /// Whether snapshots end with a checksum.
         "rdbchecksum" rdbchecksum: bool = "yes", YesNo, at_start;

@@ -410,4 +410,17 @@ parameters! {
         "metrics-bind" metrics_bind: BindAddresses = "127.0.0.1 -::1",
             BindAddresses::KIND, at_start;
     }
+
+    Scripting {
+        /// Milliseconds of work after which a script is ended; after ten times as many, if it wrote.
+        /// 0: never.
+        "busy-reply-threshold" busy_reply_threshold: u64 = "5000", integer(0, LONG),
+            also(&["lua-time-limit"]);
+
+        /// Whether scripts may use deprecated Lua functions.
+        "lua-enable-deprecated-api" lua_enable_deprecated_api: bool = "no", YesNo, at_start, hidden;
+
+        /// Whether scripts may use insecure Lua functions.
+        "lua-enable-insecure-api" lua_enable_insecure_api: bool = "no", YesNo, hidden, protected;
+    }
 }

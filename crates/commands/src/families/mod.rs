@@ -9,6 +9,7 @@ pub(crate) mod hyperloglog;
 pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod pubsub;
+pub(crate) mod scripting;
 pub(crate) mod server;
 pub(crate) mod set;
 pub(crate) mod sorted;
@@ -35,4 +36,5 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     server::COMMANDS,
     cluster::COMMANDS,
     transactions::COMMANDS,
+    scripting::COMMANDS,
 ];

@@ -17,6 +17,7 @@ mod memory;
 mod multi;
 mod process;
 mod pubsub;
+mod scripting;
 mod session;
 mod slowlog;
 mod strings;
@@ -118,6 +119,17 @@ pub(crate) fn run(
         Verb::Debug => debug::debug(core, world, id, args),
         Verb::Discard => multi::discard(core, id),
         Verb::Echo => session::echo(core, id, args),
+        Verb::Eval => scripting::eval(core, id, args, false),
+        Verb::EvalRo => scripting::eval(core, id, args, true),
+        Verb::EvalSha => scripting::evalsha(core, id, args, false),
+        Verb::EvalShaRo => scripting::evalsha(core, id, args, true),
+        Verb::ScriptDebug => scripting::debug(core, id, args),
+        Verb::ScriptExists => scripting::exists(core, id, &args[2..]),
+        Verb::ScriptFlush => scripting::flush(core, id, args),
+        Verb::ScriptHelp => command::help(core, id, "script"),
+        Verb::ScriptKill => Err(scripting::NOT_BUSY),
+        Verb::ScriptLoad => scripting::load(core, id, args[2]),
+        Verb::ScriptShow => scripting::show(core, id, args[2]),
         Verb::Exec => multi::exec(core, id),
         Verb::FlushAll => data::flush(core, id, args, true),
         Verb::FlushDb => data::flush(core, id, args, false),

@@ -323,6 +323,17 @@ impl Core {
         }
     }
 
+    /// Whether what runs now is part of a transaction that holds what it needs.
+    pub(crate) fn is_nested(&self) -> bool {
+        self.nested.is_some()
+    }
+
+    /// A transaction that begins and ends with one call now.
+    pub(crate) fn transaction_of_one(&mut self) -> AtMoment {
+        let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
+        AtMoment { tag: number.tag(self.epoch, 1), moment_ms: self.shard.keyspace.now_ms() }
+    }
+
     /// Runs what is wished inside held transactions.
     pub(super) fn run_inside(&mut self, world: &mut dyn World) {
         while let Some(inside) = self.inside.pop_front() {

@@ -44,6 +44,7 @@ impl Core {
             self.balance_slots();
             self.sessions_checked_us = now_us;
             self.shard.sample();
+            self.shard.scripting.collect();
             self.check_sessions();
         }
         left

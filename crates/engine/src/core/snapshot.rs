@@ -47,6 +47,16 @@ pub struct ShardFacts {
     pub waits_for_free: bool,
     /// Where every change is journaled.
     pub journal: Option<JournalFacts>,
+    pub scripts: ScriptFacts,
+}
+
+/// What a shard knows of scripts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScriptFacts {
+    pub known: usize,
+    pub text_bytes: usize,
+    pub interpreter_bytes: usize,
+    pub evicted: u64,
 }
 
 /// What is known of a shard's clients.
@@ -149,6 +159,12 @@ impl ShardFacts {
             eviction_exceeded_now_us: shard
                 .exceeded_since_us
                 .map_or(0, |since_us| now.monotonic_us.saturating_sub(since_us)),
+            scripts: ScriptFacts {
+                known: shard.scripting.count(),
+                text_bytes: shard.scripting.text_bytes(),
+                interpreter_bytes: shard.scripting.interpreter_bytes(),
+                evicted: shard.scripting.evicted,
+            },
             expiry_overdue_ms: due_ms.map_or(0, |due_ms| now.unix_ms.saturating_sub(due_ms)),
             slow_requests: shard.slowlog.len(),
             waits_for_free: shard.keyspace.has_lazy_free(),

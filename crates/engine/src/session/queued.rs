@@ -122,6 +122,10 @@ impl Queued {
             _ => return Reach::Keys,
         };
         let (flags, keys) = (self.command.flags, self.command.keys);
+        if matches!(verb, Verb::Eval | Verb::EvalRo | Verb::EvalSha | Verb::EvalShaRo) {
+            // It may touch other keys than those that it names.
+            return Reach::Everything(Mode::Write);
+        }
         let has_all_keys = !keys.is_empty()
             && (!flags.has(Flags::MOVABLE_KEYS) || keys.iter().all(|spec| spec.is_counted));
         if has_all_keys {

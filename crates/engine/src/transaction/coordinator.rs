@@ -157,6 +157,11 @@ impl Hops {
         self.ask(|index| Wish::Hop { index, shard, scope: None, hop })
     }
 
+    /// The moment (milliseconds since 1970) that the transaction around it takes for now, if there is one.
+    pub(crate) fn moment_ms(&self) -> Option<u64> {
+        self.0.borrow().inside_at_ms
+    }
+
     /// Whether all is held by another already.
     pub(crate) fn is_inside(&self) -> bool {
         self.0.borrow().inside_at_ms.is_some()

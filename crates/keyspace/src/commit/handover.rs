@@ -10,13 +10,40 @@ use crate::effect::Effect;
 use crate::events::{Events, event};
 use crate::hooks::Change;
 use crate::key::Key;
+use crate::record::Record;
 use crate::{DatabaseId, Keyspace};
 
 /// The value of a key that is gone, with its expiry.
 #[derive(Debug)]
 pub struct DetachedValue(Entry);
 
+/// A copy of what a key holds or does not hold, expiry included, to be put back.
+#[derive(Debug)]
+pub struct KeptValue(Option<Vec<u8>>);
+
+impl KeptValue {
+    /// Copies what an entry holds.
+    pub fn of(database: DatabaseId, key: &Key<'_>, entry: Option<&Entry>) -> Self {
+        Self(entry.map(|entry| {
+            let (mut value, mut record) = (Vec::new(), Vec::new());
+            let effect = Effect::copy_of(entry, &mut value);
+            Record::Key { database, key: key.bytes, effect }.encode(&mut record);
+            record
+        }))
+    }
+}
+
 impl Keyspace {
+    /// Has a key hold again what was kept of it; no event is raised.
+    pub fn restore_value(&mut self, database: DatabaseId, key: &Key<'_>, kept: &KeptValue) {
+        drop(self.take_value(database, key, event::NONE));
+        if let Some(record) = &kept.0
+            && let Ok((Record::Key { effect, .. }, _)) = Record::decode(record)
+        {
+            self.edit(database, key).as_event(event::NONE).commit(effect);
+        }
+    }
+
     /// Removes a key and returns what it held; `None` if it held nothing.
     pub fn take_value(
         &mut self,

@@ -123,6 +123,10 @@ fn call(stack: &mut Stack<'_>, raises: bool) -> Returned {
     };
     host.call(&args, protocol, &mut reply);
     let is_error = reply.first() == Some(&b'-');
+    if is_error {
+        // The host may have ended the script with it.
+        stack.ask_host()?;
+    }
     push_reply(stack, &reply)?;
     if reply.capacity() <= REPLY_KEPT_BYTES {
         stack.settings().reply = reply;

@@ -529,6 +529,11 @@ impl<'a> Stack<'a> {
         if left > 0 {
             return Ok(());
         }
+        self.ask_host()
+    }
+
+    /// Fails if the host ends the script.
+    pub(crate) fn ask_host(&mut self) -> Result<(), Raise> {
         match ask_host(self.shared) {
             None => Ok(()),
             Some(text) => Err(Raise::Ended(text)),

@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "the interpreter is in C")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::marker::PhantomData;
 
 use mlua_sys as ffi;
 
@@ -17,9 +16,10 @@ use crate::limits::{BYTES_PER_STEP, CHECK_STEPS};
 pub(crate) struct Lua {
     lua: *mut ffi::lua_State,
     shared: Box<Shared>,
-    /// It belongs to the core that made it.
-    not_send: PhantomData<*mut ()>,
 }
+
+// SAFETY: nothing of it belongs to a thread, and its owner alone uses it.
+unsafe impl Send for Lua {}
 
 /// A value that the interpreter keeps until it is dropped with [`Stack::drop_reference`].
 #[derive(Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Lua {
             shared.native_depth.set(0);
             ffi::lua_sethook(lua, Some(hook), ffi::LUA_MASKCOUNT, hook_steps());
         }
-        Self { lua, shared, not_send: PhantomData }
+        Self { lua, shared }
     }
 
     /// Bytes that it holds.

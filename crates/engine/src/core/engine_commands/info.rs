@@ -300,14 +300,18 @@ fn memory(facts: &Facts, lines: &mut Lines) {
     lines.add("used_memory_dataset", data);
     lines.add("used_memory_dataset_perc", percent(data, used));
     lines.add_bytes("total_system_memory", process.system_memory_bytes);
-    lines.add_bytes("used_memory_lua", 0);
-    lines.add_all(&["used_memory_vm_eval", "used_memory_scripts_eval"], 0);
-    let scripts = ["number_of_cached_scripts", "number_of_functions", "number_of_libraries"];
-    lines.add_all(&scripts, 0);
-    lines.add("used_memory_vm_functions", 0);
-    lines.add_bytes("used_memory_vm_total", 0);
+    let interpreters = facts.sum(|shard| shard.scripts.interpreter_bytes);
+    let scripts = facts.sum(|shard| shard.scripts.text_bytes);
+    lines.add_bytes("used_memory_lua", interpreters as u64);
+    lines.add("used_memory_vm_eval", interpreters);
+    lines.add("used_memory_scripts_eval", scripts);
+    // Each shard knows all of them, but for those that it forgot.
+    let known = facts.shards.iter().map(|shard| shard.scripts.known).max().unwrap_or(0);
+    lines.add("number_of_cached_scripts", known);
+    lines.add_all(&["number_of_functions", "number_of_libraries", "used_memory_vm_functions"], 0);
+    lines.add_bytes("used_memory_vm_total", interpreters as u64);
     lines.add("used_memory_functions", 0);
-    lines.add_bytes("used_memory_scripts", 0);
+    lines.add_bytes("used_memory_scripts", (interpreters + scripts) as u64);
     lines.add_bytes("maxmemory", facts.config.maxmemory);
     let policy = facts.config.get(&[b"maxmemory-policy"]);
     let policy = policy.first().map(|(_, value)| String::from_utf8_lossy(value));
@@ -401,7 +405,9 @@ fn stats(facts: &Facts, lines: &mut Lines) {
     lines.add("expired_time_cap_reached_count", 0);
     lines.add("expire_cycle_cpu_milliseconds", stats.maintenance_us / 1000);
     lines.add("evicted_keys", facts.keyspace(|stats| stats.evicted));
-    lines.add_all(&["evicted_clients", "evicted_scripts"], 0);
+    lines.add("evicted_clients", 0);
+    let evicted = facts.shards.iter().map(|shard| shard.scripts.evicted).max();
+    lines.add("evicted_scripts", evicted.unwrap_or(0));
     let current_us = facts.shards.iter().map(|shard| shard.eviction_exceeded_now_us).max();
     let current_ms = current_us.unwrap_or(0) / 1000;
     let past_ms = stats.eviction_exceeded_us / 1000;

@@ -1,0 +1,534 @@
+//! Scripts of one shard: those that are known, and their run as one plain call.
+//!
+//! A script runs here where its declared keys are. If it touches what is not here, or what a transaction
+//! holds, what it wrote is put back, and it runs anew with everything held.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use basalt_commands::{
+    Command, CommandError, Flags, ManyKeys, Run, ShardFn, Verb, key_positions, table,
+};
+use basalt_keyspace::{DatabaseId, KeptValue, Key, Origin};
+use basalt_resp::{Protocol, Reply, parse_i64};
+use basalt_scripting::{Host, Interpreter, LogLevel, Script, ScriptFlags, Shebang, script_sha};
+
+use crate::input::resolve::mode_of;
+use crate::intents::Intent;
+use crate::limits;
+use crate::shard::Shard;
+use crate::shard::call::{AtMoment, CallContext, Client, ErrorCount, calls_of};
+
+/// A script as every shard knows it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub sha: String,
+    pub text: Vec<u8>,
+    /// Bytes of the first line that is no Lua.
+    shebang_len: usize,
+    pub flags: ScriptFlags,
+}
+
+impl Source {
+    /// # Errors
+    /// If it is too large, or its first line is wrong.
+    pub(crate) fn new(sha: String, text: &[u8]) -> Result<Self, CommandError> {
+        let wrong = |error: &dyn std::fmt::Display| CommandError::new(format!("ERR {error}"));
+        let shebang = Shebang::parse(text).map_err(|error| wrong(&error))?;
+        if let Some(name) = shebang.as_ref().and_then(|shebang| shebang.name.as_ref()) {
+            let name = String::from_utf8_lossy(name);
+            return Err(wrong(&format!("Unknown lua shebang option: name={name}")));
+        }
+        let undeclared = ScriptFlags { is_undeclared: true, ..ScriptFlags::default() };
+        Ok(Self {
+            sha,
+            text: text.to_vec(),
+            shebang_len: shebang.as_ref().map_or(0, |shebang| shebang.len),
+            flags: shebang.map_or(undeclared, |shebang| shebang.flags),
+        })
+    }
+
+    pub(crate) fn code(&self) -> &[u8] {
+        &self.text[self.shebang_len..]
+    }
+}
+
+/// A known script.
+struct Known {
+    source: Arc<Source>,
+    compiled: Option<Script>,
+    /// It came by SCRIPT LOAD, and stays until SCRIPT FLUSH.
+    is_loaded: bool,
+    /// It touched what is on other shards: so many runs more begin with everything held.
+    wide_runs: u32,
+}
+
+/// What a shard knows of scripts.
+#[derive(Default)]
+pub(crate) struct Scripting {
+    known: HashMap<String, Known>,
+    /// Those that came by EVAL, the oldest first. LIMIT: `EVAL_SCRIPTS_MAX`; the oldest is forgotten.
+    evaluated: VecDeque<String>,
+    interpreter: Option<Box<Interpreter>>,
+    /// For scripts over several shards. LIMIT: `SPARE_INTERPRETERS_MAX`; others are dropped.
+    #[expect(clippy::vec_box, reason = "they travel in their boxes")]
+    spare: Vec<Box<Interpreter>>,
+    pub evicted: u64,
+}
+
+impl Scripting {
+    pub(crate) fn find(&self, sha: &str) -> Option<&Arc<Source>> {
+        self.known.get(sha).map(|known| &known.source)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Bytes of all interpreters.
+    pub(crate) fn interpreter_bytes(&self) -> usize {
+        let all = self.interpreter.iter().chain(&self.spare);
+        all.map(|interpreter| interpreter.used_bytes()).sum()
+    }
+
+    /// Bytes of the scripts' texts.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.known.values().map(|known| known.source.text.len()).sum()
+    }
+
+    /// Adds a script, unless it is known.
+    pub(crate) fn add(&mut self, source: &Arc<Source>, is_loaded: bool) {
+        if let Some(known) = self.known.get_mut(&source.sha) {
+            known.is_loaded |= is_loaded;
+            return;
+        }
+        if !is_loaded {
+            if self.evaluated.len() >= limits::EVAL_SCRIPTS_MAX {
+                self.evict();
+            }
+            self.evaluated.push_back(source.sha.clone());
+        }
+        let known = Known { source: Arc::clone(source), compiled: None, is_loaded, wide_runs: 0 };
+        self.known.insert(source.sha.clone(), known);
+    }
+
+    fn evict(&mut self) {
+        while let Some(oldest) = self.evaluated.pop_front() {
+            if self.known.get(&oldest).is_some_and(|known| !known.is_loaded) {
+                self.forget(&oldest);
+                self.evicted += 1;
+                return;
+            }
+        }
+    }
+
+    fn forget(&mut self, sha: &str) {
+        if let Some(Known { compiled: Some(script), .. }) = self.known.remove(sha)
+            && let Some(interpreter) = &mut self.interpreter
+        {
+            interpreter.forget(script);
+        }
+    }
+
+    /// Forgets all scripts, and the interpreters with them.
+    pub(crate) fn flush(&mut self) {
+        self.known.clear();
+        self.evaluated.clear();
+        self.interpreter = None;
+        self.spare.clear();
+    }
+
+    fn interpreter(&mut self, seed: u64) -> Box<Interpreter> {
+        self.interpreter.take().unwrap_or_else(|| new_interpreter(seed))
+    }
+
+    /// Compiles a script, unless it is known.
+    ///
+    /// # Errors
+    /// What the compiler says.
+    pub(crate) fn check(&mut self, source: &Source, seed: u64) -> Result<(), CommandError> {
+        let mut interpreter = self.interpreter(seed);
+        let compiled = interpreter.compile(source.code());
+        let outcome = compiled.map(|script| interpreter.forget(script));
+        self.interpreter = Some(interpreter);
+        outcome.map_err(|text| does_not_compile(&text))
+    }
+
+    /// Whether the next run should begin with everything held.
+    pub(crate) fn is_wide(&mut self, sha: &str) -> bool {
+        let Some(known) = self.known.get_mut(sha) else { return false };
+        let is_wide = known.wide_runs > 0;
+        known.wide_runs = known.wide_runs.saturating_sub(1);
+        is_wide
+    }
+
+    fn note_wide(&mut self, sha: &str) {
+        if let Some(known) = self.known.get_mut(sha) {
+            known.wide_runs = limits::WIDE_RUNS;
+        }
+    }
+
+    /// An interpreter for a script over several shards.
+    pub(crate) fn take_spare(&mut self, seed: u64) -> Box<Interpreter> {
+        self.spare.pop().unwrap_or_else(|| new_interpreter(seed))
+    }
+
+    pub(crate) fn keep_spare(&mut self, interpreter: Box<Interpreter>) {
+        if self.spare.len() < limits::SPARE_INTERPRETERS_MAX {
+            self.spare.push(interpreter);
+        }
+    }
+
+    /// Collects some garbage of what scripts left.
+    pub(crate) fn collect(&mut self) {
+        if let Some(interpreter) = &mut self.interpreter
+            && interpreter.used_bytes() > limits::IDLE_INTERPRETER_BYTES
+        {
+            interpreter.collect_step();
+        }
+    }
+}
+
+fn new_interpreter(seed: u64) -> Box<Interpreter> {
+    let mut interpreter = Box::new(Interpreter::new());
+    interpreter.seed(seed as i32);
+    interpreter
+}
+
+pub(crate) fn does_not_compile(text: &[u8]) -> CommandError {
+    CommandError::new([b"ERR Error compiling script (new function): ", text].concat())
+}
+
+/// A run of a script.
+pub(crate) struct ScriptCall<'a> {
+    pub source: &'a Arc<Source>,
+    pub keys: &'a [&'a [u8]],
+    pub args: &'a [&'a [u8]],
+    pub database: DatabaseId,
+    pub client: Client,
+    pub touches: bool,
+    pub reads_only: bool,
+    /// What it writes is one transaction.
+    pub transaction: AtMoment,
+    pub seed: u64,
+}
+
+/// What a run on one shard ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    /// The reply is written.
+    Whole,
+    /// It needs what is not here: nothing of it is left, and nothing is written.
+    Wide,
+}
+
+impl Shard {
+    /// Runs a script whose declared keys are here and free.
+    pub(crate) fn run_script(&mut self, call: &ScriptCall<'_>, reply: &mut Reply<'_>) -> Ran {
+        let sha = &call.source.sha;
+        self.scripting.add(call.source, false);
+        let mut interpreter = self.scripting.interpreter(call.seed);
+        let known = self.scripting.known.get_mut(sha).expect("it was added");
+        let compiled = match known.compiled.take() {
+            Some(script) => Ok(script),
+            None => interpreter.compile(call.source.code()),
+        };
+        let script = match compiled {
+            Ok(script) => script,
+            Err(text) => {
+                self.scripting.interpreter = Some(interpreter);
+                reply.error_bytes(does_not_compile(&text).as_bytes());
+                return Ran::Whole;
+            }
+        };
+        let origin =
+            Origin { client: Some(call.client.into()), transaction: Some(call.transaction.tag) };
+        let outer = self.keyspace.swap_origin(origin);
+        let start = reply.position();
+        let undoes = self.routes.shard_count() > 1;
+        let mut host = ShardHost {
+            call,
+            database: call.database,
+            kept: Vec::new(),
+            undoes,
+            has_written: false,
+            is_wide: false,
+            checks: 0,
+            shard: self,
+        };
+        let ran = interpreter.run((&script, sha), call.keys, call.args, &mut host, reply);
+        let ShardHost { kept, has_written, is_wide, .. } = host;
+        if is_wide {
+            for (database, key, value) in kept.iter().rev() {
+                let key = self.keyspace.key(key);
+                self.keyspace.restore_value(*database, &key, value);
+            }
+            reply.rewind(start);
+            self.scripting.note_wide(sha);
+        } else if let Err(failure) = ran
+            && !failure.is_counted
+        {
+            self.stats.count_error(b"ERR");
+        }
+        if has_written {
+            self.keyspace.end_part(call.transaction.tag);
+        }
+        self.keyspace.swap_origin(outer);
+        if let Some(known) = self.scripting.known.get_mut(sha) {
+            known.compiled = Some(script);
+        } else {
+            interpreter.forget(script);
+        }
+        self.scripting.interpreter = Some(interpreter);
+        if is_wide { Ran::Wide } else { Ran::Whole }
+    }
+}
+
+/// A script that runs on its shard.
+struct ShardHost<'a, 'c> {
+    shard: &'a mut Shard,
+    call: &'a ScriptCall<'c>,
+    /// SELECT changes it for the script.
+    database: DatabaseId,
+    /// What keys held before the script first wrote them. LIMIT: each `UNDO_VALUE_BYTES`.
+    kept: Vec<(DatabaseId, Vec<u8>, KeptValue)>,
+    undoes: bool,
+    has_written: bool,
+    is_wide: bool,
+    checks: u64,
+}
+
+const NEEDS_OTHERS: &str = "ERR the script needs other shards";
+
+impl Host for ShardHost<'_, '_> {
+    fn call(&mut self, args: &[&[u8]], protocol: Protocol, reply: &mut Vec<u8>) {
+        let mut reply = Reply::new(reply, protocol);
+        match self.run(args, &mut reply) {
+            Ok(()) => {}
+            Err(Refused::Error(error)) => reply.error_bytes(error.as_bytes()),
+            Err(Refused::Wide) => {
+                self.is_wide = true;
+                reply.error(NEEDS_OTHERS);
+            }
+        }
+    }
+
+    fn log(&mut self, level: LogLevel, text: &[u8]) {
+        let line = String::from_utf8_lossy(text).into_owned();
+        self.shard.note(server_level(level), line);
+    }
+
+    fn interrupt(&mut self) -> Option<&'static str> {
+        if self.is_wide {
+            return Some(NEEDS_OTHERS);
+        }
+        self.checks += 1;
+        over_time(self.checks, self.has_written, self.shard.config.busy_reply_threshold)
+    }
+
+    fn cpu_seconds(&mut self) -> f64 {
+        self.shard.now.monotonic_us as f64 / 1e6
+    }
+
+    fn may_call(&mut self, args: &[&[u8]]) -> Option<bool> {
+        find(args).is_some().then_some(true)
+    }
+}
+
+/// Why a command of a script did not run.
+enum Refused {
+    Error(CommandError),
+    /// It needs other shards, or keys that are held.
+    Wide,
+}
+
+impl From<CommandError> for Refused {
+    fn from(error: CommandError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl ShardHost<'_, '_> {
+    fn run(&mut self, args: &[&[u8]], reply: &mut Reply<'_>) -> Result<(), Refused> {
+        if self.is_wide {
+            return Err(Refused::Wide);
+        }
+        let command = admitted(args, self.call.reads_only)?;
+        let run: ShardFn = match command.run {
+            Run::Shard(run) | Run::Split(run, _) => run,
+            Run::Many(ManyKeys { whole, .. }) => *whole,
+            Run::Engine(verb) => return self.run_verb(verb, args, reply),
+            Run::Container => return Err(CommandError::SYNTAX.into()),
+        };
+        let positions = key_positions(command, args);
+        let Some(&first) = positions.first() else { return Err(Refused::Wide) };
+        let mode = mode_of(command);
+        let shard = &mut *self.shard;
+        for &at in &positions {
+            let key = shard.keyspace.key(args[at]);
+            if shard.routes.shard(key.slot) != shard.id {
+                return Err(Refused::Wide);
+            }
+            let is_free = shard.intents.is_idle()
+                || self.call.keys.contains(&args[at])
+                || shard.intents.admits_key(Intent { hash: key.hash, mode });
+            if !is_free {
+                return Err(Refused::Wide);
+            }
+        }
+        if let Err(error) = shard.check_memory(command.flags, self.database)
+            && !self.call.source.flags.allow_oom
+        {
+            shard.meter.rejected(command.number);
+            return Err(error.into());
+        }
+        if command.flags.has(Flags::WRITE) {
+            if self.undoes {
+                self.keep(args, &positions)?;
+            }
+            self.has_written = true;
+        }
+        self.call_here((command, run), args, first, reply);
+        Ok(())
+    }
+
+    /// Keeps what the keys hold that a command may write.
+    fn keep(&mut self, args: &[&[u8]], positions: &[usize]) -> Result<(), Refused> {
+        let database = self.database;
+        for &at in positions {
+            let name = args[at];
+            if self.kept.iter().any(|(other, key, _)| *other == database && key == name) {
+                continue;
+            }
+            let key = self.shard.keyspace.key(name);
+            let entry = self.shard.keyspace.peek(database, &key);
+            if entry.as_ref().is_some_and(|entry| entry.heap_bytes() > limits::UNDO_VALUE_BYTES) {
+                return Err(Refused::Wide);
+            }
+            let value = KeptValue::of(database, &key, entry.as_deref());
+            self.kept.push((database, name.to_vec(), value));
+        }
+        Ok(())
+    }
+
+    fn call_here(
+        &mut self,
+        (command, run): (&'static Command, ShardFn),
+        args: &[&[u8]],
+        key_at: usize,
+        reply: &mut Reply<'_>,
+    ) {
+        let shard = &mut *self.shard;
+        let context = CallContext {
+            command,
+            run,
+            database: self.database,
+            protocol: reply.protocol(),
+            client: self.call.client,
+            touches: self.call.touches,
+            transaction: Some(self.call.transaction),
+        };
+        let key: Key<'_> = shard.keyspace.key(args[key_at]);
+        let start = reply.position();
+        shard.meter.count(command.number);
+        calls_of!(shard).call(&context, args, key, reply.reborrow(), ErrorCount::Command);
+        if reply.position() == start
+            && let Run::Many(ManyKeys { blocking: Some(blocking), .. }) = command.run
+        {
+            // It would wait, and scripts don't.
+            (blocking.nothing)(reply);
+        }
+    }
+
+    /// What the engine runs itself, where it concerns nothing but the script.
+    fn run_verb(
+        &mut self,
+        verb: Verb,
+        args: &[&[u8]],
+        reply: &mut Reply<'_>,
+    ) -> Result<(), Refused> {
+        match (verb, args) {
+            (Verb::Ping, [_]) => reply.simple("PONG"),
+            (Verb::Ping | Verb::Echo, [_, text]) => reply.bulk(text),
+            (Verb::Select, [_, number]) => {
+                let count = self.shard.keyspace.database_count();
+                self.database = database_of(number, count)?;
+                reply.ok();
+            }
+            (Verb::Time, [_]) => {
+                let now_ms = self.shard.keyspace.now_ms();
+                reply.array(2);
+                reply.bulk_integer((now_ms / 1000) as i64);
+                reply.bulk_integer((now_ms % 1000 * 1000) as i64);
+            }
+            _ => return Err(Refused::Wide),
+        }
+        Ok(())
+    }
+}
+
+fn database_of(number: &[u8], count: usize) -> Result<DatabaseId, CommandError> {
+    let number = parse_i64(number)
+        .ok_or(CommandError::text("ERR value is not an integer or out of range"))?;
+    match u16::try_from(number) {
+        Ok(number) if usize::from(number) < count => Ok(DatabaseId(number)),
+        _ => Err(CommandError::text("ERR DB index is out of range")),
+    }
+}
+
+fn find(args: &[&[u8]]) -> Option<&'static Command> {
+    let command = table::find(args[0])?;
+    match args.get(1) {
+        Some(name) if !command.subcommands.is_empty() => table::find_subcommand(command, name),
+        _ => Some(command),
+    }
+}
+
+/// The row of a command that a script may call with these arguments.
+pub(crate) fn admitted(args: &[&[u8]], reads_only: bool) -> Result<&'static Command, CommandError> {
+    let command =
+        find(args).ok_or(CommandError::text("ERR Unknown Redis command called from script"))?;
+    if !command.takes(args.len()) {
+        return Err(CommandError::text(
+            "ERR Wrong number of args calling Redis command from script",
+        ));
+    }
+    if command.flags.has(Flags::NOSCRIPT) {
+        return Err(CommandError::text("ERR This Redis command is not allowed from script"));
+    }
+    if reads_only && command.flags.has(Flags::WRITE) {
+        return Err(CommandError::text(
+            "ERR Write commands are not allowed from read-only scripts.",
+        ));
+    }
+    Ok(command)
+}
+
+/// Ends a script that takes too long, counted in steps, as there is no clock within a call.
+pub(crate) fn over_time(checks: u64, has_written: bool, threshold_ms: u64) -> Option<&'static str> {
+    if threshold_ms == 0 {
+        return None;
+    }
+    let allowed = threshold_ms.saturating_mul(limits::CHECKS_PER_MS);
+    let allowed = if has_written { allowed.saturating_mul(10) } else { allowed };
+    (checks > allowed).then_some("Script ended: it ran for longer than busy-reply-threshold.")
+}
+
+pub(crate) fn server_level(level: LogLevel) -> basalt_commands::config::LogLevel {
+    use basalt_commands::config::LogLevel as Level;
+    match level {
+        LogLevel::Debug => Level::Debug,
+        LogLevel::Verbose => Level::Verbose,
+        LogLevel::Notice => Level::Notice,
+        LogLevel::Warning => Level::Warning,
+    }
+}
+
+/// The SHA1 as clients may write it.
+pub(crate) fn sha_of(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).to_ascii_lowercase()
+}
+
+pub(crate) fn sha_of_source(text: &[u8]) -> String {
+    script_sha(text)
+}
