@@ -254,7 +254,6 @@ fn what_nothing_acts_on_yet_is_refused() {
         ("save", "60 1", "persistence is not built yet"),
         ("repl-timeout", "5", "replication is not built yet"),
         ("tls-protocols", "TLSv1.2", "TLS is not built yet"),
-        ("busy-reply-threshold", "1", "scripting is not built yet"),
     ] {
         assert_eq!(set(&config, &[(name, value)]).unwrap_err(), failed(name, why));
     }
