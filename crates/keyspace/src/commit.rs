@@ -98,7 +98,13 @@ impl Keyspace {
         let full = self.commit(&Change::Flush { database }, |keyspace| {
             keyspace.databases.replace(database, Database::new(keyspace.now_ms))
         });
-        self.stats.freed_lazily += self.lazy_free.add_database(full);
+        let full = match &mut self.hooks.snapshot {
+            Some(snapshot) => snapshot.flushed(database, full),
+            None => Some(full),
+        };
+        if let Some(full) = full {
+            self.stats.freed_lazily += self.lazy_free.add_database(full);
+        }
     }
 
     /// Swaps two databases. It is no change where both are the same, or empty.

@@ -1,7 +1,7 @@
 //! Hooks: everything that is notified of changes, before and after them.
 //!
 //! ```text
-//! commit ──► before: watches of what is flushed or swapped · observers (snapshot, undo)
+//! commit ──► before: watches of what is flushed or swapped · the snapshot · observers (undo)
 //!        ──► the change, with its books and the expiry wheel
 //!        ──► after: watches · ready keys · records for their readers · events · observers
 //! ```
@@ -24,6 +24,7 @@ use crate::record::Record;
 use crate::record_log::RecordLog;
 use crate::slot::SlotId;
 use crate::tracking::Tracking;
+use crate::snapshot::Snapshot;
 use crate::watch::Watches;
 use crate::{Cause, DatabaseId};
 
@@ -73,6 +74,7 @@ const READERS: u8 = 1 << 2;
 const EVENTS: u8 = 1 << 3;
 const OBSERVERS: u8 = 1 << 4;
 const TRACKING: u8 = 1 << 5;
+const SNAPSHOT: u8 = 1 << 6;
 
 #[derive(Default)]
 pub(crate) struct Hooks {
@@ -84,6 +86,8 @@ pub(crate) struct Hooks {
     pub(crate) tracking: Tracking,
     /// For whom data changes.
     pub(crate) origin: Origin,
+    /// The snapshot that is being written.
+    pub(crate) snapshot: Option<Box<Snapshot>>,
     observers: Vec<(ObserverId, Box<dyn Observer>)>,
     next_observer: u64,
 }
@@ -104,6 +108,7 @@ impl Hooks {
             (EVENTS, self.events.is_wanted()),
             (OBSERVERS, !self.observers.is_empty()),
             (TRACKING, self.tracking.is_wanted()),
+            (SNAPSHOT, self.snapshot.is_some()),
         ];
         self.armed = bits.iter().filter(|(_, is_used)| *is_used).map(|(bit, _)| bit).sum();
     }
@@ -155,6 +160,15 @@ impl Hooks {
     ) -> Seen {
         if self.has(WATCHES) {
             self.break_watches_of_databases(data, hasher, change);
+        }
+        if let Some(snapshot) = &mut self.snapshot {
+            match *change {
+                Change::Key { database, ref key, .. } => snapshot.before_key(data, database, key),
+                Change::Flush { .. } => {}
+                Change::Swap { first, second } => snapshot.swapped(first, second),
+                Change::SlotsOut { slots } => snapshot.before_slots_out(data, slots),
+                Change::SlotsIn { slots } => snapshot.before_slots_in(slots),
+            }
         }
         for (_, observer) in &mut self.observers {
             observer.before(data, change, &self.origin);

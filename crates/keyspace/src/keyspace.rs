@@ -358,7 +358,9 @@ impl Keyspace {
 
     /// The heap bytes of all data, with its tables, wheels and what waits to be dropped.
     pub fn used_bytes(&self) -> usize {
-        self.databases.iter().map(Database::heap_bytes).sum::<usize>() + self.lazy_free.bytes()
+        let of_snapshot = self.hooks.snapshot.as_ref().map_or(0, |snapshot| snapshot.heap_bytes());
+        let in_use = self.databases.iter().map(Database::heap_bytes).sum::<usize>();
+        in_use + self.lazy_free.bytes() + of_snapshot
     }
 
     /// As [`Keyspace::used_bytes`], without what waits to be dropped.

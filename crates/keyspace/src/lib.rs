@@ -35,6 +35,7 @@ mod record;
 mod record_log;
 mod slot;
 mod slot_transfer;
+mod snapshot;
 mod subscribe;
 mod tracking;
 mod watch;
@@ -72,6 +73,7 @@ pub use record_log::{Lagged, ReaderId};
 pub use slot::{SLOTS, SlotId};
 pub use slot_transfer::{SlotBundle, slot_of_item};
 pub use tracking::Invalidated;
+pub use snapshot::SnapshotSink;
 
 /// Which shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

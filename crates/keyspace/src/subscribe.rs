@@ -1,4 +1,4 @@
-//! Subscribe: watches, ready keys, readers of records, events and observers; see `hooks`.
+//! Subscribe: watches, ready keys, readers of records, events, observers and snapshots; see `hooks`.
 
 use crate::events::{EventClasses, RaisedEvents};
 use crate::hooks::{Observer, ObserverId};
@@ -6,6 +6,7 @@ use crate::key::Key;
 use crate::origin::{ClientId, Origin, TxnTag};
 use crate::record_log::{Lagged, ReaderId};
 use crate::tracking::Invalidated;
+use crate::snapshot::{Snapshot, SnapshotSink};
 use crate::{DatabaseId, Keyspace};
 
 /// WATCH.
@@ -235,5 +236,41 @@ impl Keyspace {
         if transaction.parts > 1 {
             self.hooks.end_part(transaction);
         }
+    }
+}
+
+/// Snapshots.
+impl Keyspace {
+    /// Begins a snapshot of what is here now, in the place of one that is not over. It is written by
+    /// [`Keyspace::write_snapshot`], and by changes of what is not written yet.
+    pub fn begin_snapshot(&mut self, sink: Box<dyn SnapshotSink>) {
+        self.end_snapshot();
+        self.hooks.snapshot = Some(Box::new(Snapshot::begin(&self.databases, sink)));
+        self.hooks.rearm();
+    }
+
+    /// Writes on, until all is written or `more` says that it is enough; returns whether some is left.
+    pub fn write_snapshot(&mut self, more: &mut dyn FnMut() -> bool) -> bool {
+        let Some(snapshot) = &mut self.hooks.snapshot else { return false };
+        let freed = snapshot.step(&self.databases, more);
+        let is_left = !snapshot.is_over();
+        for database in freed {
+            self.stats.freed_lazily += self.lazy_free.add_database(database);
+        }
+        is_left
+    }
+
+    /// Where the entries of the snapshot go, to take out what has gathered there; `None` if none is written.
+    pub fn snapshot_sink(&mut self) -> Option<&mut dyn SnapshotSink> {
+        self.hooks.snapshot.as_mut().map(|snapshot| snapshot.sink())
+    }
+
+    /// Ends the snapshot, whether all is written or not.
+    pub fn end_snapshot(&mut self) {
+        let Some(snapshot) = self.hooks.snapshot.take() else { return };
+        for database in snapshot.end() {
+            self.stats.freed_lazily += self.lazy_free.add_database(database);
+        }
+        self.hooks.rearm();
     }
 }

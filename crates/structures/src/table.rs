@@ -505,8 +505,8 @@ impl Table {
         TAGS
     }
 
-    /// Visits every entry whose tag is in `from..to`.
-    fn visit_tags(&self, from: u32, to: u32, visit: &mut dyn FnMut(&Entry)) {
+    /// Visits every entry whose tag, the top 16 bits of its hash, is in `from..to`, which is not empty.
+    pub fn visit_tags(&self, from: u32, to: u32, visit: &mut dyn FnMut(&Entry)) {
         self.find_tags(from, to, &mut |entry| {
             visit(entry);
             false
