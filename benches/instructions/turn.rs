@@ -31,6 +31,17 @@ struct Still {
 }
 
 impl World for Still {
+    fn begin_save(&mut self, _: basalt_engine::SaveStart) {}
+    fn save_chunk(&mut self, _: u64, _: Vec<u8>) -> Result<(), Vec<u8>> {
+        Ok(())
+    }
+    fn finish_save(&mut self, _: u64) -> bool {
+        true
+    }
+    fn cancel_save(&mut self, _: u64, _: basalt_engine::SaveEnd) {}
+    fn save_progress(&mut self) -> basalt_engine::SaveProgress {
+        basalt_engine::SaveProgress::default()
+    }
     fn send(&mut self, _: ShardId, message: Message) {
         self.sent.push(message);
     }

@@ -20,12 +20,14 @@ mod exec;
 mod fast_path;
 mod input;
 mod journal;
+mod loading;
 mod maintenance;
 mod many;
 mod monitor;
 mod pipelined;
 mod pubsub;
 mod quiescence;
+mod saving;
 pub(crate) mod snapshot;
 mod timing;
 mod tracking;
@@ -379,7 +381,7 @@ impl Core {
         self.run_inside(world);
         self.work_ready(world);
         self.run_inside(world);
-        let left = self.maintain(world) | self.drop_subscriptions();
+        let left = self.maintain(world) | self.drop_subscriptions() | self.save(world);
         self.publish_events();
         if self.shard.keyspace.has_ready() {
             self.settle();
@@ -394,6 +396,7 @@ impl Core {
         if !self.shard.notes.is_empty() {
             self.write_notes(world);
         }
+        self.hand_head(world);
         self.send_messages(world);
         if let Some(config) = self.shard.take_new_config() {
             world.config_changed(&config);
@@ -416,7 +419,12 @@ impl Core {
             None => self.next_expiry_ms().map(expiry_at_us),
         };
         let deadline_us = self.shard.waiting.next_due_us();
-        let looks_us = [self.session_check_due_us(), self.balance_due_us(), self.journal_due_us()];
+        let looks_us = [
+            self.session_check_due_us(),
+            self.balance_due_us(),
+            self.journal_due_us(),
+            self.save_due_us(),
+        ];
         let due_us = [wake_at_us, deadline_us].into_iter().chain(looks_us);
         let wake_at_us = due_us.flatten().min();
         let has_ready = self.shard.sessions.ready_count() > 0 && !self.journal_is_full();

@@ -82,6 +82,20 @@ pub(crate) const SESSION_CHECK_MAX: usize = 512;
 
 /// LIMIT: slots handed over while all stands still; of more, the rest goes after a breath.
 pub(crate) const SLOTS_MOVED_AT_ONCE: usize = 256;
+/// How many bytes of a snapshot are handed over at a time.
+pub(crate) const SAVE_CHUNK_BYTES: usize = 256 << 10;
+/// LIMIT: bytes of a snapshot that a shard has encoded and nobody has taken. With more the save is given up: changes
+/// come faster than the disk can take what was there before.
+pub(crate) const SAVE_BACKLOG_BYTES_MAX: usize = 1 << 30;
+/// How often to look how a save goes.
+pub(crate) const SAVE_LOOK_US: u64 = 2_000;
+/// How many bytes of a file's keys a shard gets at a time.
+pub(crate) const LOAD_BATCH_BYTES: usize = 128 << 10;
+/// How often save points are looked at.
+pub(crate) const SAVE_POINTS_US: u64 = 1_000_000;
+/// How long a failed save keeps save points from trying again.
+pub(crate) const SAVE_RETRY_US: u64 = 5_000_000;
+
 /// How often loads are compared, where slots are to be balanced.
 pub(crate) const BALANCE_US: u64 = 1_000_000;
 /// LIMIT: slots moved by one look at the loads.

@@ -28,6 +28,7 @@ use crate::observe::monitor::Monitors;
 use crate::observe::rates::Rates;
 use crate::observe::slowlog::SlowLog;
 use crate::observe::stats::ShardStats;
+use crate::saving::Saving;
 use crate::session::SessionSums;
 use crate::session::armed::Armed;
 use crate::session::{Peer, Session, Sessions};
@@ -93,6 +94,8 @@ pub(crate) struct Shard {
     pub stall_until_us: Option<u64>,
     /// On the first shard: acts on new settings where that may fail.
     apply: Option<ApplySettings>,
+    /// What is known of snapshots.
+    pub saving: Saving,
     /// CLIENT PAUSE.
     pause: Option<Pause>,
     /// The number of the last change of settings; the first shard counts them.
@@ -160,6 +163,7 @@ impl Shard {
             journal: None,
             stall_until_us: None,
             apply: None,
+            saving: Saving::new(now.unix_ms / 1000),
             pause: None,
             config_version: 0,
             config_is_new: false,

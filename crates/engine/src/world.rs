@@ -6,18 +6,8 @@ use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_keyspace::ShardId;
 
 use crate::Message;
+use crate::saving::{SaveEnd, SaveProgress, SaveStart, ShutdownRequest};
 use crate::shard::memory::Published;
-
-/// How SHUTDOWN was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShutdownRequest {
-    /// `Some(true)` for SAVE, `Some(false)` for NOSAVE, `None` where the configuration decides.
-    pub save: Option<bool>,
-    /// Don't wait for replicas.
-    pub now: bool,
-    /// Stop even where a save fails.
-    pub force: bool,
-}
 
 /// Facts of the process that only the outside knows; INFO shows them.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +68,20 @@ pub trait World {
     /// DEBUG SLEEP: once this turn's output and messages are on their way, the core does nothing until
     /// this moment (monotonic µs).
     fn stall_until(&mut self, moment_us: u64);
+    /// Begins to write a snapshot to a temporary file, which takes the place of the one of before when all shards have
+    /// finished. One that is running is given up.
+    fn begin_save(&mut self, start: SaveStart);
+    /// Takes the next bytes of a snapshot from this shard, whose chunks are whole items; those of one that is over are
+    /// dropped.
+    ///
+    /// # Errors
+    /// Gives the chunk back while the disk has enough to do.
+    fn save_chunk(&mut self, number: u64, chunk: Vec<u8>) -> Result<(), Vec<u8>>;
+    /// This shard has handed over all of a snapshot; false if that can't be taken now.
+    fn finish_save(&mut self, number: u64) -> bool;
+    /// Gives up a snapshot, unless it is over.
+    fn cancel_save(&mut self, number: u64, end: SaveEnd);
+    fn save_progress(&mut self) -> SaveProgress;
     /// A line for the log.
     fn log(&mut self, level: LogLevel, line: &str);
     /// Appends a frame to this shard's journal file, and where `sync` is set has it on disk.

@@ -23,8 +23,8 @@ use crate::ready_keys::ReadyKeys;
 use crate::record::Record;
 use crate::record_log::RecordLog;
 use crate::slot::SlotId;
-use crate::tracking::Tracking;
 use crate::snapshot::Snapshot;
+use crate::tracking::Tracking;
 use crate::watch::Watches;
 use crate::{Cause, DatabaseId};
 

@@ -72,8 +72,8 @@ pub use record::Record;
 pub use record_log::{Lagged, ReaderId};
 pub use slot::{SLOTS, SlotId};
 pub use slot_transfer::{SlotBundle, slot_of_item};
-pub use tracking::Invalidated;
 pub use snapshot::SnapshotSink;
+pub use tracking::Invalidated;
 
 /// Which shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

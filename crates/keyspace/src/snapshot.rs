@@ -13,6 +13,8 @@
 //!
 //! Not here: the format (`rdb`), where the bytes go, and that all shards begin at the same moment (`engine`).
 
+use std::any::Any;
+
 use basalt_structures::{Entry, TAGS};
 
 use crate::DatabaseId;
@@ -25,7 +27,7 @@ const GRANULE_TAGS: u32 = TAGS / GRANULES;
 const ALL: u64 = u64::MAX;
 
 /// Gets the entries of a snapshot, those of one database not all together.
-pub trait SnapshotSink: Send {
+pub trait SnapshotSink: Any + Send {
     /// An entry of a database, by the number that it had when the snapshot began.
     fn write(&mut self, database: DatabaseId, entry: &Entry);
 }

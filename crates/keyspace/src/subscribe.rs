@@ -5,8 +5,8 @@ use crate::hooks::{Observer, ObserverId};
 use crate::key::Key;
 use crate::origin::{ClientId, Origin, TxnTag};
 use crate::record_log::{Lagged, ReaderId};
-use crate::tracking::Invalidated;
 use crate::snapshot::{Snapshot, SnapshotSink};
+use crate::tracking::Invalidated;
 use crate::{DatabaseId, Keyspace};
 
 /// WATCH.

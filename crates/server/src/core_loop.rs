@@ -145,6 +145,9 @@ impl<E: Engine> CoreLoop<E> {
         loop {
             let now = self.outside.clock.now();
             let something = self.collect(now.monotonic_us);
+            if self.outside.shard() == 0 && self.node.take_stop_asked() {
+                self.engine.stop(&mut self.outside);
+            }
             let mut turn = self.work(now);
             self.write_journal();
             self.answer();

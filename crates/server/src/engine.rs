@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use basalt_commands::config::Config;
 use basalt_engine::{
-    Core, JournalDone, Message, Now, Output, Peer, Reading, SessionId, ShardFacts, Turn,
+    Core, JournalDone, LoadBatch, LoadError, Loaded, Message, Now, Output, Peer, Reading,
+    SessionId, ShardFacts, Turn,
 };
 use basalt_keyspace::{LongString, ShardId};
 
@@ -51,6 +52,16 @@ pub trait Engine {
     fn sent(&mut self, session: SessionId, bytes: usize);
     /// The configuration as it is now.
     fn config(&self) -> &Arc<Config>;
+    /// See [`Core::stop`].
+    fn stop(&mut self, outside: &mut Outside<Self::Message>) {
+        outside.end();
+    }
+    /// See [`Core::load`].
+    fn load(&mut self, _batch: &LoadBatch) -> Result<Loaded, LoadError> {
+        Ok(Loaded::default())
+    }
+    /// See [`Core::end_loading`].
+    fn end_loading(&mut self) {}
     /// See [`Core::facts`].
     fn facts(&mut self) -> ShardFacts;
     /// See [`Core::journal_done`].
@@ -112,6 +123,15 @@ impl Engine for Core {
     }
     fn config(&self) -> &Arc<Config> {
         Core::config(self)
+    }
+    fn stop(&mut self, _: &mut Outside<Message>) {
+        Core::stop(self);
+    }
+    fn load(&mut self, batch: &LoadBatch) -> Result<Loaded, LoadError> {
+        Core::load(self, batch)
+    }
+    fn end_loading(&mut self) {
+        Core::end_loading(self);
     }
     fn facts(&mut self) -> ShardFacts {
         Core::facts(self)

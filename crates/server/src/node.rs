@@ -46,6 +46,8 @@ pub struct Node {
     /// The same on the calendar.
     pub(crate) started_s: u64,
     stage: AtomicU8,
+    /// A signal asks for the end, which the first shard brings about.
+    is_stop_asked: AtomicBool,
     /// The TCP port, which CONFIG SET may change.
     pub(crate) tcp_port: AtomicU16,
     /// Clients that were let go because of `maxclients`.
@@ -117,6 +119,7 @@ impl Node {
             started,
             started_s: Clock::since(started).now().unix_ms / 1000,
             stage: AtomicU8::new(Stage::Serving as u8),
+            is_stop_asked: AtomicBool::new(false),
             refused: AtomicU64::new(0),
             posts: posts?,
         })
@@ -144,6 +147,18 @@ impl Node {
         self.ring_doorbells();
     }
 
+    /// Asks the first shard to end the process as SHUTDOWN does, which may save first; from any thread.
+    pub(crate) fn ask_to_stop(&self) {
+        self.is_stop_asked.store(true, Ordering::Release);
+        self.ring_doorbell(0);
+    }
+
+    /// Whether a signal has asked for the end since the last call.
+    pub(crate) fn take_stop_asked(&self) -> bool {
+        self.is_stop_asked.load(Ordering::Acquire)
+            && self.is_stop_asked.swap(false, Ordering::AcqRel)
+    }
+
     /// Ends all shards because one of them can't go on.
     pub(crate) fn fail(&self) {
         self.advance(Stage::Ended);
@@ -156,7 +171,7 @@ impl Node {
         let _ = self.posts[shard].doorbell.write(1);
     }
 
-    fn ring_doorbells(&self) {
+    pub(crate) fn ring_doorbells(&self) {
         (0..self.posts.len()).for_each(|shard| self.ring_doorbell(shard));
     }
 

@@ -6,12 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use basalt_commands::config::{Config, Extent, LogLevel};
-use basalt_engine::{Message, ProcessFacts, Published, ShutdownRequest, World};
+use basalt_engine::{
+    Message, ProcessFacts, Published, SaveEnd, SaveProgress, SaveStart, ShutdownRequest, World,
+};
 use basalt_keyspace::ShardId;
 
 use crate::clock::Clock;
 use crate::mesh::Port;
 use crate::node::{Node, Stage};
+use crate::saver::Saver;
 use crate::{config_file, facts};
 
 /// What travels from shard to shard.
@@ -36,6 +39,7 @@ pub struct Outside<M> {
     pub(crate) port: Port<Parcel<M>>,
     pub(crate) clock: Clock,
     chance: Chance,
+    saver: Saver,
     /// Settings that changed in this turn.
     pub(crate) new_config: Option<Arc<Config>>,
     /// DEBUG SLEEP: until when nothing is to be done.
@@ -51,13 +55,14 @@ pub struct Outside<M> {
 }
 
 impl<M> Outside<M> {
-    pub(crate) fn new(node: Arc<Node>, port: Port<Parcel<M>>, seed: u64) -> Self {
+    pub(crate) fn new(node: Arc<Node>, port: Port<Parcel<M>>, saver: Saver, seed: u64) -> Self {
         let clock = Clock::since(node.started);
         Self {
             node,
             port,
             clock,
             chance: Chance::from_seed(seed),
+            saver,
             new_config: None,
             stall_until_us: None,
             to_append: None,
@@ -143,6 +148,21 @@ impl World for Outside<Message> {
     }
     fn stall_until(&mut self, moment_us: u64) {
         self.stall_until_us = Some(moment_us);
+    }
+    fn begin_save(&mut self, start: SaveStart) {
+        self.saver.begin(start);
+    }
+    fn save_chunk(&mut self, number: u64, chunk: Vec<u8>) -> Result<(), Vec<u8>> {
+        self.saver.chunk(number, chunk)
+    }
+    fn finish_save(&mut self, number: u64) -> bool {
+        self.saver.finish(number)
+    }
+    fn cancel_save(&mut self, number: u64, end: SaveEnd) {
+        self.saver.cancel(number, end);
+    }
+    fn save_progress(&mut self) -> SaveProgress {
+        self.saver.progress()
     }
     fn log(&mut self, level: LogLevel, line: &str) {
         match level {

@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use basalt_commands::config::{Auto, Config};
-use basalt_engine::CoreSetup;
+use basalt_engine::{CoreSetup, Loaded};
 use basalt_keyspace::{KeyHasher, ShardId};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
@@ -21,12 +21,14 @@ use crate::engine::Engine;
 use crate::journal::{Folder, Recovery, Restoring};
 use crate::limits::{MESH_CAPACITY, SHARDS_MAX};
 use crate::listen::Listener;
+use crate::load_file::{self, Batches};
 use crate::memory;
 use crate::mesh::{self, Port};
 use crate::node::{Facts, Node};
 use crate::observe::{Askers, LetterBox, letter_boxes};
 use crate::outside::{Outside, Parcel};
 use crate::ring::Ring;
+use crate::saver::Saver;
 
 /// Glommio can go to sleep over a task that may run when this timer fires at an unlucky moment, so it
 /// practically never fires. Nothing relies on it: the loop gives way by itself.
@@ -103,6 +105,12 @@ pub fn serve<E: Engine + 'static>(
         false => None,
     };
     let mut listeners = Some(listeners);
+    let saver = Saver::start(Arc::clone(&node))?;
+    let begun = Clock::origin_now();
+    // With a journal, what it holds is all there is.
+    let snapshot = if config.appendonly { None } else { load_file::begin(config, shard_count)? };
+    let (loading, batches) = snapshot.unzip();
+    let mut batches = batches.unwrap_or_default().into_iter();
     let (report, reports) = mpsc::channel();
     let (askers, letter_boxes) = letter_boxes(shard_count);
     let mut letter_boxes = letter_boxes.into_iter();
@@ -119,6 +127,8 @@ pub fn serve<E: Engine + 'static>(
             epoch,
             seed: chance()?,
             recovery: recovery.clone(),
+            saver: saver.clone(),
+            batches: batches.next(),
             make_engine,
         };
         let placement =
@@ -135,13 +145,26 @@ pub fn serve<E: Engine + 'static>(
     }
     drop(report);
     let serving = Serving { node, shards, askers: Some(askers) };
+    let (mut loaded, mut failure) = (Loaded::default(), None);
     for _ in 0..shard_count {
         // A shard that says nothing has failed before it could; its own words come with the join.
-        let started = reports.recv().unwrap_or_else(|_| Err(io::Error::other("no executor")));
-        if let Err(error) = started {
-            serving.node.fail();
-            return Err(serving.join().err().unwrap_or(error));
+        match reports.recv().unwrap_or_else(|_| Err(io::Error::other("no executor"))) {
+            Ok(own) => loaded.add(own),
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
         }
+    }
+    if let Some(error) = failure {
+        serving.node.fail();
+        let failed = serving.join().err().unwrap_or(error);
+        // If the file is at fault, its reader knows more than the shards.
+        return Err(loading.and_then(|loading| loading.end().err()).unwrap_or(failed));
+    }
+    if let Some(loading) = loading {
+        loading.end()?;
+        load_file::log_loaded(loaded, Clock::seconds_since(begun));
     }
     Ok(serving)
 }
@@ -159,15 +182,21 @@ struct Beginning<E: Engine> {
     epoch: u64,
     seed: u64,
     recovery: Option<Arc<Recovery>>,
+    saver: Saver,
+    /// What comes of a snapshot for this shard.
+    batches: Option<Batches>,
     make_engine: fn(CoreSetup) -> E,
 }
 
 impl<E: Engine> Beginning<E> {
-    async fn run(self, report: mpsc::Sender<io::Result<()>>) -> io::Result<()> {
+    async fn run(self, report: mpsc::Sender<io::Result<Loaded>>) -> io::Result<()> {
         let node = Arc::clone(&self.node);
         let recovery = self.recovery.clone();
         let core_loop = match self.core_loop() {
-            Ok(core_loop) => core_loop,
+            Ok((core_loop, loaded)) => {
+                let _ = report.send(Ok(loaded));
+                core_loop
+            }
             Err(error) => {
                 if let Some(recovery) = recovery {
                     recovery.fail(&error);
@@ -177,7 +206,6 @@ impl<E: Engine> Beginning<E> {
                 return Err(error);
             }
         };
-        let _ = report.send(Ok(()));
         drop(report);
         let result = core_loop.run().await;
         if let Err(error) = &result {
@@ -187,8 +215,8 @@ impl<E: Engine> Beginning<E> {
         result
     }
 
-    fn core_loop(self) -> io::Result<CoreLoop<E>> {
-        let mut outside = Outside::new(Arc::clone(&self.node), self.port, self.seed);
+    fn core_loop(self) -> io::Result<(CoreLoop<E>, Loaded)> {
+        let mut outside = Outside::new(Arc::clone(&self.node), self.port, self.saver, self.seed);
         let shard_count = self.node.posts.len();
         let doors = self.listeners.map(|listeners| Rc::new(RefCell::new(Doors::new(listeners))));
         let apply = doors.as_ref().map(|doors| apply_settings(Rc::clone(doors), shard_count));
@@ -206,6 +234,16 @@ impl<E: Engine> Beginning<E> {
             stopwatch: outside.clock.stopwatch(),
             apply,
         });
+        let mut loaded = Loaded::default();
+        while let Some(batches) = &self.batches {
+            let failed = || io::Error::other("the snapshot can't be loaded");
+            let Some(batch) = batches.recv().map_err(|_| failed())? else { break };
+            let own = engine.load(&batch).map_err(|error| {
+                io::Error::other(format!("the snapshot can't be loaded: {error}"))
+            })?;
+            loaded.add(own);
+        }
+        engine.end_loading();
         let ring = Ring::open()?;
         let journal = match &self.recovery {
             Some(recovery) => {
@@ -215,7 +253,8 @@ impl<E: Engine> Beginning<E> {
             None => None,
         };
         tracing::debug!(shard = self.index, incremental_buffers = ring.is_incremental(), "ring");
-        CoreLoop::new(Parts { engine, outside, ring, acceptor, asked: self.asked, journal })
+        let parts = Parts { engine, outside, ring, acceptor, asked: self.asked, journal };
+        Ok((CoreLoop::new(parts)?, loaded))
     }
 }
 

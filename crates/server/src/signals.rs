@@ -48,7 +48,7 @@ impl Signals {
                     signal => {
                         tracing::warn!("Received {signal} scheduling shutdown...");
                         asked_at = Some(Clock::origin_now());
-                        node.stop();
+                        node.ask_to_stop();
                     }
                 }
             }

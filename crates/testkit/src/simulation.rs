@@ -7,6 +7,7 @@
 mod disk;
 mod groups;
 mod lines;
+mod saves;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,14 +15,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{
-    Core, CoreSetup, Message, Now, Peer, ProcessFacts, Published, Reading, SessionId,
-    ShutdownRequest, Stopwatch, World,
+    Core, CoreSetup, LoadError, Loaded, Loader, Message, Now, Peer, ProcessFacts, Published,
+    Reading, SaveEnd, SaveProgress, SaveStart, SessionId, ShutdownRequest, Stopwatch, World,
 };
 use basalt_keyspace::{DatabaseId, LongString, SLOTS, ShardId, SlotId};
 
 use crate::chance::Chance;
 pub use disk::{Disk, DiskFault};
 use groups::Groups;
+use saves::Saves;
 
 /// 2026-01-01: the start time of simulations.
 const EPOCH_MS: u64 = 1_767_225_600_000;
@@ -63,6 +65,7 @@ struct Outside {
     /// The bytes of each core's data, as it published them.
     used: Vec<Published>,
     disks: Vec<Disk>,
+    saves: Saves,
 }
 
 struct Client {
@@ -151,6 +154,34 @@ impl World for View<'_> {
         now.unix_ms += us / 1000;
     }
 
+    fn begin_save(&mut self, start: SaveStart) {
+        self.outside.saves.begin(start);
+    }
+
+    fn save_chunk(&mut self, number: u64, chunk: Vec<u8>) -> Result<(), Vec<u8>> {
+        if self.outside.chance.one_in(4) {
+            return Err(chunk);
+        }
+        self.outside.saves.add(number, &chunk);
+        Ok(())
+    }
+
+    fn finish_save(&mut self, number: u64) -> bool {
+        if self.outside.chance.one_in(4) {
+            return false;
+        }
+        self.outside.saves.finish(number);
+        true
+    }
+
+    fn cancel_save(&mut self, number: u64, end: SaveEnd) {
+        self.outside.saves.end(number, end);
+    }
+
+    fn save_progress(&mut self) -> SaveProgress {
+        self.outside.saves.progress.clone()
+    }
+
     fn log(&mut self, _: LogLevel, line: &str) {
         self.outside.log.push(line.into());
     }
@@ -198,6 +229,7 @@ impl Simulation {
                 log: Vec::new(),
                 used: vec![Published::default(); shard_count],
                 disks: (0..shard_count).map(|_| Disk::default()).collect(),
+                saves: Saves::default(),
             },
             clients: Vec::new(),
             fragments: false,
@@ -330,6 +362,38 @@ impl Simulation {
     }
 
     /// The log so far.
+    /// A snapshot that was saved.
+    pub fn saved_file(&self, path: &str) -> Option<&[u8]> {
+        self.outside.saves.files.get(path).map(Vec::as_slice)
+    }
+
+    /// How the last save ended; `None` while one is running, or before the first.
+    pub fn save_end(&self) -> Option<&SaveEnd> {
+        self.outside.saves.progress.end.as_ref()
+    }
+
+    /// The next save fails for this reason.
+    pub fn fail_next_save(&mut self, why: &str) {
+        self.outside.saves.fault = Some(why.to_owned());
+    }
+
+    /// Loads a snapshot, as a server does at its start.
+    pub fn load_file(&mut self, file: &[u8]) -> Result<Loaded, LoadError> {
+        let databases = self.cores[0].config().databases;
+        let mut loader = Loader::new(self.cores.len(), databases, true);
+        let (mut at, mut loaded) = (0, Loaded::default());
+        while !loader.is_over() {
+            let taken = loader.read(&file[at..])?;
+            assert!(taken > 0 || at < file.len(), "the file ends within an item");
+            at += taken;
+            while let Some((shard, batch)) = loader.take_batch(loader.is_over()) {
+                loaded.add(self.cores[shard.index()].load(&batch)?);
+            }
+        }
+        self.cores.iter_mut().for_each(Core::end_loading);
+        Ok(loaded)
+    }
+
     pub fn log(&self) -> &[String] {
         &self.outside.log
     }

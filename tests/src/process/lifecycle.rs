@@ -33,7 +33,6 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("a_missing_supervisor_is_named", a_missing_supervisor_is_named),
     ("a_file_in_the_sockets_place_stays", a_file_in_the_sockets_place_stays),
     ("a_socket_that_was_left_is_replaced", a_socket_that_was_left_is_replaced),
-    ("shutdown_save_is_refused", shutdown_save_is_refused),
     ("settings_without_effect_are_named", settings_without_effect_are_named),
     ("shipped_config_is_valid", shipped_config_is_valid),
     ("ready_line", ready_line),
@@ -422,30 +421,12 @@ fn a_socket_that_was_left_is_replaced(program: Program) {
     drop(server);
 }
 
-fn shutdown_save_is_refused(program: Program) {
-    let server = start(program, &[]);
-    let mut client = server.connect();
-    assert_eq!(text(&mut client, &["SET", "k", "v"]), "OK");
-    assert_eq!(
-        text(&mut client, &["SHUTDOWN", "SAVE"]),
-        "(error) ERR Errors trying to SHUTDOWN. Check logs."
-    );
-    eventually("the log says why", || server.log().contains("persistence is not built yet"));
-    assert_eq!(text(&mut client, &["GET", "k"]), "\"v\"");
-    client.send(&["SHUTDOWN", "SAVE", "FORCE"]).unwrap();
-    assert!(client.is_closed());
-    assert_ends_well(server);
-}
-
 fn settings_without_effect_are_named(program: Program) {
     let server = start(program, &["--repl-timeout", "5", "--save", "60 1"]);
     let log = server.log();
-    for (name, why) in
-        [("repl-timeout", "replication is not built yet"), ("save", "persistence is not built yet")]
-    {
-        let line = log.lines().find(|line| line.contains(&format!("'{name}' has no effect")));
-        assert!(line.is_some_and(|line| line.contains("WARN") && line.contains(why)), "{log}");
-    }
+    let (name, why) = ("repl-timeout", "replication is not built yet");
+    let line = log.lines().find(|line| line.contains(&format!("'{name}' has no effect")));
+    assert!(line.is_some_and(|line| line.contains("WARN") && line.contains(why)), "{log}");
     let help = run(program, &["--help"]);
     let help = all_output(&help);
     assert!(help.contains("--maxmemory ") && !help.contains("repl-timeout"), "{help}");

@@ -15,6 +15,7 @@ pub(crate) mod metrics;
 mod observing;
 mod operating;
 mod refusals;
+mod saving;
 mod waiting;
 mod wire;
 
@@ -54,6 +55,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         chaos::TESTS_OF_OURS,
         buffers::TESTS_OF_OURS,
         refusals::TESTS_OF_OURS,
+        saving::TESTS_OF_OURS,
     ]
     .concat();
     let valkey = everyone.iter().map(|(name, test)| trial(name, *test, Program::Valkey9));

@@ -80,9 +80,6 @@ parameters! {
     }
 
     Persistence {
-        /// Whether snapshots end with a checksum.
-        "rdbchecksum" rdbchecksum: bool = "yes", YesNo, at_start;
-
         /// Whether to refuse snapshots of a newer version.
         "rdb-version-check" rdb_version_check: RdbVersionCheck = "strict", RdbVersionCheck::KIND;
 

@@ -330,14 +330,16 @@ parameters! {
         ///
         /// With several pairs, or several lines, the first that is met counts. `""` turns saving
         /// off.
-        "save" save: SavePoints = "", SavePoints::KIND, pending(NO_PERSISTENCE);
+        "save" save: SavePoints = "", SavePoints::KIND;
 
         /// The name of the snapshot file in `dir`.
-        "dbfilename" dbfilename: String = "dump.rdb", Text(rules::dbfilename), protected,
-            pending(NO_PERSISTENCE);
+        "dbfilename" dbfilename: String = "dump.rdb", Text(rules::dbfilename), protected;
 
         /// Whether snapshots and DUMP compress long strings.
         "rdbcompression" rdbcompression: bool = "yes", YesNo;
+
+        /// Whether snapshots end with a checksum, and are refused at the start if it is wrong.
+        "rdbchecksum" rdbchecksum: bool = "yes", YesNo, at_start;
 
         /// The servers that snapshots and DUMP are written for.
         ///

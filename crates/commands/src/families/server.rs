@@ -10,6 +10,7 @@ mod memory;
 mod module;
 mod monitor;
 mod process;
+mod save;
 mod slowlog;
 
 use crate::command::{Command, Flags, Group};
@@ -19,10 +20,12 @@ pub use data::{FlushRequest, parse_flush, parse_swapdb};
 pub use debug::{DebugRequest, NO_SHARD, parse_debug, write_debug_help, write_debug_protocol};
 pub use monitor::{is_shown_to_monitors, write_monitor_line};
 pub use process::{InfoRequest, ShutdownRequest, lolwut, parse_info, parse_shutdown};
+pub use save::{BgSaveRequest, parse_bgsave};
 pub use slowlog::{parse_slowlog_get, write_logged_args};
 
 pub(crate) const COMMANDS: &[Command] = &[
     acl::ACL,
+    save::BGSAVE,
     command::COMMAND,
     config::CONFIG,
     data::DBSIZE,
@@ -37,6 +40,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     module::MODULE,
     monitor::MONITOR,
     process::ROLE,
+    save::SAVE,
     process::SHUTDOWN,
     slowlog::SLOWLOG,
     data::SWAPDB,

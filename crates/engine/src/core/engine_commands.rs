@@ -17,6 +17,7 @@ mod memory;
 mod multi;
 mod process;
 mod pubsub;
+mod save;
 mod scripting;
 mod session;
 mod slowlog;
@@ -76,6 +77,7 @@ pub(crate) fn run(
     args: &[&[u8]],
 ) -> Outcome {
     match verb {
+        Verb::BgSave => save::bgsave(core, id, args),
         Verb::AclHelp => command::help(core, id, "acl"),
         Verb::AclWhoami => session::whoami(core, id),
         Verb::Auth => session::auth(core, id, args),
@@ -140,7 +142,7 @@ pub(crate) fn run(
         Verb::Hello => session::hello(core, id, args),
         Verb::Info => info::info(core, world, id, args),
         Verb::Keys => keys::keys(core, id, args),
-        Verb::LastSave => process::lastsave(core, world, id),
+        Verb::LastSave => save::lastsave(core, id),
         Verb::LatencyDoctor => latency::doctor(core, id),
         Verb::LatencyGraph => latency::graph(core, id, args[2]),
         Verb::LatencyHelp => command::help(core, id, "latency"),
@@ -183,7 +185,8 @@ pub(crate) fn run(
         Verb::Role => process::role(core, id),
         Verb::Scan => keys::scan(core, id, args),
         Verb::Select => session::select(core, id, args),
-        Verb::Shutdown => process::shutdown(core, world, id, args),
+        Verb::Save => save::save(core, id),
+        Verb::Shutdown => save::shutdown(core, world, id, args),
         Verb::SlowlogGet => slowlog::get(core, id, args),
         Verb::SlowlogHelp => command::help(core, id, "slowlog"),
         Verb::SlowlogLen => slowlog::len(core, id),

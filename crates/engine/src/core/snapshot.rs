@@ -16,6 +16,7 @@ use crate::limits;
 use crate::observe::command_stats::Book;
 use crate::observe::rates::Rate;
 use crate::observe::stats::ShardStats;
+use crate::saving::SaveFacts;
 use crate::session::SessionSums;
 use crate::shard::Shard;
 
@@ -29,6 +30,7 @@ pub struct ShardFacts {
     /// Of each command that was called or refused, by the numbers of the rows.
     pub books: Vec<(u16, Book)>,
     pub keyspace: KeyspaceStats,
+    pub saves: SaveFacts,
     pub databases: Vec<DatabaseFacts>,
     pub rate: Rate,
     pub clients: ClientFacts,
@@ -131,6 +133,7 @@ impl ShardFacts {
             stats: shard.stats.clone(),
             books: shard.meter.books(with_histograms),
             keyspace: shard.keyspace.stats,
+            saves: shard.save_facts(),
             databases,
             rate: shard.rates.now(&shard.stats, shard.meter.calls(), now.monotonic_us),
             clients: ClientFacts {

@@ -28,6 +28,7 @@ pub(super) fn flush(core: &mut Core, id: SessionId, args: &[&[u8]], all: bool) -
     core.change_everything(id, move |shard| {
         if all {
             (0..count).for_each(|index| shard.keyspace.flush(DatabaseId(index)));
+            shard.save_after_flush();
         } else {
             shard.keyspace.flush(database);
         }

@@ -1,13 +1,12 @@
-//! Verbs of the server as a process: TIME, LASTSAVE, ROLE, MODULE, LOLWUT, MONITOR, SHUTDOWN.
+//! Verbs of the server as a process: TIME, ROLE, MODULE, LOLWUT, MONITOR.
 
-use basalt_commands::config::LogLevel;
-use basalt_commands::requests::{self, lolwut as draw, parse_shutdown};
+use basalt_commands::requests::lolwut as draw;
 use basalt_commands::{CommandError, Outcome};
 
 use super::{VERSION, encode, everywhere, session, settings};
 use crate::core::Core;
 use crate::session::SessionId;
-use crate::world::{ShutdownRequest, World};
+use crate::world::World;
 
 pub(super) fn time(core: &mut Core, world: &mut dyn World, id: SessionId) -> Outcome {
     let us = core.shard.now.unix_us(world.monotonic_us());
@@ -16,13 +15,6 @@ pub(super) fn time(core: &mut Core, world: &mut dyn World, id: SessionId) -> Out
         reply.bulk((us / 1_000_000).to_string().as_bytes());
         reply.bulk((us % 1_000_000).to_string().as_bytes());
     });
-    Ok(())
-}
-
-/// Nothing is saved yet, so it is the moment of the start, as in a Redis that has not saved.
-pub(super) fn lastsave(core: &mut Core, world: &mut dyn World, id: SessionId) -> Outcome {
-    let started_s = world.process().started_s;
-    core.answer(id, |reply| reply.integer(started_s as i64));
     Ok(())
 }
 
@@ -89,41 +81,5 @@ pub(super) fn monitor(core: &mut Core, id: SessionId) -> Outcome {
         }
         encode(protocol, |reply| reply.ok())
     });
-    Ok(())
-}
-
-/// A shutdown is not answered: the connection ends with the process. One that is to save fails, because nothing
-/// can be saved yet, unless FORCE says that it shall end all the same.
-pub(super) fn shutdown(
-    core: &mut Core,
-    world: &mut dyn World,
-    id: SessionId,
-    args: &[&[u8]],
-) -> Outcome {
-    match parse_shutdown(args)? {
-        requests::ShutdownRequest::End { save: Some(true), force: false, .. } => {
-            world.log(
-                LogLevel::Warning,
-                "SHUTDOWN SAVE is refused: persistence is not built yet, so nothing can be saved",
-            );
-            return Err(CommandError::text("ERR Errors trying to SHUTDOWN. Check logs."));
-        }
-        requests::ShutdownRequest::End { save, now, force } => {
-            if save == Some(true) {
-                world.log(
-                    LogLevel::Warning,
-                    "SHUTDOWN SAVE FORCE saves nothing: persistence is not built yet",
-                );
-            }
-            session(core, id).is_closing = true;
-            world.shutdown(ShutdownRequest { save, now, force });
-        }
-        requests::ShutdownRequest::Abort if world.abort_shutdown() => {
-            core.answer(id, |reply| reply.ok());
-        }
-        requests::ShutdownRequest::Abort => {
-            return Err(CommandError::text("ERR No shutdown in progress."));
-        }
-    }
     Ok(())
 }

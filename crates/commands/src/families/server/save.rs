@@ -1,0 +1,92 @@
+//! Snapshots of all data.
+
+use super::ROW;
+use crate::args::{Grammar, flag};
+use crate::argument::Argument;
+use crate::command::{Command, Flags, Run, Verb};
+use crate::error::CommandError;
+
+pub(super) const SAVE: Command = Command {
+    name: "save",
+    since: "1.0.0",
+    summary: "Saves all data to `dbfilename` and answers when it is on the disk.",
+    complexity: "O(N) for N keys",
+    arity: 1,
+    flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::NO_ASYNC_LOADING).or(Flags::NO_MULTI),
+    run: Run::Engine(Verb::Save),
+    shows: r#"> SET key value
+OK
+> SAVE
+OK
+> SAVE now
+(error) ERR wrong number of arguments for 'save' command
+"#,
+    ..ROW
+};
+
+pub(super) const BGSAVE: Command = Command {
+    name: "bgsave",
+    since: "1.0.0",
+    summary: "Starts to save all data, as it is now, to `dbfilename`, or stops to.",
+    arity: -1,
+    flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::NO_ASYNC_LOADING),
+    arguments: &[Argument::one_of(
+        "operation",
+        &[Argument::word("schedule", "SCHEDULE"), Argument::word("cancel", "CANCEL")],
+    )
+    .optional()],
+    run: Run::Engine(Verb::BgSave),
+    shows: r#"> SET key value
+OK
+> BGSAVE later
+(error) ERR syntax error
+> BGSAVE SCHEDULE
+Background saving started
+"#,
+    ..ROW
+};
+
+/// What BGSAVE is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BgSaveRequest {
+    Start,
+    Cancel,
+}
+
+/// FORK and FORKLESS (Valkey 9.2) choose between two ways of which there is one here.
+const BGSAVE_WORDS: Grammar<BgSaveRequest> = Grammar(&[
+    flag("schedule", BgSaveRequest::Start),
+    flag("fork", BgSaveRequest::Start),
+    flag("forkless", BgSaveRequest::Start),
+    flag("cancel", BgSaveRequest::Cancel),
+]);
+
+/// Parses BGSAVE's arguments: at most one word.
+pub fn parse_bgsave(args: &[&[u8]]) -> Result<BgSaveRequest, CommandError> {
+    let words: Result<Vec<_>, _> = BGSAVE_WORDS.parse(&args[1..]).collect();
+    match words?[..] {
+        [] => Ok(BgSaveRequest::Start),
+        [(request, _)] => Ok(request),
+        _ => Err(CommandError::SYNTAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_word_at_most() {
+        let parse = |line: &str| {
+            let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+            parse_bgsave(&args)
+        };
+        for line in ["bgsave", "bgsave SCHEDULE", "bgsave fork", "bgsave FORKLESS"] {
+            assert_eq!(parse(line), Ok(BgSaveRequest::Start), "{line}");
+        }
+        assert_eq!(parse("bgsave cancel"), Ok(BgSaveRequest::Cancel));
+        for line in ["bgsave now", "bgsave schedule cancel", "bgsave fork fork"] {
+            assert_eq!(parse(line), Err(CommandError::SYNTAX), "{line}");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Saving: a snapshot is begun on all shards at one moment, walked in slices, and handed to the World chunk by chunk.
+
+use std::sync::Arc;
+
+use basalt_commands::config::LogLevel;
+use basalt_keyspace::DatabaseId;
+use basalt_rdb::FileWriter;
+
+use super::Core;
+use crate::intents::Mode;
+use crate::limits;
+use crate::saving::{
+    ChunkSink, SAVING_SHARD, SaveEnd, SaveFacts, SaveStart, SaveWait, ShardSave, chunk_sink,
+};
+use crate::session::SessionId;
+use crate::shard::Shard;
+use crate::world::World;
+
+impl Shard {
+    /// Begins this shard's part of a save; returns how many keys each database has, and how many of them expire.
+    fn begin_save(&mut self, number: u64) -> Vec<(u64, u64)> {
+        let sink = ChunkSink::new(&self.config, self.now.unix_ms);
+        self.keyspace.begin_snapshot(Box::new(sink));
+        let changes = self.keyspace.stats.changes;
+        self.saving.active =
+            Some(ShardSave { number, may_send: false, is_handed_over: false, changes });
+        let databases = 0..self.keyspace.database_count() as u16;
+        let facts = databases.map(|index| self.keyspace.facts(DatabaseId(index)));
+        facts.map(|facts| (facts.keys as u64, facts.expiring as u64)).collect()
+    }
+
+    fn send_save(&mut self, number: u64) {
+        if let Some(active) = self.saving.active.as_mut().filter(|own| own.number == number) {
+            active.may_send = true;
+        }
+    }
+}
+
+/// The head of a file, with the size of each database.
+fn head(shard: &Shard, found: &[Vec<(u64, u64)>]) -> Vec<u8> {
+    let config = &shard.config;
+    let writer = FileWriter::new(config.rdb_target.into(), config.rdbcompression);
+    let metadata = [
+        ("redis-ver", "7.2.0".to_owned()),
+        ("redis-bits", "64".to_owned()),
+        ("ctime", (shard.now.unix_ms / 1000).to_string()),
+        ("used-mem", shard.keyspace.used_bytes().to_string()),
+        ("basalt-ver", env!("CARGO_PKG_VERSION").to_owned()),
+        ("aof-base", "0".to_owned()),
+    ];
+    let mut out = Vec::new();
+    writer.put_head(&metadata, &mut out);
+    for database in 0..shard.keyspace.database_count() {
+        let sizes = found.iter().map(|sizes| sizes[database]);
+        let (keys, expiring) = sizes.fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1));
+        if keys > 0 {
+            writer.put_database(database as u64, &mut out);
+            writer.put_sizes(keys, expiring, &mut out);
+        }
+    }
+    out
+}
+
+impl Core {
+    /// What a turn does for saves; returns whether more is to be done at once.
+    pub(super) fn save(&mut self, world: &mut dyn World) -> bool {
+        self.look_at_save_points();
+        if self.shard.saving.is_idle() {
+            return false;
+        }
+        if self.nested.is_none()
+            && let Some(number) = self.shard.saving.record.wanted.take()
+        {
+            self.begin_save(world, number);
+        }
+        self.hand_head(world);
+        let is_left = self.write_save(world);
+        self.hear_of_save(world);
+        if let Some(request) = self.shard.saving.shuts_down.take() {
+            world.shutdown(request);
+        }
+        is_left
+    }
+
+    /// When to look again at what is saved.
+    pub(super) fn save_due_us(&self) -> Option<u64> {
+        let now_us = self.shard.now.monotonic_us;
+        if !self.shard.saving.is_idle() {
+            return Some(now_us + limits::SAVE_LOOK_US);
+        }
+        self.save_points_due_us()
+    }
+
+    /// Begins a save on all shards at one moment. Only the first shard does that, and for no session: so none that
+    /// goes can leave it half begun.
+    fn begin_save(&mut self, world: &mut dyn World, number: u64) {
+        world.log(LogLevel::Notice, "Background saving started");
+        let routes = Arc::clone(&self.shard.routes);
+        let home = self.shard.id;
+        self.coordinate(SessionId::NOBODY, |hops| async move {
+            let begin = move |shard: &mut Shard| shard.begin_save(number);
+            let found = hops.hold_everything(&routes, Mode::Read, begin).await;
+            let hand = move |shard: &mut Shard| {
+                shard.saving.head = Some((number, head(shard, &found)));
+            };
+            hops.on(home, hand).await;
+            let send = move |shard: &mut Shard| shard.send_save(number);
+            hops.release_with(routes.shards().map(|shard| (shard, send))).await;
+            Vec::new()
+        });
+    }
+
+    /// Hands the head of a file to the World: before any shard is told to send more, which is in a message of this
+    /// turn or a later one.
+    pub(super) fn hand_head(&mut self, world: &mut dyn World) {
+        if let Some((number, head)) = self.shard.saving.head.take() {
+            let config = &self.shard.config;
+            let path = format!("{}/{}", config.dir.trim_end_matches('/'), config.dbfilename);
+            let (shards, checks) = (self.shard.routes.shard_count(), config.rdbchecksum);
+            world.begin_save(SaveStart { number, head, shards, path, has_checksum: checks });
+        }
+    }
+
+    /// Walks on within the time of a turn, and hands over what has come of it.
+    fn write_save(&mut self, world: &mut dyn World) -> bool {
+        let shard = &mut self.shard;
+        let Some(active) = &mut shard.saving.active else { return false };
+        if !active.may_send || active.is_handed_over {
+            return false;
+        }
+        let number = active.number;
+        let end_us = world.monotonic_us() + limits::MAINTENANCE_TURN_US;
+        loop {
+            let Some(sink) = chunk_sink(&mut shard.keyspace) else { return false };
+            if let Some(refusal) = sink.refusal.take() {
+                shard.keyspace.end_snapshot();
+                active.is_handed_over = true;
+                world.cancel_save(number, SaveEnd::Failed(refusal));
+                return false;
+            }
+            while let Some(chunk) = sink.take_chunk(false) {
+                if let Err(chunk) = world.save_chunk(number, chunk) {
+                    sink.put_back(chunk);
+                    return false;
+                }
+            }
+            let is_left = shard.keyspace.write_snapshot(&mut || world.monotonic_us() < end_us);
+            if !is_left {
+                let sink = chunk_sink(&mut shard.keyspace).expect("the snapshot was not ended");
+                if sink.refusal.is_some() {
+                    continue;
+                }
+                while let Some(chunk) = sink.take_chunk(true) {
+                    if let Err(chunk) = world.save_chunk(number, chunk) {
+                        sink.put_back(chunk);
+                        return false;
+                    }
+                }
+                if !world.finish_save(number) {
+                    return false;
+                }
+                if let Some((what, keys)) = sink.left_out.take() {
+                    let line = format!("{what} were left out of the snapshot, of {keys} keys");
+                    world.log(LogLevel::Warning, &line);
+                }
+                shard.keyspace.end_snapshot();
+                active.is_handed_over = true;
+                return false;
+            }
+            if world.monotonic_us() >= end_us {
+                return true;
+            }
+        }
+    }
+
+    /// Acts on how a save goes: the first shard keeps the books, each forgets its part, and those that wait are told.
+    fn hear_of_save(&mut self, world: &mut dyn World) {
+        if let Some((number, end)) = self.shard.saving.cancelled.take() {
+            world.cancel_save(number, end);
+        }
+        let progress = world.save_progress();
+        let now_us = self.shard.now.monotonic_us;
+        let has_begun = |number: u64| number <= progress.number;
+        let end_of = |number: u64| match &progress.end {
+            Some(end) if number == progress.number => Some(end.clone()),
+            // A later one has begun, so this one is over.
+            _ if number < progress.number => Some(SaveEnd::Cancelled),
+            _ => None,
+        };
+        let saving = &mut self.shard.saving;
+        if let Some(active) = &saving.active
+            && let Some(end) = end_of(active.number)
+        {
+            if end == SaveEnd::Saved {
+                saving.saved_changes = active.changes;
+            }
+            saving.active = None;
+            self.shard.keyspace.end_snapshot();
+        }
+        let saving = &mut self.shard.saving;
+        if let Some(running) = saving.record.running
+            && let Some(end) = end_of(running.number)
+        {
+            let record = &mut saving.record;
+            record.running = None;
+            record.last_tried_us = now_us;
+            record.last_took_s = Some(now_us.saturating_sub(running.begun_us) / 1_000_000);
+            match &end {
+                SaveEnd::Saved => {
+                    record.last_saved_s = self.shard.now.unix_ms / 1000;
+                    record.last_failed = false;
+                    record.saves += 1;
+                    world.log(LogLevel::Notice, "DB saved on disk");
+                }
+                SaveEnd::Failed(error) => {
+                    record.last_failed = true;
+                    world.log(LogLevel::Warning, &format!("Background saving error: {error}"));
+                }
+                SaveEnd::Cancelled => {
+                    world.log(LogLevel::Notice, "Background saving cancelled");
+                }
+            }
+            if std::mem::take(&mut record.is_scheduled) {
+                record.begin(now_us);
+            }
+        }
+        let waits = std::mem::take(&mut self.shard.saving.waits);
+        for wait in waits {
+            let SaveWait { number, ticket, until_end } = wait;
+            match end_of(number) {
+                Some(end) => self.take_result(ticket, Box::new(end)),
+                None if !until_end && has_begun(number) => {
+                    self.take_result(ticket, Box::new(SaveEnd::Saved));
+                }
+                None => self.shard.saving.waits.push(wait),
+            }
+        }
+        self.settle();
+    }
+
+    fn save_points_due_us(&self) -> Option<u64> {
+        let watches = self.shard.id == SAVING_SHARD && !self.shard.config.save.0.is_empty();
+        watches.then_some(self.shard.saving.record.looked_us + limits::SAVE_POINTS_US)
+    }
+
+    /// Looks at the save points, if it is time to: the first shard asks the others how much has changed.
+    fn look_at_save_points(&mut self) {
+        let now_us = self.shard.now.monotonic_us;
+        let is_due = self.save_points_due_us().is_some_and(|due_us| now_us >= due_us);
+        let record = &mut self.shard.saving.record;
+        if !is_due || record.running.is_some() || self.shard.still.is_some() {
+            return;
+        }
+        record.looked_us = now_us;
+        if record.last_failed && now_us < record.last_tried_us + limits::SAVE_RETRY_US {
+            return;
+        }
+        let shards = self.shard.routes.shards();
+        self.coordinate(SessionId::NOBODY, |hops| async move {
+            let count = |shard: &mut Shard| {
+                shard.keyspace.stats.changes.saturating_sub(shard.saving.saved_changes)
+            };
+            let changes = hops.on_each(shards.map(|shard| (shard, count))).await;
+            let changes = changes.into_iter().sum();
+            hops.on(SAVING_SHARD, move |shard| shard.consider_save_points(changes)).await;
+            Vec::new()
+        });
+    }
+}
+
+impl Shard {
+    pub(super) fn save_facts(&mut self) -> SaveFacts {
+        let record = &self.saving.record;
+        let now_us = self.now.monotonic_us;
+        let running_s = record.running.map(|own| now_us.saturating_sub(own.begun_us) / 1_000_000);
+        SaveFacts {
+            unsaved_changes: self.keyspace.stats.changes.saturating_sub(self.saving.saved_changes),
+            running_s,
+            last_saved_s: record.last_saved_s,
+            last_failed: record.last_failed,
+            last_took_s: record.last_took_s,
+            saves: record.saves,
+            keys_written: chunk_sink(&mut self.keyspace).map_or(0, |sink| sink.keys),
+        }
+    }
+
+    /// Wants a save if there were so many changes for so long as a save point says.
+    fn consider_save_points(&mut self, changes: u64) {
+        let now_s = self.now.unix_ms / 1000;
+        let since_s = now_s.saturating_sub(self.saving.record.last_saved_s);
+        let is_met = |point: &basalt_commands::config::SavePoint| {
+            since_s > point.seconds && changes >= point.changes.max(1)
+        };
+        if let Some(point) = self.config.save.0.iter().find(|point| is_met(point)).copied()
+            && self.saving.record.begin(self.now.monotonic_us).is_some()
+        {
+            let line = format!("{} changes in {} seconds. Saving...", point.changes, point.seconds);
+            self.notes.push((LogLevel::Notice, line));
+        }
+    }
+
+    /// All was flushed: as in Redis, a save that is running is given up, and with save points that there is nothing is
+    /// saved.
+    pub(crate) fn save_after_flush(&mut self) {
+        if self.id != SAVING_SHARD {
+            return;
+        }
+        let was_running = self.cancel_save();
+        if self.config.save.0.is_empty() {
+            return;
+        }
+        if was_running {
+            self.saving.record.is_scheduled = true;
+        } else {
+            self.saving.record.begin(self.now.monotonic_us);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Snapshots on a real disk: what was saved is there after a restart; a damaged file is refused; a save that fails
+//! harms nothing.
+
+use super::{Test, eventually, launch, text};
+use basalt_testkit::client::Connection;
+use basalt_testkit::process::{Launch, Program, Scratch, Server};
+use std::fs;
+use std::time::Duration;
+
+pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
+    ("a_snapshot_survives_a_kill_and_other_shards", a_snapshot_survives_a_kill_and_other_shards),
+    ("sigterm_saves_with_save_points", sigterm_saves_with_save_points),
+    ("a_damaged_snapshot_is_refused", a_damaged_snapshot_is_refused),
+    ("a_save_that_fails_harms_nothing", a_save_that_fails_harms_nothing),
+    ("real_servers_read_a_snapshot_and_write_one", real_servers_read_a_snapshot_and_write_one),
+];
+
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
+
+fn start_in(program: Program, folder: &Scratch, args: &[&str]) -> Server {
+    let folder = folder.path().to_string_lossy().into_owned();
+    match Launch::new(program).args(["--dir", folder.as_str()]).args(args.iter().copied()).start() {
+        Ok(server) => server,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Values of every type, in small and large forms, in two databases.
+fn fill(client: &mut Connection) {
+    for number in 0..200 {
+        let key = format!("key:{number}");
+        assert_eq!(text(client, &["SET", &key, &number.to_string()]), "OK");
+    }
+    let long = "a long text ".repeat(100);
+    for (kind, count) in [("small", 3), ("large", 700)] {
+        let name = |command: &str| format!("{command}:{kind}");
+        for number in 0..count {
+            let number = number.to_string();
+            text(client, &["RPUSH", &name("list"), &number]);
+            text(client, &["SADD", &name("set"), &format!("m{number}")]);
+            text(client, &["ZADD", &name("zset"), &number, &format!("m{number}")]);
+            text(client, &["HSET", &name("hash"), &format!("f{number}"), "v"]);
+            text(client, &["XADD", &name("stream"), &format!("{number}-1"), "field", &number]);
+        }
+    }
+    text(client, &["XGROUP", "CREATE", "stream:small", "group", "0"]);
+    text(client, &["XREADGROUP", "GROUP", "group", "c", "STREAMS", "stream:small", ">"]);
+    text(client, &["SET", "long", &long]);
+    text(client, &["SELECT", "3"]);
+    text(client, &["SET", "expiring", "v", "PXAT", "33177117420123"]);
+    text(client, &["SELECT", "0"]);
+}
+
+fn digest(server: &Server) -> String {
+    text(&mut server.connect(), &["DEBUG", "DIGEST"])
+}
+
+fn a_snapshot_survives_a_kill_and_other_shards(program: Program) {
+    let folder = Scratch::create().unwrap();
+    let server = start_in(program, &folder, &["--shards", "2"]);
+    let mut client = server.connect();
+    fill(&mut client);
+    let wanted = digest(&server);
+    assert_eq!(text(&mut client, &["SAVE"]), "OK");
+    assert!(text(&mut client, &["INFO", "persistence"]).contains("rdb_saves:1"));
+    // What comes afterwards is lost with the process.
+    assert_eq!(text(&mut client, &["SET", "lost", "v"]), "OK");
+    drop(server);
+    for shards in ["1", "3"] {
+        let server = start_in(program, &folder, &["--shards", shards]);
+        assert_eq!(digest(&server), wanted, "{shards} shards");
+        let mut client = server.connect();
+        text(&mut client, &["SELECT", "3"]);
+        assert_eq!(text(&mut client, &["PEXPIRETIME", "expiring"]), "(integer) 33177117420123");
+    }
+}
+
+fn sigterm_saves_with_save_points(program: Program) {
+    let folder = Scratch::create().unwrap();
+    let mut server = start_in(program, &folder, &["--shards", "2", "--save", "3600 1000000"]);
+    fill(&mut server.connect());
+    let wanted = digest(&server);
+    server.signal("TERM");
+    assert!(server.wait(ENDS_WITHIN).is_some_and(|status| status.success()));
+    let server = start_in(program, &folder, &["--shards", "2"]);
+    assert_eq!(digest(&server), wanted);
+    let mut client = server.connect();
+    assert_eq!(text(&mut client, &["FLUSHALL"]), "OK");
+    client.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
+    assert!(client.is_closed());
+    let server = start_in(program, &folder, &[]);
+    assert_eq!(digest(&server), wanted, "nothing was saved");
+}
+
+fn a_damaged_snapshot_is_refused(program: Program) {
+    let folder = Scratch::create().unwrap();
+    let server = start_in(program, &folder, &[]);
+    fill(&mut server.connect());
+    assert_eq!(text(&mut server.connect(), &["SAVE"]), "OK");
+    drop(server);
+    let path = folder.path().join("dump.rdb");
+    let whole = fs::read(&path).unwrap();
+    let dir = folder.path().to_string_lossy().into_owned();
+    let refusal = || match launch(program).args(["--dir", dir.as_str()]).start() {
+        Ok(_) => panic!("it starts"),
+        Err(error) => error.to_string(),
+    };
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    for (bytes, why) in [
+        (damaged, "checksum"),
+        (whole[..whole.len() / 2].to_vec(), "ends within an item"),
+        (b"some text that is no snapshot".to_vec(), "no RDB file"),
+        (b"REDIS9999".to_vec(), "newer"),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let refusal = refusal();
+        assert!(refusal.contains(why) && refusal.contains("dump.rdb"), "{why}: {refusal}");
+    }
+    fs::write(&path, whole).unwrap();
+    drop(start_in(program, &folder, &[]));
+}
+
+fn a_save_that_fails_harms_nothing(program: Program) {
+    let folder = Scratch::create().unwrap();
+    let server = start_in(program, &folder, &["--shards", "2"]);
+    let mut client = server.connect();
+    assert_eq!(text(&mut client, &["SET", "k", "v"]), "OK");
+    // A folder in the file's place, which no file can replace.
+    let path = folder.path().join("dump.rdb");
+    fs::create_dir(&path).unwrap();
+    let reply = text(&mut client, &["SAVE"]);
+    assert!(
+        reply.starts_with("(error) ERR the save failed") && reply.contains("dump.rdb"),
+        "{reply}"
+    );
+    let info = text(&mut client, &["INFO", "persistence"]);
+    assert!(info.contains("rdb_last_bgsave_status:err"), "{info}");
+    assert_eq!(
+        text(&mut client, &["SHUTDOWN", "SAVE"]),
+        "(error) ERR Errors trying to SHUTDOWN. Check logs."
+    );
+    assert_eq!(text(&mut client, &["GET", "k"]), "\"v\"");
+    let left = || fs::read_dir(folder.path()).unwrap().count();
+    eventually("nothing is left of it but the folder", || left() == 1);
+    fs::remove_dir(&path).unwrap();
+    assert_eq!(text(&mut client, &["SAVE"]), "OK");
+    assert!(text(&mut client, &["INFO", "persistence"]).contains("rdb_last_bgsave_status:ok"));
+    assert_eq!(left(), 1);
+}
+
+/// With each server that is there: ours to theirs, and back.
+fn real_servers_read_a_snapshot_and_write_one(program: Program) {
+    for (oracle, target) in [
+        (Program::Redis7, "redis7"),
+        (Program::Redis8, "redis8"),
+        (Program::Valkey9, "valkey9"),
+        (Program::Redis8, "latest"),
+    ] {
+        if oracle.server().is_none() {
+            continue;
+        }
+        let folder = Scratch::create().unwrap();
+        let server = start_in(program, &folder, &["--shards", "2", "--rdb-target", target]);
+        fill(&mut server.connect());
+        let wanted = digest(&server);
+        assert_eq!(text(&mut server.connect(), &["SAVE"]), "OK");
+        drop(server);
+        let server = start_in(oracle, &folder, &[]);
+        assert_eq!(digest(&server), wanted, "{target} read by {}", oracle.name());
+        assert_eq!(text(&mut server.connect(), &["SAVE"]), "OK");
+        drop(server);
+        let server = start_in(program, &folder, &["--shards", "3"]);
+        assert_eq!(digest(&server), wanted, "written by {}", oracle.name());
+    }
+}
