@@ -361,7 +361,6 @@ impl Simulation {
         self.clients[client.0].session.is_some()
     }
 
-    /// The log so far.
     /// A snapshot that was saved.
     pub fn saved_file(&self, path: &str) -> Option<&[u8]> {
         self.outside.saves.files.get(path).map(Vec::as_slice)
@@ -394,6 +393,7 @@ impl Simulation {
         Ok(loaded)
     }
 
+    /// The log so far.
     pub fn log(&self) -> &[String] {
         &self.outside.log
     }

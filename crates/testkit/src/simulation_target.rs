@@ -10,6 +10,9 @@ use crate::client::Request;
 use crate::simulation::{ClientId, Simulation};
 use crate::transcript::{Profile, Target};
 
+/// LIMIT: how often a reply that is missing is waited for, 2 ms each.
+const DISK_WAITS_MAX: usize = 100;
+
 /// A simulated server and its clients by name.
 pub struct SimulationTarget {
     profile: Profile,
@@ -47,6 +50,16 @@ impl SimulationTarget {
 
     fn ask(&mut self, client: ClientId, args: &[Vec<u8>]) -> io::Result<Value> {
         self.send(client, args);
+        // What waits for the disk (SAVE) is answered in time.
+        for _ in 0..DISK_WAITS_MAX {
+            self.take_in(client)?;
+            let has_reply = self.received.get(&client).is_some_and(|replies| !replies.is_empty());
+            if has_reply || !self.simulation.is_connected(client) {
+                break;
+            }
+            self.simulation.advance_ms(2);
+            self.simulation.settle();
+        }
         self.reply_to(client)
     }
 

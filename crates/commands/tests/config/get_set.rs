@@ -251,17 +251,16 @@ fn what_nothing_acts_on_yet_is_refused() {
     };
     let config = Config::default();
     for (name, value, why) in [
-        ("save", "60 1", "persistence is not built yet"),
         ("repl-timeout", "5", "replication is not built yet"),
         ("tls-protocols", "TLSv1.2", "TLS is not built yet"),
     ] {
         assert_eq!(set(&config, &[(name, value)]).unwrap_err(), failed(name, why));
     }
     // A tool that sets what is in force, or takes it back, promises nothing.
-    let config = loaded("repl-timeout 5\nsave 60 1");
-    let same = [("repl-timeout", "5"), ("save", "60 1")];
+    let config = loaded("repl-timeout 5\ntls-protocols TLSv1.2");
+    let same = [("repl-timeout", "5"), ("tls-protocols", "TLSv1.2")];
     assert_eq!(set(&config, &same), Ok(config.clone()));
-    let back = set(&config, &[("repl-timeout", "60"), ("save", "")]);
+    let back = set(&config, &[("repl-timeout", "60"), ("tls-protocols", "")]);
     assert_eq!(back, Ok(Config::default()));
 }
 

@@ -375,6 +375,8 @@ pub const NOT_RANDOM: &[(&str, &str)] = &[
     ("evalsha", "random words are no script; recorded scripts and simulation try it"),
     ("evalsha_ro", "random words are no script; recorded scripts and simulation try it"),
     ("script", "random words are no script; recorded scripts and simulation try it"),
+    ("save", "it writes a file; simulation and process tests try it"),
+    ("bgsave", "it writes a file; simulation and process tests try it"),
     ("time", "two clocks"),
 ];
 
