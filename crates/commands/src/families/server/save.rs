@@ -14,7 +14,8 @@ pub(super) const SAVE: Command = Command {
     arity: 1,
     flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::NO_ASYNC_LOADING).or(Flags::NO_MULTI),
     run: Run::Engine(Verb::Save),
-    shows: r#"> SET key value
+    shows: r#"@only ours
+> SET key value
 OK
 > SAVE
 OK
@@ -36,7 +37,8 @@ pub(super) const BGSAVE: Command = Command {
     )
     .optional()],
     run: Run::Engine(Verb::BgSave),
-    shows: r#"> SET key value
+    shows: r#"@only ours
+> SET key value
 OK
 > BGSAVE later
 (error) ERR syntax error
