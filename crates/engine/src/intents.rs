@@ -16,10 +16,9 @@ mod model;
 mod number;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeMap, VecDeque};
 
-use basalt_keyspace::ShardId;
+use basalt_keyspace::{MapByHash, ShardId};
 use smallvec::SmallVec;
 
 pub(crate) use holding::Holding;
@@ -63,7 +62,7 @@ pub(crate) struct Intents {
     visits: BTreeMap<Number, Visit>,
     /// Who means to touch a key, by number: mostly one, which needs no memory of its own. Only keys that
     /// somebody means to touch are here.
-    keys: HashMap<u64, SmallVec<[Claim; 1]>, BuildHasherDefault<AsItIs>>,
+    keys: MapByHash<SmallVec<[Claim; 1]>>,
     everything: SmallVec<[Claim; 1]>,
     granted_count: usize,
     events: VecDeque<Event>,
@@ -462,26 +461,6 @@ impl Intents {
 fn insert(claims: &mut SmallVec<[Claim; 1]>, claim: Claim) {
     let at = claims.partition_point(|other| other.number < claim.number);
     claims.insert(at, claim);
-}
-
-/// Hashes of keys are good hashes already.
-#[derive(Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
 }
 
 #[cfg(test)]

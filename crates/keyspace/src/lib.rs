@@ -42,10 +42,10 @@ mod watch;
 
 pub use basalt_structures::{
     Consumer, Content, Digits, Encoding, Entry, EntryRef, Group, IDEMPOTENCY_NAMES,
-    IDEMPOTENCY_SECONDS, Keep, KeyHasher, Kind, LexBound, LongString, NodeLimits, OutOfMemory,
-    Pending, Producers, SMALL_BYTES_MAX, STREAM_ENTRY_BYTES_MAX, ScoreRange, Scored, Side, Small,
-    Stream, StreamEntry, StreamId, TEXT_BYTES_MAX, Trim, Value, count_ones, is_granted,
-    is_mapping_granted,
+    IDEMPOTENCY_SECONDS, Keep, KeyHasher, Kind, LexBound, LongString, MapByHash, NodeLimits,
+    OutOfMemory, Pending, Producers, SMALL_BYTES_MAX, STREAM_ENTRY_BYTES_MAX, ScoreRange, Scored,
+    Side, Small, Stream, StreamEntry, StreamId, TEXT_BYTES_MAX, Trim, Value, count_ones,
+    is_granted, is_mapping_granted,
 };
 pub use chance::Chance;
 pub use codec::{Cause, Malformed, StringList, Strings};

@@ -5,8 +5,9 @@
 //!
 //! Not here: the clients, and how they are told (the engine).
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
+
+use basalt_structures::MapByHash;
 
 use crate::key::Key;
 use crate::origin::ClientId;
@@ -28,14 +29,18 @@ pub enum Invalidated {
 pub(crate) struct TrackedKey {
     name: Box<[u8]>,
     clients: Vec<ClientId>,
+    /// Its place in the order: keys that came later have higher ones.
+    number: u64,
 }
 
 /// The keys that clients have read, by their hashes.
 #[derive(Debug, Default)]
 pub(crate) struct Tracking {
-    keys: HashMap<u64, TrackedKey, BuildHasherDefault<HashedAlready>>,
-    /// The keys in the order in which they came; some are not tracked any more.
-    order: VecDeque<u64>,
+    keys: MapByHash<TrackedKey>,
+    /// The hashes and numbers of keys in the order in which they came. An entry whose number is not its key's is stale;
+    /// LIMIT: as many stale ones as keys, and 64.
+    order: VecDeque<(u64, u64)>,
+    next_number: u64,
     items: usize,
     /// How many keys may be tracked; 0: any number.
     keys_max: usize,
@@ -82,8 +87,10 @@ impl Tracking {
             self.drop_key(key.hash);
         }
         let tracked = self.keys.entry(key.hash).or_insert_with(|| {
-            self.order.push_back(key.hash);
-            TrackedKey { name: key.bytes.into(), clients: Vec::with_capacity(1) }
+            let number = self.next_number;
+            self.next_number += 1;
+            self.order.push_back((key.hash, number));
+            TrackedKey { name: key.bytes.into(), clients: Vec::with_capacity(1), number }
         });
         if !tracked.clients.contains(&client) {
             tracked.clients.push(client);
@@ -92,7 +99,7 @@ impl Tracking {
         self.drop_excess();
         if self.order.len() > 2 * self.keys.len() + 64 {
             let keys = &self.keys;
-            self.order.retain(|hash| keys.contains_key(hash));
+            self.order.retain(|(hash, number)| is_current(keys, *hash, *number));
         }
     }
 
@@ -100,7 +107,7 @@ impl Tracking {
     pub(crate) fn changed(&mut self, key: &Key<'_>, origin: Option<ClientId>) {
         let is_it = |tracked: &TrackedKey| *tracked.name == *key.bytes;
         if self.keys.get(&key.hash).is_some_and(is_it)
-            && let Some(TrackedKey { name, clients }) = self.keys.remove(&key.hash)
+            && let Some(TrackedKey { name, clients, .. }) = self.keys.remove(&key.hash)
         {
             self.items -= clients.len();
             self.out.push(Invalidated::Key { name, clients, origin });
@@ -112,14 +119,14 @@ impl Tracking {
 
     /// A database was emptied.
     pub(crate) fn flushed(&mut self) {
-        self.keys = HashMap::default();
+        self.keys = MapByHash::default();
         self.order.clear();
         self.items = 0;
         self.out.push(Invalidated::All);
     }
 
     fn drop_key(&mut self, hash: u64) {
-        if let Some(TrackedKey { name, clients }) = self.keys.remove(&hash) {
+        if let Some(TrackedKey { name, clients, .. }) = self.keys.remove(&hash) {
             self.items -= clients.len();
             self.out.push(Invalidated::Key { name, clients, origin: None });
         }
@@ -129,9 +136,11 @@ impl Tracking {
     fn drop_excess(&mut self) {
         while self.keys_max > 0
             && self.keys.len() > self.keys_max
-            && let Some(first) = self.order.pop_front()
+            && let Some((hash, number)) = self.order.pop_front()
         {
-            self.drop_key(first);
+            if is_current(&self.keys, hash, number) {
+                self.drop_key(hash);
+            }
         }
     }
 
@@ -148,31 +157,15 @@ impl Tracking {
     }
 
     pub(crate) fn attach(&mut self, moving: Vec<(u64, TrackedKey)>) {
-        for (hash, TrackedKey { name, clients }) in moving {
+        for (hash, TrackedKey { name, clients, .. }) in moving {
             let key = Key { slot: SlotId::of_key(&name), bytes: &name, hash };
             clients.into_iter().for_each(|client| self.add(&key, client));
         }
     }
 }
 
-/// The keys are hashes.
-#[derive(Default)]
-struct HashedAlready(u64);
-
-impl Hasher for HashedAlready {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
+fn is_current(keys: &MapByHash<TrackedKey>, hash: u64, number: u64) -> bool {
+    keys.get(&hash).is_some_and(|key| key.number == number)
 }
 
 #[cfg(test)]
@@ -223,6 +216,27 @@ mod tests {
         tracking.changed(&key(b"b"), None);
         (0..1000_u32).for_each(|number| tracking.add(&key(&number.to_le_bytes()), client(1)));
         assert!(tracking.counts() == (2, 2) && tracking.order.len() <= 100);
+    }
+
+    #[test]
+    fn the_order_of_keys_read_and_changed_again_and_again_stays_small() {
+        let mut tracking = Tracking::default();
+        tracking.set_keys_max(2);
+        tracking.add(&key(b"quiet"), client(1));
+        for _ in 0..1000 {
+            tracking.add(&key(b"busy"), client(1));
+            tracking.changed(&key(b"busy"), None);
+        }
+        tracking.take();
+        assert!(tracking.order.len() <= 100, "{}", tracking.order.len());
+        tracking.add(&key(b"busy"), client(1));
+        assert_eq!((tracking.order.len() <= 100, tracking.counts()), (true, (2, 2)));
+        // Read again after its change, it is not the first any more.
+        tracking.changed(&key(b"quiet"), None);
+        tracking.add(&key(b"quiet"), client(1));
+        tracking.take();
+        tracking.add(&key(b"third"), client(1));
+        assert_eq!(tracking.take(), [of_key(b"busy", &[1])]);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The hash of keys: fast, and seeded so that clients cannot choose keys that collide.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
 /// Hashes keys. All shards of a process use one seed, so a key's hash can be sent along with it.
@@ -23,6 +26,29 @@ impl KeyHasher {
 impl std::fmt::Debug for KeyHasher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("KeyHasher")
+    }
+}
+
+/// A map whose keys are hashes of a [`KeyHasher`]: they are not hashed again.
+pub type MapByHash<V> = HashMap<u64, V, BuildHasherDefault<HashedAlready>>;
+
+/// Passes on a hash that is one already.
+#[derive(Default)]
+pub struct HashedAlready(u64);
+
+impl Hasher for HashedAlready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 

@@ -35,7 +35,7 @@ pub use block::{
 pub use collection::{Collection, Kind};
 pub use entry::{Content, Encoding, Entry, SMALL_BYTES_MAX, Small, TEXT_BYTES_MAX, Value};
 pub use fields::Fields;
-pub use hash::KeyHasher;
+pub use hash::{HashedAlready, KeyHasher, MapByHash};
 pub use intset::{IntSet, IntSplice};
 
 pub use list::{Back as ListBack, Forth as ListForth, List, NodeLimit, Side};

@@ -5,11 +5,8 @@
 //! its runs of three bytes. What is found is a candidate: another hash may be the same, the rest of the
 //! pattern may not match. Patterns without a usable part (`*`, `?x?`) are candidates for every channel.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
 use basalt_commands::glob::{self, Literal};
-use basalt_keyspace::KeyHasher;
+use basalt_keyspace::{KeyHasher, MapByHash};
 
 /// How many bytes of a part in the middle of a pattern it is filed under.
 const GRAM_BYTES: usize = 3;
@@ -26,7 +23,7 @@ pub(crate) struct PatternIndex {
 /// Patterns by the hash of a part, and how many parts there are of each length.
 #[derive(Debug, Default)]
 struct Parts {
-    by_hash: HashMap<u64, Vec<u32>, BuildHasherDefault<HashedAlready>>,
+    by_hash: MapByHash<Vec<u32>>,
     lengths: Vec<(usize, usize)>,
 }
 
@@ -143,26 +140,6 @@ impl Parts {
             }
         }
         true
-    }
-}
-
-/// The keys are hashes.
-#[derive(Default)]
-struct HashedAlready(u64);
-
-impl Hasher for HashedAlready {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }
 
