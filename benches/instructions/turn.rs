@@ -6,7 +6,7 @@ use std::sync::Arc;
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::World;
 use basalt_engine::{
-    Core, CoreSetup, Message, Now, Peer, ProcessFacts, SessionId, ShutdownRequest,
+    Core, CoreSetup, Message, Now, Peer, ProcessStats, SessionId, ShutdownRequest,
 };
 use basalt_keyspace::ShardId;
 use basalt_resp::encode_request;
@@ -55,8 +55,8 @@ impl World for Still {
     fn monotonic_ns(&mut self) -> u64 {
         self.monotonic_us() * 1000
     }
-    fn process(&mut self) -> ProcessFacts {
-        ProcessFacts::default()
+    fn process(&mut self) -> ProcessStats {
+        ProcessStats::default()
     }
     fn publish_used(&mut self, _: basalt_engine::Published) {}
     fn used_by_others(&mut self) -> basalt_engine::Published {
@@ -100,7 +100,7 @@ fn scene(shards: usize, settings: &[(&str, &str)], request: fn(&[u8]) -> Vec<Vec
             config: Arc::clone(&config),
             hash_seed: 1,
             epoch: 1,
-            chance_seed: 1,
+            random_seed: 1,
             now,
             stopwatch: Box::new(|| 0),
             apply: None,

@@ -13,7 +13,7 @@ pub struct Command {
     pub number: u16,
     pub group: Group,
     pub since: &'static str,
-    /// One line in our own words: subject, verb, object.
+    /// One line in our own words: subject, engine command, object.
     pub summary: &'static str,
     pub complexity: &'static str,
     /// As in Redis: the name counts, and a negative arity is a minimum.
@@ -433,7 +433,7 @@ pub enum Run {
     /// Where all keys are on one shard, there as one call; else by its parts, over shards.
     Many(&'static ManyKeys),
     /// By the engine: it concerns the session, all shards or the whole server.
-    Engine(Verb),
+    Engine(EngineCommand),
     /// By a subcommand.
     Container,
 }
@@ -453,7 +453,7 @@ pub enum Merge {
 
 /// What the engine runs itself; it matches this exhaustively.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verb {
+pub enum EngineCommand {
     AclHelp,
     AclWhoami,
     Asking,

@@ -171,20 +171,20 @@ pub fn write_docs(names: &[&[u8]], reply: &mut Reply<'_>) {
 fn write_doc(command: &Command, reply: &mut Reply<'_>) {
     reply.bulk(command.name.as_bytes());
     let deprecated = command.deprecated.as_ref();
-    let facts = [
+    let properties = [
         ("summary", command.summary),
         ("since", command.since),
         ("group", command.group.name()),
         ("complexity", command.complexity),
     ];
-    let facts = || facts.iter().filter(|(_, fact)| !fact.is_empty());
+    let properties = || properties.iter().filter(|(_, property)| !property.is_empty());
     reply.map(
-        facts().count()
+        properties().count()
             + deprecated.map_or(0, |_| 3)
             + usize::from(!command.arguments.is_empty())
             + usize::from(!command.subcommands.is_empty()),
     );
-    facts().for_each(|(name, fact)| write_pair(name, fact, reply));
+    properties().for_each(|(name, property)| write_pair(name, property, reply));
     if let Some(deprecated) = deprecated {
         reply.bulk(b"doc_flags");
         reply.set(1);

@@ -19,7 +19,7 @@ pub fn matches(pattern: &[u8], string: &[u8]) -> bool {
     Glob { pattern, ignores_case: false }.matches(string)
 }
 
-/// Whether the pattern matches the whole string, ignoring the case of ASCII letters.
+/// Whether the pattern matches the whole string, ignoring the case of ASCII characters.
 pub fn matches_nocase(pattern: &[u8], string: &[u8]) -> bool {
     Glob { pattern, ignores_case: true }.matches(string)
 }
@@ -289,14 +289,14 @@ mod tests {
 
     #[test]
     fn stars_are_the_plain_recursion() {
-        let words = |letters: &[u8], len_max: usize| {
+        let words = |characters: &[u8], len_max: usize| {
             let mut all = vec![Vec::new()];
             let mut from = 0;
             for _ in 0..len_max {
                 let until = all.len();
                 for index in from..until {
-                    for &letter in letters {
-                        all.push([&all[index][..], &[letter]].concat());
+                    for &character in characters {
+                        all.push([&all[index][..], &[character]].concat());
                     }
                 }
                 from = until;

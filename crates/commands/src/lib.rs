@@ -2,7 +2,7 @@
 //!
 //! A handler is a plain function on the shard that owns its keys ([`Call`]); a command over several
 //! keys says what it reads, decides and writes ([`ManyKeys`]); commands about sessions or the whole
-//! server are [`Verb`]s that the engine runs. The properties of a command are in its row and nowhere
+//! server are [`EngineCommand`]s that the engine runs. The properties of a command are in its row and nowhere
 //! else.
 //!
 //! Not here: threads, sessions, routing (`engine`), the storage of data (`keyspace`).
@@ -25,7 +25,8 @@ pub mod table;
 pub use argument::{Argument, ArgumentKind};
 pub use call::{Call, Outcome, ShardFn};
 pub use command::{
-    Access, Categories, Command, Deprecated, Flags, Group, KeySpec, Merge, Run, VaryingAccess, Verb,
+    Access, Categories, Command, Deprecated, EngineCommand, Flags, Group, KeySpec, Merge, Run,
+    VaryingAccess,
 };
 pub use error::CommandError;
 pub use many_keys::{

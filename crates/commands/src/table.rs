@@ -145,7 +145,7 @@ fn quotable(bytes: &[u8], len_max: usize) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Flags, NOT_KEY, Run, Verb};
+    use crate::command::{EngineCommand, Flags, NOT_KEY, Run};
     use std::collections::BTreeSet;
 
     #[test]
@@ -236,19 +236,20 @@ mod tests {
     }
 
     #[test]
-    fn every_verb_has_one_row() {
-        let verb = |row: &Command| match row.run {
-            Run::Engine(verb) => Some(verb),
+    fn every_engine_command_has_one_row() {
+        let engine_command = |row: &Command| match row.run {
+            Run::Engine(engine_command) => Some(engine_command),
             _ => None,
         };
-        let mut verbs: Vec<Verb> = rows().iter().copied().filter_map(verb).collect();
-        verbs.sort_by_key(|verb| *verb as usize);
-        for pair in verbs.windows(2) {
+        let mut engine_commands: Vec<EngineCommand> =
+            rows().iter().copied().filter_map(engine_command).collect();
+        engine_commands.sort_by_key(|engine_command| *engine_command as usize);
+        for pair in engine_commands.windows(2) {
             assert_eq!(pair[0] as usize + 1, pair[1] as usize, "two rows or none near {pair:?}");
         }
         assert_eq!(
-            (verbs[0], verbs[verbs.len() - 1]),
-            (Verb::AclHelp, Verb::XInfoHelp),
+            (engine_commands[0], engine_commands[engine_commands.len() - 1]),
+            (EngineCommand::AclHelp, EngineCommand::XInfoHelp),
             "first and last"
         );
     }

@@ -54,7 +54,7 @@ use crate::now::{Now, Stopwatch};
 use crate::session::SessionSums;
 use crate::session::{Peer, Reading, SessionId};
 use crate::shard::memory::MemoryLimit;
-use crate::shard::part::SpareErrands;
+use crate::shard::part::TxnPartPool;
 use crate::shard::{ApplySettings, Shard};
 use crate::slots::routes::Routes;
 use crate::world::World;
@@ -63,7 +63,7 @@ pub use engine_commands::REDIS_VERSION;
 use exec::{Inside, Nested};
 use input::Staged;
 use journal::Durability;
-use quiescence::{Departure, Stillness};
+use quiescence::{Departure, Quiescence};
 use timing::EndedCall;
 use transactions::UnderWay;
 
@@ -77,8 +77,8 @@ pub struct CoreSetup {
     pub hash_seed: u64,
     /// Tells this run of the process from others in records: the same for all its cores, another after each start.
     pub epoch: u64,
-    /// Seeds what commands leave to chance.
-    pub chance_seed: u64,
+    /// Seeds what commands leave to random.
+    pub random_seed: u64,
     pub now: Now,
     /// Times the commands of transactions, which run on any shard.
     pub stopwatch: Stopwatch,
@@ -117,7 +117,7 @@ pub struct Core {
     epoch: u64,
     /// The pipelined transaction that the command of just now began.
     begun_pipelined: Option<Number>,
-    spare_errands: SpareErrands,
+    txn_part_pool: TxnPartPool,
     /// A reply while it is put together.
     answer: Vec<u8>,
     /// What EXECs wish to have run.
@@ -134,7 +134,7 @@ pub struct Core {
     ended_calls: Vec<EndedCall>,
     /// Coordinations of DEBUG SLEEP, which go on once this core has stalled.
     stalled: Vec<Ticket>,
-    stillness: Stillness,
+    quiescence: Quiescence,
     durability: Durability,
     pass: u64,
     turn_requests_left: usize,
@@ -146,11 +146,11 @@ pub struct Core {
 
 impl Core {
     pub fn new(setup: CoreSetup) -> Self {
-        let CoreSetup { shard, shard_count, config, hash_seed, epoch, chance_seed, now, .. } =
+        let CoreSetup { shard, shard_count, config, hash_seed, epoch, random_seed, now, .. } =
             setup;
         let hasher = KeyHasher::new(hash_seed);
         let mut keyspace = Keyspace::new(config.databases as usize, hasher, now.unix_ms);
-        keyspace.seed_chance(chance_seed);
+        keyspace.seed_random(random_seed);
         let routes = Arc::new(Routes::in_blocks(shard_count));
         let mut shard = Shard::new(shard, keyspace, config, routes, now);
         shard.stopwatch = setup.stopwatch;
@@ -168,7 +168,7 @@ impl Core {
             numbers,
             epoch,
             begun_pipelined: None,
-            spare_errands: SpareErrands::default(),
+            txn_part_pool: TxnPartPool::default(),
             answer: Vec::new(),
             inside: VecDeque::new(),
             nested: None,
@@ -178,7 +178,7 @@ impl Core {
             keys_here: Vec::new(),
             ended_calls: Vec::new(),
             stalled: Vec::new(),
-            stillness: Stillness::default(),
+            quiescence: Quiescence::default(),
             durability: Durability::new(shard_count),
             pass: 0,
             turn_requests_left: 0,

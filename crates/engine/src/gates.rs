@@ -6,7 +6,7 @@
 //!
 //! Not here: what is done with a verdict (`core/dispatch.rs`).
 
-use basalt_commands::{Command, CommandError, Flags, Run, Verb, table};
+use basalt_commands::{Command, CommandError, EngineCommand, Flags, Run, table};
 
 use crate::input::keys::KeyHash;
 use crate::session::Session;
@@ -137,15 +137,15 @@ fn only_subscribes(input: &GateInput<'_>) -> Verdict {
     let is_allowed = matches!(
         input.command.run,
         Run::Engine(
-            Verb::Subscribe
-                | Verb::Unsubscribe
-                | Verb::PSubscribe
-                | Verb::PUnsubscribe
-                | Verb::SSubscribe
-                | Verb::SUnsubscribe
-                | Verb::Ping
-                | Verb::Quit
-                | Verb::Reset
+            EngineCommand::Subscribe
+                | EngineCommand::Unsubscribe
+                | EngineCommand::PSubscribe
+                | EngineCommand::PUnsubscribe
+                | EngineCommand::SSubscribe
+                | EngineCommand::SUnsubscribe
+                | EngineCommand::Ping
+                | EngineCommand::Quit
+                | EngineCommand::Reset
         )
     );
     if is_allowed {

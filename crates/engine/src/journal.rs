@@ -69,7 +69,7 @@ pub(crate) enum JournalWish {
 
 /// What is known of a shard's journal, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct JournalFacts {
+pub struct JournalStats {
     /// Entries that were journaled.
     pub bytes: u64,
     /// Of these, what the kernel has not taken, and what is not known to be on disk.
@@ -239,8 +239,8 @@ impl Journal {
         self.end - self.written + self.retained_bytes as u64 > JOURNAL_UNWRITTEN_BYTES_MAX
     }
 
-    pub(crate) fn facts(&self) -> JournalFacts {
-        JournalFacts {
+    pub(crate) fn statistics(&self) -> JournalStats {
+        JournalStats {
             bytes: self.end,
             unwritten_bytes: self.end - self.written,
             unsynced_bytes: self.end - self.synced,

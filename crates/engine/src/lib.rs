@@ -2,7 +2,7 @@
 //!
 //! A [`Core`] holds a shard and the sessions pinned to its core. The server (or the simulator) gives it
 //! the bytes and messages that came in, calls [`Core::turn`], and takes away output and messages. All
-//! that is not ours (chance, sending, the process) is a [`World`].
+//! that is not ours (random, sending, the process) is a [`World`].
 //!
 //! Not here: how bytes travel (`server`), what commands mean (`commands`), how data lies in memory
 //! (`keyspace`, `structures`).
@@ -26,11 +26,11 @@ mod transaction;
 mod world;
 
 pub use crate::core::REDIS_VERSION;
-pub use crate::core::snapshot::{ClientFacts, ShardFacts, VisitFacts, command_name};
+pub use crate::core::snapshot::{ClientStats, ShardSnapshot, VisitStats, command_name};
 pub use crate::core::{Core, CoreSetup, Output, Turn};
 #[cfg(debug_assertions)]
 pub use intents::break_isolation;
-pub use journal::{JournalDone, JournalFacts, give_out_foreign, replay};
+pub use journal::{JournalDone, JournalStats, give_out_foreign, replay};
 pub use loading::{LoadBatch, LoadError, Loaded, Loader};
 pub use mesh::message::Message;
 pub use now::{Now, Stopwatch};
@@ -38,8 +38,8 @@ pub use observe::command_stats::Book;
 pub use observe::histogram::Histogram;
 pub use observe::rates::Rate;
 pub use observe::stats::{ShardStats, TransactionStats};
-pub use saving::{SaveEnd, SaveFacts, SaveProgress, SaveStart, ShutdownRequest};
+pub use saving::{SaveEnd, SaveProgress, SaveStart, SaveStats, ShutdownRequest};
 pub use session::{Peer, Reading, SessionId, SessionSums};
 pub use shard::ApplySettings;
 pub use shard::memory::Published;
-pub use world::{ProcessFacts, World};
+pub use world::{ProcessStats, World};

@@ -75,7 +75,7 @@ pub(crate) const LOGGED_HASHES_MAX: usize = 16;
 pub(crate) const LOOK_AGAIN_MS_MIN: u64 = 5;
 
 /// LIMIT: databases told of on the metrics page, the first ones.
-pub(crate) const FACTS_DATABASES_MAX: usize = 256;
+pub(crate) const STATS_DATABASES_MAX: usize = 256;
 
 /// LIMIT: places of sessions looked over at a time.
 pub(crate) const SESSION_CHECK_MAX: usize = 512;

@@ -216,7 +216,7 @@ pub(crate) struct SaveRecord {
 
 /// What INFO says of saves; all but the changes as the first shard knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SaveFacts {
+pub struct SaveStats {
     /// Changes of this shard that are not on the disk.
     pub unsaved_changes: u64,
     /// Keys of this shard that the running save has written.

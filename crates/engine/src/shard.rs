@@ -22,7 +22,7 @@ use basalt_resp::ParseLimits;
 use crate::intents::{Intents, Number, Scope};
 use crate::journal::Journal;
 use crate::now::{Now, Stopwatch};
-use crate::observe::command_stats::Meter;
+use crate::observe::command_stats::CommandStats;
 use crate::observe::latency::LatencyEvents;
 use crate::observe::monitor::Monitors;
 use crate::observe::rates::Rates;
@@ -57,7 +57,7 @@ pub(crate) struct Shard {
     /// Slots are being moved: nothing new is begun.
     pub still: Option<Still>,
     pub stats: ShardStats,
-    pub meter: Meter,
+    pub command_stats: CommandStats,
     pub slowlog: SlowLog,
     pub latency: LatencyEvents,
     pub now: Now,
@@ -141,7 +141,7 @@ impl Shard {
             balancer: Balancer::default(),
             still: None,
             stats: ShardStats::default(),
-            meter: Meter::new(&config),
+            command_stats: CommandStats::new(&config),
             slowlog: SlowLog::default(),
             latency: LatencyEvents::default(),
             now,
@@ -197,7 +197,7 @@ impl Shard {
                 session.armed.set(Armed::AUTH, false);
             }
         }
-        self.meter.follow(&config);
+        self.command_stats.follow(&config);
         if let Some(journal) = &mut self.journal {
             journal.follow(config.appendfsync, &mut self.keyspace, self.now);
         }
@@ -278,7 +278,7 @@ impl Shard {
 
     /// Keeps what INFO tells of a course of time.
     pub(crate) fn sample(&mut self) {
-        self.rates.mark(&self.stats, self.meter.calls(), self.now.monotonic_us);
+        self.rates.mark(&self.stats, self.command_stats.calls(), self.now.monotonic_us);
         self.used_bytes_peak = self.used_bytes_peak.max(self.keyspace.used_bytes());
     }
 

@@ -9,9 +9,9 @@ use crate::Message;
 use crate::saving::{SaveEnd, SaveProgress, SaveStart, ShutdownRequest};
 use crate::shard::memory::Published;
 
-/// Facts of the process that only the outside knows; INFO shows them.
+/// Statistics of the process that only the outside knows; INFO shows them.
 #[derive(Clone, Debug, Default)]
-pub struct ProcessFacts {
+pub struct ProcessStats {
     pub pid: u32,
     pub uptime_s: u64,
     /// Seconds since 1970 when it started.
@@ -42,19 +42,19 @@ pub trait World {
     /// Hands a message to another shard's core. Never refuses: the engine keeps to
     /// [`crate::limits::MESSAGES_IN_FLIGHT_MAX`].
     fn send(&mut self, to: ShardId, message: Message);
-    /// The next number of this core's source of chance.
+    /// The next number of this core's source of randomness.
     fn random(&mut self) -> u64;
     /// Microseconds that never run backwards, read afresh: for budgets within a turn.
     fn monotonic_us(&mut self) -> u64;
     /// The same in nanoseconds, for what takes less.
     fn monotonic_ns(&mut self) -> u64;
-    fn process(&mut self) -> ProcessFacts;
+    fn process(&mut self) -> ProcessStats;
     /// Shows the use of this shard to the other shards. Called at the end of each turn where `maxmemory` is set.
     fn publish_used(&mut self, own: Published);
     /// The use of all other shards together, as each published it last. Called once a turn where `maxmemory` is
     /// set.
     fn used_by_others(&mut self) -> Published;
-    /// CONFIG RESETSTAT: forgets the counters among the [`ProcessFacts`].
+    /// CONFIG RESETSTAT: forgets the counters among the [`ProcessStats`].
     fn reset_process_counters(&mut self);
     /// Ends the process, once this turn's output is on its way.
     fn shutdown(&mut self, request: ShutdownRequest);

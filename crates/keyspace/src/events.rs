@@ -15,12 +15,12 @@ use crate::collections::{HashChange, ListChange, SetChange, SortedChange, Stream
 use crate::effect::Effect;
 use crate::limits::EVENTS_MAX;
 
-/// Classes of events, as `notify-keyspace-events` selects them: a bit for each letter.
+/// Classes of events, as `notify-keyspace-events` selects them: a bit for each character.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventClasses(u32);
 
-/// The letters, each at the place of its bit.
-const LETTERS: &[u8] = b"g$lshzxetdnmoc";
+/// The characters, each at the place of its bit.
+const CHARACTERS: &[u8] = b"g$lshzxetdnmoc";
 
 impl EventClasses {
     pub const NONE: Self = Self(0);
@@ -37,7 +37,7 @@ impl EventClasses {
     pub const KEY_MISS: Self = Self(1 << 11);
     pub const OVERWRITTEN: Self = Self(1 << 12);
     pub const TYPE_CHANGED: Self = Self(1 << 13);
-    /// What the letter `A` stands for: all but `m`, `n`, `o` and `c`.
+    /// What the character `A` stands for: all but `m`, `n`, `o` and `c`.
     pub const ALL: Self = Self((1 << 10) - 1);
 
     #[must_use]
@@ -50,13 +50,13 @@ impl EventClasses {
         self.0 & other.0 != 0
     }
 
-    /// The classes that letters select, `A` included; `None` where one is not known. `K` and `E` are not
+    /// The classes that characters select, `A` included; `None` where one is not known. `K` and `E` are not
     /// classes.
-    pub fn parse(letters: &[u8]) -> Option<Self> {
-        letters.iter().try_fold(Self::NONE, |classes, letter| {
-            let more = match LETTERS.iter().position(|known| known == letter) {
+    pub fn parse(characters: &[u8]) -> Option<Self> {
+        characters.iter().try_fold(Self::NONE, |classes, character| {
+            let more = match CHARACTERS.iter().position(|known| known == character) {
                 Some(bit) => Self(1 << bit),
-                None if *letter == b'A' => Self::ALL,
+                None if *character == b'A' => Self::ALL,
                 None => return None,
             };
             Some(classes.or(more))
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_select_classes() {
+    fn characters_select_classes() {
         assert_eq!(EventClasses::parse(b""), Some(EventClasses::NONE));
         assert_eq!(EventClasses::parse(b"g$lshzxetd"), Some(EventClasses::ALL));
         assert_eq!(EventClasses::parse(b"A"), Some(EventClasses::ALL));

@@ -109,8 +109,8 @@ impl Keyspace {
     /// Where a key is, each as likely as the others.
     fn random_position(&mut self) -> Option<(DatabaseId, ScanPosition)> {
         let all: usize = self.databases.iter().map(Database::len).sum();
-        let mut nth = (all > 0).then(|| self.chance.below(all))?;
-        let tag = self.chance.next() as u32 % TAGS;
+        let mut nth = (all > 0).then(|| self.random.below(all))?;
+        let tag = self.random.next() as u32 % TAGS;
         for id in self.databases.ids() {
             let database = self.databases.get(id);
             if nth < database.len() {
@@ -174,8 +174,8 @@ impl Keyspace {
         if all == 0 {
             return;
         }
-        let mut nth = self.chance.below(all);
-        let random = self.chance.next();
+        let mut nth = self.random.below(all);
+        let random = self.random.next();
         let Some(eviction) = self.eviction_pool.eviction else { return };
         let judge = self.judge(&eviction);
         for id in self.databases.ids() {

@@ -48,14 +48,14 @@ impl Frequency {
         minutes(now_ms).wrapping_sub(access >> 8) & MINUTES_MASK
     }
 
-    /// The access word after one more use; `chance` is any number.
+    /// The access word after one more use; `random` is any number.
     #[cold]
-    pub(crate) fn again(&self, access: u32, now_ms: u64, chance: u64) -> u32 {
+    pub(crate) fn again(&self, access: u32, now_ms: u64, random: u64) -> u32 {
         let counter = self.of(access, now_ms);
         let base = u64::from(counter.saturating_sub(NEW));
         // One of so many uses is counted.
         let rarity = base * u64::from(self.log_factor) + 1;
-        let counts = counter < COUNTER_MAX && chance.is_multiple_of(rarity);
+        let counts = counter < COUNTER_MAX && random.is_multiple_of(rarity);
         minutes(now_ms) << 8 | (counter + u32::from(counts))
     }
 }
@@ -63,20 +63,20 @@ impl Frequency {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Chance;
+    use crate::Random;
 
     const MINUTE_MS: u64 = 60_000;
 
-    /// The counter after so many uses: the mean of some keys, since one's is chance.
+    /// The counter after so many uses: the mean of some keys, since one's is random.
     fn after(uses: usize, log_factor: u32) -> u32 {
         const KEYS: u32 = 20;
         let frequency = Frequency { log_factor, decay_minutes: 1 };
-        let mut chance = Chance::new(7);
+        let mut random = Random::new(7);
         let mut sum = 0;
         for _ in 0..KEYS {
             let mut word = word_of_new(MINUTE_MS);
             for _ in 0..uses {
-                word = frequency.again(word, MINUTE_MS, chance.next());
+                word = frequency.again(word, MINUTE_MS, random.next());
             }
             sum += frequency.of(word, MINUTE_MS);
         }

@@ -2,7 +2,6 @@
 
 use basalt_structures::{Entry, EntryRef, KeyHasher, LongString, Place};
 
-use crate::chance::Chance;
 use crate::collections::Thresholds;
 use crate::commit::database::{Database, Databases, ScanPosition};
 use crate::digest::Digest;
@@ -14,6 +13,7 @@ use crate::hooks::Hooks;
 use crate::key::Key;
 use crate::lazy_free::LazyFree;
 use crate::limits::PICK_TRIES_MAX;
+use crate::random::Random;
 use crate::record::Record;
 use crate::slot::SlotId;
 use crate::{DatabaseId, SLOTS};
@@ -45,7 +45,7 @@ impl KeyspaceStats {
 
 /// What INFO says of a database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DatabaseFacts {
+pub struct DatabaseStats {
     pub keys: usize,
     pub expiring: usize,
     /// The moments of those added up, in milliseconds since 1970.
@@ -58,7 +58,7 @@ pub struct DatabaseFacts {
     pub wheel_bytes: usize,
 }
 
-impl DatabaseFacts {
+impl DatabaseStats {
     /// Adds another shard's.
     pub fn absorb(&mut self, other: &Self) {
         self.keys += other.keys;
@@ -94,7 +94,7 @@ pub struct Keyspace {
     /// Whether reads remove what they find expired.
     pub(crate) reads_remove: bool,
     /// Where [`Keyspace::random`] is.
-    pub(crate) chance: Chance,
+    pub(crate) random: Random,
     pub(crate) lazy_free: LazyFree,
     pub(crate) eviction_pool: EvictionPool,
     /// Up to which sizes collections are kept packed.
@@ -120,7 +120,7 @@ impl Keyspace {
             touches: true,
             reads_touch: true,
             reads_remove: true,
-            chance: Chance::new(hasher.hash(b"chance")),
+            random: Random::new(hasher.hash(b"random")),
             lazy_free: LazyFree::default(),
             eviction_pool: EvictionPool::default(),
             thresholds: Thresholds::default(),
@@ -181,7 +181,7 @@ impl Keyspace {
     ) {
         if self.touches {
             let before = self.databases.get(id).entry(slot, place).access();
-            let access = frequency.again(before, self.now_ms, self.chance.next());
+            let access = frequency.again(before, self.now_ms, self.random.next());
             self.databases.touch(id, slot, place, access);
         }
     }
@@ -204,18 +204,18 @@ impl Keyspace {
     }
 
     /// Draws all further numbers from this seed. Until then they follow from the hasher's.
-    pub fn seed_chance(&mut self, seed: u64) {
-        self.chance = Chance::new(seed);
+    pub fn seed_random(&mut self, seed: u64) {
+        self.random = Random::new(seed);
     }
 
-    /// A number by chance, for commands that choose: what is chosen goes into the effect.
+    /// A number at random, for commands that choose: what is chosen goes into the effect.
     pub fn random(&mut self) -> u64 {
-        self.chance.next()
+        self.random.next()
     }
 
     /// A series of its own, for commands that choose while they look at the data.
-    pub fn chance(&mut self) -> Chance {
-        Chance::new(self.chance.next())
+    pub fn random_series(&mut self) -> Random {
+        Random::new(self.random.next())
     }
 
     #[inline]
@@ -267,7 +267,7 @@ impl Keyspace {
             None => self.access_now,
             Some(frequency) => {
                 let before = self.databases.get(database).entry(key.slot, place).access();
-                frequency.again(before, self.now_ms, self.chance.next())
+                frequency.again(before, self.now_ms, self.random.next())
             }
         };
         Some(self.databases.touch(database, key.slot, place, access))
@@ -340,9 +340,9 @@ impl Keyspace {
         self.databases.iter().all(|database| database.len() == 0)
     }
 
-    pub fn facts(&self, database: DatabaseId) -> DatabaseFacts {
+    pub fn statistics(&self, database: DatabaseId) -> DatabaseStats {
         let database = self.databases.get(database);
-        DatabaseFacts {
+        DatabaseStats {
             keys: database.len(),
             expiring: database.expiring,
             expire_sum_ms: database.expire_sum_ms,
@@ -411,7 +411,7 @@ impl Keyspace {
         });
     }
 
-    /// A live entry by chance: `random` is asked anew where chance falls on a dead one, a bounded number
+    /// A live entry at random: `random` is asked anew where it falls on a dead one, a bounded number
     /// of times; then the first live one there is.
     pub fn pick(&self, id: DatabaseId, random: &mut dyn FnMut() -> u64) -> Option<EntryRef<'_>> {
         let database = self.databases.get(id);

@@ -109,7 +109,7 @@ impl LazyFree {
                 self.tables.pop();
             }
         } else if let Some(database) = self.databases.last_mut() {
-            match database.dismantle(elements) {
+            match database.free_some(elements) {
                 Some((tables, freed)) => {
                     self.tables = tables;
                     self.bytes = self.bytes.saturating_sub(freed);

@@ -10,7 +10,6 @@
 //! Not here: commands, other shards, the clock (the moment is set by [`Keyspace::set_now`]).
 
 mod access;
-mod chance;
 mod codec;
 mod collections;
 mod commit;
@@ -29,6 +28,7 @@ mod keyspace;
 mod lazy_free;
 mod limits;
 mod origin;
+mod random;
 mod ready_keys;
 mod received;
 mod record;
@@ -47,7 +47,6 @@ pub use basalt_structures::{
     Side, Small, Stream, StreamEntry, StreamId, TEXT_BYTES_MAX, Trim, Value, count_ones,
     is_granted, is_mapping_granted,
 };
-pub use chance::Chance;
 pub use codec::{Cause, Malformed, StringList, Strings};
 pub use collections::{
     Deliveries, FieldLife, HashChange, HashField, HashRef, ListBack, ListChange, ListForth,
@@ -64,9 +63,10 @@ pub use eviction_pool::{Eviction, EvictionOrder};
 pub use frequency::{Frequency, idle_seconds};
 pub use hooks::{Change, Observer, ObserverId};
 pub use key::Key;
-pub use keyspace::{DatabaseFacts, Keyspace, KeyspaceStats};
+pub use keyspace::{DatabaseStats, Keyspace, KeyspaceStats};
 pub use limits::{EVENTS_MAX, RECORDS_UNREAD_BYTES_MAX, SPARE_BYTES_MAX};
 pub use origin::{ClientId, Origin, TxnTag};
+pub use random::Random;
 pub use received::LONG_STRING_BYTES;
 pub use record::Record;
 pub use record_log::{Lagged, ReaderId};

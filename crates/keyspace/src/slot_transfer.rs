@@ -140,13 +140,13 @@ mod tests {
                 set(&mut here, id, &number.to_string(), None);
             }
         }
-        let (digests, used) = (digest(&here, &there), here.facts(DATABASES[0]));
+        let (digests, used) = (digest(&here, &there), here.statistics(DATABASES[0]));
         for _ in 0..3 {
             let bundle = here.detach(&slots_of(&["a", "1", "2", "not there"]));
             there.attach(bundle);
             here.verify();
             there.verify();
-            assert!(there.len(DATABASES[1]) >= 1002 && here.facts(DATABASES[0]).expiring == 0);
+            assert!(there.len(DATABASES[1]) >= 1002 && here.statistics(DATABASES[0]).expiring == 0);
             assert_eq!(digest(&here, &there), digests);
             std::mem::swap(&mut here, &mut there);
         }

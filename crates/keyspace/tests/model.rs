@@ -330,7 +330,7 @@ fn integers_change_in_place() {
         (Some(Content::Integer(i64::MIN)), Some(START_MS + 10))
     );
     set(&mut keyspace, 7, None);
-    assert_eq!(keyspace.facts(DatabaseId(0)).expiring, 0);
+    assert_eq!(keyspace.statistics(DatabaseId(0)).expiring, 0);
     keyspace.verify();
 }
 

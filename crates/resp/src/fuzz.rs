@@ -46,7 +46,7 @@ pub fn fuzz_inline(data: &[u8]) {
     let line = data.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let mut args: Vec<&[u8]> = vec![b"before"];
     let outcome = inline::split(line, &mut args);
-    let expected = split_by_the_letter(line);
+    let expected = split_plainly(line);
     match outcome {
         Ok(None) => assert_eq!(Some(args[1..].iter().map(|arg| arg.to_vec()).collect()), expected),
         Ok(Some(request)) => {
@@ -143,7 +143,7 @@ fn read(stream: &[u8], limits: &ParseLimits, piece: &mut dyn FnMut() -> usize) -
 }
 
 /// The rules of an inline request, in their simplest form: one decision per byte.
-fn split_by_the_letter(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+fn split_plainly(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let blank = |byte: Option<&u8>| byte.is_none_or(|byte| b" \t\n\x0b\x0c\r".contains(byte));
     let mut words = Vec::new();
     let mut at = 0;

@@ -8,7 +8,7 @@ mod toy;
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
-use basalt_server::{Facts, listen, serve};
+use basalt_server::{Statistics, listen, serve};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -20,6 +20,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Config::default()
     };
     let listeners = listen(&config)?;
-    serve(&Arc::new(config), Facts::default(), listeners, toy::Toy::new)?.join()?;
+    serve(&Arc::new(config), Statistics::default(), listeners, toy::Toy::new)?.join()?;
     Ok(())
 }

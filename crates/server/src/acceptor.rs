@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 
 use basalt_commands::config::Config;
 
-use crate::doors::SharedDoors;
 use crate::limits::MESH_RESERVED;
 use crate::listen::{Listener, TOO_MANY_CLIENTS, refuse};
-use crate::outside::{Outside, Parcel, SocketKind};
+use crate::listeners::SharedListeners;
+use crate::outside::{Outside, Packet, SocketKind};
 use crate::ring::Ring;
 
 /// How long to leave accepting alone where the process has no descriptor or memory left.
@@ -21,7 +21,7 @@ const WARN_EVERY_US: u64 = 10_000_000;
 const FORWARD_US: u64 = 1_000;
 
 pub(crate) struct Acceptor {
-    doors: SharedDoors,
+    listeners: SharedListeners,
     /// As it was last set.
     config: Arc<Config>,
     /// Listeners that accept nothing at present.
@@ -37,9 +37,9 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(doors: SharedDoors, shard_count: usize, config: Arc<Config>) -> Self {
+    pub(crate) fn new(listeners: SharedListeners, shard_count: usize, config: Arc<Config>) -> Self {
         Self {
-            doors,
+            listeners,
             config,
             resting: Vec::new(),
             retry_at_us: None,
@@ -50,12 +50,12 @@ impl Acceptor {
     }
 
     pub(crate) fn start(&self, ring: &mut Ring) {
-        self.doors.borrow_mut().settle(ring);
+        self.listeners.borrow_mut().settle(ring);
     }
 
     /// Closes the listeners: new clients are refused by the kernel.
     pub(crate) fn stop(&mut self, ring: &mut Ring) {
-        self.doors.borrow_mut().close(ring);
+        self.listeners.borrow_mut().close(ring);
         self.retry_at_us = None;
     }
 
@@ -66,7 +66,7 @@ impl Acceptor {
         socket: OwnedFd,
         outside: &mut Outside<M>,
     ) -> Option<(OwnedFd, SocketKind)> {
-        let kind = self.doors.borrow().get(listener)?.kind.clone();
+        let kind = self.listeners.borrow().get(listener)?.kind.clone();
         if outside.node.connection_count() >= self.config.maxclients {
             outside.node.refused.fetch_add(1, Ordering::Relaxed);
             refuse(socket, TOO_MANY_CLIENTS);
@@ -84,8 +84,8 @@ impl Acceptor {
 
     /// Notes that a listener stopped; it goes on at once or a little later.
     pub(crate) fn ended(&mut self, listener: u32, error: i32, now_us: u64, ring: &mut Ring) {
-        let doors = self.doors.borrow();
-        let Some(socket) = doors.get(listener).map(Listener::socket) else { return };
+        let listeners = self.listeners.borrow();
+        let Some(socket) = listeners.get(listener).map(Listener::socket) else { return };
         match error {
             0 | libc::ECONNABORTED | libc::EINTR | libc::EAGAIN => ring.accept(listener, socket),
             error => {
@@ -113,7 +113,7 @@ impl Acceptor {
         if self.retry_at_us.is_some_and(|at_us| at_us <= now_us) {
             self.retry_at_us = None;
             for number in std::mem::take(&mut self.resting) {
-                if let Some(listener) = self.doors.borrow().get(number) {
+                if let Some(listener) = self.listeners.borrow().get(number) {
                     ring.accept(number, listener.socket());
                 }
             }
@@ -127,7 +127,7 @@ impl Acceptor {
         let waiting = &mut self.waiting[shard];
         while !waiting.is_empty() && outside.port.room(shard) > MESH_RESERVED {
             let Some((socket, kind)) = waiting.pop_front() else { return };
-            if outside.send_parcel(shard, Parcel::Socket { socket, kind }).is_err() {
+            if outside.send_packet(shard, Packet::Socket { socket, kind }).is_err() {
                 unreachable!("the ring had room, and nobody else writes to it");
             }
         }
@@ -147,10 +147,10 @@ impl Acceptor {
     /// Brings the listeners in line with what CONFIG SET changed.
     pub(crate) fn follow(&mut self, config: &Arc<Config>, ring: &mut Ring) {
         let before = std::mem::replace(&mut self.config, Arc::clone(config));
-        let mut doors = self.doors.borrow_mut();
-        doors.settle(ring);
+        let mut listeners = self.listeners.borrow_mut();
+        listeners.settle(ring);
         if before.tcp_keepalive != config.tcp_keepalive {
-            for listener in doors.all() {
+            for listener in listeners.all() {
                 if let Err(error) = listener.keep_alive(config.tcp_keepalive) {
                     tracing::warn!("tcp-keepalive can't be set: {error}");
                 }

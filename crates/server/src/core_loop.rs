@@ -29,10 +29,10 @@ use crate::journal::JournalFile;
 use crate::limits::{
     DIRECT_RECEIVES_MAX, EVENTS_PER_TURN_MAX, SPARE_OUTPUT_BYTES_MAX, SPARE_OUTPUTS_MAX,
 };
-use crate::loop_facts::LoopFacts;
+use crate::loop_stats::LoopStats;
 use crate::node::{Node, Post, Stage};
-use crate::observe::{LetterBox, Report};
-use crate::outside::{Outside, Parcel, SocketKind};
+use crate::observe::{Mailbox, Report};
+use crate::outside::{Outside, Packet, SocketKind};
 use crate::ring::{AppendError, Appended, Chunk, Event, ReceiveEnd, Ring, Token};
 use crate::spin::Spin;
 use crate::starved::Starved;
@@ -61,10 +61,10 @@ pub(crate) struct CoreLoop<E: Engine> {
     connections: Connections,
     acceptor: Option<Acceptor>,
     /// What others want to know.
-    asked: LetterBox,
-    /// The doorbell rang: somebody may have asked.
+    asked: Mailbox,
+    /// The eventfd rang: somebody may have asked.
     is_asked: bool,
-    facts: LoopFacts,
+    statistics: LoopStats,
     journal: Option<JournalFile>,
     /// What came in since the last turn, in order.
     received: Vec<(SessionId, Chunk)>,
@@ -98,7 +98,7 @@ pub(crate) struct Parts<E: Engine> {
     pub(crate) outside: Outside<E::Message>,
     pub(crate) ring: Ring,
     pub(crate) acceptor: Option<Acceptor>,
-    pub(crate) asked: LetterBox,
+    pub(crate) asked: Mailbox,
     pub(crate) journal: Option<JournalFile>,
 }
 
@@ -108,7 +108,7 @@ impl<E: Engine> CoreLoop<E> {
         let node = Arc::clone(&outside.node);
         let post = &node.posts[outside.shard()];
         post.ring.store(ring.number(), Ordering::Release);
-        ring.watch(post.doorbell());
+        ring.watch(post.eventfd());
         if let Some(acceptor) = &acceptor {
             acceptor.start(&mut ring);
         }
@@ -123,7 +123,7 @@ impl<E: Engine> CoreLoop<E> {
             acceptor,
             asked,
             is_asked: false,
-            facts: LoopFacts::default(),
+            statistics: LoopStats::default(),
             journal,
             received: Vec::new(),
             messages: Vec::new(),
@@ -203,17 +203,17 @@ impl<E: Engine> CoreLoop<E> {
         }
         let mut sockets = Vec::new();
         let messages = &mut self.messages;
-        let mut parcels = 0;
-        self.outside.port.drain(|from, parcel| {
-            parcels += 1;
-            match parcel {
+        let mut packets = 0;
+        self.outside.port.drain(|from, packet| {
+            packets += 1;
+            match packet {
                 // A node has at most SHARDS_MAX shards, which fit.
-                Parcel::Engine(message) => messages.push((ShardId(from as u16), message)),
-                Parcel::Socket { socket, kind } => sockets.push((socket, kind)),
+                Packet::Engine(message) => messages.push((ShardId(from as u16), message)),
+                Packet::Socket { socket, kind } => sockets.push((socket, kind)),
             }
         });
-        self.outside.received += parcels;
-        something |= parcels > 0;
+        self.outside.received += packets;
+        something |= packets > 0;
         for (socket, kind) in sockets {
             self.connect(socket, &kind);
         }
@@ -260,10 +260,10 @@ impl<E: Engine> CoreLoop<E> {
                 None => JournalDone::Synced,
                 Some(error) => JournalDone::NotSynced { frame: None, error: error.to_string() },
             }),
-            Event::Doorbell => {
+            Event::Eventfd => {
                 let post = &self.node.posts[self.outside.shard()];
-                post.silence_doorbell();
-                self.ring.watch(post.doorbell());
+                post.clear_eventfd();
+                self.ring.watch(post.eventfd());
                 self.is_asked = true;
             }
             Event::WakeFailed { shard, error } => {
@@ -562,10 +562,10 @@ impl<E: Engine> CoreLoop<E> {
     }
 
     fn note_turn(&mut self, turn_us: u64) {
-        self.facts.count_turn(turn_us);
+        self.statistics.count_turn(turn_us);
         let post = &self.node.posts[self.outside.shard()];
-        post.turns.store(self.facts.turns, Ordering::Relaxed);
-        post.turns_us.store(self.facts.turns_us, Ordering::Relaxed);
+        post.turns.store(self.statistics.turns, Ordering::Relaxed);
+        post.turns_us.store(self.statistics.turns_us, Ordering::Relaxed);
         if turn_us > post.turn_max_us.load(Ordering::Relaxed) {
             post.turn_max_us.store(turn_us, Ordering::Relaxed);
         }
@@ -574,18 +574,18 @@ impl<E: Engine> CoreLoop<E> {
     /// Answers those who asked.
     #[cold]
     fn tell(&mut self) {
-        let Self { asked, engine, outside, ring, facts, node, .. } = self;
+        let Self { asked, engine, outside, ring, statistics, node, .. } = self;
         let shard = outside.shard();
         asked.answer(shard, || Report {
-            engine: engine.facts(),
-            core: LoopFacts {
+            engine: engine.snapshot(),
+            core: LoopStats {
                 turn_max_us: node.posts[shard].turn_max_us.load(Ordering::Relaxed),
                 submissions: ring.submissions(),
                 enters: ring.enters(),
                 mesh_depth: outside.port.waiting(),
-                parcels_sent: outside.sent,
-                parcels_received: outside.received,
-                ..facts.clone()
+                packets_sent: outside.sent,
+                packets_received: outside.received,
+                ..statistics.clone()
             },
         });
     }
@@ -616,7 +616,7 @@ impl<E: Engine> CoreLoop<E> {
         if let Some(acceptor) = &mut self.acceptor {
             acceptor.follow(config, &mut self.ring);
             logging::follow(config);
-            title::follow(config, self.node.facts.config_file.as_deref());
+            title::follow(config, self.node.statistics.config_file.as_deref());
         }
     }
 
@@ -630,12 +630,12 @@ impl<E: Engine> CoreLoop<E> {
                 return self.ring.enter();
             }
         }
-        if !self.outside.port.doze() {
+        if !self.outside.port.prepare_sleep() {
             return self.ring.enter();
         }
-        let crowd = self.gather.crowd(now_us);
-        let result = self.ring.enter_until(until_us, now_us, crowd);
-        self.outside.port.rise();
+        let batch = self.gather.batch(now_us);
+        let result = self.ring.enter_until(until_us, now_us, batch);
+        self.outside.port.end_sleep();
         result
     }
 
@@ -652,8 +652,8 @@ impl<E: Engine> CoreLoop<E> {
         let quiet =
             is_closed && !turn.busy && self.again.is_empty() && !self.connections.is_sending();
         let post = self.post();
-        post.parcels_sent.store(self.outside.sent, Ordering::Release);
-        post.parcels_received.store(self.outside.received, Ordering::Release);
+        post.packets_sent.store(self.outside.sent, Ordering::Release);
+        post.packets_received.store(self.outside.received, Ordering::Release);
         post.quiet.store(quiet, Ordering::Release);
         if self.node.is_quiet() || now_us - since_us >= DRAIN_MAX_US {
             self.node.advance(Stage::Ended);

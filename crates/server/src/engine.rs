@@ -9,7 +9,7 @@ use std::sync::Arc;
 use basalt_commands::config::Config;
 use basalt_engine::{
     Core, JournalDone, LoadBatch, LoadError, Loaded, Message, Now, Output, Peer, Reading,
-    SessionId, ShardFacts, Turn,
+    SessionId, ShardSnapshot, Turn,
 };
 use basalt_keyspace::{LongString, ShardId};
 
@@ -62,8 +62,8 @@ pub trait Engine {
     }
     /// See [`Core::end_loading`].
     fn end_loading(&mut self) {}
-    /// See [`Core::facts`].
-    fn facts(&mut self) -> ShardFacts;
+    /// See [`Core::snapshot`].
+    fn snapshot(&mut self) -> ShardSnapshot;
     /// See [`Core::journal_done`].
     fn journal_done(&mut self, _done: JournalDone) {}
     /// See [`Core::close_journal`].
@@ -133,8 +133,8 @@ impl Engine for Core {
     fn end_loading(&mut self) {
         Core::end_loading(self);
     }
-    fn facts(&mut self) -> ShardFacts {
-        Core::facts(self)
+    fn snapshot(&mut self) -> ShardSnapshot {
+        Core::snapshot(self)
     }
     fn journal_done(&mut self, done: JournalDone) {
         Core::journal_done(self, done);

@@ -11,7 +11,7 @@
 //! Not here: the waiting (`ring`).
 
 /// LIMIT: with fewer active clients nothing is waited for.
-const CROWD_MIN: usize = 8;
+const BATCH_MIN: usize = 8;
 
 /// Over how long active clients and work are counted, as a power of two of microseconds: about a
 /// millisecond.
@@ -21,7 +21,7 @@ const EPOCH_SHIFT: u32 = 10;
 /// for one that works a tenth of the time, 400 for a quarter.
 const BUSY_DIVISOR: u64 = 40_000;
 
-/// Crowds that come in time gain trust, and others lose it: it grows where more than half do. Half of it
+/// Batches that come in time gain trust, and others lose it: it grows where more than half do. Half of it
 /// will do.
 const TRUST_MAX: u8 = 64;
 
@@ -39,12 +39,12 @@ pub(crate) struct Mark {
 
 /// What a wait is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Crowd {
+pub(crate) struct Batch {
     /// So many events end it.
     pub(crate) count: usize,
     /// So long it may be waited for.
     pub(crate) us: u32,
-    /// Crowds come in time here: how long is waited for one that does not may be told less exactly.
+    /// Batches come in time here: how long is waited for one that does not may be told less exactly.
     pub(crate) is_trusted: bool,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Gather {
     cpu_us: u64,
     /// How much of an epoch the shard works, as far as the last one tells.
     busy_us: u64,
-    /// When the last crowd had to be there.
+    /// When the last batch had to be there.
     waits_until_us: u64,
     trust: u8,
 }
@@ -113,7 +113,7 @@ impl Gather {
         }
     }
 
-    /// A wait for a crowd is over: for one that came, where it was not cut short.
+    /// A wait for a batch is over: for one that came, where it was not cut short.
     pub(crate) fn judge(&mut self, now_us: u64, was_cut: bool) {
         if now_us >= self.waits_until_us {
             self.trust = self.trust.saturating_sub(1);
@@ -148,11 +148,11 @@ impl Gather {
     }
 
     /// What to wait for before the next turn, from now on, if that is worth it.
-    pub(crate) fn crowd(&mut self, now_us: u64) -> Option<Crowd> {
+    pub(crate) fn batch(&mut self, now_us: u64) -> Option<Batch> {
         let Self { seen, seen_before, busy_us, .. } = self;
         let active = seen.active.max(seen_before.active);
         let us = (busy_us.pow(3) / BUSY_DIVISOR).min(self.limit_us.into()) as u32;
-        if us < US_MIN || active < CROWD_MIN {
+        if us < US_MIN || active < BATCH_MIN {
             return None;
         }
         let free = active.saturating_sub(seen.unanswered + seen_before.unanswered);
@@ -160,7 +160,7 @@ impl Gather {
         let arrivals = (seen.arrivals.max(seen_before.arrivals) * us as usize) >> EPOCH_SHIFT;
         let count = (free * 3 / 4).min(arrivals).max(1);
         self.waits_until_us = now_us + u64::from(us);
-        Some(Crowd { count, us, is_trusted: self.trust >= TRUST_MAX / 2 })
+        Some(Batch { count, us, is_trusted: self.trust >= TRUST_MAX / 2 })
     }
 }
 
@@ -173,12 +173,12 @@ mod tests {
         move || (now_us * us) >> EPOCH_SHIFT
     }
 
-    fn crowd(count: usize, us: u32) -> Option<Crowd> {
-        Some(Crowd { count, us, is_trusted: false })
+    fn batch(count: usize, us: u32) -> Option<Batch> {
+        Some(Batch { count, us, is_trusted: false })
     }
 
     #[test]
-    fn only_a_crowd_is_waited_for() {
+    fn only_a_batch_is_waited_for() {
         let mut gather = Gather::new(1_000, 2);
         let mut marks = [Mark::default(); 20];
         gather.begin(5_000, busy(512, 5_000));
@@ -186,22 +186,22 @@ mod tests {
             gather.note(mark);
             gather.note(mark);
         }
-        assert_eq!(gather.crowd(5_000), None, "seven clients that ask twice are seven");
+        assert_eq!(gather.batch(5_000), None, "seven clients that ask twice are seven");
         marks[7..].iter_mut().for_each(|mark| gather.note(mark));
-        assert_eq!(gather.crowd(5_000), crowd(1, 1_000), "nobody can ask: it is for an answer");
+        assert_eq!(gather.batch(5_000), batch(1, 1_000), "nobody can ask: it is for an answer");
         marks[..12].iter_mut().for_each(|mark| gather.answered(mark));
-        assert_eq!(gather.crowd(5_000), crowd(9, 1_000), "three quarters of those who can");
+        assert_eq!(gather.batch(5_000), batch(9, 1_000), "three quarters of those who can");
         gather.begin(5_100, || unreachable!("it is asked for once in an epoch"));
         gather.begin(5_900, busy(512, 5_900));
         marks[12..16].iter_mut().for_each(|mark| gather.answered(mark));
-        assert_eq!(gather.crowd(5_900), crowd(12, 1_000), "the last epoch counts");
+        assert_eq!(gather.batch(5_900), batch(12, 1_000), "the last epoch counts");
         gather.begin(7_000, busy(512, 7_000));
         marks[16..].iter_mut().for_each(|mark| gather.answered(mark));
         marks[..8].iter_mut().for_each(|mark| gather.note(mark));
         marks[..8].iter_mut().for_each(|mark| gather.answered(mark));
-        assert_eq!(gather.crowd(7_000), crowd(6, 1_000), "one long ago doesn't");
+        assert_eq!(gather.batch(7_000), batch(6, 1_000), "one long ago doesn't");
         gather.begin(20_000, busy(512, 20_000));
-        assert_eq!(gather.crowd(20_000), None);
+        assert_eq!(gather.batch(20_000), None);
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
             gather.note(&mut mark);
             gather.answered(&mut mark);
         }
-        assert_eq!(gather.crowd(10_240), crowd(5, 256));
+        assert_eq!(gather.batch(10_240), batch(5, 256));
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
         let mut wait_us = |now_us: u64, cpu_us: u64| {
             gather.begin(now_us, || cpu_us);
             (0..20).for_each(|_| gather.note(&mut Mark::default()));
-            gather.crowd(now_us).map(|crowd| crowd.us)
+            gather.batch(now_us).map(|batch| batch.us)
         };
         assert_eq!(wait_us(10_240, 5_120), Some(400), "half of the time");
         assert_eq!(wait_us(11_264, 5_120 + 204), Some(212));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn crowds_that_come_in_time_are_trusted() {
+    fn batches_that_come_in_time_are_trusted() {
         let mut gather = Gather::new(400, 2);
         let mut now_us = 10_240;
         let mut is_trusted = |waits: usize, wait_us: u64, was_cut: bool| {
@@ -240,7 +240,7 @@ mod tests {
             for round in 0..=waits {
                 gather.begin(now_us, || now_us / 2);
                 (0..20).for_each(|_| gather.note(&mut Mark::default()));
-                is_trusted = gather.crowd(now_us).expect("it is busy").is_trusted;
+                is_trusted = gather.batch(now_us).expect("it is busy").is_trusted;
                 if round < waits {
                     now_us += wait_us;
                     gather.judge(now_us, was_cut);
@@ -266,7 +266,7 @@ mod tests {
         gather.begin(20_480, busy(512, 20_480));
         now.iter_mut().for_each(|mark| gather.note(mark));
         then.iter_mut().for_each(|mark| gather.answered(mark));
-        assert_eq!(gather.crowd(20_480), crowd(1, 400), "those of now have no answer");
+        assert_eq!(gather.batch(20_480), batch(1, 400), "those of now have no answer");
     }
 
     #[test]
@@ -275,7 +275,7 @@ mod tests {
             let mut gather = Gather::new(limit_us, shard_count);
             gather.begin(1, || unreachable!("nobody wants to know"));
             (0..100).for_each(|_| gather.note(&mut Mark::default()));
-            assert_eq!(gather.crowd(1), None);
+            assert_eq!(gather.batch(1), None);
         }
     }
 }

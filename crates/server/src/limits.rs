@@ -39,7 +39,7 @@ const SOCKETS_IN_FLIGHT_MAX: usize = 128;
 /// What must stay free in a mesh ring for the engine's messages and replies, which are never refused.
 pub(crate) const MESH_RESERVED: usize = 2 * MESSAGES_IN_FLIGHT_MAX;
 
-/// LIMIT: parcels on their way from one shard to another.
+/// LIMIT: packets on their way from one shard to another.
 pub(crate) const MESH_CAPACITY: usize = (MESH_RESERVED + SOCKETS_IN_FLIGHT_MAX).next_power_of_two();
 
 /// LIMIT: questions of threads that are no shards that wait for a shard's answer.

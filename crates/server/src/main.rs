@@ -8,8 +8,8 @@ use std::sync::Arc;
 use basalt_commands::config::Config;
 use basalt_engine::Core;
 use basalt_server::{
-    Facts, Pidfile, Signals, Supervisor, checks, detach, listen, logging, observe, run_id, serve,
-    set_title,
+    Pidfile, Signals, Statistics, Supervisor, checks, detach, listen, logging, observe, run_id,
+    serve, set_title,
 };
 use cli::Launch;
 
@@ -58,7 +58,7 @@ fn run(
     let page = observe::listen(&config)?;
     set_title(&config, config_path.as_deref());
     let _pidfile = Pidfile::write(&config, is_detached);
-    let facts = Facts {
+    let statistics = Statistics {
         executable: std::env::current_exe().unwrap_or_default(),
         config_file: config_path,
         tcp_port: config.port,
@@ -66,7 +66,7 @@ fn run(
         supervisor: supervisor.clone(),
     };
     let config = Arc::new(config);
-    let mut serving = serve(&config, facts, listeners, Core::new)
+    let mut serving = serve(&config, statistics, listeners, Core::new)
         .map_err(|error| checks::explain(&error, &config))?;
     signals.obey(serving.node())?;
     page.serve(&mut serving)?;

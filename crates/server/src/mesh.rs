@@ -33,7 +33,7 @@ pub(crate) struct Port<T> {
     own: usize,
     outgoing: Vec<Option<Writer<T>>>,
     incoming: Vec<Option<Reader<T>>>,
-    bells: Arc<[Padded<Bell>]>,
+    sleep_flags: Arc<[Padded<SleepFlag>]>,
     /// Who was written to since the last [`Port::sleepers`].
     touched: Vec<bool>,
     any_touched: bool,
@@ -43,13 +43,14 @@ pub(crate) struct Port<T> {
 
 /// The ports of a mesh of `count` shards whose rings hold `capacity` messages each.
 pub(crate) fn ports<T>(count: usize, capacity: usize) -> Vec<Port<T>> {
-    let bells: Arc<[Padded<Bell>]> = (0..count).map(|_| Padded(Bell::new())).collect();
+    let sleep_flags: Arc<[Padded<SleepFlag>]> =
+        (0..count).map(|_| Padded(SleepFlag::new())).collect();
     let mut ports: Vec<Port<T>> = (0..count)
         .map(|own| Port {
             own,
             outgoing: (0..count).map(|_| None).collect(),
             incoming: (0..count).map(|_| None).collect(),
-            bells: Arc::clone(&bells),
+            sleep_flags: Arc::clone(&sleep_flags),
             touched: vec![false; count],
             any_touched: false,
             first: own,
@@ -102,10 +103,10 @@ impl<T> Port<T> {
             return;
         }
         self.any_touched = false;
-        // Between our writes and the look at the bells; its twin is in `Port::doze`.
+        // Between our writes and the look at the sleep_flags; its twin is in `Port::prepare_sleep`.
         fence(Ordering::SeqCst);
         for (peer, touched) in self.touched.iter_mut().enumerate() {
-            if std::mem::take(touched) && self.bells[peer].take() {
+            if std::mem::take(touched) && self.sleep_flags[peer].take() {
                 wake(peer);
             }
         }
@@ -113,19 +114,19 @@ impl<T> Port<T> {
 
     /// Says that this shard goes to sleep. False where something has come in meanwhile: then it may not.
     #[must_use]
-    pub(crate) fn doze(&mut self) -> bool {
-        self.bells[self.own].set();
+    pub(crate) fn prepare_sleep(&mut self) -> bool {
+        self.sleep_flags[self.own].set();
         fence(Ordering::SeqCst);
         let empty = self.incoming.iter_mut().flatten().all(Reader::is_empty);
         if !empty {
-            self.rise();
+            self.end_sleep();
         }
         empty
     }
 
     /// Says that this shard is awake.
-    pub(crate) fn rise(&mut self) {
-        self.bells[self.own].clear();
+    pub(crate) fn end_sleep(&mut self) {
+        self.sleep_flags[self.own].clear();
     }
 
     /// How many messages wait in the incoming rings.
@@ -140,11 +141,11 @@ impl<T> Port<T> {
 }
 
 /// Says whether a shard sleeps and wants to be woken.
-struct Bell {
+struct SleepFlag {
     sleeping: AtomicBool,
 }
 
-impl Bell {
+impl SleepFlag {
     fn new() -> Self {
         Self { sleeping: AtomicBool::new(false) }
     }

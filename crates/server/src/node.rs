@@ -1,4 +1,4 @@
-//! Node: what all shards of this process share: facts that don't change, counters, and its end.
+//! Node: what all shards of this process share: statistics that don't change, counters, and its end.
 //!
 //! Everything here is written rarely or by one shard alone; nothing is a lock.
 
@@ -18,7 +18,7 @@ use crate::supervisor::Supervisor;
 
 /// What is known of the process before it serves.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct Statistics {
     pub executable: PathBuf,
     pub config_file: Option<PathBuf>,
     pub tcp_port: u16,
@@ -41,7 +41,7 @@ pub(crate) enum Stage {
 
 #[derive(Debug)]
 pub struct Node {
-    pub(crate) facts: Facts,
+    pub(crate) statistics: Statistics,
     pub(crate) started: Instant,
     /// The same on the calendar.
     pub(crate) started_s: u64,
@@ -59,7 +59,7 @@ pub struct Node {
 #[derive(Debug)]
 pub(crate) struct Post {
     /// Rung by threads that are no shards.
-    doorbell: EventFd,
+    eventfd: EventFd,
     /// The number of its ring, by which others wake it; negative while it has none.
     pub(crate) ring: AtomicI32,
     /// Connections that are pinned to it, or on their way.
@@ -75,16 +75,16 @@ pub(crate) struct Post {
     pub(crate) has_evictable: AtomicBool,
     /// While draining: it has nothing left to do or to send.
     pub(crate) quiet: AtomicBool,
-    /// While draining: parcels it has sent and received in all.
-    pub(crate) parcels_sent: AtomicU64,
-    pub(crate) parcels_received: AtomicU64,
+    /// While draining: packets it has sent and received in all.
+    pub(crate) packets_sent: AtomicU64,
+    pub(crate) packets_received: AtomicU64,
 }
 
 impl Post {
     fn new() -> std::io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         Ok(Self {
-            doorbell: EventFd::from_value_and_flags(0, flags)?,
+            eventfd: EventFd::from_value_and_flags(0, flags)?,
             ring: AtomicI32::new(-1),
             connections: AtomicU32::new(0),
             turn_max_us: AtomicU64::new(0),
@@ -93,29 +93,29 @@ impl Post {
             used_bytes: AtomicUsize::new(0),
             has_evictable: AtomicBool::new(false),
             quiet: AtomicBool::new(false),
-            parcels_sent: AtomicU64::new(0),
-            parcels_received: AtomicU64::new(0),
+            packets_sent: AtomicU64::new(0),
+            packets_received: AtomicU64::new(0),
         })
     }
 
-    pub(crate) fn doorbell(&self) -> BorrowedFd<'_> {
-        self.doorbell.as_fd()
+    pub(crate) fn eventfd(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
     }
 
-    pub(crate) fn silence_doorbell(&self) {
+    pub(crate) fn clear_eventfd(&self) {
         // Nothing to read is as good.
-        let _ = self.doorbell.read();
+        let _ = self.eventfd.read();
     }
 }
 
 impl Node {
-    pub(crate) fn new(facts: Facts, shard_count: usize) -> std::io::Result<Self> {
+    pub(crate) fn new(statistics: Statistics, shard_count: usize) -> std::io::Result<Self> {
         let started = Clock::origin_now();
         let posts: std::io::Result<Box<[_]>> =
             (0..shard_count).map(|_| Post::new().map(Padded)).collect();
         Ok(Self {
-            tcp_port: AtomicU16::new(facts.tcp_port),
-            facts,
+            tcp_port: AtomicU16::new(statistics.tcp_port),
+            statistics,
             started,
             started_s: Clock::since(started).now().unix_ms / 1000,
             stage: AtomicU8::new(Stage::Serving as u8),
@@ -137,20 +137,20 @@ impl Node {
     pub(crate) fn advance(&self, stage: Stage) {
         let before = self.stage.fetch_max(stage as u8, Ordering::AcqRel);
         if before == Stage::Serving as u8 && stage == Stage::Draining {
-            self.facts.supervisor.stopping();
+            self.statistics.supervisor.stopping();
         }
     }
 
     /// Ends the process gracefully; may be called from any thread.
     pub fn stop(&self) {
         self.advance(Stage::Draining);
-        self.ring_doorbells();
+        self.wake_all();
     }
 
     /// Asks the first shard to end the process as SHUTDOWN does, which may save first; from any thread.
     pub(crate) fn ask_to_stop(&self) {
         self.is_stop_asked.store(true, Ordering::Release);
-        self.ring_doorbell(0);
+        self.wake(0);
     }
 
     /// Whether a signal has asked for the end since the last call.
@@ -162,17 +162,17 @@ impl Node {
     /// Ends all shards because one of them can't go on.
     pub(crate) fn fail(&self) {
         self.advance(Stage::Ended);
-        self.ring_doorbells();
+        self.wake_all();
     }
 
     /// Has a shard look up, from a thread that is none.
-    pub(crate) fn ring_doorbell(&self, shard: usize) {
+    pub(crate) fn wake(&self, shard: usize) {
         // It can only fail where it was rung 2^64 times without being heard.
-        let _ = self.posts[shard].doorbell.write(1);
+        let _ = self.posts[shard].eventfd.write(1);
     }
 
-    pub(crate) fn ring_doorbells(&self) {
-        (0..self.posts.len()).for_each(|shard| self.ring_doorbell(shard));
+    pub(crate) fn wake_all(&self) {
+        (0..self.posts.len()).for_each(|shard| self.wake(shard));
     }
 
     /// The number of another shard's ring, once it has one.
@@ -214,13 +214,13 @@ impl Node {
         }
     }
 
-    /// While draining: whether no shard has work left and no parcel is on its way.
+    /// While draining: whether no shard has work left and no packet is on its way.
     pub(crate) fn is_quiet(&self) -> bool {
         let sum = |count: fn(&Post) -> &AtomicU64| -> u64 {
             self.posts.iter().map(|post| count(post).load(Ordering::Acquire)).sum()
         };
-        let received = sum(|post| &post.parcels_received);
+        let received = sum(|post| &post.packets_received);
         let all_quiet = self.posts.iter().all(|post| post.quiet.load(Ordering::Acquire));
-        all_quiet && received == sum(|post| &post.parcels_sent)
+        all_quiet && received == sum(|post| &post.packets_sent)
     }
 }

@@ -4,7 +4,7 @@
 //!                                    └──► page (what the shards said, as text)
 //!
 //! All of it runs on threads that are no shards. `docs/design/metrics.md` says why it is so.
-//! Not here: what is counted (`engine::facts`, `loop_facts`).
+//! Not here: what is counted (`engine::statistics`, `loop_stats`).
 
 mod ask;
 mod http;
@@ -17,11 +17,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use basalt_commands::config::Config;
 
 use crate::clock::Clock;
-use crate::facts;
 use crate::listen::{self, ListenError};
 use crate::node::{Node, Stage};
 use crate::serve::Serving;
-pub(crate) use ask::{Askers, LetterBox, Report, letter_boxes};
+use crate::statistics;
+pub(crate) use ask::{Askers, Mailbox, Report, mailboxes};
 use http::Reply;
 
 /// The metrics page before anybody can see it.
@@ -85,7 +85,7 @@ impl Observer {
             return Reply::text("503 Service Unavailable", silence(&answers));
         };
         let now_us = Clock::since(self.node.started).monotonic_us();
-        let process = facts::gather(&self.node, now_us);
+        let process = statistics::gather(&self.node, now_us);
         let view = page::View::new(&reports, &answers, process, now_us);
         Reply { status: "200 OK", kind: page::CONTENT_TYPE, body: view.render() }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{
-    Message, ProcessFacts, Published, SaveEnd, SaveProgress, SaveStart, ShutdownRequest, World,
+    Message, ProcessStats, Published, SaveEnd, SaveProgress, SaveStart, ShutdownRequest, World,
 };
 use basalt_keyspace::ShardId;
 
@@ -15,10 +15,10 @@ use crate::clock::Clock;
 use crate::mesh::Port;
 use crate::node::{Node, Stage};
 use crate::saver::Saver;
-use crate::{config_file, facts};
+use crate::{config_file, statistics};
 
 /// What travels from shard to shard.
-pub(crate) enum Parcel<M> {
+pub(crate) enum Packet<M> {
     Engine(M),
     /// A connection that the accepting shard pins to the receiving one.
     Socket {
@@ -36,9 +36,9 @@ pub(crate) enum SocketKind {
 
 pub struct Outside<M> {
     pub(crate) node: Arc<Node>,
-    pub(crate) port: Port<Parcel<M>>,
+    pub(crate) port: Port<Packet<M>>,
     pub(crate) clock: Clock,
-    chance: Chance,
+    random: Random,
     saver: Saver,
     /// Settings that changed in this turn.
     pub(crate) new_config: Option<Arc<Config>>,
@@ -49,19 +49,19 @@ pub struct Outside<M> {
     pub(crate) to_append: Option<(Vec<u8>, bool)>,
     pub(crate) to_rewrite: Option<Vec<u8>>,
     pub(crate) to_sync: bool,
-    /// Parcels written and read so far.
+    /// Packets written and read so far.
     pub(crate) sent: u64,
     pub(crate) received: u64,
 }
 
 impl<M> Outside<M> {
-    pub(crate) fn new(node: Arc<Node>, port: Port<Parcel<M>>, saver: Saver, seed: u64) -> Self {
+    pub(crate) fn new(node: Arc<Node>, port: Port<Packet<M>>, saver: Saver, seed: u64) -> Self {
         let clock = Clock::since(node.started);
         Self {
             node,
             port,
             clock,
-            chance: Chance::from_seed(seed),
+            random: Random::from_seed(seed),
             saver,
             new_config: None,
             stall_until_us: None,
@@ -80,7 +80,7 @@ impl<M> Outside<M> {
     /// Hands a message to another shard's engine. The engine bounds what it has under way, so there is
     /// always room.
     pub fn send(&mut self, to: ShardId, message: M) {
-        self.send_parcel(usize::from(to.0), Parcel::Engine(message)).unwrap_or_else(|_| {
+        self.send_packet(usize::from(to.0), Packet::Engine(message)).unwrap_or_else(|_| {
             panic!("more messages under way than MESSAGES_IN_FLIGHT_MAX allows")
         });
     }
@@ -93,8 +93,8 @@ impl<M> Outside<M> {
         std::thread::sleep(Duration::from_micros(left_us));
     }
 
-    pub(crate) fn send_parcel(&mut self, to: usize, parcel: Parcel<M>) -> Result<(), Parcel<M>> {
-        self.port.send(to, parcel)?;
+    pub(crate) fn send_packet(&mut self, to: usize, packet: Packet<M>) -> Result<(), Packet<M>> {
+        self.port.send(to, packet)?;
         self.sent += 1;
         Ok(())
     }
@@ -110,7 +110,7 @@ impl World for Outside<Message> {
         Outside::send(self, to, message);
     }
     fn random(&mut self) -> u64 {
-        self.chance.next()
+        self.random.next()
     }
     fn monotonic_us(&mut self) -> u64 {
         self.clock.monotonic_us()
@@ -118,8 +118,8 @@ impl World for Outside<Message> {
     fn monotonic_ns(&mut self) -> u64 {
         self.clock.monotonic_ns()
     }
-    fn process(&mut self) -> ProcessFacts {
-        facts::gather(&self.node, self.clock.monotonic_us())
+    fn process(&mut self) -> ProcessStats {
+        statistics::gather(&self.node, self.clock.monotonic_us())
     }
     fn publish_used(&mut self, own: Published) {
         let post = &self.node.posts[self.port.own()];
@@ -140,7 +140,7 @@ impl World for Outside<Message> {
         false
     }
     fn rewrite_config(&mut self, config: &Config, extent: Extent) -> Result<(), String> {
-        config_file::rewrite(self.node.facts.config_file.as_deref(), config, extent)
+        config_file::rewrite(self.node.statistics.config_file.as_deref(), config, extent)
     }
     fn config_changed(&mut self, config: &Arc<Config>) {
         self.node.tcp_port.store(config.port, Ordering::Relaxed);
@@ -184,12 +184,12 @@ impl World for Outside<Message> {
     }
 }
 
-/// A shard's source of chance: SplitMix64, which passes for random everywhere but in cryptography.
-struct Chance {
+/// A shard's source of randomness: SplitMix64, which passes for random everywhere but in cryptography.
+struct Random {
     state: u64,
 }
 
-impl Chance {
+impl Random {
     fn from_seed(seed: u64) -> Self {
         Self { state: seed }
     }

@@ -26,7 +26,7 @@ use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 
-use crate::gather::Crowd;
+use crate::gather::Batch;
 use crate::limits::{COMPLETIONS, SEND_BYTES_MAX, SUBMISSIONS};
 pub(crate) use appending::{AppendError, Appended};
 use appending::{Appending, Next};
@@ -98,8 +98,8 @@ pub(crate) enum Event {
     Appended(Appended),
     /// The journal's file was synced, or not.
     Synced(Option<io::Error>),
-    /// Another thread rang the doorbell.
-    Doorbell,
+    /// Another thread rang the eventfd.
+    Eventfd,
     /// A sleeping shard could not be told to wake.
     WakeFailed {
         shard: usize,
@@ -124,7 +124,7 @@ enum Kind {
     Receive = 1,
     Send,
     Accept,
-    Doorbell,
+    Eventfd,
     Wake,
     Timer,
     Guard,
@@ -164,7 +164,7 @@ pub(crate) struct Ring {
     /// Tells the timer that is armed from those before it.
     timer_generation: u32,
     guard: Guard,
-    /// Of a wait for a crowd: whether a timer has fired since.
+    /// Of a wait for a batch: whether a timer has fired since.
     gathered: Option<bool>,
     /// Sends that are queued and not handed over.
     sends_queued: usize,
@@ -349,11 +349,11 @@ impl Ring {
         self.cancel(user_data(Kind::Accept, listener, 0));
     }
 
-    /// Watches a doorbell once.
-    pub(crate) fn watch(&mut self, doorbell: BorrowedFd<'_>) {
+    /// Watches an eventfd once.
+    pub(crate) fn watch(&mut self, eventfd: BorrowedFd<'_>) {
         let events = u32::from(libc::POLLIN.cast_unsigned());
-        let entry = opcode::PollAdd::new(Fd(doorbell.as_raw_fd()), events).build();
-        self.push(entry.user_data(user_data(Kind::Doorbell, 0, 0)));
+        let entry = opcode::PollAdd::new(Fd(eventfd.as_raw_fd()), events).build();
+        self.push(entry.user_data(user_data(Kind::Eventfd, 0, 0)));
     }
 
     /// Wakes the shard whose ring has this number.
@@ -441,18 +441,18 @@ impl Ring {
     /// 1 to 8 µs on a virtual machine. So one timer stays armed over many waits, as long as it does not
     /// fire too late for this one; it ends a wait for nothing now and then.
     ///
-    /// With a crowd to wait for, one completion doesn't end the wait before the crowd's time is over, or
+    /// With a batch to wait for, one completion doesn't end the wait before the batch's time is over, or
     /// for a trusted one before the guard fires.
     pub(crate) fn enter_until(
         &mut self,
         at_us: u64,
         now_us: u64,
-        crowd: Option<Crowd>,
+        batch: Option<Batch>,
     ) -> io::Result<()> {
         let bound_us = at_us.saturating_sub(now_us);
         // What has come already is not left lying for others.
         let can_gather = self.can_gather && self.uring.completion().is_empty();
-        let crowd = crowd.filter(|crowd| bound_us > crowd.us.into() && can_gather);
+        let batch = batch.filter(|batch| bound_us > batch.us.into() && can_gather);
         let late_us = self.timer_at_us.map_or(u64::MAX, |timer_us| timer_us.saturating_sub(at_us));
         if late_us > TIMER_LATE_MAX_US {
             self.set_timer(at_us, now_us);
@@ -464,8 +464,8 @@ impl Ring {
             let time = Timespec::from(Duration::from_micros(us));
             self.wait(1, Some(&SubmitArgs::new().timespec(&time)))
         } else {
-            match crowd {
-                Some(crowd) => self.gather(crowd, bound_us),
+            match batch {
+                Some(batch) => self.gather(batch, bound_us),
                 None => self.wait(1, None),
             }
         };
@@ -474,13 +474,13 @@ impl Ring {
 
     fn gather(
         &mut self,
-        Crowd { count, us, is_trusted }: Crowd,
+        Batch { count, us, is_trusted }: Batch,
         bound_us: u64,
     ) -> io::Result<usize> {
         self.gathered = Some(false);
         // It may fire just before the wait, and then one more has to.
         let is_guarded = is_trusted && bound_us >= 2 * GUARD_US && self.demand_guard();
-        // What is handed over now completes at once for the most part: that is not the crowd.
+        // What is handed over now completes at once for the most part: that is not the batch.
         let count = count + self.sends_queued;
         if is_guarded {
             return self.wait(count, None);
@@ -498,7 +498,7 @@ impl Ring {
         unsafe { self.uring.submitter().enter(queued, count as u32, flags.bits(), args) }
     }
 
-    /// Where the last wait was for a crowd, whether a timer may have cut it short. To be asked after a drain.
+    /// Where the last wait was for a batch, whether a timer may have cut it short. To be asked after a drain.
     pub(crate) fn take_gathered(&mut self) -> Option<bool> {
         self.gathered.take()
     }
@@ -592,7 +592,7 @@ impl Ring {
                     let error = (result < 0).then(|| appending::error_of(-result));
                     events.push(Event::Synced(error));
                 }
-                kind if kind == Kind::Doorbell as u8 => events.push(Event::Doorbell),
+                kind if kind == Kind::Eventfd as u8 => events.push(Event::Eventfd),
                 kind if kind == Kind::Wake as u8 => {
                     let shard = token.index as usize;
                     events.push(Event::WakeFailed { shard, error: -result });
@@ -720,10 +720,10 @@ mod tests {
 
     /// A wait for so many.
     fn wait(ring: &mut Ring, count: usize) -> Duration {
-        let crowd = Crowd { count, us: 300, is_trusted: true };
+        let batch = Batch { count, us: 300, is_trusted: true };
         let start = Instant::now();
         // The timer that bounds all waits is armed for long already.
-        ring.enter_until(FAR_US, 0, Some(crowd)).expect("the ring waits");
+        ring.enter_until(FAR_US, 0, Some(batch)).expect("the ring waits");
         start.elapsed()
     }
 
@@ -734,16 +734,16 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_a_crowd_ends_though_none_comes() {
+    fn a_wait_for_a_batch_ends_though_none_comes() {
         let mut ring = Ring::open().expect("a ring");
         if !ring.can_gather {
             return;
         }
-        let bell = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC).expect("an eventfd");
+        let eventfd = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC).expect("an eventfd");
         let mut guarded = 0;
         for round in 0..200 {
-            // A crowd of one comes, and leaves the guard running.
-            ring.watch(bell.as_fd());
+            // A batch of one comes, and leaves the guard running.
+            ring.watch(eventfd.as_fd());
             wait(&mut ring, 1);
             assert_eq!(drain(&mut ring), 1);
             // Many a guard fires before the next wait, and some are told by then: none may leave it alone.

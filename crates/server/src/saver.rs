@@ -168,7 +168,7 @@ impl Writer {
 
     fn end(&self, number: u64, end: SaveEnd) {
         self.shared.end(number, end);
-        self.node.ring_doorbells();
+        self.node.wake_all();
     }
 
     /// Does what is ordered; returns how long the file is if it is complete now.

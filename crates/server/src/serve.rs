@@ -16,17 +16,17 @@ use crate::acceptor::Acceptor;
 use crate::clock::Clock;
 use crate::core_loop::{CoreLoop, Parts};
 use crate::cpus::Cpus;
-use crate::doors::{Doors, apply_settings};
 use crate::engine::Engine;
 use crate::journal::{Folder, Recovery, Restoring};
 use crate::limits::{MESH_CAPACITY, SHARDS_MAX};
 use crate::listen::Listener;
+use crate::listeners::{Listeners, apply_settings};
 use crate::load_file::{self, Batches};
 use crate::memory;
 use crate::mesh::{self, Port};
-use crate::node::{Facts, Node};
-use crate::observe::{Askers, LetterBox, letter_boxes};
-use crate::outside::{Outside, Parcel};
+use crate::node::{Node, Statistics};
+use crate::observe::{Askers, Mailbox, mailboxes};
+use crate::outside::{Outside, Packet};
 use crate::ring::Ring;
 use crate::saver::Saver;
 
@@ -74,7 +74,7 @@ impl Serving {
 /// Starts the shards. When this returns they all serve.
 pub fn serve<E: Engine + 'static>(
     config: &Arc<Config>,
-    facts: Facts,
+    statistics: Statistics,
     listeners: Vec<Listener>,
     make_engine: fn(CoreSetup) -> E,
 ) -> io::Result<Serving> {
@@ -89,18 +89,18 @@ pub fn serve<E: Engine + 'static>(
     log_cpus(&cpus, shard_count, pin);
     let cpus = cpus.allowed;
     let hash_seed = match config.hash_seed.as_str() {
-        "" => chance()?,
+        "" => random()?,
         text => KeyHasher::new(0).hash(text.as_bytes()),
     };
-    let epoch = chance()?;
+    let epoch = random()?;
     // Getting a page can hold up a core for long: where one has no shard, it is that one.
     memory::look_ahead(if pin { cpus.get(shard_count..).unwrap_or_default() } else { &[] })?;
-    let node = Arc::new(Node::new(facts, shard_count)?);
+    let node = Arc::new(Node::new(statistics, shard_count)?);
     let recovery = match config.appendonly {
         true => {
             let now_ms = Clock::since(node.started).now().unix_ms;
             let folder = Folder::open(config)?;
-            Some(Arc::new(Recovery::prepare(folder, shard_count, (chance()?, now_ms), config)?))
+            Some(Arc::new(Recovery::prepare(folder, shard_count, (random()?, now_ms), config)?))
         }
         false => None,
     };
@@ -112,8 +112,8 @@ pub fn serve<E: Engine + 'static>(
     let (loading, batches) = snapshot.unzip();
     let mut batches = batches.unwrap_or_default().into_iter();
     let (report, reports) = mpsc::channel();
-    let (askers, letter_boxes) = letter_boxes(shard_count);
-    let mut letter_boxes = letter_boxes.into_iter();
+    let (askers, mailboxes) = mailboxes(shard_count);
+    let mut mailboxes = mailboxes.into_iter();
     let mut shards = Vec::new();
     for (index, port) in mesh::ports(shard_count, MESH_CAPACITY).into_iter().enumerate() {
         let beginning = Beginning {
@@ -122,10 +122,10 @@ pub fn serve<E: Engine + 'static>(
             node: Arc::clone(&node),
             port,
             listeners: listeners.take(),
-            asked: letter_boxes.next().expect("because there is one for each shard"),
+            asked: mailboxes.next().expect("because there is one for each shard"),
             hash_seed,
             epoch,
-            seed: chance()?,
+            seed: random()?,
             recovery: recovery.clone(),
             saver: saver.clone(),
             batches: batches.next(),
@@ -174,10 +174,10 @@ struct Beginning<E: Engine> {
     index: usize,
     config: Arc<Config>,
     node: Arc<Node>,
-    port: Port<Parcel<E::Message>>,
+    port: Port<Packet<E::Message>>,
     /// The first shard takes clients in.
     listeners: Option<Vec<Listener>>,
-    asked: LetterBox,
+    asked: Mailbox,
     hash_seed: u64,
     epoch: u64,
     seed: u64,
@@ -218,10 +218,12 @@ impl<E: Engine> Beginning<E> {
     fn core_loop(self) -> io::Result<(CoreLoop<E>, Loaded)> {
         let mut outside = Outside::new(Arc::clone(&self.node), self.port, self.saver, self.seed);
         let shard_count = self.node.posts.len();
-        let doors = self.listeners.map(|listeners| Rc::new(RefCell::new(Doors::new(listeners))));
-        let apply = doors.as_ref().map(|doors| apply_settings(Rc::clone(doors), shard_count));
+        let listeners =
+            self.listeners.map(|listeners| Rc::new(RefCell::new(Listeners::new(listeners))));
+        let apply =
+            listeners.as_ref().map(|listeners| apply_settings(Rc::clone(listeners), shard_count));
         let config = Arc::clone(&self.config);
-        let acceptor = doors.map(|doors| Acceptor::new(doors, shard_count, config));
+        let acceptor = listeners.map(|listeners| Acceptor::new(listeners, shard_count, config));
         let own_config = Arc::clone(&self.config);
         let mut engine = (self.make_engine)(CoreSetup {
             shard: ShardId(self.index as u16),
@@ -229,7 +231,7 @@ impl<E: Engine> Beginning<E> {
             config: self.config,
             hash_seed: self.hash_seed,
             epoch: self.epoch,
-            chance_seed: chance()?,
+            random_seed: random()?,
             now: outside.clock.now(),
             stopwatch: outside.clock.stopwatch(),
             apply,
@@ -292,8 +294,8 @@ fn log_cpus(cpus: &Cpus, shard_count: usize, pin: bool) {
     }
 }
 
-/// A number from the kernel's source of chance.
-fn chance() -> io::Result<u64> {
+/// A number from the kernel's source of randomness.
+fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_le_bytes(bytes))

@@ -96,9 +96,9 @@ fn a_sleeper_is_woken() {
         });
         let mut expected = 0;
         while expected < 2 {
-            if to.doze() {
+            if to.prepare_sleep() {
                 alarm.wait();
-                to.rise();
+                to.end_sleep();
             }
             to.drain(|_, message| {
                 assert_eq!(*message, expected);
@@ -130,9 +130,9 @@ fn a_sleeper_is_woken_by_one_of_two() {
             .collect();
         let mut arrived = 0;
         while arrived < 2 {
-            if sleeper.doze() {
+            if sleeper.prepare_sleep() {
                 alarm.wait();
-                sleeper.rise();
+                sleeper.end_sleep();
             }
             sleeper.drain(|_, message| {
                 assert_eq!(message, 7);

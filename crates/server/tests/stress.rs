@@ -37,10 +37,10 @@ fn nothing_hangs_between_rest_and_work() {
             for number in 0..clients {
                 let (served, answers, slow, slowest_us) = (&served, &answers, &slow, &slowest_us);
                 scope.spawn(move || {
-                    let mut chance = number + 1;
+                    let mut random = number + 1;
                     let mut client = served.client();
                     while Instant::now() < end {
-                        let count = next(&mut chance) % 40 + 1;
+                        let count = next(&mut random) % 40 + 1;
                         let begin = Instant::now();
                         let words: String =
                             (0..count).map(|one| format!("PING {one}\r\n")).collect();
@@ -52,11 +52,11 @@ fn nothing_hangs_between_rest_and_work() {
                         answers.fetch_add(count, Ordering::Relaxed);
                         slow.fetch_add((took > SLOW).into(), Ordering::Relaxed);
                         slowest_us.fetch_max(took.as_micros() as u64, Ordering::Relaxed);
-                        match next(&mut chance) % 8 {
+                        match next(&mut random) % 8 {
                             0 => client = served.client(),
                             1..=3 => {}
                             _ => thread::sleep(Duration::from_micros(
-                                next(&mut chance) % SILENCE_MAX_US,
+                                next(&mut random) % SILENCE_MAX_US,
                             )),
                         }
                     }
@@ -74,9 +74,9 @@ fn nothing_hangs_between_rest_and_work() {
     }
 }
 
-fn next(chance: &mut u64) -> u64 {
-    *chance ^= *chance << 13;
-    *chance ^= *chance >> 7;
-    *chance ^= *chance << 17;
-    *chance >> 16
+fn next(random: &mut u64) -> u64 {
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    *random >> 16
 }

@@ -65,8 +65,8 @@ fn measure(shape: &str, make: fn(&KeyHasher) -> Members, count: usize) {
     assert_eq!(found, count);
     let mut bytes = 0;
     let pick_ns = cpu_ns_of(|| {
-        for chance in 0..count as u64 {
-            bytes += members.pick(chance << 20).map_or(0, |place| members.at(place).name.len());
+        for random in 0..count as u64 {
+            bytes += members.pick(random << 20).map_or(0, |place| members.at(place).name.len());
         }
     });
     let walk_ns =

@@ -33,7 +33,7 @@ pub use area::{OutOfMemory, give_back_left, is_mapping_granted};
 use chunk::UNIT_BYTES;
 pub(crate) use chunk::{LINE_BYTES, Page};
 pub(crate) use extent::Extent;
-pub use pool::{PoolFacts, give_back_chunk, pool_facts};
+pub use pool::{PoolStats, give_back_chunk, pool_stats};
 
 /// The largest block of a size class. Above it, lines are as fine-grained as classes would be.
 const SMALL_BYTES_MAX: usize = 512;

@@ -29,8 +29,8 @@ mod wheel;
 
 pub use bits::count_ones;
 pub use block::{
-    OutOfMemory, PoolFacts, block_bytes, give_back_chunk, give_back_left, is_mapping_granted,
-    pool_facts, promise_chunks, supply_chunks, withdraw_chunks,
+    OutOfMemory, PoolStats, block_bytes, give_back_chunk, give_back_left, is_mapping_granted,
+    pool_stats, promise_chunks, supply_chunks, withdraw_chunks,
 };
 pub use collection::{Collection, Kind};
 pub use entry::{Content, Encoding, Entry, SMALL_BYTES_MAX, Small, TEXT_BYTES_MAX, Value};

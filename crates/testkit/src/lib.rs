@@ -2,13 +2,13 @@
 //!
 //! Nothing here is part of the program: this crate is used by tests, fuzzers and benches only.
 
-pub mod chance;
 pub mod client;
 pub mod differential;
 pub mod fuzz;
 pub mod history;
 pub mod print;
 pub mod process;
+pub mod random;
 pub mod simulation;
 pub mod simulation_peer;
 pub mod simulation_target;

@@ -15,12 +15,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{
-    Core, CoreSetup, LoadError, Loaded, Loader, Message, Now, Peer, ProcessFacts, Published,
+    Core, CoreSetup, LoadError, Loaded, Loader, Message, Now, Peer, ProcessStats, Published,
     Reading, SaveEnd, SaveProgress, SaveStart, SessionId, ShutdownRequest, Stopwatch, World,
 };
 use basalt_keyspace::{DatabaseId, LongString, SLOTS, ShardId, SlotId};
 
-use crate::chance::Chance;
+use crate::random::Random;
 pub use disk::{Disk, DiskFault};
 use groups::Groups;
 use saves::Saves;
@@ -51,7 +51,7 @@ pub struct Simulation {
 struct Moves {
     /// In addition to those of existing keys.
     slots: Vec<SlotId>,
-    chance: Chance,
+    random: Random,
 }
 
 /// The state that cores share: channels, time, the random generator.
@@ -59,7 +59,7 @@ struct Outside {
     /// By sender and receiver.
     channels: Vec<Vec<VecDeque<Message>>>,
     now: Now,
-    chance: Chance,
+    random: Random,
     shutdown: Option<ShutdownRequest>,
     log: Vec<String>,
     /// The bytes of each core's data, as it published them.
@@ -101,7 +101,7 @@ impl World for View<'_> {
     }
 
     fn random(&mut self) -> u64 {
-        self.outside.chance.number()
+        self.outside.random.number()
     }
 
     fn monotonic_us(&mut self) -> u64 {
@@ -115,8 +115,8 @@ impl World for View<'_> {
         self.outside.now.monotonic_us * 1000
     }
 
-    fn process(&mut self) -> ProcessFacts {
-        ProcessFacts::default()
+    fn process(&mut self) -> ProcessStats {
+        ProcessStats::default()
     }
 
     fn publish_used(&mut self, own: Published) {
@@ -159,7 +159,7 @@ impl World for View<'_> {
     }
 
     fn save_chunk(&mut self, number: u64, chunk: Vec<u8>) -> Result<(), Vec<u8>> {
-        if self.outside.chance.one_in(4) {
+        if self.outside.random.one_in(4) {
             return Err(chunk);
         }
         self.outside.saves.add(number, &chunk);
@@ -167,7 +167,7 @@ impl World for View<'_> {
     }
 
     fn finish_save(&mut self, number: u64) -> bool {
-        if self.outside.chance.one_in(4) {
+        if self.outside.random.one_in(4) {
             return false;
         }
         self.outside.saves.finish(number);
@@ -212,7 +212,7 @@ impl Simulation {
             config: Arc::clone(&config),
             hash_seed: seed,
             epoch: seed,
-            chance_seed: seed.wrapping_add(index as u64),
+            random_seed: seed.wrapping_add(index as u64),
             now,
             stopwatch: stopwatch(),
             apply: None,
@@ -224,7 +224,7 @@ impl Simulation {
             outside: Outside {
                 channels: (0..shard_count).map(|_| channel_row()).collect(),
                 now,
-                chance: Chance::from_seed(seed),
+                random: Random::from_seed(seed),
                 shutdown: None,
                 log: Vec::new(),
                 used: vec![Published::default(); shard_count],
@@ -259,8 +259,8 @@ impl Simulation {
     /// From now on slots move: those of existing keys, and these.
     pub fn move_slots(&mut self, keys: &[&str]) {
         let slots = keys.iter().map(|key| SlotId::of_key(key.as_bytes())).collect();
-        let chance = Chance::from_seed(self.outside.chance.number());
-        self.moves = Some(Moves { slots, chance });
+        let random = Random::from_seed(self.outside.random.number());
+        self.moves = Some(Moves { slots, random });
     }
 
     /// Slots stop moving.
@@ -271,24 +271,24 @@ impl Simulation {
     /// Starts to move some slots, now and then.
     fn move_some_slots(&mut self, one_in: usize) {
         let shards = self.cores.len();
-        let Some(Moves { slots, chance }) = &mut self.moves else { return };
-        if shards == 1 || !chance.one_in(one_in) {
+        let Some(Moves { slots, random }) = &mut self.moves else { return };
+        if shards == 1 || !random.one_in(one_in) {
             return;
         }
         let mut slots = slots.clone();
-        let keyspace = self.cores[chance.below(shards)].keyspace();
+        let keyspace = self.cores[random.below(shards)].keyspace();
         for database in 0..keyspace.database_count() {
             keyspace.visit_all(DatabaseId(database as u16), &mut |entry| {
                 slots.push(SlotId::of_key(entry.key()));
             });
         }
-        chance.shuffle(&mut slots);
-        slots.truncate(1 + chance.below(4));
-        slots.push(SlotId(chance.below(SLOTS) as u16));
+        random.shuffle(&mut slots);
+        slots.truncate(1 + random.below(4));
+        slots.push(SlotId(random.below(SLOTS) as u16));
         slots.sort_unstable();
         slots.dedup();
-        let to = ShardId(chance.below(shards) as u16);
-        self.cores[chance.below(shards)].move_slots(slots, to);
+        let to = ShardId(random.below(shards) as u16);
+        self.cores[random.below(shards)].move_slots(slots, to);
     }
 
     /// A connection from localhost, assigned to a core.
@@ -452,7 +452,7 @@ impl Simulation {
     /// One turn of one core. Returns whether anything moved or is left to do.
     pub fn step(&mut self) -> bool {
         self.move_some_slots(8);
-        let index = self.outside.chance.below(self.cores.len());
+        let index = self.outside.random.below(self.cores.len());
         self.turn(index)
     }
 
@@ -461,7 +461,7 @@ impl Simulation {
         const ROUNDS_MAX: usize = 100_000;
         self.move_some_slots(2);
         for _ in 0..ROUNDS_MAX {
-            let first = self.outside.chance.below(self.cores.len());
+            let first = self.outside.random.below(self.cores.len());
             let count = self.cores.len();
             let moved = (0..count).filter(|turn| self.turn((first + turn) % count)).count();
             if moved == 0 && !self.has_more() {
@@ -497,7 +497,7 @@ impl Simulation {
         let mut messages = Vec::new();
         for from in 0..self.cores.len() {
             let channel = &mut self.outside.channels[from][index];
-            let count = self.outside.chance.below(channel.len() + 1);
+            let count = self.outside.random.below(channel.len() + 1);
             messages.extend(channel.drain(..count).map(|message| (ShardId(from as u16), message)));
         }
         let mut arrived: Vec<(SessionId, Vec<u8>)> = Vec::new();
@@ -511,7 +511,7 @@ impl Simulation {
             let is_paused = client.reading == Reading::Paused;
             let waiting = if is_paused { 0 } else { client.to_server.len().min(bytes_max) };
             let count =
-                if self.fragments { self.outside.chance.below(waiting + 1) } else { waiting };
+                if self.fragments { self.outside.random.below(waiting + 1) } else { waiting };
             if count > 0 {
                 let bytes: Vec<u8> = client.to_server.drain(..count).collect();
                 has_received = true;
@@ -539,7 +539,7 @@ impl Simulation {
         }
         let received: Vec<(SessionId, &[u8])> =
             arrived.iter().map(|(session, bytes)| (*session, bytes.as_slice())).collect();
-        let done = self.outside.disks[index].go_on(&mut self.outside.chance);
+        let done = self.outside.disks[index].go_on(&mut self.outside.random);
         let mut moved = !messages.is_empty() || has_received || !done.is_empty();
         done.into_iter().for_each(|done| self.cores[index].journal_done(done));
         let now = self.outside.now;

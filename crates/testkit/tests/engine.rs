@@ -5,35 +5,35 @@ use std::collections::HashMap;
 
 use basalt_commands::config::Config;
 use basalt_resp::{Value, encode_request};
-use basalt_testkit::chance::Chance;
 use basalt_testkit::client::replies;
+use basalt_testkit::random::Random;
 use basalt_testkit::simulation::{ClientId, Simulation};
 
 /// Clients with their own keys, so that a model knows each reply.
 fn one_history(seed: u64, shards: usize) {
-    let mut chance = Chance::from_seed(seed);
+    let mut random = Random::from_seed(seed);
     let mut simulation = Simulation::new(shards, Config::default(), seed);
-    simulation.fragments = chance.one_in(2);
+    simulation.fragments = random.one_in(2);
     let clients: Vec<ClientId> = (0..5).map(|core| simulation.connect(core)).collect();
     let mut models: Vec<HashMap<String, String>> = vec![HashMap::new(); clients.len()];
     let mut expected: Vec<Vec<Value>> = vec![Vec::new(); clients.len()];
     for _ in 0..20 {
         for (index, &client) in clients.iter().enumerate() {
             let mut bytes = Vec::new();
-            for _ in 0..chance.below(40) {
+            for _ in 0..random.below(40) {
                 let mut ask = |(args, value): (Vec<String>, Value)| {
                     encode_request(&args, &mut bytes);
                     expected[index].push(value);
                 };
-                if chance.one_in(6) {
-                    transaction(&mut chance, index, &mut models[index]).into_iter().for_each(ask);
+                if random.one_in(6) {
+                    transaction(&mut random, index, &mut models[index]).into_iter().for_each(ask);
                 } else {
-                    ask(request(&mut chance, index, &mut models[index]));
+                    ask(request(&mut random, index, &mut models[index]));
                 }
             }
             simulation.send(client, &bytes);
         }
-        for _ in 0..chance.below(30) {
+        for _ in 0..random.below(30) {
             simulation.step();
         }
     }
@@ -54,15 +54,15 @@ fn one_history(seed: u64, shards: usize) {
 
 /// Some requests between MULTI and EXEC.
 fn transaction(
-    chance: &mut Chance,
+    random: &mut Random,
     client: usize,
     model: &mut HashMap<String, String>,
 ) -> Vec<(Vec<String>, Value)> {
     let word = |word: &str| vec![word.to_owned()];
     let mut asked = vec![(word("MULTI"), Value::simple("OK"))];
     let mut values = Vec::new();
-    for _ in 0..chance.below(5) {
-        let (args, value) = request(chance, client, model);
+    for _ in 0..random.below(5) {
+        let (args, value) = request(random, client, model);
         asked.push((args, Value::simple("QUEUED")));
         values.push(value);
     }
@@ -71,19 +71,19 @@ fn transaction(
 }
 
 fn request(
-    chance: &mut Chance,
+    random: &mut Random,
     client: usize,
     model: &mut HashMap<String, String>,
 ) -> (Vec<String>, Value) {
-    let mut key = || format!("c{client}:k{}", chance.below(12));
+    let mut key = || format!("c{client}:k{}", random.below(12));
     let (key, other) = (key(), key());
     let text = |value: Option<&String>| match value {
         Some(text) => Value::bulk(text),
         None => Value::Null,
     };
-    let number = chance.number() % 1000;
+    let number = random.number() % 1000;
     let args = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<String>>();
-    match chance.below(9) {
+    match random.below(9) {
         0 | 1 => {
             let value = format!("v{number}");
             model.insert(key.clone(), value.clone());
@@ -376,21 +376,21 @@ fn a_strict_pipeline_runs_in_its_order() {
 #[test]
 fn a_watched_key_that_expires_under_way_makes_no_half_exec() {
     for seed in 0..600 {
-        let mut chance = Chance::from_seed(seed);
-        let shards = 2 + chance.below(3);
+        let mut random = Random::from_seed(seed);
+        let shards = 2 + random.below(3);
         let mut simulation = Simulation::new(shards, Config::default(), seed);
-        let (client, other) = (simulation.connect(chance.below(4)), simulation.connect(0));
-        let watched = ["a", "b", "c", "k", "l"][chance.below(5)];
-        simulation.ask_line(client, &format!("SET {watched} x PX {}", 2 + chance.below(4)));
+        let (client, other) = (simulation.connect(random.below(4)), simulation.connect(0));
+        let watched = ["a", "b", "c", "k", "l"][random.below(5)];
+        simulation.ask_line(client, &format!("SET {watched} x PX {}", 2 + random.below(4)));
         simulation.ask_line(client, &format!("WATCH {watched}"));
         let mut lines = String::from("MULTI\r\n");
-        for key in ["1", "2", "3", "4"].into_iter().take(2 + chance.below(3)) {
+        for key in ["1", "2", "3", "4"].into_iter().take(2 + random.below(3)) {
             lines += &format!("INCR n{key}\r\n");
         }
         simulation.send(client, (lines + "EXEC\r\n").as_bytes());
         for _ in 0..40 {
             simulation.step();
-            if chance.one_in(6) {
+            if random.one_in(6) {
                 simulation.advance_ms(1);
             }
         }

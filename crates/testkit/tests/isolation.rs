@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use basalt_commands::config::Config;
 use basalt_resp::{Value, decode, encode_request};
-use basalt_testkit::chance::Chance;
 use basalt_testkit::history::{Anomaly, Plan, Transaction, Workload, check};
+use basalt_testkit::random::Random;
 use basalt_testkit::simulation::{ClientId, Simulation};
 
 /// A client with a limited number of transactions in flight: the next is sent before the last is
@@ -56,39 +56,39 @@ impl Client {
 
 /// Many clients with random transactions over few keys.
 fn history(seed: u64) -> Result<(), Anomaly> {
-    let mut chance = Chance::from_seed(seed);
-    let shards = 1 + chance.below(8);
+    let mut random = Random::from_seed(seed);
+    let shards = 1 + random.below(8);
     let mut simulation = Simulation::new(shards, Config::default(), seed);
-    simulation.fragments = chance.one_in(3);
-    let mut workload = Workload::new("", 1 + chance.below(6), 1 + chance.below(5));
-    if chance.one_in(2) {
+    simulation.fragments = random.one_in(3);
+    let mut workload = Workload::new("", 1 + random.below(6), 1 + random.below(5));
+    if random.one_in(2) {
         simulation.move_slots(&["l0", "l1", "l2", "r0", "r1", "r2"]);
     }
-    let connect = |simulation: &mut Simulation, chance: &mut Chance| Client {
-        id: simulation.connect(chance.below(8)),
+    let connect = |simulation: &mut Simulation, random: &mut Random| Client {
+        id: simulation.connect(random.below(8)),
         under_way: VecDeque::new(),
-        most: if chance.one_in(2) { 1 } else { 1 + chance.below(5) },
+        most: if random.one_in(2) { 1 } else { 1 + random.below(5) },
         received: Vec::new(),
     };
     let mut clients: Vec<Client> =
-        (0..2 + chance.below(7)).map(|_| connect(&mut simulation, &mut chance)).collect();
+        (0..2 + random.below(7)).map(|_| connect(&mut simulation, &mut random)).collect();
     let (mut history, mut clock) = (Vec::new(), 0);
-    let (steps, leaves) = (1 + chance.below(2 * shards), 20 + chance.below(100));
+    let (steps, leaves) = (1 + random.below(2 * shards), 20 + random.below(100));
     for _ in 0..80 {
         for client in &mut clients {
             clock += 1;
-            if client.under_way.len() < client.most && chance.one_in(2) {
-                client.ask(workload.plan(&mut chance), &mut simulation, clock);
-            } else if chance.one_in(leaves) {
+            if client.under_way.len() < client.most && random.one_in(2) {
+                client.ask(workload.plan(&mut random), &mut simulation, clock);
+            } else if random.one_in(leaves) {
                 simulation.disconnect(client.id);
                 for (plan, asked_at) in client.under_way.drain(..) {
                     let (acts, fate) = plan.lost();
                     history.push(Transaction { acts, fate, asked_at, answered_at: u64::MAX });
                 }
-                *client = connect(&mut simulation, &mut chance);
+                *client = connect(&mut simulation, &mut random);
             }
         }
-        for _ in 0..chance.below(steps + 1) {
+        for _ in 0..random.below(steps + 1) {
             simulation.step();
         }
         clock += 1;
@@ -152,40 +152,40 @@ const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// Writers set all keys to one value at once, and some disconnect in between; readers must find one
 /// value in all of them.
 fn sets_and_gets(seed: u64) {
-    let mut chance = Chance::from_seed(seed);
-    let shards = 1 + chance.below(8);
+    let mut random = Random::from_seed(seed);
+    let shards = 1 + random.below(8);
     let mut simulation = Simulation::new(shards, Config::default(), seed);
-    simulation.fragments = chance.one_in(3);
-    if chance.one_in(2) {
+    simulation.fragments = random.one_in(3);
+    if random.one_in(2) {
         simulation.move_slots(&NAMES);
     }
-    let mut clients: Vec<ClientId> = (0..6).map(|_| simulation.connect(chance.below(8))).collect();
+    let mut clients: Vec<ClientId> = (0..6).map(|_| simulation.connect(random.below(8))).collect();
     let mut number = 0;
     for _ in 0..25 {
         for (index, client) in clients.iter_mut().enumerate() {
             let mut bytes = Vec::new();
-            for _ in 0..chance.below(4) {
+            for _ in 0..random.below(4) {
                 let mut names = NAMES.to_vec();
-                chance.shuffle(&mut names);
+                random.shuffle(&mut names);
                 if index % 2 == 0 {
                     number += 1;
                     let value = number.to_string();
                     let mut request = vec!["MSET"];
                     names.iter().for_each(|name| request.extend([*name, &value]));
                     encode_request(&request, &mut bytes);
-                } else if chance.one_in(3) {
+                } else if random.one_in(3) {
                     encode_request(&["GET", names[0]], &mut bytes);
                 } else {
                     encode_request(&[&["MGET"], names.as_slice()].concat(), &mut bytes);
                 }
             }
             simulation.send(*client, &bytes);
-            if chance.one_in(20) {
+            if random.one_in(20) {
                 simulation.disconnect(*client);
-                *client = simulation.connect(chance.below(8));
+                *client = simulation.connect(random.below(8));
             }
         }
-        for _ in 0..chance.below(12) {
+        for _ in 0..random.below(12) {
             simulation.step();
         }
     }

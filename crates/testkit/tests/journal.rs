@@ -1,7 +1,7 @@
 //! A crash at any moment: what was acknowledged is there, transactions are whole, and what is left is one moment.
 
 use basalt_commands::config::{AppendFsync, Config};
-use basalt_testkit::chance::Chance;
+use basalt_testkit::random::Random;
 use basalt_testkit::simulation::{ClientId, DiskFault, Simulation};
 
 /// What a client of the workload knows of its counters.
@@ -47,7 +47,7 @@ impl Worker {
         }
     }
 
-    fn go_on(&mut self, server: &mut Simulation, chance: &mut Chance, workers: usize) {
+    fn go_on(&mut self, server: &mut Simulation, random: &mut Random, workers: usize) {
         if self.waits_for != Waits::Nothing {
             let lines = server.received_lines(self.id);
             let Some(last) = lines.last() else { return };
@@ -62,7 +62,7 @@ impl Worker {
             return;
         }
         let n = self.number;
-        match chance.below(4) {
+        match random.below(4) {
             0 | 1 => {
                 let name = if self.turns.asked.is_multiple_of(2) { "first" } else { "second" };
                 server.send_line(self.id, &format!("INCR {name}:{n}"));
@@ -72,7 +72,7 @@ impl Worker {
             2 => {
                 let value = self.pairs.asked + 1;
                 self.waits_for = Waits::Execution;
-                let line = match chance.below(3) {
+                let line = match random.below(3) {
                     0 => {
                         self.waits_for = Waits::Pair;
                         format!("MSET left:{n} {value} right:{n} {value} third:{n} {value}")
@@ -81,7 +81,7 @@ impl Worker {
                         server.send_line(self.id, "MULTI");
                         server.send_line(self.id, &format!("SET left:{n} {value}"));
                         server.send_line(self.id, &format!("SET right:{n} {value}"));
-                        if chance.one_in(2) {
+                        if random.one_in(2) {
                             server.send_line(self.id, "CLIENT ID");
                         }
                         server.send_line(self.id, &format!("SET third:{n} {value}"));
@@ -92,7 +92,7 @@ impl Worker {
                 self.pairs.asked += 1;
             }
             _ => {
-                let other = chance.below(workers);
+                let other = random.below(workers);
                 server.send_line(self.id, &format!("GET first:{other}"));
                 self.waits_for = Waits::Read(other);
             }
@@ -113,25 +113,25 @@ struct Run {
 
 /// Works for a while, crashes, and looks at what is left.
 fn crash(Run { seed, policy, power, slots }: Run) {
-    let mut chance = Chance::from_seed(seed);
-    let shards = 1 + chance.below(4);
+    let mut random = Random::from_seed(seed);
+    let shards = 1 + random.below(4);
     let config = || Config { appendfsync: policy, ..Config::default() };
     let mut server = Simulation::with_journal(shards, config(), seed);
-    let count = 1 + chance.below(6);
+    let count = 1 + random.below(6);
     let mut workers: Vec<Worker> =
         (0..count).map(|number| Worker::new(&mut server, number)).collect();
     if slots {
         server.move_slots(&["first:0", "left:0"]);
     }
-    for _ in 0..chance.below(3_000) {
-        let at = chance.below(count);
-        workers[at].go_on(&mut server, &mut chance, count);
+    for _ in 0..random.below(3_000) {
+        let at = random.below(count);
+        workers[at].go_on(&mut server, &mut random, count);
         server.step();
-        if chance.one_in(50) {
-            server.advance_ms(1 + chance.below(60) as u64);
+        if random.one_in(50) {
+            server.advance_ms(1 + random.below(60) as u64);
         }
     }
-    let after = if chance.one_in(2) { shards } else { 1 + chance.below(4) };
+    let after = if random.one_in(2) { shards } else { 1 + random.below(4) };
     let files = if power { server.lose_power() } else { server.kill() };
     let mut server =
         Simulation::restart(&files, after, config(), seed).expect("the files are sound");
@@ -170,14 +170,14 @@ fn what_always_acknowledged_survives_a_power_loss() {
 #[test]
 fn every_reply_comes_in_the_end() {
     for seed in 0..60 {
-        let mut chance = Chance::from_seed(seed);
-        let shards = 2 + chance.below(3);
+        let mut random = Random::from_seed(seed);
+        let shards = 2 + random.below(3);
         let config = Config { appendfsync: AppendFsync::Always, ..Config::default() };
         let mut server = Simulation::with_journal(shards, config, seed);
         let mut workers: Vec<Worker> = (0..6).map(|n| Worker::new(&mut server, n)).collect();
         for _ in 0..600 {
-            let at = chance.below(workers.len());
-            workers[at].go_on(&mut server, &mut chance, 6);
+            let at = random.below(workers.len());
+            workers[at].go_on(&mut server, &mut random, 6);
             server.step();
         }
         server.rest_ms(200);

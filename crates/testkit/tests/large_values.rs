@@ -3,8 +3,8 @@
 
 use basalt_commands::config::Config;
 use basalt_resp::{Value, encode_request};
-use basalt_testkit::chance::Chance;
 use basalt_testkit::client::replies;
+use basalt_testkit::random::Random;
 use basalt_testkit::simulation::{ClientId, Simulation};
 
 fn send(simulation: &mut Simulation, client: ClientId, args: &[&[u8]]) {
@@ -19,8 +19,8 @@ fn received(simulation: &mut Simulation, client: ClientId) -> Vec<Value> {
 }
 
 /// A value of so many bytes that no other has.
-fn value(chance: &mut Chance, len: usize) -> Vec<u8> {
-    let start = chance.number();
+fn value(random: &mut Random, len: usize) -> Vec<u8> {
+    let start = random.number();
     (0..len as u64)
         .map(|at| (start.wrapping_add(at).wrapping_mul(0x9e37_79b9) >> 11) as u8)
         .collect()
@@ -32,16 +32,16 @@ fn large_arguments_arrive_however_they_are_cut() {
     let anything = Value::Push(Vec::new());
     let mut received_directly = 0;
     for seed in 0..30 {
-        let mut chance = Chance::from_seed(seed);
-        let mut simulation = Simulation::new(1 + chance.below(4), Config::default(), seed);
+        let mut random = Random::from_seed(seed);
+        let mut simulation = Simulation::new(1 + random.below(4), Config::default(), seed);
         simulation.fragments = true;
         let client = simulation.connect(0);
         let mut expected = Vec::new();
         for round in 0..6 {
-            let key = format!("key{}", chance.below(4)).into_bytes();
-            let len = [10, 65_535, 65_536, 70_000, 300_000, 2_400_000][chance.below(6)];
-            let (first, second) = (value(&mut chance, len), value(&mut chance, 100_000));
-            match chance.below(6) {
+            let key = format!("key{}", random.below(4)).into_bytes();
+            let len = [10, 65_535, 65_536, 70_000, 300_000, 2_400_000][random.below(6)];
+            let (first, second) = (value(&mut random, len), value(&mut random, 100_000));
+            match random.below(6) {
                 0 => {
                     send(&mut simulation, client, &[b"SET", &key, &first, b"EX", b"100"]);
                     expected.push(ok.clone());
@@ -111,14 +111,14 @@ fn a_large_reply_never_changes() {
     for shards in [1, 2] {
         let mut simulation = Simulation::new(shards, Config::default(), 41);
         let (deaf, other) = (simulation.connect(0), simulation.connect(0));
-        let mut chance = Chance::from_seed(41);
+        let mut random = Random::from_seed(41);
         let mut expected = Vec::new();
         simulation.set_deaf(deaf, true);
         send(&mut simulation, deaf, &[b"PING"]);
         simulation.settle();
         let keys: Vec<Vec<u8>> = (0..4).map(|key| format!("key{key}").into_bytes()).collect();
         for (number, key) in keys.iter().enumerate() {
-            let first = value(&mut chance, 200_000);
+            let first = value(&mut random, 200_000);
             send(&mut simulation, other, &[b"SET", key, &first]);
             simulation.settle();
             send(&mut simulation, deaf, &[b"GET", key]);

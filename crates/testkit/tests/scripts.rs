@@ -2,7 +2,7 @@
 
 use basalt_commands::config::Config;
 use basalt_resp::{Value, decode, encode_request};
-use basalt_testkit::chance::Chance;
+use basalt_testkit::random::Random;
 use basalt_testkit::simulation::{ClientId, Simulation};
 
 const ACCOUNTS: usize = 6;
@@ -66,7 +66,7 @@ fn check(reply: &Value, place: &str) {
 
 fn transfers(shards: usize, seed: u64) {
     let mut simulation = Simulation::new(shards, Config::default(), seed);
-    let mut chance = Chance::from_seed(seed + 1);
+    let mut random = Random::from_seed(seed + 1);
     let clients: Vec<ClientId> = (0..4).map(|at| simulation.connect(at % shards)).collect();
     let place = format!("{shards} shards, seed {seed}");
     for account in 0..ACCOUNTS {
@@ -76,7 +76,7 @@ fn transfers(shards: usize, seed: u64) {
     let names: Vec<String> = (0..ACCOUNTS).map(|account| format!("account{account}")).collect();
     for _ in 0..30 {
         for &client in &clients {
-            match chance.below(4) {
+            match random.below(4) {
                 0 => {
                     let mut args = vec!["MGET"];
                     args.extend(names.iter().map(String::as_str));
@@ -84,12 +84,12 @@ fn transfers(shards: usize, seed: u64) {
                 }
                 1 => send(&mut simulation, client, &["EVAL_RO", TOTAL, "1", &names[0]]),
                 _ => {
-                    let from = chance.below(ACCOUNTS).to_string();
-                    let to = chance.below(ACCOUNTS).to_string();
-                    let amount = (1 + chance.below(20)).to_string();
-                    let declared = format!("account{}", [&from, &to][chance.below(2)]);
+                    let from = random.below(ACCOUNTS).to_string();
+                    let to = random.below(ACCOUNTS).to_string();
+                    let amount = (1 + random.below(20)).to_string();
+                    let declared = format!("account{}", [&from, &to][random.below(2)]);
                     let mut args = vec!["EVAL", TRANSFER];
-                    if chance.below(3) > 0 {
+                    if random.below(3) > 0 {
                         args.extend(["1", &declared]);
                     } else {
                         args.push("0");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use basalt_commands::config::{Allowed, Config};
 use basalt_keyspace::{DatabaseId, SlotId};
 use basalt_resp::encode_request;
-use basalt_testkit::chance::Chance;
+use basalt_testkit::random::Random;
 use basalt_testkit::simulation::{ClientId, Simulation};
 
 struct Server(Simulation);
@@ -138,31 +138,31 @@ fn watches_follow_their_keys() {
 #[test]
 fn those_who_wait_keep_their_places() {
     for seed in 0..30 {
-        let mut chance = Chance::from_seed(seed);
+        let mut random = Random::from_seed(seed);
         let mut server = Server::new(4, seed);
         let feeder = server.0.connect(0);
         let mut waiting: Vec<ClientId> = Vec::new();
         let lines = ["BLPOP q 0", "BLMOVE q to LEFT RIGHT 0", "BLPOP other q more 0"];
         for _ in 0..6 {
-            let client = server.0.connect(chance.below(4));
-            let line = *chance.pick(&lines);
+            let client = server.0.connect(random.below(4));
+            let line = *random.pick(&lines);
             server.send(client, line);
             server.0.settle();
             waiting.push(client);
             for key in ["q", "to", "other", "more"] {
-                if chance.one_in(2) {
-                    server.carry(feeder, key, chance.below(4));
+                if random.one_in(2) {
+                    server.carry(feeder, key, random.below(4));
                 }
             }
         }
-        let gone = waiting.remove(chance.below(6));
+        let gone = waiting.remove(random.below(6));
         server.0.disconnect(gone);
         server.0.settle();
         for (number, client) in waiting.iter().enumerate() {
             server.ask(feeder, &format!("RPUSH q {number}"));
             let told = server.received(*client).concat();
             assert!(told.ends_with(&number.to_string()), "seed {seed}: {number} got {told:?}");
-            server.carry(feeder, "q", chance.below(4));
+            server.carry(feeder, "q", random.below(4));
         }
         assert_eq!(server.ask(feeder, "LLEN q"), "0");
         assert!(server.ask(feeder, "INFO clients").contains("blocked_clients:0\r\n"));
@@ -217,15 +217,15 @@ fn keys_expire_in_time_wherever_they_went() {
         server.ask(client, &format!("SET {number} x PX {ttl_ms}"));
         server.ask(client, &format!("SET stays:{number} x"));
     }
-    let mut chance = Chance::from_seed(5);
+    let mut random = Random::from_seed(5);
     let keys = |server: &mut Server| -> usize {
         (0..4).map(|shard| server.0.core(shard).keyspace().len(DatabaseId(0))).sum()
     };
     let begun_ms = server.0.now_ms();
     let mut left = keys(&mut server);
     for _ in 0..45 {
-        let first = chance.below(16_000);
-        let to = chance.below(4);
+        let first = random.below(16_000);
+        let to = random.below(4);
         server.ask(client, &format!("DEBUG SLOT-MOVE {first} {} {to}", first + 383));
         server.0.advance_ms(100);
         server.0.settle();
@@ -247,14 +247,14 @@ fn a_scan_meets_what_is_there_throughout() {
         let (client, other) = (server.0.connect(0), server.0.connect(1));
         server.ask(client, "DEBUG POPULATE 300");
         server.0.move_slots(&[]);
-        let mut chance = Chance::from_seed(seed);
+        let mut random = Random::from_seed(seed);
         let (mut cursor, mut met) = ("0".to_owned(), BTreeSet::new());
         loop {
             server.send(client, &format!("SCAN {cursor} COUNT 20"));
-            let comes_and_goes = chance.below(1000);
+            let comes_and_goes = random.below(1000);
             server.send(other, &format!("SET other:{comes_and_goes} x"));
-            server.send(other, &format!("DEL other:{}", chance.below(1000)));
-            for _ in 0..chance.below(40) {
+            server.send(other, &format!("DEL other:{}", random.below(1000)));
+            for _ in 0..random.below(40) {
                 server.0.step();
             }
             server.0.settle();
@@ -277,20 +277,20 @@ fn pipelines_keep_their_order() {
     let mut moved = 0;
     for seed in 0..100 {
         let mut server = Server::new(1 + (seed as usize) % 5, seed);
-        let mut chance = Chance::from_seed(seed);
-        server.0.fragments = chance.one_in(2);
+        let mut random = Random::from_seed(seed);
+        server.0.fragments = random.one_in(2);
         server.0.move_slots(&["a0", "a1", "a2"]);
         let clients: Vec<ClientId> = (0..3).map(|core| server.0.connect(core)).collect();
         let mut counts = [0; 3];
         let mut received: Vec<Vec<String>> = vec![Vec::new(); 3];
         for _ in 0..30 {
             for (index, client) in clients.iter().enumerate() {
-                for _ in 0..chance.below(6) {
+                for _ in 0..random.below(6) {
                     server.send(*client, &format!("APPEND a{index} x"));
                     counts[index] += 1;
                 }
             }
-            for _ in 0..chance.below(10) {
+            for _ in 0..random.below(10) {
                 server.0.step();
             }
         }

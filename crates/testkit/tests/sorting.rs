@@ -5,8 +5,8 @@
 
 use basalt_commands::config::Config;
 use basalt_resp::{Value, encode_request};
-use basalt_testkit::chance::Chance;
 use basalt_testkit::client::replies;
+use basalt_testkit::random::Random;
 use basalt_testkit::simulation::{ClientId, Simulation};
 
 /// Keys that are named after the elements.
@@ -34,8 +34,8 @@ fn mset(number: u64) -> String {
 }
 
 fn sorts_see_one_moment(seed: u64) {
-    let mut chance = Chance::from_seed(seed);
-    let shards = 1 + chance.below(6);
+    let mut random = Random::from_seed(seed);
+    let shards = 1 + random.below(6);
     let mut simulation = Simulation::new(shards, Config::default(), seed);
     let writers: Vec<ClientId> = (0..2).map(|core| simulation.connect(core)).collect();
     let sorters: Vec<ClientId> = (0..3).map(|core| simulation.connect(core)).collect();
@@ -46,10 +46,10 @@ fn sorts_see_one_moment(seed: u64) {
     writers.iter().for_each(|writer| drop(simulation.take_received(*writer)));
     let mut asked = 0;
     for round in 1..40 {
-        let writer = *chance.pick(&writers);
+        let writer = *random.pick(&writers);
         send(&mut simulation, writer, &[&mset(round)]);
-        let sorter = *chance.pick(&sorters);
-        match chance.below(3) {
+        let sorter = *random.pick(&sorters);
+        match random.below(3) {
             0 => send(&mut simulation, sorter, &["SORT ids BY w_* GET w_*"]),
             1 => send(&mut simulation, sorter, &["MULTI", "SORT_RO ids BY x_* GET w_*", "EXEC"]),
             _ => {
@@ -58,7 +58,7 @@ fn sorts_see_one_moment(seed: u64) {
             }
         }
         asked += 1;
-        (0..chance.below(6 * shards)).for_each(|_| _ = simulation.step());
+        (0..random.below(6 * shards)).for_each(|_| _ = simulation.step());
     }
     simulation.settle();
     let mut seen = 0;

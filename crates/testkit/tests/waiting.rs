@@ -1,7 +1,7 @@
 //! Blocking commands in simulation: each element goes to one waiter, in the order of arrival.
 
 use basalt_commands::config::Config;
-use basalt_testkit::chance::Chance;
+use basalt_testkit::random::Random;
 use basalt_testkit::simulation::{ClientId, Simulation};
 
 struct Server(Simulation);
@@ -500,28 +500,28 @@ fn nothing_is_lost_or_given_twice() {
 
 fn play(queue: &Queue, seed: u64) {
     const KEYS: [&str; 3] = ["q", "r", "s"];
-    let mut chance = Chance::from_seed(seed);
-    let shards = 1 + chance.below(5);
+    let mut random = Random::from_seed(seed);
+    let shards = 1 + random.below(5);
     let mut server = Server::new(shards, seed);
-    let takers: Vec<ClientId> = (0..5).map(|_| server.0.connect(chance.below(5))).collect();
-    let feeders: Vec<ClientId> = (0..2).map(|_| server.0.connect(chance.below(5))).collect();
+    let takers: Vec<ClientId> = (0..5).map(|_| server.0.connect(random.below(5))).collect();
+    let feeders: Vec<ClientId> = (0..2).map(|_| server.0.connect(random.below(5))).collect();
     for line in KEYS.iter().flat_map(|key| (queue.setup)(key)) {
         server.ask(feeders[0], &line);
     }
     let (mut fed, mut taken) = (0, Vec::new());
     let mut waits = vec![false; takers.len()];
     for _ in 0..60 {
-        let at = chance.below(takers.len());
-        if chance.one_in(2) && !waits[at] {
-            let line = queue.waits[chance.below(queue.waits.len())];
+        let at = random.below(takers.len());
+        if random.one_in(2) && !waits[at] {
+            let line = queue.waits[random.below(queue.waits.len())];
             server.0.send_line(takers[at], line);
             waits[at] = true;
         } else {
-            let line = (queue.feed)(KEYS[chance.below(3)], fed);
+            let line = (queue.feed)(KEYS[random.below(3)], fed);
             fed += 1;
-            server.0.send_line(feeders[chance.below(2)], &line);
+            server.0.send_line(feeders[random.below(2)], &line);
         }
-        for _ in 0..chance.below(6) {
+        for _ in 0..random.below(6) {
             server.0.step();
         }
         for (at, taker) in takers.iter().enumerate() {
@@ -554,8 +554,8 @@ fn play(queue: &Queue, seed: u64) {
 fn the_line_is_kept_over_shards() {
     for (kind, queue) in QUEUES.iter().enumerate() {
         for seed in 0..60 {
-            let mut chance = Chance::from_seed(seed);
-            let mut server = Server::new(1 + chance.below(5), seed);
+            let mut random = Random::from_seed(seed);
+            let mut server = Server::new(1 + random.below(5), seed);
             let feeder = server.0.connect(0);
             for line in ["q", "r", "s"].iter().flat_map(|key| (queue.setup)(key)) {
                 server.ask(feeder, &line);
@@ -563,13 +563,13 @@ fn the_line_is_kept_over_shards() {
             let waiting: Vec<ClientId> = (0..6)
                 .map(|core| {
                     let client = server.0.connect(core);
-                    server.send(client, queue.waits[chance.below(2)]);
+                    server.send(client, queue.waits[random.below(2)]);
                     client
                 })
                 .collect();
             for number in 0..6 {
                 server.0.send_line(feeder, &(queue.feed)("q", number));
-                for _ in 0..chance.below(6) {
+                for _ in 0..random.below(6) {
                     server.0.step();
                 }
             }
@@ -631,14 +631,14 @@ fn nobody_comes_between_a_push_and_who_waits_for_it() {
 #[test]
 fn who_goes_while_it_begins_to_watch_watches_nothing() {
     for seed in 0..300 {
-        let mut chance = Chance::from_seed(seed);
-        let mut server = Server::new(1 + chance.below(3), seed);
+        let mut random = Random::from_seed(seed);
+        let mut server = Server::new(1 + random.below(3), seed);
         let (writer, watcher) = (server.0.connect(0), server.0.connect(1));
         for _ in 0..3 {
             server.0.send_line(writer, "MSET k 1 l 2 m 3 n 4");
         }
         server.0.send_line(watcher, "WATCH k l m n");
-        for _ in 0..chance.below(25) {
+        for _ in 0..random.below(25) {
             server.0.step();
         }
         server.0.disconnect(watcher);
@@ -675,8 +675,8 @@ fn who_has_its_answer_finds_what_it_fed_served() {
                 simulation.move_slots(&["s", "t", "u"]);
             }
             let mut server = Server(simulation);
-            let mut chance = Chance::from_seed(seed);
-            let mut connect = |server: &mut Server| server.0.connect(chance.below(shards));
+            let mut random = Random::from_seed(seed);
+            let mut connect = |server: &mut Server| server.0.connect(random.below(shards));
             let (feeder, looker) = (connect(&mut server), connect(&mut server));
             let waiters: Vec<ClientId> = (0..2).map(|_| connect(&mut server)).collect();
             server.ask(feeder, "RPUSH s x");

@@ -4,9 +4,9 @@
 use super::limits::{info_field, resident_bytes};
 use super::{Test, eventually, start, text};
 use basalt_resp::{Value, encode_request};
-use basalt_testkit::chance::Chance;
 use basalt_testkit::client::{Connection, Request, request};
 use basalt_testkit::process::{Program, Server};
+use basalt_testkit::random::Random;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -154,17 +154,17 @@ fn killed_amid_pipelines(program: Program) {
     let server = start(program, &[]);
     let before = resident_bytes(&server);
     others_are_answered(&server, REPLY_MAX, || {
-        let mut chance = Chance::from_seed(4);
+        let mut random = Random::from_seed(4);
         let mut killer = server.connect();
         for client in 0..CLIENTS {
             let mut victim = server.connect();
             let Value::Integer(id) = victim.execute(&["CLIENT", "ID"]) else { panic!("no number") };
             let mut bytes = Vec::new();
-            for number in 0..chance.below(3000) {
-                let key = format!("key:{}", chance.below(1000));
-                let other = format!("key:{}", chance.below(1000));
+            for number in 0..random.below(3000) {
+                let key = format!("key:{}", random.below(1000));
+                let other = format!("key:{}", random.below(1000));
                 let request: Request = match number % 5 {
-                    0 => request(&["SET", &key, &"v".repeat(chance.below(2000))]),
+                    0 => request(&["SET", &key, &"v".repeat(random.below(2000))]),
                     1 => request(&["GET", &key]),
                     2 => request(&["MGET", &key, &other]),
                     3 => request(&["MSET", &key, "1", &other, "2"]),
@@ -172,7 +172,7 @@ fn killed_amid_pipelines(program: Program) {
                 };
                 encode_request(&request, &mut bytes);
             }
-            bytes.truncate(bytes.len() - chance.below(bytes.len() / 2 + 1));
+            bytes.truncate(bytes.len() - random.below(bytes.len() / 2 + 1));
             victim.set_timeout(Duration::from_millis(100)).unwrap();
             // The server may close it while it writes, or wait for it to read.
             let _ = victim.send_bytes(&bytes);
@@ -194,7 +194,7 @@ fn nonsense_harms_nobody(program: Program) {
     let server = start(program, &[]);
     let before = resident_bytes(&server);
     others_are_answered(&server, REPLY_MAX, || {
-        let mut chance = Chance::from_seed(5);
+        let mut random = Random::from_seed(5);
         let pieces: &[&[u8]] = &[
             b"*",
             b"$",
@@ -222,8 +222,8 @@ fn nonsense_harms_nobody(program: Program) {
         for _ in 0..CLIENTS {
             let mut client = server.connect();
             let mut bytes = Vec::new();
-            for _ in 0..chance.below(40) {
-                bytes.extend_from_slice(pieces[chance.below(pieces.len())]);
+            for _ in 0..random.below(40) {
+                bytes.extend_from_slice(pieces[random.below(pieces.len())]);
             }
             // The server may close it before all of it is written, which is right.
             let _ = client.send_bytes(&bytes);

@@ -3,9 +3,9 @@
 
 use super::{Test, start};
 use basalt_resp::encode_request;
-use basalt_testkit::chance::Chance;
 use basalt_testkit::history::{Transaction, Workload, check};
 use basalt_testkit::process::{Program, Server};
+use basalt_testkit::random::Random;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -32,11 +32,11 @@ fn slots_move_under_load(program: Program) {
     let server = start(program, &["--shards", "4"]);
     let is_over = AtomicBool::new(false);
     let moves = || {
-        let (mut chance, mut connection) = (Chance::from_seed(1), server.connect());
+        let (mut random, mut connection) = (Random::from_seed(1), server.connect());
         let mut moved = 0;
         while !is_over.load(Ordering::Relaxed) {
-            let first = chance.below(14_000);
-            let (last, shard) = (first + chance.below(2000), chance.below(4));
+            let first = random.below(14_000);
+            let (last, shard) = (first + random.below(2000), random.below(4));
             let line = format!("DEBUG SLOT-MOVE {first} {last} {shard}");
             let reply = connection.execute(&line.split(' ').collect::<Vec<_>>());
             let text = reply.as_bytes().map(<[u8]>::to_vec).unwrap_or_default();
@@ -70,10 +70,10 @@ fn transact(server: &Server, transactions: usize) {
         if number % 2 == 1 {
             connection.execute(&["HELLO", "3"]);
         }
-        let mut chance = Chance::from_seed(number as u64);
+        let mut random = Random::from_seed(number as u64);
         let mut history = Vec::new();
         for _ in 0..transactions / CONNECTIONS {
-            let plan = workload.lock().expect("nobody panicked").plan(&mut chance);
+            let plan = workload.lock().expect("nobody panicked").plan(&mut random);
             let mut bytes = Vec::new();
             plan.requests.iter().for_each(|request| encode_request(request, &mut bytes));
             let asked_at = now();

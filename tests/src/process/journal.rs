@@ -2,9 +2,9 @@
 
 use super::{Test, launch, start, text};
 use basalt_resp::Value;
-use basalt_testkit::chance::Chance;
 use basalt_testkit::client::Connection;
 use basalt_testkit::process::{Launch, Program, Scratch, Server};
+use basalt_testkit::random::Random;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -91,11 +91,11 @@ fn number(client: &mut Connection, key: &str) -> u64 {
 
 /// Kills a server again and again, and looks at what the next one loads.
 fn survive_kills(policy: &str, seed: u64) {
-    let mut chance = Chance::from_seed(seed);
+    let mut random = Random::from_seed(seed);
     let dir = Scratch::create().unwrap();
     let mut known = [(0, 0); CLIENTS];
     for round in 0..=KILLS / 4 {
-        let shards = 1 + chance.below(3) as u64;
+        let shards = 1 + random.below(3) as u64;
         let server = journaled(&dir, shards, &["--appendfsync", policy]).start();
         let mut server = server.unwrap_or_else(|error| panic!("{policy} {seed}: {error}"));
         let mut client = server.connect();
@@ -117,7 +117,7 @@ fn survive_kills(policy: &str, seed: u64) {
             return;
         }
         let answered: [Answered; CLIENTS] = Default::default();
-        let wanted = 1 + chance.below(if policy == "always" { 30 } else { 400 }) as u64;
+        let wanted = 1 + random.below(if policy == "always" { 30 } else { 400 }) as u64;
         std::thread::scope(|scope| {
             for (n, answered) in answered.iter().enumerate() {
                 let (server, before) = (&server, known[n]);

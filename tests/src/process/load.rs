@@ -2,9 +2,9 @@
 
 use super::{Test, eventually, start, text};
 use basalt_resp::Value;
-use basalt_testkit::chance::Chance;
 use basalt_testkit::client::{Connection, Request, request};
 use basalt_testkit::process::{Program, Server};
+use basalt_testkit::random::Random;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -74,18 +74,18 @@ impl Model {
 }
 
 /// One request about the keys of client `owner`; they are on all shards.
-fn random_request(owner: usize, chance: &mut Chance) -> Request {
-    let key = |chance: &mut Chance| format!("client:{owner}:key:{}", chance.below(60));
-    let value = |chance: &mut Chance| "v".repeat(chance.below(200)) + &chance.number().to_string();
-    let (one, two) = (key(chance), key(chance));
-    match chance.below(12) {
+fn random_request(owner: usize, random: &mut Random) -> Request {
+    let key = |random: &mut Random| format!("client:{owner}:key:{}", random.below(60));
+    let value = |random: &mut Random| "v".repeat(random.below(200)) + &random.number().to_string();
+    let (one, two) = (key(random), key(random));
+    match random.below(12) {
         0..=2 => request(&["GET", &one]),
-        3..=5 => request(&["SET", &one, &value(chance)]),
+        3..=5 => request(&["SET", &one, &value(random)]),
         6 => request(&["APPEND", &one, "+"]),
-        7 => request(&["DEL", &one, &two, &key(chance)]),
-        8 => request(&["MGET", &one, &two, &key(chance), &key(chance)]),
+        7 => request(&["DEL", &one, &two, &key(random)]),
+        8 => request(&["MGET", &one, &two, &key(random), &key(random)]),
         9 => {
-            let (first, second) = (value(chance), value(chance));
+            let (first, second) = (value(random), value(random));
             request(&["MSET", &one, &first, &two, &second])
         }
         10 if one != two => request(&["RENAME", &one, &two]),
@@ -100,11 +100,11 @@ fn parallel_clients_get_what_they_put(program: Program) {
     let server = start(program, &[]);
     let play = |owner: usize| {
         let mut connection = server.connect();
-        let mut chance = Chance::from_seed(owner as u64);
+        let mut random = Random::from_seed(owner as u64);
         let mut model = Model::default();
         for round in 0..rounds {
             let requests: Vec<Request> =
-                (0..=chance.below(50)).map(|_| random_request(owner, &mut chance)).collect();
+                (0..=random.below(50)).map(|_| random_request(owner, &mut random)).collect();
             let replies = connection.pipeline(&requests).unwrap();
             for (request, reply) in requests.iter().zip(replies) {
                 let expected = model.answer(request);
@@ -176,19 +176,19 @@ fn no_stall_under_changing_load(program: Program) {
     });
 }
 
-#[expect(clippy::disallowed_methods, reason = "pauses of chance lengths are this load")]
+#[expect(clippy::disallowed_methods, reason = "pauses of random lengths are this load")]
 fn changing_load(server: &Server, done: &AtomicBool) {
     let mut connections: Vec<Connection> = (0..8).map(|_| server.connect()).collect();
-    let mut chance = Chance::from_seed(1);
+    let mut random = Random::from_seed(1);
     while !done.load(Ordering::Relaxed) {
-        for _ in 0..chance.below(200) {
-            let count = 1 + chance.below(16);
+        for _ in 0..random.below(200) {
+            let count = 1 + random.below(16);
             let requests: Vec<Request> =
-                (0..count).map(|_| random_request(chance.below(100), &mut chance)).collect();
-            let connection = chance.below(connections.len());
+                (0..count).map(|_| random_request(random.below(100), &mut random)).collect();
+            let connection = random.below(connections.len());
             connections[connection].pipeline(&requests).unwrap();
         }
-        std::thread::sleep(Duration::from_micros(chance.below(30_000) as u64));
+        std::thread::sleep(Duration::from_micros(random.below(30_000) as u64));
     }
 }
 
@@ -197,7 +197,7 @@ fn changing_load(server: &Server, done: &AtomicBool) {
 fn longest_wait(server: &Server, watched: Duration) -> Duration {
     const PAUSE: Duration = Duration::from_millis(1);
     let mut connection = server.connect();
-    let mut chance = Chance::from_seed(2);
+    let mut random = Random::from_seed(2);
     let begin = Instant::now();
     let mut worst = Duration::ZERO;
     while begin.elapsed() < watched {
@@ -205,7 +205,7 @@ fn longest_wait(server: &Server, watched: Duration) -> Duration {
         std::thread::sleep(PAUSE);
         let late = before_pause.elapsed() - PAUSE;
         let asked = Instant::now();
-        connection.execute(&["GET", &format!("client:1:key:{}", chance.below(60))]);
+        connection.execute(&["GET", &format!("client:1:key:{}", random.below(60))]);
         worst = worst.max(asked.elapsed().saturating_sub(late));
     }
     worst

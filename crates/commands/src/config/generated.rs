@@ -80,19 +80,19 @@ fn comment(text: &mut String, row: &Parameter) {
         wrap(text, "# ", &paragraph);
         text.push_str("#\n");
     }
-    wrap(text, "# ", &facts(row));
+    wrap(text, "# ", &properties(row));
 }
 
 /// The valid values, and when they can be set.
-fn facts(row: &Parameter) -> String {
-    let mut facts = format!("Value: {}.", row.kind.describe());
+fn properties(row: &Parameter) -> String {
+    let mut properties = format!("Value: {}.", row.kind.describe());
     if !row.is_mutable {
-        facts.push_str(" Only at start.");
+        properties.push_str(" Only at start.");
     }
     if row.is_protected {
-        facts.push_str(" Changing it later needs enable-protected-configs.");
+        properties.push_str(" Changing it later needs enable-protected-configs.");
     }
-    facts
+    properties
 }
 
 fn listed<'a>(text: &mut String, title: &str, rows: impl Iterator<Item = &'a Parameter>) {
@@ -185,7 +185,7 @@ fn entry(text: &mut String, row: &Parameter) {
         let _ = write!(text, "{}\n\n", paragraph.replace('<', "\\<"));
     }
     let _ = writeln!(text, "- Default: {}", code(row.default));
-    let _ = writeln!(text, "- {}", facts(row).replace('<', "\\<"));
+    let _ = writeln!(text, "- {}", properties(row).replace('<', "\\<"));
     if !row.aliases.is_empty() {
         let aliases: Vec<String> = row.aliases.iter().map(|alias| code(alias)).collect();
         let _ = writeln!(text, "- Also called {}", aliases.join(", "));

@@ -256,7 +256,7 @@ impl Stored for OutputLimits {
     }
 }
 
-/// The published keyspace events: one bit per letter.
+/// The published keyspace events: one bit per character.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyspaceEvents(u16);
 
@@ -279,18 +279,18 @@ impl KeyspaceEvents {
     pub const TYPE_CHANGED: Self = Self::of(b'c');
 
     pub const KIND: Kind = Kind::Form {
-        form: "letters of `Ag$lshzxeKEtmdnoc`, or \"\" for none (A is g$lshzxetd)",
+        form: "characters of `Ag$lshzxeKEtmdnoc`, or \"\" for none (A is g$lshzxetd)",
         many: false,
     };
 
     /// In the order in which they are shown; `A` means the first `CLASS_COUNT`.
-    const LETTERS: &[u8; 16] = b"g$lshzxetdnKEmoc";
+    const CHARACTERS: &[u8; 16] = b"g$lshzxetdnKEmoc";
     const CLASS_COUNT: usize = 10;
     const ALL_CLASSES: Self = Self((1 << Self::CLASS_COUNT) - 1);
 
-    const fn of(letter: u8) -> Self {
+    const fn of(character: u8) -> Self {
         let mut index = 0;
-        while Self::LETTERS[index] != letter {
+        while Self::CHARACTERS[index] != character {
             index += 1;
         }
         Self(1 << index)
@@ -302,8 +302,9 @@ impl KeyspaceEvents {
 
     /// The classes, without the channels that they go to.
     pub fn classes(self) -> EventClasses {
-        let letters: Vec<u8> = self.letters().filter(|letter| !b"KE".contains(letter)).collect();
-        EventClasses::parse(&letters).expect("the keyspace knows the same letters")
+        let characters: Vec<u8> =
+            self.characters().filter(|character| !b"KE".contains(character)).collect();
+        EventClasses::parse(&characters).expect("the keyspace knows the same characters")
     }
 
     /// Whether all of `others` are on.
@@ -311,18 +312,18 @@ impl KeyspaceEvents {
         self.0 & others.0 == others.0
     }
 
-    fn letters(self) -> impl Iterator<Item = u8> {
-        Self::LETTERS.iter().copied().filter(move |&letter| self.has(Self::of(letter)))
+    fn characters(self) -> impl Iterator<Item = u8> {
+        Self::CHARACTERS.iter().copied().filter(move |&character| self.has(Self::of(character)))
     }
 }
 
 impl Stored for KeyspaceEvents {
     fn assign(&mut self, _: Kind, words: &[&[u8]], _: bool) -> Result<(), String> {
         *self = Self(0);
-        for &letter in only(words)? {
-            let flags = match letter {
+        for &character in only(words)? {
+            let flags = match character {
                 b'A' => Self::ALL_CLASSES,
-                _ if Self::LETTERS.contains(&letter) => Self::of(letter),
+                _ if Self::CHARACTERS.contains(&character) => Self::of(character),
                 _ => {
                     let refusal = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
                     return Err(refusal.into());
@@ -336,14 +337,14 @@ impl Stored for KeyspaceEvents {
     /// As in Redis, `n` is left out next to `A` (`CONFIG SET notify-keyspace-events An`, then GET).
     fn show(&self, _: Kind) -> Vec<u8> {
         if !self.has(Self::ALL_CLASSES) {
-            return self.letters().collect();
+            return self.characters().collect();
         }
         let others = Self(self.0 & !(Self::ALL_CLASSES.0 | Self::NEW_KEY.0));
-        std::iter::once(b'A').chain(others.letters()).collect()
+        std::iter::once(b'A').chain(others.characters()).collect()
     }
 
     fn lines(&self, _: Kind) -> Vec<Vec<u8>> {
-        let all: Vec<u8> = self.letters().collect();
+        let all: Vec<u8> = self.characters().collect();
         vec![super::words::quoted(&all)]
     }
 }

@@ -1,6 +1,6 @@
 //! Cluster: commands of cluster clients. Without a cluster all of them fail, as in Redis.
 
-use crate::command::{Categories, Command, Flags, Group, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Flags, Group, Run};
 
 pub(crate) const COMMANDS: &[Command] = &[ASKING, READONLY, READWRITE];
 
@@ -16,7 +16,7 @@ const ROW: Command = Command {
 const ASKING: Command = Command {
     name: "asking",
     summary: "Lets the next command access a slot that is being imported into this node.",
-    run: Run::Engine(Verb::Asking),
+    run: Run::Engine(EngineCommand::Asking),
     shows: r#"> ASKING
 (error) ERR This instance has cluster support disabled
 "#,
@@ -27,7 +27,7 @@ const READONLY: Command = Command {
     name: "readonly",
     summary: "Lets this connection read from a replica in a cluster.",
     flags: Flags::FAST.or(Flags::LOADING).or(Flags::STALE),
-    run: Run::Engine(Verb::ReadOnly),
+    run: Run::Engine(EngineCommand::ReadOnly),
     shows: r#"# Valkey 9 says OK to it without a cluster, too.
 @only ours redis7 redis8
 > READONLY
@@ -40,7 +40,7 @@ const READWRITE: Command = Command {
     name: "readwrite",
     summary: "Undoes READONLY for this connection.",
     flags: Flags::FAST.or(Flags::LOADING).or(Flags::STALE),
-    run: Run::Engine(Verb::ReadWrite),
+    run: Run::Engine(EngineCommand::ReadWrite),
     shows: r#"@only ours redis7 redis8
 > READWRITE
 (error) ERR This instance has cluster support disabled

@@ -16,7 +16,7 @@ use crate::argument::Argument;
 use crate::command::{Categories, Command, Group};
 use crate::error::CommandError;
 
-pub use blocking::{Patient, parse_blocking_pop};
+pub use blocking::{WithTimeout, parse_blocking_pop};
 
 pub(crate) const COMMANDS: &[Command] = &[
     blocking::BLMOVE,

@@ -3,7 +3,7 @@
 //! Not here: subscriptions and delivery, which are the engine's.
 
 use crate::argument::Argument;
-use crate::command::{Categories, Command, Flags, Group, KeySpec, NOT_KEY, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Flags, Group, KeySpec, NOT_KEY, Run};
 
 pub(crate) const COMMANDS: &[Command] = &[
     PSUBSCRIBE,
@@ -34,7 +34,7 @@ const SUBSCRIBE: Command = Command {
     complexity: "O(N) for N channels",
     arity: -2,
     arguments: &[CHANNEL.multiple()],
-    run: Run::Engine(Verb::Subscribe),
+    run: Run::Engine(EngineCommand::Subscribe),
     shows: r#"> SUBSCRIBE news
 1) "subscribe"
 2) "news"
@@ -57,7 +57,7 @@ const UNSUBSCRIBE: Command = Command {
     complexity: "O(N) for N channels",
     arity: -1,
     arguments: &[CHANNEL.optional().multiple()],
-    run: Run::Engine(Verb::Unsubscribe),
+    run: Run::Engine(EngineCommand::Unsubscribe),
     shows: r#"> SUBSCRIBE news
 1) "subscribe"
 2) "news"
@@ -82,7 +82,7 @@ const PSUBSCRIBE: Command = Command {
     complexity: "O(N) for N patterns",
     arity: -2,
     arguments: &[PATTERN.multiple()],
-    run: Run::Engine(Verb::PSubscribe),
+    run: Run::Engine(EngineCommand::PSubscribe),
     shows: r#"> PSUBSCRIBE news.*
 1) "psubscribe"
 2) "news.*"
@@ -108,7 +108,7 @@ const PUNSUBSCRIBE: Command = Command {
     complexity: "O(N) for N patterns",
     arity: -1,
     arguments: &[PATTERN.optional().multiple()],
-    run: Run::Engine(Verb::PUnsubscribe),
+    run: Run::Engine(EngineCommand::PUnsubscribe),
     shows: r#"> PSUBSCRIBE news.*
 1) "psubscribe"
 2) "news.*"
@@ -128,7 +128,7 @@ const PUBLISH: Command = Command {
     arity: 3,
     flags: FLAGS.or(Flags::FAST),
     arguments: &[CHANNEL, Argument::string("message")],
-    run: Run::Engine(Verb::Publish),
+    run: Run::Engine(EngineCommand::Publish),
     shows: r#"> PUBLISH news "it rains"
 (integer) 0
 "#,
@@ -143,7 +143,7 @@ const SSUBSCRIBE: Command = Command {
     arity: -2,
     keys: &[KeySpec::all(1, NOT_KEY)],
     arguments: &[SHARD_CHANNEL.multiple()],
-    run: Run::Engine(Verb::SSubscribe),
+    run: Run::Engine(EngineCommand::SSubscribe),
     shows: r#"> SSUBSCRIBE {room}:1
 1) "ssubscribe"
 2) "{room}:1"
@@ -170,7 +170,7 @@ const SUNSUBSCRIBE: Command = Command {
     arity: -1,
     keys: &[KeySpec::all(1, NOT_KEY)],
     arguments: &[SHARD_CHANNEL.optional().multiple()],
-    run: Run::Engine(Verb::SUnsubscribe),
+    run: Run::Engine(EngineCommand::SUnsubscribe),
     shows: r#"> SSUBSCRIBE {room}:1
 1) "ssubscribe"
 2) "{room}:1"
@@ -192,7 +192,7 @@ const SPUBLISH: Command = Command {
     flags: FLAGS.or(Flags::FAST),
     keys: &[KeySpec::at(1, NOT_KEY)],
     arguments: &[SHARD_CHANNEL, Argument::string("message")],
-    run: Run::Engine(Verb::SPublish),
+    run: Run::Engine(EngineCommand::SPublish),
     shows: r#"> SPUBLISH {room}:1 hello
 (integer) 0
 "#,
@@ -221,7 +221,7 @@ const CHANNELS: Command = Command {
     complexity: "O(N) for N channels with subscribers",
     arity: -2,
     arguments: &[PATTERN.optional()],
-    run: Run::Engine(Verb::PubSubChannels),
+    run: Run::Engine(EngineCommand::PubSubChannels),
     shows: r#"> PUBSUB CHANNELS
 (empty array)
 @client other
@@ -244,7 +244,7 @@ const HELP: Command = Command {
     summary: "Lists the subcommands.",
     arity: 2,
     flags: Flags::LOADING.or(Flags::STALE),
-    run: Run::Engine(Verb::PubSubHelp),
+    run: Run::Engine(EngineCommand::PubSubHelp),
     shows: r#"> PUBSUB HELP
 <any text>1) PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
@@ -256,7 +256,7 @@ const NUMPAT: Command = Command {
     name: "pubsub|numpat",
     summary: "Returns how many different patterns have subscribers.",
     arity: 2,
-    run: Run::Engine(Verb::PubSubNumPat),
+    run: Run::Engine(EngineCommand::PubSubNumPat),
     shows: r#"> PUBSUB NUMPAT
 (integer) 0
 @client other
@@ -277,7 +277,7 @@ const NUMSUB: Command = Command {
     complexity: "O(N) for N channels",
     arity: -2,
     arguments: &[CHANNEL.optional().multiple()],
-    run: Run::Engine(Verb::PubSubNumSub),
+    run: Run::Engine(EngineCommand::PubSubNumSub),
     shows: r#"@client other
 > SUBSCRIBE news
 1) "subscribe"
@@ -302,7 +302,7 @@ const SHARDCHANNELS: Command = Command {
     complexity: "O(N) for N shard channels with subscribers",
     arity: -2,
     arguments: &[PATTERN.optional()],
-    run: Run::Engine(Verb::PubSubShardChannels),
+    run: Run::Engine(EngineCommand::PubSubShardChannels),
     shows: r#"@client other
 > SSUBSCRIBE {room}:1
 1) "ssubscribe"
@@ -324,7 +324,7 @@ const SHARDNUMSUB: Command = Command {
     complexity: "O(N) for N shard channels",
     arity: -2,
     arguments: &[SHARD_CHANNEL.optional().multiple()],
-    run: Run::Engine(Verb::PubSubShardNumSub),
+    run: Run::Engine(EngineCommand::PubSubShardNumSub),
     shows: r#"> PUBSUB SHARDNUMSUB {room}:1
 1) "{room}:1"
 2) (integer) 0

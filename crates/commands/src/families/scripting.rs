@@ -3,7 +3,7 @@
 use basalt_resp::parse_i64;
 
 use crate::argument::Argument;
-use crate::command::{Categories, Command, Flags, Group, KeySpec, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Flags, Group, KeySpec, Run};
 use crate::error::CommandError;
 
 pub(crate) const COMMANDS: &[Command] = &[EVAL, EVAL_RO, EVALSHA, EVALSHA_RO, SCRIPT];
@@ -49,7 +49,7 @@ const EVAL: Command = Command {
     since: "2.6.0",
     summary: "Runs a Lua script, which others see as happening at one moment.",
     arguments: SCRIPT_ARGUMENTS,
-    run: Run::Engine(Verb::Eval),
+    run: Run::Engine(EngineCommand::Eval),
     shows: r#"> EVAL "return {KEYS[1], ARGV[1], #ARGV}" 1 key first second
 1) "key"
 2) "first"
@@ -73,7 +73,7 @@ const EVAL_RO: Command = Command {
     flags: RUN_FLAGS.or(Flags::READONLY),
     keys: READING,
     arguments: SCRIPT_ARGUMENTS,
-    run: Run::Engine(Verb::EvalRo),
+    run: Run::Engine(EngineCommand::EvalRo),
     shows: r#"> SET counter 5
 OK
 > EVAL_RO "return redis.call('GET', KEYS[1])" 1 counter
@@ -89,7 +89,7 @@ const EVALSHA: Command = Command {
     since: "2.6.0",
     summary: "Runs a script that is known by its SHA1.",
     arguments: SHA_ARGUMENTS,
-    run: Run::Engine(Verb::EvalSha),
+    run: Run::Engine(EngineCommand::EvalSha),
     shows: r#"> EVALSHA ffffffffffffffffffffffffffffffffffffffff 0
 (error) NOSCRIPT No matching script.<any text>
 > SCRIPT LOAD "return 1"
@@ -107,7 +107,7 @@ const EVALSHA_RO: Command = Command {
     flags: RUN_FLAGS.or(Flags::READONLY),
     keys: READING,
     arguments: SHA_ARGUMENTS,
-    run: Run::Engine(Verb::EvalShaRo),
+    run: Run::Engine(EngineCommand::EvalShaRo),
     shows: r#"> SCRIPT LOAD "return redis.call('TYPE', KEYS[1])"
 "5afb84be81de8a6b369cec37597ef66bc9f128e1"
 > EVALSHA_RO 5afb84be81de8a6b369cec37597ef66bc9f128e1 1 nothing
@@ -156,7 +156,7 @@ const DEBUG: Command = Command {
         ),
         Argument::string("engine").optional(),
     ],
-    run: Run::Engine(Verb::ScriptDebug),
+    run: Run::Engine(EngineCommand::ScriptDebug),
     shows: r#"> SCRIPT DEBUG NO
 OK
 "#,
@@ -170,7 +170,7 @@ const EXISTS: Command = Command {
     arity: -3,
     tips: &["request_policy:all_shards", "response_policy:agg_logical_and"],
     arguments: &[Argument::string("sha1").multiple()],
-    run: Run::Engine(Verb::ScriptExists),
+    run: Run::Engine(EngineCommand::ScriptExists),
     shows: r#"> SCRIPT LOAD "return 2"
 "7f923f79fe76194c868d7e1d0820de36700eb649"
 > SCRIPT EXISTS 7f923f79fe76194c868d7e1d0820de36700eb649 ffff
@@ -191,7 +191,7 @@ const FLUSH: Command = Command {
         &[Argument::word("async", "ASYNC"), Argument::word("sync", "SYNC")],
     )
     .optional()],
-    run: Run::Engine(Verb::ScriptFlush),
+    run: Run::Engine(EngineCommand::ScriptFlush),
     shows: r#"> SCRIPT LOAD "return 3"
 "09d3822de862f46d784e6a36848b4f0736dda47a"
 > SCRIPT FLUSH
@@ -209,7 +209,7 @@ const HELP: Command = Command {
     since: "5.0.0",
     summary: "Lists the subcommands.",
     flags: Flags::LOADING.or(Flags::STALE),
-    run: Run::Engine(Verb::ScriptHelp),
+    run: Run::Engine(EngineCommand::ScriptHelp),
     shows: r#"> SCRIPT HELP
 <any text>1) SCRIPT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
@@ -222,7 +222,7 @@ const KILL: Command = Command {
     summary: "Ends the script that runs, if it wrote nothing.",
     flags: SUB_FLAGS.or(Flags::ALLOW_BUSY),
     tips: &["request_policy:all_shards", "response_policy:one_succeeded"],
-    run: Run::Engine(Verb::ScriptKill),
+    run: Run::Engine(EngineCommand::ScriptKill),
     shows: r#"> SCRIPT KILL
 (error) NOTBUSY No scripts in execution right now.
 "#,
@@ -236,7 +236,7 @@ const LOAD: Command = Command {
     arity: 3,
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
     arguments: &[Argument::string("script")],
-    run: Run::Engine(Verb::ScriptLoad),
+    run: Run::Engine(EngineCommand::ScriptLoad),
     shows: r#"> SCRIPT LOAD "return 'x'"
 "573cd020e2fc941d149285df8b681959190edd09"
 "#,
@@ -249,7 +249,7 @@ const SHOW: Command = Command {
     summary: "Returns the text of a script.",
     arity: 3,
     arguments: &[Argument::string("sha1")],
-    run: Run::Engine(Verb::ScriptShow),
+    run: Run::Engine(EngineCommand::ScriptShow),
     shows: r#"@only ours valkey9
 > SCRIPT LOAD "return 2"
 "7f923f79fe76194c868d7e1d0820de36700eb649"

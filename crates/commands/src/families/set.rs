@@ -1,10 +1,10 @@
 //! Sets: distinct members, and the operations on several sets.
 
 mod algebra;
-mod chance;
 mod change;
 mod combine;
 mod count;
+mod random;
 mod read;
 
 use basalt_keyspace::{Content, Entry, SetRef};
@@ -27,8 +27,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     read::SMEMBERS,
     read::SMISMEMBER,
     change::SMOVE,
-    chance::SPOP,
-    chance::SRANDMEMBER,
+    random::SPOP,
+    random::SRANDMEMBER,
     change::SREM,
     read::SSCAN,
     algebra::SUNION,

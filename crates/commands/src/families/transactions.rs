@@ -1,7 +1,7 @@
 //! Transactions: commands that are queued, and then run atomically.
 
 use crate::argument::Argument;
-use crate::command::{Categories, Command, Flags, Group, KeySpec, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Flags, Group, KeySpec, Run};
 
 pub(crate) const COMMANDS: &[Command] = &[DISCARD, EXEC, MULTI, UNWATCH, WATCH];
 
@@ -21,7 +21,7 @@ const MULTI: Command = Command {
     since: "1.2.0",
     summary: "Starts a transaction: the commands that follow are queued until EXEC or DISCARD.",
     flags: FLAGS.or(Flags::NO_MULTI),
-    run: Run::Engine(Verb::Multi),
+    run: Run::Engine(EngineCommand::Multi),
     shows: r#"> MULTI
 OK
 > INCR visits
@@ -41,7 +41,7 @@ const EXEC: Command = Command {
     summary: "Runs the queued commands as one transaction, unless a watched key changed.",
     complexity: "That of the queued commands",
     flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::SKIP_SLOWLOG),
-    run: Run::Engine(Verb::Exec),
+    run: Run::Engine(EngineCommand::Exec),
     shows: r#"> EXEC
 (error) ERR EXEC without MULTI
 > MULTI
@@ -71,7 +71,7 @@ const DISCARD: Command = Command {
     since: "2.0.0",
     summary: "Discards the queued commands, and unwatches all keys.",
     complexity: "O(N) for N queued commands",
-    run: Run::Engine(Verb::Discard),
+    run: Run::Engine(EngineCommand::Discard),
     shows: r#"> DISCARD
 (error) ERR DISCARD without MULTI
 > MULTI
@@ -95,7 +95,7 @@ const WATCH: Command = Command {
     flags: FLAGS.or(Flags::NO_MULTI),
     keys: &[KeySpec::all(1, &["RO"])],
     arguments: &[Argument::KEYS],
-    run: Run::Engine(Verb::Watch),
+    run: Run::Engine(EngineCommand::Watch),
     shows: r#"> WATCH balance
 OK
 > SET balance 5
@@ -116,7 +116,7 @@ const UNWATCH: Command = Command {
     name: "unwatch",
     since: "2.2.0",
     summary: "Unwatches all keys.",
-    run: Run::Engine(Verb::Unwatch),
+    run: Run::Engine(EngineCommand::Unwatch),
     shows: r#"> WATCH balance
 OK
 > SET balance 5

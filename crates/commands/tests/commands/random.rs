@@ -36,9 +36,9 @@ const WORDS: &[&[u8]] = &[
 ];
 
 /// xorshift64: the same numbers for the same seed.
-struct Chance(u64);
+struct Random(u64);
 
-impl Chance {
+impl Random {
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -65,17 +65,17 @@ fn tokens(arguments: &'static [Argument], found: &mut Vec<&'static [u8]>) {
 }
 
 /// A request for the row: at least its minimum number of arguments, some of them its keywords.
-fn request(row: &'static Command, chance: &mut Chance) -> Vec<&'static [u8]> {
+fn request(row: &'static Command, random: &mut Random) -> Vec<&'static [u8]> {
     let mut known = Vec::new();
     tokens(row.arguments, &mut known);
     let mut args: Vec<&[u8]> = row.name.split('|').map(str::as_bytes).collect();
     let mut wanted = usize::from(row.arity.unsigned_abs());
     if row.arity < 0 {
-        wanted += chance.below(6);
+        wanted += random.below(6);
     }
     while args.len() < wanted || !row.takes(args.len()) {
-        let is_known = !known.is_empty() && chance.below(2) == 0;
-        args.push(if is_known { chance.pick(&known) } else { chance.pick(WORDS) });
+        let is_known = !known.is_empty() && random.below(2) == 0;
+        args.push(if is_known { random.pick(&known) } else { random.pick(WORDS) });
     }
     args
 }
@@ -92,13 +92,13 @@ fn handlers_keep_their_word() {
         .into_iter()
         .filter(|row| matches!(row.run, Run::Shard(_) | Run::Split(..) | Run::Many(_)))
         .collect();
-    let mut chance = Chance(0x5EED);
+    let mut random = Random(0x5EED);
     for _ in 0..40 {
         let mut shard = Shard::new();
         // A string of half a gigabyte for each SETRANGE would only be slow.
         shard.config.proto_max_bulk_len = 1 << 20;
         for _ in 0..500 {
-            let args = request(chance.pick(&rows), &mut chance);
+            let args = request(random.pick(&rows), &mut random);
             let changes = shard.keyspace.stats.changes;
             let reply = shard.ask_args(&args);
             if matches!(reply, Value::Error(_)) {
@@ -107,9 +107,9 @@ fn handlers_keep_their_word() {
                     "{args:?} was refused and changed"
                 );
             }
-            if chance.below(20) == 0 {
-                shard.wait_ms(chance.next() % 100_000);
-                shard.database = DatabaseId(chance.below(3) as u16);
+            if random.below(20) == 0 {
+                shard.wait_ms(random.next() % 100_000);
+                shard.database = DatabaseId(random.below(3) as u16);
             }
         }
         let mut replayed = Keyspace::new(16, KeyHasher::new(3), NOW_MS);
@@ -150,12 +150,12 @@ fn read(row: &Command, args: &[&[u8]]) -> Result<(), CommandError> {
 
 #[test]
 fn requests_are_read_or_refused() {
-    let mut chance = Chance(0xBA5A17);
+    let mut random = Random(0xBA5A17);
     let rows: Vec<_> = rows().into_iter().filter(|row| matches!(row.run, Run::Engine(_))).collect();
     let (mut accepted, mut refused) = (0, 0);
     for _ in 0..20_000 {
-        let row = chance.pick(&rows);
-        match read(row, &request(row, &mut chance)) {
+        let row = random.pick(&rows);
+        match read(row, &request(row, &mut random)) {
             Ok(()) => accepted += 1,
             Err(error) => {
                 let text = error.to_string();

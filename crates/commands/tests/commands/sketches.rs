@@ -5,9 +5,9 @@ use basalt_resp::Value;
 use crate::shard::Shard;
 
 /// xorshift64: the same numbers for the same seed.
-struct Chance(u64);
+struct Random(u64);
 
-impl Chance {
+impl Random {
     fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -21,27 +21,27 @@ fn bulk(value: &Value) -> Vec<u8> {
 }
 
 /// Some sketch, sparse or dense, with its estimate or without.
-fn sketch(shard: &mut Shard, chance: &mut Chance) -> Vec<u8> {
+fn sketch(shard: &mut Shard, random: &mut Random) -> Vec<u8> {
     shard.ask("DEL s");
     shard.ask("PFADD s");
-    let count = [0, 1, 5, 60, 500, 5000][chance.below(6)];
+    let count = [0, 1, 5, 60, 500, 5000][random.below(6)];
     for number in 0..count {
         shard.ask(&format!("PFADD s element:{number}"));
     }
-    if chance.below(4) == 0 {
+    if random.below(4) == 0 {
         shard.ask("PFDEBUG TODENSE s");
     }
-    if chance.below(3) == 0 {
+    if random.below(3) == 0 {
         shard.ask("PFCOUNT s");
     }
     bulk(&shard.ask("GET s"))
 }
 
-fn tamper(bytes: &mut Vec<u8>, chance: &mut Chance) {
-    for _ in 0..=chance.below(4) {
-        let at = chance.below(bytes.len().max(1));
-        let byte = [0, 0x3F, 0x40, 0x7F, 0x80, 0xFF, chance.below(256) as u8][chance.below(7)];
-        match chance.below(4) {
+fn tamper(bytes: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len().max(1));
+        let byte = [0, 0x3F, 0x40, 0x7F, 0x80, 0xFF, random.below(256) as u8][random.below(7)];
+        match random.below(4) {
             0 if !bytes.is_empty() => bytes[at] = byte,
             // Most of the bytes are registers; the first of them and the header are more telling.
             1 if bytes.len() > 24 => bytes[4 + at % 20] = byte,
@@ -54,13 +54,13 @@ fn tamper(bytes: &mut Vec<u8>, chance: &mut Chance) {
 #[test]
 fn tampered_ones_are_read_or_refused() {
     let mut shard = Shard::new();
-    let mut chance = Chance(0x11C0);
+    let mut random = Random(0x11C0);
     let (mut read, mut not_valid, mut corrupted) = (0, 0, 0);
     for _ in 0..60 {
-        let good = sketch(&mut shard, &mut chance);
+        let good = sketch(&mut shard, &mut random);
         for _ in 0..40 {
             let mut bytes = good.clone();
-            tamper(&mut bytes, &mut chance);
+            tamper(&mut bytes, &mut random);
             for request in [
                 &[&b"PFCOUNT"[..], b"k"][..],
                 &[b"PFADD", b"k", b"some", b"more"],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use basalt_commands::config::{LogLevel, PipelineOrder};
 use basalt_commands::requests::{IMPORT_KEY_AT, import, with_fields};
-use basalt_commands::{Command, CommandError, ManyKeys, Merge, Run, ShardFn, Verb};
+use basalt_commands::{Command, CommandError, EngineCommand, ManyKeys, Merge, Run, ShardFn};
 use basalt_keyspace::{DatabaseId, Key, ShardId};
 use basalt_resp::{ProtocolError, Reply};
 
@@ -20,7 +20,7 @@ use crate::session::queued::half_a_pair;
 use crate::session::{ReplyMode, SessionId};
 use crate::shard::call::{CallContext, OwnedCall, calls_of};
 use crate::shard::memory::Shortage;
-use crate::shard::part::Errands;
+use crate::shard::part::TxnParts;
 use crate::transaction::plan::{PlacedKey, Plan, SplitRequest};
 use crate::world::World;
 
@@ -119,7 +119,7 @@ impl Core {
         match gates::check(armed, &input) {
             Verdict::Pass => self.dispatch(world, id, resolved, args, keys),
             Verdict::Refuse(error) => {
-                self.shard.meter.rejected(command.number);
+                self.shard.command_stats.rejected(command.number);
                 self.refuse_request(id, args[0], &error);
                 Flow::On
             }
@@ -187,8 +187,12 @@ impl Core {
             (Run::Split(run, merge), None) => {
                 self.work_split(world, id, (command, run, merge), args, keys)
             }
-            (Run::Engine(Verb::HImportSet), _) => self.work_import(world, id, command, args),
-            (Run::Engine(verb), _) => self.work_verb(world, id, command, verb, args),
+            (Run::Engine(EngineCommand::HImportSet), _) => {
+                self.work_import(world, id, command, args)
+            }
+            (Run::Engine(engine_command), _) => {
+                self.work_engine_command(world, id, command, engine_command, args)
+            }
             (Run::Many(many), _) => self.work_many(world, id, (command, many), args),
             (Run::Shard(_) | Run::Container | Run::Split(_, _), _) => {
                 self.refuse(id, &CommandError::SYNTAX);
@@ -214,20 +218,20 @@ impl Core {
         }
     }
 
-    pub(super) fn work_verb(
+    pub(super) fn work_engine_command(
         &mut self,
         world: &mut dyn World,
         id: SessionId,
         command: &'static Command,
-        verb: Verb,
+        engine_command: EngineCommand,
         args: &[&[u8]],
     ) -> Flow {
-        let may_run = match verb {
-            Verb::Exec if self.would_execute_plainly(id) => {
+        let may_run = match engine_command {
+            EngineCommand::Exec if self.would_execute_plainly(id) => {
                 self.may_pipeline(id, |core| core.shards_of_execution(id))
             }
-            Verb::Publish | Verb::SPublish => self.may_publish(id, args[1]),
-            _ => engine_commands::is_immediate(verb) || self.is_drained(id),
+            EngineCommand::Publish | EngineCommand::SPublish => self.may_publish(id, args[1]),
+            _ => engine_commands::is_immediate(engine_command) || self.is_drained(id),
         };
         if !may_run {
             return Flow::Held;
@@ -238,7 +242,7 @@ impl Core {
             return Flow::On;
         }
         self.run_whole(world, id, command, args, |core, world| {
-            if let Err(error) = engine_commands::run(core, world, id, verb, args) {
+            if let Err(error) = engine_commands::run(core, world, id, engine_command, args) {
                 core.refuse(id, &error);
             }
         });
@@ -333,13 +337,13 @@ impl Core {
             return Flow::On;
         }
         let mut plan = Plan::new(context.protocol, false);
-        let mut errands = Errands::default();
+        let mut txn_parts = TxnParts::default();
         let keys = self.keys[keys.0..keys.1].iter();
         let keys = keys.map(|&KeyHash { hash, slot, shard, .. }| PlacedKey { shard, slot, hash });
         let request = SplitRequest { context, merge, args, is_timed: false };
-        plan.split(&request, keys, (&mut errands, &mut self.spare_errands));
+        plan.split(&request, keys, (&mut txn_parts, &mut self.txn_part_pool));
         self.run_whole(world, id, command, args, |core, _| {
-            core.begin_pipelined(id, plan, errands, None);
+            core.begin_pipelined(id, plan, txn_parts, None);
         });
         self.flow_after(id)
     }
@@ -457,7 +461,7 @@ impl Core {
     /// Refuses a command before it runs.
     #[cold]
     fn reject(&mut self, id: SessionId, command: &Command, error: &CommandError) {
-        self.shard.meter.rejected(command.number);
+        self.shard.command_stats.rejected(command.number);
         self.refuse(id, error);
         self.settle_reply_mode(id, None);
     }

@@ -1,4 +1,4 @@
-//! Verbs: what the engine runs itself, because it concerns the session, several shards or the whole
+//! EngineCommands: what the engine runs itself, because it concerns the session, several shards or the whole
 //! server.
 //!
 //! Arguments are read by `commands`; what is done with them is here, a file for each concern.
@@ -27,7 +27,7 @@ mod tracking;
 use std::any::Any;
 
 use basalt_commands::config::Extent;
-use basalt_commands::{CommandError, Outcome, Verb, docs};
+use basalt_commands::{CommandError, EngineCommand, Outcome, docs};
 use basalt_keyspace::DatabaseId;
 use basalt_resp::{Protocol, Reply};
 
@@ -50,159 +50,169 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const CLUSTER_IS_OFF: CommandError =
     CommandError::text("ERR This instance has cluster support disabled");
 
-/// Whether a verb concerns nothing but the session itself, so that it need not wait for replies of
+/// Whether an engine command concerns nothing but the session itself, so that it need not wait for replies of
 /// other shards to requests before it.
-pub(crate) fn is_immediate(verb: Verb) -> bool {
+pub(crate) fn is_immediate(engine_command: EngineCommand) -> bool {
     matches!(
-        verb,
-        Verb::Ping
-            | Verb::Echo
-            | Verb::Select
-            | Verb::ClientId
-            | Verb::ClientGetName
-            | Verb::ClientSetName
-            | Verb::ClientSetInfo
-            | Verb::Time
-            | Verb::Multi
+        engine_command,
+        EngineCommand::Ping
+            | EngineCommand::Echo
+            | EngineCommand::Select
+            | EngineCommand::ClientId
+            | EngineCommand::ClientGetName
+            | EngineCommand::ClientSetName
+            | EngineCommand::ClientSetInfo
+            | EngineCommand::Time
+            | EngineCommand::Multi
     )
 }
 
-/// Runs a verb: it answers at once, or begins a coordination that will.
-#[expect(clippy::too_many_lines, reason = "one line for each verb")]
+/// Runs an engine command: it answers at once, or begins a coordination that will.
+#[expect(clippy::too_many_lines, reason = "one line for each engine_command")]
 pub(crate) fn run(
     core: &mut Core,
     world: &mut dyn World,
     id: SessionId,
-    verb: Verb,
+    engine_command: EngineCommand,
     args: &[&[u8]],
 ) -> Outcome {
-    match verb {
-        Verb::BgSave => save::bgsave(core, id, args),
-        Verb::AclHelp => command::help(core, id, "acl"),
-        Verb::AclWhoami => session::whoami(core, id),
-        Verb::Auth => session::auth(core, id, args),
-        Verb::ClientCaching => tracking::caching(core, id, args),
-        Verb::ClientGetName => client::getname(core, id),
-        Verb::ClientGetRedir => tracking::getredir(core, id),
-        Verb::ClientHelp => command::help(core, id, "client"),
-        Verb::ClientId => client::client_id(core, id),
-        Verb::ClientInfo => client::info(core, id),
-        Verb::ClientKill => client::kill(core, id, args),
-        Verb::ClientList => client::list(core, id, args),
-        Verb::ClientNoEvict => client::no_evict(core, id, args),
-        Verb::ClientNoTouch => client::no_touch(core, id, args),
-        Verb::ClientPause => client::pause(core, id, args),
-        Verb::ClientReply => client::reply(core, id, args),
-        Verb::ClientSetInfo => client::setinfo(core, id, args),
-        Verb::ClientSetName => client::setname(core, id, args),
-        Verb::ClientTracking => tracking::tracking(core, id, args),
-        Verb::ClientTrackingInfo => tracking::trackinginfo(core, id),
-        Verb::ClientUnblock => client::unblock(core, id, args),
-        Verb::ClientUnpause => client::unpause(core, id),
-        Verb::Command => command::show(core, id, |reply| docs::write_infos(&[], reply)),
-        Verb::CommandCount => command::show(core, id, docs::write_count),
-        Verb::CommandDocs => command::show(core, id, |reply| docs::write_docs(&args[2..], reply)),
-        Verb::CommandGetKeys => {
+    match engine_command {
+        EngineCommand::BgSave => save::bgsave(core, id, args),
+        EngineCommand::AclHelp => command::help(core, id, "acl"),
+        EngineCommand::AclWhoami => session::whoami(core, id),
+        EngineCommand::Auth => session::auth(core, id, args),
+        EngineCommand::ClientCaching => tracking::caching(core, id, args),
+        EngineCommand::ClientGetName => client::getname(core, id),
+        EngineCommand::ClientGetRedir => tracking::getredir(core, id),
+        EngineCommand::ClientHelp => command::help(core, id, "client"),
+        EngineCommand::ClientId => client::client_id(core, id),
+        EngineCommand::ClientInfo => client::info(core, id),
+        EngineCommand::ClientKill => client::kill(core, id, args),
+        EngineCommand::ClientList => client::list(core, id, args),
+        EngineCommand::ClientNoEvict => client::no_evict(core, id, args),
+        EngineCommand::ClientNoTouch => client::no_touch(core, id, args),
+        EngineCommand::ClientPause => client::pause(core, id, args),
+        EngineCommand::ClientReply => client::reply(core, id, args),
+        EngineCommand::ClientSetInfo => client::setinfo(core, id, args),
+        EngineCommand::ClientSetName => client::setname(core, id, args),
+        EngineCommand::ClientTracking => tracking::tracking(core, id, args),
+        EngineCommand::ClientTrackingInfo => tracking::trackinginfo(core, id),
+        EngineCommand::ClientUnblock => client::unblock(core, id, args),
+        EngineCommand::ClientUnpause => client::unpause(core, id),
+        EngineCommand::Command => command::show(core, id, |reply| docs::write_infos(&[], reply)),
+        EngineCommand::CommandCount => command::show(core, id, docs::write_count),
+        EngineCommand::CommandDocs => {
+            command::show(core, id, |reply| docs::write_docs(&args[2..], reply))
+        }
+        EngineCommand::CommandGetKeys => {
             command::tell(core, id, |reply| docs::write_keys(&args[2..], reply))
         }
-        Verb::CommandGetKeysAndFlags => {
+        EngineCommand::CommandGetKeysAndFlags => {
             command::tell(core, id, |reply| docs::write_keys_and_flags(&args[2..], reply))
         }
-        Verb::CommandHelp => command::help(core, id, "command"),
-        Verb::CommandInfo => command::show(core, id, |reply| docs::write_infos(&args[2..], reply)),
-        Verb::CommandList => command::tell(core, id, |reply| docs::write_list(&args[2..], reply)),
-        Verb::ConfigGet => config::get(core, id, &args[2..]),
-        Verb::ConfigHelp => command::help(core, id, "config"),
-        Verb::ConfigResetStat => config::resetstat(core, world, id),
-        Verb::ConfigRewrite => config::rewrite(core, world, id, Extent::Changed),
-        Verb::ConfigSet => config::set(core, id, args),
-        Verb::Asking | Verb::ReadOnly | Verb::ReadWrite => Err(CLUSTER_IS_OFF),
-        Verb::Dbsize => data::dbsize(core, id),
-        Verb::Debug => debug::debug(core, world, id, args),
-        Verb::Discard => multi::discard(core, id),
-        Verb::Echo => session::echo(core, id, args),
-        Verb::Eval => scripting::eval(core, id, args, false),
-        Verb::EvalRo => scripting::eval(core, id, args, true),
-        Verb::EvalSha => scripting::evalsha(core, id, args, false),
-        Verb::EvalShaRo => scripting::evalsha(core, id, args, true),
-        Verb::ScriptDebug => scripting::debug(core, id, args),
-        Verb::ScriptExists => scripting::exists(core, id, &args[2..]),
-        Verb::ScriptFlush => scripting::flush(core, id, args),
-        Verb::ScriptHelp => command::help(core, id, "script"),
-        Verb::ScriptKill => Err(scripting::NOT_BUSY),
-        Verb::ScriptLoad => scripting::load(core, id, args[2]),
-        Verb::ScriptShow => scripting::show(core, id, args[2]),
-        Verb::Exec => multi::exec(core, id),
-        Verb::FlushAll => data::flush(core, id, args, true),
-        Verb::FlushDb => data::flush(core, id, args, false),
-        Verb::HImportDiscard => hashes::discard(core, id, args),
-        Verb::HImportDiscardAll => hashes::discard_all(core, id),
-        Verb::HImportPrepare => hashes::prepare(core, id, args),
-        Verb::HImportSet => hashes::set(core, id, args),
-        Verb::Hello => session::hello(core, id, args),
-        Verb::Info => info::info(core, world, id, args),
-        Verb::Keys => keys::keys(core, id, args),
-        Verb::LastSave => save::lastsave(core, id),
-        Verb::LatencyDoctor => latency::doctor(core, id),
-        Verb::LatencyGraph => latency::graph(core, id, args[2]),
-        Verb::LatencyHelp => command::help(core, id, "latency"),
-        Verb::LatencyHistogram => latency::histogram(core, id, &args[2..]),
-        Verb::LatencyHistory => latency::history(core, id, args[2]),
-        Verb::LatencyLatest => latency::latest(core, id),
-        Verb::LatencyReset => latency::reset(core, id, &args[2..]),
-        Verb::Lolwut => process::lolwut(core, world, id, args),
-        Verb::MemoryDoctor => memory::doctor(core, world, id),
-        Verb::MemoryHelp => command::help(core, id, "memory"),
-        Verb::MemoryMallocStats => process::malloc_stats(core, id),
-        Verb::MemoryPurge => process::purge(core, id),
-        Verb::MemoryStats => memory::stats(core, world, id),
-        Verb::ModuleHelp => command::help(core, id, "module"),
-        Verb::ModuleList => process::module_list(core, id),
-        Verb::ModuleLoad | Verb::ModuleLoadEx => Err(process::MODULE_NOT_LOADED),
-        Verb::ModuleUnload => Err(process::MODULE_UNKNOWN),
-        Verb::Monitor => process::monitor(core, id),
-        Verb::Multi => multi::multi(core, id),
-        Verb::ObjectHelp => command::help(core, id, "object"),
-        Verb::PfSelfTest => strings::pfselftest(core, id),
-        Verb::Ping => session::ping(core, id, args),
-        Verb::PubSubChannels => pubsub::channels(core, id, TopicKind::Channel, args),
-        Verb::PubSubHelp => command::help(core, id, "pubsub"),
-        Verb::PubSubNumPat => pubsub::pattern_count(core, id),
-        Verb::PubSubNumSub => pubsub::counts(core, id, TopicKind::Channel, args),
-        Verb::PubSubShardChannels => pubsub::channels(core, id, TopicKind::ShardChannel, args),
-        Verb::PubSubShardNumSub => pubsub::counts(core, id, TopicKind::ShardChannel, args),
-        Verb::Publish => pubsub::publish(core, id, TopicKind::Channel, args),
-        Verb::PSubscribe => pubsub::subscribe(core, id, TopicKind::Pattern, args),
-        Verb::PUnsubscribe => pubsub::unsubscribe(core, id, TopicKind::Pattern, args),
-        Verb::SPublish => pubsub::publish(core, id, TopicKind::ShardChannel, args),
-        Verb::SSubscribe => pubsub::subscribe(core, id, TopicKind::ShardChannel, args),
-        Verb::Subscribe => pubsub::subscribe(core, id, TopicKind::Channel, args),
-        Verb::SUnsubscribe => pubsub::unsubscribe(core, id, TopicKind::ShardChannel, args),
-        Verb::Unsubscribe => pubsub::unsubscribe(core, id, TopicKind::Channel, args),
-        Verb::Quit => session::quit(core, id),
-        Verb::RandomKey => keys::randomkey(core, world.random(), id),
-        Verb::Reset => session::reset(core, id),
-        Verb::Role => process::role(core, id),
-        Verb::Scan => keys::scan(core, id, args),
-        Verb::Select => session::select(core, id, args),
-        Verb::Save => save::save(core, id),
-        Verb::Shutdown => save::shutdown(core, world, id, args),
-        Verb::SlowlogGet => slowlog::get(core, id, args),
-        Verb::SlowlogHelp => command::help(core, id, "slowlog"),
-        Verb::SlowlogLen => slowlog::len(core, id),
-        Verb::SlowlogReset => slowlog::reset(core, id),
-        Verb::SwapDb => data::swapdb(core, id, args),
-        Verb::Time => process::time(core, world, id),
-        Verb::Unwatch => multi::unwatch(core, id),
-        Verb::Wait => keys::wait(core, id, args),
-        Verb::WaitAof => keys::waitaof(core, id, args),
-        Verb::Watch => multi::watch(core, id, args),
-        Verb::XGroupHelp => command::help(core, id, "xgroup"),
-        Verb::XInfoHelp => command::help(core, id, "xinfo"),
+        EngineCommand::CommandHelp => command::help(core, id, "command"),
+        EngineCommand::CommandInfo => {
+            command::show(core, id, |reply| docs::write_infos(&args[2..], reply))
+        }
+        EngineCommand::CommandList => {
+            command::tell(core, id, |reply| docs::write_list(&args[2..], reply))
+        }
+        EngineCommand::ConfigGet => config::get(core, id, &args[2..]),
+        EngineCommand::ConfigHelp => command::help(core, id, "config"),
+        EngineCommand::ConfigResetStat => config::resetstat(core, world, id),
+        EngineCommand::ConfigRewrite => config::rewrite(core, world, id, Extent::Changed),
+        EngineCommand::ConfigSet => config::set(core, id, args),
+        EngineCommand::Asking | EngineCommand::ReadOnly | EngineCommand::ReadWrite => {
+            Err(CLUSTER_IS_OFF)
+        }
+        EngineCommand::Dbsize => data::dbsize(core, id),
+        EngineCommand::Debug => debug::debug(core, world, id, args),
+        EngineCommand::Discard => multi::discard(core, id),
+        EngineCommand::Echo => session::echo(core, id, args),
+        EngineCommand::Eval => scripting::eval(core, id, args, false),
+        EngineCommand::EvalRo => scripting::eval(core, id, args, true),
+        EngineCommand::EvalSha => scripting::evalsha(core, id, args, false),
+        EngineCommand::EvalShaRo => scripting::evalsha(core, id, args, true),
+        EngineCommand::ScriptDebug => scripting::debug(core, id, args),
+        EngineCommand::ScriptExists => scripting::exists(core, id, &args[2..]),
+        EngineCommand::ScriptFlush => scripting::flush(core, id, args),
+        EngineCommand::ScriptHelp => command::help(core, id, "script"),
+        EngineCommand::ScriptKill => Err(scripting::NOT_BUSY),
+        EngineCommand::ScriptLoad => scripting::load(core, id, args[2]),
+        EngineCommand::ScriptShow => scripting::show(core, id, args[2]),
+        EngineCommand::Exec => multi::exec(core, id),
+        EngineCommand::FlushAll => data::flush(core, id, args, true),
+        EngineCommand::FlushDb => data::flush(core, id, args, false),
+        EngineCommand::HImportDiscard => hashes::discard(core, id, args),
+        EngineCommand::HImportDiscardAll => hashes::discard_all(core, id),
+        EngineCommand::HImportPrepare => hashes::prepare(core, id, args),
+        EngineCommand::HImportSet => hashes::set(core, id, args),
+        EngineCommand::Hello => session::hello(core, id, args),
+        EngineCommand::Info => info::info(core, world, id, args),
+        EngineCommand::Keys => keys::keys(core, id, args),
+        EngineCommand::LastSave => save::lastsave(core, id),
+        EngineCommand::LatencyDoctor => latency::doctor(core, id),
+        EngineCommand::LatencyGraph => latency::graph(core, id, args[2]),
+        EngineCommand::LatencyHelp => command::help(core, id, "latency"),
+        EngineCommand::LatencyHistogram => latency::histogram(core, id, &args[2..]),
+        EngineCommand::LatencyHistory => latency::history(core, id, args[2]),
+        EngineCommand::LatencyLatest => latency::latest(core, id),
+        EngineCommand::LatencyReset => latency::reset(core, id, &args[2..]),
+        EngineCommand::Lolwut => process::lolwut(core, world, id, args),
+        EngineCommand::MemoryDoctor => memory::doctor(core, world, id),
+        EngineCommand::MemoryHelp => command::help(core, id, "memory"),
+        EngineCommand::MemoryMallocStats => process::malloc_stats(core, id),
+        EngineCommand::MemoryPurge => process::purge(core, id),
+        EngineCommand::MemoryStats => memory::stats(core, world, id),
+        EngineCommand::ModuleHelp => command::help(core, id, "module"),
+        EngineCommand::ModuleList => process::module_list(core, id),
+        EngineCommand::ModuleLoad | EngineCommand::ModuleLoadEx => Err(process::MODULE_NOT_LOADED),
+        EngineCommand::ModuleUnload => Err(process::MODULE_UNKNOWN),
+        EngineCommand::Monitor => process::monitor(core, id),
+        EngineCommand::Multi => multi::multi(core, id),
+        EngineCommand::ObjectHelp => command::help(core, id, "object"),
+        EngineCommand::PfSelfTest => strings::pfselftest(core, id),
+        EngineCommand::Ping => session::ping(core, id, args),
+        EngineCommand::PubSubChannels => pubsub::channels(core, id, TopicKind::Channel, args),
+        EngineCommand::PubSubHelp => command::help(core, id, "pubsub"),
+        EngineCommand::PubSubNumPat => pubsub::pattern_count(core, id),
+        EngineCommand::PubSubNumSub => pubsub::counts(core, id, TopicKind::Channel, args),
+        EngineCommand::PubSubShardChannels => {
+            pubsub::channels(core, id, TopicKind::ShardChannel, args)
+        }
+        EngineCommand::PubSubShardNumSub => pubsub::counts(core, id, TopicKind::ShardChannel, args),
+        EngineCommand::Publish => pubsub::publish(core, id, TopicKind::Channel, args),
+        EngineCommand::PSubscribe => pubsub::subscribe(core, id, TopicKind::Pattern, args),
+        EngineCommand::PUnsubscribe => pubsub::unsubscribe(core, id, TopicKind::Pattern, args),
+        EngineCommand::SPublish => pubsub::publish(core, id, TopicKind::ShardChannel, args),
+        EngineCommand::SSubscribe => pubsub::subscribe(core, id, TopicKind::ShardChannel, args),
+        EngineCommand::Subscribe => pubsub::subscribe(core, id, TopicKind::Channel, args),
+        EngineCommand::SUnsubscribe => pubsub::unsubscribe(core, id, TopicKind::ShardChannel, args),
+        EngineCommand::Unsubscribe => pubsub::unsubscribe(core, id, TopicKind::Channel, args),
+        EngineCommand::Quit => session::quit(core, id),
+        EngineCommand::RandomKey => keys::randomkey(core, world.random(), id),
+        EngineCommand::Reset => session::reset(core, id),
+        EngineCommand::Role => process::role(core, id),
+        EngineCommand::Scan => keys::scan(core, id, args),
+        EngineCommand::Select => session::select(core, id, args),
+        EngineCommand::Save => save::save(core, id),
+        EngineCommand::Shutdown => save::shutdown(core, world, id, args),
+        EngineCommand::SlowlogGet => slowlog::get(core, id, args),
+        EngineCommand::SlowlogHelp => command::help(core, id, "slowlog"),
+        EngineCommand::SlowlogLen => slowlog::len(core, id),
+        EngineCommand::SlowlogReset => slowlog::reset(core, id),
+        EngineCommand::SwapDb => data::swapdb(core, id, args),
+        EngineCommand::Time => process::time(core, world, id),
+        EngineCommand::Unwatch => multi::unwatch(core, id),
+        EngineCommand::Wait => keys::wait(core, id, args),
+        EngineCommand::WaitAof => keys::waitaof(core, id, args),
+        EngineCommand::Watch => multi::watch(core, id, args),
+        EngineCommand::XGroupHelp => command::help(core, id, "xgroup"),
+        EngineCommand::XInfoHelp => command::help(core, id, "xinfo"),
     }
 }
 
-/// The session that asks; it is there while its verb runs.
+/// The session that asks; it is there while its engine command runs.
 fn session(core: &mut Core, id: SessionId) -> &mut Session {
     core.shard.sessions.get_mut(id).expect("the session asks just now")
 }

@@ -1,4 +1,4 @@
-//! Exchange: requests of other shards worked, answers put into their places, letters written and read.
+//! Exchange: requests of other shards worked, answers put into their places, notifications written and read.
 
 use basalt_keyspace::ShardId;
 use basalt_resp::{Payloads, Protocol, Reply, append_reply};
@@ -9,7 +9,7 @@ use super::dispatch::Flow;
 use crate::input::resolve::{has_one_key, mode_of, scope_of};
 use crate::intents::{Intent, Mode, Number, Scope};
 use crate::limits;
-use crate::mesh::message::{Ask, Batch, Envelope, Letter, Message, Request};
+use crate::mesh::message::{Ask, Batch, Envelope, Message, Notification, Request};
 use crate::observe::command_stats::LARGE_REQUEST_BYTES;
 use crate::session::{ReplyAt, SessionId};
 use crate::shard::call::{ErrorCount, calls_of};
@@ -43,7 +43,7 @@ impl Core {
         if !envelope.observed.is_empty() {
             self.show_observed(&std::mem::take(&mut envelope.observed));
         }
-        self.read_letters(from, &mut envelope.letters);
+        self.read_notifications(from, &mut envelope.notifications);
         if envelope.answered {
             for (_, ask) in envelope.asks.drain(..) {
                 self.do_ask(from, ask);
@@ -68,31 +68,35 @@ impl Core {
         world.send(from, Message(envelope));
     }
 
-    /// Does what letters say, in their order.
-    fn read_letters(&mut self, from: ShardId, letters: &mut Vec<Letter>) {
-        if letters.is_empty() {
+    /// Does what notifications say, in their order.
+    fn read_notifications(&mut self, from: ShardId, notifications: &mut Vec<Notification>) {
+        if notifications.is_empty() {
             return;
         }
-        for letter in letters.drain(..) {
-            match letter {
-                Letter::Done { ticket, result } => self.take_result(ticket, result),
-                Letter::Granted { number, found, feeds } => {
+        for notification in notifications.drain(..) {
+            match notification {
+                Notification::Done { ticket, result } => self.take_result(ticket, result),
+                Notification::Granted { number, found, feeds } => {
                     self.granted(number, from, Some(found), feeds);
                 }
-                Letter::Waits(number) => self.not_decided_there(number),
-                Letter::Ran { number, errand, feeds } => self.ran(number, from, errand, feeds),
-                Letter::Served(part) => self.served(part),
-                Letter::Inquire(number) => self.inquired(number, from),
-                Letter::Turn { ticket, woken } => self.turn_comes(from, ticket, woken),
-                Letter::Notice(notice) => self.take_notice(from, notice),
-                Letter::Published { session, hole, receivers } => {
+                Notification::Waits(number) => self.not_decided_there(number),
+                Notification::Ran { number, txn_part, feeds } => {
+                    self.ran(number, from, txn_part, feeds);
+                }
+                Notification::Served(part) => self.served(part),
+                Notification::Inquire(number) => self.inquired(number, from),
+                Notification::Turn { ticket, woken } => self.turn_comes(from, ticket, woken),
+                Notification::Notice(notice) => self.take_notice(from, notice),
+                Notification::Published { session, hole, receivers } => {
                     let mut reply = Vec::new();
                     // An integer is the same in both protocols.
                     Reply::new(&mut reply, Protocol::Resp2).integer(receivers as i64);
                     self.fill_hole(session, hole, &reply);
                 }
-                Letter::Reply { session, hole, reply } => self.fill_hole(session, hole, &reply),
-                Letter::Journal(news) => self.hear_of_journal(from, news),
+                Notification::Reply { session, hole, reply } => {
+                    self.fill_hole(session, hole, &reply);
+                }
+                Notification::Journal(news) => self.hear_of_journal(from, news),
             }
         }
         self.cut_off_overdue();
@@ -105,24 +109,24 @@ impl Core {
         match ask {
             Ask::Hop { ticket, scope, hop } => self.hop_for(from, ticket, scope, hop),
             Ask::Schedule { number, scope, look } => self.visit(number, scope, look),
-            Ask::Bring { number, errand, look } => self.bring(number, errand, look),
-            Ask::Entrust { number, errand, look } => self.entrusted(number, errand, look),
+            Ask::Bring { number, txn_part, look } => self.bring(number, txn_part, look),
+            Ask::Entrust { number, txn_part, look } => self.entrusted(number, txn_part, look),
             Ask::GiveBack(number) => self.given_back(number),
-            Ask::Run { number, is_wanted } => self.run_errand(number, is_wanted),
+            Ask::Run { number, is_wanted } => self.run_txn_part(number, is_wanted),
             Ask::Decline(number) => self.declined(number),
             Ask::Release { number, part, last, feeding } => {
                 self.end_visit(number, from, (part, last, feeding));
             }
             Ask::Publish(request) => self.publish_for(from, request),
-            Ask::IsQuiet { ticket } => self.stillness.ask(from, ticket),
+            Ask::IsQuiet { ticket } => self.quiescence.ask(from, ticket),
             Ask::Evict { bytes } => self.asked_to_evict(bytes),
-            Ask::Strays(items) => self.hand_on(&items),
+            Ask::OrphanTimers(items) => self.hand_on(&items),
         }
     }
 
-    /// Writes a letter; it leaves with the turn.
-    pub(super) fn write_letter(&mut self, to: ShardId, letter: Letter) {
-        self.outboxes[to.index()].gathering.letters.push(letter);
+    /// Writes a notification; it leaves with the turn.
+    pub(super) fn notify(&mut self, to: ShardId, notification: Notification) {
+        self.outboxes[to.index()].gathering.notifications.push(notification);
     }
 
     /// Asks another shard for something, behind what it was asked before.
@@ -187,7 +191,7 @@ impl Core {
                 let shard = &mut self.shard;
                 let command = request.command;
                 if arg_start - request_start >= LARGE_REQUEST_BYTES {
-                    shard.meter.time_next(command.number);
+                    shard.command_stats.time_next(command.number);
                 }
                 let (context, key) = (request.context(from), request.key(&args));
                 let reply = Reply::sharing(&mut reply_bytes, &mut payloads, request.protocol);
@@ -220,7 +224,7 @@ impl Core {
         envelope.replies_wait = replies_wait;
         let batch = &envelope.batch;
         if !batch.requests.is_empty() {
-            self.stillness.disturb();
+            self.quiescence.disturb();
         }
     }
 
@@ -256,7 +260,7 @@ impl Core {
     pub(super) fn work_held(&mut self, number: Number, held: &HeldRequest) {
         let HeldRequest { from, request, .. } = held;
         let shard = &mut self.shard;
-        shard.meter.count(request.command.number);
+        shard.command_stats.count(request.command.number);
         let (mut reply, args) = (Vec::new(), held.args());
         let (context, key) = (request.context(*from), request.key(&args));
         let out = Reply::new(&mut reply, request.protocol);
@@ -265,7 +269,7 @@ impl Core {
         self.shard.intents.release(number);
         if !is_put_off {
             let (session, hole) = (request.session, request.hole);
-            self.write_letter(*from, Letter::Reply { session, hole, reply });
+            self.notify(*from, Notification::Reply { session, hole, reply });
         }
     }
 

@@ -1,13 +1,13 @@
 //! Multi: requests queued between MULTI and EXEC, and EXEC itself.
 //!
 //! Where nothing but calls on the shards of their keys was queued, EXEC is one plain call, or a pipelined
-//! transaction (`pipelined`). With verbs it is a coordination: intents on all keys ahead, then the commands
-//! *inside* it, as many at a time as need nothing of each other's order; a verb is one by itself.
+//! transaction (`pipelined`). With engine commands it is a coordination: intents on all keys ahead, then the commands
+//! *inside* it, as many at a time as need nothing of each other's order; an engine command is one by itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use basalt_commands::{Command, CommandError, Flags, Run, Verb, check_memory};
+use basalt_commands::{Command, CommandError, EngineCommand, Flags, Run, check_memory};
 use basalt_keyspace::{Key, KeyHasher, ShardId, SlotId, is_mapping_granted};
 use basalt_resp::Reply;
 use smallvec::SmallVec;
@@ -25,7 +25,7 @@ use crate::session::execution::{PendingCall, Timing};
 use crate::session::queued::{Multi, Queued, Reach, Watched};
 use crate::shard::Shard;
 use crate::shard::call::AtMoment;
-use crate::shard::part::{Errands, Replies};
+use crate::shard::part::{Replies, TxnParts};
 use crate::shard::timing::logged_args;
 use crate::slots::routes::Routes;
 use crate::transaction::plan::{PlacedKey, Plan};
@@ -80,7 +80,7 @@ impl Core {
     ) -> Option<Flow> {
         let flags = self.multi_of(id)?.flags;
         match command.run {
-            Run::Engine(Verb::Exec) => {
+            Run::Engine(EngineCommand::Exec) => {
                 let as_a_whole = Command { flags, ..*command };
                 if self.shard.pause().is_some() && self.shard.holds_back(&as_a_whole) {
                     self.shard.sessions.hold(id);
@@ -100,7 +100,13 @@ impl Core {
                 }
                 return None;
             }
-            Run::Engine(Verb::Discard | Verb::Multi | Verb::Quit | Verb::Reset | Verb::Watch) => {
+            Run::Engine(
+                EngineCommand::Discard
+                | EngineCommand::Multi
+                | EngineCommand::Quit
+                | EngineCommand::Reset
+                | EngineCommand::Watch,
+            ) => {
                 return None;
             }
             _ => {}
@@ -114,7 +120,7 @@ impl Core {
         let checked = self.shard.check_memory(command.flags, database);
         let bytes = args.iter().map(|arg| arg.len()).sum();
         if let Err(error) = checked.and_then(|()| check_memory(bytes)) {
-            self.shard.meter.rejected(command.number);
+            self.shard.command_stats.rejected(command.number);
             self.refuse_request(id, args[0], &error);
             return Some(Flow::On);
         }
@@ -232,28 +238,27 @@ impl Core {
         let pipelined = session.pipelined;
         let watched = std::mem::take(&mut session.watched);
         let execution = session.execution.take();
-        let (mut plan, mut errands) = (Plan::new(protocol, true), Errands::default());
+        let (mut plan, mut txn_parts) = (Plan::new(protocol, true), TxnParts::default());
         let session = self.shard.sessions.get(id).expect("the session asks just now");
         for queued in commands {
             let place = (&self.shard, session);
-            plan.add(queued, place, (&mut errands, &mut self.spare_errands));
+            plan.add(queued, place, (&mut txn_parts, &mut self.txn_part_pool));
         }
         for name in &watched.keys {
             let key = PlacedKey::of(&self.shard, name);
-            let at = errands.place_of(key.shard, &mut self.spare_errands);
-            errands.0[at].1.intents.push(Intent { hash: key.hash, mode: Mode::Read });
+            let at = txn_parts.place_of(key.shard, &mut self.txn_part_pool);
+            txn_parts.0[at].1.intents.push(Intent { hash: key.hash, mode: Mode::Read });
         }
         if !watched.keys.is_empty() {
-            errands.0.iter_mut().for_each(|(_, errand)| errand.watcher = Some(watcher));
+            txn_parts.0.iter_mut().for_each(|(_, txn_part)| txn_part.watcher = Some(watcher));
         }
         let here = self.shard.id;
         let is_free = |intent| self.shard.intents.admits_key_behind(pipelined, here, intent);
-        let runs_at_once = errands
-            .0
-            .iter()
-            .all(|(shard, errand)| *shard == here && errand.intents.iter().copied().all(is_free));
+        let runs_at_once = txn_parts.0.iter().all(|(shard, txn_part)| {
+            *shard == here && txn_part.intents.iter().copied().all(is_free)
+        });
         if !runs_at_once {
-            self.begin_pipelined(id, plan, errands, execution);
+            self.begin_pipelined(id, plan, txn_parts, execution);
             return;
         }
         self.count_alone();
@@ -261,27 +266,27 @@ impl Core {
         let number = self.numbers.next(here, self.shard.now.monotonic_us);
         let moment_ms = self.shard.now.unix_ms;
         let tag = AtMoment { tag: number.tag(self.epoch, 1), moment_ms };
-        for (_, errand) in &mut errands.0 {
-            errand.transaction = Some(tag);
-            errand.perform(&mut self.shard);
+        for (_, txn_part) in &mut txn_parts.0 {
+            txn_part.transaction = Some(tag);
+            txn_part.perform(&mut self.shard);
         }
-        if errands.0.iter().all(|(_, errand)| !errand.replies.is_broken) {
-            let parts = errands.0.iter_mut().map(|(_, errand)| &mut errand.replies);
+        if txn_parts.0.iter().all(|(_, txn_part)| !txn_part.replies.is_broken) {
+            let parts = txn_parts.0.iter_mut().map(|(_, txn_part)| &mut txn_part.replies);
             self.shard.count_calls(id, plan.untimed(), parts);
         }
-        match errands.0.first() {
-            Some((_, errand)) if errand.replies.is_broken => plan.write_broken(&mut answer),
-            Some((_, errand)) => plan.write(&[&errand.replies], &mut answer),
+        match txn_parts.0.first() {
+            Some((_, txn_part)) if txn_part.replies.is_broken => plan.write_broken(&mut answer),
+            Some((_, txn_part)) => plan.write(&[&txn_part.replies], &mut answer),
             None => plan.write(&[], &mut answer),
         }
         self.put_feeding_answer(id, &answer);
         if let Some(execution) = execution {
             self.show_execution(id, &execution, &answer);
         }
-        errands.0.into_iter().for_each(|(_, errand)| self.spare_errands.keep(errand));
+        txn_parts.0.into_iter().for_each(|(_, txn_part)| self.txn_part_pool.keep(txn_part));
     }
 
-    /// EXEC with verbs among its commands: they need the session, which waits for it.
+    /// EXEC with engine commands among its commands: they need the session, which waits for it.
     fn execute_in_steps(&mut self, id: SessionId, commands: Vec<Queued>) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.is_executing = true;
@@ -344,7 +349,7 @@ impl Core {
             let mut timing = None;
             let captured = match &commands[..] {
                 [queued] if !queued.is_calls(&self.shard.routes) => {
-                    let is_timed = self.shard.meter.is_next_timed(queued.command.number);
+                    let is_timed = self.shard.command_stats.is_next_timed(queued.command.number);
                     let begun_ns = if is_timed { Some(world.monotonic_ns()) } else { None };
                     timing = Some(begun_ns.map_or(Timing::Untimed, Timing::Since));
                     self.capture(world, id, queued)
@@ -390,11 +395,13 @@ impl Core {
         }
     }
 
-    /// Runs a verb and takes its reply from the session's output.
+    /// Runs an engine command and takes its reply from the session's output.
     fn capture(&mut self, world: &mut dyn World, id: SessionId, queued: &Queued) -> Vec<u8> {
         let start = self.shard.sessions.get_mut(id).map_or(0, |session| session.output().len());
         let outcome = match queued.run {
-            Run::Engine(verb) => engine_commands::run(self, world, id, verb, &queued.args()),
+            Run::Engine(engine_command) => {
+                engine_commands::run(self, world, id, engine_command, &queued.args())
+            }
             Run::Many(many) => self.run_many(id, (queued.command, many), &queued.args()),
             _ => unreachable!("the caller looked"),
         };
@@ -408,32 +415,32 @@ impl Core {
     /// Runs commands that need nothing of each other but their order on each shard.
     fn run_step(&mut self, id: SessionId, commands: &[Queued], moment_ms: u64) {
         let Some(session) = self.shard.sessions.get(id) else { return };
-        let (mut plan, mut errands) = (Plan::new(session.protocol, true), Errands::default());
+        let (mut plan, mut txn_parts) = (Plan::new(session.protocol, true), TxnParts::default());
         for queued in commands {
             let place = (&self.shard, session);
-            plan.add(queued, place, (&mut errands, &mut self.spare_errands));
+            plan.add(queued, place, (&mut txn_parts, &mut self.txn_part_pool));
         }
         let home = self.shard.id;
         let tag = self.origin_of(id).transaction.expect("an EXEC of steps holds its keys");
-        for (_, errand) in &mut errands.0 {
-            errand.transaction = Some(AtMoment { tag, moment_ms });
+        for (_, txn_part) in &mut txn_parts.0 {
+            txn_part.transaction = Some(AtMoment { tag, moment_ms });
         }
         self.coordinate(id, |hops| async move {
-            let parts = errands.0.into_iter().map(|(shard, mut errand)| {
+            let parts = txn_parts.0.into_iter().map(|(shard, mut txn_part)| {
                 (shard, move |shard: &mut Shard| {
-                    errand.step(shard);
+                    txn_part.step(shard);
                     if tag.home != shard.id {
-                        shard.stats.commands_from_others += errand.call_count() as u64;
+                        shard.stats.commands_from_others += txn_part.call_count() as u64;
                     }
-                    errand
+                    txn_part
                 })
             });
             let mut parts = hops.on_each(parts.collect::<Vec<_>>()).await;
-            let replies: Vec<&Replies> = parts.iter().map(|errand| &errand.replies).collect();
+            let replies: Vec<&Replies> = parts.iter().map(|txn_part| &txn_part.replies).collect();
             let mut answer = Vec::new();
             plan.write_each(&replies, &mut answer);
             let count = move |shard: &mut Shard| {
-                let parts = parts.iter_mut().map(|errand| &mut errand.replies);
+                let parts = parts.iter_mut().map(|txn_part| &mut txn_part.replies);
                 shard.count_calls(id, plan.untimed(), parts);
             };
             hops.on(home, count).await;

@@ -189,7 +189,7 @@ impl Core {
                 if request.is_large
                     && let What::Ready(resolved) = &request.what
                 {
-                    self.shard.meter.time_next(resolved.command.number);
+                    self.shard.command_stats.time_next(resolved.command.number);
                 }
                 let args = &args[request.args.0..request.args.1];
                 if request.is_large {

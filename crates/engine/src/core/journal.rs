@@ -14,7 +14,7 @@ use basalt_keyspace::ShardId;
 use super::Core;
 use crate::intents::Mode;
 use crate::journal::{CutId, Journal, JournalDone, JournalWish};
-use crate::mesh::message::{Envelope, JournalNews, Letter};
+use crate::mesh::message::{Envelope, JournalNews, Notification};
 use crate::session::SessionId;
 use crate::session::armed::Armed;
 use crate::shard::Shard;
@@ -131,7 +131,7 @@ impl Core {
                     owed[other] = 0;
                 }
                 let news = JournalNews::Committed(committed);
-                self.write_letter(ShardId(other as u16), Letter::Journal(news));
+                self.notify(ShardId(other as u16), Notification::Journal(news));
             }
         }
         if has_fault != self.durability.faults[own.index()] {
@@ -151,7 +151,7 @@ impl Core {
     fn tell_others(&mut self, news: JournalNews) {
         let own = self.shard.id.index();
         for other in (0..self.outboxes.len()).filter(|other| *other != own) {
-            self.write_letter(ShardId(other as u16), Letter::Journal(news));
+            self.notify(ShardId(other as u16), Notification::Journal(news));
         }
     }
 
@@ -201,7 +201,7 @@ impl Core {
         if envelope.is_full {
             self.outboxes[from.index()].is_blocked = true;
         }
-        let says_more = !envelope.letters.is_empty() || !envelope.asks.is_empty();
+        let says_more = !envelope.notifications.is_empty() || !envelope.asks.is_empty();
         if envelope.journal != 0 && (envelope.replies_wait || says_more) {
             let depends = &mut self.durability.depends[from.index()];
             *depends = envelope.journal.max(*depends);

@@ -28,8 +28,8 @@ impl Core {
                 let turn_ms = self.shard.keyspace.swap_now(self.expiry_moment_ms());
                 left |= self.shard.keyspace.expire_due(&mut more);
                 self.shard.keyspace.swap_now(turn_ms);
-                let strays = self.shard.keyspace.take_orphan_timers();
-                self.hand_on(&strays);
+                let orphans = self.shard.keyspace.take_orphan_timers();
+                self.hand_on(&orphans);
             }
             left |= self.shard.keyspace.free_step(&mut more);
             let took_us = world.monotonic_us().saturating_sub(begun_us);

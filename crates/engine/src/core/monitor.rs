@@ -1,7 +1,7 @@
 //! Monitor: what is worked is shown to those who watch.
 
 use basalt_commands::requests::{is_shown_to_monitors, write_monitor_line};
-use basalt_commands::{Command, Run, Verb, table};
+use basalt_commands::{Command, EngineCommand, Run, table};
 
 use super::Core;
 use super::cut_off::CutOff;
@@ -47,7 +47,7 @@ impl Core {
         let command = resolved.command;
         let multi = self.shard.sessions.get(id).and_then(|session| session.multi.as_ref());
         // An EXEC that runs something is shown behind that.
-        let shows_itself = matches!(command.run, Run::Engine(Verb::Exec))
+        let shows_itself = matches!(command.run, Run::Engine(EngineCommand::Exec))
             && multi.is_some_and(|multi| !multi.is_broken);
         if shows_itself {
             let at_us = self.shard.now.unix_us(world.monotonic_us());

@@ -4,8 +4,8 @@
 //! needs the session, so nothing of the session waits for them but what meets their keys.
 //!
 //! ```text
-//! home: own keys granted ──► Entrust(errand) ──► free there? run: decided ──► Ran(replies) ─► run own part
-//!       else, or more shards: Bring(errand) ──► Granted … all granted: decided ──► Run ──► (Ran)
+//! home: own keys granted ──► Entrust(transaction part) ──► free there? run: decided ──► Ran(replies) ─► run own part
+//!       else, or more shards: Bring(transaction part) ──► Granted … all granted: decided ──► Run ──► (Ran)
 //! ```
 //!
 //! `docs/design/transactions.md` says why it is right.
@@ -18,14 +18,14 @@ use super::Core;
 use super::transactions::{Owner, Transaction, Visitor};
 use crate::intents::{Holding, Number, Scope};
 use crate::limits;
-use crate::mesh::message::{Ask, Letter, Look};
+use crate::mesh::message::{Ask, Look, Notification};
 use crate::mesh::outbox::Outbox;
 use crate::session::execution::{Execution, PendingCall};
 use crate::session::{NO_SHARD, ReplyMode, SessionId};
 use crate::shard::Shard;
 use crate::shard::blocking::FeedingPart;
 use crate::shard::call::AtMoment;
-use crate::shard::part::{Errand, Errands, Replies};
+use crate::shard::part::{Replies, TxnPart, TxnParts};
 use crate::transaction::plan::{Known, Plan};
 
 /// A transaction of a pipeline, at home.
@@ -55,7 +55,7 @@ pub(crate) struct Pipelined {
 struct Part {
     shard: ShardId,
     /// The own one until the end; another shard's when it came back.
-    errand: Option<Box<Errand>>,
+    txn_part: Option<Box<TxnPart>>,
     /// What was found by looking.
     found: Option<Replies>,
 }
@@ -63,7 +63,7 @@ struct Part {
 impl Part {
     /// What it replied, if that is known.
     fn replies_mut(&mut self) -> Option<&mut Replies> {
-        let run = self.errand.as_mut().map(|errand| &mut errand.replies);
+        let run = self.txn_part.as_mut().map(|txn_part| &mut txn_part.replies);
         run.or(self.found.as_mut())
     }
 }
@@ -76,13 +76,13 @@ impl Pipelined {
     /// What all shards reply, if that is known of each.
     fn replies(&self) -> Option<SmallVec<[&Replies; 2]>> {
         let replies = self.parts.iter().map(|part| {
-            let errand = part.errand.as_ref();
-            errand.map(|errand| &errand.replies).or(part.found.as_ref())
+            let txn_part = part.txn_part.as_ref();
+            txn_part.map(|txn_part| &txn_part.replies).or(part.found.as_ref())
         });
         replies.collect()
     }
 
-    /// How other shards look at their errands as soon as they are granted.
+    /// How other shards look at their transaction parts as soon as they are granted.
     fn look(&self) -> Look {
         match self.plan.known() {
             Known::ByLooking if self.plan.writes() => Look::Count,
@@ -93,8 +93,8 @@ impl Pipelined {
 
     /// Whether nothing that was watched on this shard was changed.
     fn may_run_here(&mut self, shard: &mut Shard) -> bool {
-        let own = self.part(shard.id).and_then(|part| part.errand.as_ref());
-        own.is_none_or(|errand| errand.may_run(shard))
+        let own = self.part(shard.id).and_then(|part| part.txn_part.as_ref());
+        own.is_none_or(|txn_part| txn_part.may_run(shard))
     }
 }
 
@@ -130,7 +130,7 @@ impl Core {
         &mut self,
         id: SessionId,
         plan: Plan,
-        errands: Errands,
+        txn_parts: TxnParts,
         execution: Option<Box<Execution>>,
     ) {
         let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
@@ -140,34 +140,34 @@ impl Core {
             session.reply_mode = ReplyMode::On;
         }
         session.pipelined += 1;
-        let weight = errands.weight();
+        let weight = txn_parts.weight();
         session.pipelined_weight += weight;
         // With `pipeline-order strict` whatever comes next waits for it.
         session.last_shard = NO_SHARD;
         let hole = session.queue.open_hole();
         let transactions = &mut self.shard.stats.transactions;
-        match errands.0.len() {
+        match txn_parts.0.len() {
             1 => transactions.on_one_shard += 1,
             _ => transactions.on_several_shards += 1,
         }
-        self.stillness.disturb();
+        self.quiescence.disturb();
 
-        let mut holding = Holding::new(errands.0.iter().map(|(shard, _)| *shard));
+        let mut holding = Holding::new(txn_parts.0.iter().map(|(shard, _)| *shard));
         let (mut parts, mut others) = (SmallVec::new(), SmallVec::<[_; 2]>::new());
         let mut is_granted_here = true;
-        let tag = number.tag(self.epoch, errands.writing_count());
+        let tag = number.tag(self.epoch, txn_parts.writing_count());
         let tag = AtMoment { tag, moment_ms: self.shard.now.unix_ms };
-        let is_shared = errands.0.len() > 1;
-        for (shard, mut errand) in errands.0 {
-            errand.transaction = Some(tag);
-            errand.is_shared = is_shared;
+        let is_shared = txn_parts.0.len() > 1;
+        for (shard, mut txn_part) in txn_parts.0 {
+            txn_part.transaction = Some(tag);
+            txn_part.is_shared = is_shared;
             if shard == self.shard.id {
-                let scope = Scope::keys(std::mem::take(&mut errand.intents));
+                let scope = Scope::keys(std::mem::take(&mut txn_part.intents));
                 is_granted_here = self.shard.schedule(number, scope);
-                parts.push(Part { shard, errand: Some(errand), found: None });
+                parts.push(Part { shard, txn_part: Some(txn_part), found: None });
             } else {
-                parts.push(Part { shard, errand: None, found: None });
-                others.push((shard, errand));
+                parts.push(Part { shard, txn_part: None, found: None });
+                others.push((shard, txn_part));
             }
         }
         let mut pipelined = Box::new(Pipelined {
@@ -189,10 +189,10 @@ impl Core {
         if is_entrusted {
             holding.entrust();
         }
-        for (shard, errand) in others {
+        for (shard, txn_part) in others {
             let ask = match is_entrusted {
-                true => Ask::Entrust { number, errand, look },
-                false => Ask::Bring { number, errand, look },
+                true => Ask::Entrust { number, txn_part, look },
+                false => Ask::Bring { number, txn_part, look },
             };
             self.ask(shard, ask);
         }
@@ -212,70 +212,75 @@ impl Core {
         }
     }
 
-    /// An errand of another shard's transaction visits this shard.
-    pub(super) fn bring(&mut self, number: Number, errand: Box<Errand>, look: Look) {
-        self.shard.stats.commands_from_others += errand.call_count() as u64;
-        self.schedule_errand(number, errand, look);
+    /// A transaction part of another shard's transaction visits this shard.
+    pub(super) fn bring(&mut self, number: Number, txn_part: Box<TxnPart>, look: Look) {
+        self.shard.stats.commands_from_others += txn_part.call_count() as u64;
+        self.schedule_txn_part(number, txn_part, look);
     }
 
-    fn schedule_errand(&mut self, number: Number, mut errand: Box<Errand>, look: Look) {
+    fn schedule_txn_part(&mut self, number: Number, mut txn_part: Box<TxnPart>, look: Look) {
         self.numbers.saw(number);
-        self.stillness.disturb();
-        let scope = Scope::keys(std::mem::take(&mut errand.intents));
-        let visitor = Visitor::Carries { errand, look, granted_at_us: None };
+        self.quiescence.disturb();
+        let scope = Scope::keys(std::mem::take(&mut txn_part.intents));
+        let visitor = Visitor::Carries { txn_part, look, granted_at_us: None };
         self.under_way.visitors.insert(number, visitor);
         self.shard.schedule(number, scope);
     }
 
     /// Another shard's transaction may be decided here: it is, if nobody is in its way.
-    pub(super) fn entrusted(&mut self, number: Number, mut errand: Box<Errand>, look: Look) {
-        self.shard.stats.commands_from_others += errand.call_count() as u64;
-        if !self.shard.intents.admits_as(number, &errand.intents) {
-            self.write_letter(number.home, Letter::Waits(number));
-            self.schedule_errand(number, errand, look);
+    pub(super) fn entrusted(&mut self, number: Number, mut txn_part: Box<TxnPart>, look: Look) {
+        self.shard.stats.commands_from_others += txn_part.call_count() as u64;
+        if !self.shard.intents.admits_as(number, &txn_part.intents) {
+            self.notify(number.home, Notification::Waits(number));
+            self.schedule_txn_part(number, txn_part, look);
             return;
         }
         self.numbers.saw(number);
-        self.stillness.disturb();
-        errand.perform(&mut self.shard);
+        self.quiescence.disturb();
+        txn_part.perform(&mut self.shard);
         let feeds = self.put_off_part(number.home, FeedingPart::OfPipelined(number));
-        self.write_letter(number.home, Letter::Ran { number, errand, feeds });
+        self.notify(number.home, Notification::Ran { number, txn_part, feeds });
     }
 
-    /// A visit of an errand is granted: its home is told what there is to see.
-    pub(super) fn look_at_errand(&mut self, number: Number, mut errand: Box<Errand>, look: Look) {
-        let may_run = errand.may_run(&mut self.shard);
+    /// A visit of a transaction part is granted: its home is told what there is to see.
+    pub(super) fn look_at_txn_part(
+        &mut self,
+        number: Number,
+        mut txn_part: Box<TxnPart>,
+        look: Look,
+    ) {
+        let may_run = txn_part.may_run(&mut self.shard);
         match look {
-            Look::Run if may_run => errand.look(&mut self.shard),
-            Look::Count if may_run => errand.count_present(&self.shard),
+            Look::Run if may_run => txn_part.look(&mut self.shard),
+            Look::Count if may_run => txn_part.count_present(&self.shard),
             Look::Run | Look::Count | Look::Not => {}
         }
-        let mut found = std::mem::take(&mut errand.replies);
+        let mut found = std::mem::take(&mut txn_part.replies);
         found.is_broken = !may_run;
         let granted_at_us = Some(self.shard.now.monotonic_us);
-        let visitor = Visitor::Carries { errand, look, granted_at_us };
+        let visitor = Visitor::Carries { txn_part, look, granted_at_us };
         self.under_way.visitors.insert(number, visitor);
-        self.write_letter(
+        self.notify(
             number.home,
-            Letter::Granted { number, found: Box::new(found), feeds: false },
+            Notification::Granted { number, found: Box::new(found), feeds: false },
         );
     }
 
-    /// A visit of an errand is decided: it is run.
-    pub(super) fn run_errand(&mut self, number: Number, is_wanted: bool) {
-        self.stillness.disturb();
-        let Some(Visitor::Carries { mut errand, granted_at_us, .. }) =
+    /// A visit of a transaction part is decided: it is run.
+    pub(super) fn run_txn_part(&mut self, number: Number, is_wanted: bool) {
+        self.quiescence.disturb();
+        let Some(Visitor::Carries { mut txn_part, granted_at_us, .. }) =
             self.under_way.visitors.remove(&number)
         else {
             unreachable!("what was brought stays until it is run")
         };
-        errand.complete(&mut self.shard);
-        self.leave(number, granted_at_us.map(|at_us| (at_us, errand.name())));
+        txn_part.complete(&mut self.shard);
+        self.leave(number, granted_at_us.map(|at_us| (at_us, txn_part.name())));
         if is_wanted {
             let feeds = self.put_off_part(number.home, FeedingPart::OfPipelined(number));
-            self.write_letter(number.home, Letter::Ran { number, errand, feeds });
+            self.notify(number.home, Notification::Ran { number, txn_part, feeds });
         } else {
-            self.spare_errands.keep(errand);
+            self.txn_part_pool.keep(txn_part);
         }
     }
 
@@ -323,12 +328,18 @@ impl Core {
         self.go_on(number, transaction, own);
     }
 
-    /// Another shard ran its errand: since it was decided, or as the one that decides.
-    pub(super) fn ran(&mut self, number: Number, from: ShardId, errand: Box<Errand>, feeds: bool) {
+    /// Another shard ran its transaction part: since it was decided, or as the one that decides.
+    pub(super) fn ran(
+        &mut self,
+        number: Number,
+        from: ShardId,
+        txn_part: Box<TxnPart>,
+        feeds: bool,
+    ) {
         let Some((transaction, mut own)) = self.take_pipelined(number) else { return };
-        own.is_broken |= errand.replies.is_broken;
+        own.is_broken |= txn_part.replies.is_broken;
         if let Some(part) = own.part(from) {
-            part.errand = Some(errand);
+            part.txn_part = Some(txn_part);
         }
         own.running += usize::from(feeds);
         if transaction.holding.is_entrusted() {
@@ -363,7 +374,7 @@ impl Core {
         let mut transaction = self.under_way.transactions.remove(&number)?;
         match std::mem::replace(&mut transaction.owner, Owner::Nobody) {
             Owner::Pipelined(own) => Some((transaction, own)),
-            _ => unreachable!("a coordination has no errands"),
+            _ => unreachable!("a coordination has no txn_parts"),
         }
     }
 
@@ -371,13 +382,13 @@ impl Core {
     fn run_own(&mut self, number: Number, own: &mut Pipelined) {
         let is_broken = own.is_broken;
         let granted_at_us = own.granted_at_us;
-        let Some(Part { errand: Some(errand), .. }) = own.part(self.shard.id) else { return };
+        let Some(Part { txn_part: Some(txn_part), .. }) = own.part(self.shard.id) else { return };
         if is_broken {
-            errand.forget_watches(&mut self.shard);
+            txn_part.forget_watches(&mut self.shard);
         } else {
-            errand.complete(&mut self.shard);
+            txn_part.complete(&mut self.shard);
         }
-        let held = granted_at_us.map(|at_us| (at_us, errand.name()));
+        let held = granted_at_us.map(|at_us| (at_us, txn_part.name()));
         self.leave(number, held);
         let feeds = self.put_off_part(self.shard.id, FeedingPart::OfPipelined(number));
         own.running += usize::from(feeds);
@@ -418,8 +429,8 @@ impl Core {
         if answer.capacity() <= limits::BUFFER_KEPT_BYTES {
             self.answer = answer;
         }
-        for errand in own.parts.into_iter().filter_map(|part| part.errand) {
-            self.spare_errands.keep(errand);
+        for txn_part in own.parts.into_iter().filter_map(|part| part.txn_part) {
+            self.txn_part_pool.keep(txn_part);
         }
     }
 }

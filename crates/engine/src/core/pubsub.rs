@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Core;
 use super::cut_off::CutOff;
 use crate::limits;
-use crate::mesh::message::{Ask, Letter};
+use crate::mesh::message::{Ask, Notification};
 use crate::session::subscriptions::TopicKind;
 use crate::session::{ReplyMode, SessionId};
 use crate::shard::Shard;
@@ -164,9 +164,9 @@ impl Core {
     /// Publishes a message as its home, for a session of another core.
     pub(super) fn publish_for(&mut self, from: ShardId, request: PublishRequest) {
         let PublishRequest { session, hole, message } = request;
-        self.stillness.disturb();
+        self.quiescence.disturb();
         let receivers = self.shard.publish(message);
-        self.write_letter(from, Letter::Published { session, hole, receivers });
+        self.notify(from, Notification::Published { session, hole, receivers });
     }
 
     /// What a session was to be answered is written: pushes that came meanwhile follow.

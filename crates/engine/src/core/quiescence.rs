@@ -1,4 +1,4 @@
-//! Stillness as this core keeps it: nothing new is begun, and whoever moves slots is told when what was under
+//! Quiescence as this core keeps it: nothing new is begun, and whoever moves slots is told when what was under
 //! way is over. See `crate::transaction::slot_moves`.
 
 use basalt_keyspace::{ShardId, SlotId, slot_of_item};
@@ -14,7 +14,7 @@ use crate::transaction::slot_moves::move_slots;
 
 /// What a core keeps for those who move slots.
 #[derive(Default)]
-pub(super) struct Stillness {
+pub(super) struct Quiescence {
     /// Grows whenever something happens that others could still feel.
     disturbances: u64,
     /// Who wants to know whether all is quiet, once the turn is over.
@@ -32,7 +32,7 @@ pub(super) enum Departure {
     EndOfInput(SessionId),
 }
 
-impl Stillness {
+impl Quiescence {
     #[inline]
     pub(super) fn disturb(&mut self) {
         self.disturbances += 1;
@@ -47,10 +47,10 @@ impl Core {
     /// Moves slots to a shard, unasked.
     #[doc(hidden)]
     pub fn move_slots(&mut self, slots: Vec<SlotId>, to: ShardId) {
-        let mover = (self.shard.id, self.next_coordination());
+        let slot_move = (self.shard.id, self.next_coordination());
         self.coordinate(SessionId::NOBODY, |hops| async move {
             // Where it can't be done now there is a next time.
-            drop(move_slots(&hops, mover, slots, to).await);
+            drop(move_slots(&hops, slot_move, slots, to).await);
             Vec::new()
         });
     }
@@ -62,7 +62,7 @@ impl Core {
             && self.shard.routes.shard_count() > 1;
         // That is a part of the look at the sessions.
         let check_us = self.sessions_checked_us + limits::SESSION_CHECK_US;
-        balances.then_some(check_us.max(self.stillness.balanced_us + limits::BALANCE_US))
+        balances.then_some(check_us.max(self.quiescence.balanced_us + limits::BALANCE_US))
     }
 
     /// Moves slots off a shard that is too busy, if it is time to look and there is one: the first core does
@@ -73,16 +73,16 @@ impl Core {
         if !is_due || self.shard.still.is_some() {
             return;
         }
-        self.stillness.balanced_us = now_us;
-        let mover = (self.shard.id, self.next_coordination());
+        self.quiescence.balanced_us = now_us;
+        let slot_move = (self.shard.id, self.next_coordination());
         let shards = self.shard.routes.shards();
         self.coordinate(SessionId::NOBODY, |hops| async move {
             let take = |shard| (shard, |shard: &mut Shard| shard.loads.take());
             let loads = hops.on_each(shards.map(take)).await;
-            let plan = hops.on(mover.0, move |shard| shard.balancer.plan(loads)).await;
+            let plan = hops.on(slot_move.0, move |shard| shard.balancer.plan(loads)).await;
             if let Some((slots, to)) = plan {
                 // Where it can't be done now there is a next time.
-                drop(move_slots(&hops, mover, slots, to).await);
+                drop(move_slots(&hops, slot_move, slots, to).await);
             }
             Vec::new()
         });
@@ -90,7 +90,7 @@ impl Core {
 
     /// Whether a coordination is the one for which all stands still.
     pub(super) fn moves_slots(&self, home: ShardId, coordination: u64) -> bool {
-        self.shard.still.is_some_and(|still| still.mover == (home, coordination))
+        self.shard.still.is_some_and(|still| still.slot_move == (home, coordination))
     }
 
     /// A session that goes takes its places and watches along; while slots move nobody knows where those
@@ -99,16 +99,16 @@ impl Core {
         if self.shard.still.is_none() {
             return false;
         }
-        self.stillness.departures.push(departure);
+        self.quiescence.departures.push(departure);
         true
     }
 
     /// Lets those go who wanted to.
     pub(super) fn let_depart(&mut self) {
-        if self.stillness.departures.is_empty() || self.shard.still.is_some() {
+        if self.quiescence.departures.is_empty() || self.shard.still.is_some() {
             return;
         }
-        for departure in std::mem::take(&mut self.stillness.departures) {
+        for departure in std::mem::take(&mut self.quiescence.departures) {
             match departure {
                 Departure::Disconnect(session) => self.disconnect(session),
                 Departure::EndOfInput(session) => self.end_of_input(session),
@@ -118,14 +118,14 @@ impl Core {
 
     /// Answers those who asked in this turn.
     pub(super) fn tell_whether_quiet(&mut self) {
-        if self.stillness.asked.is_empty() {
+        if self.quiescence.asked.is_empty() {
             return;
         }
         let quiet = Quiet {
-            disturbances: self.is_quiet().then_some(self.stillness.disturbances),
+            disturbances: self.is_quiet().then_some(self.quiescence.disturbances),
             now_us: self.shard.now.monotonic_us,
         };
-        for (from, ticket) in std::mem::take(&mut self.stillness.asked) {
+        for (from, ticket) in std::mem::take(&mut self.quiescence.asked) {
             self.tell(from, Some(ticket), Box::new(quiet));
         }
         self.settle();
@@ -134,7 +134,7 @@ impl Core {
     /// Whether nothing is under way here but what sleeps, and the one who asks.
     fn is_quiet(&self) -> bool {
         let Some(still) = self.shard.still else { return false };
-        let awake = usize::from(still.mover.0 == self.shard.id);
+        let awake = usize::from(still.slot_move.0 == self.shard.id);
         self.under_way.sleepers() == Some(self.shard.waiting.session_count() + awake)
             && self.outboxes.iter().all(|outbox| outbox.is_idle())
             && self.held.is_empty()
@@ -153,7 +153,7 @@ impl Core {
             if owner == self.shard.id {
                 own.into_iter().for_each(|item| self.shard.keyspace.adopt_timer(item));
             } else {
-                self.ask(owner, Ask::Strays(own));
+                self.ask(owner, Ask::OrphanTimers(own));
             }
         }
     }

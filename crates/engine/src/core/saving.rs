@@ -10,7 +10,7 @@ use super::Core;
 use crate::intents::Mode;
 use crate::limits;
 use crate::saving::{
-    ChunkSink, SAVING_SHARD, SaveEnd, SaveFacts, SaveStart, SaveWait, ShardSave, chunk_sink,
+    ChunkSink, SAVING_SHARD, SaveEnd, SaveStart, SaveStats, SaveWait, ShardSave, chunk_sink,
 };
 use crate::session::SessionId;
 use crate::shard::Shard;
@@ -25,8 +25,8 @@ impl Shard {
         self.saving.active =
             Some(ShardSave { number, may_send: false, is_handed_over: false, changes });
         let databases = 0..self.keyspace.database_count() as u16;
-        let facts = databases.map(|index| self.keyspace.facts(DatabaseId(index)));
-        facts.map(|facts| (facts.keys as u64, facts.expiring as u64)).collect()
+        let statistics = databases.map(|index| self.keyspace.statistics(DatabaseId(index)));
+        statistics.map(|statistics| (statistics.keys as u64, statistics.expiring as u64)).collect()
     }
 
     fn send_save(&mut self, number: u64) {
@@ -269,11 +269,11 @@ impl Core {
 }
 
 impl Shard {
-    pub(super) fn save_facts(&mut self) -> SaveFacts {
+    pub(super) fn save_stats(&mut self) -> SaveStats {
         let record = &self.saving.record;
         let now_us = self.now.monotonic_us;
         let running_s = record.running.map(|own| now_us.saturating_sub(own.begun_us) / 1_000_000);
-        SaveFacts {
+        SaveStats {
             unsaved_changes: self.keyspace.stats.changes.saturating_sub(self.saving.saved_changes),
             running_s,
             last_saved_s: record.last_saved_s,

@@ -1,4 +1,4 @@
-//! Facts: what one shard tells of itself, for INFO and the metrics page.
+//! Statistics: what one shard tells of itself, for INFO and the metrics page.
 //!
 //! Taken on the shard in one go, from counters that are kept anyway. What would take longer the more clients
 //! there are is told exactly to INFO, which is a command like others, and from the last looks at the
@@ -8,21 +8,21 @@ use std::sync::Arc;
 
 use basalt_commands::config::Config;
 use basalt_commands::table;
-use basalt_keyspace::{DatabaseFacts, DatabaseId, KeyspaceStats, ShardId};
+use basalt_keyspace::{DatabaseId, DatabaseStats, KeyspaceStats, ShardId};
 
 use super::Core;
-use crate::journal::JournalFacts;
+use crate::journal::JournalStats;
 use crate::limits;
 use crate::observe::command_stats::Book;
 use crate::observe::rates::Rate;
 use crate::observe::stats::ShardStats;
-use crate::saving::SaveFacts;
+use crate::saving::SaveStats;
 use crate::session::SessionSums;
 use crate::shard::Shard;
 
 /// What one shard tells of itself.
 #[derive(Clone, Debug, Default)]
-pub struct ShardFacts {
+pub struct ShardSnapshot {
     /// The moment (monotonic µs) that they are true of.
     pub at_us: u64,
     pub config: Arc<Config>,
@@ -30,11 +30,11 @@ pub struct ShardFacts {
     /// Of each command that was called or refused, by the numbers of the rows.
     pub books: Vec<(u16, Book)>,
     pub keyspace: KeyspaceStats,
-    pub saves: SaveFacts,
-    pub databases: Vec<DatabaseFacts>,
+    pub saves: SaveStats,
+    pub databases: Vec<DatabaseStats>,
     pub rate: Rate,
-    pub clients: ClientFacts,
-    pub transactions: VisitFacts,
+    pub clients: ClientStats,
+    pub transactions: VisitStats,
     /// Of all data.
     pub data_bytes: usize,
     /// Of data and sessions.
@@ -48,13 +48,13 @@ pub struct ShardFacts {
     /// Flushed data is being freed.
     pub waits_for_free: bool,
     /// Where every change is journaled.
-    pub journal: Option<JournalFacts>,
-    pub scripts: ScriptFacts,
+    pub journal: Option<JournalStats>,
+    pub scripts: ScriptStats,
 }
 
 /// What a shard knows of scripts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ScriptFacts {
+pub struct ScriptStats {
     pub known: usize,
     pub text_bytes: usize,
     pub interpreter_bytes: usize,
@@ -63,7 +63,7 @@ pub struct ScriptFacts {
 
 /// What is known of a shard's clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClientFacts {
+pub struct ClientStats {
     pub connected: usize,
     /// In a blocking command, or held back by CLIENT PAUSE.
     pub blocked: usize,
@@ -87,7 +87,7 @@ pub struct ClientFacts {
 
 /// Who visits a shard at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct VisitFacts {
+pub struct VisitStats {
     /// They hold what they came for.
     pub holding: usize,
     pub waiting: usize,
@@ -100,7 +100,7 @@ pub fn command_name(number: u16) -> &'static str {
     table::rows()[usize::from(number)].name
 }
 
-impl ShardFacts {
+impl ShardSnapshot {
     /// With all sessions as they are now.
     pub(crate) fn exact(shard: &mut Shard, with_histograms: bool) -> Self {
         let mut sums = SessionSums::default();
@@ -116,27 +116,28 @@ impl ShardFacts {
     ) -> Self {
         let (now, keyspace) = (shard.now, &shard.keyspace);
         let databases = keyspace.database_count().min(databases_max) as u16;
-        let databases = (0..databases).map(|index| keyspace.facts(DatabaseId(index))).collect();
+        let databases =
+            (0..databases).map(|index| keyspace.statistics(DatabaseId(index))).collect();
         let data_bytes = keyspace.used_bytes();
         let used_bytes = data_bytes + sums.bytes;
         shard.used_bytes_peak = shard.used_bytes_peak.max(used_bytes);
         let due_ms = shard.keyspace.next_expiry_ms();
         let oldest = shard.intents.oldest();
-        let waiting = shard.waiting.facts();
+        let waiting = shard.waiting.statistics();
         let tracked = shard.keyspace.tracked();
         let topics = shard.pubsub.directory.counts(shard.id == ShardId(0));
-        let journal = shard.journal.as_ref().map(|journal| journal.facts());
+        let journal = shard.journal.as_ref().map(|journal| journal.statistics());
         Self {
             journal,
             at_us: now.monotonic_us,
             config: Arc::clone(&shard.config),
             stats: shard.stats.clone(),
-            books: shard.meter.books(with_histograms),
+            books: shard.command_stats.books(with_histograms),
             keyspace: shard.keyspace.stats,
-            saves: shard.save_facts(),
+            saves: shard.save_stats(),
             databases,
-            rate: shard.rates.now(&shard.stats, shard.meter.calls(), now.monotonic_us),
-            clients: ClientFacts {
+            rate: shard.rates.now(&shard.stats, shard.command_stats.calls(), now.monotonic_us),
+            clients: ClientStats {
                 connected: shard.sessions.len(),
                 blocked: sums.held + waiting.sessions,
                 with_timeout: waiting.sessions_with_deadline,
@@ -150,7 +151,7 @@ impl ShardFacts {
                 tracked_prefixes: shard.pubsub.prefixes.len(),
                 sums,
             },
-            transactions: VisitFacts {
+            transactions: VisitStats {
                 holding: shard.intents.granted_count(),
                 waiting: shard.intents.waiting_count(),
                 oldest_us: oldest
@@ -162,7 +163,7 @@ impl ShardFacts {
             eviction_exceeded_now_us: shard
                 .exceeded_since_us
                 .map_or(0, |since_us| now.monotonic_us.saturating_sub(since_us)),
-            scripts: ScriptFacts {
+            scripts: ScriptStats {
                 known: shard.scripting.count(),
                 text_bytes: shard.scripting.text_bytes(),
                 interpreter_bytes: shard.scripting.interpreter_bytes(),
@@ -177,14 +178,14 @@ impl ShardFacts {
 
 impl Core {
     /// What the shard tells of itself, in a time that does not grow with clients or data.
-    pub fn facts(&mut self) -> ShardFacts {
+    pub fn snapshot(&mut self) -> ShardSnapshot {
         let shard = &mut self.shard;
         if shard.sessions.len() > limits::SESSION_CHECK_MAX {
             let sums = shard.sessions_seen;
-            return ShardFacts::of(shard, true, sums, limits::FACTS_DATABASES_MAX);
+            return ShardSnapshot::of(shard, true, sums, limits::STATS_DATABASES_MAX);
         }
         let mut sums = SessionSums::default();
         shard.sessions.iter().for_each(|session| sums.add(session));
-        ShardFacts::of(shard, true, sums, limits::FACTS_DATABASES_MAX)
+        ShardSnapshot::of(shard, true, sums, limits::STATS_DATABASES_MAX)
     }
 }

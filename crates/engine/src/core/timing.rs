@@ -3,7 +3,7 @@
 //! A command on one shard costs what its handler takes. One that goes on as a coordination costs the time
 //! until it is answered; of one that may block, only what passes before it waits.
 
-use basalt_commands::{Command, Flags, Run, Verb, table};
+use basalt_commands::{Command, EngineCommand, Flags, Run, table};
 
 use super::Core;
 use crate::mesh::message::Envelope;
@@ -33,7 +33,7 @@ impl Core {
             session.commands += 1;
             session.last_command = command.name;
         }
-        let is_timed = self.shard.meter.is_next_timed(command.number);
+        let is_timed = self.shard.command_stats.is_next_timed(command.number);
         let begun = is_timed.then(|| world.monotonic_ns());
         let errors = self.shard.stats.error_replies;
         let start = self.shard.sessions.get_mut(id).map_or(0, |session| session.output().len());
@@ -46,7 +46,8 @@ impl Core {
         let has_errors = self.shard.stats.error_replies > errors;
         // Errors of the commands of a transaction are theirs.
         let failed = has_errors
-            && (!matches!(command.run, Run::Engine(Verb::Exec)) || self.is_error(id, start));
+            && (!matches!(command.run, Run::Engine(EngineCommand::Exec))
+                || self.is_error(id, start));
         self.shard.end_call(command, failed);
         if let Some((begun, end)) = span {
             self.shard.settle_call(id, command, (None, args), end.saturating_sub(begun));
@@ -155,6 +156,6 @@ impl Core {
         let Some(&name) = args.first() else { return };
         let Some(command) = table::find(name) else { return };
         let subcommand = args.get(1).and_then(|name| table::find_subcommand(command, name));
-        self.shard.meter.rejected(subcommand.unwrap_or(command).number);
+        self.shard.command_stats.rejected(subcommand.unwrap_or(command).number);
     }
 }

@@ -1,6 +1,6 @@
 //! Tracking on its way: the keys that a tracking session reads are noted with their shards.
 
-use basalt_commands::{Command, Flags, Run, Verb, key_positions};
+use basalt_commands::{Command, EngineCommand, Flags, Run, key_positions};
 
 use super::Core;
 use crate::session::SessionId;
@@ -22,7 +22,7 @@ impl Core {
                 names.extend(key_positions(command, args).iter().map(|at| args[*at].to_vec()));
             }
         };
-        if let Run::Engine(Verb::Exec) = command.run {
+        if let Run::Engine(EngineCommand::Exec) = command.run {
             for queued in session.multi.iter().flat_map(|multi| &multi.commands) {
                 add(queued.command, &queued.args());
             }

@@ -17,11 +17,11 @@ use super::pipelined::Pipelined;
 use crate::completion::{Answer, Ticket};
 use crate::intents::{Event, Holding, Mode, Number, Scope};
 use crate::limits;
-use crate::mesh::message::{Ask, Hop, HopResult, LastHop, Letter, Look, ReadHop};
+use crate::mesh::message::{Ask, Hop, HopResult, LastHop, Look, Notification, ReadHop};
 use crate::session::SessionId;
 use crate::shard::blocking::{FeedingPart, PutOff, WaiterId};
 use crate::shard::call::Client;
-use crate::shard::part::Errand;
+use crate::shard::part::TxnPart;
 use crate::transaction::coordinator::{Coordination, Hops, Wish};
 use crate::world::World;
 
@@ -88,7 +88,7 @@ pub(super) enum Visitor {
     /// Stays until its home releases it.
     Looks { look: ReadHop, granted_at_us: Option<u64> },
     /// Stays until its home has it run, or releases it.
-    Carries { errand: Box<Errand>, look: Look, granted_at_us: Option<u64> },
+    Carries { txn_part: Box<TxnPart>, look: Look, granted_at_us: Option<u64> },
     /// Runs from start to end, and is gone.
     Passes { from: ShardId, ticket: Option<Ticket>, hop: Hop },
     /// Somebody in line is served, and it is gone.
@@ -103,7 +103,7 @@ impl Visitor {
     fn name(&self) -> &'static str {
         match self {
             Self::Looks { look, .. } => look.name,
-            Self::Carries { errand, .. } => errand.name(),
+            Self::Carries { txn_part, .. } => txn_part.name(),
             Self::Passes { hop, .. } => hop.name,
             Self::Serves(_) | Self::Reserves { .. } => "blocked",
         }
@@ -215,7 +215,7 @@ impl Core {
                         self.inquired(number, self.shard.id);
                     }
                     Event::Inquire(number) => {
-                        self.write_letter(number.home, Letter::Inquire(number));
+                        self.notify(number.home, Notification::Inquire(number));
                     }
                 }
             } else if let Some(number) = self.under_way.to_drive.pop_front() {
@@ -229,7 +229,7 @@ impl Core {
     /// Goes on with a coordination until it ends or waits.
     fn drive(&mut self, number: u64) {
         if !self.moves_slots(self.shard.id, number) {
-            self.stillness.disturb();
+            self.quiescence.disturb();
         }
         loop {
             let Some(coordination) = self.under_way.coordinations.get_mut(&number) else { return };
@@ -273,7 +273,7 @@ impl Core {
             Wish::IsQuiet { index, shard } => {
                 let ticket = Ticket { coordination, index };
                 if shard == self.shard.id {
-                    self.stillness.ask(shard, ticket);
+                    self.quiescence.ask(shard, ticket);
                 } else {
                     self.ask(shard, Ask::IsQuiet { ticket });
                 }
@@ -471,7 +471,7 @@ impl Core {
         hop: Hop,
     ) {
         if !ticket.is_some_and(|ticket| self.moves_slots(from, ticket.coordination)) {
-            self.stillness.disturb();
+            self.quiescence.disturb();
         }
         let is_alone = scope.is_some();
         if let Some(scope) = scope
@@ -498,7 +498,7 @@ impl Core {
         ticket: Option<Ticket>,
         (result, is_alone): (HopResult, bool),
     ) {
-        self.serve_fed();
+        self.serve_ready();
         let until = self.shard.waiting.take_newly_told();
         match ticket {
             Some(ticket) if is_alone && !until.is_empty() => {
@@ -522,14 +522,14 @@ impl Core {
         if to == self.shard.id {
             self.take_result(ticket, result);
         } else {
-            self.write_letter(to, Letter::Done { ticket, result });
+            self.notify(to, Notification::Done { ticket, result });
         }
     }
 
     /// A transaction visits this shard.
     pub(super) fn visit(&mut self, number: Number, scope: Scope, look: ReadHop) {
         self.numbers.saw(number);
-        self.stillness.disturb();
+        self.quiescence.disturb();
         let visitor = Visitor::Looks { look, granted_at_us: None };
         // Somebody in line may have come for what is kept for it.
         match self.under_way.visitors.insert(number, visitor) {
@@ -549,8 +549,8 @@ impl Core {
         match self.under_way.visitors.remove(&number) {
             // A pipelined one at its home: it looks when it is decided.
             None => self.granted(number, self.shard.id, None, false),
-            Some(Visitor::Carries { errand, look, .. }) => {
-                self.look_at_errand(number, errand, look);
+            Some(Visitor::Carries { txn_part, look, .. }) => {
+                self.look_at_txn_part(number, txn_part, look);
             }
             Some(Visitor::Passes { from, ticket, hop }) => {
                 let result = hop.run(&mut self.shard);
@@ -565,13 +565,13 @@ impl Core {
             Some(Visitor::Looks { mut look, .. }) => {
                 let found = look.run(&mut self.shard);
                 let scope = self.shard.intents.scope(number);
-                let feeds = scope.is_some_and(|scope| self.shard.waiting.may_be_fed_by(scope));
+                let feeds = scope.is_some_and(|scope| self.shard.waiting.may_be_served_by(scope));
                 let granted_at_us = Some(self.shard.now.monotonic_us);
                 self.under_way.visitors.insert(number, Visitor::Looks { look, granted_at_us });
                 if number.home == self.shard.id {
                     self.granted(number, self.shard.id, Some(found), feeds);
                 } else {
-                    self.write_letter(number.home, Letter::Granted { number, found, feeds });
+                    self.notify(number.home, Notification::Granted { number, found, feeds });
                 }
             }
         }
@@ -634,7 +634,7 @@ impl Core {
         home: ShardId,
         (part, last, feeding): (Option<TxnTag>, Option<LastHop>, Option<FeedingPart>),
     ) {
-        self.stillness.disturb();
+        self.quiescence.disturb();
         if let Some(LastHop { hop, ticket }) = last {
             let result = self.shard.tied(|shard| hop.run(shard));
             self.tell(home, ticket, result);
@@ -654,16 +654,16 @@ impl Core {
                 false => self.shard.waiting.put_off(until, what),
             }
         }
-        if let Some(Visitor::Carries { errand, .. }) = visitor {
-            errand.forget_watches(&mut self.shard);
-            self.spare_errands.keep(errand);
+        if let Some(Visitor::Carries { txn_part, .. }) = visitor {
+            txn_part.forget_watches(&mut self.shard);
+            self.txn_part_pool.keep(txn_part);
         }
     }
 
     /// Ends a visit that was granted at this moment (monotonic µs), if it was, and did what that name says.
     pub(super) fn leave(&mut self, number: Number, held: Option<(u64, &'static str)>) {
         // Who stood in line comes before those who wait for what is let go.
-        self.serve_fed();
+        self.serve_ready();
         let scope = self.shard.intents.release(number);
         if let Some((since_us, name)) = held {
             let us = self.shard.now.monotonic_us.saturating_sub(since_us);

@@ -172,7 +172,7 @@ where
             attempt: None,
             reserved: None,
             is_told: false,
-            fed_again: BTreeSet::new(),
+            ready_again: BTreeSet::new(),
         })
     }
 

@@ -6,7 +6,7 @@ use super::Core;
 use super::transactions::Visitor;
 use crate::completion::Ticket;
 use crate::intents::Number;
-use crate::mesh::message::{Ask, Hop, Letter, Request};
+use crate::mesh::message::{Ask, Hop, Notification, Request};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::shard::blocking::{AtHome, End, FeedingPart, HeldUp, News, PutOff, WaiterId, Woken};
@@ -14,7 +14,7 @@ use crate::shard::blocking::{AtHome, End, FeedingPart, HeldUp, News, PutOff, Wai
 impl Core {
     /// Serves who waits for what was fed, and tells all there is to tell.
     pub(super) fn tell_news(&mut self) {
-        self.serve_fed();
+        self.serve_ready();
         while let Some(number) = self.shard.waiting.next_given_up() {
             self.give_up(number);
         }
@@ -31,9 +31,9 @@ impl Core {
 
     /// Serves who waits for what was fed, before whatever else has arrived: where that takes more than one call,
     /// what it may take is kept from all who come later.
-    pub(super) fn serve_fed(&mut self) {
+    pub(super) fn serve_ready(&mut self) {
         if self.shard.keyspace.has_ready() {
-            self.shard.serve_fed();
+            self.shard.serve_ready();
         }
         while let Some((waiter, held_up, scope)) = self.shard.waiting.next_held_up() {
             let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us).in_line();
@@ -64,7 +64,7 @@ impl Core {
     /// Serves whom the last call fed, and puts its reply, in a session's output from `start` on, off until those are
     /// served who are not yet.
     pub(super) fn put_off_reply(&mut self, id: SessionId, start: usize) {
-        self.serve_fed();
+        self.serve_ready();
         let until = self.shard.waiting.take_newly_told();
         if until.is_empty() {
             return;
@@ -84,7 +84,7 @@ impl Core {
         request: &Request,
         reply: impl FnOnce() -> Vec<u8>,
     ) -> bool {
-        self.serve_fed();
+        self.serve_ready();
         let until = self.shard.waiting.take_newly_told();
         if until.is_empty() {
             return false;
@@ -98,7 +98,7 @@ impl Core {
     /// Serves whom a part of a transaction fed. Says whether some are not served yet; then its home hears when they
     /// are.
     pub(super) fn put_off_part(&mut self, to: ShardId, part: FeedingPart) -> bool {
-        self.serve_fed();
+        self.serve_ready();
         let until = self.shard.waiting.take_newly_told();
         if until.is_empty() {
             return false;
@@ -113,11 +113,11 @@ impl Core {
                 self.fill_hole(session, hole, &reply);
             }
             PutOff::Reply { to, session, hole, reply } => {
-                self.write_letter(to, Letter::Reply { session, hole, reply });
+                self.notify(to, Notification::Reply { session, hole, reply });
             }
             PutOff::Result { to, ticket, result } => self.tell(to, Some(ticket), result),
             PutOff::Part { to, part } if to == self.shard.id => self.served(part),
-            PutOff::Part { to, part } => self.write_letter(to, Letter::Served(part)),
+            PutOff::Part { to, part } => self.notify(to, Notification::Served(part)),
         }
     }
 
@@ -162,7 +162,7 @@ impl Core {
         if home == self.shard.id {
             self.turn_comes(home, ticket, woken);
         } else {
-            self.write_letter(home, Letter::Turn { ticket, woken });
+            self.notify(home, Notification::Turn { ticket, woken });
         }
     }
 

@@ -14,7 +14,7 @@ const CORES: usize = 3;
 const TRANSACTIONS: usize = 3;
 
 #[derive(Clone, Copy, Debug)]
-enum Letter {
+enum Notification {
     Schedule,
     /// Home has granted: decided by who gets it, if nobody is in the way.
     Entrust,
@@ -39,7 +39,7 @@ struct State {
     shards: [Intents; SHARDS],
     stages: [Stage; TRANSACTIONS],
     /// By sender and receiver: which transaction, and what of it.
-    channels: [[VecDeque<(usize, Letter)>; CORES]; CORES],
+    channels: [[VecDeque<(usize, Notification)>; CORES]; CORES],
     /// Which transactions are decided, and not yet released on a shard.
     in_force: [[bool; TRANSACTIONS]; SHARDS],
 }
@@ -91,28 +91,37 @@ impl State {
                 let is_granted =
                     home < SHARDS && self.shards[home].schedule(Self::number(index), scope.clone());
                 let entrusts = entrusts && is_granted && !scope.is_everything();
-                let letter = if entrusts { Letter::Entrust } else { Letter::Schedule };
+                let notification =
+                    if entrusts { Notification::Entrust } else { Notification::Schedule };
                 if entrusts {
                     holding.entrust();
                 }
                 self.stages[index] = Stage::Waiting(holding);
                 for shard in (0..SHARDS).filter(|&shard| shard != home) {
-                    self.channels[home][shard].push_back((index, letter));
+                    self.channels[home][shard].push_back((index, notification));
                 }
                 self.tell_events(home, scopes);
             }
             Step::Deliver(from, to) => {
-                let (index, letter) = self.channels[from][to].pop_front().expect("there is mail");
-                self.receive(from, to, index, letter, scopes);
+                let (index, notification) =
+                    self.channels[from][to].pop_front().expect("there is mail");
+                self.receive(from, to, index, notification, scopes);
             }
         }
     }
 
-    fn receive(&mut self, from: usize, to: usize, index: usize, letter: Letter, scopes: &Scopes) {
+    fn receive(
+        &mut self,
+        from: usize,
+        to: usize,
+        index: usize,
+        notification: Notification,
+        scopes: &Scopes,
+    ) {
         let number = Self::number(index);
-        match letter {
-            Letter::Schedule => _ = self.shards[to].schedule(number, scopes[index].clone()),
-            Letter::Entrust => {
+        match notification {
+            Notification::Schedule => _ = self.shards[to].schedule(number, scopes[index].clone()),
+            Notification::Entrust => {
                 let Scope::Keys(intents) = &scopes[index] else {
                     panic!("only keys are entrusted")
                 };
@@ -120,18 +129,18 @@ impl State {
                     self.assert_alone(index, to, scopes);
                     self.assert_alone(index, from, scopes);
                     self.in_force[from][index] = true;
-                    self.channels[to][from].push_back((index, Letter::Ran));
+                    self.channels[to][from].push_back((index, Notification::Ran));
                 } else {
-                    self.channels[to][from].push_back((index, Letter::Waits));
+                    self.channels[to][from].push_back((index, Notification::Waits));
                     self.shards[to].schedule(number, scopes[index].clone());
                 }
             }
-            Letter::Ran => {
+            Notification::Ran => {
                 self.stages[index] = Stage::Over;
                 self.in_force[to][index] = false;
                 self.shards[to].release(number);
             }
-            Letter::Waits => {
+            Notification::Waits => {
                 let Stage::Waiting(holding) = &mut self.stages[index] else {
                     panic!("{index} waits after it was over")
                 };
@@ -139,12 +148,12 @@ impl State {
                     self.shards[to].give_back(number);
                 }
             }
-            Letter::GiveBack => _ = self.shards[to].give_back(number),
-            Letter::Release => {
+            Notification::GiveBack => _ = self.shards[to].give_back(number),
+            Notification::Release => {
                 self.in_force[to][index] = false;
                 self.shards[to].release(number);
             }
-            Letter::Granted => {
+            Notification::Granted => {
                 let Stage::Waiting(holding) = &mut self.stages[index] else {
                     panic!("{index} was granted something after it was over")
                 };
@@ -152,13 +161,13 @@ impl State {
                     self.decide(index, scopes);
                 }
             }
-            Letter::Inquire => {
+            Notification::Inquire => {
                 if let Stage::Waiting(holding) = &mut self.stages[index]
                     && holding.inquired(ShardId(from as u16))
                 {
                     match from == to {
                         true => _ = self.shards[to].give_back(number),
-                        false => self.channels[to][from].push_back((index, Letter::GiveBack)),
+                        false => self.channels[to][from].push_back((index, Notification::GiveBack)),
                     }
                 }
             }
@@ -168,17 +177,17 @@ impl State {
 
     fn tell_events(&mut self, to: usize, scopes: &Scopes) {
         while let Some(event) = self.shards.get_mut(to).and_then(Intents::next_event) {
-            let (number, letter) = match event {
-                Event::Granted(number) => (number, Letter::Granted),
-                Event::Inquire(number) => (number, Letter::Inquire),
+            let (number, notification) = match event {
+                Event::Granted(number) => (number, Notification::Granted),
+                Event::Inquire(number) => (number, Notification::Inquire),
             };
             let is_it = |index: &usize| Self::number(*index) == number;
             let index = (0..TRANSACTIONS).find(is_it).expect("one of ours");
             if Self::home(index) == to {
                 // What a core tells itself comes at once.
-                self.receive(to, to, index, letter, scopes);
+                self.receive(to, to, index, notification, scopes);
             } else {
-                self.channels[to][Self::home(index)].push_back((index, letter));
+                self.channels[to][Self::home(index)].push_back((index, notification));
             }
         }
     }
@@ -191,10 +200,16 @@ impl State {
             self.in_force[shard][index] = true;
         }
         for shard in (0..SHARDS).filter(|&shard| shard != Self::home(index)) {
-            self.channels[Self::home(index)][shard].push_back((index, Letter::Release));
+            self.channels[Self::home(index)][shard].push_back((index, Notification::Release));
         }
         if Self::home(index) < SHARDS {
-            self.receive(Self::home(index), Self::home(index), index, Letter::Release, scopes);
+            self.receive(
+                Self::home(index),
+                Self::home(index),
+                index,
+                Notification::Release,
+                scopes,
+            );
         }
     }
 

@@ -14,20 +14,20 @@ use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::shard::blocking::{FeedingPart, Woken};
 use crate::shard::call::{CallContext, Client};
-use crate::shard::part::Errand;
+use crate::shard::part::TxnPart;
 use crate::shard::pubsub::{Notice, PublishRequest};
 
 /// What one core tells another. Opaque to those who carry it.
 pub struct Message(pub(crate) Box<Envelope>);
 
-/// A message's content: what one shard asks of another, in the order in which it does, and letters about
+/// A message's content: what one shard asks of another, in the order in which it does, and notifications about
 /// what was asked before. The batch comes back in the same envelope with the replies in place.
 #[derive(Default)]
 pub(crate) struct Envelope {
     /// Lower than those of all transactions that go with it or later, higher than those that went before.
     pub number: Number,
     pub answered: bool,
-    pub letters: Vec<Letter>,
+    pub notifications: Vec<Notification>,
     pub batch: Batch,
     /// Each with how many requests of the batch come before it.
     pub asks: Vec<(u32, Ask)>,
@@ -112,11 +112,11 @@ pub(crate) enum Ask {
 
     /// A transaction visits, and wants to know what it looks at as soon as it is granted.
     Schedule { number: Number, scope: Scope, look: ReadHop },
-    /// A transaction whose errand is here visits; it is looked at in this way as soon as it is granted.
-    Bring { number: Number, errand: Box<Errand>, look: Look },
-    /// All else of the transaction is granted: it is decided here, now, by running the errand, if nobody is in
+    /// A transaction whose transaction part is here visits; it is looked at in this way as soon as it is granted.
+    Bring { number: Number, txn_part: Box<TxnPart>, look: Look },
+    /// All else of the transaction is granted: it is decided here, now, by running the transaction part, if nobody is in
     /// its way. Else it visits, as if it were brought.
-    Entrust { number: Number, errand: Box<Errand>, look: Look },
+    Entrust { number: Number, txn_part: Box<TxnPart>, look: Look },
     /// One with a lower number gets this one's grant.
     GiveBack(Number),
     /// What was brought is decided: it is run, its visit ends, and if it is wanted it comes back.
@@ -141,7 +141,7 @@ pub(crate) enum Ask {
     /// Memory is short, and the shard that asks has too little that it may evict.
     Evict { bytes: usize },
     /// Items of an expiry wheel whose slots went to the shard.
-    Strays(Vec<u32>),
+    OrphanTimers(Vec<u32>),
 }
 
 impl Ask {
@@ -156,9 +156,9 @@ impl Ask {
     }
 }
 
-/// What one core tells another of what that asked for. Nothing that is asked depends on when a letter
+/// What one core tells another of what that asked for. Nothing that is asked depends on when a notification
 /// comes, so they ride with whatever leaves first.
-pub(crate) enum Letter {
+pub(crate) enum Notification {
     Done {
         ticket: Ticket,
         result: HopResult,
@@ -171,10 +171,10 @@ pub(crate) enum Letter {
     },
     /// One that was entrusted was not decided, and waits.
     Waits(Number),
-    /// An errand was run. If it fed somebody, [`Letter::Served`] follows.
+    /// A transaction part was run. If it fed somebody, [`Notification::Served`] follows.
     Ran {
         number: Number,
-        errand: Box<Errand>,
+        txn_part: Box<TxnPart>,
         feeds: bool,
     },
     /// Whoever a part of a transaction fed is served, or has looked.
@@ -217,7 +217,7 @@ pub(crate) enum JournalNews {
     HasFault(bool),
 }
 
-/// How an errand is looked at when its visit is granted.
+/// How a transaction part is looked at when its visit is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     Not,
@@ -268,7 +268,7 @@ pub(crate) struct Request {
     pub key_at: u16,
     /// Transactions of its session are under way, and may be for the same key.
     pub is_behind: bool,
-    /// It has to wait; its reply comes in a letter.
+    /// It has to wait; its reply comes in a notification.
     pub is_held: bool,
 }
 
@@ -321,7 +321,7 @@ impl Envelope {
     pub(crate) fn is_empty(&self) -> bool {
         self.batch.is_empty()
             && self.asks.is_empty()
-            && self.letters.is_empty()
+            && self.notifications.is_empty()
             && self.observed.is_empty()
     }
 
@@ -341,7 +341,7 @@ impl Envelope {
         reply_payloads.clear();
         self.answered = false;
         (self.journal, self.replies_wait, self.is_full) = (0, false, false);
-        self.letters.clear();
+        self.notifications.clear();
         self.asks.clear();
         self.ask_bytes = 0;
         self.slow.clear();

@@ -10,7 +10,7 @@ use basalt_keyspace::{LongString, SlotId};
 
 use crate::intents::Number;
 use crate::limits;
-use crate::mesh::message::{Ask, Envelope, Letter, Request};
+use crate::mesh::message::{Ask, Envelope, Notification, Request};
 use crate::session::subscriptions::TopicKind;
 use crate::session::{Session, SessionId};
 use crate::shard::call::touches;
@@ -86,8 +86,8 @@ impl Outbox {
 
     /// Asks for something behind the requests that are there.
     pub(crate) fn ask(&mut self, ask: Ask) {
-        if let Ask::Bring { errand, .. } | Ask::Entrust { errand, .. } = &ask {
-            self.gathering.ask_bytes += errand.arg_bytes();
+        if let Ask::Bring { txn_part, .. } | Ask::Entrust { txn_part, .. } = &ask {
+            self.gathering.ask_bytes += txn_part.arg_bytes();
         }
         if let Ask::Publish(request) = &ask {
             self.gathering.ask_bytes += request.message.bytes();
@@ -114,20 +114,20 @@ impl Outbox {
             }
             other => other,
         };
-        self.gathering.letters.push(Letter::Notice(notice));
+        self.gathering.notifications.push(Notification::Notice(notice));
     }
 
-    /// The letters that were gathered leave.
-    fn letters_leave(&mut self) {
+    /// The notifications that were gathered leave.
+    fn notifications_leave(&mut self) {
         self.notice_bytes = 0;
         self.lost.clear();
     }
 
-    /// Has all that can go with an envelope that leaves now: letters, and what is asked unless requests come
+    /// Has all that can go with an envelope that leaves now: notifications, and what is asked unless requests come
     /// before it.
     pub(crate) fn send_along(&mut self, envelope: &mut Envelope, next: impl FnOnce() -> Number) {
-        envelope.letters.append(&mut self.gathering.letters);
-        self.letters_leave();
+        envelope.notifications.append(&mut self.gathering.notifications);
+        self.notifications_leave();
         if self.gathering.batch.is_empty() && !self.gathering.asks.is_empty() {
             envelope.asks.append(&mut self.gathering.asks);
             self.gathering.ask_bytes = 0;
@@ -156,7 +156,7 @@ impl Outbox {
             return None;
         }
         self.in_flight += 1;
-        self.letters_leave();
+        self.notifications_leave();
         let taken = std::mem::replace(&mut self.gathering, spare());
         self.gathering.number = next();
         Some(taken)

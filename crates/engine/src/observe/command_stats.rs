@@ -1,4 +1,4 @@
-//! Meter: how often each command was called on a shard, and how long it took.
+//! CommandStats: how often each command was called on a shard, and how long it took.
 //!
 //! Calls are counted each. The time is taken of each call of a command that may be slow; of a quick one
 //! (see `Command::is_quick`) of each of its first calls, and from then on of one in [`SAMPLE_EVERY`], which
@@ -22,7 +22,7 @@ const THRESHOLD_SMALL_US: i64 = 1000;
 pub(crate) const LARGE_REQUEST_BYTES: usize = 256 << 10;
 
 /// All commands of a shard, by the numbers of their rows.
-pub(crate) struct Meter {
+pub(crate) struct CommandStats {
     /// What is touched by each call, packed.
     hot: Box<[Hot]>,
     books: Box<[Book]>,
@@ -52,17 +52,17 @@ pub struct Book {
     pub histogram: Option<Histogram>,
 }
 
-impl Meter {
+impl CommandStats {
     pub(crate) fn new(config: &Config) -> Self {
         let count = table::rows().len();
-        let mut meter = Self {
+        let mut command_stats = Self {
             hot: vec![Hot::default(); count].into(),
             books: vec![Book::default(); count].into(),
             times_all: false,
             keeps_histograms: true,
         };
-        meter.follow(config);
-        meter
+        command_stats.follow(config);
+        command_stats
     }
 
     /// Acts on settings.
@@ -76,7 +76,7 @@ impl Meter {
         }
     }
 
-    /// Counts a call. Says whether its time is to be taken, and told to [`Meter::took`].
+    /// Counts a call. Says whether its time is to be taken, and told to [`CommandStats::took`].
     #[inline]
     pub(crate) fn count(&mut self, number: u16) -> bool {
         let row = &mut self.hot[usize::from(number)];
@@ -184,52 +184,53 @@ mod tests {
         table::find(name).expect("because it has a row")
     }
 
-    fn call(meter: &mut Meter, command: &Command, ns: u64) -> bool {
-        let timed = meter.count(command.number);
+    fn call(command_stats: &mut CommandStats, command: &Command, ns: u64) -> bool {
+        let timed = command_stats.count(command.number);
         if timed {
-            meter.took(command, ns);
+            command_stats.took(command, ns);
         }
         timed
     }
 
-    fn book(meter: &Meter, command: &Command) -> Book {
-        let mut books = meter.books(true).into_iter();
+    fn book(command_stats: &CommandStats, command: &Command) -> Book {
+        let mut books = command_stats.books(true).into_iter();
         books.find(|(number, _)| *number == command.number).expect("because it was called").1
     }
 
     #[test]
     fn quick_commands_are_sampled_and_slow_ones_are_not() {
-        let mut meter = Meter::new(&Config::default());
+        let mut command_stats = CommandStats::new(&Config::default());
         let (get, keys) = (row(b"get"), row(b"keys"));
-        let timed = (0..TIMED_EACH + 10 * SAMPLE_EVERY).filter(|_| call(&mut meter, get, 200));
+        let timed =
+            (0..TIMED_EACH + 10 * SAMPLE_EVERY).filter(|_| call(&mut command_stats, get, 200));
         assert_eq!(timed.count() as u64, TIMED_EACH + 10);
-        assert_eq!((0..5000).filter(|_| call(&mut meter, keys, 1000)).count(), 5000);
-        let get = book(&meter, get);
+        assert_eq!((0..5000).filter(|_| call(&mut command_stats, keys, 1000)).count(), 5000);
+        let get = book(&command_stats, get);
         assert_eq!((get.calls, get.ns), (2010, 2010 * 200));
         assert_eq!(get.histogram.map(|histogram| histogram.total()), Some(2010));
-        assert_eq!((book(&meter, keys).ns, meter.calls()), (5_000_000, 7010));
+        assert_eq!((book(&command_stats, keys).ns, command_stats.calls()), (5_000_000, 7010));
     }
 
     #[test]
     fn all_are_timed_where_thresholds_are_small() {
         let config = Config { slowlog_log_slower_than: 0, ..Config::default() };
-        let mut meter = Meter::new(&config);
+        let mut command_stats = CommandStats::new(&config);
         let get = row(b"get");
-        assert_eq!((0..5000).filter(|_| call(&mut meter, get, 1)).count(), 5000);
-        meter.follow(&Config::default());
-        assert_eq!((0..=SAMPLE_EVERY).filter(|_| call(&mut meter, get, 1)).count(), 2);
-        meter.time_next(get.number);
-        assert!(call(&mut meter, get, 1) && !call(&mut meter, get, 1));
+        assert_eq!((0..5000).filter(|_| call(&mut command_stats, get, 1)).count(), 5000);
+        command_stats.follow(&Config::default());
+        assert_eq!((0..=SAMPLE_EVERY).filter(|_| call(&mut command_stats, get, 1)).count(), 2);
+        command_stats.time_next(get.number);
+        assert!(call(&mut command_stats, get, 1) && !call(&mut command_stats, get, 1));
     }
 
     #[test]
     fn histograms_can_be_left_out() {
         let config = Config { latency_tracking: false, ..Config::default() };
-        let mut meter = Meter::new(&config);
+        let mut command_stats = CommandStats::new(&config);
         let get = row(b"get");
-        call(&mut meter, get, 7);
-        assert!(book(&meter, get).histogram.is_none() && book(&meter, get).ns == 7);
-        meter.reset();
-        assert!(meter.books(true).is_empty());
+        call(&mut command_stats, get, 7);
+        assert!(book(&command_stats, get).histogram.is_none() && book(&command_stats, get).ns == 7);
+        command_stats.reset();
+        assert!(command_stats.books(true).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use basalt_commands::{
-    Call, Command, CommandError, Flags, Outcome, Run, Verb, key_positions, table,
+    Call, Command, CommandError, EngineCommand, Flags, Outcome, Run, key_positions, table,
 };
 use basalt_keyspace::{KeyHasher, ShardId, SlotId};
 use smallvec::SmallVec;
@@ -114,15 +114,21 @@ impl Queued {
     }
 
     pub(crate) fn reach(&self) -> Reach {
-        let verb = match self.run {
-            Run::Engine(verb) => verb,
+        let engine_command = match self.run {
+            Run::Engine(engine_command) => engine_command,
             Run::Many(many) if many.reads_all(&self.args()) => {
                 return Reach::Everything(mode_of(self.command));
             }
             _ => return Reach::Keys,
         };
         let (flags, keys) = (self.command.flags, self.command.keys);
-        if matches!(verb, Verb::Eval | Verb::EvalRo | Verb::EvalSha | Verb::EvalShaRo) {
+        if matches!(
+            engine_command,
+            EngineCommand::Eval
+                | EngineCommand::EvalRo
+                | EngineCommand::EvalSha
+                | EngineCommand::EvalShaRo
+        ) {
             // It may touch other keys than those that it names.
             return Reach::Everything(Mode::Write);
         }
@@ -130,7 +136,9 @@ impl Queued {
             && (!flags.has(Flags::MOVABLE_KEYS) || keys.iter().all(|spec| spec.is_counted));
         if has_all_keys {
             Reach::Keys
-        } else if flags.has(Flags::WRITE) || matches!(verb, Verb::ConfigSet | Verb::Debug) {
+        } else if flags.has(Flags::WRITE)
+            || matches!(engine_command, EngineCommand::ConfigSet | EngineCommand::Debug)
+        {
             Reach::Everything(Mode::Write)
         } else if flags.has(Flags::READONLY) {
             Reach::Everything(Mode::Read)

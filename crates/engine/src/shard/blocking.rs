@@ -94,7 +94,7 @@ pub(crate) struct Waiter {
     pub is_told: bool,
     /// The hashes of its keys that were fed since it was told. Only these are looked at again: were it all, who
     /// waits for two keys of a shard would have itself told for ever.
-    pub fed_again: BTreeSet<u64>,
+    pub ready_again: BTreeSet<u64>,
 }
 
 /// A line: those who wait for the same of the same key.
@@ -128,7 +128,7 @@ struct Place {
 
 /// How many wait, and for how many keys.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct WaitingFacts {
+pub(crate) struct WaitingStats {
     pub sessions: usize,
     pub sessions_with_deadline: usize,
     pub keys: usize,
@@ -210,7 +210,7 @@ impl Waiting {
         self.at_home.len()
     }
 
-    pub(crate) fn facts(&self) -> WaitingFacts {
+    pub(crate) fn statistics(&self) -> WaitingStats {
         // Lines of the same key lie side by side.
         let count = |is_meant: fn(&LineName) -> bool| {
             let lines = self.lines.keys().filter(|line| is_meant(line));
@@ -218,7 +218,7 @@ impl Waiting {
             keys.dedup();
             keys.len()
         };
-        WaitingFacts {
+        WaitingStats {
             sessions: self.at_home.len(),
             sessions_with_deadline: self.deadlines.len(),
             keys: count(|_| true),
@@ -316,7 +316,7 @@ impl Waiting {
     }
 
     /// Whether somebody waits for a key that a transaction with this scope may write.
-    pub(crate) fn may_be_fed_by(&self, scope: &Scope) -> bool {
+    pub(crate) fn may_be_served_by(&self, scope: &Scope) -> bool {
         if self.waiters.is_empty() || scope.mode() == Mode::Read {
             return false;
         }
@@ -412,12 +412,12 @@ impl Shard {
         self.take_from_lines(&waiter.lines, &waiter.waits_for);
         self.waiting.given_up.extend(waiter.reserved);
         if waiter.is_told {
-            self.note_keys_fed(&waiter);
+            self.note_ready_keys(&waiter);
         }
         true
     }
 
-    fn note_keys_fed(&mut self, waiter: &Waiter) {
+    fn note_ready_keys(&mut self, waiter: &Waiter) {
         for (key, _) in &waiter.lines {
             self.keyspace.note_ready(key.key().hash);
         }
@@ -444,7 +444,7 @@ impl Shard {
         waiter.is_told = false;
         self.waiting.has_looked(id);
         self.waiting.given_up.extend(waiter.reserved.take());
-        for hash in std::mem::take(&mut waiter.fed_again) {
+        for hash in std::mem::take(&mut waiter.ready_again) {
             self.keyspace.note_ready(hash);
         }
         self.waiting.waiters.insert(id, waiter);
@@ -456,7 +456,7 @@ impl Shard {
         let Some(waiter) = self.waiting.waiters.get_mut(&id) else { return };
         if waiter.reserved == Some(number) {
             waiter.reserved = None;
-            waiter.fed_again.extend(waiter.lines.iter().map(|(key, _)| key.key().hash));
+            waiter.ready_again.extend(waiter.lines.iter().map(|(key, _)| key.key().hash));
         }
     }
 
@@ -514,7 +514,7 @@ impl Shard {
                 attempt,
                 reserved: None,
                 is_told: false,
-                fed_again: BTreeSet::new(),
+                ready_again: BTreeSet::new(),
             };
             given.push((id, went));
             if !waiter.lines.is_empty() {
@@ -556,7 +556,7 @@ impl Shard {
     }
 
     /// Serves those who wait for keys that were fed.
-    pub(crate) fn serve_fed(&mut self) {
+    pub(crate) fn serve_ready(&mut self) {
         while let Some(hash) = self.keyspace.next_ready() {
             for line in self.waiting.lines_of(hash) {
                 self.serve(&line);
@@ -585,7 +585,7 @@ impl Shard {
 
     fn serve_one(&mut self, id: WaiterId, line: &LineName, waiter: &mut Waiter) -> bool {
         if waiter.is_told {
-            waiter.fed_again.insert(line.hash);
+            waiter.ready_again.insert(line.hash);
             return false;
         }
         let Some(attempt) = &mut waiter.attempt else {

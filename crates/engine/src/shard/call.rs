@@ -10,7 +10,7 @@ use basalt_resp::{Protocol, Reply};
 
 use crate::input::args::OwnedArgs;
 use crate::intents::Intents;
-use crate::observe::command_stats::Meter;
+use crate::observe::command_stats::CommandStats;
 use crate::observe::stats::ShardStats;
 use crate::session::{Session, SessionId};
 use crate::shard::Shard;
@@ -117,7 +117,7 @@ pub(crate) struct Calls<'a> {
     pub config: &'a Config,
     pub memory: &'a mut MemoryLimit,
     pub stats: &'a mut ShardStats,
-    pub meter: &'a mut Meter,
+    pub command_stats: &'a mut CommandStats,
     pub intents: &'a Intents,
 }
 
@@ -129,7 +129,7 @@ macro_rules! calls_of {
             config: &$shard.config,
             memory: &mut $shard.memory,
             stats: &mut $shard.stats,
-            meter: &mut $shard.meter,
+            command_stats: &mut $shard.command_stats,
             intents: &$shard.intents,
         }
     };
@@ -167,7 +167,7 @@ impl<'a> Calls<'a> {
             config: self.config,
             memory: self.memory,
             stats: self.stats,
-            meter: self.meter,
+            command_stats: self.command_stats,
             intents: self.intents,
         }
     }
@@ -189,7 +189,7 @@ impl<'a> Calls<'a> {
         key: Key<'_>,
         mut reply: Reply<'_>,
     ) -> Option<u64> {
-        if self.meter.count(context.command.number) {
+        if self.command_stats.count(context.command.number) {
             let reply = reply.reborrow();
             return Some(self.reborrow().call_timed(clock_ns, *context, args, parts(key), reply));
         }
@@ -264,7 +264,7 @@ impl<'a> Calls<'a> {
         // Looked at where it lies: an outcome that is moved is read before it is written to its end.
         let outcome = run(&mut call);
         if outcome.is_err() || call.reply.is_cut() {
-            let counts = (&mut *self.stats, &mut *self.meter);
+            let counts = (&mut *self.stats, &mut *self.command_stats);
             fail(counts, command, outcome, (&mut call.reply, start), errors);
         }
     }
@@ -284,8 +284,8 @@ impl<'a> Calls<'a> {
             self.stats.count_error(error.as_bytes());
         }
         if errors == ErrorCount::Command {
-            self.meter.uncount(command.number);
-            self.meter.rejected(command.number);
+            self.command_stats.uncount(command.number);
+            self.command_stats.rejected(command.number);
         }
     }
 }
@@ -300,7 +300,7 @@ fn parts(key: Key<'_>) -> (&[u8], u64, SlotId) {
 #[cold]
 #[inline(never)]
 fn fail(
-    (stats, meter): (&mut ShardStats, &mut Meter),
+    (stats, command_stats): (&mut ShardStats, &mut CommandStats),
     command: &Command,
     outcome: Outcome,
     (reply, start): (&mut Reply<'_>, usize),
@@ -313,7 +313,7 @@ fn fail(
         stats.count_error(error.as_bytes());
     }
     if errors == ErrorCount::Command {
-        meter.failed(command.number);
+        command_stats.failed(command.number);
     }
 }
 

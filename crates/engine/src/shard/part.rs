@@ -1,4 +1,4 @@
-//! Errand: what a transaction does on one shard, as data: it travels there, waits for its turn if it must,
+//! TxnPart: what a transaction does on one shard, as data: it travels there, waits for its turn if it must,
 //! and comes back with the replies, to be used again.
 
 use basalt_commands::{Command, ManyKeys, Run};
@@ -14,10 +14,10 @@ use crate::shard::timing::logged_args;
 
 /// Commands for one shard, their arguments one behind the other, and what became of them.
 #[derive(Default)]
-pub(crate) struct Errand {
+pub(crate) struct TxnPart {
     /// What it touches, a key maybe several times.
     pub intents: Vec<Intent>,
-    calls: Vec<ErrandCall>,
+    calls: Vec<TxnPartCall>,
     arg_bytes: Vec<u8>,
     arg_ends: Vec<usize>,
     /// Where its keys are: their memory is asked for at once.
@@ -34,7 +34,7 @@ pub(crate) struct Errand {
 }
 
 #[derive(Clone, Copy)]
-struct ErrandCall {
+struct TxnPartCall {
     context: CallContext,
     arg_count: u32,
     /// The position of its first key among its arguments.
@@ -97,7 +97,7 @@ impl Replies {
     }
 }
 
-impl Errand {
+impl TxnPart {
     /// Begins a call of a command, whose first key is the one given; its arguments follow.
     pub(crate) fn begin_call(
         &mut self,
@@ -107,7 +107,7 @@ impl Errand {
     ) {
         let key_at = key_at as u32;
         let timing = CallTiming::Untimed;
-        self.calls.push(ErrandCall { context, arg_count: 0, key_at, slot, hash, timing });
+        self.calls.push(TxnPartCall { context, arg_count: 0, key_at, slot, hash, timing });
     }
 
     /// Adds arguments to the call that was begun last.
@@ -271,7 +271,7 @@ impl Errand {
             + self.replies.bytes.capacity()
             + ends * size_of::<usize>()
             + self.intents.capacity() * size_of::<Intent>()
-            + self.calls.capacity() * size_of::<ErrandCall>()
+            + self.calls.capacity() * size_of::<TxnPartCall>()
             + self.places.capacity() * size_of::<(DatabaseId, SlotId, u64)>()
     }
 
@@ -296,45 +296,45 @@ fn write_nothing(context: &CallContext, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Errands that came back, to be used again. LIMIT: so many, and none with large buffers.
+/// TxnParts that came back, to be used again. LIMIT: so many, and none with large buffers.
 #[derive(Default)]
-pub(crate) struct SpareErrands(
-    #[expect(clippy::vec_box, reason = "they travel in their boxes")] Vec<Box<Errand>>,
+pub(crate) struct TxnPartPool(
+    #[expect(clippy::vec_box, reason = "they travel in their boxes")] Vec<Box<TxnPart>>,
 );
 
-impl SpareErrands {
+impl TxnPartPool {
     const COUNT_MAX: usize = 256;
     const KEPT_BYTES: usize = 8 << 10;
 
-    pub(crate) fn take(&mut self) -> Box<Errand> {
+    pub(crate) fn take(&mut self) -> Box<TxnPart> {
         self.0.pop().unwrap_or_default()
     }
 
-    pub(crate) fn keep(&mut self, mut errand: Box<Errand>) {
-        if self.0.len() < Self::COUNT_MAX && errand.heap_bytes() <= Self::KEPT_BYTES {
-            errand.clear();
-            self.0.push(errand);
+    pub(crate) fn keep(&mut self, mut txn_part: Box<TxnPart>) {
+        if self.0.len() < Self::COUNT_MAX && txn_part.heap_bytes() <= Self::KEPT_BYTES {
+            txn_part.clear();
+            self.0.push(txn_part);
         }
     }
 }
 
-/// The shards of a transaction, each with its errand.
+/// The shards of a transaction, each with its transaction part.
 #[derive(Default)]
-pub(crate) struct Errands(pub SmallVec<[(ShardId, Box<Errand>); 2]>);
+pub(crate) struct TxnParts(pub SmallVec<[(ShardId, Box<TxnPart>); 2]>);
 
-impl Errands {
+impl TxnParts {
     /// How many replies may come of them, as far as can be told: keys or calls, whichever are more.
     pub(crate) fn weight(&self) -> usize {
-        self.0.iter().map(|(_, errand)| errand.intents.len().max(errand.calls.len())).sum()
+        self.0.iter().map(|(_, txn_part)| txn_part.intents.len().max(txn_part.calls.len())).sum()
     }
 
     /// On how many shards one may write.
     pub(crate) fn writing_count(&self) -> usize {
-        self.0.iter().filter(|(_, errand)| errand.may_write()).count()
+        self.0.iter().filter(|(_, txn_part)| txn_part.may_write()).count()
     }
 
-    /// Where among these the errand for a shard is; it is begun if there is none.
-    pub(crate) fn place_of(&mut self, shard: ShardId, spare: &mut SpareErrands) -> usize {
+    /// Where among these the transaction part for a shard is; it is begun if there is none.
+    pub(crate) fn place_of(&mut self, shard: ShardId, spare: &mut TxnPartPool) -> usize {
         self.0.iter().position(|(other, _)| *other == shard).unwrap_or_else(|| {
             self.0.push((shard, spare.take()));
             self.0.len() - 1

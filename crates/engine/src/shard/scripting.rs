@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use basalt_commands::{
-    Command, CommandError, Flags, ManyKeys, Run, ShardFn, Verb, key_positions, table,
+    Command, CommandError, EngineCommand, Flags, ManyKeys, Run, ShardFn, key_positions, table,
 };
 use basalt_keyspace::{DatabaseId, KeptValue, Key, Origin};
 use basalt_resp::{Protocol, Reply, parse_i64};
@@ -357,7 +357,9 @@ impl ShardHost<'_, '_> {
         let run: ShardFn = match command.run {
             Run::Shard(run) | Run::Split(run, _) => run,
             Run::Many(ManyKeys { whole, .. }) => *whole,
-            Run::Engine(verb) => return self.run_verb(verb, args, reply),
+            Run::Engine(engine_command) => {
+                return self.run_engine_command(engine_command, args, reply);
+            }
             Run::Container => return Err(CommandError::SYNTAX.into()),
         };
         let positions = key_positions(command, args);
@@ -379,7 +381,7 @@ impl ShardHost<'_, '_> {
         if let Err(error) = shard.check_memory(command.flags, self.database)
             && !self.call.source.flags.allow_oom
         {
-            shard.meter.rejected(command.number);
+            shard.command_stats.rejected(command.number);
             return Err(error.into());
         }
         if command.flags.has(Flags::WRITE) {
@@ -430,7 +432,7 @@ impl ShardHost<'_, '_> {
         };
         let key: Key<'_> = shard.keyspace.key(args[key_at]);
         let start = reply.position();
-        shard.meter.count(command.number);
+        shard.command_stats.count(command.number);
         calls_of!(shard).call(&context, args, key, reply.reborrow(), ErrorCount::Command);
         if reply.position() == start
             && let Run::Many(ManyKeys { blocking: Some(blocking), .. }) = command.run
@@ -441,21 +443,21 @@ impl ShardHost<'_, '_> {
     }
 
     /// What the engine runs itself, where it concerns nothing but the script.
-    fn run_verb(
+    fn run_engine_command(
         &mut self,
-        verb: Verb,
+        engine_command: EngineCommand,
         args: &[&[u8]],
         reply: &mut Reply<'_>,
     ) -> Result<(), Refused> {
-        match (verb, args) {
-            (Verb::Ping, [_]) => reply.simple("PONG"),
-            (Verb::Ping | Verb::Echo, [_, text]) => reply.bulk(text),
-            (Verb::Select, [_, number]) => {
+        match (engine_command, args) {
+            (EngineCommand::Ping, [_]) => reply.simple("PONG"),
+            (EngineCommand::Ping | EngineCommand::Echo, [_, text]) => reply.bulk(text),
+            (EngineCommand::Select, [_, number]) => {
                 let count = self.shard.keyspace.database_count();
                 self.database = database_of(number, count)?;
                 reply.ok();
             }
-            (Verb::Time, [_]) => {
+            (EngineCommand::Time, [_]) => {
                 let now_ms = self.shard.keyspace.now_ms();
                 reply.array(2);
                 reply.bulk_integer((now_ms / 1000) as i64);

@@ -4,7 +4,7 @@ use basalt_keyspace::{SlotBundle, SlotId};
 
 use super::Shard;
 use crate::shard::blocking::{Waiter, WaiterId};
-use crate::slots::quiet::{Mover, Still};
+use crate::slots::quiet::{SlotMoveId, Still};
 use crate::slots::routes::Routes;
 
 /// What goes from one shard to another.
@@ -14,16 +14,16 @@ pub(crate) struct Bundle {
 }
 
 impl Shard {
-    /// Says false where another mover came first.
-    pub(crate) fn begin_stillness(&mut self, mover: Mover) -> bool {
+    /// Says false where another slot move came first.
+    pub(crate) fn begin_quiescence(&mut self, slot_move: SlotMoveId) -> bool {
         if self.still.is_some() {
             return false;
         }
-        self.still = Some(Still { mover, since_us: self.now.monotonic_us });
+        self.still = Some(Still { slot_move, since_us: self.now.monotonic_us });
         true
     }
 
-    pub(crate) fn end_stillness(&mut self) {
+    pub(crate) fn end_quiescence(&mut self) {
         let still = self.still.take().expect("it is ended by who began it");
         let us = self.now.monotonic_us.saturating_sub(still.since_us);
         self.stats.still_us_max = self.stats.still_us_max.max(us);

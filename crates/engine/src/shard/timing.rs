@@ -23,7 +23,7 @@ impl Shard {
     /// log.
     #[cold]
     pub(crate) fn took(&mut self, command: &Command, slot: Option<SlotId>, ns: u64) -> bool {
-        let ns_of_all = self.meter.took(command, ns);
+        let ns_of_all = self.command_stats.took(command, ns);
         if let Some(slot) = slot {
             self.loads.note(slot, ns_of_all);
         }
@@ -84,12 +84,12 @@ impl Shard {
         untimed: &[u16],
         parts: impl Iterator<Item = &'a mut Replies>,
     ) {
-        untimed.iter().for_each(|number| _ = self.meter.count(*number));
+        untimed.iter().for_each(|number| _ = self.command_stats.count(*number));
         for replies in parts {
-            replies.failed.drain(..).for_each(|number| self.meter.failed(number));
+            replies.failed.drain(..).for_each(|number| self.command_stats.failed(number));
             for TimedCall { command, ns, is_counted, args } in replies.timed.drain(..) {
                 if is_counted {
-                    self.meter.count(command.number);
+                    self.command_stats.count(command.number);
                 }
                 // A command that was taken apart is logged once, with the keys of its first part.
                 if self.took(command, None, ns) && is_counted && !args.is_empty() {
@@ -101,9 +101,9 @@ impl Shard {
 
     /// A call is over whose time, if it was taken, is told next.
     pub(crate) fn end_call(&mut self, command: &Command, failed: bool) {
-        self.meter.count(command.number);
+        self.command_stats.count(command.number);
         if failed {
-            self.meter.failed(command.number);
+            self.command_stats.failed(command.number);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Balance: which slots would better be another shard's, by how busy they keep the one that has them.
 //!
-//! Each shard adds up, by slot, the nanoseconds of those calls whose time is taken anyway (`meter`: each slow
+//! Each shard adds up, by slot, the nanoseconds of those calls whose time is taken anyway (`command_stats`: each slow
 //! one, and of quick ones a sample that stands for others), so the others pay nothing. Once in a while the
 //! first shard collects these sums. If one shard is much busier than all are on average, and was the last
 //! time, some of its slots go to the idlest one, as far as that brings the two closer together.
@@ -64,7 +64,7 @@ impl Balancer {
         let is_too_busy =
             sums[busiest] >= WORTHWHILE_NS && sums[busiest] * 100 > mean * TOO_BUSY_PERCENT;
         let shard = is_too_busy.then_some(ShardId(busiest as u16));
-        // Once may be chance.
+        // Once may be random.
         if shard.is_none() || std::mem::replace(&mut self.busiest, shard) != shard {
             self.busiest = shard;
             return None;
@@ -100,7 +100,7 @@ mod tests {
         let loads =
             || vec![slots(&[(1, 2)]), slots(&[(5, 1), (6, 4), (7, 9), (8, 1)]), slots(&[(9, 1)])];
         let mut balancer = Balancer::default();
-        assert_eq!(balancer.plan(loads()), None, "once may be chance");
+        assert_eq!(balancer.plan(loads()), None, "once may be random");
         let (moving, to) = balancer.plan(loads()).expect("it is too busy for the second time");
         assert_eq!((moving, to), (vec![SlotId(6), SlotId(5), SlotId(8)], ShardId(2)));
         assert_eq!(balancer.plan(loads()), None, "what moved is judged anew");

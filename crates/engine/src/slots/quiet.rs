@@ -3,12 +3,12 @@
 use basalt_keyspace::ShardId;
 
 /// The home of a coordination, and its number there.
-pub(crate) type Mover = (ShardId, u64);
+pub(crate) type SlotMoveId = (ShardId, u64);
 
 /// A shard stands still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Still {
-    pub mover: Mover,
+    pub slot_move: SlotMoveId,
     pub since_us: u64,
 }
 

@@ -46,7 +46,7 @@ pub(crate) struct Coordination {
     /// Its answer, until they are.
     pub answer: Option<Answer>,
     future: Pin<Box<dyn Future<Output = Answer>>>,
-    desk: Rc<RefCell<Desk>>,
+    mailbox: Rc<RefCell<Mailbox>>,
 }
 
 /// What a coordinator asks for; an index says where it looks for the result.
@@ -91,7 +91,7 @@ pub(crate) enum Wish {
 
 /// Where a coordinator leaves its wishes and finds what came of them.
 #[derive(Default)]
-struct Desk {
+struct Mailbox {
     /// All is held by another already: the moment (milliseconds since 1970) that its transaction takes for
     /// now.
     inside_at_ms: Option<u64>,
@@ -103,29 +103,29 @@ struct Desk {
 
 /// What a coordinator holds to ask for hops.
 #[derive(Clone)]
-pub(crate) struct Hops(Rc<RefCell<Desk>>);
+pub(crate) struct Hops(Rc<RefCell<Mailbox>>);
 
 impl Hops {
     fn ask<T: Any + Send>(&self, wish: impl FnOnce(usize) -> Wish) -> Awaited<T> {
-        let mut desk = self.0.borrow_mut();
-        let index = desk.results.len();
-        desk.results.push(None);
-        desk.wishes.push(wish(index));
-        Awaited { desk: Rc::clone(&self.0), index, result: PhantomData }
+        let mut mailbox = self.0.borrow_mut();
+        let index = mailbox.results.len();
+        mailbox.results.push(None);
+        mailbox.wishes.push(wish(index));
+        Awaited { mailbox: Rc::clone(&self.0), index, result: PhantomData }
     }
 
     /// Takes a place for results that nobody is asked for; they come with [`Hops::take_at`].
     pub(crate) fn place(&self) -> usize {
-        let mut desk = self.0.borrow_mut();
-        desk.results.push(None);
-        desk.results.len() - 1
+        let mut mailbox = self.0.borrow_mut();
+        mailbox.results.push(None);
+        mailbox.results.len() - 1
     }
 
     /// What has come at a place, if something has; if not, it sleeps until something comes.
     pub(crate) fn take_at<T: Any>(&self, place: usize) -> Option<T> {
-        let mut desk = self.0.borrow_mut();
-        let found = desk.results[place].take().map(downcast);
-        desk.is_asleep = found.is_none();
+        let mut mailbox = self.0.borrow_mut();
+        let found = mailbox.results[place].take().map(downcast);
+        mailbox.is_asleep = found.is_none();
         found
     }
 
@@ -331,14 +331,14 @@ impl Hops {
         F: FnOnce(&mut Shard) -> T + Send + 'static,
     {
         let (mut asked, mut last) = (Vec::new(), Vec::new());
-        let mut desk = self.0.borrow_mut();
+        let mut mailbox = self.0.borrow_mut();
         for (shard, write) in writes {
-            let index = desk.results.len();
-            desk.results.push(None);
+            let index = mailbox.results.len();
+            mailbox.results.push(None);
             last.push((shard, Some(index), Hop::new(write)));
-            asked.push(Awaited { desk: Rc::clone(&self.0), index, result: PhantomData });
+            asked.push(Awaited { mailbox: Rc::clone(&self.0), index, result: PhantomData });
         }
-        desk.wishes.push(Wish::Release { writes: last });
+        mailbox.wishes.push(Wish::Release { writes: last });
         asked
     }
 }
@@ -356,7 +356,7 @@ async fn all<T: Any>(asked: Vec<Awaited<T>>) -> Vec<T> {
 }
 
 struct Awaited<T> {
-    desk: Rc<RefCell<Desk>>,
+    mailbox: Rc<RefCell<Mailbox>>,
     index: usize,
     result: PhantomData<fn() -> T>,
 }
@@ -365,7 +365,7 @@ impl<T: Any> Future for Awaited<T> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<T> {
-        match self.desk.borrow_mut().results[self.index].take() {
+        match self.mailbox.borrow_mut().results[self.index].take() {
             Some(result) => Poll::Ready(downcast(result)),
             None => Poll::Pending,
         }
@@ -384,9 +384,9 @@ impl Coordination {
         F: Future<Output = Answer> + 'static,
     {
         let (parent, inside_at_ms) = inside.unzip();
-        let desk = Desk { inside_at_ms, ..Desk::default() };
-        let desk = Rc::new(RefCell::new(desk));
-        let future = Box::pin(start(Hops(Rc::clone(&desk))));
+        let mailbox = Mailbox { inside_at_ms, ..Mailbox::default() };
+        let mailbox = Rc::new(RefCell::new(mailbox));
+        let future = Box::pin(start(Hops(Rc::clone(&mailbox))));
         Self {
             session,
             parent,
@@ -397,7 +397,7 @@ impl Coordination {
             unserved: 0,
             answer: None,
             future,
-            desk,
+            mailbox,
         }
     }
 
@@ -408,16 +408,16 @@ impl Coordination {
 
     /// What it asked for since the last call.
     pub(crate) fn take_wishes(&mut self) -> Vec<Wish> {
-        std::mem::take(&mut self.desk.borrow_mut().wishes)
+        std::mem::take(&mut self.mailbox.borrow_mut().wishes)
     }
 
     /// Whether it sleeps, and was told nothing at a place yet.
     pub(crate) fn awaits_turn(&self, place: usize) -> bool {
-        let desk = self.desk.borrow();
-        desk.is_asleep && desk.results.get(place).is_some_and(Option::is_none)
+        let mailbox = self.mailbox.borrow();
+        mailbox.is_asleep && mailbox.results.get(place).is_some_and(Option::is_none)
     }
 
     pub(crate) fn put_result(&mut self, index: usize, result: HopResult) {
-        self.desk.borrow_mut().results[index] = Some(result);
+        self.mailbox.borrow_mut().results[index] = Some(result);
     }
 }

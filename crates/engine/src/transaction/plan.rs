@@ -14,9 +14,9 @@ use crate::session::Session;
 use crate::session::queued::Queued;
 use crate::shard::Shard;
 use crate::shard::call::CallContext;
-use crate::shard::part::{CallTiming, Errands, Replies, SpareErrands};
+use crate::shard::part::{CallTiming, Replies, TxnPartPool, TxnParts};
 
-/// How replies of errands become replies of commands.
+/// How replies of transaction parts become replies of commands.
 #[derive(Default)]
 pub(crate) struct Plan {
     commands: SmallVec<[Piece; 1]>,
@@ -28,7 +28,7 @@ pub(crate) struct Plan {
     untimed: SmallVec<[u16; 4]>,
 }
 
-/// One command: an index is that of an errand.
+/// One command: an index is that of a transaction part.
 enum Piece {
     Whole(u8),
     /// Taken apart, and whose each key is.
@@ -79,7 +79,7 @@ impl Plan {
         &mut self,
         request: &SplitRequest<'_>,
         keys: impl ExactSizeIterator<Item = PlacedKey>,
-        (errands, spare): (&mut Errands, &mut SpareErrands),
+        (txn_parts, spare): (&mut TxnParts, &mut TxnPartPool),
     ) {
         let &SplitRequest { context, merge, args, is_timed } = request;
         let command = context.command;
@@ -88,41 +88,41 @@ impl Plan {
         let mode = mode_of(command);
         self.writes |= mode == Mode::Write;
         let before: SmallVec<[usize; 4]> =
-            errands.0.iter().map(|(_, errand)| errand.call_count()).collect();
+            txn_parts.0.iter().map(|(_, txn_part)| txn_part.call_count()).collect();
         let mut owners = Vec::with_capacity(keys.len());
         for (key, group) in keys.zip(args[first..].chunks_exact(step)) {
-            let at = errands.place_of(key.shard, spare);
-            let errand = &mut errands.0[at].1;
-            if errand.call_count() == before.get(at).copied().unwrap_or(0) {
-                errand.begin_call(context, first, (key.slot, key.hash));
-                errand.push_args(args[..first].iter().copied());
-                errand.counts_errors = self.is_exec;
+            let at = txn_parts.place_of(key.shard, spare);
+            let txn_part = &mut txn_parts.0[at].1;
+            if txn_part.call_count() == before.get(at).copied().unwrap_or(0) {
+                txn_part.begin_call(context, first, (key.slot, key.hash));
+                txn_part.push_args(args[..first].iter().copied());
+                txn_part.counts_errors = self.is_exec;
                 if is_timed {
                     let is_first = owners.is_empty();
-                    errand.time_call(if is_first {
+                    txn_part.time_call(if is_first {
                         CallTiming::Timed
                     } else {
                         CallTiming::TimedPart
                     });
                 }
             }
-            errand.push_args(group.iter().copied());
-            errand.push_key(context.database, key.slot, Intent { hash: key.hash, mode });
+            txn_part.push_args(group.iter().copied());
+            txn_part.push_key(context.database, key.slot, Intent { hash: key.hash, mode });
             owners.push(at as u8);
         }
         self.commands.push(Piece::Split(merge, owners.into_boxed_slice()));
     }
 
-    /// Adds a command that a session queued, and that is no verb.
+    /// Adds a command that a session queued, and that is no engine command.
     pub(crate) fn add(
         &mut self,
         queued: &Queued,
         (shard, session): (&Shard, &Session),
-        (errands, spare): (&mut Errands, &mut SpareErrands),
+        (txn_parts, spare): (&mut TxnParts, &mut TxnPartPool),
     ) {
         let command = queued.command;
         let args: SmallVec<[&[u8]; 16]> = queued.args();
-        let is_timed = shard.meter.is_next_timed(command.number);
+        let is_timed = shard.command_stats.is_next_timed(command.number);
         if !is_timed {
             self.untimed.push(command.number);
         }
@@ -133,7 +133,7 @@ impl Plan {
                 let keys: SmallVec<[PlacedKey; 8]> =
                     names.map(|name| PlacedKey::of(shard, name)).collect();
                 if keys.iter().any(|key| key.shard != keys[0].shard) {
-                    let into = (errands, spare);
+                    let into = (txn_parts, spare);
                     let context = CallContext::of(shard.id, session, command, run);
                     let request = SplitRequest { context, merge, args: &args, is_timed };
                     self.split(&request, keys.into_iter(), into);
@@ -147,18 +147,18 @@ impl Plan {
         };
         let key_at = queued.key_at();
         let key = PlacedKey::of(shard, args[key_at]);
-        let at = errands.place_of(key.shard, spare);
-        let errand = &mut errands.0[at].1;
+        let at = txn_parts.place_of(key.shard, spare);
+        let txn_part = &mut txn_parts.0[at].1;
         let context = CallContext::of(shard.id, session, command, run);
-        errand.begin_call(context, key_at, (key.slot, key.hash));
-        errand.push_args(args.iter().copied());
-        errand.counts_errors = self.is_exec;
+        txn_part.begin_call(context, key_at, (key.slot, key.hash));
+        txn_part.push_args(args.iter().copied());
+        txn_part.counts_errors = self.is_exec;
         if is_timed {
-            errand.time_call(CallTiming::Timed);
+            txn_part.time_call(CallTiming::Timed);
         }
         queued.visit_intents((&shard.routes, shard.keyspace.hasher()), &mut |_, slot, intent| {
             self.writes |= intent.mode == Mode::Write;
-            errand.push_key(context.database, slot, intent);
+            txn_part.push_key(context.database, slot, intent);
         });
         self.commands.push(Piece::Whole(at as u8));
     }
@@ -197,26 +197,27 @@ impl Plan {
         Reply::new(answer, self.protocol).null_array();
     }
 
-    /// Writes the reply from those of the errands.
-    pub(crate) fn write(&self, errands: &[&Replies], answer: &mut Vec<u8>) {
+    /// Writes the reply from those of the transaction parts.
+    pub(crate) fn write(&self, txn_parts: &[&Replies], answer: &mut Vec<u8>) {
         if self.is_exec {
             Reply::new(answer, self.protocol).array(self.commands.len());
         }
-        self.write_each(errands, answer);
+        self.write_each(txn_parts, answer);
     }
 
     /// Writes the commands' replies, one behind the other.
-    pub(crate) fn write_each(&self, errands: &[&Replies], answer: &mut Vec<u8>) {
-        let mut next: SmallVec<[usize; 8]> = errands.iter().map(|_| 0).collect();
+    pub(crate) fn write_each(&self, txn_parts: &[&Replies], answer: &mut Vec<u8>) {
+        let mut next: SmallVec<[usize; 8]> = txn_parts.iter().map(|_| 0).collect();
         let mut take = |at: usize| {
             next[at] += 1;
-            errands[at].nth(next[at] - 1)
+            txn_parts[at].nth(next[at] - 1)
         };
         for piece in &self.commands {
             match piece {
                 Piece::Whole(at) => append_reply(answer, take(usize::from(*at))),
                 Piece::Split(merge, owners) => {
-                    let mut parts: SmallVec<[&[u8]; 8]> = errands.iter().map(|_| &[][..]).collect();
+                    let mut parts: SmallVec<[&[u8]; 8]> =
+                        txn_parts.iter().map(|_| &[][..]).collect();
                     for &owner in owners {
                         let part = &mut parts[usize::from(owner)];
                         if part.is_empty() {

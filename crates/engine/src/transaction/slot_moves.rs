@@ -1,13 +1,13 @@
 //! Slots on the move: from shard to shard, at one moment for everybody.
 //!
 //! ```text
-//! mover:  begin ─► every core begins nothing new
+//! slot move:  begin ─► every core begins nothing new
 //!         quiet? ─► asked until all are, twice running, with nothing in between
 //!         give out ─► bundles ─► take in, and the new routes on every core
 //!         end ─► all go on
 //! ```
 //!
-//! Nothing is under way while routes change: no request, no letter, no intent, no coordination but those
+//! Nothing is under way while routes change: no request, no notification, no intent, no coordination but those
 //! that sleep, and these look around when they wake. So nobody else needs to know of moves at all.
 //!
 //! Not here: how a core keeps still (`core/quiescence.rs`), what hangs on a slot's keys (`shard/slot_moves.rs`,
@@ -20,47 +20,47 @@ use basalt_keyspace::{ShardId, SlotId};
 
 use crate::limits;
 use crate::shard::Shard;
-use crate::slots::quiet::Mover;
+use crate::slots::quiet::SlotMoveId;
 use crate::transaction::coordinator::Hops;
 
 /// Moves slots to a shard, some at a time; between two of these everybody goes on for a while. What is
 /// moved when it is refused stays moved.
 pub(crate) async fn move_slots(
     hops: &Hops,
-    mover: Mover,
+    slot_move: SlotMoveId,
     mut slots: Vec<SlotId>,
     to: ShardId,
 ) -> Result<(), CommandError> {
-    let routes = hops.on(mover.0, |shard| Arc::clone(&shard.routes)).await;
+    let routes = hops.on(slot_move.0, |shard| Arc::clone(&shard.routes)).await;
     slots.retain(|slot| routes.shard(*slot) != to);
     let shards: Vec<ShardId> = routes.shards().collect();
     for some in slots.chunks(limits::SLOTS_MOVED_AT_ONCE) {
-        move_some(hops, mover, &shards, some, to).await?;
+        move_some(hops, slot_move, &shards, some, to).await?;
     }
     Ok(())
 }
 
 async fn move_some(
     hops: &Hops,
-    mover: Mover,
+    slot_move: SlotMoveId,
     shards: &[ShardId],
     slots: &[SlotId],
     to: ShardId,
 ) -> Result<(), CommandError> {
-    // Who has the first shard's stillness has everybody's.
+    // Who has the first shard's quiescence has everybody's.
     let (first, others) = (shards[0], &shards[1..]);
-    if !hops.on(first, move |shard| shard.begin_stillness(mover)).await {
+    if !hops.on(first, move |shard| shard.begin_quiescence(slot_move)).await {
         return Err(CommandError::text("ERR slots are being moved already"));
     }
-    let begin = |&shard| (shard, move |shard: &mut Shard| shard.begin_stillness(mover));
+    let begin = |&shard| (shard, move |shard: &mut Shard| shard.begin_quiescence(slot_move));
     hops.on_each(others.iter().map(begin)).await;
-    let is_quiet = wait_for_quiet(hops, mover, shards).await;
+    let is_quiet = wait_for_quiet(hops, slot_move, shards).await;
     if is_quiet {
-        hand_over(hops, mover, shards, slots, to).await;
+        hand_over(hops, slot_move, shards, slots, to).await;
     }
     // All at once, the first one last: before that nobody else may begin.
-    hops.on_each(others.iter().map(|&shard| (shard, Shard::end_stillness))).await;
-    hops.on(first, Shard::end_stillness).await;
+    hops.on_each(others.iter().map(|&shard| (shard, Shard::end_quiescence))).await;
+    hops.on(first, Shard::end_quiescence).await;
     if !is_quiet {
         return Err(CommandError::text("ERR the server is too busy to move slots now"));
     }
@@ -68,7 +68,7 @@ async fn move_some(
 }
 
 /// Asks until all is quiet; for some time only, because meanwhile everybody waits.
-async fn wait_for_quiet(hops: &Hops, (home, _): Mover, shards: &[ShardId]) -> bool {
+async fn wait_for_quiet(hops: &Hops, (home, _): SlotMoveId, shards: &[ShardId]) -> bool {
     let (mut before, mut begun_us) = (None, None);
     loop {
         let found = hops.are_quiet(shards, home).await;
@@ -85,8 +85,14 @@ async fn wait_for_quiet(hops: &Hops, (home, _): Mover, shards: &[ShardId]) -> bo
 }
 
 /// Hands slots over. For readers of records it is one transaction: all leave and come, or none.
-async fn hand_over(hops: &Hops, mover: Mover, shards: &[ShardId], slots: &[SlotId], to: ShardId) {
-    let old = hops.on(mover.0, |shard| Arc::clone(&shard.routes)).await;
+async fn hand_over(
+    hops: &Hops,
+    slot_move: SlotMoveId,
+    shards: &[ShardId],
+    slots: &[SlotId],
+    to: ShardId,
+) {
+    let old = hops.on(slot_move.0, |shard| Arc::clone(&shard.routes)).await;
     let routes = Arc::new(old.with(slots, to));
     let sources = old.shards_of(slots.iter().copied()).into_iter().filter(|shard| *shard != to);
     let sources: Vec<ShardId> = sources.collect();

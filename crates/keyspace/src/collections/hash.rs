@@ -9,13 +9,13 @@ use basalt_structures::{
 
 use super::{CollectionChange, Means, Thresholds, small_has_room};
 use crate::Digest;
-use crate::chance::Chance;
 use crate::codec::{Cause, Malformed, Reader, Strings, put_bytes, put_string_run, put_strings};
+use crate::random::Random;
 
 /// Of the small form, whose elements are a field and its value in turn.
 const STEP: usize = 2;
 
-/// LIMIT: how often chance is asked for a field that is not past its expiry.
+/// LIMIT: how often random is asked for a field that is not past its expiry.
 const PICK_TRIES_MAX: usize = 100;
 
 type SmallHash<'a> = Packed<'a, Forwards>;
@@ -107,17 +107,17 @@ impl<'a> HashRef<'a> {
 }
 
 impl<'a> HashRef<'a> {
-    /// A field by chance, each with the same.
-    pub fn pick(&self, chance: &mut Chance) -> Option<HashField<'a>> {
+    /// A field at random, each with the same.
+    pub fn pick(&self, random: &mut Random) -> Option<HashField<'a>> {
         match self.form {
             HashForm::Small(packed) => {
                 let len = self.len().checked_sub(1)? + 1;
-                let at = packed.run().seek(STEP * chance.below(len))?;
+                let at = packed.run().seek(STEP * random.below(len))?;
                 next_pair(&mut packed.run().iter_from(at))
             }
             HashForm::Large(fields) => {
-                // Where nearly all are past their expiry, chance would look for long.
-                let mut tries = (0..PICK_TRIES_MAX).map_while(|_| fields.pick(chance.next()));
+                // Where nearly all are past their expiry, random would look for long.
+                let mut tries = (0..PICK_TRIES_MAX).map_while(|_| fields.pick(random.next()));
                 let picked = tries.find(|field| self.is_live(field.expire_at_ms));
                 picked.map(HashField::from).or_else(|| self.iter().next())
             }

@@ -83,9 +83,9 @@ impl<'a> SetRef<'a> {
         }
     }
 
-    /// A member by chance, each with the same; none of an empty set.
+    /// A member at random, each with the same; none of an empty set.
     pub fn pick(&self, random: u64) -> Option<Content<'a>> {
-        let index = Chance(random).below(self.len());
+        let index = Random(random).below(self.len());
         match *self {
             Self::Integers(integers) => {
                 (index < integers.len()).then(|| Content::Integer(integers.at(index)))
@@ -97,23 +97,23 @@ impl<'a> SetRef<'a> {
         }
     }
 
-    /// So many different members by chance, or all; no order.
+    /// So many different members at random, or all; no order.
     pub fn choose(&self, count: usize, random: u64) -> Vec<Content<'a>> {
-        let mut chance = Chance(random);
+        let mut random = Random(random);
         let (mut left, mut wanted) = (self.len(), count.min(self.len()));
         if let Self::Large(members) = *self
             && wanted < left / 3
         {
             let mut places = BTreeSet::new();
             while places.len() < wanted {
-                places.extend(members.pick(chance.next()));
+                places.extend(members.pick(random.next()));
             }
             return places.iter().map(|place| Content::Bytes(members.at(*place).name)).collect();
         }
         let mut chosen = Vec::with_capacity(wanted);
         for member in self.iter() {
-            // Each of the members left has the same chance to be among those still wanted.
-            if chance.below(left) < wanted {
+            // Each of the members left has the same random to be among those still wanted.
+            if random.below(left) < wanted {
                 chosen.push(member);
                 wanted -= 1;
             }
@@ -122,10 +122,10 @@ impl<'a> SetRef<'a> {
         chosen
     }
 
-    /// So many members by chance, each time one of all.
+    /// So many members at random, each time one of all.
     pub fn choose_again(&self, count: usize, random: u64) -> impl Iterator<Item = Content<'a>> {
-        let (set, mut chance) = (*self, Chance(random));
-        (0..count).map_while(move |_| set.pick(chance.next()))
+        let (set, mut random) = (*self, Random(random));
+        (0..count).map_while(move |_| set.pick(random.next()))
     }
 
     /// Some members behind a cursor, about `count`, or all of a small set; where to go on, 0 at the end.
@@ -138,10 +138,10 @@ impl<'a> SetRef<'a> {
     }
 }
 
-/// Chances that follow from one.
-struct Chance(u64);
+/// Randoms that follow from one.
+struct Random(u64);
 
-impl Chance {
+impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -339,7 +339,7 @@ impl Database {
     /// Takes a part out of a database that is to be dropped: the tables of a page, as far as they hold something,
     /// or, when there are no more, about so many items of the wheel. Tells the heap bytes that were freed; `None`
     /// when nothing is left. The books don't follow.
-    pub(crate) fn dismantle(&mut self, items: usize) -> Option<(Vec<Table>, usize)> {
+    pub(crate) fn free_some(&mut self, items: usize) -> Option<(Vec<Table>, usize)> {
         if let Some(page) = self.pages.iter_mut().find_map(Option::take) {
             let tables = page.tables.into_iter().filter(|table| table.heap_bytes() > 0);
             return Some((tables.collect(), size_of::<Page>()));
@@ -382,7 +382,7 @@ impl Database {
         ScanPosition { slot: slot.min(end_slot), tag: 0 }
     }
 
-    /// An entry chosen by chance, each as likely as the others.
+    /// An entry chosen at random, each as likely as the others.
     pub(crate) fn pick(&self, random: u64) -> Option<EntryRef<'_>> {
         if self.len == 0 {
             return None;

@@ -152,7 +152,7 @@ mod tests {
             there.verify();
         }
         assert_eq!((here.digests(), there.len(DB)), (plain.digests(), 0));
-        assert_eq!(here.facts(DB).expiring, plain.facts(DB).expiring);
+        assert_eq!(here.statistics(DB).expiring, plain.statistics(DB).expiring);
         for (keyspace, reader) in [&mut here, &mut there].into_iter().zip(readers) {
             let records = keyspace.unread_records(reader).expect("the reader keeps up");
             let mut replayed = Keyspace::new(2, KeyHasher::new(1), 1000);

@@ -1,6 +1,6 @@
 //! Ask: how a thread that is no shard learns what the shards know.
 //!
-//! An ask goes into the shard's letter box and its doorbell is rung. The shard answers between two turns, so
+//! An ask goes into the shard's letter box and its eventfd is rung. The shard answers between two turns, so
 //! nothing that it counts needs a lock or an atomic, and nobody who does not ask costs it anything.
 //!
 //! LIMIT: a letter box holds [`ASKS_MAX`] asks; where it is full, the shard counts as not answering.
@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TryRecvError};
 use std::time::Duration;
 
-use basalt_engine::ShardFacts;
+use basalt_engine::ShardSnapshot;
 
 use crate::clock::Clock;
 use crate::limits::ASKS_MAX;
-use crate::loop_facts::LoopFacts;
+use crate::loop_stats::LoopStats;
 use crate::node::Node;
 
 /// How long shards have to answer.
@@ -28,12 +28,12 @@ pub(crate) struct Ask {
 /// What one shard knows of itself, on both sides of the engine.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
-    pub(crate) engine: ShardFacts,
-    pub(crate) core: LoopFacts,
+    pub(crate) engine: ShardSnapshot,
+    pub(crate) core: LoopStats,
 }
 
 /// A shard's end.
-pub(crate) struct LetterBox(Receiver<Ask>);
+pub(crate) struct Mailbox(Receiver<Ask>);
 
 /// The end of those who ask.
 pub(crate) struct Askers {
@@ -41,16 +41,16 @@ pub(crate) struct Askers {
 }
 
 /// A letter box for each shard.
-pub(crate) fn letter_boxes(shard_count: usize) -> (Askers, Vec<LetterBox>) {
+pub(crate) fn mailboxes(shard_count: usize) -> (Askers, Vec<Mailbox>) {
     let both = (0..shard_count).map(|_| {
         let (ask, asked) = mpsc::sync_channel(ASKS_MAX);
-        (ask, LetterBox(asked))
+        (ask, Mailbox(asked))
     });
-    let (boxes, letter_boxes) = both.unzip();
-    (Askers { boxes }, letter_boxes)
+    let (boxes, mailboxes) = both.unzip();
+    (Askers { boxes }, mailboxes)
 }
 
-impl LetterBox {
+impl Mailbox {
     /// Answers all who asked; the report is made once, if somebody wants one.
     pub(crate) fn answer(&self, shard: usize, report: impl FnOnce() -> Report) {
         let mut make = Some(report);
@@ -83,10 +83,10 @@ impl Askers {
 
     fn ask(&self, node: &Node, wants_report: bool) -> Vec<Option<Option<Arc<Report>>>> {
         let (to, answers) = mpsc::channel();
-        for (shard, letter_box) in self.boxes.iter().enumerate() {
+        for (shard, mailbox) in self.boxes.iter().enumerate() {
             let ask = Ask { wants_report, to: to.clone() };
-            if letter_box.try_send(ask).is_ok() {
-                node.ring_doorbell(shard);
+            if mailbox.try_send(ask).is_ok() {
+                node.wake(shard);
             }
         }
         // So that the wait is over when all have answered.
@@ -107,12 +107,12 @@ impl Askers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::Facts;
+    use crate::node::Statistics;
 
     #[test]
     fn who_does_not_answer_is_not_waited_for_for_ever() {
-        let node = Node::new(Facts::default(), 2).unwrap();
-        let (askers, boxes) = letter_boxes(2);
+        let node = Node::new(Statistics::default(), 2).unwrap();
+        let (askers, boxes) = mailboxes(2);
         let mut made = 0;
         std::thread::scope(|scope| {
             let asking = scope.spawn(|| askers.reports(&node));
@@ -129,9 +129,9 @@ mod tests {
     }
 
     #[test]
-    fn a_full_letter_box_takes_no_more() {
-        let node = Node::new(Facts::default(), 1).unwrap();
-        let (askers, boxes) = letter_boxes(1);
+    fn a_full_mailbox_takes_no_more() {
+        let node = Node::new(Statistics::default(), 1).unwrap();
+        let (askers, boxes) = mailboxes(1);
         let (to, answers) = mpsc::channel();
         for _ in 0..ASKS_MAX {
             let ask = Ask { wants_report: true, to: to.clone() };
@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_shard_that_is_gone_does_not_answer() {
-        let node = Node::new(Facts::default(), 1).unwrap();
-        let (askers, boxes) = letter_boxes(1);
+        let node = Node::new(Statistics::default(), 1).unwrap();
+        let (askers, boxes) = mailboxes(1);
         drop(boxes);
         assert_eq!(askers.pulse(&node), [false]);
     }

@@ -3,7 +3,7 @@
 //! A metric that is one number of each shard is a row of [`shards::ROWS`], one that is a number of the whole
 //! server a row of [`redis::ROWS`]; what has labels of its own is written by a function beside them.
 //!
-//! Not here: how the text looks (`text`), where numbers come from (`engine::facts`, `loop_facts`).
+//! Not here: how the text looks (`text`), where numbers come from (`engine::statistics`, `loop_stats`).
 
 mod redis;
 mod shards;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
-use basalt_engine::{Book, Histogram, ProcessFacts, ShardStats};
+use basalt_engine::{Book, Histogram, ProcessStats, ShardStats};
 use basalt_keyspace::KeyspaceStats;
 
 use super::Report;
@@ -32,7 +32,7 @@ pub(super) struct View<'a> {
     reports: &'a [Arc<Report>],
     /// Whether each shard answered this time.
     answers: &'a [bool],
-    process: ProcessFacts,
+    process: ProcessStats,
     now_us: u64,
     config: Arc<Config>,
     /// Of all shards together.
@@ -45,7 +45,7 @@ impl<'a> View<'a> {
     pub(super) fn new(
         reports: &'a [Arc<Report>],
         answers: &'a [bool],
-        process: ProcessFacts,
+        process: ProcessStats,
         now_us: u64,
     ) -> Self {
         let mut stats = ShardStats::default();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn page(reports: &[Arc<Report>], answers: &[bool]) -> String {
-        View::new(reports, answers, ProcessFacts::default(), 5_000_000).render()
+        View::new(reports, answers, ProcessStats::default(), 5_000_000).render()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use basalt_commands::config::{BindAddresses, Config};
-use basalt_server::{Facts, Serving, listen, serve};
+use basalt_server::{Serving, Statistics, listen, serve};
 
 use crate::toy::Toy;
 
@@ -131,7 +131,7 @@ impl Served {
         let mut config = Config { port: 0, unixsocket, ..Config::default() };
         change(&mut config);
         let listeners = listen(&config).expect("it can listen");
-        let serving = serve(&Arc::new(config.clone()), Facts::default(), listeners, Toy::new);
+        let serving = serve(&Arc::new(config.clone()), Statistics::default(), listeners, Toy::new);
         Self { config, serving: Some(serving.expect("it can serve")) }
     }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use basalt_commands::config::Config;
-use basalt_engine::{CoreSetup, Now, Output, Peer, Reading, SessionId, ShardFacts, Turn};
+use basalt_engine::{CoreSetup, Now, Output, Peer, Reading, SessionId, ShardSnapshot, Turn};
 use basalt_keyspace::{LongString, ShardId};
 use basalt_resp::Payloads;
 use basalt_server::{Engine, Outside};
@@ -249,8 +249,8 @@ impl Engine for Toy {
     fn config(&self) -> &Arc<Config> {
         &self.setup.config
     }
-    fn facts(&mut self) -> ShardFacts {
-        ShardFacts::default()
+    fn snapshot(&mut self) -> ShardSnapshot {
+        ShardSnapshot::default()
     }
 }
 

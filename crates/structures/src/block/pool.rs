@@ -27,7 +27,7 @@ const HUGE_PAGES_FROM_BYTES: usize = 4 << 20;
 
 /// The memory of a thread's pool, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PoolFacts {
+pub struct PoolStats {
     /// Mapped from the system.
     pub mapped_bytes: usize,
     /// Allocated to blocks, as [`block_bytes`](super::block_bytes) counts them.
@@ -111,10 +111,10 @@ fn move_in() -> &'static Pool {
 
 /// The memory of this thread's pool. Blocks that other threads have freed are taken in first;
 /// otherwise they wait until the pool runs out of memory.
-pub fn pool_facts() -> PoolFacts {
+pub fn pool_stats() -> PoolStats {
     let pool = own();
     pool.take_in_remote_frees();
-    PoolFacts { mapped_bytes: pool.mapped_bytes.get(), in_use_bytes: pool.in_use_bytes.get() }
+    PoolStats { mapped_bytes: pool.mapped_bytes.get(), in_use_bytes: pool.in_use_bytes.get() }
 }
 
 /// Unmaps one of this thread's chunks with nothing allocated, if there is more than one. Returns

@@ -105,11 +105,11 @@ fn books() -> MutexGuard<'static, ()> {
 
 /// Of a pool with nothing allocated: unmaps all its chunks but the last, one at a time.
 fn check_that_chunks_go_back() {
-    let mut mapped_bytes = pool_facts().mapped_bytes;
+    let mut mapped_bytes = pool_stats().mapped_bytes;
     while mapped_bytes > chunk::CHUNK_BYTES {
         assert!(give_back_chunk(), "{mapped_bytes} bytes are still mapped");
         mapped_bytes -= chunk::CHUNK_BYTES;
-        assert_eq!(pool_facts().mapped_bytes, mapped_bytes);
+        assert_eq!(pool_stats().mapped_bytes, mapped_bytes);
     }
     assert!(!give_back_chunk(), "one is kept");
 }
@@ -119,7 +119,7 @@ fn on_a_pool(work: impl FnOnce() + Send + 'static) {
     let _books = books();
     let thread = std::thread::spawn(|| {
         work();
-        assert_eq!(pool_facts().in_use_bytes, 0);
+        assert_eq!(pool_stats().in_use_bytes, 0);
         check_that_chunks_go_back();
     });
     thread.join().expect("the checks hold");
@@ -155,7 +155,7 @@ proptest! {
     #[test]
     fn blocks_keep_apart_and_all_come_back(steps in steps()) {
         on_a_pool(move || {
-            let before = pool_facts().in_use_bytes;
+            let before = pool_stats().in_use_bytes;
             let mut held: Vec<Held> = Vec::new();
             for (number, step) in steps.into_iter().enumerate() {
                 match step {
@@ -175,7 +175,7 @@ proptest! {
                     Step::Release(_) | Step::Shrink(_) => {}
                 }
                 let pooled: usize = held.iter().map(Held::pooled_bytes).sum();
-                assert_eq!(pool_facts().in_use_bytes - before, pooled);
+                assert_eq!(pool_stats().in_use_bytes - before, pooled);
             }
             for block in held {
                 block.release();
@@ -189,7 +189,7 @@ fn chunks_go_back_when_nothing_is_in_use() {
     on_a_pool(|| {
         let count = if cfg!(miri) { 150 } else { 4_000 };
         let held: Vec<Held> = (0..count).map(|number| Held::new(20_000, number as u8)).collect();
-        assert!(pool_facts().mapped_bytes >= count * 20_000);
+        assert!(pool_stats().mapped_bytes >= count * 20_000);
         held.into_iter().for_each(Held::release);
     });
 }
@@ -199,11 +199,11 @@ fn a_full_span_serves_again_when_a_block_comes_back() {
     on_a_pool(|| {
         let count = UNIT_BYTES / 512;
         let mut held: Vec<Held> = (0..count).map(|number| Held::new(512, number as u8)).collect();
-        let (place, mapped) = (held[7].start, pool_facts().mapped_bytes);
+        let (place, mapped) = (held[7].start, pool_stats().mapped_bytes);
         held.swap_remove(7).release();
         held.push(Held::new(500, 1));
         assert_eq!(held[count - 1].start, place);
-        assert_eq!(pool_facts().mapped_bytes, mapped);
+        assert_eq!(pool_stats().mapped_bytes, mapped);
         held.into_iter().for_each(Held::release);
     });
 }
@@ -239,7 +239,7 @@ fn blocks_come_home_from_other_threads() {
             let next = senders[(thread + 1) % THREADS].clone();
             let finished = finished.clone();
             std::thread::spawn(move || {
-                let before = pool_facts().in_use_bytes;
+                let before = pool_stats().in_use_bytes;
                 for round in 0..rounds {
                     let mut held: Vec<Held> = (0..count)
                         .map(|number| {
@@ -256,7 +256,7 @@ fn blocks_come_home_from_other_threads() {
                     foreign.into_iter().for_each(Held::release);
                 }
                 finished.wait();
-                assert_eq!(pool_facts().in_use_bytes, before);
+                assert_eq!(pool_stats().in_use_bytes, before);
                 check_that_chunks_go_back();
             })
         })
@@ -285,7 +285,7 @@ fn take_until(held: &mut Vec<Held>, is_over: impl Fn() -> bool) -> usize {
     let before = held.len();
     while !is_over() {
         held.push(Held::lines(256, 1));
-        assert!(pool_facts().mapped_bytes < 64 << 20, "it should have been over long ago");
+        assert!(pool_stats().mapped_bytes < 64 << 20, "it should have been over long ago");
     }
     held.len() - before
 }
@@ -301,8 +301,8 @@ fn what_comes_late_is_ordered_earlier_and_what_stands_is_withdrawn() {
             take_until(held, || orders() > before)
         };
         let to_new_chunk = |held: &mut Vec<Held>| {
-            let mapped_bytes = pool_facts().mapped_bytes;
-            take_until(held, || pool_facts().mapped_bytes > mapped_bytes)
+            let mapped_bytes = pool_stats().mapped_bytes;
+            take_until(held, || pool_stats().mapped_bytes > mapped_bytes)
         };
         // The pool may have learned to order early, for another thread: a withdrawal resets that.
         for _ in 0..2 {
@@ -343,9 +343,9 @@ fn chunks_come_ahead_of_need() {
         let mut held = Vec::new();
         take_until(&mut held, || orders() > before);
         supply_chunks();
-        let mapped_bytes = pool_facts().mapped_bytes;
+        let mapped_bytes = pool_stats().mapped_bytes;
         // A prepared chunk is used next, and is zeroed like any other.
-        while pool_facts().mapped_bytes == mapped_bytes {
+        while pool_stats().mapped_bytes == mapped_bytes {
             held.push(Held::lines(256, 2));
         }
         held.into_iter().for_each(Held::release);

@@ -85,7 +85,7 @@ fn stays_dense_while_it_grows_and_shrinks() {
 #[test]
 fn long_members_and_values_live_outside_and_come_back() {
     let mut members = Members::with_values(&hasher());
-    let before = crate::pool_facts().in_use_bytes;
+    let before = crate::pool_stats().in_use_bytes;
     for len in [0, 1, 126, 127, 128, 253, 254, 255, 480, 600, 5000, 70_000] {
         for (name_len, value_len) in [(len + 2, 3), (4, len), (len + 3, len)] {
             for expire_at_ms in [None, Some(0), Some(1 << 60)] {
@@ -102,12 +102,12 @@ fn long_members_and_values_live_outside_and_come_back() {
         members.verify();
     }
     assert_eq!(members.heap_bytes(), 0);
-    assert_eq!(crate::pool_facts().in_use_bytes, before);
+    assert_eq!(crate::pool_stats().in_use_bytes, before);
 }
 
 #[test]
 fn drop_some_ends_with_nothing() {
-    let before = crate::pool_facts().in_use_bytes;
+    let before = crate::pool_stats().in_use_bytes;
     let mut members = Members::with_values(&hasher());
     for number in 0..300 {
         let value = vec![1; number * 3];
@@ -120,7 +120,7 @@ fn drop_some_ends_with_nothing() {
         left = members.len();
     }
     assert_eq!((members.heap_bytes(), freed), (0, whole));
-    assert_eq!(crate::pool_facts().in_use_bytes, before);
+    assert_eq!(crate::pool_stats().in_use_bytes, before);
 }
 
 #[test]
@@ -133,9 +133,9 @@ fn picks_are_even() {
         }
         let rounds = if cfg!(miri) { 2 } else { 400 };
         let mut picks = BTreeMap::<Vec<u8>, u32>::new();
-        let mut chance = 7;
+        let mut random = 7;
         for _ in 0..count * rounds {
-            let place = members.pick(next_random(&mut chance).rotate_left(32));
+            let place = members.pick(next_random(&mut random).rotate_left(32));
             let member = members.at(place.expect("there are members"));
             *picks.entry(member.name.to_vec()).or_default() += 1;
         }

@@ -12,8 +12,8 @@
 //! Not here: the list of commands (`table`), the values of the kinds (`kinds`).
 
 use super::kinds::Kind;
-use crate::chance::Chance;
 use crate::client::Request;
+use crate::random::Random;
 
 #[derive(Debug)]
 enum Item {
@@ -49,7 +49,7 @@ impl Grammar {
         Self { items: arms.remove(0) }
     }
 
-    pub fn request(&self, chance: &mut Chance) -> Request {
+    pub fn request(&self, random: &mut Random) -> Request {
         // Options may come in any order: each optional part is a piece of its own.
         let mut needed = Vec::new();
         let mut optional = Vec::new();
@@ -57,23 +57,23 @@ impl Grammar {
             match item {
                 Item::Choice { optional: true, .. } => {
                     let mut piece = Vec::new();
-                    generate(item, chance, &mut piece);
+                    generate(item, random, &mut piece);
                     optional.push(piece);
                 }
-                _ => generate(item, chance, &mut needed),
+                _ => generate(item, random, &mut needed),
             }
         }
-        if chance.one_in(3) {
-            chance.shuffle(&mut optional);
+        if random.one_in(3) {
+            random.shuffle(&mut optional);
         }
-        if chance.one_in(40)
+        if random.one_in(40)
             && let Some(piece) = optional.last().cloned()
         {
             optional.push(piece);
         }
         needed.extend(optional.into_iter().flatten());
-        if chance.one_in(SPOILED) {
-            spoil(&mut needed, chance);
+        if random.one_in(SPOILED) {
+            spoil(&mut needed, random);
             lengthen_times(&mut needed);
         }
         keep_together(&mut needed);
@@ -118,23 +118,23 @@ fn arms(tokens: &[String], at: &mut usize, line: &str) -> Vec<Vec<Item>> {
     arms
 }
 
-fn generate(item: &Item, chance: &mut Chance, request: &mut Request) {
+fn generate(item: &Item, random: &mut Random, request: &mut Request) {
     match item {
-        Item::Word(word) => request.push(any_case(word, chance)),
-        Item::Argument(kind) => request.push(kind.generate(chance)),
+        Item::Word(word) => request.push(any_case(word, random)),
+        Item::Argument(kind) => request.push(kind.generate(random)),
         Item::Choice { optional, arms } => {
-            if !(*optional && chance.one_in(2)) {
-                chance.pick(arms).iter().for_each(|item| generate(item, chance, request));
+            if !(*optional && random.one_in(2)) {
+                random.pick(arms).iter().for_each(|item| generate(item, random, request));
             }
         }
         Item::Repeated(item) => {
-            (0..=chance.below(REPEATS_MAX)).for_each(|_| generate(item, chance, request));
+            (0..=random.below(REPEATS_MAX)).for_each(|_| generate(item, random, request));
         }
     }
 }
 
-fn any_case(word: &str, chance: &mut Chance) -> Vec<u8> {
-    match chance.below(8) {
+fn any_case(word: &str, random: &mut Random) -> Vec<u8> {
+    match random.below(8) {
         0 => word.to_ascii_lowercase().into_bytes(),
         1 => {
             let mix =
@@ -146,10 +146,10 @@ fn any_case(word: &str, chance: &mut Chance) -> Vec<u8> {
 }
 
 /// Breaks a request in one place; the command's name stays.
-fn spoil(request: &mut Request, chance: &mut Chance) {
-    let at = 1 + chance.below(request.len());
-    let odd = Kind::Odd.generate(chance);
-    match chance.below(4) {
+fn spoil(request: &mut Request, random: &mut Random) {
+    let at = 1 + random.below(request.len());
+    let odd = Kind::Odd.generate(random);
+    match random.below(4) {
         0 if at < request.len() => {
             request.remove(at);
         }
@@ -211,10 +211,10 @@ mod tests {
     #[test]
     fn every_arm_is_reached_and_the_needed_ones_always() {
         let grammar = Grammar::parse("CMD (A|B X) [C|D] (E)...");
-        let mut chance = Chance::from_seed(1);
+        let mut random = Random::from_seed(1);
         let made: BTreeSet<String> = (0..2000)
             .map(|_| {
-                let words = grammar.request(&mut chance);
+                let words = grammar.request(&mut random);
                 words
                     .iter()
                     .map(|word| String::from_utf8_lossy(word).to_uppercase() + " ")
@@ -248,8 +248,8 @@ mod tests {
     fn the_same_seed_makes_the_same_requests() {
         let grammar = Grammar::parse("SET key value [EX seconds]");
         let many = |seed| {
-            let mut chance = Chance::from_seed(seed);
-            (0..50).map(|_| grammar.request(&mut chance)).collect::<Vec<_>>()
+            let mut random = Random::from_seed(seed);
+            (0..50).map(|_| grammar.request(&mut random)).collect::<Vec<_>>()
         };
         assert_eq!(many(7), many(7));
         assert_ne!(many(7), many(8));

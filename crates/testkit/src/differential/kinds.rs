@@ -3,7 +3,7 @@
 //!
 //! Times are either past or far away, so that two servers cannot disagree by being a moment apart.
 
-use crate::chance::Chance;
+use crate::random::Random;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -237,150 +237,150 @@ impl Kind {
         KINDS.iter().find(|(of, _)| *of == name).map(|(_, kind)| *kind)
     }
 
-    pub fn generate(self, chance: &mut Chance) -> Vec<u8> {
+    pub fn generate(self, random: &mut Random) -> Vec<u8> {
         match self {
-            Kind::Key => chance.pick(KEYS).to_vec(),
-            Kind::Value => value(chance),
+            Kind::Key => random.pick(KEYS).to_vec(),
+            Kind::Value => value(random),
             Kind::Member => text(
-                chance,
+                random,
                 &["1", "2", "3", "-7", "70000", "a", "b", "c", "", "01", "5000000000", "a member"],
             ),
-            Kind::Field => text(chance, &["f", "g", "h", "name", "7", "-1", "", "a field"]),
-            Kind::StreamId => stream_id(chance),
-            Kind::Group => text(chance, &["readers", "readers", "others", ""]),
-            Kind::Consumer => text(chance, &["ann", "bob", ""]),
-            Kind::Idle => text(chance, &["0", "0", "-1", "100000000", "abc"]),
-            Kind::Integer => integer(chance),
-            Kind::Float => float(chance),
-            Kind::Seconds => duration(chance, 1),
-            Kind::Ms => duration(chance, 1000),
-            Kind::UnixSeconds => moment(chance, FAR_UNIX_SECONDS),
-            Kind::UnixMs => moment(chance, FAR_UNIX_SECONDS * 1000),
-            Kind::Index => index(chance),
-            Kind::Offset => offset(chance),
+            Kind::Field => text(random, &["f", "g", "h", "name", "7", "-1", "", "a field"]),
+            Kind::StreamId => stream_id(random),
+            Kind::Group => text(random, &["readers", "readers", "others", ""]),
+            Kind::Consumer => text(random, &["ann", "bob", ""]),
+            Kind::Idle => text(random, &["0", "0", "-1", "100000000", "abc"]),
+            Kind::Integer => integer(random),
+            Kind::Float => float(random),
+            Kind::Seconds => duration(random, 1),
+            Kind::Ms => duration(random, 1000),
+            Kind::UnixSeconds => moment(random, FAR_UNIX_SECONDS),
+            Kind::UnixMs => moment(random, FAR_UNIX_SECONDS * 1000),
+            Kind::Index => index(random),
+            Kind::Offset => offset(random),
             Kind::Pattern => text(
-                chance,
+                random,
                 &[
                     "*", "a", "key:*", "k?y:1", "[ab]", "[^a]", "[a-c]", "\\a", "*1", "{tag}*", "",
                     "[", "*\\", "**2",
                 ],
             ),
             Kind::Database => {
-                if chance.one_in(5) {
+                if random.one_in(5) {
                     return text(
-                        chance,
+                        random,
                         &["15", "16", "-1", "x", "", "99999999999999999999", "1.0", "+1", "01"],
                     );
                 }
-                text(chance, &["0", "1", "2"])
+                text(random, &["0", "1", "2"])
             }
             Kind::TypeName => text(
-                chance,
+                random,
                 &["string", "STRING", "list", "hash", "set", "zset", "stream", "bogus", ""],
             ),
             Kind::Name => {
-                text(chance, &["worker", "worker-2", "", "two words", "new\nline", "caf\u{e9}"])
+                text(random, &["worker", "worker-2", "", "two words", "new\nline", "caf\u{e9}"])
             }
-            Kind::Count => text(chance, &["100000", "99999"]),
-            Kind::Bit => bit(chance),
+            Kind::Count => text(random, &["100000", "99999"]),
+            Kind::Bit => bit(random),
             Kind::Width => text(
-                chance,
+                random,
                 &[
                     "u1", "u2", "u5", "u8", "u16", "u31", "u32", "u63", "i1", "i2", "i7", "i8",
                     "i16", "i33", "i63", "i64", "u64", "i65", "u0", "8", "I8",
                 ],
             ),
-            Kind::Sketch => text(chance, &["hll:1", "hll:2", "{tag}hll"]),
-            Kind::Element => chance.below(3000).to_string().into_bytes(),
-            Kind::Map => text(chance, &["map:1", "map:2", "{tag}map"]),
-            Kind::Spot => format!("spot:{}", chance.below(200)).into_bytes(),
-            Kind::Longitude => degrees(chance, 180.0, &["180", "-180", "179.9999999", "180.0001"]),
+            Kind::Sketch => text(random, &["hll:1", "hll:2", "{tag}hll"]),
+            Kind::Element => random.below(3000).to_string().into_bytes(),
+            Kind::Map => text(random, &["map:1", "map:2", "{tag}map"]),
+            Kind::Spot => format!("spot:{}", random.below(200)).into_bytes(),
+            Kind::Longitude => degrees(random, 180.0, &["180", "-180", "179.9999999", "180.0001"]),
             Kind::Latitude => {
-                degrees(chance, 85.0, &["85.05112878", "-85.05112878", "85.0512", "-90"])
+                degrees(random, 85.0, &["85.05112878", "-85.05112878", "85.0512", "-90"])
             }
             Kind::Radius => text(
-                chance,
+                random,
                 &[
                     "0", "0.5", "10", "500", "2000", "3000.25", "70000", "250000", "900000", "3e6",
                     "1e7", "3e7", "inf", "-1", "nan", "far",
                 ],
             ),
-            Kind::Few => text(chance, &["1", "2", "3", "7", "50", "1000000", "0", "-1", "x"]),
-            Kind::Roll => text(chance, &["roll:1", "roll:2", "{tag}roll"]),
-            Kind::Pool => text(chance, &["pool:1", "pool:2"]),
-            Kind::Ident => match chance.below(12) {
-                0 => text(chance, &["1.5", "-2", "1e3", "inf", "", "x", "0x10", " 1"]),
-                _ => chance.below(20).to_string().into_bytes(),
+            Kind::Few => text(random, &["1", "2", "3", "7", "50", "1000000", "0", "-1", "x"]),
+            Kind::Roll => text(random, &["roll:1", "roll:2", "{tag}roll"]),
+            Kind::Pool => text(random, &["pool:1", "pool:2"]),
+            Kind::Ident => match random.below(12) {
+                0 => text(random, &["1.5", "-2", "1e3", "inf", "", "x", "0x10", " 1"]),
+                _ => random.below(20).to_string().into_bytes(),
             },
-            Kind::Weight => format!("w_{}", chance.below(20)).into_bytes(),
-            Kind::Fruit => format!("{{fruit}}{}", chance.below(20)).into_bytes(),
+            Kind::Weight => format!("w_{}", random.below(20)).into_bytes(),
+            Kind::Fruit => format!("{{fruit}}{}", random.below(20)).into_bytes(),
             Kind::ByPattern => {
-                text(chance, &["w_*", "w_*", "{fruit}*->1", "{fruit}*->2", "no*", "{fruit}*"])
+                text(random, &["w_*", "w_*", "{fruit}*->1", "{fruit}*->2", "no*", "{fruit}*"])
             }
             Kind::GetPattern => text(
-                chance,
+                random,
                 &["#", "w_*", "{fruit}*->1", "{fruit}*->2", "{fruit}*->", "no*", "*", "x", ""],
             ),
-            Kind::Odd => odd(chance),
+            Kind::Odd => odd(random),
         }
     }
 }
 
 /// Degrees: mostly near a place, sometimes anywhere, sometimes at the edges of the map.
-fn degrees(chance: &mut Chance, max: f64, ends: &[&str]) -> Vec<u8> {
-    let share = |chance: &mut Chance| chance.below(2_000_001) as f64 / 1_000_000.0 - 1.0;
-    let degrees = match chance.below(24) {
-        0 => return text(chance, ends),
-        1 => return text(chance, &["0", "abc", "nan", "1e400", "", "45"]),
-        2..6 => share(chance) * max,
-        6..9 => (max - share(chance).abs() / 2.0) * share(chance).signum(),
-        9..12 => 15.0 + share(chance) / 1000.0,
-        _ => 15.0 + share(chance) * 4.0,
+fn degrees(random: &mut Random, max: f64, ends: &[&str]) -> Vec<u8> {
+    let share = |random: &mut Random| random.below(2_000_001) as f64 / 1_000_000.0 - 1.0;
+    let degrees = match random.below(24) {
+        0 => return text(random, ends),
+        1 => return text(random, &["0", "abc", "nan", "1e400", "", "45"]),
+        2..6 => share(random) * max,
+        6..9 => (max - share(random).abs() / 2.0) * share(random).signum(),
+        9..12 => 15.0 + share(random) / 1000.0,
+        _ => 15.0 + share(random) * 4.0,
     };
     format!("{degrees:.6}").into_bytes()
 }
 
-fn text(chance: &mut Chance, from: &[&str]) -> Vec<u8> {
-    chance.pick(from).as_bytes().to_vec()
+fn text(random: &mut Random, from: &[&str]) -> Vec<u8> {
+    random.pick(from).as_bytes().to_vec()
 }
 
-fn value(chance: &mut Chance) -> Vec<u8> {
-    match chance.below(10) {
-        0..=2 => integer(chance),
-        3 | 4 => float(chance),
+fn value(random: &mut Random) -> Vec<u8> {
+    match random.below(10) {
+        0..=2 => integer(random),
+        3 | 4 => float(random),
         5 => Vec::new(),
         6 => {
             // Around the limits of short strings: 44 bytes in Redis, others elsewhere.
-            let len = *chance
+            let len = *random
                 .pick(&[1, 7, 8, 15, 16, 31, 32, 43, 44, 45, 46, 63, 64, 65, 127, 128, 255, 256]);
             vec![b'x'; len]
         }
         7 => {
-            let len = *chance.pick(&[100, 1000, 4095, 4096, 10_000, 20_000]);
-            (0..len).map(|_| chance.number().to_le_bytes()[0]).collect()
+            let len = *random.pick(&[100, 1000, 4095, 4096, 10_000, 20_000]);
+            (0..len).map(|_| random.number().to_le_bytes()[0]).collect()
         }
-        8 => (0..chance.below(20)).map(|_| chance.number().to_le_bytes()[0]).collect(),
+        8 => (0..random.below(20)).map(|_| random.number().to_le_bytes()[0]).collect(),
         _ => {
-            text(chance, &["hello", "Hello World", "v", "OK", "QUEUED", "*3\r\n", "$-1\r\n", "\0"])
+            text(random, &["hello", "Hello World", "v", "OK", "QUEUED", "*3\r\n", "$-1\r\n", "\0"])
         }
     }
 }
 
-fn integer(chance: &mut Chance) -> Vec<u8> {
-    match chance.below(4) {
-        0 => text(chance, INTEGERS),
-        1 => (chance.number().cast_signed() >> chance.below(64)).to_string().into_bytes(),
-        _ => chance.below(1000).to_string().into_bytes(),
+fn integer(random: &mut Random) -> Vec<u8> {
+    match random.below(4) {
+        0 => text(random, INTEGERS),
+        1 => (random.number().cast_signed() >> random.below(64)).to_string().into_bytes(),
+        _ => random.below(1000).to_string().into_bytes(),
     }
 }
 
 /// IDs that grow with the run would be best for XADD; they are spread over a wide range, so that
 /// many fit.
-fn stream_id(chance: &mut Chance) -> Vec<u8> {
-    let ms = chance.below(60);
-    match chance.below(16) {
+fn stream_id(random: &mut Random) -> Vec<u8> {
+    let ms = random.below(60);
+    match random.below(16) {
         0 => text(
-            chance,
+            random,
             &[
                 "0",
                 "0-0",
@@ -400,49 +400,49 @@ fn stream_id(chance: &mut Chance) -> Vec<u8> {
         ),
         1 => format!("{ms}-*").into_bytes(),
         2..=5 => ms.to_string().into_bytes(),
-        _ => format!("{ms}-{}", chance.below(4)).into_bytes(),
+        _ => format!("{ms}-{}", random.below(4)).into_bytes(),
     }
 }
 
-fn float(chance: &mut Chance) -> Vec<u8> {
-    match chance.below(4) {
-        0 | 1 => text(chance, FLOATS),
+fn float(random: &mut Random) -> Vec<u8> {
+    match random.below(4) {
+        0 | 1 => text(random, FLOATS),
         2 => {
-            let digits = chance.number().cast_signed() >> (16 + chance.below(48));
-            let point = chance.below(12);
+            let digits = random.number().cast_signed() >> (16 + random.below(48));
+            let point = random.below(12);
             format!("{digits}e-{point}").into_bytes()
         }
-        _ => format!("{}.{:02}", chance.below(1000), chance.below(100)).into_bytes(),
+        _ => format!("{}.{:02}", random.below(1000), random.below(100)).into_bytes(),
     }
 }
 
-fn duration(chance: &mut Chance, units_per_second: i64) -> Vec<u8> {
-    match chance.below(4) {
-        0 => text(chance, NO_DURATIONS),
+fn duration(random: &mut Random, units_per_second: i64) -> Vec<u8> {
+    match random.below(4) {
+        0 => text(random, NO_DURATIONS),
         _ => {
             // Never the same or nearly the same twice: the result of GT and LT must not depend on a
             // millisecond.
             let seconds = 100_000
-                + 10 * i64::try_from(chance.below(30_000_000)).expect("because it is small");
+                + 10 * i64::try_from(random.below(30_000_000)).expect("because it is small");
             (seconds * units_per_second).to_string().into_bytes()
         }
     }
 }
 
-fn moment(chance: &mut Chance, far: i64) -> Vec<u8> {
-    match chance.below(6) {
-        0 => text(chance, NO_DURATIONS),
-        1 => text(chance, &["1", "0", "1000000000"]),
-        _ => (far + i64::try_from(chance.below(100_000)).expect("because it is small"))
+fn moment(random: &mut Random, far: i64) -> Vec<u8> {
+    match random.below(6) {
+        0 => text(random, NO_DURATIONS),
+        1 => text(random, &["1", "0", "1000000000"]),
+        _ => (far + i64::try_from(random.below(100_000)).expect("because it is small"))
             .to_string()
             .into_bytes(),
     }
 }
 
-fn index(chance: &mut Chance) -> Vec<u8> {
-    match chance.below(6) {
-        0 => integer(chance),
-        _ => (i64::try_from(chance.below(60)).expect("because it is small") - 20)
+fn index(random: &mut Random) -> Vec<u8> {
+    match random.below(6) {
+        0 => integer(random),
+        _ => (i64::try_from(random.below(60)).expect("because it is small") - 20)
             .to_string()
             .into_bytes(),
     }
@@ -450,10 +450,10 @@ fn index(chance: &mut Chance) -> Vec<u8> {
 
 /// Either small or beyond the maximum length of a string: values in between would cost half a
 /// gigabyte.
-fn offset(chance: &mut Chance) -> Vec<u8> {
-    match chance.below(8) {
+fn offset(random: &mut Random) -> Vec<u8> {
+    match random.below(8) {
         0 => text(
-            chance,
+            random,
             &[
                 "536870912",
                 "-1",
@@ -466,24 +466,24 @@ fn offset(chance: &mut Chance) -> Vec<u8> {
                 "5000",
             ],
         ),
-        _ => chance.below(64).to_string().into_bytes(),
+        _ => random.below(64).to_string().into_bytes(),
     }
 }
 
 /// Either small or beyond the maximum length of a string.
-fn bit(chance: &mut Chance) -> Vec<u8> {
-    match chance.below(12) {
+fn bit(random: &mut Random) -> Vec<u8> {
+    match random.below(12) {
         0 => text(
-            chance,
+            random,
             &["4294967296", "-1", "9223372036854775807", "#-1", "#9223372036854775807", "#", "#1x"],
         ),
-        1 => format!("#{}", chance.below(20)).into_bytes(),
-        _ => chance.below(700).to_string().into_bytes(),
+        1 => format!("#{}", random.below(20)).into_bytes(),
+        _ => random.below(700).to_string().into_bytes(),
     }
 }
 
-fn odd(chance: &mut Chance) -> Vec<u8> {
-    let word = any_word(chance);
+fn odd(random: &mut Random) -> Vec<u8> {
+    let word = any_word(random);
     // In place of a time, a small number would expire within the run, at a different moment on each
     // server.
     let number = std::str::from_utf8(&word).ok().and_then(|word| word.parse::<i64>().ok());
@@ -494,18 +494,18 @@ fn odd(chance: &mut Chance) -> Vec<u8> {
     }
 }
 
-fn any_word(chance: &mut Chance) -> Vec<u8> {
-    match chance.below(5) {
-        0 => value(chance),
-        1 => text(chance, INTEGERS),
+fn any_word(random: &mut Random) -> Vec<u8> {
+    match random.below(5) {
+        0 => value(random),
+        1 => text(random, INTEGERS),
         2 => text(
-            chance,
+            random,
             &[
                 "NX", "XX", "GET", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "PERSIST", "GT", "LT",
                 "REPLACE", "DB", "MATCH", "COUNT", "TYPE",
             ],
         ),
-        3 => text(chance, &["syntax", "\r\n", "\0\0", "%s%n", "\\x00", "'", "\""]),
+        3 => text(random, &["syntax", "\r\n", "\0\0", "%s%n", "\\x00", "'", "\""]),
         _ => Vec::new(),
     }
 }

@@ -15,9 +15,9 @@ mod play;
 mod shrink;
 pub mod table;
 
-use crate::chance::Chance;
 use crate::client::{Connection, Request};
 use crate::process::{Program, Server};
+use crate::random::Random;
 use crate::transcript::split_args;
 use basalt_resp::Value;
 use grammar::Grammar;
@@ -169,17 +169,17 @@ fn wanted<'a>(
 /// All requests of a run, each with its connection and its pipeline. Occasionally a client sends
 /// one that may block, and then nothing until the next pipeline of another client is over.
 fn steps(seed: u64, grammars: &[(usize, Grammar)], waiting: &[(usize, Grammar)]) -> Vec<Step> {
-    let mut chance = Chance::from_seed(seed);
+    let mut random = Random::from_seed(seed);
     // Some commands are left out in each run, so that others collide more often.
-    let awake: Vec<&(usize, Grammar)> = grammars.iter().filter(|_| !chance.one_in(4)).collect();
+    let awake: Vec<&(usize, Grammar)> = grammars.iter().filter(|_| !random.one_in(4)).collect();
     let weights: usize = awake.iter().map(|(weight, _)| weight).sum();
     let mut steps = Vec::with_capacity(REQUESTS_OF_RUN);
     let mut batch = 0;
     let mut in_multi = [false; play::CLIENTS.len()];
     while steps.len() < REQUESTS_OF_RUN {
-        let client = chance.below(play::CLIENTS.len());
-        if !waiting.is_empty() && !in_multi[client] && chance.one_in(4) {
-            let request = chance.pick(waiting).1.request(&mut chance);
+        let client = random.below(play::CLIENTS.len());
+        if !waiting.is_empty() && !in_multi[client] && random.one_in(4) {
+            let request = random.pick(waiting).1.request(&mut random);
             if after(&request, false) == Some(false) {
                 steps.push(Step { batch, client, request, may_wait: true });
                 batch += 1;
@@ -187,8 +187,8 @@ fn steps(seed: u64, grammars: &[(usize, Grammar)], waiting: &[(usize, Grammar)])
             }
         }
         let mut bytes = 0;
-        for _ in 0..=chance.below(PIPELINE_MAX) {
-            let request = weighted(&awake, weights, &mut chance).request(&mut chance);
+        for _ in 0..=random.below(PIPELINE_MAX) {
+            let request = weighted(&awake, weights, &mut random).request(&mut random);
             let Some(is_in_multi) = after(&request, in_multi[client]) else { continue };
             in_multi[client] = is_in_multi;
             bytes += request.iter().map(|arg| arg.len() + 16).sum::<usize>();
@@ -220,8 +220,8 @@ fn after(request: &Request, in_multi: bool) -> Option<bool> {
     Some(in_multi && !ends)
 }
 
-fn weighted<'a>(rows: &[&'a (usize, Grammar)], weights: usize, chance: &mut Chance) -> &'a Grammar {
-    let mut at = chance.below(weights);
+fn weighted<'a>(rows: &[&'a (usize, Grammar)], weights: usize, random: &mut Random) -> &'a Grammar {
+    let mut at = random.below(weights);
     for (weight, grammar) in rows {
         if at < *weight {
             return grammar;

@@ -1,7 +1,7 @@
 //! Runs a fuzz target with its corpus and with mutations of it, from a seed.
 
 use super::FuzzTarget;
-use crate::chance::Chance;
+use crate::random::Random;
 
 /// Runs a target `iterations` times. If it panics, the last input is printed.
 pub fn run(target: &FuzzTarget, seed: u64, iterations: usize) {
@@ -10,11 +10,11 @@ pub fn run(target: &FuzzTarget, seed: u64, iterations: usize) {
     for input in &corpus {
         tried.run(target, input.clone());
     }
-    let mut chance = Chance::from_seed(seed);
+    let mut random = Random::from_seed(seed);
     for _ in 0..iterations {
-        let mut input = chance.pick(&corpus).clone();
-        for _ in 0..=chance.below(4) {
-            change(&mut input, &corpus, target.dictionary, &mut chance);
+        let mut input = random.pick(&corpus).clone();
+        for _ in 0..=random.below(4) {
+            change(&mut input, &corpus, target.dictionary, &mut random);
         }
         tried.run(target, input);
     }
@@ -42,19 +42,19 @@ impl Drop for Tried {
     }
 }
 
-fn change(input: &mut Vec<u8>, corpus: &[Vec<u8>], dictionary: &[&[u8]], chance: &mut Chance) {
-    let at = chance.below(input.len() + 1);
-    let to = (at + chance.below(12)).min(input.len());
-    match chance.below(7) {
+fn change(input: &mut Vec<u8>, corpus: &[Vec<u8>], dictionary: &[&[u8]], random: &mut Random) {
+    let at = random.below(input.len() + 1);
+    let to = (at + random.below(12)).min(input.len());
+    match random.below(7) {
         0 => input.truncate(at),
         1 => drop(input.drain(at..to)),
-        2 => drop(input.splice(at..at, chance.pick(dictionary).iter().copied())),
-        3 => drop(input.splice(at..to, chance.pick(dictionary).iter().copied())),
-        4 => input.insert(at, chance.below(256) as u8),
-        5 if at < input.len() => input[at] ^= 1 << chance.below(8),
+        2 => drop(input.splice(at..at, random.pick(dictionary).iter().copied())),
+        3 => drop(input.splice(at..to, random.pick(dictionary).iter().copied())),
+        4 => input.insert(at, random.below(256) as u8),
+        5 if at < input.len() => input[at] ^= 1 << random.below(8),
         _ => {
-            let other = chance.pick(corpus);
-            let from = chance.below(other.len() + 1);
+            let other = random.pick(corpus);
+            let from = random.below(other.len() + 1);
             input.truncate(at);
             input.extend_from_slice(&other[from..]);
         }

@@ -3,7 +3,7 @@
 use basalt_resp::Value;
 
 use super::{Act, Fate};
-use crate::chance::Chance;
+use crate::random::Random;
 
 /// The form of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +50,8 @@ impl Workload {
         self.last_id
     }
 
-    fn list(&mut self, chance: &mut Chance, appends: bool) -> String {
-        let at = chance.below(self.lists.len());
+    fn list(&mut self, random: &mut Random, appends: bool) -> String {
+        let at = random.below(self.lists.len());
         let (number, appended) = &mut self.lists[at];
         if *appended >= APPENDS_MAX {
             *number = self.lists_begun;
@@ -62,8 +62,8 @@ impl Workload {
         format!("{}l{number}", self.prefix)
     }
 
-    fn register(&self, chance: &mut Chance) -> String {
-        format!("{}r{}", self.prefix, chance.below(self.registers))
+    fn register(&self, random: &mut Random) -> String {
+        format!("{}r{}", self.prefix, random.below(self.registers))
     }
 
     /// Reads of all keys ever used: they show writes that would otherwise never be read.
@@ -80,35 +80,35 @@ impl Workload {
     }
 
     /// The next transaction.
-    pub fn plan(&mut self, chance: &mut Chance) -> Plan {
-        match chance.below(10) {
+    pub fn plan(&mut self, random: &mut Random) -> Plan {
+        match random.below(10) {
             0 => {
-                let (key, id) = (self.list(chance, true), self.id());
+                let (key, id) = (self.list(random, true), self.id());
                 plain(
                     &["APPEND", &key, &format!("{id},")],
                     vec![Act::Append { key: key.clone(), id }],
                 )
             }
             1 => {
-                let key = self.list(chance, false);
+                let key = self.list(random, false);
                 plain(&["GET", &key], vec![Act::ReadList { key: key.clone(), ids: Vec::new() }])
             }
             2 => {
                 let keys: Vec<String> =
-                    (0..1 + chance.below(4)).map(|_| self.list(chance, false)).collect();
+                    (0..1 + random.below(4)).map(|_| self.list(random, false)).collect();
                 let mut request = vec!["MGET"];
                 request.extend(keys.iter().map(String::as_str));
                 let read = |key: &String| Act::ReadList { key: key.clone(), ids: Vec::new() };
                 plain(&request, keys.iter().map(read).collect())
             }
-            3 | 4 => self.watched(chance),
-            _ => self.queued(chance),
+            3 | 4 => self.watched(random),
+            _ => self.queued(random),
         }
     }
 
     /// Reads a register, and writes it if it has not changed.
-    fn watched(&mut self, chance: &mut Chance) -> Plan {
-        let (key, id) = (self.register(chance), self.id());
+    fn watched(&mut self, random: &mut Random) -> Plan {
+        let (key, id) = (self.register(random), self.id());
         let set = id.to_string();
         let requests: [&[&str]; 5] =
             [&["WATCH", &key], &["GET", &key], &["MULTI"], &["SET", &key, &set], &["EXEC"]];
@@ -123,25 +123,25 @@ impl Workload {
         }
     }
 
-    fn queued(&mut self, chance: &mut Chance) -> Plan {
+    fn queued(&mut self, random: &mut Random) -> Plan {
         let (mut requests, mut acts) = (vec![owned(&["MULTI"])], Vec::new());
-        for command in 0..1 + chance.below(4) {
-            match chance.below(8) {
+        for command in 0..1 + random.below(4) {
+            match random.below(8) {
                 0..3 => {
-                    let (key, id) = (self.list(chance, true), self.id());
+                    let (key, id) = (self.list(random, true), self.id());
                     requests.push(owned(&["APPEND", &key, &format!("{id},")]));
                     acts.push((command, Act::Append { key, id }));
                 }
                 3 | 4 => {
-                    let key = self.list(chance, false);
+                    let key = self.list(random, false);
                     requests.push(owned(&["GET", &key]));
                     acts.push((command, Act::ReadList { key, ids: Vec::new() }));
                 }
                 5 => {
                     let keys = [
-                        self.list(chance, false),
-                        self.list(chance, false),
-                        self.list(chance, false),
+                        self.list(random, false),
+                        self.list(random, false),
+                        self.list(random, false),
                     ];
                     requests.push(owned(&["MGET", &keys[0], &keys[1], &keys[2]]));
                     for key in keys {
@@ -149,13 +149,13 @@ impl Workload {
                     }
                 }
                 6 => {
-                    let key = self.register(chance);
+                    let key = self.register(random);
                     requests.push(owned(&["GET", &key]));
                     acts.push((command, Act::Read { key, id: None }));
                 }
                 _ => {
                     // Read and written by one command.
-                    let (key, id) = (self.register(chance), self.id());
+                    let (key, id) = (self.register(random), self.id());
                     requests.push(owned(&["GETSET", &key, &id.to_string()]));
                     acts.push((command, Act::Read { key: key.clone(), id: None }));
                     acts.push((command, Act::Write { key, id }));

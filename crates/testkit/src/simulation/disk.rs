@@ -7,7 +7,7 @@ use basalt_journal::{Blob, FileHeader, FileKind, Kept, Scan, ScanError, VERSION,
 use basalt_keyspace::{Keyspace, ShardId};
 
 use super::{Outside, Simulation};
-use crate::chance::Chance;
+use crate::random::Random;
 
 /// What goes wrong, until it is mended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,10 +83,10 @@ impl Disk {
         self.writes.push((bytes, Place::Memory));
     }
 
-    /// What has come to its end by now, by chance.
-    pub(super) fn go_on(&mut self, chance: &mut Chance) -> Vec<JournalDone> {
+    /// What has come to its end by now, at random.
+    pub(super) fn go_on(&mut self, random: &mut Random) -> Vec<JournalDone> {
         let mut done = Vec::new();
-        if self.appending.is_some() && chance.one_in(3) {
+        if self.appending.is_some() && random.one_in(3) {
             let (frame, sync) = self.appending.take().expect("it is there");
             done.push(if self.fault == DiskFault::Full {
                 self.is_again = false;
@@ -104,7 +104,7 @@ impl Disk {
                 }
             });
         }
-        if self.syncing.is_some() && chance.one_in(3) {
+        if self.syncing.is_some() && random.one_in(3) {
             let count = self.syncing.take().expect("it is there");
             let is_done = self.fault != DiskFault::SyncFails;
             self.sync_to(count, is_done);
@@ -124,20 +124,20 @@ impl Disk {
     }
 
     /// What is left when power is lost: what was synced, and any part of the rest, torn.
-    fn after_power_loss(&self, chance: &mut Chance) -> Vec<u8> {
+    fn after_power_loss(&self, random: &mut Random) -> Vec<u8> {
         let mut left = self.header.clone();
         let appending = self.appending.iter().filter(|_| !self.is_again);
         let appending = appending.map(|(bytes, _)| (bytes.clone(), Place::Memory));
         for (mut bytes, place) in self.writes.iter().cloned().chain(appending) {
             if place != Place::Disk {
-                let kept = match chance.below(3) {
+                let kept = match random.below(3) {
                     _ if place == Place::Forgotten => 0,
                     0 => 0,
-                    1 => chance.below(bytes.len() + 1),
+                    1 => random.below(bytes.len() + 1),
                     _ => bytes.len(),
                 };
                 bytes[kept..].fill(0);
-                if chance.one_in(4) {
+                if random.one_in(4) {
                     left.extend_from_slice(&bytes[..kept]);
                     return left;
                 }
@@ -184,8 +184,8 @@ impl Simulation {
 
     /// Power is lost: the files as the disks have them.
     pub fn lose_power(mut self) -> Vec<Vec<u8>> {
-        let Outside { disks, chance, .. } = &mut self.outside;
-        disks.iter().map(|disk| disk.after_power_loss(chance)).collect()
+        let Outside { disks, random, .. } = &mut self.outside;
+        disks.iter().map(|disk| disk.after_power_loss(random)).collect()
     }
 
     /// Starts again, with so many shards, from the files of a server that had maybe others; and journals from then on.

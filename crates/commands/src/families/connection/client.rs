@@ -5,7 +5,7 @@ use super::tracking::TRACKING;
 use super::{ALWAYS, ROW};
 use crate::args::integer;
 use crate::argument::Argument;
-use crate::command::{Categories, Command, Flags, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Flags, Run};
 use crate::error::CommandError;
 
 pub(super) const CLIENT: Command = Command {
@@ -58,7 +58,7 @@ const CACHING: Command = Command {
     summary: "Chooses whether the keys of the next command are tracked.",
     arity: 3,
     arguments: &[Argument::one_of("mode", &[YES, NO])],
-    run: Run::Engine(Verb::ClientCaching),
+    run: Run::Engine(EngineCommand::ClientCaching),
     shows: r#"> CLIENT CACHING YES
 (error) ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled
 "#,
@@ -70,7 +70,7 @@ const GETNAME: Command = Command {
     since: "2.6.9",
     summary: "Returns the name of this connection.",
     arity: 2,
-    run: Run::Engine(Verb::ClientGetName),
+    run: Run::Engine(EngineCommand::ClientGetName),
     shows: r#"> CLIENT GETNAME
 (nil)
 > CLIENT SETNAME worker
@@ -86,7 +86,7 @@ const GETREDIR: Command = Command {
     since: "6.0.0",
     summary: "Returns the ID of the connection that gets this one's tracking messages: -1 without tracking, 0 for itself.",
     arity: 2,
-    run: Run::Engine(Verb::ClientGetRedir),
+    run: Run::Engine(EngineCommand::ClientGetRedir),
     shows: r#"> CLIENT GETREDIR
 (integer) -1
 "#,
@@ -99,7 +99,7 @@ const HELP: Command = Command {
     summary: "Lists the subcommands.",
     arity: 2,
     flags: ALWAYS,
-    run: Run::Engine(Verb::ClientHelp),
+    run: Run::Engine(EngineCommand::ClientHelp),
     shows: r#"> CLIENT HELP
 <any text>1) CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
@@ -112,7 +112,7 @@ const ID: Command = Command {
     since: "5.0.0",
     summary: "Returns the ID of this connection; IDs are never used twice.",
     arity: 2,
-    run: Run::Engine(Verb::ClientId),
+    run: Run::Engine(EngineCommand::ClientId),
     shows: r#"> CLIENT ID
 (integer) <any integer>
 "#,
@@ -126,7 +126,7 @@ const INFO: Command = Command {
     arity: 2,
     flags: OWN,
     tips: &["nondeterministic_output"],
-    run: Run::Engine(Verb::ClientInfo),
+    run: Run::Engine(EngineCommand::ClientInfo),
     shows: r#"> CLIENT SETNAME worker
 OK
 > CLIENT INFO
@@ -148,7 +148,7 @@ const KILL: Command = Command {
             Argument::one_of("new-format", FILTERS).multiple(),
         ],
     )],
-    run: Run::Engine(Verb::ClientKill),
+    run: Run::Engine(EngineCommand::ClientKill),
     shows: r#"> CLIENT KILL ID 123456789
 (integer) 0
 > CLIENT KILL 192.0.2.1:1
@@ -169,7 +169,7 @@ pub(super) const LIST: Command = Command {
     arity: -2,
     tips: &["nondeterministic_output"],
     arguments: FILTERS,
-    run: Run::Engine(Verb::ClientList),
+    run: Run::Engine(EngineCommand::ClientList),
     shows: r#"> CLIENT LIST
 <any text>id=<any text> addr=<any text> laddr=<any text>
 <any lines>
@@ -195,7 +195,7 @@ const NO_EVICT: Command = Command {
     arity: 3,
     flags: OWN.or(Flags::ADMIN).or(Flags::ALLOW_BUSY),
     arguments: &[Argument::one_of("enabled", &[ON, OFF])],
-    run: Run::Engine(Verb::ClientNoEvict),
+    run: Run::Engine(EngineCommand::ClientNoEvict),
     shows: r#"> CLIENT NO-EVICT ON
 OK
 > CLIENT NO-EVICT OFF
@@ -212,7 +212,7 @@ const NO_TOUCH: Command = Command {
     summary: "Chooses whether this connection's commands leave the LRU and LFU values of keys alone.",
     arity: 3,
     arguments: &[Argument::one_of("enabled", &[ON, OFF])],
-    run: Run::Engine(Verb::ClientNoTouch),
+    run: Run::Engine(EngineCommand::ClientNoTouch),
     shows: r#"@only ours valkey9 redis8
 > CLIENT NO-TOUCH ON
 OK
@@ -234,7 +234,7 @@ const PAUSE: Command = Command {
         Argument::one_of("mode", &[Argument::word("write", "WRITE"), Argument::word("all", "ALL")])
             .optional(),
     ],
-    run: Run::Engine(Verb::ClientPause),
+    run: Run::Engine(EngineCommand::ClientPause),
     shows: r#"> CLIENT PAUSE 10 WRITE
 OK
 > CLIENT PAUSE long
@@ -256,7 +256,7 @@ const REPLY: Command = Command {
     arity: 3,
     flags: OWN.or(Flags::NO_MULTI).or(Flags::ALLOW_BUSY),
     arguments: &[Argument::one_of("action", &[ON, OFF, Argument::word("skip", "SKIP")])],
-    run: Run::Engine(Verb::ClientReply),
+    run: Run::Engine(EngineCommand::ClientReply),
     shows: r#"> CLIENT REPLY ON
 OK
 > CLIENT REPLY maybe
@@ -278,7 +278,7 @@ const SETINFO: Command = Command {
             Argument::string("libver").after("LIB-VER"),
         ],
     )],
-    run: Run::Engine(Verb::ClientSetInfo),
+    run: Run::Engine(EngineCommand::ClientSetInfo),
     shows: r#"@only ours valkey9 redis8
 > CLIENT SETINFO LIB-NAME mylib
 OK
@@ -299,7 +299,7 @@ const SETNAME: Command = Command {
     arity: 3,
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
     arguments: &[Argument::string("connection-name")],
-    run: Run::Engine(Verb::ClientSetName),
+    run: Run::Engine(EngineCommand::ClientSetName),
     shows: r#"> CLIENT SETNAME worker
 OK
 > CLIENT GETNAME
@@ -320,7 +320,7 @@ const TRACKINGINFO: Command = Command {
     summary: "Returns the tracking settings of this connection.",
     arity: 2,
     flags: OWN,
-    run: Run::Engine(Verb::ClientTrackingInfo),
+    run: Run::Engine(EngineCommand::ClientTrackingInfo),
     shows: r#"@resp 2
 > CLIENT TRACKINGINFO
 1) "flags"
@@ -347,7 +347,7 @@ const UNBLOCK: Command = Command {
         )
         .optional(),
     ],
-    run: Run::Engine(Verb::ClientUnblock),
+    run: Run::Engine(EngineCommand::ClientUnblock),
     shows: r#"> CLIENT UNBLOCK 123456789
 (integer) 0
 > CLIENT UNBLOCK 123456789 maybe
@@ -364,7 +364,7 @@ const UNPAUSE: Command = Command {
     summary: "Resumes commands that CLIENT PAUSE suspended.",
     complexity: "O(N) for N connections that wait",
     arity: 2,
-    run: Run::Engine(Verb::ClientUnpause),
+    run: Run::Engine(EngineCommand::ClientUnpause),
     shows: r#"> CLIENT UNPAUSE
 OK
 "#,

@@ -37,12 +37,12 @@ pub enum ClientProperty<'a> {
     /// Idle for at least this many seconds.
     IdleSeconds(u64),
     Name(&'a [u8]),
-    /// Its flags contain all of these letters.
+    /// Its flags contain all of these characters.
     Flags(&'a [u8]),
     LibraryName(&'a [u8]),
     LibraryVersion(&'a [u8]),
     Database(DatabaseId),
-    /// Its capabilities contain all of these letters.
+    /// Its capabilities contain all of these characters.
     Capabilities(&'a [u8]),
     /// Its address without the port.
     Ip(&'a [u8]),
@@ -164,7 +164,7 @@ pub(super) const FILTERS: &[Argument] = &[
     Argument::string("not-ip").after("NOT-IP").optional(),
 ];
 
-/// The letters of CLIENT LIST's `flags=`.
+/// The characters of CLIENT LIST's `flags=`.
 const FLAGS: &[u8] = b"ABEIMNOPRSTUbcdeirtux";
 const CAPABILITIES: &[u8] = b"r";
 
@@ -204,12 +204,12 @@ pub(super) fn parse<'a>(
             FilterWord::Age => ClientProperty::AgeSeconds(seconds(value, "maxage")?),
             FilterWord::Idle => ClientProperty::IdleSeconds(seconds(value, "idle")?),
             FilterWord::Name => ClientProperty::Name(value),
-            FilterWord::Flags => ClientProperty::Flags(letters(value, FLAGS, "flags")?),
+            FilterWord::Flags => ClientProperty::Flags(characters(value, FLAGS, "flags")?),
             FilterWord::LibraryName => ClientProperty::LibraryName(value),
             FilterWord::LibraryVersion => ClientProperty::LibraryVersion(value),
             FilterWord::Database => ClientProperty::Database(database(value, database_count)?),
             FilterWord::Capabilities => {
-                ClientProperty::Capabilities(letters(value, CAPABILITIES, "capa")?)
+                ClientProperty::Capabilities(characters(value, CAPABILITIES, "capa")?)
             }
             FilterWord::Ip => ClientProperty::Ip(value),
         };
@@ -277,8 +277,8 @@ fn seconds(text: &[u8], name: &str) -> Result<u64, CommandError> {
         .ok_or_else(|| CommandError::new(format!("ERR {name} should be greater than 0")))
 }
 
-fn letters<'a>(text: &'a [u8], known: &[u8], name: &str) -> Result<&'a [u8], CommandError> {
-    if text.iter().all(|letter| known.contains(letter)) {
+fn characters<'a>(text: &'a [u8], known: &[u8], name: &str) -> Result<&'a [u8], CommandError> {
+    if text.iter().all(|character| known.contains(character)) {
         return Ok(text);
     }
     let before = format!("ERR Unknown {name} found in the provided filter: ");

@@ -7,7 +7,7 @@ use super::client::client_name;
 use super::{ALWAYS, ROW};
 use crate::args::{self, Grammar, integer, two_values, value};
 use crate::argument::Argument;
-use crate::command::{Command, Deprecated, Flags, Run, Verb};
+use crate::command::{Command, Deprecated, EngineCommand, Flags, Run};
 use crate::error::CommandError;
 
 const EARLY: Flags =
@@ -21,7 +21,7 @@ pub(super) const PING: Command = Command {
     flags: Flags::FAST,
     tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
     arguments: &[Argument::string("message").optional()],
-    run: Run::Engine(Verb::Ping),
+    run: Run::Engine(EngineCommand::Ping),
     shows: r#"> PING
 PONG
 > PING "hello world"
@@ -48,7 +48,7 @@ pub(super) const ECHO: Command = Command {
     arity: 2,
     flags: ALWAYS.or(Flags::FAST),
     arguments: &[Argument::string("message")],
-    run: Run::Engine(Verb::Echo),
+    run: Run::Engine(EngineCommand::Echo),
     shows: r#"> ECHO "hello world"
 "hello world"
 "#,
@@ -72,7 +72,7 @@ pub(super) const HELLO: Command = Command {
         ],
     )
     .optional()],
-    run: Run::Engine(Verb::Hello),
+    run: Run::Engine(EngineCommand::Hello),
     shows: r#"> HELLO 4
 (error) NOPROTO unsupported protocol version
 > HELLO three
@@ -142,7 +142,7 @@ pub(super) const AUTH: Command = Command {
     arity: -2,
     flags: EARLY,
     arguments: &[Argument::string("username").optional(), Argument::string("password")],
-    run: Run::Engine(Verb::Auth),
+    run: Run::Engine(EngineCommand::Auth),
     shows: r#"> AUTH nobody secret
 (error) WRONGPASS invalid username-password pair or user is disabled.
 "#,
@@ -173,7 +173,7 @@ pub(super) const SELECT: Command = Command {
     arity: 2,
     flags: ALWAYS.or(Flags::FAST).or(Flags::ALLOW_BUSY),
     arguments: &[Argument::integer("index")],
-    run: Run::Engine(Verb::Select),
+    run: Run::Engine(EngineCommand::Select),
     shows: r#"> SET key zero
 OK
 > SELECT 1
@@ -204,7 +204,7 @@ pub(super) const QUIT: Command = Command {
     arity: -1,
     flags: EARLY,
     deprecated: Some(Deprecated { since: "7.2.0", replaced_by: "just closing the connection" }),
-    run: Run::Engine(Verb::Quit),
+    run: Run::Engine(EngineCommand::Quit),
     shows: r#"> QUIT
 OK
 "#,
@@ -217,7 +217,7 @@ pub(super) const RESET: Command = Command {
     summary: "Resets the connection's state to that of a new one.",
     arity: 1,
     flags: EARLY,
-    run: Run::Engine(Verb::Reset),
+    run: Run::Engine(EngineCommand::Reset),
     shows: r#"> SELECT 1
 OK
 > CLIENT SETNAME worker

@@ -4,7 +4,7 @@ use super::ROW;
 use super::client::{OFF, ON, OWN, on_or_off};
 use crate::args::{Grammar, flag, integer, value};
 use crate::argument::Argument;
-use crate::command::{Command, Run, Verb};
+use crate::command::{Command, EngineCommand, Run};
 use crate::error::CommandError;
 
 pub(super) const TRACKING: Command = Command {
@@ -22,7 +22,7 @@ pub(super) const TRACKING: Command = Command {
         Argument::word("optout", "OPTOUT").optional(),
         Argument::word("noloop", "NOLOOP").optional(),
     ],
-    run: Run::Engine(Verb::ClientTracking),
+    run: Run::Engine(EngineCommand::ClientTracking),
     shows: r#"> CLIENT TRACKING OFF
 OK
 > CLIENT TRACKING maybe

@@ -98,9 +98,9 @@ mod tests {
     use super::*;
 
     /// Pseudo-random numbers, from a seed.
-    struct Chance(u64);
+    struct Random(u64);
 
-    impl Chance {
+    impl Random {
         fn number(&mut self) -> u64 {
             self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             self.0 >> 33 ^ self.0 << 21 & 0x7FFF_FFFF
@@ -130,7 +130,7 @@ mod tests {
             let center = self.place(near);
             let unit_m = [1.0, 1000.0, 0.3048, 1609.34][self.number() as usize % 4];
             let top = [10.0, 3000.0, 200_000.0, 5_000_000.0][self.number() as usize % 4];
-            let length = |chance: &mut Self| chance.between(0.0, top) / unit_m;
+            let length = |random: &mut Self| random.between(0.0, top) / unit_m;
             match self.number() % 3 {
                 0 => Area { center, shape: Shape::Circle { radius: length(self) }, unit_m },
                 1 => {
@@ -178,20 +178,20 @@ mod tests {
 
     #[test]
     fn found_is_what_is_near_enough() {
-        let mut chance = Chance(7);
+        let mut random = Random(7);
         let mut found_count = 0;
         for round in 0..60 {
             let home =
-                Place { lon: chance.between(-179.0, 179.0), lat: chance.between(-80.0, 80.0) };
+                Place { lon: random.between(-179.0, 179.0), lat: random.between(-80.0, 80.0) };
             let count = [20, 300, 1500][round % 3];
-            let places: Vec<Place> = (0..count).map(|_| chance.place(home)).collect();
+            let places: Vec<Place> = (0..count).map(|_| random.place(home)).collect();
             for is_large in [false, true] {
                 let keyspace = keyspace_of(&places, is_large);
                 let key = keyspace.key(b"places");
                 let entry = keyspace.peek(DatabaseId(0), &key).expect("it was set");
                 let sorted = SortedRef::of(&entry).expect("it is a sorted set");
                 for _ in 0..20 {
-                    let area = chance.area(home);
+                    let area = random.area(home);
                     let mut found = Vec::new();
                     find(sorted, &area, &mut |one| {
                         assert_eq!(one.distance_m, distance_m(area.center, one.place));
@@ -216,14 +216,14 @@ mod tests {
 
     #[test]
     fn cells_leave_nothing_out_but_at_the_ends() {
-        let mut chance = Chance(3);
+        let mut random = Random(3);
         for _ in 0..3000 {
             let center =
-                Place { lon: chance.between(-180.0, 180.0), lat: chance.between(-70.0, 70.0) };
-            let radius = chance.between(0.0, 1_000_000.0);
+                Place { lon: random.between(-180.0, 180.0), lat: random.between(-70.0, 70.0) };
+            let radius = random.between(0.0, 1_000_000.0);
             let area = Area { center, shape: Shape::Circle { radius }, unit_m: 1.0 };
             for _ in 0..30 {
-                let place = Place::of_score(chance.place(center).score());
+                let place = Place::of_score(random.place(center).score());
                 if area.distance_within_m(place).is_some() && place.lon < 180.0 {
                     assert!(is_visited(&area, place.score()), "{area:?} {place:?}");
                 }
@@ -233,9 +233,9 @@ mod tests {
 
     #[test]
     fn a_search_ends_when_told() {
-        let mut chance = Chance(9);
+        let mut random = Random(9);
         let home = Place { lon: 10.0, lat: 10.0 };
-        let places: Vec<Place> = (0..500).map(|_| chance.place(home)).collect();
+        let places: Vec<Place> = (0..500).map(|_| random.place(home)).collect();
         let keyspace = keyspace_of(&places, true);
         let entry = keyspace.peek(DatabaseId(0), &keyspace.key(b"places")).expect("it was set");
         let sorted = SortedRef::of(&entry).expect("it is a sorted set");

@@ -5,7 +5,7 @@ use basalt_keyspace::{Effect, FieldLife, HashChange, Kind, Strings};
 use super::{FIELD, ROW, hash};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Categories, Command, Flags, KeySpec, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Flags, KeySpec, Run};
 use crate::error::CommandError;
 
 pub(super) const HIMPORT: Command = Command {
@@ -35,7 +35,7 @@ const PREPARE: Command = Command {
     flags: Flags::DENYOOM,
     tips: ON_ALL,
     arguments: &[NAME, FIELD.multiple()],
-    run: Run::Engine(Verb::HImportPrepare),
+    run: Run::Engine(EngineCommand::HImportPrepare),
     shows: r#"@skip-oracle a command of Redis 8.10
 > HIMPORT PREPARE user name town
 OK
@@ -65,7 +65,7 @@ const SET: Command = Command {
     also: Categories::HASH,
     keys: &[KeySpec::at(2, &["OW", "update"])],
     arguments: &[Argument::KEY, NAME, Argument::string("value").multiple()],
-    run: Run::Engine(Verb::HImportSet),
+    run: Run::Engine(EngineCommand::HImportSet),
     shows: r#"@skip-oracle a command of Redis 8.10
 > HIMPORT PREPARE user name town
 OK
@@ -101,7 +101,7 @@ const DISCARD: Command = Command {
     arity: 3,
     tips: ON_ALL,
     arguments: &[NAME],
-    run: Run::Engine(Verb::HImportDiscard),
+    run: Run::Engine(EngineCommand::HImportDiscard),
     shows: r#"@skip-oracle a command of Redis 8.10
 > HIMPORT PREPARE user name town
 OK
@@ -120,7 +120,7 @@ const DISCARDALL: Command = Command {
     complexity: "O(N) for N fieldsets",
     arity: 2,
     tips: ON_ALL,
-    run: Run::Engine(Verb::HImportDiscardAll),
+    run: Run::Engine(EngineCommand::HImportDiscardAll),
     shows: r#"@skip-oracle a command of Redis 8.10
 > HIMPORT PREPARE user name town
 OK

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use basalt_keyspace::{Chance, Content, Digits, HashField, HashRef};
+use basalt_keyspace::{Content, Digits, HashField, HashRef, Random};
 use basalt_resp::{Protocol, Reply};
 
 use super::{ROW, answer, hash};
@@ -164,10 +164,10 @@ const REPEATED_MAX: u64 = 1 << 26;
 
 fn hrandfield(call: &mut Call<'_>) -> Outcome {
     let now_ms = call.keyspace.now_ms();
-    let mut chance = call.keyspace.chance();
+    let mut random = call.keyspace.random_series();
     let Some((count, options)) = call.args[2..].split_first() else {
         let entry = call.keyspace.read(call.database, &call.key);
-        match hash(entry.as_deref(), now_ms)?.and_then(|hash| hash.pick(&mut chance)) {
+        match hash(entry.as_deref(), now_ms)?.and_then(|hash| hash.pick(&mut random)) {
             Some(field) => answer(&mut call.reply, field.name),
             None => call.reply.null(),
         }
@@ -202,19 +202,19 @@ fn hrandfield(call: &mut Call<'_>) -> Outcome {
         let count = count.unsigned_abs() as usize;
         open_fields(&mut call.reply, count, with_values);
         for _ in 0..count {
-            let field = hash.pick(&mut chance).expect("because there are fields");
+            let field = hash.pick(&mut random).expect("because there are fields");
             answer_field(&mut call.reply, &field, with_values);
         }
         return Ok(());
     }
-    let chosen = choose(&hash, usize::try_from(count).unwrap_or(usize::MAX), &mut chance);
+    let chosen = choose(&hash, usize::try_from(count).unwrap_or(usize::MAX), &mut random);
     open_fields(&mut call.reply, chosen.len(), with_values);
     chosen.iter().for_each(|field| answer_field(&mut call.reply, field, with_values));
     Ok(())
 }
 
 /// Up to `count` different random fields.
-fn choose<'a>(hash: &HashRef<'a>, count: usize, chance: &mut Chance) -> Vec<HashField<'a>> {
+fn choose<'a>(hash: &HashRef<'a>, count: usize, random: &mut Random) -> Vec<HashField<'a>> {
     let len = hash.len();
     if count >= len {
         return hash.iter().collect();
@@ -223,7 +223,7 @@ fn choose<'a>(hash: &HashRef<'a>, count: usize, chance: &mut Chance) -> Vec<Hash
     if count < len / 4 && len > 64 {
         let (mut chosen, mut seen) = (Vec::with_capacity(count), BTreeSet::new());
         while chosen.len() < count {
-            let field = hash.pick(chance).expect("because there are fields");
+            let field = hash.pick(random).expect("because there are fields");
             if seen.insert(field.name.as_text(&mut Digits::default()).to_vec()) {
                 chosen.push(field);
             }
@@ -232,7 +232,7 @@ fn choose<'a>(hash: &HashRef<'a>, count: usize, chance: &mut Chance) -> Vec<Hash
     }
     let mut all: Vec<HashField<'a>> = hash.iter().collect();
     for at in 0..count {
-        all.swap(at, at + chance.below(len - at));
+        all.swap(at, at + random.below(len - at));
     }
     all.truncate(count);
     all

@@ -5,7 +5,7 @@ use super::registers::{self, Encoding, HEADER_BYTES, Plain, REGISTERS};
 use super::{ROW, sparse, whole};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Command, Flags, KeySpec, Run, Verb};
+use crate::command::{Command, EngineCommand, Flags, KeySpec, Run};
 use crate::error::CommandError;
 use crate::families::string::text_of;
 use basalt_keyspace::event;
@@ -93,7 +93,7 @@ pub(super) const PFSELFTEST: Command = Command {
     complexity: "O(N) with a large constant",
     arity: 1,
     flags: Flags::ADMIN,
-    run: Run::Engine(Verb::PfSelfTest),
+    run: Run::Engine(EngineCommand::PfSelfTest),
     shows: "> PFSELFTEST\nOK\n",
     ..ROW
 };

@@ -5,7 +5,7 @@ use basalt_keyspace::idle_seconds;
 use super::ROW;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Categories, Command, Flags, KeySpec, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Flags, KeySpec, Run};
 use crate::error::CommandError;
 
 pub(super) const OBJECT: Command = Command {
@@ -156,7 +156,7 @@ const HELP: Command = Command {
     summary: "Lists the subcommands.",
     arity: 2,
     flags: Flags::LOADING.or(Flags::STALE),
-    run: Run::Engine(Verb::ObjectHelp),
+    run: Run::Engine(EngineCommand::ObjectHelp),
     shows: r#"> OBJECT HELP
 <any text>1) OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>

@@ -3,7 +3,7 @@
 use super::ROW;
 use crate::args::{Grammar, integer, value};
 use crate::argument::Argument;
-use crate::command::{Categories, Command, Flags, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Flags, Run};
 use crate::error::CommandError;
 use crate::glob;
 use basalt_resp::Reply;
@@ -22,7 +22,7 @@ pub(super) const SCAN: Command = Command {
         Argument::integer("count").after("COUNT").optional(),
         Argument::string("type").after("TYPE").optional(),
     ],
-    run: Run::Engine(Verb::Scan),
+    run: Run::Engine(EngineCommand::Scan),
     shows: r#"> MSET user:1 ann user:2 bob post:1 hello
 OK
 @sorted
@@ -191,7 +191,7 @@ pub(super) const KEYS: Command = Command {
     also: Categories::KEYSPACE.or(Categories::DANGEROUS),
     tips: &["request_policy:all_shards", "nondeterministic_output_order"],
     arguments: &[Argument::pattern("pattern")],
-    run: Run::Engine(Verb::Keys),
+    run: Run::Engine(EngineCommand::Keys),
     shows: r#"> MSET user:1 ann user:2 bob post:1 hello
 OK
 @sorted
@@ -216,7 +216,7 @@ pub(super) const RANDOMKEY: Command = Command {
     arity: 1,
     flags: Flags::READONLY,
     tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
-    run: Run::Engine(Verb::RandomKey),
+    run: Run::Engine(EngineCommand::RandomKey),
     shows: r#"> RANDOMKEY
 (nil)
 > SET only one

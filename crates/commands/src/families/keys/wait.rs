@@ -3,7 +3,7 @@
 use super::ROW;
 use crate::args::integer;
 use crate::argument::Argument;
-use crate::command::{Categories, Command, Flags, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Flags, Run};
 use crate::error::CommandError;
 
 /// The common part of both rows.
@@ -20,7 +20,7 @@ pub(super) const WAIT: Command = Command {
     summary: "Waits until a number of replicas have this connection's writes, and returns how many have them.",
     arity: 3,
     arguments: &[Argument::integer("numreplicas"), Argument::integer("timeout")],
-    run: Run::Engine(Verb::Wait),
+    run: Run::Engine(EngineCommand::Wait),
     shows: r#"> WAIT 0 0
 (integer) 0
 > WAIT 0 -1
@@ -43,7 +43,7 @@ pub(super) const WAITAOF: Command = Command {
         Argument::integer("numreplicas"),
         Argument::integer("timeout"),
     ],
-    run: Run::Engine(Verb::WaitAof),
+    run: Run::Engine(EngineCommand::WaitAof),
     shows: r#"@only ours valkey9 redis8
 > WAITAOF 0 0 0
 1) (integer) 0

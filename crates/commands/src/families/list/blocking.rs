@@ -143,7 +143,7 @@ pub(super) const BLMPOP: Command = Command {
 
 /// A request with its timeout in milliseconds; `None` is forever.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Patient<T> {
+pub struct WithTimeout<T> {
     pub request: T,
     pub timeout_ms: Option<u64>,
 }
@@ -151,20 +151,20 @@ pub struct Patient<T> {
 /// Parses BLPOP's and BRPOP's arguments: the keys.
 pub fn parse_blocking_pop<'a>(
     args: &'a [&'a [u8]],
-) -> Result<Patient<&'a [&'a [u8]]>, CommandError> {
+) -> Result<WithTimeout<&'a [&'a [u8]]>, CommandError> {
     let (timeout, rest) = args.split_last().expect("because the arity is above two");
-    Ok(Patient { request: &rest[1..], timeout_ms: timeout_ms(timeout)? })
+    Ok(WithTimeout { request: &rest[1..], timeout_ms: timeout_ms(timeout)? })
 }
 
 /// Parses BLMOVE's and BRPOPLPUSH's arguments.
-pub(super) fn parse_blocking_move(args: &[&[u8]]) -> Result<Patient<Sides>, CommandError> {
+pub(super) fn parse_blocking_move(args: &[&[u8]]) -> Result<WithTimeout<Sides>, CommandError> {
     let (timeout, rest) = args.split_last().expect("because the arity is above two");
-    Ok(Patient { request: parse_list_move(rest)?, timeout_ms: timeout_ms(timeout)? })
+    Ok(WithTimeout { request: parse_list_move(rest)?, timeout_ms: timeout_ms(timeout)? })
 }
 
 /// Parses BLMPOP's arguments.
 pub(super) fn parse_blocking_multi_pop<'a>(
     args: &'a [&'a [u8]],
-) -> Result<Patient<ListPop<'a>>, CommandError> {
-    Ok(Patient { request: parse_list_pop(&args[2..])?, timeout_ms: timeout_ms(args[1])? })
+) -> Result<WithTimeout<ListPop<'a>>, CommandError> {
+    Ok(WithTimeout { request: parse_list_pop(&args[2..])?, timeout_ms: timeout_ms(args[1])? })
 }

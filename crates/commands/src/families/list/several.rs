@@ -4,7 +4,7 @@ use basalt_keyspace::{DatabaseId, Key, Keyspace, Kind, ListRef, Side, event};
 use basalt_resp::Reply;
 
 use super::between::{FROM_AND_TO, Sides, above_zero, parse_list_move};
-use super::blocking::{Patient, parse_blocking_move};
+use super::blocking::{WithTimeout, parse_blocking_move};
 use super::take::{Elements, Taken, peek_end, pop, pop_as, put, put_as, write_all};
 use super::{LEFT_OR_RIGHT, ROW};
 use crate::args::timeout_ms;
@@ -174,9 +174,11 @@ pub(super) fn parse_list_move_many(args: &[&[u8]]) -> Result<ListMove, CommandEr
 }
 
 /// Parses BLMOVEM's arguments.
-pub(super) fn parse_blocking_move_many(args: &[&[u8]]) -> Result<Patient<ListMove>, CommandError> {
+pub(super) fn parse_blocking_move_many(
+    args: &[&[u8]],
+) -> Result<WithTimeout<ListMove>, CommandError> {
     let request = ListMove::parse(args, &args[6..])?;
-    Ok(Patient { request, timeout_ms: timeout_ms(args[5])? })
+    Ok(WithTimeout { request, timeout_ms: timeout_ms(args[5])? })
 }
 
 const SOURCE: usize = 0;
@@ -305,7 +307,7 @@ impl OverKeys for BlockingMoveOne {
 
 pub(super) const MOVE_ONE: Blocking = Blocking {
     wait: |args, _| {
-        let Patient { timeout_ms, .. } = parse_blocking_move(args).ok()?;
+        let WithTimeout { timeout_ms, .. } = parse_blocking_move(args).ok()?;
         Some(wait_for_source(1, timeout_ms))
     },
     nothing: |reply| reply.null(),
@@ -350,14 +352,14 @@ impl OverKeys for BlockingMoveSeveral {
     }
 
     fn decide(found: Vec<Taken>, decision: &mut Decision<'_, '_>) -> Outcome {
-        let Patient { request, .. } = parse_blocking_move_many(decision.args)?;
+        let WithTimeout { request, .. } = parse_blocking_move_many(decision.args)?;
         decide_move(request, found, decision, write_all)
     }
 }
 
 const MOVE_SEVERAL: Blocking = Blocking {
     wait: |args, _| {
-        let Patient { request, timeout_ms } = parse_blocking_move_many(args).ok()?;
+        let WithTimeout { request, timeout_ms } = parse_blocking_move_many(args).ok()?;
         Some(wait_for_source(request.least, timeout_ms))
     },
     nothing: |reply| reply.null_array(),

@@ -7,7 +7,7 @@ use basalt_keyspace::{
 use basalt_resp::Reply;
 
 use super::between::{ListPop, parse_list_pop};
-use super::blocking::{Patient, parse_blocking_multi_pop, parse_blocking_pop};
+use super::blocking::{WithTimeout, parse_blocking_multi_pop, parse_blocking_pop};
 use crate::call::Outcome;
 use crate::error::CommandError;
 use crate::many_keys::{
@@ -179,7 +179,7 @@ fn wait_for_lists(key_count: usize, timeout_ms: Option<u64>) -> Wait {
 
 pub(super) const POP: Blocking = Blocking {
     wait: |args, _| {
-        let Patient { request: keys, timeout_ms } = parse_blocking_pop(args).ok()?;
+        let WithTimeout { request: keys, timeout_ms } = parse_blocking_pop(args).ok()?;
         Some(wait_for_lists(keys.len(), timeout_ms))
     },
     nothing: |reply| reply.null_array(),
@@ -187,7 +187,7 @@ pub(super) const POP: Blocking = Blocking {
 
 pub(super) const POP_MANY: Blocking = Blocking {
     wait: |args, _| {
-        let Patient { request, timeout_ms } = parse_blocking_multi_pop(args).ok()?;
+        let WithTimeout { request, timeout_ms } = parse_blocking_multi_pop(args).ok()?;
         Some(wait_for_lists(request.keys.len(), timeout_ms))
     },
     nothing: |reply| reply.null_array(),

@@ -1,7 +1,7 @@
 //! ACL: there is one user, `default`.
 
 use super::{ALWAYS, ROW};
-use crate::command::{Command, Flags, Run, Verb};
+use crate::command::{Command, EngineCommand, Flags, Run};
 
 pub(super) const ACL: Command = Command {
     name: "acl",
@@ -25,7 +25,7 @@ const HELP: Command = Command {
     summary: "Lists the subcommands.",
     arity: 2,
     flags: ALWAYS,
-    run: Run::Engine(Verb::AclHelp),
+    run: Run::Engine(EngineCommand::AclHelp),
     shows: r#"> ACL HELP
 <any text>1) ACL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
@@ -39,7 +39,7 @@ const WHOAMI: Command = Command {
     summary: "Returns the user name of this connection.",
     arity: 2,
     flags: ALWAYS.or(Flags::NOSCRIPT),
-    run: Run::Engine(Verb::AclWhoami),
+    run: Run::Engine(EngineCommand::AclWhoami),
     shows: r#"> ACL WHOAMI
 "default"
 "#,

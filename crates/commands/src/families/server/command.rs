@@ -2,7 +2,7 @@
 
 use super::{ALWAYS, ROW};
 use crate::argument::Argument;
-use crate::command::{Categories, Command, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Run};
 
 const COMMAND_ROW: Command = Command { flags: ALWAYS, also: Categories::CONNECTION, ..ROW };
 
@@ -13,7 +13,7 @@ pub(super) const COMMAND: Command = Command {
     complexity: "O(N) for N commands",
     arity: -1,
     tips: &["nondeterministic_output_order"],
-    run: Run::Engine(Verb::Command),
+    run: Run::Engine(EngineCommand::Command),
     subcommands: &[COUNT, DOCS, GETKEYS, GETKEYSANDFLAGS, HELP, INFO, LIST],
     shows: r#"> COMMAND NONSENSE
 (error) ERR unknown subcommand 'NONSENSE'. Try COMMAND HELP.
@@ -26,7 +26,7 @@ const COUNT: Command = Command {
     since: "2.8.13",
     summary: "Returns the number of commands.",
     arity: 2,
-    run: Run::Engine(Verb::CommandCount),
+    run: Run::Engine(EngineCommand::CommandCount),
     shows: r#"> COMMAND COUNT
 (integer) <any integer>
 "#,
@@ -41,7 +41,7 @@ const DOCS: Command = Command {
     arity: -2,
     tips: &["nondeterministic_output_order"],
     arguments: &[Argument::string("command-name").multiple().optional()],
-    run: Run::Engine(Verb::CommandDocs),
+    run: Run::Engine(EngineCommand::CommandDocs),
     shows: r#"@resp 2
 > COMMAND DOCS nonsense
 (empty array)
@@ -68,7 +68,7 @@ const GETKEYS: Command = Command {
     complexity: "O(N) for N arguments",
     arity: -3,
     arguments: &[Argument::string("command"), Argument::string("arg").multiple().optional()],
-    run: Run::Engine(Verb::CommandGetKeys),
+    run: Run::Engine(EngineCommand::CommandGetKeys),
     shows: r#"> COMMAND GETKEYS MSET a 1 b 2
 1) "a"
 2) "b"
@@ -90,7 +90,7 @@ const GETKEYSANDFLAGS: Command = Command {
     complexity: "O(N) for N arguments",
     arity: -3,
     arguments: &[Argument::string("command"), Argument::string("arg").multiple().optional()],
-    run: Run::Engine(Verb::CommandGetKeysAndFlags),
+    run: Run::Engine(EngineCommand::CommandGetKeysAndFlags),
     shows: r#"@resp 2
 > COMMAND GETKEYSANDFLAGS RENAME old new
 1) 1) "old"
@@ -109,7 +109,7 @@ const HELP: Command = Command {
     since: "5.0.0",
     summary: "Lists the subcommands.",
     arity: 2,
-    run: Run::Engine(Verb::CommandHelp),
+    run: Run::Engine(EngineCommand::CommandHelp),
     shows: r#"> COMMAND HELP
 <any text>1) COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
@@ -125,7 +125,7 @@ const INFO: Command = Command {
     arity: -2,
     tips: &["nondeterministic_output_order"],
     arguments: &[Argument::string("command-name").multiple().optional()],
-    run: Run::Engine(Verb::CommandInfo),
+    run: Run::Engine(EngineCommand::CommandInfo),
     shows: r#"@resp 2
 > COMMAND INFO nonsense strlen
 1) (nil)
@@ -162,7 +162,7 @@ const LIST: Command = Command {
     )
     .after("FILTERBY")
     .optional()],
-    run: Run::Engine(Verb::CommandList),
+    run: Run::Engine(EngineCommand::CommandList),
     shows: r#"@sorted
 > COMMAND LIST FILTERBY PATTERN expire*
 1) "expire"

@@ -2,7 +2,7 @@
 
 use super::{ALWAYS, ROW};
 use crate::argument::Argument;
-use crate::command::{Command, Flags, Run, Verb};
+use crate::command::{Command, EngineCommand, Flags, Run};
 use crate::error::CommandError;
 
 const CONFIG_ROW: Command = Command { flags: ALWAYS.or(Flags::ADMIN).or(Flags::NOSCRIPT), ..ROW };
@@ -27,7 +27,7 @@ const GET: Command = Command {
     complexity: "O(N) for N parameters",
     arity: -3,
     arguments: &[Argument::string("parameter").multiple()],
-    run: Run::Engine(Verb::ConfigGet),
+    run: Run::Engine(EngineCommand::ConfigGet),
     shows: r#"@resp 2
 > CONFIG GET maxclients
 1) "maxclients"
@@ -47,7 +47,7 @@ const HELP: Command = Command {
     summary: "Lists the subcommands.",
     arity: 2,
     flags: ALWAYS,
-    run: Run::Engine(Verb::ConfigHelp),
+    run: Run::Engine(EngineCommand::ConfigHelp),
     shows: r#"> CONFIG HELP
 <any text>1) CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
@@ -61,7 +61,7 @@ const RESETSTAT: Command = Command {
     summary: "Sets the counters that INFO shows to zero.",
     arity: 2,
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-    run: Run::Engine(Verb::ConfigResetStat),
+    run: Run::Engine(EngineCommand::ConfigResetStat),
     shows: r#"> CONFIG RESETSTAT
 OK
 "#,
@@ -74,7 +74,7 @@ const REWRITE: Command = Command {
     summary: "Writes the current parameters to the configuration file.",
     arity: 2,
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-    run: Run::Engine(Verb::ConfigRewrite),
+    run: Run::Engine(EngineCommand::ConfigRewrite),
     shows: r#"> CONFIG REWRITE
 (error) ERR The server is running without a config file
 "#,
@@ -93,7 +93,7 @@ const SET: Command = Command {
         &[Argument::string("parameter"), Argument::string("value")],
     )
     .multiple()],
-    run: Run::Engine(Verb::ConfigSet),
+    run: Run::Engine(EngineCommand::ConfigSet),
     shows: r#"@resp 2
 > CONFIG SET timeout 100
 OK

@@ -3,7 +3,7 @@
 use super::ROW;
 use crate::args::{Grammar, flag, small_integer};
 use crate::argument::Argument;
-use crate::command::{Categories, Command, Flags, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Flags, Run};
 use crate::error::CommandError;
 use basalt_keyspace::DatabaseId;
 
@@ -17,7 +17,7 @@ pub(super) const DBSIZE: Command = Command {
     flags: Flags::READONLY.or(Flags::FAST),
     also: Categories::KEYSPACE,
     tips: &["request_policy:all_shards", "response_policy:agg_sum"],
-    run: Run::Engine(Verb::Dbsize),
+    run: Run::Engine(EngineCommand::Dbsize),
     shows: r#"> DBSIZE
 (integer) 0
 > MSET one 1 two 2
@@ -45,7 +45,7 @@ pub(super) const FLUSHALL: Command = Command {
     name: "flushall",
     since: "1.0.0",
     summary: "Removes all keys of all databases.",
-    run: Run::Engine(Verb::FlushAll),
+    run: Run::Engine(EngineCommand::FlushAll),
     shows: r#"> MSET one 1 two 2
 OK
 > FLUSHALL
@@ -62,7 +62,7 @@ pub(super) const FLUSHDB: Command = Command {
     name: "flushdb",
     since: "1.0.0",
     summary: "Removes all keys of the database.",
-    run: Run::Engine(Verb::FlushDb),
+    run: Run::Engine(EngineCommand::FlushDb),
     shows: r#"> SET key zero
 OK
 > SELECT 1
@@ -110,7 +110,7 @@ pub(super) const SWAPDB: Command = Command {
     arity: 3,
     flags: Flags::WRITE.or(Flags::FAST),
     arguments: &[Argument::integer("index1"), Argument::integer("index2")],
-    run: Run::Engine(Verb::SwapDb),
+    run: Run::Engine(EngineCommand::SwapDb),
     shows: r#"> SET key zero
 OK
 > SWAPDB 0 1

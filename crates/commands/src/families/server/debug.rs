@@ -5,7 +5,7 @@ use basalt_resp::{Protocol, Reply};
 
 use super::{ALWAYS, ROW};
 use crate::args::integer;
-use crate::command::{Command, Flags, Run, Verb};
+use crate::command::{Command, EngineCommand, Flags, Run};
 use crate::error::CommandError;
 
 pub(super) const DEBUG: Command = Command {
@@ -15,7 +15,7 @@ pub(super) const DEBUG: Command = Command {
     complexity: "That of the subcommand",
     arity: -2,
     flags: ALWAYS.or(Flags::ADMIN).or(Flags::NOSCRIPT).or(Flags::PROTECTED),
-    run: Run::Engine(Verb::Debug),
+    run: Run::Engine(EngineCommand::Debug),
     shows: r#"> DEBUG DIGEST
 0000000000000000000000000000000000000000
 > DEBUG POPULATE 2

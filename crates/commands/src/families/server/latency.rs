@@ -2,7 +2,7 @@
 
 use super::{ALWAYS, ROW};
 use crate::argument::Argument;
-use crate::command::{Command, Flags, Run, Verb};
+use crate::command::{Command, EngineCommand, Flags, Run};
 
 const LATENCY_ROW: Command = Command {
     since: "2.8.13",
@@ -28,7 +28,7 @@ pub(super) const LATENCY: Command = Command {
 const DOCTOR: Command = Command {
     name: "latency|doctor",
     summary: "Returns a report in prose about slow events and their causes.",
-    run: Run::Engine(Verb::LatencyDoctor),
+    run: Run::Engine(EngineCommand::LatencyDoctor),
     shows: r#"> LATENCY DOCTOR
 <any text>
 <any lines>
@@ -41,7 +41,7 @@ const GRAPH: Command = Command {
     summary: "Draws the samples of an event.",
     arity: 3,
     arguments: &[Argument::string("event")],
-    run: Run::Engine(Verb::LatencyGraph),
+    run: Run::Engine(EngineCommand::LatencyGraph),
     shows: r#"> LATENCY GRAPH command
 (error) ERR No samples available for event 'command'
 "#,
@@ -53,7 +53,7 @@ const HELP: Command = Command {
     summary: "Lists the subcommands.",
     flags: ALWAYS,
     tips: &[],
-    run: Run::Engine(Verb::LatencyHelp),
+    run: Run::Engine(EngineCommand::LatencyHelp),
     shows: r#"> LATENCY HELP
 <any text>1) LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
@@ -68,7 +68,7 @@ const HISTOGRAM: Command = Command {
     complexity: "O(N) for N commands told",
     arity: -2,
     arguments: &[Argument::string("command").optional().multiple()],
-    run: Run::Engine(Verb::LatencyHistogram),
+    run: Run::Engine(EngineCommand::LatencyHistogram),
     shows: r#"@resp 2
 > LATENCY HISTOGRAM nonsense
 (empty array)
@@ -81,7 +81,7 @@ const HISTORY: Command = Command {
     summary: "Returns the samples of an event: Unix seconds and milliseconds of latency.",
     arity: 3,
     arguments: &[Argument::string("event")],
-    run: Run::Engine(Verb::LatencyHistory),
+    run: Run::Engine(EngineCommand::LatencyHistory),
     shows: r#"> LATENCY HISTORY command
 (empty array)
 "#,
@@ -91,7 +91,7 @@ const HISTORY: Command = Command {
 const LATEST: Command = Command {
     name: "latency|latest",
     summary: "Returns the latest and the longest sample of each event.",
-    run: Run::Engine(Verb::LatencyLatest),
+    run: Run::Engine(EngineCommand::LatencyLatest),
     shows: r#"> LATENCY LATEST
 (empty array)
 "#,
@@ -104,7 +104,7 @@ const RESET: Command = Command {
     arity: -2,
     tips: &["request_policy:all_nodes", "response_policy:agg_sum"],
     arguments: &[Argument::string("event").optional().multiple()],
-    run: Run::Engine(Verb::LatencyReset),
+    run: Run::Engine(EngineCommand::LatencyReset),
     shows: r#"> LATENCY RESET command nonsense
 (integer) 0
 "#,

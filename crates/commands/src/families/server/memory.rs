@@ -4,7 +4,7 @@ use super::{ALWAYS, ROW};
 use crate::args::{Grammar, integer, value};
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Command, Flags, KeySpec, Run, Verb};
+use crate::command::{Command, EngineCommand, Flags, KeySpec, Run};
 use crate::error::CommandError;
 
 pub(super) const MEMORY: Command = Command {
@@ -32,7 +32,7 @@ const DOCTOR: Command = Command {
     name: "memory|doctor",
     summary: "Returns a report in prose about memory problems.",
     tips: OF_ALL_SHARDS,
-    run: Run::Engine(Verb::MemoryDoctor),
+    run: Run::Engine(EngineCommand::MemoryDoctor),
     shows: r#"> MEMORY DOCTOR
 <any text>
 <any lines>
@@ -44,7 +44,7 @@ const HELP: Command = Command {
     name: "memory|help",
     summary: "Lists the subcommands.",
     flags: ALWAYS,
-    run: Run::Engine(Verb::MemoryHelp),
+    run: Run::Engine(EngineCommand::MemoryHelp),
     shows: r#"> MEMORY HELP
 <any text>1) MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
@@ -57,7 +57,7 @@ const MALLOC_STATS: Command = Command {
     summary: "Returns statistics of the allocator, if it has any.",
     flags: Flags::LOADING,
     tips: OF_ALL_SHARDS,
-    run: Run::Engine(Verb::MemoryMallocStats),
+    run: Run::Engine(EngineCommand::MemoryMallocStats),
     shows: r#"@only ours
 @resp 2
 > MEMORY MALLOC-STATS
@@ -71,7 +71,7 @@ const PURGE: Command = Command {
     summary: "Asks the allocator to return unused memory, which also happens every second.",
     flags: Flags::LOADING,
     tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-    run: Run::Engine(Verb::MemoryPurge),
+    run: Run::Engine(EngineCommand::MemoryPurge),
     shows: r#"> MEMORY PURGE
 OK
 "#,
@@ -82,7 +82,7 @@ const STATS: Command = Command {
     name: "memory|stats",
     summary: "Returns the memory use of the server, by part.",
     tips: OF_ALL_SHARDS,
-    run: Run::Engine(Verb::MemoryStats),
+    run: Run::Engine(EngineCommand::MemoryStats),
     shows: r#"@resp 2
 > MEMORY STATS
  1) "peak.allocated"

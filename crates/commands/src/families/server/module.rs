@@ -2,7 +2,7 @@
 
 use super::{ALWAYS, ROW};
 use crate::argument::Argument;
-use crate::command::{Command, Flags, Run, Verb};
+use crate::command::{Command, EngineCommand, Flags, Run};
 
 pub(super) const MODULE: Command = Command {
     name: "module",
@@ -28,7 +28,7 @@ const HELP: Command = Command {
     summary: "Lists the subcommands.",
     arity: 2,
     flags: ALWAYS,
-    run: Run::Engine(Verb::ModuleHelp),
+    run: Run::Engine(EngineCommand::ModuleHelp),
     shows: r#"> MODULE HELP
 <any text>1) MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
@@ -42,7 +42,7 @@ const LIST: Command = Command {
     arity: 2,
     flags: Flags::ADMIN.or(Flags::NOSCRIPT),
     tips: &["nondeterministic_output_order"],
-    run: Run::Engine(Verb::ModuleList),
+    run: Run::Engine(EngineCommand::ModuleList),
     shows: r#"@only ours redis7
 > MODULE LIST
 (empty array)
@@ -59,7 +59,7 @@ const LOAD: Command = Command {
     arity: -3,
     flags: LOADS,
     arguments: &[Argument::string("path"), Argument::string("arg").multiple().optional()],
-    run: Run::Engine(Verb::ModuleLoad),
+    run: Run::Engine(EngineCommand::ModuleLoad),
     shows: REFUSED,
     ..MODULE_ROW
 };
@@ -86,7 +86,7 @@ const LOADEX: Command = Command {
             .optional(),
         Argument::string("args").after("ARGS").multiple().optional(),
     ],
-    run: Run::Engine(Verb::ModuleLoadEx),
+    run: Run::Engine(EngineCommand::ModuleLoadEx),
     shows: REFUSED,
     ..MODULE_ROW
 };
@@ -97,7 +97,7 @@ const UNLOAD: Command = Command {
     arity: 3,
     flags: LOADS,
     arguments: &[Argument::string("name")],
-    run: Run::Engine(Verb::ModuleUnload),
+    run: Run::Engine(EngineCommand::ModuleUnload),
     shows: REFUSED,
     ..MODULE_ROW
 };

@@ -2,7 +2,7 @@
 
 use super::slowlog::is_password;
 use super::{ALWAYS, ROW};
-use crate::command::{Command, Flags, Run, Verb};
+use crate::command::{Command, EngineCommand, Flags, Run};
 use crate::config::quoted_word;
 
 pub(super) const MONITOR: Command = Command {
@@ -12,7 +12,7 @@ pub(super) const MONITOR: Command = Command {
     complexity: "",
     arity: 1,
     flags: ALWAYS.or(Flags::ADMIN).or(Flags::NOSCRIPT),
-    run: Run::Engine(Verb::Monitor),
+    run: Run::Engine(EngineCommand::Monitor),
     shows: r#"> MONITOR
 OK
 > GET key

@@ -3,7 +3,7 @@
 use super::{ALWAYS, ROW};
 use crate::args::{Grammar, flag, integer};
 use crate::argument::Argument;
-use crate::command::{Categories, Command, Flags, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Flags, Run};
 use crate::error::CommandError;
 
 pub(super) const INFO: Command = Command {
@@ -15,7 +15,7 @@ pub(super) const INFO: Command = Command {
     also: Categories::DANGEROUS,
     tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
     arguments: &[Argument::string("section").multiple().optional()],
-    run: Run::Engine(Verb::Info),
+    run: Run::Engine(EngineCommand::Info),
     shows: r##"@resp 2
 > INFO keyspace
 "# Keyspace\r\n"
@@ -62,7 +62,7 @@ pub(super) const LASTSAVE: Command = Command {
     flags: ALWAYS.or(Flags::FAST),
     also: Categories::ADMIN.or(Categories::DANGEROUS),
     tips: &["nondeterministic_output"],
-    run: Run::Engine(Verb::LastSave),
+    run: Run::Engine(EngineCommand::LastSave),
     shows: r#"> LASTSAVE
 (integer) <any integer>
 "#,
@@ -76,7 +76,7 @@ pub(super) const ROLE: Command = Command {
     arity: 1,
     flags: ALWAYS.or(Flags::NOSCRIPT).or(Flags::FAST),
     also: Categories::ADMIN.or(Categories::DANGEROUS),
-    run: Run::Engine(Verb::Role),
+    run: Run::Engine(EngineCommand::Role),
     shows: r#"> ROLE
 1) "master"
 2) (integer) 0
@@ -93,7 +93,7 @@ pub(super) const LOLWUT: Command = Command {
     arity: -1,
     flags: Flags::READONLY.or(Flags::FAST),
     arguments: &[Argument::integer("version").after("VERSION").optional()],
-    run: Run::Engine(Verb::Lolwut),
+    run: Run::Engine(EngineCommand::Lolwut),
     shows: r#"> LOLWUT
 <any text>
 <any lines>
@@ -164,7 +164,7 @@ pub(super) const SHUTDOWN: Command = Command {
         ],
     )
     .optional()],
-    run: Run::Engine(Verb::Shutdown),
+    run: Run::Engine(EngineCommand::Shutdown),
     shows: r#"> SHUTDOWN NOSAVE SAVE
 (error) ERR syntax error
 > SHUTDOWN NOW ABORT
@@ -236,7 +236,7 @@ pub(super) const TIME: Command = Command {
     arity: 1,
     flags: ALWAYS.or(Flags::FAST),
     tips: &["nondeterministic_output"],
-    run: Run::Engine(Verb::Time),
+    run: Run::Engine(EngineCommand::Time),
     shows: r#"> TIME
 1) "<any integer>"
 2) "<any integer>"

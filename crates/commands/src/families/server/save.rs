@@ -3,7 +3,7 @@
 use super::ROW;
 use crate::args::{Grammar, flag};
 use crate::argument::Argument;
-use crate::command::{Command, Flags, Run, Verb};
+use crate::command::{Command, EngineCommand, Flags, Run};
 use crate::error::CommandError;
 
 pub(super) const SAVE: Command = Command {
@@ -13,7 +13,7 @@ pub(super) const SAVE: Command = Command {
     complexity: "O(N) for N keys",
     arity: 1,
     flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::NO_ASYNC_LOADING).or(Flags::NO_MULTI),
-    run: Run::Engine(Verb::Save),
+    run: Run::Engine(EngineCommand::Save),
     shows: r#"@only ours
 > SET key value
 OK
@@ -36,7 +36,7 @@ pub(super) const BGSAVE: Command = Command {
         &[Argument::word("schedule", "SCHEDULE"), Argument::word("cancel", "CANCEL")],
     )
     .optional()],
-    run: Run::Engine(Verb::BgSave),
+    run: Run::Engine(EngineCommand::BgSave),
     shows: r#"@only ours
 > SET key value
 OK

@@ -5,7 +5,7 @@ use basalt_resp::Reply;
 use super::{ALWAYS, ROW};
 use crate::args::integer;
 use crate::argument::Argument;
-use crate::command::{Command, Flags, Run, Verb};
+use crate::command::{Command, EngineCommand, Flags, Run};
 use crate::config;
 use crate::error::CommandError;
 
@@ -32,7 +32,7 @@ const GET: Command = Command {
     arity: -2,
     tips: &["request_policy:all_nodes", "nondeterministic_output"],
     arguments: &[Argument::integer("count").optional()],
-    run: Run::Engine(Verb::SlowlogGet),
+    run: Run::Engine(EngineCommand::SlowlogGet),
     shows: r#"> CONFIG SET slowlog-log-slower-than 0
 OK
 > SLOWLOG RESET
@@ -70,7 +70,7 @@ const HELP: Command = Command {
     since: "6.2.0",
     summary: "Lists the subcommands.",
     flags: ALWAYS,
-    run: Run::Engine(Verb::SlowlogHelp),
+    run: Run::Engine(EngineCommand::SlowlogHelp),
     shows: r#"> SLOWLOG HELP
 <any text>1) SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>
@@ -82,7 +82,7 @@ const LEN: Command = Command {
     name: "slowlog|len",
     summary: "Returns the number of entries in the slow log.",
     tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
-    run: Run::Engine(Verb::SlowlogLen),
+    run: Run::Engine(EngineCommand::SlowlogLen),
     shows: r#"> SLOWLOG RESET
 OK
 > SLOWLOG LEN
@@ -96,7 +96,7 @@ const RESET: Command = Command {
     summary: "Removes all entries of the slow log.",
     complexity: "O(N) for N requests kept",
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-    run: Run::Engine(Verb::SlowlogReset),
+    run: Run::Engine(EngineCommand::SlowlogReset),
     shows: r#"> SLOWLOG RESET
 OK
 "#,

@@ -7,7 +7,7 @@ use crate::args::timeout_ms;
 use crate::argument::Argument;
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::families::list::Patient;
+use crate::families::list::WithTimeout;
 use crate::many_keys::ManyKeys;
 
 const TAKES: &[&str] = &["RW", "access", "delete"];
@@ -124,6 +124,6 @@ const fn pop<P: take::Pop>() -> ManyKeys {
 /// Parses BZMPOP's arguments.
 pub(super) fn parse_blocking_zmpop<'a>(
     args: &'a [&'a [u8]],
-) -> Result<Patient<MpopRequest<'a>>, CommandError> {
-    Ok(Patient { request: parse_zmpop(&args[2..])?, timeout_ms: timeout_ms(args[1])? })
+) -> Result<WithTimeout<MpopRequest<'a>>, CommandError> {
+    Ok(WithTimeout { request: parse_zmpop(&args[2..])?, timeout_ms: timeout_ms(args[1])? })
 }

@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chance_is_fair_and_never_chooses_twice() {
+    fn random_is_fair_and_never_chooses_twice() {
         let mut state = 1_u64;
         let mut random = || {
             state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);

@@ -12,7 +12,7 @@ use super::remove::{End, MpopRequest, parse_zmpop};
 use super::store::OwnedMembers;
 use crate::call::{Call, Outcome};
 use crate::error::CommandError;
-use crate::families::list::{Patient, parse_blocking_pop};
+use crate::families::list::{WithTimeout, parse_blocking_pop};
 use crate::many_keys::{
     Blocking, Decision, KeyRead, OverKeys, Settings, TakesFirst, Wait, WaitsFor, key_positions,
 };
@@ -179,7 +179,7 @@ fn wait_for_sorted(key_count: usize, timeout_ms: Option<u64>) -> Wait {
 
 pub(super) const POP: Blocking = Blocking {
     wait: |args, _| {
-        let Patient { request: keys, timeout_ms } = parse_blocking_pop(args).ok()?;
+        let WithTimeout { request: keys, timeout_ms } = parse_blocking_pop(args).ok()?;
         Some(wait_for_sorted(keys.len(), timeout_ms))
     },
     nothing: |reply| reply.null_array(),
@@ -187,7 +187,7 @@ pub(super) const POP: Blocking = Blocking {
 
 pub(super) const POP_MANY: Blocking = Blocking {
     wait: |args, _| {
-        let Patient { request, timeout_ms } = parse_blocking_zmpop(args).ok()?;
+        let WithTimeout { request, timeout_ms } = parse_blocking_zmpop(args).ok()?;
         Some(wait_for_sorted(request.keys.len(), timeout_ms))
     },
     nothing: |reply| reply.null_array(),

@@ -7,7 +7,7 @@ use super::{ROW, group_of, id, no_group_of_key, stream, wrong_subcommand};
 use crate::args::integer;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Categories, Command, Flags, Group, KeySpec, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Flags, Group, KeySpec, Run};
 use crate::error::CommandError;
 
 pub(super) const XGROUP: Command = Command {
@@ -311,7 +311,7 @@ const HELP: Command = Command {
     summary: "Lists the subcommands.",
     arity: 2,
     flags: Flags::LOADING.or(Flags::STALE),
-    run: Run::Engine(Verb::XGroupHelp),
+    run: Run::Engine(EngineCommand::XGroupHelp),
     shows: r#"> XGROUP HELP
 <any text>1) XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>

@@ -9,7 +9,7 @@ use super::{ROW, id, no_group_of_key, stream, write_entry, wrong_subcommand};
 use crate::args::integer;
 use crate::argument::Argument;
 use crate::call::{Call, Outcome};
-use crate::command::{Categories, Command, Flags, KeySpec, Run, Verb};
+use crate::command::{Categories, Command, EngineCommand, Flags, KeySpec, Run};
 use crate::error::CommandError;
 
 pub(super) const XINFO: Command = Command {
@@ -158,7 +158,7 @@ const HELP: Command = Command {
     summary: "Lists the subcommands.",
     arity: 2,
     flags: Flags::LOADING.or(Flags::STALE),
-    run: Run::Engine(Verb::XInfoHelp),
+    run: Run::Engine(EngineCommand::XInfoHelp),
     shows: r#"> XINFO HELP
 <any text>1) XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 <any lines>

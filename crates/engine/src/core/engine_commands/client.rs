@@ -1,4 +1,4 @@
-//! Verbs of CLIENT. What a connection looks like is told in `client_line`.
+//! EngineCommands of CLIENT. What a connection looks like is told in `client_line`.
 
 use std::sync::Arc;
 

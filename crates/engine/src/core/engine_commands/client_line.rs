@@ -22,9 +22,9 @@ fn type_of(session: &Session) -> ClientType {
     if session.is_subscribed() { ClientType::PubSub } else { ClientType::Normal }
 }
 
-/// Redis' letters for a connection's state.
+/// Redis' flags for a connection's state.
 fn flags(session: &Session) -> String {
-    let letters = [
+    let flags = [
         (session.is_monitor, 'O'),
         (session.is_subscribed(), 'P'),
         (session.multi.is_some() || session.is_executing, 'x'),
@@ -37,7 +37,7 @@ fn flags(session: &Session) -> String {
         (session.no_evict, 'e'),
         (session.no_touch, 'T'),
     ];
-    let set: String = letters.iter().filter(|(is_set, _)| *is_set).map(|(_, it)| *it).collect();
+    let set: String = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, it)| *it).collect();
     if set.is_empty() { "N".into() } else { set }
 }
 
@@ -123,9 +123,9 @@ fn has(session: &Session, property: &ClientProperty<'_>, now_us: u64) -> bool {
         ClientProperty::IdleSeconds(least) => seconds_since(session.last_used_us, now_us) >= *least,
         // As in Valkey, those without a name are not found by the empty one.
         ClientProperty::Name(name) => !session.name.is_empty() && session.name == *name,
-        ClientProperty::Flags(letters) => {
+        ClientProperty::Flags(wanted) => {
             let own = flags(session);
-            letters.iter().all(|letter| own.as_bytes().contains(letter))
+            wanted.iter().all(|flag| own.as_bytes().contains(flag))
         }
         ClientProperty::LibraryName(name) => {
             !session.library_name.is_empty() && session.library_name == *name
@@ -134,7 +134,7 @@ fn has(session: &Session, property: &ClientProperty<'_>, now_us: u64) -> bool {
             !session.library_version.is_empty() && session.library_version == *version
         }
         ClientProperty::Database(database) => session.database == *database,
-        ClientProperty::Capabilities(letters) => letters.is_empty(),
+        ClientProperty::Capabilities(flags) => flags.is_empty(),
         ClientProperty::Ip(ip) => match &session.peer {
             Peer::Tcp { remote, .. } => is_at(remote.ip().to_string(), ip),
             Peer::Unix { path } => path.as_bytes() == *ip,

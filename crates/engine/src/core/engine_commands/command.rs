@@ -1,4 +1,4 @@
-//! Verbs of COMMAND, and HELP of every container: what the command table says.
+//! EngineCommands of COMMAND, and HELP of every container: what the command table says.
 
 use basalt_commands::{Outcome, docs, table};
 use basalt_resp::Reply;

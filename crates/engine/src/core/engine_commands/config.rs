@@ -1,4 +1,4 @@
-//! Verbs of CONFIG. What parameters are is told in `commands::config`.
+//! EngineCommands of CONFIG. What parameters are is told in `commands::config`.
 //!
 //! A change goes through the first shard, which makes the new settings, and from there to all: two at
 //! the same time leave every shard with both.
@@ -60,7 +60,7 @@ pub(super) fn resetstat(core: &mut Core, world: &mut dyn World, id: SessionId) -
         let changes = shard.keyspace.stats.changes;
         shard.keyspace.stats = KeyspaceStats { changes, ..KeyspaceStats::default() };
         shard.stats = ShardStats::default();
-        shard.meter.reset();
+        shard.command_stats.reset();
         shard.rates = Rates::default();
         shard.used_bytes_peak = 0;
     });

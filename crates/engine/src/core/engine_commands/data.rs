@@ -1,4 +1,4 @@
-//! Verbs over all data: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB.
+//! EngineCommands over all data: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB.
 
 use basalt_commands::Outcome;
 use basalt_commands::requests::{parse_flush, parse_swapdb};

@@ -117,9 +117,9 @@ fn slot_move(core: &mut Core, id: SessionId, slots: Vec<SlotId>, to: ShardId) ->
         return Err(CommandError::text("ERR DEBUG SLOT-MOVE is not allowed in transactions"));
     }
     let (_, protocol) = settings(core, id);
-    let mover = (core.shard.id, core.next_coordination());
+    let slot_move = (core.shard.id, core.next_coordination());
     core.coordinate(id, |hops| async move {
-        let outcome = move_slots(&hops, mover, slots, to).await;
+        let outcome = move_slots(&hops, slot_move, slots, to).await;
         encode(protocol, |reply| match outcome {
             Ok(()) => reply.ok(),
             Err(refusal) => reply.error_bytes(refusal.as_bytes()),

@@ -1,4 +1,4 @@
-//! Verbs of hashes that need the session: HIMPORT.
+//! EngineCommands of hashes that need the session: HIMPORT.
 
 use std::sync::Arc;
 

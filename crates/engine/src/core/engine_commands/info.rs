@@ -8,38 +8,38 @@ use std::fmt::{Display, Write as _};
 use basalt_commands::Outcome;
 use basalt_commands::config::Config;
 use basalt_commands::requests::parse_info;
-use basalt_keyspace::{DatabaseFacts, KeyspaceStats};
+use basalt_keyspace::{DatabaseStats, KeyspaceStats};
 
 use super::latency::merge;
 use super::{REDIS_VERSION, VERSION, encode, everywhere, settings};
 use crate::core::Core;
-use crate::core::snapshot::{ShardFacts, command_name};
-use crate::journal::JournalFacts;
+use crate::core::snapshot::{ShardSnapshot, command_name};
+use crate::journal::JournalStats;
 use crate::now::Now;
 use crate::observe::command_stats::Book;
 use crate::observe::rates::Rate;
 use crate::observe::stats::ShardStats;
-use crate::saving::SaveFacts;
+use crate::saving::SaveStats;
 use crate::session::SessionId;
 use crate::shard::{Pause, Shard};
 use crate::slots::routes::Routes;
 use crate::transaction::coordinator::Hops;
-use crate::world::{ProcessFacts, World};
+use crate::world::{ProcessStats, World};
 
 /// What all sections are written from.
-pub(super) struct Facts {
-    pub(super) shards: Vec<ShardFacts>,
+pub(super) struct Statistics {
+    pub(super) shards: Vec<ShardSnapshot>,
     /// Counters of all shards together.
     stats: ShardStats,
     /// What is known of each command, by the numbers of the rows.
     books: BTreeMap<u16, Book>,
-    pub(super) process: ProcessFacts,
+    pub(super) process: ProcessStats,
     config: std::sync::Arc<Config>,
     pause: Option<Pause>,
     now: Now,
 }
 
-impl Facts {
+impl Statistics {
     /// What is known before the shards are asked.
     pub(super) fn begin(core: &Core, world: &mut dyn World) -> Self {
         let shard = &core.shard;
@@ -54,11 +54,11 @@ impl Facts {
         }
     }
 
-    pub(super) fn sum(&self, of: impl Fn(&ShardFacts) -> usize) -> usize {
+    pub(super) fn sum(&self, of: impl Fn(&ShardSnapshot) -> usize) -> usize {
         self.shards.iter().map(of).sum()
     }
 
-    fn max(&self, of: impl Fn(&ShardFacts) -> usize) -> usize {
+    fn max(&self, of: impl Fn(&ShardSnapshot) -> usize) -> usize {
         self.shards.iter().map(of).max().unwrap_or(0)
     }
 
@@ -75,8 +75,8 @@ impl Facts {
         self.shards.iter().map(|shard| of(&shard.rate)).sum()
     }
 
-    pub(super) fn database(&self, index: usize) -> DatabaseFacts {
-        let mut all = DatabaseFacts::default();
+    pub(super) fn database(&self, index: usize) -> DatabaseStats {
+        let mut all = DatabaseStats::default();
         self.shards.iter().for_each(|shard| all.absorb(&shard.databases[index]));
         all
     }
@@ -127,10 +127,10 @@ struct Section {
     /// Told also where no section is named.
     is_default: bool,
     needs_histograms: bool,
-    write: fn(&Facts, &mut Lines),
+    write: fn(&Statistics, &mut Lines),
 }
 
-const fn section(title: &'static str, write: fn(&Facts, &mut Lines)) -> Section {
+const fn section(title: &'static str, write: fn(&Statistics, &mut Lines)) -> Section {
     Section { title, is_default: true, needs_histograms: false, write }
 }
 
@@ -160,18 +160,18 @@ pub(super) fn info(
 ) -> Outcome {
     let request = parse_info(args);
     let (_, protocol) = settings(core, id);
-    let (facts, routes) = (Facts::begin(core, world), core.shard.routes.clone());
+    let (statistics, routes) = (Statistics::begin(core, world), core.shard.routes.clone());
     core.coordinate(id, |hops| async move {
         let wanted =
             |section: &&Section| request.wants(&section.title.to_lowercase(), section.is_default);
         let with_histograms = SECTIONS.iter().filter(wanted).any(|one| one.needs_histograms);
-        let facts = gather(facts, &hops, &routes, with_histograms).await;
+        let statistics = gather(statistics, &hops, &routes, with_histograms).await;
         let texts: Vec<String> = SECTIONS
             .iter()
             .filter(wanted)
             .map(|section| {
                 let mut lines = Lines(format!("# {}\r\n", section.title));
-                (section.write)(&facts, &mut lines);
+                (section.write)(&statistics, &mut lines);
                 lines.0
             })
             .collect();
@@ -183,21 +183,21 @@ pub(super) fn info(
 
 /// Adds what the shards know.
 pub(super) async fn gather(
-    mut facts: Facts,
+    mut statistics: Statistics,
     hops: &Hops,
     routes: &Routes,
     with_histograms: bool,
-) -> Facts {
-    let hop = move |shard: &mut Shard| ShardFacts::exact(shard, with_histograms);
-    facts.shards = everywhere(hops, routes, hop).await;
-    facts.shards.iter().for_each(|shard| facts.stats.absorb(&shard.stats));
-    let books = facts.shards.iter_mut().map(|shard| std::mem::take(&mut shard.books));
-    facts.books = merge(books.collect());
-    facts
+) -> Statistics {
+    let hop = move |shard: &mut Shard| ShardSnapshot::exact(shard, with_histograms);
+    statistics.shards = everywhere(hops, routes, hop).await;
+    statistics.shards.iter().for_each(|shard| statistics.stats.absorb(&shard.stats));
+    let books = statistics.shards.iter_mut().map(|shard| std::mem::take(&mut shard.books));
+    statistics.books = merge(books.collect());
+    statistics
 }
 
-fn server(facts: &Facts, lines: &mut Lines) {
-    let process = &facts.process;
+fn server(statistics: &Statistics, lines: &mut Lines) {
+    let process = &statistics.process;
     lines.add("redis_version", REDIS_VERSION);
     lines.add("server_name", "basalt");
     lines.add("basalt_version", VERSION);
@@ -215,26 +215,26 @@ fn server(facts: &Facts, lines: &mut Lines) {
     lines.add("process_supervised", if supervisor.is_empty() { "no" } else { supervisor });
     lines.add("run_id", &process.run_id);
     lines.add("tcp_port", process.tcp_port);
-    lines.add("server_time_usec", facts.now.unix_ms * 1000);
+    lines.add("server_time_usec", statistics.now.unix_ms * 1000);
     lines.add("uptime_in_seconds", process.uptime_s);
     lines.add("uptime_in_days", process.uptime_s / 86_400);
-    lines.add("hz", facts.config.hz);
-    lines.add("configured_hz", facts.config.hz);
-    lines.add("clients_hz", facts.config.hz);
-    lines.add("lru_clock", (facts.now.unix_ms / 1000) & 0x00FF_FFFF);
+    lines.add("hz", statistics.config.hz);
+    lines.add("configured_hz", statistics.config.hz);
+    lines.add("clients_hz", statistics.config.hz);
+    lines.add("lru_clock", (statistics.now.unix_ms / 1000) & 0x00FF_FFFF);
     lines.add("executable", &process.executable);
     lines.add("config_file", &process.config_file);
     lines.add("io_threads_active", 0);
-    lines.add("availability_zone", &facts.config.later.availability_zone);
-    for (index, listener) in listeners(facts).iter().enumerate() {
+    lines.add("availability_zone", &statistics.config.later.availability_zone);
+    for (index, listener) in listeners(statistics).iter().enumerate() {
         lines.add(&format!("listener{index}"), listener);
     }
-    lines.add("shards", facts.shards.len());
+    lines.add("shards", statistics.shards.len());
 }
 
 /// Where clients arrive, as the settings name it.
-fn listeners(facts: &Facts) -> Vec<String> {
-    let config = &facts.config;
+fn listeners(statistics: &Statistics) -> Vec<String> {
+    let config = &statistics.config;
     let mut all = Vec::new();
     if config.port != 0 {
         let mark = |must: bool| if must { "" } else { "-" };
@@ -249,32 +249,34 @@ fn listeners(facts: &Facts) -> Vec<String> {
     all
 }
 
-fn clients(facts: &Facts, lines: &mut Lines) {
-    let held = facts.sum(|shard| shard.clients.blocked);
-    lines.add("connected_clients", facts.sum(|shard| shard.clients.connected));
+fn clients(statistics: &Statistics, lines: &mut Lines) {
+    let held = statistics.sum(|shard| shard.clients.blocked);
+    lines.add("connected_clients", statistics.sum(|shard| shard.clients.connected));
     lines.add("cluster_connections", 0);
-    lines.add("maxclients", facts.config.maxclients);
-    lines
-        .add("client_recent_max_input_buffer", facts.max(|shard| shard.clients.sums.longest_input));
+    lines.add("maxclients", statistics.config.maxclients);
+    lines.add(
+        "client_recent_max_input_buffer",
+        statistics.max(|shard| shard.clients.sums.longest_input),
+    );
     lines.add(
         "client_recent_max_output_buffer",
-        facts.max(|shard| shard.clients.sums.longest_output),
+        statistics.max(|shard| shard.clients.sums.longest_output),
     );
     lines.add("blocked_clients", held);
-    lines.add("tracking_clients", facts.sum(|shard| shard.clients.sums.trackers));
-    lines.add("pubsub_clients", facts.sum(|shard| shard.clients.sums.subscribers));
-    lines.add("watching_clients", facts.sum(|shard| shard.clients.sums.watching));
-    lines.add("clients_in_timeout_table", facts.sum(|shard| shard.clients.with_timeout));
-    lines.add("total_watched_keys", facts.sum(|shard| shard.clients.sums.watched_keys));
-    lines.add("total_blocking_keys", facts.sum(|shard| shard.clients.awaited_keys));
-    let of_groups = facts.sum(|shard| shard.clients.awaited_keys_of_groups);
+    lines.add("tracking_clients", statistics.sum(|shard| shard.clients.sums.trackers));
+    lines.add("pubsub_clients", statistics.sum(|shard| shard.clients.sums.subscribers));
+    lines.add("watching_clients", statistics.sum(|shard| shard.clients.sums.watching));
+    lines.add("clients_in_timeout_table", statistics.sum(|shard| shard.clients.with_timeout));
+    lines.add("total_watched_keys", statistics.sum(|shard| shard.clients.sums.watched_keys));
+    lines.add("total_blocking_keys", statistics.sum(|shard| shard.clients.awaited_keys));
+    let of_groups = statistics.sum(|shard| shard.clients.awaited_keys_of_groups);
     lines.add("total_blocking_keys_on_nokey", of_groups);
-    let (reason, actions, left_us) = match facts.pause {
+    let (reason, actions, left_us) = match statistics.pause {
         None => ("none", "none", 0),
         Some(pause) => (
             "client_pause",
             if pause.writes_only { "write" } else { "all" },
-            pause.until_us.saturating_sub(facts.now.monotonic_us),
+            pause.until_us.saturating_sub(statistics.now.monotonic_us),
         ),
     };
     lines.add("paused_reason", reason);
@@ -282,15 +284,15 @@ fn clients(facts: &Facts, lines: &mut Lines) {
     lines.add("paused_timeout_milliseconds", left_us / 1000);
 }
 
-fn memory(facts: &Facts, lines: &mut Lines) {
-    let process = &facts.process;
-    let used = facts.sum(|shard| shard.used_bytes);
-    let clients = used - facts.sum(|shard| shard.data_bytes);
-    let of_keys = |shard: &ShardFacts| {
+fn memory(statistics: &Statistics, lines: &mut Lines) {
+    let process = &statistics.process;
+    let used = statistics.sum(|shard| shard.used_bytes);
+    let clients = used - statistics.sum(|shard| shard.data_bytes);
+    let of_keys = |shard: &ShardSnapshot| {
         shard.databases.iter().map(|database| database.table_bytes + database.wheel_bytes).sum()
     };
-    let peak = facts.sum(|shard| shard.used_bytes_peak);
-    let overhead = clients + facts.sum(of_keys);
+    let peak = statistics.sum(|shard| shard.used_bytes_peak);
+    let overhead = clients + statistics.sum(of_keys);
     let data = used - overhead;
     lines.add_bytes("used_memory", used as u64);
     lines.add_bytes("used_memory_rss", process.rss_bytes);
@@ -301,20 +303,20 @@ fn memory(facts: &Facts, lines: &mut Lines) {
     lines.add("used_memory_dataset", data);
     lines.add("used_memory_dataset_perc", percent(data, used));
     lines.add_bytes("total_system_memory", process.system_memory_bytes);
-    let interpreters = facts.sum(|shard| shard.scripts.interpreter_bytes);
-    let scripts = facts.sum(|shard| shard.scripts.text_bytes);
+    let interpreters = statistics.sum(|shard| shard.scripts.interpreter_bytes);
+    let scripts = statistics.sum(|shard| shard.scripts.text_bytes);
     lines.add_bytes("used_memory_lua", interpreters as u64);
     lines.add("used_memory_vm_eval", interpreters);
     lines.add("used_memory_scripts_eval", scripts);
     // Each shard knows all of them, but for those that it forgot.
-    let known = facts.shards.iter().map(|shard| shard.scripts.known).max().unwrap_or(0);
+    let known = statistics.shards.iter().map(|shard| shard.scripts.known).max().unwrap_or(0);
     lines.add("number_of_cached_scripts", known);
     lines.add_all(&["number_of_functions", "number_of_libraries", "used_memory_vm_functions"], 0);
     lines.add_bytes("used_memory_vm_total", interpreters as u64);
     lines.add("used_memory_functions", 0);
     lines.add_bytes("used_memory_scripts", (interpreters + scripts) as u64);
-    lines.add_bytes("maxmemory", facts.config.maxmemory);
-    let policy = facts.config.get(&[b"maxmemory-policy"]);
+    lines.add_bytes("maxmemory", statistics.config.maxmemory);
+    let policy = statistics.config.get(&[b"maxmemory-policy"]);
     let policy = policy.first().map(|(_, value)| String::from_utf8_lossy(value));
     lines.add("maxmemory_policy", policy.unwrap_or_default());
     let rss = process.rss_bytes;
@@ -332,24 +334,24 @@ fn memory(facts: &Facts, lines: &mut Lines) {
     lines.add("mem_allocator", "mimalloc");
     lines.add("mem_overhead_db_hashtable_rehashing", 0);
     lines.add("active_defrag_running", 0);
-    let waiting = facts.shards.iter().filter(|shard| shard.waits_for_free).count();
+    let waiting = statistics.shards.iter().filter(|shard| shard.waits_for_free).count();
     lines.add("lazyfree_pending_objects", waiting);
-    lines.add("lazyfreed_objects", facts.keyspace(|stats| stats.freed_lazily));
+    lines.add("lazyfreed_objects", statistics.keyspace(|stats| stats.freed_lazily));
 }
 
-fn persistence(facts: &Facts, lines: &mut Lines) {
+fn persistence(statistics: &Statistics, lines: &mut Lines) {
     lines.add("loading", 0);
     lines.add("async_loading", 0);
     lines.add_all(&["current_cow_peak", "current_cow_size", "current_cow_size_age"], 0);
     lines.add("current_fork_perc", "0.00");
-    let saves = facts.shards.first().map(|shard| shard.saves).unwrap_or_default();
-    let sum = |of: fn(&SaveFacts) -> u64| -> u64 {
-        facts.shards.iter().map(|shard| of(&shard.saves)).sum()
+    let saves = statistics.shards.first().map(|shard| shard.saves).unwrap_or_default();
+    let sum = |of: fn(&SaveStats) -> u64| -> u64 {
+        statistics.shards.iter().map(|shard| of(&shard.saves)).sum()
     };
     let seconds = |seconds: Option<u64>| seconds.map_or(-1, |seconds| seconds as i64);
     let is_running = saves.running_s.is_some();
     lines.add("current_save_keys_processed", sum(|saves| saves.keys_written));
-    let keys = facts.shards.iter().flat_map(|shard| &shard.databases).map(|own| own.keys);
+    let keys = statistics.shards.iter().flat_map(|shard| &shard.databases).map(|own| own.keys);
     lines.add("current_save_keys_total", if is_running { keys.sum::<usize>() } else { 0 });
     lines.add("rdb_changes_since_last_save", sum(|saves| saves.unsaved_changes));
     lines.add("rdb_bgsave_in_progress", u8::from(is_running));
@@ -360,8 +362,9 @@ fn persistence(facts: &Facts, lines: &mut Lines) {
     lines.add("rdb_saves", saves.saves);
     lines.add("rdb_last_cow_size", 0);
     lines.add_all(&["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"], 0);
-    let journals: Vec<JournalFacts> = facts.shards.iter().filter_map(|own| own.journal).collect();
-    let sum = |of: fn(&JournalFacts) -> u64| journals.iter().map(of).sum::<u64>();
+    let journals: Vec<JournalStats> =
+        statistics.shards.iter().filter_map(|own| own.journal).collect();
+    let sum = |of: fn(&JournalStats) -> u64| journals.iter().map(of).sum::<u64>();
     lines.add("aof_enabled", i32::from(!journals.is_empty()));
     lines.add("aof_rewrite_in_progress", 0);
     lines.add("aof_rewrite_scheduled", 0);
@@ -388,55 +391,58 @@ fn persistence(facts: &Facts, lines: &mut Lines) {
     lines.add_all(&["module_fork_in_progress", "module_fork_last_cow_size"], 0);
 }
 
-fn stats(facts: &Facts, lines: &mut Lines) {
-    let stats = &facts.stats;
+fn stats(statistics: &Statistics, lines: &mut Lines) {
+    let stats = &statistics.stats;
     let kilobytes = |bytes: f64| format!("{:.2}", bytes / 1024.0);
     lines.add("total_connections_received", stats.connections);
-    lines.add("total_commands_processed", facts.books.values().map(|book| book.calls).sum::<u64>());
-    let commands_per_s = facts.rate(|rate| rate.commands).round();
+    lines.add(
+        "total_commands_processed",
+        statistics.books.values().map(|book| book.calls).sum::<u64>(),
+    );
+    let commands_per_s = statistics.rate(|rate| rate.commands).round();
     lines.add("instantaneous_ops_per_sec", commands_per_s as u64);
     lines.add("total_net_input_bytes", stats.bytes_in);
     lines.add("total_net_output_bytes", stats.bytes_out);
     lines.add("total_net_repl_input_bytes", 0);
     lines.add("total_net_repl_output_bytes", 0);
-    lines.add("instantaneous_input_kbps", kilobytes(facts.rate(|rate| rate.bytes_in)));
-    lines.add("instantaneous_output_kbps", kilobytes(facts.rate(|rate| rate.bytes_out)));
+    lines.add("instantaneous_input_kbps", kilobytes(statistics.rate(|rate| rate.bytes_in)));
+    lines.add("instantaneous_output_kbps", kilobytes(statistics.rate(|rate| rate.bytes_out)));
     lines.add_all(&["instantaneous_input_repl_kbps", "instantaneous_output_repl_kbps"], "0.00");
-    lines.add("rejected_connections", facts.process.refused_connections);
+    lines.add("rejected_connections", statistics.process.refused_connections);
     lines.add("sync_full", 0);
     lines.add("sync_partial_ok", 0);
     lines.add("sync_partial_err", 0);
-    lines.add("expired_keys", facts.keyspace(|stats| stats.expired));
+    lines.add("expired_keys", statistics.keyspace(|stats| stats.expired));
     // The first is Valkey's name of it, the second Redis'.
-    lines.add("expired_fields", facts.keyspace(|stats| stats.expired_fields));
-    lines.add("expired_subkeys", facts.keyspace(|stats| stats.expired_fields));
+    lines.add("expired_fields", statistics.keyspace(|stats| stats.expired_fields));
+    lines.add("expired_subkeys", statistics.keyspace(|stats| stats.expired_fields));
     lines.add("expired_stale_perc", "0.00");
     lines.add("expired_keys_with_volatile_items_stale_perc", "0.00");
     lines.add("expired_time_cap_reached_count", 0);
     lines.add("expire_cycle_cpu_milliseconds", stats.maintenance_us / 1000);
-    lines.add("evicted_keys", facts.keyspace(|stats| stats.evicted));
+    lines.add("evicted_keys", statistics.keyspace(|stats| stats.evicted));
     lines.add("evicted_clients", 0);
-    let evicted = facts.shards.iter().map(|shard| shard.scripts.evicted).max();
+    let evicted = statistics.shards.iter().map(|shard| shard.scripts.evicted).max();
     lines.add("evicted_scripts", evicted.unwrap_or(0));
-    let current_us = facts.shards.iter().map(|shard| shard.eviction_exceeded_now_us).max();
+    let current_us = statistics.shards.iter().map(|shard| shard.eviction_exceeded_now_us).max();
     let current_ms = current_us.unwrap_or(0) / 1000;
     let past_ms = stats.eviction_exceeded_us / 1000;
     lines.add("total_eviction_exceeded_time", past_ms + current_ms);
     lines.add("current_eviction_exceeded_time", current_ms);
-    lines.add("keyspace_hits", facts.keyspace(|stats| stats.hits));
-    lines.add("keyspace_misses", facts.keyspace(|stats| stats.misses));
-    lines.add("pubsub_channels", facts.sum(|shard| shard.clients.channels));
-    lines.add("pubsub_patterns", facts.max(|shard| shard.clients.patterns));
-    lines.add("pubsubshard_channels", facts.sum(|shard| shard.clients.shard_channels));
+    lines.add("keyspace_hits", statistics.keyspace(|stats| stats.hits));
+    lines.add("keyspace_misses", statistics.keyspace(|stats| stats.misses));
+    lines.add("pubsub_channels", statistics.sum(|shard| shard.clients.channels));
+    lines.add("pubsub_patterns", statistics.max(|shard| shard.clients.patterns));
+    lines.add("pubsubshard_channels", statistics.sum(|shard| shard.clients.shard_channels));
     lines.add("latest_fork_usec", 0);
     lines.add("total_forks", 0);
     lines.add_all(&["migrate_cached_sockets", "slave_expires_tracked_keys"], 0);
     lines.add_all(&["active_defrag_hits", "active_defrag_misses"], 0);
     lines.add_all(&["active_defrag_key_hits", "active_defrag_key_misses"], 0);
     lines.add_all(&["total_active_defrag_time", "current_active_defrag_time"], 0);
-    lines.add("tracking_total_keys", facts.sum(|shard| shard.clients.tracked_keys));
-    lines.add("tracking_total_items", facts.sum(|shard| shard.clients.tracked_items));
-    lines.add("tracking_total_prefixes", facts.max(|shard| shard.clients.tracked_prefixes));
+    lines.add("tracking_total_keys", statistics.sum(|shard| shard.clients.tracked_keys));
+    lines.add("tracking_total_items", statistics.sum(|shard| shard.clients.tracked_items));
+    lines.add("tracking_total_prefixes", statistics.max(|shard| shard.clients.tracked_prefixes));
     lines.add("unexpected_error_replies", 0);
     lines.add("total_error_replies", stats.error_replies);
     lines.add("dump_payload_sanitizations", 0);
@@ -447,15 +453,16 @@ fn stats(facts: &Facts, lines: &mut Lines) {
     lines.add("client_query_buffer_limit_disconnections", over_query);
     let over_output = stats.output_limit_disconnections;
     lines.add("client_output_buffer_limit_disconnections", over_output);
-    lines.add("eventloop_cycles", facts.process.loop_turns);
-    lines.add("eventloop_duration_sum", facts.process.loop_turns_us);
-    let commands_ns = facts.books.values().fold(0, |sum: u64, book| sum.saturating_add(book.ns));
+    lines.add("eventloop_cycles", statistics.process.loop_turns);
+    lines.add("eventloop_duration_sum", statistics.process.loop_turns_us);
+    let commands_ns =
+        statistics.books.values().fold(0, |sum: u64, book| sum.saturating_add(book.ns));
     lines.add("eventloop_duration_cmd_sum", commands_ns / 1000);
     lines.add("acl_access_denied_auth", stats.refused_logins);
     lines.add_all(&["acl_access_denied_cmd", "acl_access_denied_key"], 0);
     lines.add("acl_access_denied_channel", 0);
-    lines.add("loop_turn_max_us", facts.process.loop_turn_max_us);
-    let lags = facts.shards.iter().map(|shard| shard.keyspace.expiry_lag_max_ms);
+    lines.add("loop_turn_max_us", statistics.process.loop_turn_max_us);
+    let lags = statistics.shards.iter().map(|shard| shard.keyspace.expiry_lag_max_ms);
     lines.add("expiry_lag_max_ms", lags.max().unwrap_or(0));
     lines.add("shard_messages", stats.messages_out);
     lines.add("commands_from_other_shards", stats.commands_from_others);
@@ -465,11 +472,11 @@ fn stats(facts: &Facts, lines: &mut Lines) {
 }
 
 /// Nothing is replicated yet, so the history of the data is the process'.
-fn replication(facts: &Facts, lines: &mut Lines) {
+fn replication(statistics: &Statistics, lines: &mut Lines) {
     lines.add("role", "master");
     lines.add_all(&["connected_slaves", "replicas_waiting_psync"], 0);
     lines.add("master_failover_state", "no-failover");
-    lines.add("master_replid", &facts.process.run_id);
+    lines.add("master_replid", &statistics.process.run_id);
     lines.add("master_replid2", "0".repeat(40));
     lines.add("master_repl_offset", 0);
     lines.add("second_repl_offset", -1);
@@ -479,15 +486,15 @@ fn replication(facts: &Facts, lines: &mut Lines) {
     lines.add("repl_backlog_histlen", 0);
 }
 
-fn cpu(facts: &Facts, lines: &mut Lines) {
-    lines.add("used_cpu_sys", format_args!("{:.6}", facts.process.cpu_system_s));
-    lines.add("used_cpu_user", format_args!("{:.6}", facts.process.cpu_user_s));
+fn cpu(statistics: &Statistics, lines: &mut Lines) {
+    lines.add("used_cpu_sys", format_args!("{:.6}", statistics.process.cpu_system_s));
+    lines.add("used_cpu_user", format_args!("{:.6}", statistics.process.cpu_user_s));
     lines.add("used_cpu_sys_children", "0.000000");
     lines.add("used_cpu_user_children", "0.000000");
 }
 
-fn commandstats(facts: &Facts, lines: &mut Lines) {
-    for (name, book) in facts.rows() {
+fn commandstats(statistics: &Statistics, lines: &mut Lines) {
+    for (name, book) in statistics.rows() {
         let us = book.ns / 1000;
         let each = if book.calls == 0 { 0.0 } else { book.ns as f64 / 1000.0 / book.calls as f64 };
         let Book { calls, rejected, failed, .. } = book;
@@ -501,12 +508,12 @@ fn commandstats(facts: &Facts, lines: &mut Lines) {
     }
 }
 
-fn latencystats(facts: &Facts, lines: &mut Lines) {
-    let percentiles = &facts.config.latency_tracking_info_percentiles.0;
-    if !facts.config.latency_tracking || percentiles.is_empty() {
+fn latencystats(statistics: &Statistics, lines: &mut Lines) {
+    let percentiles = &statistics.config.latency_tracking_info_percentiles.0;
+    if !statistics.config.latency_tracking || percentiles.is_empty() {
         return;
     }
-    for (name, book) in facts.rows() {
+    for (name, book) in statistics.rows() {
         let Some(histogram) = &book.histogram else { continue };
         let told = percentiles.iter().map(|percent| {
             format!("p{percent}={:.3}", histogram.percentile(*percent) as f64 / 1000.0)
@@ -516,23 +523,23 @@ fn latencystats(facts: &Facts, lines: &mut Lines) {
     }
 }
 
-fn errorstats(facts: &Facts, lines: &mut Lines) {
-    for (kind, count) in &facts.stats.errors {
+fn errorstats(statistics: &Statistics, lines: &mut Lines) {
+    for (kind, count) in &statistics.stats.errors {
         lines.add(&format!("errorstat_{kind}"), format_args!("count={count}"));
     }
 }
 
 /// What spans shards: how much of it, and who was in whose way.
-fn transactions(facts: &Facts, lines: &mut Lines) {
-    let stats = &facts.stats.transactions;
+fn transactions(statistics: &Statistics, lines: &mut Lines) {
+    let stats = &statistics.stats.transactions;
     lines.add("transactions_on_one_shard", stats.on_one_shard);
     lines.add("transactions_on_several_shards", stats.on_several_shards);
     lines.add("transactions_on_all_shards", stats.on_all_shards);
     lines.add("transaction_waits", stats.waits);
     lines.add("transaction_grants_given_back", stats.given_back);
-    lines.add("transaction_visits_holding", facts.sum(|shard| shard.transactions.holding));
-    lines.add("transaction_visits_waiting", facts.sum(|shard| shard.transactions.waiting));
-    let oldest = facts.shards.iter().map(|shard| shard.transactions.oldest_us);
+    lines.add("transaction_visits_holding", statistics.sum(|shard| shard.transactions.holding));
+    lines.add("transaction_visits_waiting", statistics.sum(|shard| shard.transactions.waiting));
+    let oldest = statistics.shards.iter().map(|shard| shard.transactions.oldest_us);
     lines.add("transaction_oldest_us", oldest.max().unwrap_or(0));
     for percent in [50.0, 99.0] {
         let us = (stats.held.percentile(percent) / 1000).min(stats.held_max_us);
@@ -541,13 +548,13 @@ fn transactions(facts: &Facts, lines: &mut Lines) {
     lines.add("transaction_held_us_max", stats.held_max_us);
 }
 
-fn keyspace(facts: &Facts, lines: &mut Lines) {
-    let count = facts.shards.first().map_or(0, |shard| shard.databases.len());
+fn keyspace(statistics: &Statistics, lines: &mut Lines) {
+    let count = statistics.shards.first().map_or(0, |shard| shard.databases.len());
     for index in 0..count {
-        let database = facts.database(index);
-        let DatabaseFacts { keys, expiring, with_expiring_elements, .. } = database;
+        let database = statistics.database(index);
+        let DatabaseStats { keys, expiring, with_expiring_elements, .. } = database;
         if keys > 0 {
-            let ttl_ms = database.ttl_mean_ms(facts.now.unix_ms);
+            let ttl_ms = database.ttl_mean_ms(statistics.now.unix_ms);
             let mut value = format!("keys={keys},expires={expiring},avg_ttl={ttl_ms}");
             if with_expiring_elements > 0 {
                 value.push_str(&format!(",keys_with_volatile_items={with_expiring_elements}"));

@@ -1,4 +1,4 @@
-//! Verbs over all keys: SCAN, KEYS, RANDOMKEY; and WAIT.
+//! EngineCommands over all keys: SCAN, KEYS, RANDOMKEY; and WAIT.
 
 use basalt_commands::requests::{
     ScanRequest, parse_scan, parse_wait, parse_waitaof, wants_every_key,
@@ -120,7 +120,7 @@ fn encode_key(protocol: Protocol, key: Option<Vec<u8>>) -> Answer {
     })
 }
 
-/// A key by chance: first the shard, by how many keys it has, then one of its keys.
+/// A key at random: first the shard, by how many keys it has, then one of its keys.
 async fn random_key(
     hops: &Hops,
     routes: &Routes,

@@ -1,4 +1,4 @@
-//! Verbs of LATENCY: histograms of all commands, and the events that took too long, of all shards.
+//! EngineCommands of LATENCY: histograms of all commands, and the events that took too long, of all shards.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -106,7 +106,7 @@ pub(super) fn histogram(core: &mut Core, id: SessionId, names: &[&[u8]]) -> Outc
     let (_, protocol) = settings(core, id);
     let routes = core.shard.routes.clone();
     core.coordinate(id, |hops| async move {
-        let books = everywhere(&hops, &routes, |shard| shard.meter.books(true)).await;
+        let books = everywhere(&hops, &routes, |shard| shard.command_stats.books(true)).await;
         let books = merge(books);
         let known: Vec<(&str, &Histogram)> = wanted
             .iter()

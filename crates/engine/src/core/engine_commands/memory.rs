@@ -1,11 +1,11 @@
-//! Verbs of MEMORY: the books of all shards in Redis' names, and what they say about problems.
+//! EngineCommands of MEMORY: the books of all shards in Redis' names, and what they say about problems.
 
 use std::fmt::Write as _;
 
 use basalt_commands::Outcome;
 use basalt_resp::Reply;
 
-use super::info::{self, Facts, human};
+use super::info::{self, Statistics, human};
 use super::{encode, settings};
 use crate::core::Core;
 use crate::session::SessionId;
@@ -38,10 +38,10 @@ struct DatabaseOverhead {
 }
 
 impl Books {
-    fn of(facts: &Facts) -> Self {
-        let used = facts.sum(|shard| shard.used_bytes);
-        let count = facts.shards.first().map_or(0, |shard| shard.databases.len());
-        let all = (0..count).map(|index| (index, facts.database(index)));
+    fn of(statistics: &Statistics) -> Self {
+        let used = statistics.sum(|shard| shard.used_bytes);
+        let count = statistics.shards.first().map_or(0, |shard| shard.databases.len());
+        let all = (0..count).map(|index| (index, statistics.database(index)));
         let mut keys = 0;
         let databases = all.filter(|(_, database)| database.keys > 0).map(|(index, database)| {
             keys += database.keys;
@@ -50,12 +50,12 @@ impl Books {
         });
         Self {
             used,
-            peak: facts.sum(|shard| shard.used_bytes_peak),
-            clients: used - facts.sum(|shard| shard.data_bytes),
-            clients_count: facts.sum(|shard| shard.clients.connected),
+            peak: statistics.sum(|shard| shard.used_bytes_peak),
+            clients: used - statistics.sum(|shard| shard.data_bytes),
+            clients_count: statistics.sum(|shard| shard.clients.connected),
             databases: databases.collect(),
             keys,
-            resident: facts.process.rss_bytes as usize,
+            resident: statistics.process.rss_bytes as usize,
         }
     }
 
@@ -86,10 +86,10 @@ fn report(
     write: fn(&Books, &mut Reply<'_>),
 ) {
     let (_, protocol) = settings(core, id);
-    let (facts, routes) = (Facts::begin(core, world), core.shard.routes.clone());
+    let (statistics, routes) = (Statistics::begin(core, world), core.shard.routes.clone());
     core.coordinate(id, |hops| async move {
-        let facts = info::gather(facts, &hops, &routes, false).await;
-        encode(protocol, |reply| write(&Books::of(&facts), reply))
+        let statistics = info::gather(statistics, &hops, &routes, false).await;
+        encode(protocol, |reply| write(&Books::of(&statistics), reply))
     });
 }
 

@@ -1,4 +1,4 @@
-//! Verbs of transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//! EngineCommands of transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 
 use basalt_commands::{CommandError, Outcome};
 use basalt_keyspace::ShardId;

@@ -1,4 +1,4 @@
-//! Verbs of the server as a process: TIME, ROLE, MODULE, LOLWUT, MONITOR.
+//! EngineCommands of the server as a process: TIME, ROLE, MODULE, LOLWUT, MONITOR.
 
 use basalt_commands::requests::lolwut as draw;
 use basalt_commands::{CommandError, Outcome};

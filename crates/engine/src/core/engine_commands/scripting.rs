@@ -254,7 +254,7 @@ async fn run_wide(
             CoroutineResult::Yield(Asks { command, args, protocol }) => {
                 let number = command.number;
                 let speak = move |shard: &mut Shard| {
-                    shard.meter.count(number);
+                    shard.command_stats.count(number);
                     if let Some(session) = shard.sessions.get_mut(id) {
                         session.protocol = protocol;
                     }

@@ -1,4 +1,4 @@
-//! Verbs of the session: PING, ECHO, SELECT, HELLO, AUTH, RESET, QUIT.
+//! EngineCommands of the session: PING, ECHO, SELECT, HELLO, AUTH, RESET, QUIT.
 
 use basalt_commands::requests::{AuthRequest, parse_auth, parse_hello, parse_ping, parse_select};
 use basalt_commands::{CommandError, Outcome};

@@ -1,4 +1,4 @@
-//! Verbs of SLOWLOG. Each shard keeps the slow requests of its own sessions; here they become one log.
+//! EngineCommands of SLOWLOG. Each shard keeps the slow requests of its own sessions; here they become one log.
 
 use basalt_commands::Outcome;
 use basalt_commands::requests::parse_slowlog_get;

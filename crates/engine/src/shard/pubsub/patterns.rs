@@ -154,15 +154,15 @@ mod tests {
         found
     }
 
-    /// All words of some letters, up to a length.
-    fn words(letters: &str, len_max: usize) -> Vec<String> {
+    /// All words of some characters, up to a length.
+    fn words(characters: &str, len_max: usize) -> Vec<String> {
         let mut all = vec![String::new()];
         let mut from = 0;
         for _ in 0..len_max {
             let until = all.len();
             for index in from..until {
-                for letter in letters.chars() {
-                    all.push(format!("{}{letter}", all[index]));
+                for character in characters.chars() {
+                    all.push(format!("{}{character}", all[index]));
                 }
             }
             from = until;

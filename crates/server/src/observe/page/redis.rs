@@ -2,7 +2,7 @@
 //! dashboards and alerts that were written for it work unchanged.
 
 use basalt_engine::{Book, REDIS_VERSION, command_name};
-use basalt_keyspace::DatabaseFacts;
+use basalt_keyspace::DatabaseStats;
 
 use super::text::{Number, seconds_of_us, whole};
 use super::{Kind, Text, View};
@@ -109,16 +109,18 @@ const COMMAND_ROWS: [CommandRow; 4] = [
     ),
 ];
 
-type DatabaseRow = (&'static str, &'static str, fn(&DatabaseFacts, &View<'_>) -> Number);
+type DatabaseRow = (&'static str, &'static str, fn(&DatabaseStats, &View<'_>) -> Number);
 const DATABASE_ROWS: [DatabaseRow; 3] = [
-    ("redis_db_keys", "Keys by database.", |facts, _| whole(facts.keys)),
-    ("redis_db_keys_expiring", "Keys with an expiry by database.", |facts, _| {
-        whole(facts.expiring)
+    ("redis_db_keys", "Keys by database.", |statistics, _| whole(statistics.keys)),
+    ("redis_db_keys_expiring", "Keys with an expiry by database.", |statistics, _| {
+        whole(statistics.expiring)
     }),
     (
         "redis_db_avg_ttl_seconds",
         "The mean of what is left to the keys that expire; 0 where there are none.",
-        |facts, view| seconds_of_us(facts.ttl_mean_ms(view.now_ms()).saturating_mul(1000)),
+        |statistics, view| {
+            seconds_of_us(statistics.ttl_mean_ms(view.now_ms()).saturating_mul(1000))
+        },
     ),
 ];
 
@@ -138,15 +140,15 @@ pub(super) fn write(view: &View<'_>, text: &mut Text) {
             text.sample(&[("cmd", command_name(*number))], value(book));
         }
     }
-    let mut databases: Vec<DatabaseFacts> = Vec::new();
+    let mut databases: Vec<DatabaseStats> = Vec::new();
     for report in view.reports {
-        databases.resize(report.engine.databases.len(), DatabaseFacts::default());
+        databases.resize(report.engine.databases.len(), DatabaseStats::default());
         databases.iter_mut().zip(&report.engine.databases).for_each(|(all, one)| all.absorb(one));
     }
     for (name, help, value) in DATABASE_ROWS {
         text.family(Kind::Gauge, name, help);
-        for (index, facts) in databases.iter().enumerate() {
-            text.sample(&[("db", &format!("db{index}"))], value(facts, view));
+        for (index, statistics) in databases.iter().enumerate() {
+            text.sample(&[("db", &format!("db{index}"))], value(statistics, view));
         }
     }
     text.family(Kind::Counter, "redis_errors_total", "Error replies by their first word.");

@@ -4,7 +4,7 @@ use basalt_engine::{Histogram, ShardStats, TransactionStats, command_name};
 
 use super::text::{Number, seconds_of_us, whole};
 use super::{Kind, Report, Text, View, write_times};
-use crate::loop_facts::TURN_STEPS;
+use crate::loop_stats::TURN_STEPS;
 
 /// A metric that is one number of each shard.
 struct Row {
@@ -64,9 +64,9 @@ const ROWS: &[Row] = &[
     gauge("basalt_mesh_depth", "Messages of other shards that wait to be read.",
         |shard| whole(shard.core.mesh_depth)),
     counter("basalt_mesh_sent_total", "Messages and new connections sent to other shards.",
-        |shard| whole(shard.core.parcels_sent)),
+        |shard| whole(shard.core.packets_sent)),
     counter("basalt_mesh_received_total", "Messages and new connections received from other shards.",
-        |shard| whole(shard.core.parcels_received)),
+        |shard| whole(shard.core.packets_received)),
     counter("basalt_commands_from_other_shards_total", "Commands worked for clients of other shards; their share in all tells how much crosses.",
         |shard| whole(shard.engine.stats.commands_from_others)),
 
@@ -138,19 +138,19 @@ fn write_answers(view: &View<'_>, text: &mut Text) {
 }
 
 fn write_databases(view: &View<'_>, text: &mut Text) {
-    type Count = fn(&basalt_keyspace::DatabaseFacts) -> usize;
+    type Count = fn(&basalt_keyspace::DatabaseStats) -> usize;
     let families: [(&'static str, &str, Count); 2] = [
-        ("basalt_keys", "Keys of a database on the shard.", |facts| facts.keys),
-        ("basalt_keys_expiring", "Keys with an expiry.", |facts| facts.expiring),
+        ("basalt_keys", "Keys of a database on the shard.", |statistics| statistics.keys),
+        ("basalt_keys_expiring", "Keys with an expiry.", |statistics| statistics.expiring),
     ];
     for (name, help, count) in families {
         text.family(Kind::Gauge, name, help);
         for (shard, report) in view.shards() {
-            for (index, facts) in report.engine.databases.iter().enumerate() {
+            for (index, statistics) in report.engine.databases.iter().enumerate() {
                 // The first is always there, so that nobody takes an empty server for none.
-                if facts.keys > 0 || index == 0 {
+                if statistics.keys > 0 || index == 0 {
                     let database = format!("db{index}");
-                    text.sample(&[("shard", &shard), ("db", &database)], whole(count(facts)));
+                    text.sample(&[("shard", &shard), ("db", &database)], whole(count(statistics)));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Statistics of shards, in simulation: transactions by kind, waits, and the transaction log.
 
 use basalt_commands::config::Config;
-use basalt_engine::{ShardFacts, TransactionStats};
+use basalt_engine::{ShardSnapshot, TransactionStats};
 use basalt_resp::encode_request;
 use basalt_testkit::simulation::{ClientId, Simulation};
 
@@ -11,8 +11,8 @@ fn send(simulation: &mut Simulation, client: ClientId, line: &str) {
     simulation.send(client, &bytes);
 }
 
-fn facts(simulation: &mut Simulation) -> Vec<ShardFacts> {
-    (0..simulation.shard_count()).map(|shard| simulation.core(shard).facts()).collect()
+fn facts(simulation: &mut Simulation) -> Vec<ShardSnapshot> {
+    (0..simulation.shard_count()).map(|shard| simulation.core(shard).snapshot()).collect()
 }
 
 fn transactions(simulation: &mut Simulation, of: fn(&TransactionStats) -> u64) -> u64 {

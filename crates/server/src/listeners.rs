@@ -1,4 +1,4 @@
-//! Doors: the sockets on which clients arrive, as CONFIG SET changes them.
+//! Listeners: the sockets on which clients arrive, as CONFIG SET changes them.
 //!
 //! A change is all or nothing: new addresses are listened on before old ones are given up, and a refusal
 //! leaves everything as it was. Only where an old address stands in a new one's way (127.0.0.1 in that of
@@ -19,13 +19,13 @@ use crate::listen::{self, ListenError, Listener};
 use crate::ring::Ring;
 
 /// The sockets on which clients arrive.
-pub(crate) struct Doors {
+pub(crate) struct Listeners {
     /// Each under a number that is never given again.
-    doors: Vec<Door>,
+    open: Vec<OpenListener>,
     numbers: u32,
 }
 
-struct Door {
+struct OpenListener {
     number: u32,
     listener: Listener,
     state: State,
@@ -41,69 +41,69 @@ enum State {
 }
 
 /// What the acceptor and the settings share: one thread has both.
-pub(crate) type SharedDoors = Rc<RefCell<Doors>>;
+pub(crate) type SharedListeners = Rc<RefCell<Listeners>>;
 
-impl Doors {
+impl Listeners {
     pub(crate) fn new(listeners: Vec<Listener>) -> Self {
-        let mut doors = Self { doors: Vec::new(), numbers: 0 };
-        doors.add(listeners);
-        doors
+        let mut open = Self { open: Vec::new(), numbers: 0 };
+        open.add(listeners);
+        open
     }
 
     fn add(&mut self, listeners: Vec<Listener>) {
         for listener in listeners {
-            self.doors.push(Door { number: self.numbers, listener, state: State::New });
+            self.open.push(OpenListener { number: self.numbers, listener, state: State::New });
             self.numbers += 1;
         }
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&Listener> {
-        let found = self.doors.iter().find(|door| door.number == number);
-        found.map(|door| &door.listener)
+        let found = self.open.iter().find(|entry| entry.number == number);
+        found.map(|entry| &entry.listener)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Listener> {
-        self.doors.iter().map(|door| &door.listener)
+        self.open.iter().map(|entry| &entry.listener)
     }
 
     /// Accepts at the new ones, and closes those that leave.
     pub(crate) fn settle(&mut self, ring: &mut Ring) {
-        for door in &mut self.doors {
-            match door.state {
+        for entry in &mut self.open {
+            match entry.state {
                 State::New => {
-                    door.state = State::Open;
-                    ring.accept(door.number, door.listener.socket());
+                    entry.state = State::Open;
+                    ring.accept(entry.number, entry.listener.socket());
                 }
-                State::Leaving => ring.stop_accepting(door.number),
+                State::Leaving => ring.stop_accepting(entry.number),
                 State::Open => {}
             }
         }
-        self.doors.retain(|door| door.state != State::Leaving);
+        self.open.retain(|entry| entry.state != State::Leaving);
     }
 
     /// Closes all: new clients are refused by the kernel.
     pub(crate) fn close(&mut self, ring: &mut Ring) {
-        self.doors.iter_mut().for_each(|door| door.state = State::Leaving);
+        self.open.iter_mut().for_each(|entry| entry.state = State::Leaving);
         self.settle(ring);
     }
 
     /// Listens on the TCP addresses that the settings name, and on no other.
     fn change(&mut self, next: &Config) -> Result<(), ListenError> {
         // Another change in the same turn may have closed some for good.
-        let is_there = |door: &&Door| door.state != State::Leaving;
-        let open = self.doors.iter().filter(is_there).filter_map(|door| door.listener.address());
+        let is_there = |entry: &&OpenListener| entry.state != State::Leaving;
+        let open = self.open.iter().filter(is_there).filter_map(|entry| entry.listener.address());
         let open: Vec<SocketAddr> = open.collect();
         let wanted = listen::wanted(next)?;
-        let stays = |door: &Door| {
-            door.listener.address().is_none_or(|own| wanted.iter().any(|one| one.names(own)))
+        let stays = |entry: &OpenListener| {
+            entry.listener.address().is_none_or(|own| wanted.iter().any(|one| one.names(own)))
         };
-        let leaving: Vec<usize> = (0..self.doors.len())
-            .filter(|at| is_there(&&self.doors[*at]) && !stays(&self.doors[*at]))
+        let leaving: Vec<usize> = (0..self.open.len())
+            .filter(|at| is_there(&&self.open[*at]) && !stays(&self.open[*at]))
             .collect();
         let opened = listen::open_missing(next, &wanted, &open).or_else(|error| {
             // Only who has the wanted port can be in its way; the others go on, lest it be in vain.
             let in_the_way = |at: &&usize| {
-                let address = self.doors[**at].listener.address();
+                let address = self.open[**at].listener.address();
                 address.is_some_and(|address| address.port() == next.port)
             };
             let in_the_way: Vec<usize> = leaving.iter().filter(in_the_way).copied().collect();
@@ -112,15 +112,15 @@ impl Doors {
             }
             let set_resting = |rests: bool| {
                 for &at in &in_the_way {
-                    self.doors[at].listener.rest(rests, next);
+                    self.open[at].listener.rest(rests, next);
                 }
             };
             set_resting(true);
             listen::open_missing(next, &wanted, &open).inspect_err(|_| set_resting(false))
         })?;
         for at in leaving {
-            self.doors[at].listener.rest(true, next);
-            self.doors[at].state = State::Leaving;
+            self.open[at].listener.rest(true, next);
+            self.open[at].state = State::Leaving;
         }
         self.add(opened);
         Ok(())
@@ -128,7 +128,7 @@ impl Doors {
 }
 
 /// What of new settings can fail, as CONFIG SET tells it.
-pub(crate) fn apply_settings(doors: SharedDoors, shard_count: usize) -> ApplySettings {
+pub(crate) fn apply_settings(open: SharedListeners, shard_count: usize) -> ApplySettings {
     Box::new(move |now, next| {
         if next.maxclients > now.maxclients
             && let Err(possible) = checks::make_room(next, shard_count)
@@ -155,7 +155,7 @@ pub(crate) fn apply_settings(doors: SharedDoors, shard_count: usize) -> ApplySet
         if now.port == next.port && now.bind == next.bind {
             return Ok(());
         }
-        doors.borrow_mut().change(next).map_err(|error| refusal(now, next, &error))
+        open.borrow_mut().change(next).map_err(|error| refusal(now, next, &error))
     })
 }
 

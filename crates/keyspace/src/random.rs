@@ -1,12 +1,12 @@
-//! Chance: numbers for commands that choose. What they chose goes into the effect.
+//! Random: numbers for commands that choose. What they chose goes into the effect.
 //!
 //! A generator of our own (splitmix64): in a simulation the same seed gives the same choices.
 
-/// A series of numbers by chance.
+/// A series of numbers at random.
 #[derive(Clone, Debug)]
-pub struct Chance(u64);
+pub struct Random(u64);
 
-impl Chance {
+impl Random {
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }

@@ -1,21 +1,21 @@
-//! Facts: what the kernel tells about this process and machine.
+//! Statistics: what the kernel tells about this process and machine.
 
 use std::fs;
 use std::sync::atomic::Ordering;
 
-use basalt_engine::ProcessFacts;
+use basalt_engine::ProcessStats;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
 use crate::node::Node;
 
-pub(crate) fn gather(node: &Node, monotonic_us: u64) -> ProcessFacts {
+pub(crate) fn gather(node: &Node, monotonic_us: u64) -> ProcessStats {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
     let seconds = |time: Option<nix::sys::time::TimeVal>| {
         time.map_or(0.0, |time| time.num_microseconds() as f64 / 1e6)
     };
     let (loop_turns, loop_turns_us) = node.turns();
-    ProcessFacts {
+    ProcessStats {
         pid: std::process::id(),
         uptime_s: monotonic_us / 1_000_000,
         started_s: node.started_s,
@@ -23,15 +23,15 @@ pub(crate) fn gather(node: &Node, monotonic_us: u64) -> ProcessFacts {
         system_memory_bytes: system_memory_bytes().unwrap_or(0),
         cpu_user_s: seconds(usage.as_ref().map(|usage| usage.user_time())),
         cpu_system_s: seconds(usage.as_ref().map(|usage| usage.system_time())),
-        executable: node.facts.executable.display().to_string(),
+        executable: node.statistics.executable.display().to_string(),
         config_file: node
-            .facts
+            .statistics
             .config_file
             .as_ref()
             .map_or_else(String::new, |path| path.display().to_string()),
         os: os(),
-        run_id: node.facts.run_id.clone(),
-        supervisor: node.facts.supervisor.name(),
+        run_id: node.statistics.run_id.clone(),
+        supervisor: node.statistics.supervisor.name(),
         tcp_port: node.tcp_port.load(Ordering::Relaxed),
         loop_turn_max_us: node.turn_max_us(),
         loop_turns,

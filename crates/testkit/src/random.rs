@@ -2,9 +2,9 @@
 
 /// A small generator (splitmix64, Steele et al. 2014): fast, and good enough to choose commands.
 #[derive(Clone, Debug)]
-pub struct Chance(u64);
+pub struct Random(u64);
 
-impl Chance {
+impl Random {
     pub fn from_seed(seed: u64) -> Self {
         Self(seed)
     }

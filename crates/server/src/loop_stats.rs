@@ -1,11 +1,11 @@
-//! Loop facts: what a core counts of its own loop, for the metrics page. Plain numbers of one thread.
+//! Loop statistics: what a core counts of its own loop, for the metrics page. Plain numbers of one thread.
 
 /// Steps of a turn's length, each twice the one before: the last one begins at half a second.
 pub(crate) const TURN_STEPS: usize = 20;
 
 /// What a core counts of its own loop.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LoopFacts {
+pub(crate) struct LoopStats {
     pub(crate) turns: u64,
     /// Microseconds of all turns.
     pub(crate) turns_us: u64,
@@ -18,11 +18,11 @@ pub(crate) struct LoopFacts {
     pub(crate) enters: u64,
     /// Messages of other shards that wait to be read.
     pub(crate) mesh_depth: usize,
-    pub(crate) parcels_sent: u64,
-    pub(crate) parcels_received: u64,
+    pub(crate) packets_sent: u64,
+    pub(crate) packets_received: u64,
 }
 
-impl LoopFacts {
+impl LoopStats {
     /// Counts a turn.
     #[inline]
     pub(crate) fn count_turn(&mut self, us: u64) {
@@ -44,12 +44,12 @@ mod tests {
 
     #[test]
     fn turns_fall_into_steps() {
-        let mut facts = LoopFacts::default();
+        let mut statistics = LoopStats::default();
         for us in [0, 1, 2, 3, 1023, 1024, u64::from(u32::MAX)] {
-            facts.count_turn(us);
+            statistics.count_turn(us);
         }
-        let below: Vec<u64> = [0, 1, 2, 10, 11].map(|bits| facts.turns_below(bits)).into();
+        let below: Vec<u64> = [0, 1, 2, 10, 11].map(|bits| statistics.turns_below(bits)).into();
         assert_eq!(below, [1, 2, 4, 5, 6]);
-        assert_eq!((facts.turns, facts.turns_below(TURN_STEPS - 1)), (7, 7));
+        assert_eq!((statistics.turns, statistics.turns_below(TURN_STEPS - 1)), (7, 7));
     }
 }
