@@ -8,6 +8,7 @@ mod many;
 mod number;
 mod range;
 mod set;
+mod throttle;
 
 use std::ops::Deref;
 
@@ -21,6 +22,7 @@ use crate::memory::copied;
 
 pub(crate) const COMMANDS: &[Command] = &[
     range::APPEND,
+    throttle::CL_THROTTLE,
     number::DECR,
     number::DECRBY,
     digest::DELEX,

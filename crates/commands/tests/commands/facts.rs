@@ -17,6 +17,7 @@ const ABSENT: &[&str] = &["client|capa", "client|import-source"];
 /// Rows of ours that Valkey does not have.
 const ALONE: &[(&str, &str)] = &[
     ("blmovem", "of Redis 8.10"),
+    ("cl.throttle", "of redis-cell and Dragonfly"),
     ("delex", "of Redis 8.4"),
     ("digest", "of Redis 8.4"),
     ("himport", "of Redis 8.10"),

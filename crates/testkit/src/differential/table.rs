@@ -342,6 +342,7 @@ pub const NOT_RANDOM: &[(&str, &str)] = &[
     ("xidmprecord", "a command of Redis 8.6: no oracle at hand knows it"),
     ("increx", "a command of Redis 8.8: no oracle at hand knows it"),
     ("xnack", "a command of Redis 8.8: no oracle at hand knows it"),
+    ("cl.throttle", "a command of redis-cell and Dragonfly: no oracle at hand knows it"),
     ("delex", "a command of Redis 8.4: no oracle at hand knows it"),
     ("digest", "a command of Redis 8.4: no oracle at hand knows it"),
     ("blmovem", "a command of Redis 8.10: no oracle at hand knows it"),
