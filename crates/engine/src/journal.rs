@@ -18,8 +18,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use basalt_commands::config::AppendFsync;
-use basalt_journal::{FileHeader, Frame, put_records, put_tie};
-use basalt_keyspace::{Keyspace, ReaderId, Record, ShardId};
+use basalt_journal::{FileHeader, Frame, put_open_records, put_records, put_tie};
+use basalt_keyspace::{Keyspace, ReaderId, ShardId};
 
 use crate::limits::{
     CUT_EVERY_US, CUT_OTHERS_US, JOURNAL_BODY_BYTES_MAX, JOURNAL_RETAINED_BYTES_MAX,
@@ -271,9 +271,15 @@ impl Journal {
         }
         let len = unread.len();
         let is_tied = is_tied || !self.is_always();
-        for records in pieces(unread, JOURNAL_BODY_BYTES_MAX) {
-            self.append(is_tied, |body| put_records(body, records, is_tied));
+        // What is done at once is recovered at once: parts of it, in frames of their own, count only together.
+        let mut rest = unread;
+        while let Some((part, after)) = rest.split_at_checked(JOURNAL_BODY_BYTES_MAX)
+            && !after.is_empty()
+        {
+            self.append(is_tied, |body| put_open_records(body, part, is_tied));
+            rest = after;
         }
+        self.append(is_tied, |body| put_records(body, rest, is_tied));
         keyspace.advance_reader(self.reader, len);
         if self.is_always() {
             self.marks.push_back((self.end, keyspace.records_end()));
@@ -581,25 +587,4 @@ impl Journal {
         let is_synced = self.frames_synced == self.frames && self.end == self.synced;
         self.has_fault() || self.is_closing && is_synced && self.committed() == self.end
     }
-}
-
-/// Records in pieces of about so many bytes; one that is longer is a piece by itself.
-fn pieces(records: &[u8], bytes_max: usize) -> impl Iterator<Item = &[u8]> {
-    let mut rest = records;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let mut len = rest.len();
-        if len > bytes_max {
-            len = 0;
-            while len < rest.len() && len < bytes_max {
-                let (_, record) = Record::decode(&rest[len..]).expect("records are well-formed");
-                len += record;
-            }
-        }
-        let (piece, after) = rest.split_at(len);
-        rest = after;
-        Some(piece)
-    })
 }

@@ -18,7 +18,7 @@ mod recovery;
 mod scan;
 mod varint;
 
-pub use entry::{Entries, Entry, put_records, put_state, put_tie};
+pub use entry::{Entries, Entry, put_open_records, put_records, put_state, put_tie};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameHead};
 pub use header::{FileHeader, FileKind, HEADER_BYTES, HeaderError};
 pub use manifest::{GENERATIONS_MAX, Generation, Manifest, ManifestError, Segment};

@@ -2,7 +2,8 @@
 //!
 //! A file alone is a prefix of its shard's history, but two of them may end at different moments. So the newest
 //! cut whose positions are reached in *every* file is taken. Behind it a file is kept up to its first entry that is
-//! tied: what one shard did alone, and acknowledged only once it was on disk, needs nothing of others.
+//! tied: what one shard did alone, and acknowledged only once it was on disk, needs nothing of others. Records whose
+//! last part is not there are dropped.
 
 use crate::Scan;
 
@@ -19,7 +20,8 @@ pub struct Kept {
 /// position for each.
 pub fn keep(scans: &[Scan]) -> Vec<Kept> {
     let reached = |cut: &&Vec<u64>| {
-        cut.len() == scans.len() && cut.iter().zip(scans).all(|(at, scan)| *at <= scan.end)
+        cut.len() == scans.len()
+            && cut.iter().zip(scans).all(|(at, scan)| *at <= scan.open_from.unwrap_or(scan.end))
     };
     // Cuts of one generation follow each other in all positions, so their sums are in their order.
     let sum = |cut: &&Vec<u64>| cut.iter().map(|at| u128::from(*at)).sum::<u128>();
@@ -28,7 +30,8 @@ pub fn keep(scans: &[Scan]) -> Vec<Kept> {
     let kept = scans.iter().enumerate().map(|(shard, scan)| {
         let cut = cut(shard);
         let tie = scan.ties.iter().find(|tie| tie.end > cut);
-        let to = tie.map_or(scan.end, |tie| tie.start.max(cut));
+        let whole = scan.open_from.unwrap_or(scan.end);
+        let to = tie.map_or(whole, |tie| tie.start.max(cut)).min(whole);
         Kept { to, dropped: scan.end - to }
     });
     kept.collect()

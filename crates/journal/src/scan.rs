@@ -83,6 +83,8 @@ pub struct Scan {
     pub header: FileHeader,
     /// The position behind the last frame.
     pub end: u64,
+    /// Where records begin whose last part is not there.
+    pub open_from: Option<u64>,
     /// How many frames it has.
     pub frames: u64,
     /// Entries that need a cut, from position to position; what touches is one.
@@ -196,6 +198,7 @@ pub fn scan<B: Blob + ?Sized>(blob: &B) -> Result<Scan, ScanError<B::Error>> {
     let mut scan = Scan {
         header,
         end: 0,
+        open_from: None,
         frames: 0,
         ties: Vec::new(),
         cuts: Vec::new(),
@@ -205,7 +208,7 @@ pub fn scan<B: Blob + ?Sized>(blob: &B) -> Result<Scan, ScanError<B::Error>> {
     while let Some(frame) = frames.next_frame().map_err(ScanError::Read)? {
         scan.end = frame.end();
         scan.frames += 1;
-        tie(&mut scan.ties, &frame);
+        scan.note_entries(&frame);
         scan.clock_ms = scan.clock_ms.max(frame.clock_ms);
         scan.cuts.extend(frame.cuts);
     }
@@ -221,17 +224,20 @@ pub fn scan<B: Blob + ?Sized>(blob: &B) -> Result<Scan, ScanError<B::Error>> {
     Ok(scan)
 }
 
-/// Adds the entries of a frame that are tied.
-fn tie(ties: &mut Vec<Range<u64>>, frame: &Frame<'_>) {
-    let mut entries = Entries::of(frame.body);
-    let mut start = frame.position;
-    while let Some(Ok(entry)) = entries.next() {
-        let end = frame.end() - entries.left();
-        match ties.last_mut() {
-            _ if !entry.is_tied() => {}
-            Some(last) if last.end == start => last.end = end,
-            _ => ties.push(start..end),
+impl Scan {
+    /// Notes which entries of a frame are tied, and which need more.
+    fn note_entries(&mut self, frame: &Frame<'_>) {
+        let mut entries = Entries::of(frame.body);
+        let mut start = frame.position;
+        while let Some(Ok(entry)) = entries.next() {
+            let end = frame.end() - entries.left();
+            match self.ties.last_mut() {
+                _ if !entry.is_tied() => {}
+                Some(last) if last.end == start => last.end = end,
+                _ => self.ties.push(start..end),
+            }
+            self.open_from = entry.is_open().then(|| self.open_from.unwrap_or(start));
+            start = end;
         }
-        start = end;
     }
 }

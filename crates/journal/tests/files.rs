@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use basalt_journal::{
     Damage, Entries, Entry, FileHeader, FileKind, Frame, Frames, HEADER_BYTES, Kept, Scan,
-    ScanError, VERSION, keep, put_records, put_state, put_tie, scan,
+    ScanError, VERSION, keep, put_open_records, put_records, put_state, put_tie, scan,
 };
 
 fn header(shard: u16, shards: u16) -> FileHeader {
@@ -200,6 +200,33 @@ fn frames_of_an_older_file_in_the_same_place_are_no_frames() {
     newer.bytes.extend_from_slice(&file.bytes[HEADER_BYTES..]);
     let scan = scanned(&newer.bytes).expect("a torn tail");
     assert_eq!((scan.end, scan.tail.offset), (0, HEADER_BYTES as u64));
+}
+
+#[test]
+fn records_over_several_frames_count_only_together() {
+    for is_tied in [false, true] {
+        let mut file = File::new(0, 1);
+        file.record(1, false);
+        file.cuts.push(vec![file.position()]);
+        file.frame();
+        put_open_records(&mut file.body, &2_u32.to_le_bytes()[..1], is_tied);
+        file.frame();
+        put_open_records(&mut file.body, &2_u32.to_le_bytes()[1..3], is_tied);
+        file.frame();
+        put_records(&mut file.body, &2_u32.to_le_bytes()[3..], is_tied);
+        file.frame();
+        let ends: Vec<usize> = file.frames[1..].iter().copied().chain([file.bytes.len()]).collect();
+        let kept = ends.iter().map(|end| {
+            let scan = scanned(&file.bytes[..*end]).expect("it is whole");
+            keep(&[scan])[0]
+        });
+        let mut kept: Vec<Kept> = kept.collect();
+        let last = kept.pop().expect("four");
+        assert_eq!(kept.iter().map(|kept| kept.to).collect::<Vec<_>>(), [6, 6, 6]);
+        assert_eq!(kept.iter().map(|kept| kept.dropped).collect::<Vec<_>>(), [0, 3, 7]);
+        // Without a cut behind it, what is tied does not count.
+        assert_eq!(last.to, if is_tied { 6 } else { 16 });
+    }
 }
 
 /// SplitMix64.

@@ -1,6 +1,7 @@
 //! A crash at any moment: what was acknowledged is there, transactions are whole, and what is left is one moment.
 
 use basalt_commands::config::{AppendFsync, Config};
+use basalt_journal::Frames;
 use basalt_testkit::random::Random;
 use basalt_testkit::simulation::{ClientId, DiskFault, Simulation};
 
@@ -309,5 +310,39 @@ fn what_could_not_be_synced_is_written_again_before_anybody_is_told() {
 fn steps(server: &mut Simulation) {
     for _ in 0..50 {
         server.step();
+    }
+}
+
+#[test]
+fn a_transaction_longer_than_a_frame_is_there_wholly_or_not_at_all() {
+    for policy in [AppendFsync::Always, AppendFsync::EverySecond] {
+        let config = || Config { appendfsync: policy, ..Config::default() };
+        let mut server = Simulation::with_journal(1, config(), 9);
+        let client = server.connect(0);
+        server.ask_line(client, "SET before 1");
+        server.send_line(client, "MULTI");
+        for key in 0..5 {
+            let value = "x".repeat(700_000);
+            server.send_line(client, &format!("SET key:{key} {value}"));
+        }
+        server.send_line(client, "EXEC");
+        server.rest_ms(2_000);
+        assert!(server.received_lines(client).len() >= 5);
+        let files = server.kill();
+        let mut frames = Frames::of(files[0].as_slice()).expect("its header is whole");
+        let (mut left, mut ends) = (Vec::new(), vec![frames.offset]);
+        while frames.next_frame().expect("memory is read").is_some() {
+            ends.push(frames.offset);
+        }
+        assert!(ends.len() > 4, "{ends:?}");
+        for end in ends {
+            let cut = vec![files[0][..end as usize].to_vec()];
+            let mut server = Simulation::restart(&cut, 1, config(), 10).expect("it is sound");
+            let client = server.connect(0);
+            let line = server.ask_line(client, "EXISTS key:0 key:1 key:2 key:3 key:4");
+            left.push(line.parse::<u64>().expect("a number"));
+        }
+        assert!(left.iter().all(|count| *count == 0 || *count == 5), "{policy:?}: {left:?}");
+        assert_eq!(left.last(), Some(&5), "{policy:?}");
     }
 }

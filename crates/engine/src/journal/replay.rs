@@ -17,6 +17,8 @@ pub fn replay<B: Blob + ?Sized>(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), ScanError<B::Error>> {
     let mut frames = Frames::of(blob)?;
+    // Records that are longer than a frame, as far as they came.
+    let mut open: Vec<u8> = Vec::new();
     while frames.position < to {
         let offset = frames.offset;
         let damage = ScanError::Damage(Damage { offset });
@@ -26,7 +28,17 @@ pub fn replay<B: Blob + ?Sized>(
         let len = (to - frame.position).min(frame.body.len() as u64) as usize;
         for entry in Entries::of(&frame.body[..len]) {
             let replayed = match entry {
-                Ok(Entry::Records { bytes, .. }) => keyspace.replay(bytes).is_ok(),
+                Ok(Entry::Records { bytes, is_open: true, .. }) => {
+                    open.extend_from_slice(bytes);
+                    true
+                }
+                Ok(Entry::Records { bytes, .. }) if open.is_empty() => {
+                    keyspace.replay(bytes).is_ok()
+                }
+                Ok(Entry::Records { bytes, .. }) => {
+                    open.extend_from_slice(bytes);
+                    keyspace.replay(&std::mem::take(&mut open)).is_ok()
+                }
                 // Nothing of a server's state is journaled yet, so whatever this is, it is newer.
                 Ok(Entry::State(_)) | Err(_) => false,
                 Ok(Entry::Tie) => true,
