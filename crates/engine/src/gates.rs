@@ -34,7 +34,7 @@ pub(crate) enum Verdict {
     Wait,
     /// It is queued, or runs at once, between MULTI and EXEC.
     Queue,
-    /// The keys that it reads are noted, then it runs.
+    /// It runs, and the keys that it reads are noted with their shards.
     Track,
     /// It runs, and is shown to monitors.
     Show,
@@ -60,7 +60,7 @@ pub(crate) const GATES: &[Gate] = &[
     gate("pause", Armed::PAUSE, is_not_paused),
     gate("disk", Armed::DISK, is_journaled),
     gate("multi", Armed::MULTI, |_| Verdict::Queue),
-    gate("tracking", Armed::TRACKING, |_| Verdict::Track),
+    Gate { keeps_fast_path: true, ..gate("tracking", Armed::TRACKING, |_| Verdict::Track) },
     Gate { keeps_fast_path: true, ..gate("observed", Armed::OBSERVED, |_| Verdict::Show) },
 ];
 

@@ -464,6 +464,16 @@ impl Session {
         }
     }
 
+    /// A command is worked: CLIENT CACHING was for it, unless it is one of CLIENT's, or a transaction goes on.
+    pub(crate) fn end_caching(&mut self) {
+        if self.multi.is_none()
+            && !self.last_command.starts_with("client|")
+            && let Some(tracking) = &mut self.tracking
+        {
+            tracking.caching = false;
+        }
+    }
+
     /// Writes a push, encoded for RESP3 as far as its payload: behind all that is answered, and behind what is being
     /// answered, so that a client never sees a change before a reply that does not know of it.
     pub(crate) fn push(&mut self, encoded: &[u8], payload: Option<&Bytes>) {

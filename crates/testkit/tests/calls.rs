@@ -162,6 +162,10 @@ fn no_feature_ends_the_fast_path() {
         "CONFIG SET latency-tracking yes",
         "CLIENT NO-TOUCH ON",
         "CLIENT NO-EVICT ON",
+        "CLIENT TRACKING ON",
+        "CLIENT TRACKING ON OPTIN",
+        "CLIENT TRACKING ON OPTOUT NOLOOP",
+        "CLIENT TRACKING ON BCAST",
     ];
     for shards in SHARDS {
         for with in [None].into_iter().chain(features.map(Some)) {
@@ -184,6 +188,43 @@ fn no_feature_ends_the_fast_path() {
         let client = server.simulation.connect(0);
         server.send(client, &["CLIENT REPLY SKIP", "SET key:0 v"]);
         assert_eq!(server.count(client, "fast_path_commands"), 0);
+    }
+}
+
+/// What reads on the fast path is tracked, on whichever shard: once per CLIENT CACHING where that is asked for.
+#[test]
+fn tracked_reads_take_the_fast_path() {
+    const KEYS: usize = 20;
+    let tracked_by = |server: &mut Server, (client, other), turn: usize, lines: &[&str]| {
+        let before = server.count(other, "fast_path_commands");
+        let keys: Vec<String> = (0..KEYS).map(|index| format!("key:{turn}:{index}")).collect();
+        for key in &keys {
+            let line = format!("GET {key}");
+            let all: Vec<&str> = lines.iter().copied().chain([&*line, &*line]).collect();
+            server.send(client, &all);
+        }
+        let after = server.count(other, "fast_path_commands");
+        assert_eq!(after - before, 2 * KEYS as u64, "of {lines:?}");
+        server.count(other, "tracking_total_keys") as usize
+    };
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let (client, writer) = (server.simulation.connect(0), server.simulation.connect(1));
+        server.send(client, &["HELLO 3", "CLIENT TRACKING ON"]);
+        assert_eq!(tracked_by(&mut server, (client, writer), 0, &[]), KEYS);
+        for index in 0..KEYS {
+            server.text(writer, &format!("SET key:0:{index} v"));
+        }
+        let pushes = server.send(client, &[]);
+        assert!(pushes.len() == KEYS && pushes.iter().all(|push| matches!(push, Value::Push(_))));
+        server.send(client, &["CLIENT TRACKING OFF", "CLIENT TRACKING ON OPTIN"]);
+        assert_eq!(tracked_by(&mut server, (client, writer), 1, &[]), 0);
+        assert_eq!(tracked_by(&mut server, (client, writer), 2, &["CLIENT CACHING YES"]), KEYS);
+        server.send(client, &["CLIENT CACHING YES", "GET one", "GET other"]);
+        assert_eq!(server.count(writer, "tracking_total_keys"), KEYS as u64 + 1);
+        server.send(client, &["CLIENT TRACKING OFF", "CLIENT TRACKING ON OPTOUT"]);
+        server.send(client, &["CLIENT CACHING NO", "GET not-this", "GET this"]);
+        assert_eq!(server.count(writer, "tracking_total_keys"), KEYS as u64 + 2);
     }
 }
 

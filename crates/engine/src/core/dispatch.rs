@@ -132,11 +132,13 @@ impl Core {
                 self.work_gated(world, id, resolved, args, (keys, rest))
             }),
             Verdict::Track => {
-                self.track_keys(id, command, args);
+                if let Run::Engine(_) = command.run {
+                    self.track_keys(id, command, args);
+                }
                 let rest = armed.without(Armed::TRACKING);
                 let flow = self.work_gated(world, id, resolved, args, (keys, rest));
                 if flow != Flow::Held {
-                    self.end_caching(id, command);
+                    self.end_caching(id);
                 }
                 flow
             }

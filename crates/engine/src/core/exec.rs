@@ -400,6 +400,7 @@ impl Core {
         let start = self.shard.sessions.get_mut(id).map_or(0, |session| session.output().len());
         let outcome = match queued.run {
             Run::Engine(engine_command) => {
+                self.track_keys(id, queued.command, &queued.args());
                 engine_commands::run(self, world, id, engine_command, &queued.args())
             }
             Run::Many(many) => self.run_many(id, (queued.command, many), &queued.args()),

@@ -19,7 +19,7 @@ use crate::input::resolve::{has_one_key, mode_of};
 use crate::intents::Intent;
 use crate::session::armed::Armed;
 use crate::session::{ReplyMode, SessionId};
-use crate::shard::call::{CallContext, calls_of};
+use crate::shard::call::{CallContext, ReadMode, calls_of};
 use crate::world::World;
 
 impl Core {
@@ -52,6 +52,7 @@ impl Core {
         // Of all that follow only these two differ.
         let mut context = CallContext::of(shard.id, session, command, run);
         let source = staged[0].source;
+        let mut reads = ReadMode::of_session(session);
         let room = session.output_room();
         let (mut worked, mut lines) = (0, Vec::new());
         for request in staged {
@@ -75,6 +76,7 @@ impl Core {
                 }
                 let key = Key { bytes: args[usize::from(key_at)], hash, slot };
                 (context.command, context.run) = (command, run);
+                context.reads = reads.of(command);
                 let reply = session.reply();
                 let clock_ns = &mut || world.monotonic_ns();
                 let ns = calls_of!(shard).call_and_count(clock_ns, &context, args, key, reply);
@@ -95,6 +97,11 @@ impl Core {
                 outbox.add(session, (command, run), (args, &[]), (hash, slot, key_at));
             }
             worked += 1;
+            if armed.has(Armed::TRACKING) {
+                session.last_command = command.name;
+                session.end_caching();
+                reads = ReadMode::of_session(session);
+            }
             if armed.has(Armed::OBSERVED) {
                 write_line(
                     &mut lines,

@@ -116,6 +116,7 @@ impl Core {
         (command, many): (&'static Command, &'static ManyKeys),
         args: &[&[u8]],
     ) -> Outcome {
+        self.track_keys(id, command, args);
         let session = self.shard.sessions.get(id).expect("the session asks just now");
         let request = Request {
             many,

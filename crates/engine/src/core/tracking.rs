@@ -1,36 +1,26 @@
 //! Tracking on its way: the keys that a tracking session reads are noted with their shards.
 
-use basalt_commands::{Command, EngineCommand, Flags, Run, key_positions};
+use basalt_commands::{Command, key_positions};
 
 use super::Core;
 use crate::session::SessionId;
 use crate::session::armed::Armed;
 use crate::session::tracking::Tracking;
+use crate::shard::call::ReadMode;
 use crate::shard::pubsub::invalidation::client_of;
 
 impl Core {
-    /// Notes the keys that a command of a tracking session is about to read. They are noted ahead: what changes
-    /// before they are read makes a message that comes behind the reply.
+    /// Notes the keys that a command of a tracking session is about to read by more than calls on their shards, which
+    /// note them by themselves. They are noted ahead: what changes before they are read makes a message that comes
+    /// behind the reply.
     pub(super) fn track_keys(&mut self, id: SessionId, command: &'static Command, args: &[&[u8]]) {
         let Some(session) = self.shard.sessions.get(id) else { return };
-        if !session.tracking.as_ref().is_some_and(|own| own.tracks_next()) {
+        if !ReadMode::of_session(session).of(command).tracks() {
             return;
         }
-        let mut names: Vec<Vec<u8>> = Vec::new();
-        let mut add = |command: &Command, args: &[&[u8]]| {
-            if command.flags.has(Flags::READONLY) {
-                names.extend(key_positions(command, args).iter().map(|at| args[*at].to_vec()));
-            }
-        };
-        if let Run::Engine(EngineCommand::Exec) = command.run {
-            for queued in session.multi.iter().flat_map(|multi| &multi.commands) {
-                add(queued.command, &queued.args());
-            }
-        } else {
-            add(command, args);
-        }
         let client = client_of(self.shard.id, id);
-        for name in names {
+        for at in key_positions(command, args) {
+            let name = args[at].to_vec();
             let key = self.shard.keyspace.key(&name);
             let shard = self.shard.routes.shard(key.slot);
             if shard == self.shard.id {
@@ -44,15 +34,12 @@ impl Core {
         }
     }
 
-    /// A command of a tracking session is worked: CLIENT CACHING was for it, unless it is one of CLIENT's, or a
-    /// transaction goes on.
-    pub(super) fn end_caching(&mut self, id: SessionId, command: &Command) {
+    /// A command of a tracking session is worked, unless it goes on: CLIENT CACHING was for it.
+    pub(super) fn end_caching(&mut self, id: SessionId) {
         if let Some(session) = self.shard.sessions.get_mut(id)
-            && session.multi.is_none()
-            && !command.name.starts_with("client|")
-            && let Some(tracking) = &mut session.tracking
+            && session.coordination.is_none()
         {
-            tracking.caching = false;
+            session.end_caching();
         }
     }
 

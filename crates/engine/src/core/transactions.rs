@@ -412,6 +412,7 @@ impl Core {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.coordination = None;
         session.is_waiting = false;
+        session.end_caching();
         if session.is_executing {
             self.end_execution(id, answer);
         }

@@ -13,7 +13,7 @@ use crate::observe::monitor::Observed;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::shard::blocking::{FeedingPart, Woken};
-use crate::shard::call::{CallContext, Client};
+use crate::shard::call::{CallContext, Client, ReadMode};
 use crate::shard::part::TxnPart;
 use crate::shard::pubsub::{Notice, PublishRequest};
 
@@ -262,8 +262,7 @@ pub(crate) struct Request {
     pub slot: SlotId,
     pub database: DatabaseId,
     pub protocol: Protocol,
-    /// Whether reads count as uses.
-    pub touches: bool,
+    pub reads: ReadMode,
     /// The position of the key among the arguments.
     pub key_at: u16,
     /// Transactions of its session are under way, and may be for the same key.
@@ -276,9 +275,9 @@ impl Request {
     /// The context of its call, as a request of that shard.
     #[inline]
     pub(crate) fn context(&self, home: ShardId) -> CallContext {
-        let Self { command, run, database, protocol, touches, .. } = *self;
+        let Self { command, run, database, protocol, reads, .. } = *self;
         let client = Client { home, session: self.session };
-        CallContext { command, run, database, protocol, client, touches, transaction: None }
+        CallContext { command, run, database, protocol, client, reads, transaction: None }
     }
 
     /// Its key, among its arguments.

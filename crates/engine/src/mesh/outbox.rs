@@ -13,7 +13,7 @@ use crate::limits;
 use crate::mesh::message::{Ask, Envelope, Notification, Request};
 use crate::session::subscriptions::TopicKind;
 use crate::session::{Session, SessionId};
-use crate::shard::call::touches;
+use crate::shard::call::ReadMode;
 use crate::shard::pubsub::Notice;
 
 /// What a core has to ask of one other shard.
@@ -76,7 +76,7 @@ impl Outbox {
             slot,
             database: session.database,
             protocol: session.protocol,
-            touches: touches(session, command),
+            reads: ReadMode::of_session(session).of(command),
             key_at,
             is_behind: session.pipelined > 0,
             is_held: false,

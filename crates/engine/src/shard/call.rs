@@ -4,14 +4,16 @@
 //! memory is checked, the transaction's moment holds, and errors are written and counted.
 
 use basalt_commands::config::Config;
-use basalt_commands::{Call, Command, CommandError, Outcome, ShardFn};
+use basalt_commands::{Call, Command, CommandError, Flags, Outcome, ShardFn, key_positions};
 use basalt_keyspace::{ClientId, DatabaseId, Key, Keyspace, Origin, ShardId, SlotId, TxnTag};
 use basalt_resp::{Protocol, Reply};
 
 use crate::input::args::OwnedArgs;
+use crate::input::resolve::has_one_key;
 use crate::intents::Intents;
 use crate::observe::command_stats::CommandStats;
 use crate::observe::stats::ShardStats;
+use crate::session::armed::Armed;
 use crate::session::{Session, SessionId};
 use crate::shard::Shard;
 use crate::shard::memory::{MemoryLimit, RoomMaker};
@@ -25,8 +27,7 @@ pub(crate) struct CallContext {
     pub database: DatabaseId,
     pub protocol: Protocol,
     pub client: Client,
-    /// Whether reads count as uses (CLIENT NO-TOUCH).
-    pub touches: bool,
+    pub reads: ReadMode,
     /// The transaction that the call is part of; its memory was checked when it began.
     pub transaction: Option<AtMoment>,
 }
@@ -36,6 +37,55 @@ pub(crate) struct CallContext {
 pub(crate) struct Client {
     pub home: ShardId,
     pub session: SessionId,
+}
+
+/// What a read leaves behind besides its reply. One word, so that the usual mode costs one compare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ReadMode(u8);
+
+impl ReadMode {
+    /// Reads count as uses, and nobody tracks the keys.
+    pub(crate) const USUAL: Self = Self(0);
+    /// Reads don't count as uses (CLIENT NO-TOUCH).
+    const UNTOUCHED: u8 = 1;
+    /// The shard of each key notes that the client has read it (CLIENT TRACKING).
+    const TRACKED: u8 = 1 << 1;
+
+    /// That of all commands of a session.
+    #[inline]
+    pub(crate) fn of_session(session: &Session) -> Self {
+        if !session.no_touch && !session.armed.has(Armed::TRACKING) {
+            return Self::USUAL;
+        }
+        let is_tracked = session.tracking.as_ref().is_some_and(|own| own.tracks_next());
+        Self(u8::from(session.no_touch) * Self::UNTOUCHED + u8::from(is_tracked) * Self::TRACKED)
+    }
+
+    /// That of one command: TOUCH touches, whatever CLIENT NO-TOUCH says, and only what reads is tracked.
+    #[inline]
+    pub(crate) fn of(self, command: &Command) -> Self {
+        if self == Self::USUAL { self } else { self.narrowed(command) }
+    }
+
+    #[cold]
+    fn narrowed(self, command: &Command) -> Self {
+        let mut bits = self.0;
+        if command.name == "touch" {
+            bits &= !Self::UNTOUCHED;
+        }
+        if !command.flags.has(Flags::READONLY) {
+            bits &= !Self::TRACKED;
+        }
+        Self(bits)
+    }
+
+    fn touches(self) -> bool {
+        self.0 & Self::UNTOUCHED == 0
+    }
+
+    pub(crate) fn tracks(self) -> bool {
+        self.0 & Self::TRACKED != 0
+    }
 }
 
 /// A transaction, and the moment (milliseconds since 1970) that it takes for now on all its shards.
@@ -78,7 +128,7 @@ impl CallContext {
             database: session.database,
             protocol: session.protocol,
             client: Client { home, session: session.id },
-            touches: touches(session, command),
+            reads: ReadMode::of_session(session).of(command),
             transaction: None,
         }
     }
@@ -96,19 +146,8 @@ impl CallContext {
     /// Whether the keyspace is as the call needs it, as it is for nearly all calls.
     #[inline]
     fn is_usual(&self) -> bool {
-        self.touches && self.transaction.is_none()
+        self.reads == ReadMode::USUAL && self.transaction.is_none()
     }
-}
-
-/// Whether what a session reads by a command counts as used: TOUCH touches, whatever CLIENT NO-TOUCH says.
-#[inline]
-pub(crate) fn touches(session: &Session, command: &Command) -> bool {
-    !session.no_touch || is_touch(command)
-}
-
-#[cold]
-fn is_touch(command: &Command) -> bool {
-    command.name == "touch"
 }
 
 /// The parts of a shard that calls use: all but its sessions, whose output the replies go to.
@@ -213,7 +252,7 @@ impl<'a> Calls<'a> {
         clock_ns().saturating_sub(begun)
     }
 
-    /// A call where memory is short, without a trace of use, with an origin that hooks see, or within a transaction,
+    /// A call where memory is short, without a trace of use, of a client that tracks, with an origin that hooks see, or within a transaction,
     /// whose moment holds during the call.
     #[cold]
     #[inline(never)]
@@ -239,12 +278,29 @@ impl<'a> Calls<'a> {
         let now_ms = moment_ms.map(|moment_ms| self.keyspace.swap_now(moment_ms));
         let outer = self.keyspace.origin();
         self.keyspace.swap_origin(context.origin_within(outer));
-        self.keyspace.set_touching(context.touches);
+        self.keyspace.set_touching(context.reads.touches());
+        if context.reads.tracks() {
+            self.track(&context, args, key);
+        }
         self.run(&context, args, key, reply, errors);
         self.keyspace.set_touching(true);
         self.keyspace.swap_origin(outer);
         if let Some(now_ms) = now_ms {
             self.keyspace.swap_now(now_ms);
+        }
+    }
+
+    /// Notes that a client reads the keys of a call. They are noted ahead: what changes before they are read makes a
+    /// message that comes behind the reply.
+    fn track(&mut self, context: &CallContext, args: &[&[u8]], key: Key<'_>) {
+        let client = context.client.into();
+        if has_one_key(context.command) {
+            self.keyspace.track(&key, client);
+            return;
+        }
+        for at in key_positions(context.command, args) {
+            let key = self.keyspace.key(args[at]);
+            self.keyspace.track(&key, client);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::input::resolve::mode_of;
 use crate::intents::Intent;
 use crate::limits;
 use crate::shard::Shard;
-use crate::shard::call::{AtMoment, CallContext, Client, ErrorCount, calls_of};
+use crate::shard::call::{AtMoment, CallContext, Client, ErrorCount, ReadMode, calls_of};
 
 /// A script as every shard knows it.
 #[derive(Debug)]
@@ -206,7 +206,7 @@ pub(crate) struct ScriptCall<'a> {
     pub args: &'a [&'a [u8]],
     pub database: DatabaseId,
     pub client: Client,
-    pub touches: bool,
+    pub reads: ReadMode,
     pub reads_only: bool,
     /// What it writes is one transaction.
     pub transaction: AtMoment,
@@ -427,7 +427,7 @@ impl ShardHost<'_, '_> {
             database: self.database,
             protocol: reply.protocol(),
             client: self.call.client,
-            touches: self.call.touches,
+            reads: self.call.reads.of(command),
             transaction: Some(self.call.transaction),
         };
         let key: Key<'_> = shard.keyspace.key(args[key_at]);

@@ -23,7 +23,7 @@ use crate::limits;
 use crate::session::SessionId;
 use crate::session::queued::Queued;
 use crate::shard::Shard;
-use crate::shard::call::{AtMoment, Client};
+use crate::shard::call::{AtMoment, Client, ReadMode};
 use crate::shard::scripting::{
     Ran, ScriptCall, Source, admitted, over_time, server_level, sha_of, sha_of_source,
 };
@@ -116,7 +116,7 @@ struct Travelling {
     database: DatabaseId,
     protocol: Protocol,
     client: Client,
-    touches: bool,
+    reads: ReadMode,
     reads_only: bool,
     transaction: AtMoment,
     seed: u64,
@@ -136,7 +136,7 @@ impl Travelling {
             args: &args,
             database: self.database,
             client: self.client,
-            touches: self.touches,
+            reads: self.reads,
             reads_only: self.reads_only,
             transaction,
             seed: self.seed,
@@ -162,7 +162,7 @@ fn run(
     let reads_only = reads_only || source.flags.no_writes;
     let home = core.shard.id;
     let transaction = core.transaction_of_one();
-    let touches = !session(core, id).no_touch;
+    let reads = ReadMode::of_session(session(core, id));
     let (database, protocol) = settings(core, id);
     let shards = core.shard.routes.shards_of(keys.iter().map(|key| SlotId::of_key(key)));
     let only = match shards[..] {
@@ -188,7 +188,7 @@ fn run(
             args: rest,
             database,
             client,
-            touches,
+            reads,
             reads_only,
             transaction,
             seed,
@@ -208,7 +208,7 @@ fn run(
         database,
         protocol,
         client,
-        touches,
+        reads,
         reads_only,
         transaction,
         seed,
