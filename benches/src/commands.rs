@@ -171,6 +171,18 @@ pub(crate) static COMMANDS: &[Command] = &[
         100_000,
     ),
     finds("multi", "MULTI | SET key:# @ | SET key:# @ | EXEC", &datasets::STRINGS, MILLION),
+    keeps(
+        "multi_lmove",
+        "MULTI | LMOVE mylist mylist LEFT RIGHT | SET key:# xxx | GET key:# | INCR count | EXEC",
+        &datasets::LIST,
+        MILLION,
+    ),
+    keeps(
+        "multi_rename",
+        "MULTI | SET from xxx | RENAME from to | SET key:# xxx | GET key:# | EXEC",
+        &datasets::NOTHING,
+        MILLION,
+    ),
     // Both keys are hot; foo's slot is in the upper half, bar's in the lower.
     finds("hot", "MULTI | INCR foo | INCR bar | EXEC", &datasets::NOTHING, 1),
     keeps("getset", GET_AND_SET, &datasets::STRINGS, MILLION),

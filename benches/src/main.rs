@@ -15,6 +15,7 @@ mod datasets;
 mod expiry;
 mod generator;
 mod growth;
+mod heavy;
 mod histogram;
 mod interference;
 mod kernel;
@@ -55,6 +56,7 @@ WORDS are one of
   memory [PATTERN…]    bytes per item for shapes of data
   expiry               a million keys that end in the same second
   abuse                large values, half-sent requests, clients that don't read
+  heavy                one command over large values: time and memory
   plot [FILE]          ten workloads as a picture (SVG), and as a table
   profile WORKLOAD     where our server spends its time (perf)
 Without words: PING, SET, GET, INCR and MSET from 50 connections, unpiped and 16 piped.";
@@ -155,6 +157,7 @@ fn run(options: &Options) -> io::Result<()> {
             print(&expiry::report(&bench, bench.rounds.min(3))?)?;
         }
         "abuse" => print(&abuse::report(&bench)?)?,
+        "heavy" => print(&heavy::report(&bench)?)?,
         "plot" => {
             bench.add_peer(options, "redis8-server")?;
             let file = rest.first().map_or("docs/figures.svg", String::as_str);

@@ -153,7 +153,11 @@ pub(crate) const RATIOS: &[Ratios] = &[
         shards: 1,
         base: Base::Valkey,
         reference: "-",
-        rows: &[Ratio("multi-c50-p1", None, 0.9)],
+        rows: &[
+            Ratio("multi-c50-p1", None, 0.9),
+            Ratio("multi_lmove-c50-p1", None, 0.8),
+            Ratio("multi_rename-c50-p1", None, 0.8),
+        ],
         over_all: None,
     },
     Ratios {
