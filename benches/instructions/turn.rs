@@ -42,6 +42,10 @@ impl World for Still {
     fn save_progress(&mut self) -> basalt_engine::SaveProgress {
         basalt_engine::SaveProgress::default()
     }
+    fn begin_load(&mut self, _: basalt_engine::LoadStart) {}
+    fn next_load(&mut self) -> basalt_engine::LoadStep {
+        basalt_engine::LoadStep::End
+    }
     fn send(&mut self, _: ShardId, message: Message) {
         self.sent.push(message);
     }

@@ -20,7 +20,7 @@ mod exec;
 mod fast_path;
 mod input;
 mod journal;
-mod loading;
+pub(crate) mod loading;
 mod maintenance;
 mod many;
 mod monitor;
@@ -381,7 +381,10 @@ impl Core {
         self.run_inside(world);
         self.work_ready(world);
         self.run_inside(world);
-        let left = self.maintain(world) | self.drop_subscriptions() | self.save(world);
+        let left = self.maintain(world)
+            | self.drop_subscriptions()
+            | self.save(world)
+            | self.load_part(world);
         self.publish_events();
         if self.shard.keyspace.has_ready() {
             self.settle();
@@ -397,6 +400,7 @@ impl Core {
             self.write_notes(world);
         }
         self.hand_head(world);
+        self.hand_load(world);
         self.send_messages(world);
         if let Some(config) = self.shard.take_new_config() {
             world.config_changed(&config);
@@ -424,6 +428,7 @@ impl Core {
             self.balance_due_us(),
             self.journal_due_us(),
             self.save_due_us(),
+            self.load_due_us(),
         ];
         let due_us = [wake_at_us, deadline_us].into_iter().chain(looks_us);
         let wake_at_us = due_us.flatten().min();

@@ -31,7 +31,7 @@ pub use crate::core::{Core, CoreSetup, Output, Turn};
 #[cfg(debug_assertions)]
 pub use intents::break_isolation;
 pub use journal::{JournalDone, JournalStats, give_out_foreign, replay};
-pub use loading::{LoadBatch, LoadError, Loaded, Loader};
+pub use loading::{LoadBatch, LoadError, LoadStart, LoadStep, Loaded, Loader, check_batch};
 pub use mesh::message::Message;
 pub use now::{Now, Stopwatch};
 pub use observe::command_stats::Book;

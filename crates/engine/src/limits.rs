@@ -91,6 +91,8 @@ pub(crate) const SAVE_BACKLOG_BYTES_MAX: usize = 1 << 30;
 pub(crate) const SAVE_LOOK_US: u64 = 2_000;
 /// How many bytes of a file's keys a shard gets at a time.
 pub(crate) const LOAD_BATCH_BYTES: usize = 128 << 10;
+/// LIMIT: microseconds of a turn that go to loading a file while all clients wait for it.
+pub(crate) const LOAD_TURN_US: u64 = 5_000;
 /// How often save points are looked at.
 pub(crate) const SAVE_POINTS_US: u64 = 1_000_000;
 /// How long a failed save keeps save points from trying again.

@@ -9,10 +9,12 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
-use basalt_keyspace::{DatabaseId, ShardId, SlotId};
-use basalt_rdb::{Dialect, Error, FileReader, Item, KeyItem};
+use basalt_keyspace::{DatabaseId, Origin, ShardId, SlotId};
+use basalt_rdb::{Dialect, Error, FileReader, Item, KeyItem, Trust, read_value};
 
+use crate::completion::Ticket;
 use crate::limits::LOAD_BATCH_BYTES;
 use crate::slots::routes::Routes;
 
@@ -79,6 +81,57 @@ impl LoadBatch {
     }
 }
 
+/// A file that is to be loaded while the server runs.
+pub struct LoadStart {
+    pub path: String,
+    /// Makes what takes the file apart; called twice, since all of the file is checked before any of it is loaded.
+    pub loader: Box<dyn Fn() -> Loader + Send>,
+}
+
+/// What comes next of a file for a shard.
+#[derive(Debug)]
+pub enum LoadStep {
+    Batch(LoadBatch),
+    /// Nothing yet: it is to be asked for again.
+    NotYet,
+    /// All of it was handed over.
+    End,
+    /// Why the file cannot be loaded. Nothing came of it before, unless it changed while it was read.
+    Failed(String),
+}
+
+/// What a shard knows of a file that is being loaded while the server runs.
+#[derive(Default)]
+pub(crate) struct Loading {
+    /// A file to be handed to the World.
+    pub(crate) start: Option<LoadStart>,
+    pub(crate) part: Option<LoadPart>,
+    /// How a load ended, for the coordination that waits for it.
+    pub(crate) ended: Option<(Ticket, Result<(), String>)>,
+    /// Of the last load.
+    pub(crate) last: Loaded,
+}
+
+/// This shard's part of a file, which it takes in as it comes.
+pub(crate) struct LoadPart {
+    /// Who waits for its end.
+    pub(crate) waiter: (ShardId, Ticket),
+    /// Databases are to be emptied before.
+    pub(crate) flushes: bool,
+    /// Keys that are there already are replaced.
+    pub(crate) merges: bool,
+    pub(crate) loaded: Loaded,
+    /// Why it cannot be loaded; what is left of it is passed over.
+    pub(crate) failure: Option<LoadError>,
+    pub(crate) origin: Origin,
+}
+
+impl fmt::Debug for LoadStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadStart").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 /// What was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
@@ -104,6 +157,8 @@ pub enum LoadError {
     Format { offset: u64, error: Error },
     /// A key of a database that `databases` does not allow.
     Database(u64),
+    /// A key that is there already.
+    Duplicate { database: u16, key: String },
     /// A key whose value cannot be read.
     Value { database: u16, key: String, error: Error },
 }
@@ -114,6 +169,9 @@ impl fmt::Display for LoadError {
             Self::Format { offset, error } => write!(f, "at byte {offset}: {error}"),
             Self::Database(database) => {
                 write!(f, "it has keys in database {database}; set `databases` to more than that")
+            }
+            Self::Duplicate { database, key } => {
+                write!(f, "the key '{key}' in database {database} is there already")
             }
             Self::Value { database, key, error } => {
                 write!(f, "the key '{key}' in database {database}: {error}")
@@ -127,7 +185,7 @@ impl std::error::Error for LoadError {}
 /// Takes a file apart.
 pub struct Loader {
     reader: FileReader,
-    routes: Routes,
+    routes: Arc<Routes>,
     batches: Vec<LoadBatch>,
     databases: u64,
     is_over: bool,
@@ -142,9 +200,14 @@ pub struct Loader {
 impl Loader {
     /// `checks`: whether the file's checksum must be right.
     pub fn new(shard_count: usize, databases: u32, checks: bool) -> Self {
+        Self::with_routes(Arc::new(Routes::in_blocks(shard_count)), databases, checks)
+    }
+
+    pub(crate) fn with_routes(routes: Arc<Routes>, databases: u32, checks: bool) -> Self {
+        let shard_count = routes.shard_count();
         Self {
             reader: FileReader::new(checks),
-            routes: Routes::in_blocks(shard_count),
+            routes,
             batches: (0..shard_count).map(|_| LoadBatch::new(Dialect::Redis)).collect(),
             databases: databases.into(),
             is_over: false,
@@ -211,4 +274,27 @@ impl Loader {
         let empty = LoadBatch::new(self.reader.dialect());
         Some((ShardId(index as u16), std::mem::replace(&mut self.batches[index], empty)))
     }
+}
+
+/// Reads all values of a batch and drops them: what is wrong with them is known before anything is loaded.
+///
+/// # Errors
+/// [`LoadError::Value`] for the first one that cannot be read.
+pub fn check_batch(batch: &LoadBatch, now_ms: u64) -> Result<Loaded, LoadError> {
+    let mut checked = Loaded::default();
+    for (database, item) in batch.items() {
+        if item.expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            checked.expired += 1;
+        }
+        match read_value(item.number, item.value, (batch.dialect, Trust::Checksum), now_ms) {
+            Ok(_) => checked.keys += 1,
+            Err(Error::Expired) => checked.expired += 1,
+            Err(Error::Empty) => checked.empty += 1,
+            Err(error) => {
+                let key = String::from_utf8_lossy(&item.key).into_owned();
+                return Err(LoadError::Value { database: database.0, key, error });
+            }
+        }
+    }
+    Ok(checked)
 }

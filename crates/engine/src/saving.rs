@@ -18,6 +18,7 @@ use basalt_rdb::{FileWriter, KeyHints};
 
 use crate::completion::Ticket;
 use crate::limits::{SAVE_BACKLOG_BYTES_MAX, SAVE_CHUNK_BYTES};
+use crate::loading::Loaded;
 
 /// How SHUTDOWN was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -228,6 +229,8 @@ pub struct SaveStats {
     pub last_failed: bool,
     pub last_took_s: Option<u64>,
     pub saves: u64,
+    /// What this shard took in of the last file that was loaded.
+    pub loaded: Loaded,
 }
 
 /// What a shard knows of saves.
@@ -286,13 +289,19 @@ impl Saving {
 impl SaveRecord {
     /// Decides that a save begins, and returns its number; `None` while one is running.
     pub(crate) fn begin(&mut self, now_us: u64) -> Option<u64> {
+        let number = self.begin_held(now_us)?;
+        self.wanted = Some(number);
+        Some(number)
+    }
+
+    /// The same for one who holds all shards already, and begins it himself.
+    pub(crate) fn begin_held(&mut self, now_us: u64) -> Option<u64> {
         if self.running.is_some() {
             return None;
         }
         self.last_number += 1;
         let number = self.last_number;
         self.running = Some(RunningSave { number, begun_us: now_us });
-        self.wanted = Some(number);
         self.is_scheduled = false;
         Some(number)
     }

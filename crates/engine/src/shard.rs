@@ -21,6 +21,7 @@ use basalt_resp::ParseLimits;
 
 use crate::intents::{Intents, Number, Scope};
 use crate::journal::Journal;
+use crate::loading::Loading;
 use crate::now::{Now, Stopwatch};
 use crate::observe::command_stats::CommandStats;
 use crate::observe::latency::LatencyEvents;
@@ -96,6 +97,8 @@ pub(crate) struct Shard {
     apply: Option<ApplySettings>,
     /// What is known of snapshots.
     pub saving: Saving,
+    /// A file that is being loaded.
+    pub loading: Loading,
     /// CLIENT PAUSE.
     pause: Option<Pause>,
     /// The number of the last change of settings; the first shard counts them.
@@ -164,6 +167,7 @@ impl Shard {
             stall_until_us: None,
             apply: None,
             saving: Saving::new(now.unix_ms / 1000),
+            loading: Loading::default(),
             pause: None,
             config_version: 0,
             config_is_new: false,

@@ -6,6 +6,7 @@ use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_keyspace::ShardId;
 
 use crate::Message;
+use crate::loading::{LoadStart, LoadStep};
 use crate::saving::{SaveEnd, SaveProgress, SaveStart, ShutdownRequest};
 use crate::shard::memory::Published;
 
@@ -82,6 +83,11 @@ pub trait World {
     /// Gives up a snapshot, unless it is over.
     fn cancel_save(&mut self, number: u64, end: SaveEnd);
     fn save_progress(&mut self) -> SaveProgress;
+    /// Begins to read a snapshot file for all shards, which get their parts by [`World::next_load`]. The file is checked
+    /// as a whole before anything of it is handed out.
+    fn begin_load(&mut self, start: LoadStart);
+    /// What comes next of the file that is being read for this shard.
+    fn next_load(&mut self) -> LoadStep;
     /// A line for the log.
     fn log(&mut self, level: LogLevel, line: &str);
     /// Appends a frame to this shard's journal file, and where `sync` is set has it on disk.

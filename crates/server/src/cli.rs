@@ -8,7 +8,7 @@
 
 use basalt_commands::config::{self, CommandLine, Config, Loaded, Source};
 use basalt_commands::glob;
-use basalt_server::{check_journal, checks};
+use basalt_server::{check_journal, check_rdb, checks};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use std::ffi::{OsStr, OsString};
@@ -27,6 +27,8 @@ pub(crate) struct Launch {
     pub(crate) warnings: Vec<String>,
     /// Only the configuration was to be checked; `launch` ends the process then.
     pub(crate) check_only: bool,
+    /// Only this snapshot file was to be checked.
+    check_rdb: Option<PathBuf>,
     /// Only the journal was to be checked, and mended where that is said.
     check_aof: Option<bool>,
 }
@@ -77,6 +79,10 @@ struct Cli {
     #[arg(long, requires = "check_aof")]
     fix: bool,
 
+    /// Say whether a snapshot file is sound, and start nothing.
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, conflicts_with = "check_config")]
+    check_rdb: Option<PathBuf>,
+
     /// Print the version.
     #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
@@ -93,6 +99,12 @@ pub(crate) fn launch() -> Launch {
     }
     if let Some(fix) = launch.check_aof {
         match check_journal(&launch.config, fix) {
+            Ok(text) => Exit { code: 0, text }.leave(),
+            Err(text) => Exit { code: 1, text }.leave(),
+        }
+    }
+    if let Some(path) = &launch.check_rdb {
+        match check_rdb(path) {
             Ok(text) => Exit { code: 0, text }.leave(),
             Err(text) => Exit { code: 1, text }.leave(),
         }
@@ -146,6 +158,7 @@ fn launch_with(arguments: &[Vec<u8>], stdin: &mut dyn Read) -> Result<Launch, Ex
         config_path,
         warnings,
         check_only: cli.check_config,
+        check_rdb: cli.check_rdb,
         check_aof: cli.check_aof.then_some(cli.fix),
     })
 }
@@ -153,6 +166,9 @@ fn launch_with(arguments: &[Vec<u8>], stdin: &mut dyn Read) -> Result<Launch, Ex
 fn parse_flags(line: &CommandLine) -> Result<Cli, Exit> {
     let file = line.config_file.as_deref().map(OsStr::from_bytes);
     let words = line.flags.iter().map(OsStr::new).chain(file);
+    let options = line.options.iter();
+    let options = options.flat_map(|(name, value)| [OsStr::new(name), OsStr::from_bytes(value)]);
+    let words = options.chain(words);
     let command = Cli::command().after_help(after_help());
     let parsed =
         command.try_get_matches_from(std::iter::once(OsStr::new("basalt-server")).chain(words));

@@ -27,6 +27,11 @@ pub(crate) fn thread_cpu_us() -> u64 {
         .map_or(0, |time| Duration::from(time).as_micros() as u64)
 }
 
+/// Milliseconds since 1970, for who has no clock.
+pub(crate) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
 impl Clock {
     /// A clock that counts from `origin`, the same for all shards.
     pub(crate) fn since(origin: Instant) -> Self {

@@ -9,6 +9,7 @@
 
 mod acceptor;
 mod background;
+mod check_rdb;
 pub mod checks;
 mod clock;
 mod config_file;
@@ -41,6 +42,7 @@ mod sync;
 mod title;
 
 pub use background::{Pidfile, detach};
+pub use check_rdb::check_rdb;
 pub use engine::Engine;
 pub use journal::{JournalFile, Restoring, check_journal};
 pub use listen::{ListenError, Listener, listen};

@@ -1,16 +1,21 @@
-//! Loading at the start: one thread reads the file, all shards build their parts at the same time.
+//! Loading: one thread reads a snapshot file, all shards build their parts at the same time.
 //!
 //! ```text
-//! file ──► Loader ──a bounded queue per shard──► the shard's thread, before it serves
+//! file ──► Loader ──a bounded queue per shard──► the shard's turns, or its thread before it serves
 //! ```
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use basalt_commands::config::Config;
-use basalt_engine::{LoadBatch, Loaded, Loader};
+use basalt_engine::{LoadBatch, LoadStart, LoadStep, Loaded, Loader, check_batch};
+use basalt_keyspace::ShardId;
+
+use crate::clock::unix_ms;
+use crate::node::Node;
 
 /// LIMIT: batches that wait for a shard; with more the reader waits.
 const BATCHES_WAITING_MAX: usize = 16;
@@ -18,8 +23,8 @@ const READ_BYTES: usize = 1 << 20;
 /// How many bytes are read between two lines of the log.
 const LOG_EVERY_BYTES: u64 = 1 << 30;
 
-/// What a shard gets of the file; `None` when all of it was read. If it ends without, the file can't be loaded.
-pub(crate) type Batches = Receiver<Option<LoadBatch>>;
+/// What a shard gets of the file. If it ends without [`LoadStep::End`], the file can't be loaded.
+pub(crate) type Batches = Receiver<LoadStep>;
 
 /// A file that is being read.
 pub(crate) struct Loading {
@@ -48,7 +53,7 @@ pub(crate) fn begin(
     let (senders, receivers): (Vec<_>, Vec<_>) =
         (0..shard_count).map(|_| sync_channel(BATCHES_WAITING_MAX)).unzip();
     let loader = Loader::new(shard_count, config.databases, config.rdbchecksum);
-    let read = move || read(file, loader, &senders);
+    let read = move || read_for(&senders, file, loader, |_| {});
     let thread = std::thread::Builder::new().name("loader".into()).spawn(read)?;
     Ok(Some((Loading { thread, path }, receivers)))
 }
@@ -67,21 +72,51 @@ impl Loading {
     }
 }
 
+/// A file that is read piece by piece, as much at a time as the item needs that begins there.
+pub(crate) struct Chunks {
+    file: File,
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Chunks {
+    pub(crate) fn new(file: File) -> Self {
+        Self { file, buffer: Vec::new(), start: 0 }
+    }
+
+    /// What is at hand.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    pub(crate) fn take(&mut self, bytes: usize) {
+        self.start += bytes;
+    }
+
+    /// Reads more; false at the end of the file.
+    pub(crate) fn fill(&mut self) -> io::Result<bool> {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        // An item may be larger than what is read at a time: then twice as much.
+        let more = READ_BYTES.max(self.buffer.len());
+        Ok(self.file.by_ref().take(more as u64).read_to_end(&mut self.buffer)? > 0)
+    }
+}
+
+/// Reads a file from its start to its end; `take` gets each batch, and returns whether to go on.
 fn read(
-    mut file: File,
-    mut loader: Loader,
-    senders: &[SyncSender<Option<LoadBatch>>],
+    file: File,
+    loader: &mut Loader,
+    mut take: impl FnMut(ShardId, LoadBatch) -> Result<bool, String>,
 ) -> Result<(), String> {
-    let mut buffer: Vec<u8> = Vec::new();
-    let (mut start, mut logged) = (0, 0);
+    let (mut chunks, mut logged) = (Chunks::new(file), 0);
     while !loader.is_over() {
-        let taken = loader.read(&buffer[start..]).map_err(|error| error.to_string())?;
-        start += taken;
-        let mut has_sent = false;
+        let taken = loader.read(chunks.rest()).map_err(|error| error.to_string())?;
+        chunks.take(taken);
+        let mut has_batch = false;
         while let Some((shard, batch)) = loader.take_batch(loader.is_over()) {
-            has_sent = true;
-            // A shard that is gone has its own words.
-            if senders[shard.index()].send(Some(batch)).is_err() {
+            has_batch = true;
+            if !take(shard, batch)? {
                 return Ok(());
             }
         }
@@ -89,21 +124,32 @@ fn read(
             logged = loader.offset();
             tracing::info!("Loading: {} MiB read", logged >> 20);
         }
-        if taken == 0 && !has_sent {
-            buffer.drain(..start);
-            start = 0;
-            // An item may be larger than what is read at a time: then twice as much.
-            let more = READ_BYTES.max(buffer.len());
-            let read = file.by_ref().take(more as u64).read_to_end(&mut buffer);
-            if read.map_err(|error| error.to_string())? == 0 {
-                let offset = loader.offset();
-                return Err(format!("it ends within an item that begins at byte {offset}"));
-            }
+        let is_short = taken == 0 && !has_batch;
+        if is_short && !chunks.fill().map_err(|error| error.to_string())? {
+            let offset = loader.offset();
+            return Err(format!("it ends within an item that begins at byte {offset}"));
         }
     }
-    for sender in senders {
+    Ok(())
+}
+
+/// Reads a file for shards, by a queue each; `sent` hears for which one something is there.
+fn read_for(
+    senders: &[SyncSender<LoadStep>],
+    file: File,
+    mut loader: Loader,
+    sent: impl Fn(usize),
+) -> Result<(), String> {
+    read(file, &mut loader, |shard, batch| {
+        // A shard that is gone has its own words.
+        let is_there = senders[shard.index()].send(LoadStep::Batch(batch)).is_ok();
+        sent(shard.index());
+        Ok(is_there)
+    })?;
+    for (shard, sender) in senders.iter().enumerate() {
         // As above.
-        let _ = sender.send(None);
+        let _ = sender.send(LoadStep::End);
+        sent(shard);
     }
     for name in &loader.modules {
         tracing::warn!("Data of the module '{name}' was left out");
@@ -113,6 +159,90 @@ fn read(
         tracing::warn!("{count} libraries of functions were left out: there are no functions yet");
     }
     Ok(())
+}
+
+/// Files that are loaded while the server runs: each shard takes its part from here.
+#[derive(Clone)]
+pub(crate) struct Feeder {
+    node: Arc<Node>,
+    queues: Arc<[Mutex<Option<Batches>>]>,
+}
+
+impl Feeder {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        let queues = node.posts.iter().map(|_| Mutex::default()).collect();
+        Self { node, queues }
+    }
+
+    /// Begins to read a file for all shards.
+    pub(crate) fn begin(&self, start: LoadStart) {
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            self.queues.iter().map(|_| sync_channel(BATCHES_WAITING_MAX)).unzip();
+        for (queue, receiver) in self.queues.iter().zip(receivers) {
+            *lock(queue) = Some(receiver);
+        }
+        let node = Arc::clone(&self.node);
+        let kept = senders.clone();
+        let run = move || {
+            let loaded = check_and_read(&start, &senders, |shard| node.wake(shard));
+            let Err(error) = loaded else { return };
+            for (shard, sender) in senders.iter().enumerate() {
+                // A shard that has met its own error does not wait for another.
+                let _ = sender.send(LoadStep::Failed(error.clone()));
+                node.wake(shard);
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("loader".into()).spawn(run) {
+            for sender in kept {
+                // The queues are empty, so there is room.
+                let _ = sender.try_send(LoadStep::Failed(error.to_string()));
+            }
+        }
+    }
+
+    /// What comes next for a shard.
+    pub(crate) fn next(&self, shard: usize) -> LoadStep {
+        let mut queue = lock(&self.queues[shard]);
+        let step = match queue.as_ref().map(Receiver::try_recv) {
+            Some(Ok(step)) => step,
+            Some(Err(TryRecvError::Empty)) => LoadStep::NotYet,
+            Some(Err(TryRecvError::Disconnected)) | None => {
+                LoadStep::Failed("its reader failed".to_owned())
+            }
+        };
+        if matches!(step, LoadStep::End | LoadStep::Failed(_)) {
+            *queue = None;
+        }
+        step
+    }
+}
+
+/// What a lock guards is whole after a panic.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn check_and_read(
+    start: &LoadStart,
+    senders: &[SyncSender<LoadStep>],
+    sent: impl Fn(usize),
+) -> Result<(), String> {
+    let open = || open_file(Path::new(&start.path)).map_err(|error| error.to_string());
+    let now_ms = unix_ms();
+    let mut loader = (start.loader)();
+    read(open()?, &mut loader, |_, batch| {
+        check_batch(&batch, now_ms).map(|_| true).map_err(|error| error.to_string())
+    })?;
+    read_for(senders, open()?, (start.loader)(), sent)
+}
+
+/// Opens a file that can be read, and is none of another kind.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no regular file")),
+    }
 }
 
 /// Says what came of it.

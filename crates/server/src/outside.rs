@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{
-    Message, ProcessStats, Published, SaveEnd, SaveProgress, SaveStart, ShutdownRequest, World,
+    LoadStart, LoadStep, Message, ProcessStats, Published, SaveEnd, SaveProgress, SaveStart,
+    ShutdownRequest, World,
 };
 use basalt_keyspace::ShardId;
 
 use crate::clock::Clock;
+use crate::load_file::Feeder;
 use crate::mesh::Port;
 use crate::node::{Node, Stage};
 use crate::saver::Saver;
@@ -40,6 +42,7 @@ pub struct Outside<M> {
     pub(crate) clock: Clock,
     random: Random,
     saver: Saver,
+    feeder: Feeder,
     /// Settings that changed in this turn.
     pub(crate) new_config: Option<Arc<Config>>,
     /// DEBUG SLEEP: until when nothing is to be done.
@@ -55,7 +58,12 @@ pub struct Outside<M> {
 }
 
 impl<M> Outside<M> {
-    pub(crate) fn new(node: Arc<Node>, port: Port<Packet<M>>, saver: Saver, seed: u64) -> Self {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        port: Port<Packet<M>>,
+        (saver, feeder): (Saver, Feeder),
+        seed: u64,
+    ) -> Self {
         let clock = Clock::since(node.started);
         Self {
             node,
@@ -63,6 +71,7 @@ impl<M> Outside<M> {
             clock,
             random: Random::from_seed(seed),
             saver,
+            feeder,
             new_config: None,
             stall_until_us: None,
             to_append: None,
@@ -163,6 +172,12 @@ impl World for Outside<Message> {
     }
     fn save_progress(&mut self) -> SaveProgress {
         self.saver.progress()
+    }
+    fn begin_load(&mut self, start: LoadStart) {
+        self.feeder.begin(start);
+    }
+    fn next_load(&mut self) -> LoadStep {
+        self.feeder.next(self.port.own())
     }
     fn log(&mut self, level: LogLevel, line: &str) {
         match level {

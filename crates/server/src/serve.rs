@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use basalt_commands::config::{Auto, Config};
-use basalt_engine::{CoreSetup, Loaded};
+use basalt_engine::{CoreSetup, LoadStep, Loaded};
 use basalt_keyspace::{KeyHasher, ShardId};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
@@ -21,7 +21,7 @@ use crate::journal::{Folder, Recovery, Restoring};
 use crate::limits::{MESH_CAPACITY, SHARDS_MAX};
 use crate::listen::Listener;
 use crate::listeners::{Listeners, apply_settings};
-use crate::load_file::{self, Batches};
+use crate::load_file::{self, Batches, Feeder};
 use crate::memory;
 use crate::mesh::{self, Port};
 use crate::node::{Node, Statistics};
@@ -106,6 +106,7 @@ pub fn serve<E: Engine + 'static>(
     };
     let mut listeners = Some(listeners);
     let saver = Saver::start(Arc::clone(&node))?;
+    let feeder = Feeder::new(Arc::clone(&node));
     let begun = Clock::origin_now();
     // With a journal, what it holds is all there is.
     let snapshot = if config.appendonly { None } else { load_file::begin(config, shard_count)? };
@@ -128,6 +129,7 @@ pub fn serve<E: Engine + 'static>(
             seed: random()?,
             recovery: recovery.clone(),
             saver: saver.clone(),
+            feeder: feeder.clone(),
             batches: batches.next(),
             make_engine,
         };
@@ -183,6 +185,7 @@ struct Beginning<E: Engine> {
     seed: u64,
     recovery: Option<Arc<Recovery>>,
     saver: Saver,
+    feeder: Feeder,
     /// What comes of a snapshot for this shard.
     batches: Option<Batches>,
     make_engine: fn(CoreSetup) -> E,
@@ -216,7 +219,8 @@ impl<E: Engine> Beginning<E> {
     }
 
     fn core_loop(self) -> io::Result<(CoreLoop<E>, Loaded)> {
-        let mut outside = Outside::new(Arc::clone(&self.node), self.port, self.saver, self.seed);
+        let files = (self.saver, self.feeder);
+        let mut outside = Outside::new(Arc::clone(&self.node), self.port, files, self.seed);
         let shard_count = self.node.posts.len();
         let listeners =
             self.listeners.map(|listeners| Rc::new(RefCell::new(Listeners::new(listeners))));
@@ -239,7 +243,7 @@ impl<E: Engine> Beginning<E> {
         let mut loaded = Loaded::default();
         while let Some(batches) = &self.batches {
             let failed = || io::Error::other("the snapshot can't be loaded");
-            let Some(batch) = batches.recv().map_err(|_| failed())? else { break };
+            let LoadStep::Batch(batch) = batches.recv().map_err(|_| failed())? else { break };
             let own = engine.load(&batch).map_err(|error| {
                 io::Error::other(format!("the snapshot can't be loaded: {error}"))
             })?;

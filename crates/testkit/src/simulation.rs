@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{
-    Core, CoreSetup, LoadError, Loaded, Loader, Message, Now, Peer, ProcessStats, Published,
-    Reading, SaveEnd, SaveProgress, SaveStart, SessionId, ShutdownRequest, Stopwatch, World,
+    Core, CoreSetup, LoadError, LoadStart, LoadStep, Loaded, Loader, Message, Now, Peer,
+    ProcessStats, Published, Reading, SaveEnd, SaveProgress, SaveStart, SessionId, ShutdownRequest,
+    Stopwatch, World,
 };
 use basalt_keyspace::{DatabaseId, LongString, SLOTS, ShardId, SlotId};
 
@@ -180,6 +181,17 @@ impl World for View<'_> {
 
     fn save_progress(&mut self) -> SaveProgress {
         self.outside.saves.progress.clone()
+    }
+
+    fn begin_load(&mut self, start: LoadStart) {
+        self.outside.saves.begin_load(&start);
+    }
+
+    fn next_load(&mut self) -> LoadStep {
+        if self.outside.random.one_in(4) {
+            return LoadStep::NotYet;
+        }
+        self.outside.saves.next_load(self.core)
     }
 
     fn log(&mut self, _: LogLevel, line: &str) {

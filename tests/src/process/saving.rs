@@ -5,12 +5,16 @@ use super::{Test, eventually, launch, text};
 use basalt_testkit::client::Connection;
 use basalt_testkit::process::{Launch, Program, Scratch, Server};
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("a_snapshot_survives_a_kill_and_other_shards", a_snapshot_survives_a_kill_and_other_shards),
     ("sigterm_saves_with_save_points", sigterm_saves_with_save_points),
     ("a_damaged_snapshot_is_refused", a_damaged_snapshot_is_refused),
+    ("a_file_is_checked_without_a_server", a_file_is_checked_without_a_server),
+    ("a_reload_of_a_bad_file_changes_nothing", a_reload_of_a_bad_file_changes_nothing),
     ("a_save_that_fails_harms_nothing", a_save_that_fails_harms_nothing),
     ("real_servers_read_a_snapshot_and_write_one", real_servers_read_a_snapshot_and_write_one),
 ];
@@ -119,6 +123,79 @@ fn a_damaged_snapshot_is_refused(program: Program) {
     }
     fs::write(&path, whole).unwrap();
     drop(start_in(program, &folder, &[]));
+}
+
+/// What `--check-rdb` says of a file, and whether it is sound.
+fn check_rdb(program: Program, path: &Path) -> (bool, String) {
+    let path = path.to_string_lossy();
+    let server = program.server().expect("it was started");
+    let output = Command::new(server).args(["--check-rdb", &path]).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+fn a_file_is_checked_without_a_server(program: Program) {
+    let folder = Scratch::create().unwrap();
+    let server = start_in(program, &folder, &["--shards", "2"]);
+    let mut client = server.connect();
+    fill(&mut client);
+    assert_eq!(text(&mut client, &["SET", "short", "v", "PX", "300"]), "OK");
+    assert_eq!(text(&mut client, &["SAVE"]), "OK");
+    eventually("it expires", || text(&mut client, &["EXISTS", "short"]) == "(integer) 0");
+    drop(server);
+    let path = folder.path().join("dump.rdb");
+    let whole = fs::read(&path).unwrap();
+    let (is_sound, said) = check_rdb(program, &path);
+    assert!(is_sound, "{said}");
+    for line in [
+        "RDB looks OK!",
+        "AUX FIELD redis-bits = '64'",
+        "[info] 213 keys read\n[info] 2 expires\n[info] 1 already expired\n",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let mut wrong_sum = whole.clone();
+    *wrong_sum.last_mut().unwrap() ^= 1;
+    for (bytes, why) in [
+        (wrong_sum, "checksum"),
+        (whole[..whole.len() / 2].to_vec(), "Unexpected EOF reading RDB file"),
+        (b"REDIS9999".to_vec(), "newer"),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let (is_sound, said) = check_rdb(program, &path);
+        assert!(!is_sound && said.contains("RDB ERROR DETECTED") && said.contains(why), "{said}");
+    }
+    let (is_sound, said) = check_rdb(program, &folder.path().join("none"));
+    assert!(!is_sound && said.contains("No such file"), "{said}");
+}
+
+fn a_reload_of_a_bad_file_changes_nothing(program: Program) {
+    let folder = Scratch::create().unwrap();
+    let server = start_in(program, &folder, &["--shards", "2"]);
+    let mut client = server.connect();
+    fill(&mut client);
+    assert_eq!(text(&mut client, &["DEBUG", "RELOAD"]), "OK");
+    assert_eq!(text(&mut client, &["SET", "later", "v"]), "OK");
+    let wanted = digest(&server);
+    let path = folder.path().join("dump.rdb");
+    let whole = fs::read(&path).unwrap();
+    let fails = |client: &mut Connection, words: &[&str], why: &str| {
+        let reply = text(client, words);
+        assert!(reply.starts_with("(error) ERR") && reply.contains(why), "{reply}");
+        assert_eq!(digest(&server), wanted, "{why}");
+    };
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    fails(&mut client, &["DEBUG", "RELOAD", "NOSAVE"], "ends within an item");
+    fs::remove_file(&path).unwrap();
+    fails(&mut client, &["DEBUG", "RELOAD", "NOSAVE"], "No such file");
+    fs::create_dir(&path).unwrap();
+    fails(&mut client, &["DEBUG", "RELOAD", "NOSAVE"], "no regular file");
+    fails(&mut client, &["DEBUG", "RELOAD"], "the save failed");
+    fs::remove_dir(&path).unwrap();
+    assert_eq!(text(&mut client, &["DEBUG", "RELOAD"]), "OK");
+    assert_eq!(digest(&server), wanted);
+    let info = text(&mut client, &["INFO", "persistence"]);
+    assert!(info.contains("rdb_last_load_keys_loaded:213"), "{info}");
 }
 
 fn a_save_that_fails_harms_nothing(program: Program) {

@@ -18,6 +18,8 @@ pub struct CommandLine {
     pub reads_stdin: bool,
     /// The given ones of `FLAGS`.
     pub flags: Vec<&'static str>,
+    /// The given ones of `OPTIONS`, with their values.
+    pub options: Vec<(&'static str, Vec<u8>)>,
     /// The directives as lines of a configuration file.
     pub lines: Vec<Vec<u8>>,
 }
@@ -27,6 +29,9 @@ impl CommandLine {
     pub const FLAGS: &[&str] =
         &["-h", "--help", "-V", "-v", "--version", "--check-config", "--check-aof", "--fix"];
 
+    /// Words that have a value and are no directives.
+    pub const OPTIONS: &[&str] = &["--check-rdb"];
+
     /// Parses the arguments after the program's name.
     pub fn parse(arguments: &[Vec<u8>]) -> Self {
         let mut parsed = Self::default();
@@ -35,6 +40,14 @@ impl CommandLine {
         // The file comes first, or behind a flag.
         let mut may_be_file = true;
         while let [argument, others @ ..] = rest {
+            let is_option = |option: &&&str| option.as_bytes() == argument && !is_value_due;
+            if let Some(option) = Self::OPTIONS.iter().find(is_option)
+                && let [value, behind @ ..] = others
+            {
+                parsed.options.push((option, value.clone()));
+                (rest, may_be_file) = (behind, true);
+                continue;
+            }
             if may_be_file && parsed.config_file.is_none() && !argument.starts_with(b"-") {
                 parsed.config_file = Some(argument.clone());
                 (rest, may_be_file) = (others, false);
@@ -93,6 +106,14 @@ mod tests {
 
     fn lines(arguments: &[&str]) -> Vec<String> {
         parse(arguments).lines.into_iter().map(|line| String::from_utf8(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn options_take_the_next_word() {
+        let parsed = parse(&["--check-rdb", "--odd.rdb", "a.conf", "--requirepass", "--check-rdb"]);
+        assert_eq!(parsed.options, [("--check-rdb", b"--odd.rdb".to_vec())]);
+        assert_eq!(parsed.config_file, Some(b"a.conf".to_vec()));
+        assert_eq!(parsed.lines, [b"requirepass \"--check-rdb\"".to_vec()]);
     }
 
     #[test]

@@ -17,7 +17,9 @@ use crate::command::{Command, Flags, Group};
 
 pub use config::{Setting, parse_config_set};
 pub use data::{FlushRequest, parse_flush, parse_swapdb};
-pub use debug::{DebugRequest, NO_SHARD, parse_debug, write_debug_help, write_debug_protocol};
+pub use debug::{
+    DebugReload, DebugRequest, NO_SHARD, parse_debug, write_debug_help, write_debug_protocol,
+};
 pub use monitor::{is_shown_to_monitors, write_monitor_line};
 pub use process::{InfoRequest, ShutdownRequest, lolwut, parse_info, parse_shutdown};
 pub use save::{BgSaveRequest, parse_bgsave};

@@ -17,6 +17,7 @@ mod memory;
 mod multi;
 mod process;
 mod pubsub;
+mod reload;
 mod save;
 mod scripting;
 mod session;

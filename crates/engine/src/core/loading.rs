@@ -1,24 +1,28 @@
-//! Loading: keys of a file into this shard.
+//! Loading: keys of a file into this shard, at the start or while the server runs.
 
+use basalt_commands::config::LogLevel;
+use basalt_keyspace::DatabaseId;
 use basalt_rdb::{Error, Trust, read_value};
 
 use super::Core;
-use crate::loading::{LoadBatch, LoadError, Loaded};
+use crate::limits;
+use crate::loading::{LoadBatch, LoadError, LoadPart, LoadStep, Loaded};
+use crate::shard::Shard;
+use crate::world::World;
 
-impl Core {
-    /// Takes in keys of a file, which replace those that are there. Nothing is left of one that is past its expiry.
-    ///
-    /// # Errors
-    /// [`LoadError::Value`] for the first key whose value cannot be read; those before it are taken in.
-    pub fn load(&mut self, batch: &LoadBatch) -> Result<Loaded, LoadError> {
+impl Shard {
+    /// Takes in keys of a file; those that are there are replaced, or, without `replaces`, an error. Nothing is left
+    /// of one that is past its expiry.
+    fn load(&mut self, batch: &LoadBatch, replaces: bool) -> Result<Loaded, LoadError> {
         let mut loaded = Loaded::default();
-        let now_ms = self.shard.now.unix_ms;
-        let keyspace = &mut self.shard.keyspace;
+        let now_ms = self.now.unix_ms;
+        let keyspace = &mut self.keyspace;
         for (database, item) in batch.items() {
             if item.expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
                 loaded.expired += 1;
                 continue;
             }
+            let named = || (database.0, String::from_utf8_lossy(&item.key).into_owned());
             let trust = (batch.dialect, Trust::Checksum);
             let value = match read_value(item.number, item.value, trust, now_ms) {
                 Ok(value) => value,
@@ -31,11 +35,15 @@ impl Core {
                     continue;
                 }
                 Err(error) => {
-                    let key = String::from_utf8_lossy(&item.key).into_owned();
-                    return Err(LoadError::Value { database: database.0, key, error });
+                    let (database, key) = named();
+                    return Err(LoadError::Value { database, key, error });
                 }
             };
             let key = keyspace.key(&item.key);
+            if !replaces && keyspace.peek(database, &key).is_some() {
+                let (database, key) = named();
+                return Err(LoadError::Duplicate { database, key });
+            }
             keyspace.edit(database, &key).unsignalled().commit(value.effect(item.expire_at_ms));
             if let Some(seconds) = item.idle_seconds {
                 keyspace.set_idle_seconds(database, &key, seconds);
@@ -48,8 +56,105 @@ impl Core {
         Ok(loaded)
     }
 
+    /// Takes in the next step of a file; returns how it ended, once it has.
+    fn take_load_step(
+        &mut self,
+        part: &mut LoadPart,
+        step: &LoadStep,
+    ) -> Option<Result<Loaded, String>> {
+        if let LoadStep::Failed(error) = step {
+            return Some(Err(error.clone()));
+        }
+        if std::mem::take(&mut part.flushes) {
+            let databases = 0..self.keyspace.database_count() as u16;
+            databases.for_each(|index| self.keyspace.flush(DatabaseId(index)));
+        }
+        match (step, &part.failure) {
+            (LoadStep::Batch(batch), None) => {
+                match self.load(batch, part.merges) {
+                    Ok(loaded) => part.loaded.add(loaded),
+                    Err(error) => part.failure = Some(error),
+                }
+                None
+            }
+            (LoadStep::Batch(_), Some(_)) => None,
+            (_, Some(error)) => Some(Err(error.to_string())),
+            (_, None) => Some(Ok(part.loaded)),
+        }
+    }
+}
+
+impl Core {
+    /// Takes in keys of a file, which replace those that are there.
+    ///
+    /// # Errors
+    /// [`LoadError::Value`] for the first key whose value cannot be read; those before it are taken in.
+    pub fn load(&mut self, batch: &LoadBatch) -> Result<Loaded, LoadError> {
+        let loaded = self.shard.load(batch, true)?;
+        self.shard.loading.last.add(loaded);
+        Ok(loaded)
+    }
+
     /// All was loaded: what it changed counts as saved.
     pub fn end_loading(&mut self) {
         self.shard.saving.saved_changes = self.shard.keyspace.stats.changes;
     }
+
+    /// Hands a file that is to be loaded to the World: before any shard is told to take its part.
+    pub(super) fn hand_load(&mut self, world: &mut dyn World) {
+        if let Some(start) = self.shard.loading.start.take() {
+            world.begin_load(start);
+        }
+    }
+
+    /// Takes in what there is of a file that is being loaded, within the time of a turn; returns whether more is to be
+    /// done at once. All is held meanwhile, so nobody sees a part of it.
+    pub(super) fn load_part(&mut self, world: &mut dyn World) -> bool {
+        self.hand_load(world);
+        if let Some((ticket, ended)) = self.shard.loading.ended.take() {
+            self.take_result(ticket, Box::new(ended));
+            self.settle();
+        }
+        let Some(mut part) = self.shard.loading.part.take() else { return false };
+        let end_us = world.monotonic_us() + limits::LOAD_TURN_US;
+        loop {
+            // What is loaded goes to the journal as well, which may need time for it.
+            if self.journal_is_full() {
+                break;
+            }
+            let step = world.next_load();
+            if matches!(step, LoadStep::NotYet) {
+                break;
+            }
+            let outer = self.shard.keyspace.swap_origin(part.origin);
+            let ended = self.shard.tied(|shard| shard.take_load_step(&mut part, &step));
+            self.shard.keyspace.swap_origin(outer);
+            if let Some(ended) = ended {
+                if let Ok(loaded) = ended {
+                    self.shard.loading.last = loaded;
+                }
+                let (to, ticket) = part.waiter;
+                self.tell(to, Some(ticket), Box::new(ended));
+                self.settle();
+                return false;
+            }
+            if world.monotonic_us() >= end_us {
+                self.shard.loading.part = Some(part);
+                return true;
+            }
+        }
+        self.shard.loading.part = Some(part);
+        false
+    }
+
+    /// When to look again what there is of a file.
+    pub(super) fn load_due_us(&self) -> Option<u64> {
+        let is_loading = self.shard.loading.part.is_some() || self.shard.loading.ended.is_some();
+        is_loading.then_some(self.shard.now.monotonic_us + limits::SAVE_LOOK_US)
+    }
+}
+
+/// A line for the log, written when the turn ends.
+pub(super) fn note(shard: &mut Shard, line: String) {
+    shard.notes.push((LogLevel::Warning, line));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use basalt_commands::config::LogLevel;
-use basalt_keyspace::DatabaseId;
+use basalt_keyspace::{DatabaseId, ShardId};
 use basalt_rdb::FileWriter;
 
 use super::Core;
@@ -14,6 +14,8 @@ use crate::saving::{
 };
 use crate::session::SessionId;
 use crate::shard::Shard;
+use crate::slots::routes::Routes;
+use crate::transaction::coordinator::Hops;
 use crate::world::World;
 
 impl Shard {
@@ -61,6 +63,18 @@ fn head(shard: &Shard, found: &[Vec<(u64, u64)>]) -> Vec<u8> {
     out
 }
 
+/// Begins a save on all shards, which are held.
+pub(super) async fn begin_held_save(hops: &Hops, routes: &Routes, home: ShardId, number: u64) {
+    let begin = move |shard: &mut Shard| shard.begin_save(number);
+    let found = hops.on_each(routes.shards().map(|shard| (shard, begin))).await;
+    let hand = move |shard: &mut Shard| {
+        shard.saving.head = Some((number, head(shard, &found)));
+    };
+    hops.on(home, hand).await;
+    let send = move |shard: &mut Shard| shard.send_save(number);
+    hops.on_each(routes.shards().map(|shard| (shard, send))).await;
+}
+
 impl Core {
     /// What a turn does for saves; returns whether more is to be done at once.
     pub(super) fn save(&mut self, world: &mut dyn World) -> bool {
@@ -98,14 +112,9 @@ impl Core {
         let routes = Arc::clone(&self.shard.routes);
         let home = self.shard.id;
         self.coordinate(SessionId::NOBODY, |hops| async move {
-            let begin = move |shard: &mut Shard| shard.begin_save(number);
-            let found = hops.hold_everything(&routes, Mode::Read, begin).await;
-            let hand = move |shard: &mut Shard| {
-                shard.saving.head = Some((number, head(shard, &found)));
-            };
-            hops.on(home, hand).await;
-            let send = move |shard: &mut Shard| shard.send_save(number);
-            hops.release_with(routes.shards().map(|shard| (shard, send))).await;
+            hops.hold_everything(&routes, Mode::Read, |_| ()).await;
+            begin_held_save(&hops, &routes, home, number).await;
+            hops.release_all();
             Vec::new()
         });
     }
@@ -280,6 +289,7 @@ impl Shard {
             last_failed: record.last_failed,
             last_took_s: record.last_took_s,
             saves: record.saves,
+            loaded: self.loading.last,
             keys_written: chunk_sink(&mut self.keyspace).map_or(0, |sink| sink.keys),
         }
     }

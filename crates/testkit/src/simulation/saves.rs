@@ -1,8 +1,8 @@
 //! Saves: the simulated disk that snapshots go to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use basalt_engine::{SaveEnd, SaveProgress, SaveStart};
+use basalt_engine::{LoadStart, LoadStep, SaveEnd, SaveProgress, SaveStart};
 use basalt_rdb::Checksum;
 
 /// Snapshot files, by path, and the one that is being written.
@@ -15,6 +15,9 @@ pub(super) struct Saves {
     path: String,
     bytes: Vec<u8>,
     shards_left: usize,
+    lacks_file: bool,
+    /// What each shard is still to get of a file that is being loaded.
+    steps: BTreeMap<usize, VecDeque<LoadStep>>,
 }
 
 impl Saves {
@@ -51,6 +54,31 @@ impl Saves {
             self.files.insert(self.path.clone(), file);
             self.end(number, SaveEnd::Saved);
         }
+    }
+
+    pub(super) fn begin_load(&mut self, start: &LoadStart) {
+        self.steps.clear();
+        self.lacks_file = !self.files.contains_key(&start.path);
+        let Some(file) = self.files.get(&start.path) else { return };
+        let mut loader = (start.loader)();
+        let mut taken = 0;
+        while !loader.is_over() {
+            let read = loader.read(&file[taken..]).expect("a file that was saved can be read");
+            taken += read;
+            let mut has_batch = false;
+            while let Some((shard, batch)) = loader.take_batch(loader.is_over()) {
+                has_batch = true;
+                self.steps.entry(shard.index()).or_default().push_back(LoadStep::Batch(batch));
+            }
+            assert!(read > 0 || has_batch, "a file that was saved is whole");
+        }
+    }
+
+    pub(super) fn next_load(&mut self, core: usize) -> LoadStep {
+        if self.lacks_file {
+            return LoadStep::Failed("No such file or directory (os error 2)".to_owned());
+        }
+        self.steps.get_mut(&core).and_then(VecDeque::pop_front).unwrap_or(LoadStep::End)
     }
 
     pub(super) fn end(&mut self, number: u64, end: SaveEnd) {

@@ -60,6 +60,7 @@ pub enum DebugRequest<'a> {
     },
     /// A reply of this type; see [`write_debug_protocol`].
     Protocol(&'a [u8]),
+    Reload(DebugReload),
     SetActiveExpire(bool),
     /// Moves a range of slots, both ends included, to the shard.
     SlotMove {
@@ -79,6 +80,17 @@ pub enum DebugRequest<'a> {
     },
     /// Known from Redis' tests, and without a meaning here: replies OK.
     Nothing,
+}
+
+/// What DEBUG RELOAD does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DebugReload {
+    /// The data is saved first.
+    pub saves: bool,
+    /// The data of before goes.
+    pub flushes: bool,
+    /// A key of the file takes the place of one that is there; without it that is an error.
+    pub merges: bool,
 }
 
 /// The subcommands with their numbers of arguments and their help.
@@ -116,6 +128,13 @@ const SUBCOMMANDS: &[(&str, std::ops::RangeInclusive<usize>, &str, &str)] = &[
         "PROTOCOL <type>",
         "Answers with a value of a type: string, integer, double, bignum, null, array, set, map, \
          attrib, push, verbatim, true or false.",
+    ),
+    (
+        "reload",
+        0..=usize::MAX,
+        "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+        "Saves a snapshot, empties all databases and loads it, while all clients wait. NOSAVE loads \
+         the file that is there, NOFLUSH keeps the data, MERGE replaces keys that are there already.",
     ),
     (
         "set-active-expire",
@@ -185,6 +204,7 @@ pub fn parse_debug<'a>(args: &'a [&'a [u8]]) -> Result<DebugRequest<'a>, Command
             }
         }
         ("protocol", [kind]) => DebugRequest::Protocol(kind),
+        ("reload", options) => DebugRequest::Reload(reload_options(options)?),
         ("set-active-expire", [switch]) => {
             DebugRequest::SetActiveExpire(leading_integer(switch) != 0)
         }
@@ -205,6 +225,23 @@ pub fn parse_debug<'a>(args: &'a [&'a [u8]]) -> Result<DebugRequest<'a>, Command
         ("sleep", [seconds]) => DebugRequest::Sleep { duration_us: leading_seconds(seconds) },
         _ => DebugRequest::Nothing,
     })
+}
+
+fn reload_options(options: &[&[u8]]) -> Result<DebugReload, CommandError> {
+    let mut reload = DebugReload { saves: true, flushes: true, merges: false };
+    for option in options {
+        match option.to_ascii_lowercase().as_slice() {
+            b"nosave" => reload.saves = false,
+            b"noflush" => reload.flushes = false,
+            b"merge" => reload.merges = true,
+            _ => {
+                return Err(CommandError::text(
+                    "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ));
+            }
+        }
+    }
+    Ok(reload)
 }
 
 /// The error for a number that is no shard of this server.

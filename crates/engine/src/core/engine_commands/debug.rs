@@ -30,7 +30,7 @@ pub(super) fn debug(
     id: SessionId,
     args: &[&[u8]],
 ) -> Outcome {
-    if args[1].eq_ignore_ascii_case(b"reload") || args[1].eq_ignore_ascii_case(b"loadaof") {
+    if args[1].eq_ignore_ascii_case(b"loadaof") {
         return Err(CommandError::text("ERR this server keeps nothing on disk to load again"));
     }
     let (database, _) = settings(core, id);
@@ -62,6 +62,7 @@ pub(super) fn debug(
             Ok(())
         }
         DebugRequest::Protocol(kind) => tell(core, id, |reply| write_debug_protocol(kind, reply)),
+        DebugRequest::Reload(options) => super::reload::reload(core, id, options),
         DebugRequest::SetActiveExpire(active) => {
             everywhere_ok(core, id, move |shard| shard.keyspace.set_active_expiry(active));
             Ok(())

@@ -361,7 +361,8 @@ fn persistence(statistics: &Statistics, lines: &mut Lines) {
     lines.add("rdb_current_bgsave_time_sec", seconds(saves.running_s));
     lines.add("rdb_saves", saves.saves);
     lines.add("rdb_last_cow_size", 0);
-    lines.add_all(&["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"], 0);
+    lines.add("rdb_last_load_keys_expired", sum(|saves| saves.loaded.expired));
+    lines.add("rdb_last_load_keys_loaded", sum(|saves| saves.loaded.keys));
     let journals: Vec<JournalStats> =
         statistics.shards.iter().filter_map(|own| own.journal).collect();
     let sum = |of: fn(&JournalStats) -> u64| journals.iter().map(of).sum::<u64>();

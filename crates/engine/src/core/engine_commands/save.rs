@@ -29,7 +29,7 @@ pub(super) fn lastsave(core: &mut Core, id: SessionId) -> Outcome {
 }
 
 /// Waits until a save has begun, or ended.
-async fn awaited(
+pub(super) async fn awaited(
     hops: &Hops,
     (home, coordination): (ShardId, u64),
     number: u64,
