@@ -29,6 +29,7 @@ mod pubsub;
 mod quiescence;
 mod saving;
 pub(crate) mod snapshot;
+mod steps;
 mod timing;
 mod tracking;
 mod transact;
@@ -46,7 +47,7 @@ use basalt_resp::Payloads;
 
 use crate::completion::Ticket;
 use crate::input::keys::KeyHash;
-use crate::intents::{Number, Numbers};
+use crate::intents::Numbers;
 use crate::limits;
 use crate::mesh::message::{Envelope, Message};
 use crate::mesh::outbox::Outbox;
@@ -63,6 +64,7 @@ pub use engine_commands::REDIS_VERSION;
 use exec::{Inside, Nested};
 use input::Staged;
 use journal::Durability;
+use pipelined::Begun;
 use quiescence::{Departure, Quiescence};
 use timing::EndedCall;
 use transactions::UnderWay;
@@ -116,7 +118,7 @@ pub struct Core {
     /// The run of the process, for tags of transactions.
     epoch: u64,
     /// The pipelined transaction that the command of just now began.
-    begun_pipelined: Option<Number>,
+    begun_pipelined: Option<Begun>,
     txn_part_pool: TxnPartPool,
     /// A reply while it is put together.
     answer: Vec<u8>,

@@ -382,6 +382,104 @@ fn commands_over_several_keys_run_within_exec() {
     }
 }
 
+/// Over shards it is one transaction that needs nothing of its session: what follows in the pipeline goes on, and all
+/// of it is done though the client is gone.
+#[test]
+fn a_session_goes_on_while_commands_over_shards_run_within_exec() {
+    let mut server = Server::new(4);
+    let (client, other) = (server.simulation.connect(0), server.simulation.connect(3));
+    let [near, far, third] = [0, 2, 3].map(|shard| server.key_on(shard, "key"));
+    let lines = [
+        format!("RPUSH {near} a b c"),
+        format!("WATCH {third}"),
+        "MULTI".to_owned(),
+        format!("LMOVE {near} {far} LEFT RIGHT"),
+        format!("RPUSH {far} d"),
+        format!("SORT {near} STORE {third}"),
+        format!("LMOVE {far} {third} RIGHT LEFT"),
+        format!("SUNIONSTORE {near} {far} {third}"),
+        format!("LLEN {third}"),
+        "EXEC".to_owned(),
+        format!("LRANGE {far} 0 -1"),
+        "MULTI".to_owned(),
+        format!("RENAME {far} {near}"),
+        "EXEC".to_owned(),
+        format!("EXISTS {far} {near}"),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let replies = server.send(client, &lines);
+    let wrong_type = b"WRONGTYPE Operation against a key holding the wrong kind of value";
+    let first = [
+        Value::bulk("a"),
+        Value::Integer(2),
+        Value::Error(b"ERR One or more scores can't be converted into double".to_vec()),
+        Value::bulk("d"),
+        Value::Error(wrong_type.to_vec()),
+        Value::Integer(1),
+    ];
+    assert_eq!(replies[9], Value::Array(first.to_vec()));
+    assert_eq!(replies[10], Value::Array(vec![Value::bulk("a")]));
+    assert_eq!(replies[13], Value::Array(vec![Value::simple("OK")]));
+    assert_eq!(replies[14], Value::Integer(1));
+
+    let refused = [
+        format!("WATCH {near}"),
+        "MULTI".to_owned(),
+        format!("RENAME {near} {far}"),
+        "EXEC".to_owned(),
+    ];
+    server.text(client, &refused[0]);
+    server.text(other, &format!("RPUSH {near} e"));
+    let lines: Vec<&str> = refused[1..].iter().map(String::as_str).collect();
+    assert_eq!(server.send(client, &lines)[2], Value::NullArray);
+    assert_eq!(server.text(other, &format!("LLEN {near}")), "2");
+
+    let mut bytes = Vec::new();
+    for line in &lines {
+        encode_request(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>(), &mut bytes);
+    }
+    server.simulation.send(client, &bytes);
+    server.simulation.step();
+    server.simulation.disconnect(client);
+    server.simulation.settle();
+    assert_eq!(server.text(other, &format!("EXISTS {near}")), "0");
+    assert_eq!(server.text(other, &format!("LLEN {far}")), "2");
+}
+
+/// Room is made, or the transaction refused, on the shards whose data it may grow.
+#[test]
+fn a_transaction_over_shards_is_refused_for_memory_as_one() {
+    let mut server = Server::new(4);
+    let (client, other) = (server.simulation.connect(0), server.simulation.connect(1));
+    let [near, far, third] = [0, 2, 3].map(|shard| server.key_on(shard, "key"));
+    server.send(client, &[&format!("RPUSH {near} a"), &format!("SET {third} v")]);
+    let lines = [
+        "MULTI".to_owned(),
+        format!("DEL {third}"),
+        format!("LMOVE {near} {far} LEFT RIGHT"),
+        format!("COPY {near} {far}"),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    server.send(client, &lines);
+    assert_eq!(server.text(other, "CONFIG SET maxmemory 1"), "OK");
+    server.text(client, "CONFIG RESETSTAT");
+    let refusal = server.text(client, "EXEC");
+    assert!(refusal.starts_with("EXECABORT Transaction discarded because of: OOM"), "{refusal}");
+    assert_eq!(server.text(client, &format!("EXISTS {near} {third} {far}")), "2");
+    let copied = server.text(client, &format!("COPY {near} {far}"));
+    assert!(copied.starts_with("OOM command not allowed"), "{copied}");
+    let info = server.text(client, "INFO commandstats");
+    for name in ["exec", "copy"] {
+        let row = format!("cmdstat_{name}:calls=0,");
+        let line = info.lines().find(|line| line.starts_with(&row)).expect("it is counted");
+        assert!(line.contains("rejected_calls=1,failed_calls=0"), "{line}");
+    }
+    // What grows nothing is let through.
+    server.send(client, &["MULTI", &format!("RENAME {near} {far}")]);
+    let renamed = server.send(client, &["EXEC"]).remove(0);
+    assert_eq!(renamed, Value::Array(vec![Value::simple("OK")]));
+}
+
 /// RENAME hands a value over, whatever its form, to any shard, with its time to live.
 #[test]
 fn rename_hands_values_over_between_shards() {

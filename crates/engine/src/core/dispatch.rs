@@ -229,7 +229,7 @@ impl Core {
         args: &[&[u8]],
     ) -> Flow {
         let may_run = match engine_command {
-            EngineCommand::Exec if self.would_execute_plainly(id) => {
+            EngineCommand::Exec if self.would_execute_apart(id) => {
                 self.may_pipeline(id, |core| core.shards_of_execution(id))
             }
             EngineCommand::Publish | EngineCommand::SPublish => self.may_publish(id, args[1]),
@@ -273,7 +273,10 @@ impl Core {
             return Flow::Held;
         }
         let database = self.shard.sessions.get(id).map_or(DatabaseId(0), |own| own.database);
-        if let Err(error) = self.shard.check_memory(command.flags, database) {
+        // One that doesn't wait is checked where its keys are.
+        if many.blocking.is_some()
+            && let Err(error) = self.shard.check_memory(command.flags, database)
+        {
             self.reject(id, command, &error);
             return Flow::On;
         }
@@ -334,10 +337,6 @@ impl Core {
             return Flow::Held;
         }
         let context = self.context(id, command, run);
-        if let Err(error) = self.shard.check_memory(command.flags, context.database) {
-            self.reject(id, command, &error);
-            return Flow::On;
-        }
         let mut plan = Plan::new(context.protocol, false);
         let mut txn_parts = TxnParts::default();
         let keys = self.keys[keys.0..keys.1].iter();

@@ -1,22 +1,22 @@
 //! Multi: requests queued between MULTI and EXEC, and EXEC itself.
 //!
 //! Where nothing but calls on the shards of their keys was queued, EXEC is one plain call, or a pipelined
-//! transaction (`pipelined`). With engine commands it is a coordination: intents on all keys ahead, then the commands
-//! *inside* it, as many at a time as need nothing of each other's order; an engine command is one by itself.
+//! transaction (`pipelined`). With commands over keys of several shards it is a coordination that is pipelined as well:
+//! intents on all keys ahead, then the commands by [`steps`](super::steps). With engine commands the session waits for
+//! it, since these may need the session: they run *inside* it one by one.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use basalt_commands::{Command, CommandError, EngineCommand, Flags, Run, check_memory};
-use basalt_keyspace::{Key, KeyHasher, ShardId, SlotId, is_mapping_granted};
-use basalt_resp::Reply;
+use basalt_keyspace::{DatabaseId, KeyHasher, ShardId, SlotId, is_mapping_granted};
+use basalt_resp::{Protocol, Reply};
 use smallvec::SmallVec;
 
 use super::Core;
 use super::cut_off::CutOff;
 use super::dispatch::Flow;
 use super::engine_commands;
-use crate::completion::Ticket;
+use crate::completion::{Answer, Ticket};
 use crate::intents::{Intent, Mode, Scope};
 use crate::mesh::message::{Ask, Hop};
 use crate::session::SessionId;
@@ -25,9 +25,10 @@ use crate::session::execution::{PendingCall, Timing};
 use crate::session::queued::{Multi, Queued, Reach, Watched};
 use crate::shard::Shard;
 use crate::shard::call::AtMoment;
-use crate::shard::part::{Replies, TxnParts};
+use crate::shard::part::TxnParts;
 use crate::shard::timing::logged_args;
 use crate::slots::routes::Routes;
+use crate::transaction::coordinator::Hops;
 use crate::transaction::plan::{PlacedKey, Plan};
 use crate::world::World;
 
@@ -87,13 +88,10 @@ impl Core {
                     return Some(Flow::Held);
                 }
                 let bytes = self.multi_of(id)?.bytes;
-                let database = self.shard.sessions.get(id)?.database;
-                let checked = self.shard.check_memory(flags, database);
                 // Arguments are gathered per shard in buffers that double, and stored from there.
-                let checked =
-                    checked.and_then(|()| check_memory(bytes.saturating_mul(3))).and_then(|()| {
-                        is_mapping_granted(bytes).then_some(()).ok_or(CommandError::NO_MEMORY)
-                    });
+                let checked = check_memory(bytes.saturating_mul(3)).and_then(|()| {
+                    is_mapping_granted(bytes).then_some(()).ok_or(CommandError::NO_MEMORY)
+                });
                 if let Err(error) = checked {
                     self.refuse_request(id, b"exec", &error);
                     return Some(Flow::On);
@@ -168,36 +166,45 @@ impl Core {
         (&self.shard.routes, self.shard.keyspace.hasher())
     }
 
-    /// What queued commands and watches touch, by shard.
-    fn scopes(&self, commands: &[Queued], watched: &[Key<'_>]) -> BTreeMap<ShardId, Scope> {
-        let mut keys: BTreeMap<ShardId, Vec<Intent>> = BTreeMap::new();
+    /// What queued commands and watches touch, and what may grow, by shard.
+    fn visits(&self, commands: &[Queued], watched: &Watched, database: DatabaseId) -> Vec<Visit> {
+        let mut visits: BTreeMap<ShardId, Visit> = BTreeMap::new();
+        let visit_of = |shard| Visit { shard, intents: Vec::new(), all: None, grows: None };
         let mut everything = None;
         for queued in commands {
-            match queued.reach() {
-                Reach::Nothing => {}
-                Reach::Everything(mode) => everything = everything.max(Some(mode)),
-                Reach::Keys => queued.visit_intents(self.placing(), &mut |shard, _, intent| {
-                    keys.entry(shard).or_default().push(intent);
-                }),
+            if let Reach::Everything(mode) = queued.reach() {
+                everything = everything.max(Some(mode));
             }
+            let grows = queued.command.flags.has(Flags::DENYOOM).then_some(database);
+            queued.visit_intents(self.placing(), &mut |shard, _, intent| {
+                let visit = visits.entry(shard).or_insert_with(|| visit_of(shard));
+                visit.intents.push(intent);
+                if intent.mode == Mode::Write {
+                    visit.grows = visit.grows.or(grows);
+                }
+            });
+        }
+        for name in &watched.keys {
+            let key = self.shard.keyspace.key(name);
+            let shard = self.shard.routes.shard(key.slot);
+            let visit = visits.entry(shard).or_insert_with(|| visit_of(shard));
+            visit.intents.push(Intent { hash: key.hash, mode: Mode::Read });
         }
         if let Some(mode) = everything {
-            let writes = keys.values().flatten().any(|intent| intent.mode == Mode::Write);
+            let mut intents = visits.values().flat_map(|visit| &visit.intents);
+            let writes = intents.any(|intent| intent.mode == Mode::Write);
             let mode = if writes { Mode::Write } else { mode };
-            let all = self.shard.routes.shards();
-            return all.map(|shard| (shard, Scope::Everything(mode))).collect();
+            for shard in self.shard.routes.shards() {
+                visits.entry(shard).or_insert_with(|| visit_of(shard)).all = Some(mode);
+            }
         }
-        for key in watched {
-            let intent = Intent { hash: key.hash, mode: Mode::Read };
-            keys.entry(self.shard.routes.shard(key.slot)).or_default().push(intent);
-        }
-        keys.into_iter().map(|(shard, intents)| (shard, Scope::keys(intents))).collect()
+        visits.into_values().collect()
     }
 
-    /// Whether a session's EXEC would be one of nothing but calls on the shards of their keys.
-    pub(super) fn would_execute_plainly(&self, id: SessionId) -> bool {
+    /// Whether a session's EXEC would need nothing of the session.
+    pub(super) fn would_execute_apart(&self, id: SessionId) -> bool {
         let multi = self.shard.sessions.get(id).and_then(|session| session.multi.as_ref());
-        multi.is_some_and(|multi| !multi.is_broken && self.are_calls(&multi.commands))
+        multi.is_some_and(|multi| !multi.is_broken && are_apart(&multi.commands))
     }
 
     fn are_calls(&self, commands: &[Queued]) -> bool {
@@ -225,6 +232,8 @@ impl Core {
         let Multi { commands, .. } = multi;
         if self.are_calls(&commands) {
             self.execute_plain(id, &commands);
+        } else if are_apart(&commands) {
+            self.execute_over_shards(id, &commands);
         } else {
             self.execute_in_steps(id, commands);
         }
@@ -270,12 +279,13 @@ impl Core {
             txn_part.transaction = Some(tag);
             txn_part.perform(&mut self.shard);
         }
-        if txn_parts.0.iter().all(|(_, txn_part)| !txn_part.replies.is_broken) {
+        let refusal = txn_parts.0.first().and_then(|(_, txn_part)| txn_part.replies.refusal);
+        if refusal.is_none() {
             let parts = txn_parts.0.iter_mut().map(|(_, txn_part)| &mut txn_part.replies);
             self.shard.count_calls(id, plan.untimed(), parts);
         }
         match txn_parts.0.first() {
-            Some((_, txn_part)) if txn_part.replies.is_broken => plan.write_broken(&mut answer),
+            _ if let Some(refusal) = refusal => plan.write_refusal(refusal, &mut answer),
             Some((_, txn_part)) => plan.write(&[&txn_part.replies], &mut answer),
             None => plan.write(&[], &mut answer),
         }
@@ -286,33 +296,51 @@ impl Core {
         txn_parts.0.into_iter().for_each(|(_, txn_part)| self.txn_part_pool.keep(txn_part));
     }
 
+    /// EXEC with commands over keys of several shards: intents on all keys ahead, and the commands inside.
+    fn execute_over_shards(&mut self, id: SessionId, commands: &[Queued]) {
+        self.note_execution(id, commands);
+        let moment_ms = self.shard.now.unix_ms;
+        let Some(steps) = self.steps(id, commands, moment_ms) else { return };
+        let Some(session) = self.shard.sessions.get_mut(id) else { return };
+        let whole =
+            Whole { watcher: session.number, protocol: session.protocol, count: commands.len() };
+        let (database, execution) = (session.database, session.execution.take());
+        let watched = std::mem::take(&mut session.watched);
+        let visits = self.visits(commands, &watched, database);
+        let Some(place) = self.open_place(id, steps.weight(), execution) else { return };
+        self.coordinate_pipelined(place, |hops| async move {
+            let run = async || {
+                hops.set_inside(Some(moment_ms));
+                let replies = steps.run(&hops).await;
+                hops.set_inside(None);
+                replies
+            };
+            whole.run(&hops, visits, run).await
+        });
+    }
+
     /// EXEC with engine commands among its commands: they need the session, which waits for it.
     fn execute_in_steps(&mut self, id: SessionId, commands: Vec<Queued>) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.is_executing = true;
-        let (watcher, protocol) = (session.number, session.protocol);
-        let watched = session.watched.keys.clone();
-        let keyspace = &self.shard.keyspace;
-        let keys: Vec<Key<'_>> = watched.iter().map(|key| keyspace.key(key)).collect();
-        let scopes = self.scopes(&commands, &keys);
-        let (moment_ms, routes) = (self.shard.now.unix_ms, Arc::clone(&self.shard.routes));
+        let whole =
+            Whole { watcher: session.number, protocol: session.protocol, count: commands.len() };
+        let database = session.database;
+        let watched = std::mem::take(&mut session.watched);
+        let visits = self.visits(&commands, &watched, database);
+        let moment_ms = self.shard.now.unix_ms;
+        if let Some(session) = self.shard.sessions.get_mut(id) {
+            session.watched = watched;
+        }
         self.coordinate(id, |hops| async move {
-            let shards: Vec<ShardId> = scopes.keys().copied().collect();
-            let look = move |shard: &mut Shard| shard.keyspace.is_watch_broken(watcher);
-            let visits = scopes.into_iter().map(|(shard, scope)| (shard, scope, look));
-            let is_broken = hops.hold(visits).await.contains(&true);
-            let mut answer = Vec::new();
-            if is_broken {
-                Reply::new(&mut answer, protocol).null_array();
-            } else {
-                Reply::new(&mut answer, protocol).array(commands.len());
-                for step in in_steps(commands, &routes) {
-                    answer.extend(hops.inside(step, moment_ms).await);
+            let run = async || {
+                let mut replies = Vec::new();
+                for step in in_steps(commands) {
+                    replies.extend(hops.inside(step, moment_ms).await);
                 }
-            }
-            let unwatch = move |shard: &mut Shard| shard.keyspace.unwatch(watcher);
-            hops.release(shards.into_iter().map(|shard| (shard, unwatch)));
-            answer
+                replies
+            };
+            whole.run(&hops, visits, run).await
         });
     }
 
@@ -348,14 +376,16 @@ impl Core {
             let now_ms = self.shard.keyspace.swap_now(moment_ms);
             let mut timing = None;
             let captured = match &commands[..] {
-                [queued] if !queued.is_calls(&self.shard.routes) => {
+                [queued] if let Run::Engine(engine_command) = queued.run => {
                     let is_timed = self.shard.command_stats.is_next_timed(queued.command.number);
                     let begun_ns = if is_timed { Some(world.monotonic_ns()) } else { None };
                     timing = Some(begun_ns.map_or(Timing::Untimed, Timing::Since));
-                    self.capture(world, id, queued)
+                    self.capture(world, id, (queued, engine_command))
                 }
                 _ => {
-                    self.run_step(id, &commands, moment_ms);
+                    if let Some(steps) = self.steps(id, &commands, moment_ms) {
+                        self.coordinate(id, |hops| async move { steps.run(&hops).await });
+                    }
                     Vec::new()
                 }
             };
@@ -396,66 +426,84 @@ impl Core {
     }
 
     /// Runs an engine command and takes its reply from the session's output.
-    fn capture(&mut self, world: &mut dyn World, id: SessionId, queued: &Queued) -> Vec<u8> {
+    fn capture(
+        &mut self,
+        world: &mut dyn World,
+        id: SessionId,
+        (queued, engine_command): (&Queued, EngineCommand),
+    ) -> Vec<u8> {
         let start = self.shard.sessions.get_mut(id).map_or(0, |session| session.output().len());
-        let outcome = match queued.run {
-            Run::Engine(engine_command) => {
-                self.track_keys(id, queued.command, &queued.args());
-                engine_commands::run(self, world, id, engine_command, &queued.args())
-            }
-            Run::Many(many) => self.run_many(id, (queued.command, many), &queued.args()),
-            _ => unreachable!("the caller looked"),
-        };
+        self.track_keys(id, queued.command, &queued.args());
+        let outcome = engine_commands::run(self, world, id, engine_command, &queued.args());
         if let Err(error) = outcome {
             self.refuse(id, &error);
         }
         let session = self.shard.sessions.get_mut(id);
         session.map_or_else(Vec::new, |session| session.output().split_off(start))
     }
+}
 
-    /// Runs commands that need nothing of each other but their order on each shard.
-    fn run_step(&mut self, id: SessionId, commands: &[Queued], moment_ms: u64) {
-        let Some(session) = self.shard.sessions.get(id) else { return };
-        let (mut plan, mut txn_parts) = (Plan::new(session.protocol, true), TxnParts::default());
-        for queued in commands {
-            let place = (&self.shard, session);
-            plan.add(queued, place, (&mut txn_parts, &mut self.txn_part_pool));
-        }
-        let home = self.shard.id;
-        let tag = self.origin_of(id).transaction.expect("an EXEC of steps holds its keys");
-        for (_, txn_part) in &mut txn_parts.0 {
-            txn_part.transaction = Some(AtMoment { tag, moment_ms });
-        }
-        self.coordinate(id, |hops| async move {
-            let parts = txn_parts.0.into_iter().map(|(shard, mut txn_part)| {
-                (shard, move |shard: &mut Shard| {
-                    txn_part.step(shard);
-                    if tag.home != shard.id {
-                        shard.stats.commands_from_others += txn_part.call_count() as u64;
-                    }
-                    txn_part
-                })
-            });
-            let mut parts = hops.on_each(parts.collect::<Vec<_>>()).await;
-            let replies: Vec<&Replies> = parts.iter().map(|txn_part| &txn_part.replies).collect();
-            let mut answer = Vec::new();
-            plan.write_each(&replies, &mut answer);
-            let count = move |shard: &mut Shard| {
-                let parts = parts.iter_mut().map(|txn_part| &mut txn_part.replies);
-                shard.count_calls(id, plan.untimed(), parts);
-            };
-            hops.on(home, count).await;
-            answer
+/// What an EXEC touches of a shard.
+struct Visit {
+    shard: ShardId,
+    intents: Vec<Intent>,
+    /// All keys of it, and what for.
+    all: Option<Mode>,
+    /// The database of what it may grow there.
+    grows: Option<DatabaseId>,
+}
+
+/// An EXEC that holds its keys while its commands run.
+struct Whole {
+    /// The session that watches.
+    watcher: u64,
+    protocol: Protocol,
+    /// How many commands it has.
+    count: usize,
+}
+
+impl Whole {
+    /// Has the commands run, which return their replies, unless a shard refuses them.
+    async fn run(
+        self,
+        hops: &Hops,
+        visits: Vec<Visit>,
+        run: impl AsyncFnOnce() -> Answer,
+    ) -> Answer {
+        let Self { watcher, protocol, count } = self;
+        let shards: Vec<ShardId> = visits.iter().map(|visit| visit.shard).collect();
+        let visits = visits.into_iter().map(|Visit { shard, intents, all, grows }| {
+            let scope = all.map_or_else(|| Scope::keys(intents), Scope::Everything);
+            (shard, scope, move |shard: &mut Shard| shard.refusal(grows, Some(watcher)))
         });
+        let refusal = hops.hold(visits).await.into_iter().max().flatten();
+        let mut answer = Vec::new();
+        let mut reply = Reply::new(&mut answer, protocol);
+        if let Some(refusal) = refusal {
+            refusal.write(true, &mut reply);
+        } else {
+            reply.array(count);
+            answer.extend(run().await);
+        }
+        let unwatch = move |shard: &mut Shard| shard.keyspace.unwatch(watcher);
+        hops.release(shards.into_iter().map(|shard| (shard, unwatch)));
+        answer
     }
 }
 
-/// Commands by steps: what is more than calls one by one, what is between together.
-fn in_steps(commands: Vec<Queued>, routes: &Routes) -> Vec<Vec<Queued>> {
+/// Whether none of these commands is an engine command, which may need the session.
+fn are_apart(commands: &[Queued]) -> bool {
+    commands.iter().all(|queued| !matches!(queued.run, Run::Engine(_) | Run::Container))
+}
+
+/// Commands by steps: engine commands one by one, what is between together.
+fn in_steps(commands: Vec<Queued>) -> Vec<Vec<Queued>> {
     let mut steps: Vec<Vec<Queued>> = Vec::new();
     for queued in commands {
         match steps.last_mut() {
-            Some(step) if queued.is_calls(routes) && step[0].is_calls(routes) => step.push(queued),
+            Some(step) if are_apart(step) && are_apart(std::slice::from_ref(&queued)) => {
+                step.push(queued);
+            }
             _ => steps.push(vec![queued]),
         }
     }

@@ -9,10 +9,11 @@ use basalt_commands::{
     Remembered, Request as KeyRequest, Round, RoundKey, Rounds, Settings, Wait, Way, key_positions,
 };
 use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
-use basalt_resp::Protocol;
+use basalt_resp::{Protocol, Reply};
 use smallvec::SmallVec;
 
-use super::transact::{Decision, decided, last_hops};
+use super::transact::{Decision, decided, last_hops, look_at_all, shards_of, transact_over};
+use crate::completion::Answer;
 use crate::core::Core;
 use crate::core::wait::{Memory, Terms};
 use crate::input::args::OwnedArgs;
@@ -20,13 +21,15 @@ use crate::input::keys::DeclaredKey;
 use crate::input::keys::scope_on;
 use crate::intents::{Mode, Scope};
 use crate::limits::LOOK_AGAIN_MS_MIN;
-use crate::session::SessionId;
+use crate::session::{Session, SessionId};
 use crate::shard::Shard;
+use crate::shard::timing::logged_args;
 use crate::slots::routes::Routes;
 use crate::transaction::coordinator::Hops;
 
 /// A command as it travels.
-struct Request {
+pub(super) struct Request {
+    pub(super) command: &'static Command,
     many: &'static ManyKeys,
     args: OwnedArgs,
     /// Where its keys stand.
@@ -41,6 +44,50 @@ struct Request {
 type Found = Box<dyn std::any::Any + Send>;
 
 impl Request {
+    pub(super) fn new(
+        shard: &Shard,
+        session: &Session,
+        (command, many): (&'static Command, &'static ManyKeys),
+        args: &[&[u8]],
+    ) -> Self {
+        Self {
+            command,
+            many,
+            args: OwnedArgs::new(args),
+            positions: key_positions(command, args),
+            database: session.database,
+            database_count: shard.keyspace.database_count(),
+            now_ms: shard.keyspace.now_ms(),
+            protocol: session.protocol,
+            config: Arc::clone(&shard.config),
+        }
+    }
+
+    /// Its keys, once its arguments were checked.
+    pub(super) fn declare_keys(&self, shard: &Shard) -> Vec<DeclaredKey> {
+        let (args, settings) = (self.args.all(), self.settings());
+        let place = (&shard.keyspace, &*shard.routes);
+        let mut keys = Vec::with_capacity(self.positions.len());
+        for spec in self.command.keys {
+            let is_written = !spec.is_read(&args);
+            for at in spec.positions(&args) {
+                let index = keys.len();
+                let database = (self.many.database_of)(&args, index, &settings);
+                keys.push(DeclaredKey::new(index, (database, args[at]), is_written, place));
+            }
+        }
+        keys
+    }
+
+    pub(super) fn check(&self) -> Outcome {
+        (self.many.check)(&self.args.all(), &self.settings())
+    }
+
+    /// Its arguments, as the slow log keeps them.
+    pub(super) fn logged_args(&self) -> Vec<u8> {
+        logged_args(self.command, &self.args.all())
+    }
+
     fn settings(&self) -> Settings<'_> {
         Settings {
             database: self.database,
@@ -61,6 +108,15 @@ impl Request {
             settings: self.settings(),
             remembered,
         })
+    }
+
+    /// As [`Request::read`], of a command that is no part of a transaction: room is made for it on the shards that
+    /// it writes.
+    fn read_alone(&self, shard: &mut Shard, key: &DeclaredKey) -> Result<Found, CommandError> {
+        if key.is_written {
+            shard.check_memory(self.command.flags, key.database)?;
+        }
+        Ok(self.read(shard, key, &Remembered::default()))
     }
 
     /// Runs a function with the arguments and the names of the keys.
@@ -93,6 +149,21 @@ impl Request {
             Ok(())
         })
     }
+
+    /// Decides, where it waits for nothing.
+    fn decide_at_once(
+        &self,
+        decision: &mut Decision<'_>,
+        decide: impl FnOnce(&mut OverKeys<'_, '_>) -> Outcome,
+    ) -> Outcome {
+        self.decide(decision, &mut Remembered::default(), decide)?;
+        if decision.reply.position() == 0
+            && let Some(blocking) = self.many.blocking
+        {
+            (blocking.nothing)(&mut decision.reply);
+        }
+        Ok(())
+    }
 }
 
 /// What a command remembers of its attempts, and when (monotonic µs) it is to be tried again.
@@ -118,45 +189,30 @@ impl Core {
     ) -> Outcome {
         self.track_keys(id, command, args);
         let session = self.shard.sessions.get(id).expect("the session asks just now");
-        let request = Request {
-            many,
-            args: OwnedArgs::new(args),
-            positions: key_positions(command, args),
-            database: session.database,
-            database_count: self.shard.keyspace.database_count(),
-            now_ms: self.shard.keyspace.now_ms(),
-            protocol: session.protocol,
-            config: Arc::clone(&self.shard.config),
-        };
-        let settings = request.settings();
-        (many.check)(args, &settings)?;
-        let wait = many.blocking.and_then(|blocking| (blocking.wait)(args, &settings));
-        let keys = self.declare_keys(command, &request, args);
+        let request = Request::new(&self.shard, session, (command, many), args);
+        request.check()?;
+        let wait = many.blocking.and_then(|blocking| (blocking.wait)(args, &request.settings()));
+        let keys = request.declare_keys(&self.shard);
         let request = Arc::new(request);
+        let reader = Arc::clone(&request);
         let decide_with = match many.way {
             Way::Rounds(rounds) => {
-                self.run_rounds(id, request, rounds, keys);
+                let routes = Arc::clone(&self.shard.routes);
+                self.coordinate(id, |hops| async move {
+                    let read =
+                        move |shard: &mut Shard, key: &DeclaredKey| reader.read_alone(shard, key);
+                    run_rounds(&hops, (&request, rounds), (&keys.into(), &routes), read).await
+                });
                 return Ok(());
             }
             Way::Direct(decide) => decide,
         };
-        let reader = Arc::clone(&request);
         let Some(Wait { key_count, waits_for, least, timeout_ms }) = wait else {
-            self.transact(
-                id,
-                keys,
-                move |shard, key| reader.read(shard, key, &Remembered::default()),
-                move |found, decision| {
-                    let mut remembered = Remembered::default();
-                    request.decide(decision, &mut remembered, |own| decide_with(found, own))?;
-                    if decision.reply.position() == 0
-                        && let Some(blocking) = request.many.blocking
-                    {
-                        (blocking.nothing)(&mut decision.reply);
-                    }
-                    Ok(())
-                },
-            );
+            let read = move |shard: &mut Shard, key: &DeclaredKey| reader.read_alone(shard, key);
+            self.transact(id, keys, read, move |found, decision| {
+                let found = found.into_iter().collect::<Result<_, _>>()?;
+                request.decide_at_once(decision, |own| decide_with(found, own))
+            });
             return Ok(());
         };
         let nothing = many.blocking.expect("it waits").nothing;
@@ -180,68 +236,64 @@ impl Core {
         );
         Ok(())
     }
+}
 
-    /// A command that reads its keys in rounds, under intents on all of them.
-    fn run_rounds(
-        &mut self,
-        id: SessionId,
-        request: Arc<Request>,
-        rounds: Rounds,
-        keys: Vec<DeclaredKey>,
-    ) {
-        let (routes, protocol) = (Arc::clone(&self.shard.routes), request.protocol);
-        let reads_all = (rounds.reads_all)(&request.args.all());
-        let keys: Arc<[DeclaredKey]> = keys.into();
-        let shards: Vec<ShardId> = if reads_all {
-            routes.shards().collect()
-        } else {
-            routes.shards_of(keys.iter().map(|key| key.slot))
-        };
-        self.coordinate(id, |hops| async move {
-            let visits = shards.iter().map(|&owner| {
-                let scope = if reads_all { all_of(owner, &keys) } else { scope_on(owner, &keys) };
-                let (request, keys) = (Arc::clone(&request), Arc::clone(&keys));
-                let read = move |shard: &mut Shard| -> Vec<(usize, Found)> {
-                    let own = keys.iter().filter(|key| key.shard == owner);
-                    own.map(|key| (key.index, request.read(shard, key, &Remembered::default())))
-                        .collect()
-                };
-                (owner, scope, read)
-            });
-            let found = hops.hold(visits.collect::<Vec<_>>()).await;
-            let mut found: Vec<(usize, Found)> = found.into_iter().flatten().collect();
-            found.sort_unstable_by_key(|(index, _)| *index);
-            let found = found.into_iter().map(|(_, found)| found).collect();
-            let travel = Travel { hops: &hops, request: &request, rounds, routes: &routes };
-            let state = travel.through(found, &keys).await;
-            let decided = decided(protocol, |decision| {
-                let state = state?;
-                let mut remembered = Remembered::default();
-                request.decide(decision, &mut remembered, |own| (rounds.decide)(state, own))
-            });
-            hops.release(last_hops(decided.writes, &shards, &keys));
-            decided.answer
-        });
+/// Runs a command within a transaction that holds its keys: it waits for nothing.
+pub(super) async fn run_inside(
+    hops: &Hops,
+    request: &Arc<Request>,
+    keys: Vec<DeclaredKey>,
+    routes: &Routes,
+) -> Answer {
+    if let Err(error) = request.check() {
+        let mut answer = Vec::new();
+        Reply::new(&mut answer, request.protocol).error_bytes(error.as_bytes());
+        return answer;
     }
-
-    fn declare_keys(
-        &self,
-        command: &Command,
-        request: &Request,
-        args: &[&[u8]],
-    ) -> Vec<DeclaredKey> {
-        let settings = request.settings();
-        let mut keys = Vec::with_capacity(request.positions.len());
-        for spec in command.keys {
-            let is_written = !spec.is_read(args);
-            for at in spec.positions(args) {
-                let index = keys.len();
-                let database = (request.many.database_of)(args, index, &settings);
-                keys.push(self.declare(index, database, args[at], is_written));
-            }
+    let (keys, reader) = (keys.into(), Arc::clone(request));
+    let read = move |shard: &mut Shard, key: &DeclaredKey| {
+        Ok(reader.read(shard, key, &Remembered::default()))
+    };
+    match request.many.way {
+        Way::Rounds(rounds) => run_rounds(hops, (request, rounds), (&keys, routes), read).await,
+        Way::Direct(decide) => {
+            let decide = |found: Vec<Result<Found, CommandError>>, own: &mut Decision<'_>| {
+                let found = found.into_iter().collect::<Result<_, _>>()?;
+                request.decide_at_once(own, |own| decide(found, own))
+            };
+            transact_over(hops, request.protocol, &keys, (read, decide)).await
         }
-        keys
     }
+}
+
+/// A command that reads its keys in rounds, under intents on all of them.
+async fn run_rounds<L>(
+    hops: &Hops,
+    (request, rounds): (&Arc<Request>, Rounds),
+    (keys, routes): (&Arc<[DeclaredKey]>, &Routes),
+    read: L,
+) -> Answer
+where
+    L: Fn(&mut Shard, &DeclaredKey) -> Result<Found, CommandError> + Clone + Send + 'static,
+{
+    let scoped: Vec<(ShardId, Scope)> = match (rounds.reads_all)(&request.args.all()) {
+        true => routes.shards().map(|shard| (shard, all_of(shard, keys))).collect(),
+        false => shards_of(keys).into_iter().map(|shard| (shard, scope_on(shard, keys))).collect(),
+    };
+    let shards: Vec<ShardId> = scoped.iter().map(|(shard, _)| *shard).collect();
+    let found = look_at_all(hops, scoped, keys, read).await;
+    let travel = Travel { hops, request, rounds, routes };
+    let state = match found.into_iter().collect::<Result<_, _>>() {
+        Ok(found) => travel.through(found, keys).await,
+        Err(error) => Err(error),
+    };
+    let decided = decided(request.protocol, |decision| {
+        let state = state?;
+        let mut remembered = Remembered::default();
+        request.decide(decision, &mut remembered, |own| (rounds.decide)(state, own))
+    });
+    hops.release(last_hops(decided.writes, &shards, keys));
+    decided.answer
 }
 
 /// What a command touches of a shard if it reads all keys.

@@ -20,23 +20,17 @@ use crate::intents::{Holding, Number, Scope};
 use crate::limits;
 use crate::mesh::message::{Ask, Look, Notification};
 use crate::mesh::outbox::Outbox;
-use crate::session::execution::{Execution, PendingCall};
+use crate::session::execution::{Execution, PendingCall, ReplyPlace};
 use crate::session::{NO_SHARD, ReplyMode, SessionId};
 use crate::shard::Shard;
 use crate::shard::blocking::FeedingPart;
 use crate::shard::call::AtMoment;
-use crate::shard::part::{Replies, TxnPart, TxnParts};
+use crate::shard::part::{Refusal, Replies, TxnPart, TxnParts};
 use crate::transaction::plan::{Known, Plan};
 
 /// A transaction of a pipeline, at home.
 pub(crate) struct Pipelined {
-    session: SessionId,
-    /// The place of its reply.
-    hole: u32,
-    /// The client wants no reply.
-    is_silent: bool,
-    /// What it counts for among those of its session.
-    weight: usize,
+    place: ReplyPlace,
     plan: Plan,
     /// In the plan's order.
     parts: SmallVec<[Part; 2]>,
@@ -44,11 +38,15 @@ pub(crate) struct Pipelined {
     pub granted_at_us: Option<u64>,
     /// How many shards have still to say that they ran it, or that those are served whom that fed.
     running: usize,
-    /// What was watched was changed: nothing is done.
-    is_broken: bool,
-    /// For the books, once the command that began it is on its way.
-    call: Option<PendingCall>,
-    execution: Option<Box<Execution>>,
+    /// Nothing is done.
+    refusal: Option<Refusal>,
+}
+
+/// What a command just began that goes on while its session does.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Begun {
+    Parts(Number),
+    Coordination(u64),
 }
 
 /// What one shard has to do with a transaction.
@@ -91,10 +89,9 @@ impl Pipelined {
         }
     }
 
-    /// Whether nothing that was watched on this shard was changed.
-    fn may_run_here(&mut self, shard: &mut Shard) -> bool {
-        let own = self.part(shard.id).and_then(|part| part.txn_part.as_ref());
-        own.is_none_or(|txn_part| txn_part.may_run(shard))
+    /// Why it must not run on this shard, if so.
+    fn refusal_here(&mut self, shard: &mut Shard) -> Option<Refusal> {
+        self.part(shard.id)?.txn_part.as_ref()?.refusal(shard)
     }
 }
 
@@ -134,17 +131,7 @@ impl Core {
         execution: Option<Box<Execution>>,
     ) {
         let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
-        let Some(session) = self.shard.sessions.get_mut(id) else { return };
-        let is_silent = session.reply_mode != ReplyMode::On;
-        if session.reply_mode == ReplyMode::Skip {
-            session.reply_mode = ReplyMode::On;
-        }
-        session.pipelined += 1;
-        let weight = txn_parts.weight();
-        session.pipelined_weight += weight;
-        // With `pipeline-order strict` whatever comes next waits for it.
-        session.last_shard = NO_SHARD;
-        let hole = session.queue.open_hole();
+        let Some(place) = self.open_place(id, txn_parts.weight(), execution) else { return };
         let transactions = &mut self.shard.stats.transactions;
         match txn_parts.0.len() {
             1 => transactions.on_one_shard += 1,
@@ -171,21 +158,17 @@ impl Core {
             }
         }
         let mut pipelined = Box::new(Pipelined {
-            session: id,
-            hole,
-            is_silent,
-            weight,
+            place,
             plan,
             parts,
             granted_at_us: None,
             running: 0,
-            is_broken: false,
-            call: None,
-            execution,
+            refusal: None,
         });
         let look = pipelined.look();
-        let is_entrusted =
-            others.len() == 1 && is_granted_here && pipelined.may_run_here(&mut self.shard);
+        let is_entrusted = others.len() == 1
+            && is_granted_here
+            && pipelined.refusal_here(&mut self.shard).is_none();
         if is_entrusted {
             holding.entrust();
         }
@@ -198,18 +181,65 @@ impl Core {
         }
         let transaction = Transaction::new(holding, Owner::Pipelined(pipelined));
         self.under_way.transactions.insert(number, transaction);
-        self.begun_pipelined = Some(number);
+        self.begun_pipelined = Some(Begun::Parts(number));
         self.settle();
+    }
+
+    /// Keeps a place for the reply of a transaction, while its session goes on.
+    pub(super) fn open_place(
+        &mut self,
+        id: SessionId,
+        weight: usize,
+        execution: Option<Box<Execution>>,
+    ) -> Option<ReplyPlace> {
+        let session = self.shard.sessions.get_mut(id)?;
+        let is_silent = session.reply_mode != ReplyMode::On;
+        if session.reply_mode == ReplyMode::Skip {
+            session.reply_mode = ReplyMode::On;
+        }
+        session.pipelined += 1;
+        session.pipelined_weight += weight;
+        // With `pipeline-order strict` whatever comes next waits for it.
+        session.last_shard = NO_SHARD;
+        let hole = session.queue.open_hole();
+        Some(ReplyPlace { session: id, hole, is_silent, weight, call: None, execution })
+    }
+
+    /// Puts the reply into its place. One that was refused was not called.
+    pub(super) fn fill_place(&mut self, place: ReplyPlace, answer: &[u8], is_refused: bool) {
+        let id = place.session;
+        let failed = answer.starts_with(b"-");
+        if failed {
+            self.shard.stats.count_error(answer[1..].trim_ascii_end());
+        }
+        match place.call {
+            Some(call) if is_refused => self.shard.command_stats.rejected(call.command.number),
+            Some(call) => self.end_call(id, call, failed),
+            None => {}
+        }
+        if let Some(execution) = place.execution {
+            self.show_execution(id, &execution, answer);
+        }
+        if let Some(session) = self.shard.sessions.get_mut(id) {
+            session.pipelined -= 1;
+            session.pipelined_weight -= place.weight;
+        }
+        self.fill_hole(id, place.hole, if place.is_silent { &[] } else { answer });
     }
 
     /// Keeps what the books need of the command that just began a pipelined transaction, if that is still
     /// under way.
     pub(super) fn pipelined_call(&mut self) -> Option<&mut Option<PendingCall>> {
-        let number = self.begun_pipelined.take()?;
-        match &mut self.under_way.transactions.get_mut(&number)?.owner {
-            Owner::Pipelined(pipelined) => Some(&mut pipelined.call),
-            _ => None,
-        }
+        let place = match self.begun_pipelined.take()? {
+            Begun::Parts(number) => {
+                match &mut self.under_way.transactions.get_mut(&number)?.owner {
+                    Owner::Pipelined(pipelined) => &mut pipelined.place,
+                    _ => return None,
+                }
+            }
+            Begun::Coordination(number) => self.under_way.place_of(number)?,
+        };
+        Some(&mut place.call)
     }
 
     /// A transaction part of another shard's transaction visits this shard.
@@ -249,14 +279,15 @@ impl Core {
         mut txn_part: Box<TxnPart>,
         look: Look,
     ) {
-        let may_run = txn_part.may_run(&mut self.shard);
+        let refusal = txn_part.refusal(&mut self.shard);
+        let may_run = refusal.is_none();
         match look {
             Look::Run if may_run => txn_part.look(&mut self.shard),
             Look::Count if may_run => txn_part.count_present(&self.shard),
             Look::Run | Look::Count | Look::Not => {}
         }
         let mut found = std::mem::take(&mut txn_part.replies);
-        found.is_broken = !may_run;
+        found.refusal = refusal;
         let granted_at_us = Some(self.shard.now.monotonic_us);
         let visitor = Visitor::Carries { txn_part, look, granted_at_us };
         self.under_way.visitors.insert(number, visitor);
@@ -297,18 +328,18 @@ impl Core {
     pub(super) fn decide(&mut self, number: Number) {
         let Some((mut transaction, mut own)) = self.take_pipelined(number) else { return };
         let (here, known) = (self.shard.id, own.plan.known());
-        let mut is_broken = !own.may_run_here(&mut self.shard);
+        let mut refusal = own.refusal_here(&mut self.shard);
         for (part, found) in own.parts.iter_mut().zip(transaction.take_found()) {
             let Some(Ok(found)) = found.map(|found| found.downcast::<Replies>()) else { continue };
-            is_broken |= found.is_broken;
+            refusal = refusal.max(found.refusal);
             part.found = (known == Known::ByLooking).then_some(*found);
         }
-        let runs = !is_broken && own.plan.writes();
+        let runs = refusal.is_none() && own.plan.writes();
         let is_wanted = runs && known == Known::Afterwards;
         let mut others = 0;
         for part in own.parts.iter().filter(|part| part.shard != here) {
             others += 1;
-            if let (Some(found), true) = (&part.found, own.plan.is_exec() && !is_broken) {
+            if let (Some(found), true) = (&part.found, own.plan.is_exec() && refusal.is_none()) {
                 // Who looked did not count them: it might have had to look again.
                 found.errors().for_each(|error| self.shard.stats.count_error(error));
             }
@@ -323,7 +354,7 @@ impl Core {
         if runs && others > 0 {
             self.tie();
         }
-        own.is_broken = is_broken;
+        own.refusal = refusal;
         self.run_own(number, &mut own);
         self.go_on(number, transaction, own);
     }
@@ -337,13 +368,13 @@ impl Core {
         feeds: bool,
     ) {
         let Some((transaction, mut own)) = self.take_pipelined(number) else { return };
-        own.is_broken |= txn_part.replies.is_broken;
+        own.refusal = own.refusal.max(txn_part.replies.refusal);
         if let Some(part) = own.part(from) {
             part.txn_part = Some(txn_part);
         }
         own.running += usize::from(feeds);
         if transaction.holding.is_entrusted() {
-            if own.plan.writes() && !own.is_broken {
+            if own.plan.writes() && own.refusal.is_none() {
                 self.tie();
             }
             self.run_own(number, &mut own);
@@ -380,10 +411,10 @@ impl Core {
 
     /// Runs the part that is this shard's, if there is one, unless it must not, and leaves.
     fn run_own(&mut self, number: Number, own: &mut Pipelined) {
-        let is_broken = own.is_broken;
+        let is_refused = own.refusal.is_some();
         let granted_at_us = own.granted_at_us;
         let Some(Part { txn_part: Some(txn_part), .. }) = own.part(self.shard.id) else { return };
-        if is_broken {
+        if is_refused {
             txn_part.forget_watches(&mut self.shard);
         } else {
             txn_part.complete(&mut self.shard);
@@ -396,35 +427,21 @@ impl Core {
 
     /// Puts the reply into its place.
     fn end_pipelined(&mut self, mut own: Pipelined) {
-        let is_broken = own.is_broken;
-        let id = own.session;
-        if own.plan.is_exec() && !is_broken {
+        let id = own.place.session;
+        if own.plan.is_exec() && own.refusal.is_none() {
             let parts = own.parts.iter_mut().filter_map(Part::replies_mut);
             self.shard.count_calls(id, own.plan.untimed(), parts);
         }
         let mut answer = std::mem::take(&mut self.answer);
-        if is_broken {
-            own.plan.write_broken(&mut answer);
+        if let Some(refusal) = own.refusal {
+            own.plan.write_refusal(refusal, &mut answer);
         } else if let Some(replies) = own.replies() {
             own.plan.write(&replies, &mut answer);
         } else {
             own.plan.write_ahead(&mut answer);
         }
-        let failed = answer.starts_with(b"-");
-        if failed {
-            self.shard.stats.count_error(answer[1..].trim_ascii_end());
-        }
-        if let Some(call) = own.call {
-            self.end_call(id, call, failed);
-        }
-        if let Some(execution) = own.execution {
-            self.show_execution(id, &execution, &answer);
-        }
-        if let Some(session) = self.shard.sessions.get_mut(id) {
-            session.pipelined -= 1;
-            session.pipelined_weight -= own.weight;
-        }
-        self.fill_hole(id, own.hole, if own.is_silent { &[] } else { &answer });
+        let is_refused = own.refusal == Some(Refusal::Memory);
+        self.fill_place(own.place, &answer, is_refused);
         answer.clear();
         if answer.capacity() <= limits::BUFFER_KEPT_BYTES {
             self.answer = answer;

@@ -9,6 +9,7 @@ use super::Core;
 use crate::mesh::message::Envelope;
 use crate::session::SessionId;
 use crate::session::execution::{PendingCall, Timing};
+use crate::shard::memory::OUT_OF_MEMORY;
 use crate::shard::timing::logged_args;
 use crate::world::World;
 
@@ -98,8 +99,14 @@ impl Core {
     /// A coordination ended with this answer: its call is settled before the turn ends.
     pub(super) fn end_pending_call(&mut self, id: SessionId, answer: &[u8]) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
-        if let Some(call) = session.pending_call.take() {
-            self.end_call(id, *call, answer.starts_with(b"-"));
+        let Some(call) = session.pending_call.take() else { return };
+        let error = answer.strip_prefix(b"-").map(<[u8]>::trim_ascii_end);
+        let is_over_keys = matches!(call.command.run, Run::Many(_));
+        if is_over_keys && error == Some(OUT_OF_MEMORY.as_bytes()) {
+            // A shard of its keys refused it before anything ran.
+            self.shard.command_stats.rejected(call.command.number);
+        } else {
+            self.end_call(id, *call, error.is_some());
         }
     }
 

@@ -9,7 +9,7 @@ use basalt_resp::{Protocol, Reply};
 use crate::completion::Answer;
 use crate::core::Core;
 use crate::input::keys::{DeclaredKey, scope_on};
-use crate::intents::Mode;
+use crate::intents::{Mode, Scope};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::coordinator::Hops;
@@ -132,6 +132,60 @@ pub(super) fn last_hops(
     last
 }
 
+/// Looks at keys on their shards, decides, and writes, under intents on all of them.
+pub(super) async fn transact_over<T, L, D>(
+    hops: &Hops,
+    protocol: Protocol,
+    keys: &Arc<[DeclaredKey]>,
+    (look, decide): (L, D),
+) -> Answer
+where
+    T: Send + 'static,
+    L: Fn(&mut Shard, &DeclaredKey) -> T + Clone + Send + 'static,
+    D: FnOnce(Vec<T>, &mut Decision<'_>) -> Outcome,
+{
+    let shards = shards_of(keys);
+    let scoped = shards.iter().map(|&shard| (shard, scope_on(shard, keys))).collect();
+    let found = look_at_all(hops, scoped, keys, look).await;
+    let mut decided = decided(protocol, |decision| decide(found, decision));
+    decided.fetch_moved(hops, keys).await;
+    hops.release(last_hops(decided.writes, &shards, keys));
+    decided.answer
+}
+
+/// Holds these scopes, and looks at all keys; what was found comes in their order.
+pub(super) async fn look_at_all<T, L>(
+    hops: &Hops,
+    scoped: Vec<(ShardId, Scope)>,
+    keys: &Arc<[DeclaredKey]>,
+    look: L,
+) -> Vec<T>
+where
+    T: Send + 'static,
+    L: Fn(&mut Shard, &DeclaredKey) -> T + Clone + Send + 'static,
+{
+    let visits = scoped.into_iter().map(|(owner, scope)| {
+        let (keys, look) = (Arc::clone(keys), look.clone());
+        let look_here = move |shard: &mut Shard| -> Vec<(usize, T)> {
+            let own = keys.iter().enumerate().filter(|(_, key)| key.shard == owner);
+            own.map(|(index, key)| (index, look(shard, key))).collect()
+        };
+        (owner, scope, look_here)
+    });
+    let found = hops.hold(visits.collect::<Vec<_>>()).await;
+    let mut found: Vec<(usize, T)> = found.into_iter().flatten().collect();
+    found.sort_unstable_by_key(|(index, _)| *index);
+    found.into_iter().map(|(_, found)| found).collect()
+}
+
+/// The shards of keys, each once.
+pub(super) fn shards_of(keys: &[DeclaredKey]) -> Vec<ShardId> {
+    let mut shards: Vec<ShardId> = keys.iter().map(|key| key.shard).collect();
+    shards.sort_unstable();
+    shards.dedup();
+    shards
+}
+
 impl Core {
     /// A key to declare, in the order of the command's keys.
     pub(crate) fn declare(
@@ -162,10 +216,7 @@ impl Core {
     {
         let protocol = self.protocol(id);
         let keys: Arc<[DeclaredKey]> = keys.into();
-        let mut shards: Vec<ShardId> = keys.iter().map(|key| key.shard).collect();
-        shards.sort_unstable();
-        shards.dedup();
-        if let [only] = shards[..] {
+        if let [only] = shards_of(&keys)[..] {
             self.count_alone();
             let scope = scope_on(only, &keys);
             let whole = move |shard: &mut Shard| {
@@ -183,24 +234,7 @@ impl Core {
             return;
         }
         self.coordinate(id, |hops| async move {
-            let visits = shards.iter().map(|&owner| {
-                let (own_keys, look) = (Arc::clone(&keys), look.clone());
-                let look_at_all = move |shard: &mut Shard| -> Vec<(usize, T)> {
-                    let own = own_keys.iter().enumerate().filter(|(_, key)| key.shard == owner);
-                    own.map(|(index, key)| (index, look(shard, key))).collect()
-                };
-                (owner, scope_on(owner, &keys), look_at_all)
-            });
-            let found = hops.hold(visits.collect::<Vec<_>>()).await;
-            let mut found: Vec<(usize, T)> = found.into_iter().flatten().collect();
-            found.sort_unstable_by_key(|(index, _)| *index);
-            let found = found.into_iter().map(|(_, found)| found).collect();
-            let mut decided = decided(protocol, |decision| decide(found, decision));
-            decided.fetch_moved(&hops, &keys).await;
-            let Decided { answer, writes, .. } = decided;
-            let last = last_hops(writes, &shards, &keys);
-            hops.release(last);
-            answer
+            transact_over(&hops, protocol, &keys, (look, decide)).await
         });
     }
 

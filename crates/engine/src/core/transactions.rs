@@ -13,12 +13,13 @@ use basalt_commands::config::LogLevel;
 
 use super::Core;
 use super::exec::Inside;
-use super::pipelined::Pipelined;
+use super::pipelined::{Begun, Pipelined};
 use crate::completion::{Answer, Ticket};
 use crate::intents::{Event, Holding, Mode, Number, Scope};
 use crate::limits;
 use crate::mesh::message::{Ask, Hop, HopResult, LastHop, Look, Notification, ReadHop};
 use crate::session::SessionId;
+use crate::session::execution::ReplyPlace;
 use crate::shard::blocking::{FeedingPart, PutOff, WaiterId};
 use crate::shard::call::Client;
 use crate::shard::part::TxnPart;
@@ -144,6 +145,11 @@ impl UnderWay {
         moments.map(|(number, _)| number.at_us()).min()
     }
 
+    /// The place that a coordination has for its answer while its session goes on.
+    pub(super) fn place_of(&mut self, coordination: u64) -> Option<&mut ReplyPlace> {
+        self.coordinations.get_mut(&coordination)?.place.as_mut()
+    }
+
     pub(super) fn has_transactions(&self) -> bool {
         !self.transactions.is_empty() || !self.visitors.is_empty()
     }
@@ -175,6 +181,25 @@ impl Core {
         if inside.is_none() {
             self.settle();
         }
+    }
+
+    /// As [`Core::coordinate`], with a place for the reply, so that the session goes on meanwhile.
+    pub(super) fn coordinate_pipelined<F>(
+        &mut self,
+        place: ReplyPlace,
+        start: impl FnOnce(Hops) -> F,
+    ) where
+        F: Future<Output = Answer> + 'static,
+    {
+        self.under_way.begun += 1;
+        let number = self.under_way.begun;
+        let (id, origin) = (place.session, self.origin_of(place.session));
+        let mut coordination = Coordination::new(id, origin, None, start);
+        coordination.place = Some(place);
+        self.under_way.coordinations.insert(number, coordination);
+        self.begun_pipelined = Some(Begun::Coordination(number));
+        self.drive(number);
+        self.settle();
     }
 
     /// Something runs within the transaction of a coordination.
@@ -407,6 +432,10 @@ impl Core {
             }
             self.take_result(parent, Box::new(answer.to_vec()));
             return;
+        }
+        if let Some(place) = ended.place {
+            // An EXEC that is refused is the only one whose answer is an error.
+            return self.fill_place(place, answer, answer.starts_with(b"-"));
         }
         let id = ended.session;
         let Some(session) = self.shard.sessions.get_mut(id) else { return };

@@ -2,6 +2,8 @@
 
 use basalt_commands::Command;
 
+use crate::session::SessionId;
+
 /// What monitors are shown of an EXEC once it is over.
 pub(crate) struct Execution {
     /// Of what it ran, unless that was shown by the way.
@@ -17,6 +19,19 @@ pub(crate) struct PendingCall {
     pub timing: Timing,
     /// For the slow log; empty where there is none.
     pub args: Vec<u8>,
+}
+
+/// The place of a transaction's reply in its session, which goes on meanwhile.
+pub(crate) struct ReplyPlace {
+    pub session: SessionId,
+    pub hole: u32,
+    /// The client wants no reply.
+    pub is_silent: bool,
+    /// What it counts for among the transactions of its session.
+    pub weight: usize,
+    /// For the books, once the command that began it is on its way.
+    pub call: Option<PendingCall>,
+    pub execution: Option<Box<Execution>>,
 }
 
 pub(crate) enum Timing {

@@ -18,7 +18,7 @@ use basalt_keyspace::{DatabaseId, Eviction, Keyspace};
 use crate::intents::{Intent, Intents, Mode};
 use crate::limits;
 
-const OUT_OF_MEMORY: CommandError =
+pub(crate) const OUT_OF_MEMORY: CommandError =
     CommandError::text("OOM command not allowed when used memory > 'maxmemory'.");
 
 /// The part of `maxmemory` by which a shard may exceed it while it waits for others to evict.

@@ -1,7 +1,7 @@
 //! TxnPart: what a transaction does on one shard, as data: it travels there, waits for its turn if it must,
 //! and comes back with the replies, to be used again.
 
-use basalt_commands::{Command, ManyKeys, Run};
+use basalt_commands::{Command, Flags, ManyKeys, Run};
 use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
 use basalt_resp::Reply;
 use smallvec::SmallVec;
@@ -10,6 +10,7 @@ use crate::input::resolve::mode_of;
 use crate::intents::{Intent, Mode};
 use crate::shard::Shard;
 use crate::shard::call::{AtMoment, CallContext, ErrorCount, calls_of};
+use crate::shard::memory::OUT_OF_MEMORY;
 use crate::shard::timing::logged_args;
 
 /// Commands for one shard, their arguments one behind the other, and what became of them.
@@ -28,6 +29,8 @@ pub(crate) struct TxnPart {
     pub transaction: Option<AtMoment>,
     /// Nothing is done if what this session watches was changed.
     pub watcher: Option<u64>,
+    /// The database of commands that may grow the data: the shard's memory is checked before it begins.
+    grows: Option<DatabaseId>,
     /// Whether errors are counted where they happen, since nobody looks at each reply later.
     pub counts_errors: bool,
     pub replies: Replies,
@@ -63,11 +66,34 @@ pub(crate) struct TimedCall {
     pub args: Vec<u8>,
 }
 
+/// Why nothing of a transaction is done; where shards disagree, the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Refusal {
+    /// What was watched was changed.
+    Watched,
+    /// A shard has no memory for it.
+    Memory,
+}
+
+impl Refusal {
+    /// Writes the reply of a transaction that is refused, an EXEC or a command over several shards.
+    pub(crate) fn write(self, is_exec: bool, reply: &mut Reply<'_>) {
+        match (self, is_exec) {
+            (Self::Watched, _) => reply.null_array(),
+            (Self::Memory, false) => reply.error_bytes(OUT_OF_MEMORY.as_bytes()),
+            (Self::Memory, true) => {
+                let because = b"EXECABORT Transaction discarded because of: ";
+                reply.error_bytes(&[because, OUT_OF_MEMORY.as_bytes()].concat());
+            }
+        }
+    }
+}
+
 /// Encoded replies, one behind the other.
 #[derive(Default)]
 pub(crate) struct Replies {
-    /// What was watched was changed: nothing was done.
-    pub is_broken: bool,
+    /// Nothing was done.
+    pub refusal: Option<Refusal>,
     bytes: Vec<u8>,
     ends: Vec<usize>,
     /// Calls whose time was taken.
@@ -89,7 +115,7 @@ impl Replies {
     }
 
     fn clear(&mut self) {
-        self.is_broken = false;
+        self.refusal = None;
         self.bytes.clear();
         self.ends.clear();
         self.timed.clear();
@@ -106,6 +132,9 @@ impl TxnPart {
         (slot, hash): (SlotId, u64),
     ) {
         let key_at = key_at as u32;
+        if context.command.flags.has(Flags::DENYOOM) {
+            self.grows = Some(context.database);
+        }
         let timing = CallTiming::Untimed;
         self.calls.push(TxnPartCall { context, arg_count: 0, key_at, slot, hash, timing });
     }
@@ -140,15 +169,15 @@ impl TxnPart {
         self.arg_bytes.len()
     }
 
-    /// Whether nothing that its session watches was changed here.
-    pub(crate) fn may_run(&self, shard: &mut Shard) -> bool {
-        self.watcher.is_none_or(|watcher| !shard.keyspace.is_watch_broken(watcher))
+    /// Why it must not run on this shard, if so.
+    pub(crate) fn refusal(&self, shard: &mut Shard) -> Option<Refusal> {
+        shard.refusal(self.grows, self.watcher)
     }
 
-    /// Decides by itself: runs, unless what is watched was changed. What is watched is forgotten.
+    /// Decides by itself: runs, unless it must not. What is watched is forgotten.
     pub(crate) fn perform(&mut self, shard: &mut Shard) {
-        self.replies.is_broken = !self.may_run(shard);
-        if self.replies.is_broken {
+        self.replies.refusal = self.refusal(shard);
+        if self.replies.refusal.is_some() {
             self.forget_watches(shard);
         } else {
             self.complete(shard);
@@ -276,15 +305,35 @@ impl TxnPart {
     }
 
     fn clear(&mut self) {
-        let Self { intents, calls, arg_bytes, arg_ends, places, replies, .. } = self;
+        let Self { intents, calls, arg_bytes, arg_ends, places, replies, grows, .. } = self;
         intents.clear();
         calls.clear();
         arg_bytes.clear();
         arg_ends.clear();
         places.clear();
         replies.clear();
+        *grows = None;
         (self.transaction, self.watcher, self.counts_errors) = (None, None, false);
         self.is_shared = false;
+    }
+}
+
+impl Shard {
+    /// Why a transaction must not begin here, if so: `grows` is the database of commands that may grow the data, for
+    /// which room is made, and `watcher` the session that watched.
+    pub(crate) fn refusal(
+        &mut self,
+        grows: Option<DatabaseId>,
+        watcher: Option<u64>,
+    ) -> Option<Refusal> {
+        if let Some(database) = grows
+            && self.check_memory(Flags::DENYOOM, database).is_err()
+        {
+            return Some(Refusal::Memory);
+        }
+        // Making room may have changed what is watched.
+        let is_broken = watcher.is_some_and(|watcher| self.keyspace.is_watch_broken(watcher));
+        is_broken.then_some(Refusal::Watched)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::completion::{Answer, Ticket};
 use crate::intents::{Mode, Number, Scope};
 use crate::mesh::message::{Hop, HopResult, ReadHop};
 use crate::session::SessionId;
-use crate::session::execution::PendingCall;
+use crate::session::execution::{PendingCall, ReplyPlace};
 use crate::session::queued::Queued;
 use crate::shard::Shard;
 use crate::shard::blocking::AtHome;
@@ -35,6 +35,8 @@ pub(crate) struct Coordination {
     pub parent: Option<Ticket>,
     /// Of one that runs inside: its command, to be counted when it is over.
     pub call: Option<PendingCall>,
+    /// Where its answer goes, if its session goes on meanwhile.
+    pub place: Option<ReplyPlace>,
     /// The transaction that it holds or waits for.
     pub transaction: Option<Number>,
     /// For whom its hops change data, and as part of which transaction.
@@ -162,6 +164,12 @@ impl Hops {
         self.0.borrow().inside_at_ms
     }
 
+    /// What is asked for from here on runs inside what is held, at this moment of the transaction; with `None` it is
+    /// by itself again.
+    pub(crate) fn set_inside(&self, moment_ms: Option<u64>) {
+        self.0.borrow_mut().inside_at_ms = moment_ms;
+    }
+
     /// Whether all is held by another already.
     pub(crate) fn is_inside(&self) -> bool {
         self.0.borrow().inside_at_ms.is_some()
@@ -230,9 +238,20 @@ impl Hops {
         T: Any + Send,
         F: FnOnce(&mut Shard) -> T + Send + 'static,
     {
-        let asked: Vec<_> =
-            hops.into_iter().map(|(shard, hop)| self.ask_hop(shard, None, hop)).collect();
-        all(asked).await
+        all(self.begin_each(hops)).await
+    }
+
+    /// As [`Hops::on_each`], but what comes of them may be awaited later. What is asked for meanwhile runs behind
+    /// them on their shards.
+    pub(crate) fn begin_each<T, F>(
+        &self,
+        hops: impl IntoIterator<Item = (ShardId, F)>,
+    ) -> Vec<Awaited<T>>
+    where
+        T: Any + Send,
+        F: FnOnce(&mut Shard) -> T + Send + 'static,
+    {
+        hops.into_iter().map(|(shard, hop)| self.ask_hop(shard, None, hop)).collect()
     }
 
     /// Holds intents on several shards, each named once, and looks at each: what was found is true of one
@@ -347,7 +366,7 @@ fn downcast<T: Any>(result: HopResult) -> T {
     *result.downcast::<T>().expect("a hop gives what it was asked for")
 }
 
-async fn all<T: Any>(asked: Vec<Awaited<T>>) -> Vec<T> {
+pub(crate) async fn all<T: Any>(asked: Vec<Awaited<T>>) -> Vec<T> {
     let mut results = Vec::with_capacity(asked.len());
     for awaited in asked {
         results.push(awaited.await);
@@ -355,7 +374,8 @@ async fn all<T: Any>(asked: Vec<Awaited<T>>) -> Vec<T> {
     results
 }
 
-struct Awaited<T> {
+/// A result that is still to come.
+pub(crate) struct Awaited<T> {
     mailbox: Rc<RefCell<Mailbox>>,
     index: usize,
     result: PhantomData<fn() -> T>,
@@ -391,6 +411,7 @@ impl Coordination {
             session,
             parent,
             call: None,
+            place: None,
             transaction: None,
             origin,
             has_hopped: false,

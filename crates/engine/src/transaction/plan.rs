@@ -14,7 +14,7 @@ use crate::session::Session;
 use crate::session::queued::Queued;
 use crate::shard::Shard;
 use crate::shard::call::CallContext;
-use crate::shard::part::{CallTiming, Replies, TxnPartPool, TxnParts};
+use crate::shard::part::{CallTiming, Refusal, Replies, TxnPartPool, TxnParts};
 
 /// How replies of transaction parts become replies of commands.
 #[derive(Default)]
@@ -192,9 +192,9 @@ impl Plan {
         Reply::new(answer, self.protocol).ok();
     }
 
-    /// Writes what it says when something that was watched was changed.
-    pub(crate) fn write_broken(&self, answer: &mut Vec<u8>) {
-        Reply::new(answer, self.protocol).null_array();
+    /// Writes the reply where nothing was done.
+    pub(crate) fn write_refusal(&self, refusal: Refusal, answer: &mut Vec<u8>) {
+        refusal.write(self.is_exec, &mut Reply::new(answer, self.protocol));
     }
 
     /// Writes the reply from those of the transaction parts.
