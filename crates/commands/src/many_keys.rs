@@ -17,7 +17,7 @@ mod rounds;
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 
-use basalt_keyspace::{DatabaseId, EntryRef, Key, Keyspace, Kind, event};
+use basalt_keyspace::{DatabaseId, DetachedValue, EntryRef, Key, Keyspace, Kind, event};
 use basalt_resp::{Protocol, Reply};
 use smallvec::SmallVec;
 
@@ -70,9 +70,37 @@ pub type Write = Box<dyn FnOnce(&mut Keyspace, DatabaseId, &Key<'_>) + Send>;
 /// A value that goes from one key to another, whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Move {
-    /// The index of the key that holds it; it holds nothing afterwards.
+    /// The index of the key that holds it.
     pub from: usize,
     pub to: usize,
+    /// A copy of it goes; else the first key holds nothing afterwards.
+    pub is_copy: bool,
+}
+
+impl Move {
+    /// Takes the value, or a copy of it, from its key; only on the key's shard.
+    pub fn take(
+        self,
+        keyspace: &mut Keyspace,
+        (database, key): (DatabaseId, &Key<'_>),
+    ) -> Option<DetachedValue> {
+        if self.is_copy {
+            keyspace.copy_value(database, key)
+        } else {
+            keyspace.take_value(database, key, event::RENAME_FROM)
+        }
+    }
+
+    /// Has the other key hold it; only on that key's shard.
+    pub fn put(
+        self,
+        keyspace: &mut Keyspace,
+        (database, key): (DatabaseId, &Key<'_>),
+        value: DetachedValue,
+    ) {
+        let event = if self.is_copy { event::COPY_TO } else { event::RENAME_TO };
+        keyspace.put_value(database, key, value, event);
+    }
 }
 
 /// Where a command decides, after all its keys were read: it writes the reply and says which keys change.
@@ -119,7 +147,12 @@ impl<'a, 'r> Decision<'a, 'r> {
 
     /// Has a value go from one key to another before anything is written.
     pub(crate) fn move_value(&mut self, from: usize, to: usize) {
-        self.moved = Some(Move { from, to });
+        self.moved = Some(Move { from, to, is_copy: false });
+    }
+
+    /// Has a copy of a value go from one key to another before anything is written.
+    pub(crate) fn copy_value(&mut self, from: usize, to: usize) {
+        self.moved = Some(Move { from, to, is_copy: true });
     }
 
     pub fn into_decided(self) -> Decided {
@@ -293,10 +326,11 @@ fn whole<T: OverKeys>(call: &mut Call<'_>) -> Outcome {
     let mut decision = Decision::new((call.args, &keys), settings, reply);
     T::decide(found, &mut decision)?;
     let Decided { writes, moved, .. } = decision.into_decided();
-    if let Some(Move { from, to }) = moved {
-        let ((from_id, from), (to_id, to)) = (place(from, call.keyspace), place(to, call.keyspace));
-        if let Some(value) = call.keyspace.take_value(from_id, &from, event::RENAME_FROM) {
-            call.keyspace.put_value(to_id, &to, value, event::RENAME_TO);
+    if let Some(moved) = moved {
+        let [(from_id, from), (to_id, to)] =
+            [moved.from, moved.to].map(|index| place(index, call.keyspace));
+        if let Some(value) = moved.take(call.keyspace, (from_id, &from)) {
+            moved.put(call.keyspace, (to_id, &to), value);
         }
     }
     for (index, write) in writes {

@@ -66,7 +66,7 @@ pub(crate) const EVICTED_PER_ASK_MAX: usize = 256;
 pub(crate) const FREED_PER_CALL_STEPS: usize = 4;
 /// How often sessions are looked over for idleness and output limits.
 pub(crate) const SESSION_CHECK_US: u64 = 100_000;
-/// LIMIT: transactions of one turn that are logged because they held for long; the rest is counted.
+/// LIMIT: transactions, and hops, of one turn that are logged because they took long; the rest is counted, or dropped.
 pub(crate) const LONG_VISITS_MAX: usize = 16;
 /// LIMIT: hashes of keys in such a line.
 pub(crate) const LOGGED_HASHES_MAX: usize = 16;

@@ -2,6 +2,7 @@
 
 pub(crate) mod command_stats;
 pub(crate) mod histogram;
+pub(crate) mod hop_name;
 pub(crate) mod latency;
 pub(crate) mod monitor;
 pub(crate) mod rates;

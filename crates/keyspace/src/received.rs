@@ -13,6 +13,11 @@ impl Keyspace {
         self.received.extend_from_slice(strings);
     }
 
+    /// Lends other long arguments, for a call within the work of a request. Returns those that were lent.
+    pub fn swap_received(&mut self, strings: Vec<LongString>) -> Vec<LongString> {
+        std::mem::replace(&mut self.received, strings)
+    }
+
     /// What of [`Self::lend_received`] became no value.
     pub fn received(&self) -> &[LongString] {
         &self.received

@@ -43,7 +43,7 @@ impl Kind {
 const ELEMENTS_PER_NODE: usize = 4;
 
 /// A large collection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Collection {
     List(List),
     Hash(Fields),

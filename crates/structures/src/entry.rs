@@ -673,6 +673,26 @@ impl Entry {
         std::mem::forget(old);
     }
 
+    /// A copy of the value and its expiry under another key: what the block points to is copied, too.
+    pub fn copy(&self, key: &[u8], access: u32) -> Self {
+        let expire_at_ms = self.expire_at_ms();
+        let mut copy = match self.value() {
+            Value::String(Content::Integer(value)) => {
+                Self::integer(key, value, expire_at_ms, access)
+            }
+            Value::String(Content::Bytes(bytes)) if self.encoding_form() == Form::Long => {
+                return Self::long(key, LongString::from(bytes), expire_at_ms, access);
+            }
+            Value::String(Content::Bytes(bytes)) => Self::string(key, bytes, expire_at_ms, access),
+            Value::Small(small, bytes) => Self::small(small, key, bytes, expire_at_ms, access),
+            Value::Boxed(value) => Self::boxed(key, Box::new(value.clone()), expire_at_ms, access),
+        };
+        if self.is_changed() {
+            copy.mark_changed();
+        }
+        copy
+    }
+
     /// The same value, expiry and metadata under another key: what the block points to changes hands, what lies
     /// in the block is copied.
     pub fn with_key(self, key: &[u8]) -> Self {

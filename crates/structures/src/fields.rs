@@ -15,7 +15,7 @@ use crate::members::{Member, Members};
 const EXPIRING_BYTES: usize = size_of::<(u64, u64)>() * 3 / 2;
 
 /// A large hash.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fields {
     members: Members,
     /// Moment and hash of the fields that expire, the earliest first.

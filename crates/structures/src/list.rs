@@ -45,6 +45,14 @@ pub struct List {
     is_quicklist: bool,
 }
 
+impl Clone for List {
+    fn clone(&self) -> Self {
+        let nodes: VecDeque<Node> = self.nodes.iter().cloned().collect();
+        let rooms = nodes.iter().map(Node::heap_bytes).sum();
+        Self { nodes, rooms, ..*self }
+    }
+}
+
 impl List {
     pub fn new(limit: NodeLimit) -> Self {
         Self { limit, ..Self::default() }

@@ -102,6 +102,21 @@ const fn next_random(state: &mut u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
+impl Clone for Members {
+    fn clone(&self) -> Self {
+        let mut copy = Self::new(self.carry, &self.hasher);
+        if self.far_bytes > 0 {
+            self.iter().for_each(|member| copy.add(self.hash(member.name), member));
+            return copy;
+        }
+        for page in 0..self.pages.len() {
+            copy.pages.push(self.pages.at(page).copy());
+        }
+        (copy.len, copy.page_bytes) = (self.len, self.page_bytes);
+        copy
+    }
+}
+
 impl Members {
     /// A table of members without values: a set.
     pub fn bare(hasher: &KeyHasher) -> Self {

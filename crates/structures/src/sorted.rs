@@ -35,6 +35,16 @@ pub struct Sorted {
     hasher: KeyHasher,
 }
 
+impl Clone for Sorted {
+    fn clone(&self) -> Self {
+        let mut copy = Self::new(&self.hasher);
+        for Scored { member, score } in self.iter() {
+            copy.set(member, score);
+        }
+        copy
+    }
+}
+
 // SAFETY: a sorted set owns its blocks alone; nothing in them is tied to a thread.
 unsafe impl Send for Sorted {}
 

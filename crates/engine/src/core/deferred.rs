@@ -3,12 +3,11 @@
 //! Each has a visit of its own in the table of intents, with a number that puts it where it came. Those of one
 //! session have a key in common, which stands for the session, so that they run in their order.
 //!
-//! LIMIT: as many as sessions may have holes.
+//! Large arguments are kept as they were received. LIMIT: as many as sessions may have holes.
 
 use std::collections::{BTreeMap, HashMap};
 
 use basalt_keyspace::ShardId;
-use smallvec::SmallVec;
 
 use crate::input::args::OwnedArgs;
 use crate::intents::Number;
@@ -34,8 +33,8 @@ pub(super) struct HeldRequest {
 }
 
 impl HeldRequest {
-    pub(super) fn args(&self) -> SmallVec<[&[u8]; 16]> {
-        self.args.all()
+    pub(super) fn args(&self) -> &OwnedArgs {
+        &self.args
     }
 }
 
@@ -49,9 +48,13 @@ impl HeldRequests {
     }
 
     /// Keeps a request until its visit is granted.
-    pub(super) fn keep(&mut self, number: Number, from: ShardId, request: Request, args: &[&[u8]]) {
+    pub(super) fn keep(
+        &mut self,
+        number: Number,
+        (from, request): (ShardId, Request),
+        args: OwnedArgs,
+    ) {
         *self.counts.entry((from, request.session)).or_default() += 1;
-        let args = OwnedArgs::new(args);
         self.waiting.insert(number, HeldRequest { from, request, args });
     }
 

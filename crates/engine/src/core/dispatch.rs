@@ -11,6 +11,7 @@ use basalt_resp::{ProtocolError, Reply};
 use super::Core;
 use super::engine_commands;
 use crate::gates::{self, GateInput, Verdict};
+use crate::input::args::OwnedArgs;
 use crate::input::keys::KeyHash;
 use crate::input::resolve::{Resolved, mode_of, scope_of};
 use crate::intents::{Intent, Mode};
@@ -439,7 +440,8 @@ impl Core {
         }
         let context = self.context(id, command, run);
         let scope = scope_of(command, args, &self.shard.keyspace);
-        let call = OwnedCall::new(context, args, usize::from(key_at));
+        let owned = OwnedArgs::sharing(args, self.shard.keyspace.received());
+        let call = OwnedCall::new(context, owned, usize::from(key_at));
         self.run_whole(world, id, command, args, |core, _| {
             core.coordinate(id, |hops| async move {
                 hops.alone(to, scope, move |shard| call.perform(shard)).await

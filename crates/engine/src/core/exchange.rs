@@ -252,7 +252,8 @@ impl Core {
         };
         // Those of its session run in their order.
         intents.push(Intent { hash: request.session.as_hash(from), mode: Mode::Write });
-        self.held.keep(number, from, request, args);
+        let args = OwnedArgs::sharing(args, self.shard.keyspace.received());
+        self.held.keep(number, (from, request), args);
         self.shard.schedule(number, Scope::keys(intents));
     }
 
@@ -261,10 +262,12 @@ impl Core {
         let HeldRequest { from, request, .. } = held;
         let shard = &mut self.shard;
         shard.command_stats.count(request.command.number);
-        let (mut reply, args) = (Vec::new(), held.args());
+        let (mut reply, args) = (Vec::new(), held.args().all());
+        let outer = shard.keyspace.swap_received(held.args().long());
         let (context, key) = (request.context(*from), request.key(&args));
         let out = Reply::new(&mut reply, request.protocol);
         calls_of!(shard).call(&context, &args, key, out, ErrorCount::Command);
+        shard.keyspace.swap_received(outer);
         let is_put_off = self.put_off_reply_to(*from, request, || reply.clone());
         self.shard.intents.release(number);
         if !is_put_off {

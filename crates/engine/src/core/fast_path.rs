@@ -6,7 +6,6 @@
 //!
 //! Not here: all other requests (`request`).
 
-use basalt_commands::Flags;
 use basalt_commands::config::PipelineOrder;
 use basalt_keyspace::Key;
 
@@ -46,8 +45,9 @@ impl Core {
         }
         let pipelined = session.pipelined;
         let is_free = shard.intents.is_idle() && pipelined == 0;
-        // Whoever such a client is fed by may have to wait for it.
+        // Whoever feeds such a client has its reply put off until the client is served.
         let may_feed = shard.waiting.has_distant();
+        let mut last_start = 0;
         let What::Plain(command, run) = staged[0].what else { return 0 };
         // Of all that follow only these two differ.
         let mut context = CallContext::of(shard.id, session, command, run);
@@ -64,9 +64,6 @@ impl Core {
             let KeyHash { hash, slot, shard: to, .. } = keys[request.keys.0];
             let key_at = command.keys[0].first as u16;
             if to == shard.id {
-                if may_feed && command.flags.has(Flags::WRITE) {
-                    break;
-                }
                 if !is_free {
                     let intent = Intent { hash, mode: mode_of(command) };
                     let is_admitted = shard.intents.admits_key_behind(pipelined, to, intent);
@@ -77,6 +74,9 @@ impl Core {
                 let key = Key { bytes: args[usize::from(key_at)], hash, slot };
                 (context.command, context.run) = (command, run);
                 context.reads = reads.of(command);
+                if may_feed {
+                    last_start = session.output().len();
+                }
                 let reply = session.reply();
                 let clock_ns = &mut || world.monotonic_ns();
                 let ns = calls_of!(shard).call_and_count(clock_ns, &context, args, key, reply);
@@ -123,6 +123,9 @@ impl Core {
         }
         session.commands += worked as u64;
         shard.stats.fast_path += worked as u64;
+        if may_feed && self.shard.keyspace.has_ready() {
+            self.put_off_reply(id, last_start);
+        }
         if !lines.is_empty() {
             self.show_to_all(&lines);
         }

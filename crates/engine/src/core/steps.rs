@@ -61,11 +61,8 @@ impl Core {
         commands: &[Queued],
         moment_ms: u64,
     ) -> Option<Steps> {
-        let is_over_shards = |core: &Self, queued: &Queued| {
-            matches!(queued.run, Run::Many(_)) && !queued.is_calls(&core.shard.routes)
-        };
         for queued in commands {
-            if is_over_shards(self, queued) {
+            if matches!(queued.run, Run::Many(_)) && !queued.is_calls(&self.shard.routes) {
                 self.track_keys(id, queued.command, &queued.args());
             }
         }

@@ -101,8 +101,8 @@ impl Core {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         let Some(call) = session.pending_call.take() else { return };
         let error = answer.strip_prefix(b"-").map(<[u8]>::trim_ascii_end);
-        let is_over_keys = matches!(call.command.run, Run::Many(_));
-        if is_over_keys && error == Some(OUT_OF_MEMORY.as_bytes()) {
+        let is_whole = matches!(call.command.run, Run::Many(_) | Run::Engine(EngineCommand::Exec));
+        if is_whole && error.is_some_and(|text| text.ends_with(OUT_OF_MEMORY.as_bytes())) {
             // A shard of its keys refused it before anything ran.
             self.shard.command_stats.rejected(call.command.number);
         } else {

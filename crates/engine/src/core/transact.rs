@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use basalt_commands::{Move, Outcome};
-use basalt_keyspace::{DatabaseId, DetachedValue, ShardId, event};
+use basalt_keyspace::{DatabaseId, DetachedValue, ShardId};
 use basalt_resp::{Protocol, Reply};
 
 use crate::completion::Answer;
@@ -58,10 +58,10 @@ pub(super) struct Decided {
 impl Decided {
     /// Does all of it, where all keys are on this shard; returns the answer.
     pub(super) fn carry_out(self, shard: &mut Shard, keys: &[DeclaredKey]) -> Answer {
-        if let Some(Move { from, to }) = self.moved
-            && let Some(value) = take_value(shard, &keys[from])
+        if let Some(moved) = self.moved
+            && let Some(value) = take_value(shard, moved, keys)
         {
-            put_value(shard, &keys[to], value);
+            put_value(shard, moved, keys, value);
         }
         for Write { index, run } in self.writes {
             run(shard, &keys[index]);
@@ -69,24 +69,28 @@ impl Decided {
         self.answer
     }
 
-    /// Takes the value that is to move from its shard; it is written where it goes.
+    /// Takes the value that is to go to another key, or a copy of it, from its shard; it is written where it goes.
     pub(super) async fn fetch_moved(&mut self, hops: &Hops, keys: &Arc<[DeclaredKey]>) {
-        let Some(Move { from, to }) = self.moved.take() else { return };
-        let taken_from = Arc::clone(keys);
-        let take = move |shard: &mut Shard| take_value(shard, &taken_from[from]);
-        if let Some(value) = hops.on(keys[from].shard, take).await {
-            let put = move |shard: &mut Shard, key: &DeclaredKey| put_value(shard, key, value);
-            self.writes.insert(0, Write { index: to, run: Box::new(put) });
+        let Some(moved) = self.moved.take() else { return };
+        let [own, others] = [Arc::clone(keys), Arc::clone(keys)];
+        let take = move |shard: &mut Shard| take_value(shard, moved, &own);
+        if let Some(value) = hops.on(keys[moved.from].shard, take).await {
+            let put = move |shard: &mut Shard, _: &DeclaredKey| {
+                put_value(shard, moved, &others, value);
+            };
+            self.writes.insert(0, Write { index: moved.to, run: Box::new(put) });
         }
     }
 }
 
-fn take_value(shard: &mut Shard, key: &DeclaredKey) -> Option<DetachedValue> {
-    shard.keyspace.take_value(key.database, &key.key(), event::RENAME_FROM)
+fn take_value(shard: &mut Shard, moved: Move, keys: &[DeclaredKey]) -> Option<DetachedValue> {
+    let key = &keys[moved.from];
+    moved.take(&mut shard.keyspace, (key.database, &key.key()))
 }
 
-fn put_value(shard: &mut Shard, key: &DeclaredKey, value: DetachedValue) {
-    shard.keyspace.put_value(key.database, &key.key(), value, event::RENAME_TO);
+fn put_value(shard: &mut Shard, moved: Move, keys: &[DeclaredKey], value: DetachedValue) {
+    let key = &keys[moved.to];
+    moved.put(&mut shard.keyspace, (key.database, &key.key()), value);
 }
 
 /// What comes of what was found.

@@ -18,6 +18,7 @@ use crate::completion::{Answer, Ticket};
 use crate::intents::{Event, Holding, Mode, Number, Scope};
 use crate::limits;
 use crate::mesh::message::{Ask, Hop, HopResult, LastHop, Look, Notification, ReadHop};
+use crate::observe::hop_name::HopName;
 use crate::session::SessionId;
 use crate::session::execution::ReplyPlace;
 use crate::shard::blocking::{FeedingPart, PutOff, WaiterId};
@@ -47,7 +48,7 @@ pub(super) struct UnderWay {
 struct LongVisit {
     number: Number,
     /// What it did.
-    name: &'static str,
+    name: HopName,
     us: u64,
     scope: Scope,
 }
@@ -101,12 +102,12 @@ pub(super) enum Visitor {
 
 impl Visitor {
     /// What it does, for the log.
-    fn name(&self) -> &'static str {
+    fn name(&self) -> HopName {
         match self {
             Self::Looks { look, .. } => look.name,
             Self::Carries { txn_part, .. } => txn_part.name(),
             Self::Passes { hop, .. } => hop.name,
-            Self::Serves(_) | Self::Reserves { .. } => "blocked",
+            Self::Serves(_) | Self::Reserves { .. } => HopName::of_command("blocked"),
         }
     }
 
@@ -171,16 +172,23 @@ impl Core {
             nested.is_coordinating = true;
             (nested.ticket, nested.moment_ms)
         });
-        let origin = self.origin_of(id);
+        let (origin, command) = (self.origin_of(id), self.command_of(id));
         if let (None, Some(session)) = (inside, self.shard.sessions.get_mut(id)) {
             session.coordination = Some(number);
         }
-        self.under_way.coordinations.insert(number, Coordination::new(id, origin, inside, start));
+        self.under_way
+            .coordinations
+            .insert(number, Coordination::new((id, command), origin, inside, start));
         self.drive(number);
         // What runs inside another is settled once it has been shown to those who watch.
         if inside.is_none() {
             self.settle();
         }
+    }
+
+    /// What a session runs now.
+    fn command_of(&self, id: SessionId) -> Option<&'static str> {
+        self.shard.sessions.get(id).map(|session| session.last_command)
     }
 
     /// As [`Core::coordinate`], with a place for the reply, so that the session goes on meanwhile.
@@ -194,7 +202,8 @@ impl Core {
         self.under_way.begun += 1;
         let number = self.under_way.begun;
         let (id, origin) = (place.session, self.origin_of(place.session));
-        let mut coordination = Coordination::new(id, origin, None, start);
+        let who = (id, self.command_of(id));
+        let mut coordination = Coordination::new(who, origin, None, start);
         coordination.place = Some(place);
         self.under_way.coordinations.insert(number, coordination);
         self.begun_pipelined = Some(Begun::Coordination(number));
@@ -288,6 +297,7 @@ impl Core {
                 let own = own.expect("it wishes just now");
                 own.has_hopped = true;
                 hop.origin = own.origin;
+                hop.name.command = own.command;
                 if shard != self.shard.id {
                     self.ask(shard, Ask::Hop { ticket: Some(ticket), scope, hop });
                     return false;
@@ -332,10 +342,12 @@ impl Core {
                 self.under_way.transactions.insert(number, transaction);
                 let own = self.under_way.coordinations.get_mut(&coordination);
                 let own = own.expect("it wishes just now");
+                let command = own.command;
                 own.has_hopped = false;
                 own.transaction = Some(number);
                 own.origin.transaction = Some(tag);
-                for (shard, scope, look) in visits {
+                for (shard, scope, mut look) in visits {
+                    look.name.command = command;
                     if shard == self.shard.id {
                         self.visit(number, scope, look);
                     } else {
@@ -359,10 +371,12 @@ impl Core {
                 true
             }
             Wish::Release { writes } => {
-                let origin = self.under_way.coordinations[&coordination].origin;
+                let Coordination { origin, command, .. } =
+                    self.under_way.coordinations[&coordination];
                 let last = writes.into_iter().map(|(shard, index, mut hop)| {
                     let ticket = index.map(|index| Ticket { coordination, index });
                     hop.origin = origin;
+                    hop.name.command = command;
                     (shard, LastHop { hop, ticket })
                 });
                 self.release(coordination, last.collect());
@@ -691,7 +705,7 @@ impl Core {
     }
 
     /// Ends a visit that was granted at this moment (monotonic µs), if it was, and did what that name says.
-    pub(super) fn leave(&mut self, number: Number, held: Option<(u64, &'static str)>) {
+    pub(super) fn leave(&mut self, number: Number, held: Option<(u64, HopName)>) {
         // Who stood in line comes before those who wait for what is let go.
         self.serve_ready();
         let scope = self.shard.intents.release(number);
@@ -723,7 +737,7 @@ impl Core {
     }
 
     /// A visit is over that held its scope for so long.
-    fn count_held(&mut self, number: Number, name: &'static str, us: u64, scope: Option<Scope>) {
+    fn count_held(&mut self, number: Number, name: HopName, us: u64, scope: Option<Scope>) {
         self.shard.stats.transactions.count_held(us);
         let limit_ms = u64::try_from(self.shard.config.transaction_log_slower_than);
         if limit_ms.is_ok_and(|limit_ms| us / 1000 >= limit_ms)

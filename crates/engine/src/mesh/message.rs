@@ -9,6 +9,7 @@ use basalt_resp::{Payloads, Protocol};
 use crate::completion::Ticket;
 use crate::intents::{Number, Scope};
 use crate::journal::CutId;
+use crate::observe::hop_name::HopName;
 use crate::observe::monitor::Observed;
 use crate::session::SessionId;
 use crate::shard::Shard;
@@ -47,8 +48,7 @@ pub(crate) struct Envelope {
 
 /// One visit of a shard: a plain function, so that it runs from start to end.
 pub(crate) struct Hop {
-    /// The function that asked for it.
-    pub name: &'static str,
+    pub name: HopName,
     /// For whom it changes data, and as part of which transaction.
     pub origin: Origin,
     run: HopFn,
@@ -64,13 +64,27 @@ impl Hop {
         T: Any + Send,
         F: FnOnce(&mut Shard) -> T + Send + 'static,
     {
-        let name = name_of::<F>();
+        let name = HopName::of::<F>();
         Self { name, origin: Origin::default(), run: Box::new(|shard| Box::new(run(shard))) }
+    }
+
+    /// The same hop at a moment (milliseconds since 1970) that its transaction takes for now.
+    pub(crate) fn at(self, moment_ms: u64) -> Self {
+        let Self { name, origin, run } = self;
+        let run = Box::new(move |shard: &mut Shard| {
+            let now_ms = shard.keyspace.swap_now(moment_ms);
+            let result = run(shard);
+            shard.keyspace.swap_now(now_ms);
+            result
+        });
+        Self { name, origin, run }
     }
 
     pub(crate) fn run(self, shard: &mut Shard) -> HopResult {
         let before = shard.keyspace.swap_origin(self.origin);
+        let begun_ns = (shard.stopwatch)();
         let result = (self.run)(shard);
+        shard.took_hop(self.name, (shard.stopwatch)().saturating_sub(begun_ns));
         shard.keyspace.swap_origin(before);
         result
     }
@@ -78,8 +92,7 @@ impl Hop {
 
 /// What a transaction reads of a shard, once or, where it gave its grant back, once more. It changes nothing.
 pub(crate) struct ReadHop {
-    /// The function that asked for it.
-    pub name: &'static str,
+    pub name: HopName,
     run: ReadFn,
 }
 
@@ -89,19 +102,15 @@ impl ReadHop {
         T: Any + Send,
         F: FnMut(&mut Shard) -> T + Send + 'static,
     {
-        Self { name: name_of::<F>(), run: Box::new(move |shard| Box::new(run(shard))) }
+        Self { name: HopName::of::<F>(), run: Box::new(move |shard| Box::new(run(shard))) }
     }
 
     pub(crate) fn run(&mut self, shard: &mut Shard) -> HopResult {
-        (self.run)(shard)
+        let begun_ns = (shard.stopwatch)();
+        let result = (self.run)(shard);
+        shard.took_hop(self.name, (shard.stopwatch)().saturating_sub(begun_ns));
+        result
     }
-}
-
-/// The path of the function that a closure stands in, within this crate.
-fn name_of<F>() -> &'static str {
-    let path = std::any::type_name::<F>();
-    let path = path.split_once("::").map_or(path, |(_, path)| path);
-    path.split_once("::{{closure}}").map_or(path, |(path, _)| path)
 }
 
 /// What one core asks of another beside single requests. They are done in their order, and in that of the

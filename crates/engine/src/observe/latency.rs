@@ -9,6 +9,8 @@ const SAMPLES_MAX: usize = 160;
 pub(crate) const COMMAND: &str = "command";
 pub(crate) const FAST_COMMAND: &str = "fast-command";
 pub(crate) const EXPIRE_CYCLE: &str = "expire-cycle";
+/// A step of a command that concerns several shards, on one of them.
+pub(crate) const HOP: &str = "hop";
 pub(crate) const EVICTION_CYCLE: &str = "eviction-cycle";
 
 /// The worst of one second.

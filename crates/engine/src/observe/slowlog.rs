@@ -8,6 +8,8 @@ pub(crate) struct SlowRequest {
     pub number: u64,
     /// Seconds since 1970.
     pub at_s: u64,
+    /// The turn in which it was logged (monotonic µs, by the clock of all shards): the order of all logs together.
+    pub logged_at_us: u64,
     pub us: u64,
     /// Cut short, and encoded as an array.
     pub args: Vec<u8>,

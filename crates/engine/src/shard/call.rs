@@ -381,8 +381,8 @@ pub(crate) struct OwnedCall {
 }
 
 impl OwnedCall {
-    pub(crate) fn new(context: CallContext, args: &[&[u8]], key_at: usize) -> Self {
-        Self { context, args: OwnedArgs::new(args), key_at }
+    pub(crate) fn new(context: CallContext, args: OwnedArgs, key_at: usize) -> Self {
+        Self { context, args, key_at }
     }
 
     /// Calls the handler and returns its encoded reply. An error is counted when that is passed on.
@@ -391,7 +391,9 @@ impl OwnedCall {
         let key = shard.keyspace.key(args[self.key_at]);
         let mut answer = Vec::new();
         let reply = Reply::new(&mut answer, self.context.protocol);
+        let outer = shard.keyspace.swap_received(self.args.long());
         calls_of!(shard).call(&self.context, &args, key, reply, ErrorCount::Elsewhere);
+        shard.keyspace.swap_received(outer);
         if self.context.client.home != shard.id {
             shard.stats.commands_from_others += 1;
         }

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::input::resolve::mode_of;
 use crate::intents::{Intent, Mode};
+use crate::observe::hop_name::HopName;
 use crate::shard::Shard;
 use crate::shard::call::{AtMoment, CallContext, ErrorCount, calls_of};
 use crate::shard::memory::OUT_OF_MEMORY;
@@ -214,8 +215,9 @@ impl TxnPart {
     }
 
     /// The name of its first command.
-    pub(crate) fn name(&self) -> &'static str {
-        self.calls.first().map_or("watch", |call| call.context.command.name)
+    pub(crate) fn name(&self) -> HopName {
+        let first = self.calls.first();
+        HopName::of_command(first.map_or("watch", |call| call.context.command.name))
     }
 
     /// Runs what changes nothing, since it may have to be repeated.

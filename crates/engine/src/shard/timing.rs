@@ -1,5 +1,6 @@
 //! Timing on a shard: what calls took, for command statistics, slot loads, latency events and the slow log.
 
+use basalt_commands::config::LogLevel;
 use basalt_commands::requests::write_logged_args;
 use basalt_commands::{Command, Flags};
 use basalt_keyspace::SlotId;
@@ -7,6 +8,8 @@ use basalt_resp::{Protocol, Reply};
 
 use super::Shard;
 use super::part::{Replies, TimedCall};
+use crate::limits::LONG_VISITS_MAX;
+use crate::observe::hop_name::HopName;
 use crate::observe::latency::{self, Sample};
 use crate::observe::slowlog::SlowRequest;
 use crate::session::SessionId;
@@ -49,11 +52,27 @@ impl Shard {
         }
     }
 
+    /// A hop took so long: a latency event, and a line of the log where a transaction that holds its keys for so long
+    /// is logged.
+    pub(crate) fn took_hop(&mut self, name: HopName, ns: u64) {
+        let (us, ms) = (ns / 1000, ns / 1_000_000);
+        if ms == 0 {
+            return;
+        }
+        self.note_latency(latency::HOP, us);
+        let least_ms = u64::try_from(self.config.transaction_log_slower_than);
+        if least_ms.is_ok_and(|least_ms| ms >= least_ms) && self.notes.len() < LONG_VISITS_MAX {
+            let line = format!("Hop ({name}) ran for {ms} ms on shard {}", self.id.0);
+            self.note(LogLevel::Notice, line);
+        }
+    }
+
     pub(crate) fn log_slow(&mut self, id: SessionId, us: u64, args: Vec<u8>) {
         let Some(session) = self.sessions.get(id) else { return };
         let request = SlowRequest {
             number: self.slowlog.next_number(self.id.0, self.routes.shard_count()),
             at_s: self.now.unix_ms / 1000,
+            logged_at_us: self.now.monotonic_us,
             us,
             args,
             address: session.peer.address(),

@@ -37,6 +37,8 @@ pub(crate) struct Coordination {
     pub call: Option<PendingCall>,
     /// Where its answer goes, if its session goes on meanwhile.
     pub place: Option<ReplyPlace>,
+    /// The command that it carries, if a client asked for one.
+    pub command: Option<&'static str>,
     /// The transaction that it holds or waits for.
     pub transaction: Option<Number>,
     /// For whom its hops change data, and as part of which transaction.
@@ -147,16 +149,12 @@ impl Hops {
         scope: Option<Scope>,
         hop: impl FnOnce(&mut Shard) -> T + Send + 'static,
     ) -> Awaited<T> {
-        let Some(moment_ms) = self.0.borrow().inside_at_ms else {
-            return self.ask(|index| Wish::Hop { index, shard, scope, hop: Hop::new(hop) });
+        let (moment_ms, hop) = (self.0.borrow().inside_at_ms, Hop::new(hop));
+        let (scope, hop) = match moment_ms {
+            None => (scope, hop),
+            Some(moment_ms) => (None, hop.at(moment_ms)),
         };
-        let hop = Hop::new(move |shard: &mut Shard| {
-            let now_ms = shard.keyspace.swap_now(moment_ms);
-            let result = hop(shard);
-            shard.keyspace.swap_now(now_ms);
-            result
-        });
-        self.ask(|index| Wish::Hop { index, shard, scope: None, hop })
+        self.ask(|index| Wish::Hop { index, shard, scope, hop })
     }
 
     /// The moment (milliseconds since 1970) that the transaction around it takes for now, if there is one.
@@ -395,7 +393,7 @@ impl<T: Any> Future for Awaited<T> {
 impl Coordination {
     /// A coordination of a session, `inside` the transaction of another at its moment or by itself.
     pub(crate) fn new<F>(
-        session: SessionId,
+        (session, command): (SessionId, Option<&'static str>),
         origin: Origin,
         inside: Option<(Ticket, u64)>,
         start: impl FnOnce(Hops) -> F,
@@ -412,6 +410,7 @@ impl Coordination {
             parent,
             call: None,
             place: None,
+            command,
             transaction: None,
             origin,
             has_hopped: false,

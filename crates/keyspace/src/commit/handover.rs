@@ -1,4 +1,4 @@
-//! Handover: a value that goes from one key to another as it is, also to a key of another shard.
+//! Handover: a value that goes from one key to another as it is, or a copy of it, also to a key of another shard.
 //!
 //! What is large goes by its pointer, so RENAME takes as long for a million members as for one. Readers of the
 //! journal get the value as an effect that makes it, which costs as much as the value is large.
@@ -13,7 +13,7 @@ use crate::key::Key;
 use crate::record::Record;
 use crate::{DatabaseId, Keyspace};
 
-/// The value of a key that is gone, with its expiry.
+/// The value of a key that is gone, or a copy of what a key holds, with its expiry.
 #[derive(Debug)]
 pub struct DetachedValue(Entry);
 
@@ -62,6 +62,12 @@ impl Keyspace {
         Some(DetachedValue(entry))
     }
 
+    /// A copy of what a key holds, element by element without an encoding; `None` if it holds nothing.
+    pub fn copy_value(&self, database: DatabaseId, key: &Key<'_>) -> Option<DetachedValue> {
+        let entry = self.peek(database, key)?;
+        Some(DetachedValue(entry.copy(key.bytes, self.access_now)))
+    }
+
     /// Has a key hold a value that another key held, in the place of what it holds.
     pub fn put_value(
         &mut self,
@@ -98,8 +104,11 @@ impl Keyspace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::event::{RENAME_FROM, RENAME_TO};
-    use crate::{KeyHasher, SetChange, Strings};
+    use crate::events::event::{self, RENAME_FROM, RENAME_TO};
+    use crate::{
+        FieldLife, HashChange, KeyHasher, ListChange, SetChange, Side, SortedChange, Strings,
+        score_bytes,
+    };
 
     const DB: DatabaseId = DatabaseId(0);
 
@@ -129,7 +138,30 @@ mod tests {
             commit(keyspace, name, Effect::Set(SetChange::Add { members }));
         }
         commit(keyspace, b"g", Effect::ExpireAt { at_ms: 8000 });
-        b"abcdefg".iter().map(|name| vec![*name]).collect()
+        fill_others(keyspace);
+        b"abcdefghijk".iter().map(|name| vec![*name]).collect()
+    }
+
+    /// The other collections, in their large forms; a set with members that are too long for a page.
+    fn fill_others(keyspace: &mut Keyspace) {
+        let long = vec![b'y'; 5000];
+        let mut names: Vec<Vec<u8>> =
+            (0..1000).map(|number| format!("member {number}").into_bytes()).collect();
+        names.push(long);
+        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        let members = Strings::from(&names[..]);
+        commit(keyspace, b"h", Effect::Set(SetChange::Add { members }));
+        let pairs: Vec<&[u8]> = names.iter().flat_map(|name| [*name, *name]).collect();
+        let pairs = Strings::from(&pairs[..]);
+        commit(keyspace, b"i", Effect::Hash(HashChange::Set { pairs, life: FieldLife::Forever }));
+        let elements = Strings::from(&names[..]);
+        commit(keyspace, b"j", Effect::List(ListChange::Push { side: Side::Back, elements }));
+        for (score, member) in names.iter().enumerate() {
+            let score = score_bytes(score as f64);
+            let pair = [&score[..], member];
+            let pairs = Strings::from(&pair[..]);
+            commit(keyspace, b"k", Effect::Sorted(SortedChange::Set { pairs }));
+        }
     }
 
     #[test]
@@ -153,6 +185,25 @@ mod tests {
         }
         assert_eq!((here.digests(), there.len(DB)), (plain.digests(), 0));
         assert_eq!(here.statistics(DB).expiring, plain.statistics(DB).expiring);
+        // A copy is the same, and stands alone.
+        for name in &names {
+            let (first, copied) = (here.key(name), there.key(name));
+            let copy = here.copy_value(DB, &first).expect("it was filled");
+            there.put_value(DB, &copied, copy, event::COPY_TO);
+            there.verify();
+            let encoding =
+                |keyspace: &Keyspace, key| keyspace.peek(DB, key).expect("it is there").encoding();
+            assert_eq!(encoding(&here, &first), encoding(&there, &copied));
+        }
+        assert_eq!(there.digests(), here.digests());
+        commit(
+            &mut there,
+            b"g",
+            Effect::Set(SetChange::Add { members: Strings::from(&[&b"new"[..]][..]) }),
+        );
+        commit(&mut there, b"e", Effect::Append { bytes: b"more" });
+        assert_eq!(here.digests(), plain.digests());
+        assert_ne!(there.digests(), here.digests());
         for (keyspace, reader) in [&mut here, &mut there].into_iter().zip(readers) {
             let records = keyspace.unread_records(reader).expect("the reader keeps up");
             let mut replayed = Keyspace::new(2, KeyHasher::new(1), 1000);

@@ -59,6 +59,13 @@ impl Default for NodeLimit {
     }
 }
 
+// A copy has no spare capacity.
+impl Clone for Node {
+    fn clone(&self) -> Self {
+        Self::of(self.run().as_bytes(), self.count())
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Node {
     room: Extent,

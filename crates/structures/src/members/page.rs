@@ -82,6 +82,14 @@ impl Page {
         page
     }
 
+    /// The same page in another block; it must have no far items, which it owns alone.
+    pub(super) fn copy(&self) -> Self {
+        assert!(self.word(FAR_AT) == 0, "far items belong to one page");
+        let mut copy = Self::with_room(0, self.capacity() - HEADER_BYTES);
+        copy.bytes_mut().copy_from_slice(self.bytes());
+        copy
+    }
+
     /// The size of its block in bytes.
     #[inline]
     pub(super) fn capacity(&self) -> usize {

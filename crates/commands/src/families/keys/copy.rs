@@ -1,6 +1,6 @@
 //! Moves or copies a key to another name or database.
 
-use basalt_keyspace::{DatabaseId, Effect, Entry, Record, event};
+use basalt_keyspace::{DatabaseId, event};
 
 use super::ROW;
 use crate::args::{Grammar, database, flag, value};
@@ -186,27 +186,9 @@ pub(super) fn parse_copy(
 
 struct Copy;
 
-/// What reading one of COPY's keys finds.
-enum CopyFound {
-    /// The value, as the record that has the other key hold it.
-    Source(Result<Option<Vec<u8>>, CommandError>),
-    /// Whether it holds something.
-    Target(bool),
-}
-
-/// The record that has the other key hold what COPY's source holds.
-fn record_of(key: &KeyRead<'_>, entry: &Entry) -> Result<Vec<u8>, CommandError> {
-    // The value, the record around it, and what is made of that.
-    check_memory(entry.heap_bytes().saturating_mul(3))?;
-    let (mut value, mut record) = (Vec::new(), Vec::new());
-    let effect = Effect::copy_of(entry, &mut value);
-    let database = Copy::database_of(key.args, TARGET, &key.settings);
-    Record::Key { database, key: key.args[2], effect }.encode(&mut record);
-    Ok(record)
-}
-
 impl OverKeys for Copy {
-    type Found = CopyFound;
+    /// Whether the key holds something, and there is memory for a copy of it.
+    type Found = Result<bool, CommandError>;
 
     fn check(args: &[&[u8]], settings: &Settings<'_>) -> Outcome {
         parse_copy(args, settings.database, settings.database_count).map(drop)
@@ -220,33 +202,29 @@ impl OverKeys for Copy {
         }
     }
 
-    fn read(mut key: KeyRead<'_>) -> CopyFound {
+    fn read(mut key: KeyRead<'_>) -> Self::Found {
         if key.index == TARGET {
-            return CopyFound::Target(key.peek().is_some());
+            return Ok(key.peek().is_some());
         }
-        // Counted.
-        key.entry();
-        CopyFound::Source(key.peek().map(|entry| record_of(&key, &entry)).transpose())
+        let Some(source) = key.entry() else { return Ok(false) };
+        check_memory(source.heap_bytes())?;
+        Ok(true)
     }
 
-    fn decide(found: Vec<CopyFound>, decision: &mut Decision<'_, '_>) -> Outcome {
+    /// Over shards a copy goes as it is.
+    fn decide(found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {
         let Settings { database, database_count, .. } = decision.settings;
         let request = parse_copy(decision.args, database, database_count)?;
-        let Ok([CopyFound::Source(record), CopyFound::Target(is_taken)]) =
-            <[CopyFound; 2]>::try_from(found)
-        else {
-            unreachable!("COPY has two keys, the source first")
+        let is_taken = found[TARGET].clone()?;
+        let is_copied = match &found[SOURCE] {
+            Ok(false) => false,
+            _ if is_taken && !request.replace => false,
+            found => found.clone()?,
         };
-        let record = record?.filter(|_| request.replace || !is_taken);
-        decision.reply.integer(i64::from(record.is_some()));
-        if let Some(record) = record {
-            decision.write(TARGET, move |keyspace, id, key| {
-                let Ok((Record::Key { effect, .. }, _)) = Record::decode(&record) else {
-                    unreachable!("the record was made by this process")
-                };
-                keyspace.edit(id, key).as_event(event::COPY_TO).commit(effect);
-            });
+        if is_copied {
+            decision.copy_value(SOURCE, TARGET);
         }
+        decision.reply.integer(i64::from(is_copied));
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use basalt_commands::{CommandError, Outcome, table};
 
 use super::{declare_all, session};
 use crate::core::Core;
+use crate::input::args::OwnedArgs;
 use crate::input::keys::scope_on;
 use crate::session::SessionId;
 use crate::shard::call::OwnedCall;
@@ -30,7 +31,8 @@ pub(super) fn set(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let keys = declare_all(core, id, &args[IMPORT_KEY_AT..=IMPORT_KEY_AT]);
     let (shard, scope) = (keys[0].shard, scope_on(keys[0].shard, &keys));
     let command = table::find(b"himport").expect("it is run just now");
-    let call = OwnedCall::new(core.context(id, command, import), &args, IMPORT_KEY_AT);
+    let call =
+        OwnedCall::new(core.context(id, command, import), OwnedArgs::new(&args), IMPORT_KEY_AT);
     core.coordinate(id, |hops| async move {
         hops.alone(shard, scope, move |shard| call.perform(shard)).await
     });

@@ -16,7 +16,7 @@ pub(super) fn get(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     core.coordinate(id, |hops| async move {
         let logs = everywhere(&hops, &routes, move |shard| shard.slowlog.newest(count)).await;
         let mut requests: Vec<_> = logs.into_iter().flatten().collect();
-        requests.sort_by_key(|request| std::cmp::Reverse((request.at_s, request.number)));
+        requests.sort_by_key(|request| std::cmp::Reverse((request.logged_at_us, request.number)));
         requests.truncate(count);
         encode(protocol, |reply| {
             reply.array(requests.len());
