@@ -6,6 +6,7 @@ use basalt_resp::{Payloads, Protocol, Reply, append_reply};
 use super::Core;
 use super::deferred::HeldRequest;
 use super::dispatch::Flow;
+use crate::input::args::OwnedArgs;
 use crate::input::resolve::{has_one_key, mode_of, scope_of};
 use crate::intents::{Intent, Mode, Number, Scope};
 use crate::limits;

@@ -202,8 +202,8 @@ impl Core {
         self.under_way.begun += 1;
         let number = self.under_way.begun;
         let (id, origin) = (place.session, self.origin_of(place.session));
-        let who = (id, self.command_of(id));
-        let mut coordination = Coordination::new(who, origin, None, start);
+        let owner = (id, self.command_of(id));
+        let mut coordination = Coordination::new(owner, origin, None, start);
         coordination.place = Some(place);
         self.under_way.coordinations.insert(number, coordination);
         self.begun_pipelined = Some(Begun::Coordination(number));

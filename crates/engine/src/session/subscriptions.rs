@@ -4,6 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use basalt_commands::config::{OutputLimit, OutputLimits};
+use basalt_resp::Protocol;
+
+use super::Session;
+use super::armed::Armed;
+
 /// What a session can be subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TopicKind {
@@ -59,5 +65,31 @@ impl Subscriptions {
     /// The bytes of itself, as far as can be told.
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of::<Self>() + self.topics.len() * 2 * size_of::<u32>() * 3 / 2
+    }
+}
+
+impl Session {
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.subscriptions.as_ref().is_some_and(|own| !own.is_empty())
+    }
+
+    /// How many topics of a kind it is subscribed to.
+    pub(crate) fn subscription_count(&self, kind: TopicKind) -> u32 {
+        self.subscriptions.as_ref().map_or(0, |own| own.count(kind))
+    }
+
+    /// To be called when its subscriptions or its protocol changed: in RESP2 it may do nothing else than change
+    /// them.
+    pub(crate) fn settle_subscriptions(&mut self) {
+        let is_subscribed = self.is_subscribed();
+        self.armed.set(Armed::SUBSCRIBED, is_subscribed && self.protocol == Protocol::Resp2);
+        if !is_subscribed {
+            self.subscriptions = None;
+        }
+    }
+
+    /// How much output may wait for it.
+    pub(crate) fn output_limit<'a>(&self, limits: &'a OutputLimits) -> &'a OutputLimit {
+        if self.subscriptions.is_some() { &limits.pubsub } else { &limits.normal }
     }
 }

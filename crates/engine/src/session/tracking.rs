@@ -4,6 +4,8 @@
 
 use basalt_keyspace::ClientId;
 
+use super::Session;
+
 /// The settings of a session that tracks keys.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tracking {
@@ -25,5 +27,32 @@ impl Tracking {
     pub(crate) fn tracks_next(&self) -> bool {
         let is_excluded = self.opt_in && !self.caching || self.opt_out && self.caching;
         !self.broadcast && !is_excluded
+    }
+}
+
+impl Session {
+    /// All that was ever written for it, in bytes.
+    fn written_ever(&self) -> u64 {
+        self.bytes_out + (self.written_bytes() + self.held_pushes.len()) as u64
+    }
+
+    /// Whether it heard that all keys are gone, and nothing after that.
+    pub(crate) fn was_told_all(&self) -> bool {
+        self.told_all_at == Some(self.written_ever())
+    }
+
+    /// It heard of keys just now, of all or of some.
+    pub(crate) fn note_told_all(&mut self, of_all: bool) {
+        self.told_all_at = of_all.then(|| self.written_ever());
+    }
+
+    /// A command is worked: CLIENT CACHING was for it, unless it is one of CLIENT's, or a transaction goes on.
+    pub(crate) fn end_caching(&mut self) {
+        if self.multi.is_none()
+            && !self.last_command.starts_with("client|")
+            && let Some(tracking) = &mut self.tracking
+        {
+            tracking.caching = false;
+        }
     }
 }
