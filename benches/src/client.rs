@@ -60,6 +60,30 @@ impl Client {
         })
     }
 
+    /// Sends encoded requests and waits for as many replies, none of which may be an aggregate; returns which are
+    /// not null.
+    pub(crate) fn lookups(&mut self, requests: &[u8], count: usize) -> io::Result<Vec<bool>> {
+        self.stream.get_mut().write_all(requests)?;
+        let (mut found, mut header, mut payload) =
+            (Vec::with_capacity(count), String::new(), vec![]);
+        for _ in 0..count {
+            header.clear();
+            self.stream.read_line(&mut header)?;
+            let line = header.trim_end();
+            if line.starts_with('-') || line.is_empty() {
+                return Err(io::Error::other(format!("unexpected reply: {line}")));
+            }
+            if let Some(length) =
+                line.strip_prefix('$').and_then(|length| length.parse::<usize>().ok())
+            {
+                payload.resize(length + 2, 0);
+                self.stream.read_exact(&mut payload)?;
+            }
+            found.push(line != "$-1");
+        }
+        Ok(found)
+    }
+
     /// A field of INFO; `None` if the server does not have it as a number.
     pub(crate) fn info_field(&mut self, section: &str, name: &str) -> io::Result<Option<u64>> {
         let Reply::Text(text) = self.ask(&["INFO", section])? else { return Ok(None) };

@@ -17,6 +17,7 @@ mod generator;
 mod growth;
 mod heavy;
 mod histogram;
+mod hitratio;
 mod interference;
 mod kernel;
 mod memory;
@@ -31,6 +32,7 @@ mod server;
 mod statistics;
 mod table;
 mod targets;
+mod traces;
 mod transactions;
 mod workload;
 
@@ -55,6 +57,7 @@ WORDS are one of
   figures [PATTERN…]   the figures to reach, beside what is reached (rows: 'saturated/*', expiry …)
   memory [PATTERN…]    bytes per item for shapes of data
   expiry               a million keys that end in the same second
+  hitratio [TRACE…]    hit ratios at maxmemory: traces by name, or files (Twitter's, or libCacheSim's CSV)
   abuse                large values, half-sent requests, clients that don't read
   heavy                one command over large values: time and memory
   plot [FILE]          ten workloads as a picture (SVG), and as a table
@@ -110,6 +113,15 @@ struct Options {
     /// Cores to use: servers on the first ones, the generator on the last
     #[arg(long, value_delimiter = ',', default_value = "0,1")]
     cores: Vec<usize>,
+    /// For hitratio: keys of 100 B that fit
+    #[arg(long, default_value_t = 20_000)]
+    keys: u64,
+    /// For hitratio: the accesses of a trace
+    #[arg(long, default_value_t = 1_000_000)]
+    accesses: usize,
+    /// For hitratio: the bytes that all get; by default those in which Valkey keeps the keys
+    #[arg(long)]
+    maxmemory: Option<u64>,
     /// The first port to try
     #[arg(long, default_value_t = 17200)]
     port: u16,
@@ -155,6 +167,16 @@ fn run(options: &Options) -> io::Result<()> {
         "expiry" => {
             bench.add_peer(options, "redis8-server")?;
             print(&expiry::report(&bench, bench.rounds.min(3))?)?;
+        }
+        "hitratio" => {
+            bench.add_peer(options, "redis8-server")?;
+            let replay = hitratio::Replay {
+                names: patterns.to_vec(),
+                kept: options.keys,
+                length: options.accesses,
+                maxmemory: options.maxmemory,
+            };
+            print(&hitratio::report(&bench, &replay)?)?;
         }
         "abuse" => print(&abuse::report(&bench)?)?,
         "heavy" => print(&heavy::report(&bench)?)?,
