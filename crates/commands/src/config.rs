@@ -41,7 +41,7 @@ pub(crate) use words::quoted as quoted_word;
 
 use crate::error::CommandError;
 use crate::glob;
-use basalt_keyspace::{Eviction, EvictionOrder, Frequency, Thresholds};
+use basalt_keyspace::{Eviction, EvictionOrder, Frequency, Thresholds, Uses};
 use std::sync::LazyLock;
 
 const COUNT: usize = table::USED.len() + later::LATER.len() + inert::INERT.len();
@@ -104,16 +104,17 @@ impl Config {
         }
     }
 
-    /// How accesses of keys are counted, if `maxmemory-policy` requires that.
-    pub fn frequency(&self) -> Option<Frequency> {
-        let is_wanted = matches!(
-            self.maxmemory_policy,
-            EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu
-        );
-        is_wanted.then_some(Frequency {
-            log_factor: self.lfu_log_factor,
-            decay_minutes: self.lfu_decay_time,
-        })
+    /// What is kept of the uses of a key, by `maxmemory-policy`.
+    pub fn uses(&self) -> Uses {
+        use EvictionPolicy as Policy;
+        match self.maxmemory_policy {
+            Policy::AllkeysLfu | Policy::VolatileLfu => Uses::Counted(Frequency {
+                log_factor: self.lfu_log_factor,
+                decay_minutes: self.lfu_decay_time,
+            }),
+            Policy::AllkeysLrfu | Policy::VolatileLrfu => Uses::Faded,
+            _ => Uses::Last,
+        }
     }
 
     /// How keys are chosen for eviction; `None` if none is evicted.
@@ -127,6 +128,8 @@ impl Config {
             Policy::AllkeysLfu => (EvictionOrder::LeastFrequent, false),
             Policy::VolatileRandom => (EvictionOrder::Random, true),
             Policy::AllkeysRandom => (EvictionOrder::Random, false),
+            Policy::AllkeysLrfu => (EvictionOrder::LeastFaded, false),
+            Policy::VolatileLrfu => (EvictionOrder::LeastFaded, true),
             Policy::VolatileTtl => (EvictionOrder::NearestExpiry, true),
         };
         Some(Eviction { order, volatile_only, samples: self.maxmemory_samples as usize })

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use basalt_commands::config::Config;
 use basalt_keyspace::{
-    DatabaseId, Entry, Frequency, Keyspace, ShardId, SnapshotSink, idle_seconds,
+    DatabaseId, Entry, Keyspace, ShardId, SnapshotSink, UseReader, idle_seconds,
 };
 use basalt_rdb::{FileWriter, KeyHints};
 
@@ -75,7 +75,7 @@ pub(crate) struct ChunkSink {
     full: VecDeque<Vec<u8>>,
     queued_bytes: usize,
     pub(crate) keys: u64,
-    frequency: Option<Frequency>,
+    uses: UseReader,
     now_ms: u64,
     /// Why the snapshot cannot be written.
     pub(crate) refusal: Option<String>,
@@ -84,7 +84,7 @@ pub(crate) struct ChunkSink {
 }
 
 impl ChunkSink {
-    pub(crate) fn new(config: &Config, now_ms: u64) -> Self {
+    pub(crate) fn new(config: &Config, uses: UseReader, now_ms: u64) -> Self {
         Self {
             writer: FileWriter::new(config.rdb_target.into(), config.rdbcompression),
             database: None,
@@ -92,7 +92,7 @@ impl ChunkSink {
             full: VecDeque::new(),
             queued_bytes: 0,
             keys: 0,
-            frequency: config.frequency(),
+            uses,
             now_ms,
             refusal: None,
             left_out: None,
@@ -100,15 +100,12 @@ impl ChunkSink {
     }
 
     fn hints(&self, entry: &Entry) -> KeyHints {
-        match self.frequency {
+        match self.uses.counter(entry.access()) {
             None => {
                 let seconds = idle_seconds(entry.access(), self.now_ms);
                 KeyHints { idle_seconds: Some(seconds.into()), frequency: None }
             }
-            Some(frequency) => {
-                let counter = frequency.of(entry.access(), self.now_ms);
-                KeyHints { idle_seconds: None, frequency: u8::try_from(counter).ok() }
-            }
+            Some(counter) => KeyHints { idle_seconds: None, frequency: u8::try_from(counter).ok() },
         }
     }
 

@@ -192,7 +192,7 @@ impl Shard {
         self.memory = MemoryLimit::new(config.maxmemory, others, self.used_bytes);
         self.keyspace.set_reads_touch(config.reads_touch());
         self.keyspace.thresholds = config.thresholds();
-        self.keyspace.set_frequency(config.frequency());
+        self.keyspace.set_uses(config.uses());
         let bulk_bytes_max = usize::try_from(config.proto_max_bulk_len).unwrap_or(usize::MAX);
         self.limits.bulk_bytes_max = bulk_bytes_max;
         self.limits_before_auth.bulk_bytes_max = bulk_bytes_max;

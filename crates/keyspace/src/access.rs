@@ -2,7 +2,7 @@
 //!
 //! Not here: uses as they happen (`Keyspace::read`), how often a key is used (`frequency`).
 
-use crate::frequency;
+use crate::frequency::{self, Uses};
 use crate::key::Key;
 use crate::{DatabaseId, Keyspace};
 
@@ -12,7 +12,7 @@ impl Keyspace {
     /// Has a key count as unused for so many seconds; nothing happens where uses are counted, or the key is
     /// absent. Up to 194 days can be told apart.
     pub fn set_idle_seconds(&mut self, database: DatabaseId, key: &Key<'_>, seconds: u64) {
-        if self.frequency.is_none() {
+        if self.uses == Uses::Last {
             let seconds = u32::try_from(seconds).unwrap_or(ACCESS_MASK).min(ACCESS_MASK);
             let now_seconds = (self.now_ms / 1000) as u32;
             self.set_access_word(database, key, now_seconds.wrapping_sub(seconds) & ACCESS_MASK);
@@ -22,10 +22,12 @@ impl Keyspace {
     /// Has a key count as used as often as a logarithmic counter says; nothing happens where uses are not
     /// counted, or the key is absent.
     pub fn set_use_counter(&mut self, database: DatabaseId, key: &Key<'_>, counter: u8) {
-        if self.frequency.is_some() {
-            let word = frequency::word_with_counter(self.now_ms, counter);
-            self.set_access_word(database, key, word);
-        }
+        let word = match (self.uses, &self.lrfu) {
+            (Uses::Counted(_), _) => frequency::word_with_counter(self.now_ms, counter),
+            (Uses::Faded, Some(lrfu)) => lrfu.now().word_with_counter(counter),
+            _ => return,
+        };
+        self.set_access_word(database, key, word);
     }
 
     fn set_access_word(&mut self, database: DatabaseId, key: &Key<'_>, word: u32) {
@@ -56,7 +58,7 @@ mod tests {
         keyspace.set_use_counter(database, &key, 200);
         assert_eq!(idle_seconds(access(&keyspace), now_ms), 0x00FF_FFFF);
         let frequency = Frequency { log_factor: 10, decay_minutes: 1 };
-        keyspace.set_frequency(Some(frequency));
+        keyspace.set_uses(Uses::Counted(frequency));
         keyspace.set_use_counter(database, &key, 200);
         keyspace.set_idle_seconds(database, &key, 5);
         assert_eq!(frequency.of(access(&keyspace), now_ms), 200);

@@ -9,6 +9,7 @@ use basalt_structures::{EntryRef, Place};
 
 use crate::effect::Effect;
 use crate::events::{Events, Signal};
+use crate::frequency::Uses;
 use crate::key::Key;
 use crate::{DatabaseId, Keyspace};
 
@@ -66,6 +67,9 @@ impl<'a> Edit<'a> {
             return;
         }
         keyspace.stats.changes += 1;
+        if place.is_none() && keyspace.uses == Uses::Faded {
+            keyspace.note_stored(database, &key);
+        }
         keyspace.commit_key(database, &key, place, effect, signal);
     }
 }
@@ -75,8 +79,8 @@ impl Keyspace {
     #[inline]
     pub fn edit<'a>(&'a mut self, database: DatabaseId, key: &Key<'a>) -> Edit<'a> {
         let place = self.find_live(database, key);
-        if let (Some(frequency), Some(place)) = (self.frequency, place) {
-            self.count_use(frequency, database, key.slot, place);
+        if let (true, Some(place)) = (self.uses != Uses::Last, place) {
+            self.count_use(database, key, place);
         }
         Edit::new(self, database, *key, place)
     }
@@ -89,8 +93,8 @@ impl Keyspace {
         if place.is_none() {
             self.note_miss(database, key);
         }
-        if let (Some(frequency), Some(place)) = (self.frequency, place) {
-            self.count_use(frequency, database, key.slot, place);
+        if let (true, Some(place)) = (self.uses != Uses::Last, place) {
+            self.count_use(database, key, place);
         }
         Edit::new(self, database, *key, place)
     }

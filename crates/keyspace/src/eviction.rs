@@ -102,6 +102,7 @@ impl Keyspace {
                 if let Some(position) = self.random_position() {
                     self.draw_from(eviction, position, eviction.samples);
                 }
+                self.draw_newest(eviction);
             }
         }
     }
@@ -128,7 +129,7 @@ impl Keyspace {
     }
 
     fn judge(&self, eviction: &Eviction) -> Judge {
-        Judge { eviction: *eviction, frequency: self.frequency, now_ms: self.now_ms }
+        Judge { eviction: *eviction, reader: self.use_reader() }
     }
 
     /// Looks at about `wanted` keys that may go, from a position on. Returns where to go on.
@@ -203,6 +204,23 @@ impl Keyspace {
         }
     }
 
+    /// Draws what was stored last, where the trials found that this is better: as in a loop over more keys than fit.
+    fn draw_newest(&mut self, eviction: &Eviction) {
+        let may_go = self.lrfu.as_ref().is_some_and(|lrfu| lrfu.trials.newest_may_go());
+        let newest = self.eviction_pool.newest.filter(|_| may_go);
+        let Some((id, slot, hash)) = newest else { return };
+        let judge = self.judge(eviction);
+        let (hasher, pool) = (&self.hasher, &mut self.eviction_pool);
+        let Some(table) = self.databases.get(id).table(slot) else { return };
+        table.visit_same_tag(hash, &mut |entry| {
+            if let Some(rank) = judge.rank(entry).filter(|_| hasher.hash(entry.key()) == hash) {
+                // Before those that are used as little.
+                let candidate = candidate(hasher, id, slot, entry, rank.saturating_sub(1));
+                pool.offer(candidate, EVICTION_POOL_MAX);
+            }
+        });
+    }
+
     /// Draws the keys that expire next, unless the pool has them.
     fn draw_nearest(&mut self) {
         let mut earliest_ms = u64::MAX;
@@ -247,6 +265,10 @@ impl Keyspace {
         let key = self.key(&name);
         let effect = Effect::Remove { cause: Cause::Evicted };
         self.commit_key(database, &key, Some(place), effect, Signal::Default);
+        if let Some(lrfu) = &mut self.lrfu {
+            lrfu.note_eviction(self.databases.iter().map(Database::len).sum());
+            self.access_now = lrfu.now().word_of_new();
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use basalt_structures::{Entry, KeyHasher};
 
 use crate::DatabaseId;
 use crate::commit::database::ScanPosition;
-use crate::frequency::{Frequency, idle_seconds};
+use crate::frequency::{Frequency, UseReader, Uses, idle_seconds};
+use crate::lrfu_score::DOUBLING;
 use crate::slot::SlotId;
 
 /// Which keys go first.
@@ -15,6 +16,8 @@ pub enum EvictionOrder {
     /// The least recently used; or modified, where reads don't count as uses.
     LeastRecent,
     LeastFrequent,
+    /// Those whose faded uses are the fewest for the room that they take (`lrfu`).
+    LeastFaded,
     Random,
     /// The next to expire.
     NearestExpiry,
@@ -28,6 +31,17 @@ pub struct Eviction {
     pub volatile_only: bool,
     /// `maxmemory-samples`: the more, the more exact and slow.
     pub samples: usize,
+}
+
+/// More than the logarithm of any size, so that ranks stay above 0.
+const SIZES: u64 = 64 * DOUBLING as u64;
+
+/// The binary logarithm of a size, with 8 bits of fraction; between powers of two it is a line.
+fn doublings(bytes: usize) -> u64 {
+    let bytes = (bytes as u64).max(1);
+    let whole = bytes.ilog2();
+    let rest = (u128::from(bytes) * u128::from(DOUBLING)) >> whole;
+    u64::from(whole * DOUBLING) + rest as u64 - u64::from(DOUBLING)
 }
 
 /// A key that may be evicted, as it was when it was met.
@@ -49,6 +63,8 @@ pub(crate) struct EvictionPool {
     pub(crate) eviction: Option<Eviction>,
     /// The best one last.
     pub(crate) candidates: Vec<Candidate>,
+    /// What was stored last, where uses fade: it may be the next to go.
+    pub(crate) newest: Option<(DatabaseId, SlotId, u64)>,
     /// Where it goes on.
     pub(crate) hand: (DatabaseId, ScanPosition),
 }
@@ -77,8 +93,7 @@ impl EvictionPool {
 #[derive(Clone, Copy)]
 pub(crate) struct Judge {
     pub(crate) eviction: Eviction,
-    pub(crate) frequency: Option<Frequency>,
-    pub(crate) now_ms: u64,
+    pub(crate) reader: UseReader,
 }
 
 impl Judge {
@@ -89,18 +104,27 @@ impl Judge {
             return None;
         }
         let access = entry.access();
+        let now_ms = self.reader.now_ms;
         Some(match self.eviction.order {
             EvictionOrder::NearestExpiry => expire_at_ms.unwrap_or(u64::MAX),
             EvictionOrder::Random => 0,
             EvictionOrder::LeastRecent => {
-                (self.now_ms / 1000).saturating_sub(u64::from(idle_seconds(access, self.now_ms)))
+                (now_ms / 1000).saturating_sub(u64::from(idle_seconds(access, now_ms)))
             }
             EvictionOrder::LeastFrequent => {
-                let frequency = self.frequency.unwrap_or_default();
-                let count = u64::from(frequency.of(access, self.now_ms));
+                let frequency = match self.reader.uses {
+                    Uses::Counted(frequency) => frequency,
+                    _ => Frequency::default(),
+                };
+                let count = u64::from(frequency.of(access, now_ms));
                 // Of those used as often the one that was not used for longer.
-                let unused = u64::from(frequency.unused_minutes(access, self.now_ms));
+                let unused = u64::from(frequency.unused_minutes(access, now_ms));
                 (count << 16) | (0xFFFF - unused)
+            }
+            EvictionOrder::LeastFaded => {
+                let score = self.reader.fade.score(access);
+                // One that takes twice the room has to be used twice as often.
+                (score + SIZES).saturating_sub(doublings(entry.heap_bytes()))
             }
         })
     }

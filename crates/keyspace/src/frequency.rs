@@ -1,11 +1,45 @@
-//! Frequency: how often or when a key was used, kept in the 24 bits of its access word as Redis does. Either the
+//! Frequency: how often or when a key was used, kept in the 24 bits of its access word. As in Redis, either the
 //! second of the last use; or 16 bits for its minute and 8 for a logarithmic counter that fades while the key is
-//! not used.
+//! not used. What is ours, uses that fade, is in `lrfu`.
+
+use crate::lrfu_score::FadeMoment;
 
 /// The counter of something new: not the first to go.
 const NEW: u32 = 5;
 const COUNTER_MAX: u32 = 255;
 const MINUTES_MASK: u32 = 0xFFFF;
+
+/// What the access word of an entry holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Uses {
+    /// The second of its last use.
+    #[default]
+    Last,
+    /// How often it was used, on a logarithmic scale, and when for the last time.
+    Counted(Frequency),
+    /// Its uses, the old ones faded (`lrfu`).
+    Faded,
+}
+
+/// What it takes to read access words.
+#[derive(Clone, Copy, Debug)]
+pub struct UseReader {
+    pub(crate) uses: Uses,
+    pub(crate) now_ms: u64,
+    pub(crate) fade: FadeMoment,
+}
+
+impl UseReader {
+    /// How often something was used, as OBJECT FREQ shows it: a logarithm, 0 to 255. `None` where only the last
+    /// use is known.
+    pub fn counter(&self, access: u32) -> Option<u32> {
+        match self.uses {
+            Uses::Last => None,
+            Uses::Counted(frequency) => Some(frequency.of(access, self.now_ms)),
+            Uses::Faded => Some(self.fade.counter(access)),
+        }
+    }
+}
 
 /// How uses are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

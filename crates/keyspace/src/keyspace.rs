@@ -8,11 +8,13 @@ use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::eviction_pool::EvictionPool;
 use crate::expiry_times::OrphanTimers;
-use crate::frequency::{self, Frequency};
+use crate::frequency::{self, UseReader, Uses};
 use crate::hooks::Hooks;
 use crate::key::Key;
 use crate::lazy_free::LazyFree;
 use crate::limits::PICK_TRIES_MAX;
+use crate::lrfu::Lrfu;
+use crate::lrfu_score::FadeMoment;
 use crate::random::Random;
 use crate::record::Record;
 use crate::slot::SlotId;
@@ -83,8 +85,10 @@ pub struct Keyspace {
     pub(crate) now_ms: u64,
     /// The access word of something new, or used now where uses are not counted.
     pub(crate) access_now: u32,
-    /// Whether and how uses are counted.
-    pub(crate) frequency: Option<Frequency>,
+    /// What access words hold.
+    pub(crate) uses: Uses,
+    /// What is needed where uses fade.
+    pub(crate) lrfu: Option<Box<Lrfu>>,
     pub stats: KeyspaceStats,
     pub(crate) active_expiry: bool,
     /// Whether reads count as uses.
@@ -114,7 +118,8 @@ impl Keyspace {
             hasher,
             now_ms: 0,
             access_now: 0,
-            frequency: None,
+            uses: Uses::Last,
+            lrfu: None,
             stats: KeyspaceStats::default(),
             active_expiry: true,
             touches: true,
@@ -154,9 +159,10 @@ impl Keyspace {
     }
 
     fn access_word(&self) -> u32 {
-        match &self.frequency {
-            None => (self.now_ms / 1000) as u32 & 0x00FF_FFFF,
-            Some(_) => frequency::word_of_new(self.now_ms),
+        match (&self.uses, &self.lrfu) {
+            (Uses::Last, _) => (self.now_ms / 1000) as u32 & 0x00FF_FFFF,
+            (Uses::Faded, Some(lrfu)) => lrfu.now().word_of_new(),
+            _ => frequency::word_of_new(self.now_ms),
         }
     }
 
@@ -164,32 +170,62 @@ impl Keyspace {
     /// for the change was the use.
     #[inline]
     pub(crate) fn access_at(&self, id: DatabaseId, slot: SlotId, place: Place) -> u32 {
-        match self.frequency {
-            None => self.access_now,
-            Some(_) => self.databases.get(id).entry(slot, place).access(),
+        match self.uses {
+            Uses::Last => self.access_now,
+            _ => self.databases.get(id).entry(slot, place).access(),
         }
     }
 
     /// Counts a use of what is at a place.
     #[cold]
-    pub(crate) fn count_use(
-        &mut self,
-        frequency: Frequency,
-        id: DatabaseId,
-        slot: SlotId,
-        place: Place,
-    ) {
+    pub(crate) fn count_use(&mut self, id: DatabaseId, key: &Key<'_>, place: Place) {
         if self.touches {
-            let before = self.databases.get(id).entry(slot, place).access();
-            let access = frequency.again(before, self.now_ms, self.random.next());
-            self.databases.touch(id, slot, place, access);
+            let before = self.databases.get(id).entry(key.slot, place).access();
+            let access = self.word_after_use(before, key.hash);
+            self.databases.touch(id, key.slot, place, access);
         }
     }
 
-    /// From now on uses are counted, or their moments kept. The words that are there mean something else
-    /// then, and are put right as their keys are used.
-    pub fn set_frequency(&mut self, frequency: Option<Frequency>) {
-        self.frequency = frequency;
+    /// The access word of a key that is used once more.
+    #[cold]
+    fn word_after_use(&mut self, before: u32, hash: u64) -> u32 {
+        match (self.uses, &mut self.lrfu) {
+            (Uses::Counted(frequency), _) => {
+                frequency.again(before, self.now_ms, self.random.next())
+            }
+            (Uses::Faded, Some(lrfu)) => {
+                lrfu.trials.note_use(hash);
+                lrfu.again(before)
+            }
+            _ => self.access_now,
+        }
+    }
+
+    /// Notes that a key is stored that was not there, where uses fade.
+    #[cold]
+    pub(crate) fn note_stored(&mut self, id: DatabaseId, key: &Key<'_>) {
+        if let Some(lrfu) = &mut self.lrfu {
+            lrfu.trials.note_use(key.hash);
+            self.eviction_pool.newest = Some((id, key.slot, key.hash));
+        }
+    }
+
+    /// Reads access words, as of now.
+    pub fn use_reader(&self) -> UseReader {
+        let fade = self.lrfu.as_ref().map_or(FadeMoment::default(), |lrfu| lrfu.now());
+        UseReader { uses: self.uses, now_ms: self.now_ms, fade }
+    }
+
+    /// From now on access words hold this. Those that are there mean something else then, and are put right as
+    /// their keys are used.
+    pub fn set_uses(&mut self, uses: Uses) {
+        if uses == self.uses {
+            return;
+        }
+        self.uses = uses;
+        self.lrfu = (uses == Uses::Faded)
+            .then(|| Box::new(Lrfu::new(self.access_now, Random::new(self.random.next()))));
+        self.eviction_pool = EvictionPool::default();
         self.access_now = self.access_word();
     }
 
@@ -263,11 +299,11 @@ impl Keyspace {
         if !self.touches {
             return Some(self.databases.get(database).entry(key.slot, place));
         }
-        let access = match &self.frequency {
-            None => self.access_now,
-            Some(frequency) => {
+        let access = match self.uses {
+            Uses::Last => self.access_now,
+            _ => {
                 let before = self.databases.get(database).entry(key.slot, place).access();
-                frequency.again(before, self.now_ms, self.random.next())
+                self.word_after_use(before, key.hash)
             }
         };
         Some(self.databases.touch(database, key.slot, place, access))

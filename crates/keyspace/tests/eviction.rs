@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 
 use basalt_keyspace::{
     DatabaseId, Effect, EventClasses, Eviction, EvictionOrder, Frequency, KeyHasher, Keyspace,
-    SetChange, SlotId, Strings,
+    Random, SetChange, SlotId, Strings, Uses,
 };
 use proptest::prelude::*;
 
 const START_MS: u64 = 1_700_000_000_000;
 const IDS: [DatabaseId; 2] = [DatabaseId(0), DatabaseId(1)];
-const ORDERS: [EvictionOrder; 4] = [
+const ORDERS: [EvictionOrder; 5] = [
     EvictionOrder::LeastRecent,
     EvictionOrder::LeastFrequent,
+    EvictionOrder::LeastFaded,
     EvictionOrder::Random,
     EvictionOrder::NearestExpiry,
 ];
@@ -79,7 +80,7 @@ fn by_last_change_reads_do_not_count() {
 #[test]
 fn the_least_frequently_used_go_first() {
     let mut keyspace = keyspace();
-    keyspace.set_frequency(Some(Frequency { log_factor: 0, decay_minutes: 1 }));
+    keyspace.set_uses(Uses::Counted(Frequency { log_factor: 0, decay_minutes: 1 }));
     for number in 0..10 {
         let name = format!("key:{number}");
         set(&mut keyspace, IDS[0], &name, None);
@@ -93,6 +94,79 @@ fn the_least_frequently_used_go_first() {
         assert!(evict(&mut keyspace, &eviction(EvictionOrder::LeastFrequent, false)));
         assert!(!has(&keyspace, &format!("key:{number}")));
     }
+}
+
+#[test]
+fn those_of_the_fewest_faded_uses_for_their_size_go_first() {
+    let mut keyspace = keyspace();
+    keyspace.set_uses(Uses::Faded);
+    let large = keyspace.key(b"large");
+    let effect = Effect::SetString { value: &[7; 4000], expire_at_ms: None, changed: false };
+    keyspace.edit(IDS[0], &large).commit(effect);
+    for number in 0..9 {
+        let name = format!("key:{number}");
+        set(&mut keyspace, IDS[0], &name, None);
+        for _ in 1..1 << number {
+            let key = keyspace.key(name.as_bytes());
+            assert!(keyspace.read(IDS[0], &key).is_some());
+        }
+    }
+    let faded = eviction(EvictionOrder::LeastFaded, false);
+    assert!(evict(&mut keyspace, &faded) && !has(&keyspace, "large"));
+    for number in 0..9 {
+        assert!(has(&keyspace, &format!("key:{number}")));
+        assert!(evict(&mut keyspace, &faded));
+        assert!(!has(&keyspace, &format!("key:{number}")));
+    }
+}
+
+/// The hits of an application that stores what it does not find, after the first quarter; `keys` are kept.
+fn hit_ratio(
+    keys: usize,
+    uses: Uses,
+    order: EvictionOrder,
+    trace: impl Iterator<Item = u64>,
+) -> f64 {
+    let mut keyspace = keyspace();
+    keyspace.set_uses(uses);
+    let eviction = eviction(order, false);
+    let trace: Vec<u64> = trace.collect();
+    let (mut hits, counted) = (0, trace.len() * 3 / 4);
+    for (index, number) in trace.iter().enumerate() {
+        keyspace.set_now(START_MS + index as u64 / 50);
+        let name = number.to_string();
+        let key = keyspace.key(name.as_bytes());
+        if keyspace.read(IDS[0], &key).is_some() {
+            hits += usize::from(index >= trace.len() - counted);
+            continue;
+        }
+        while keyspace.len(IDS[0]) >= keys {
+            assert!(keyspace.evict(&eviction, &|_| true));
+        }
+        set(&mut keyspace, IDS[0], &name, None);
+    }
+    hits as f64 / counted as f64
+}
+
+/// The rate at which uses fade follows from the uses.
+#[test]
+fn faded_uses_serve_loops_and_working_sets_that_move() {
+    const KEYS: usize = 1000;
+    let faded = |trace: &mut dyn Iterator<Item = u64>| {
+        hit_ratio(KEYS, Uses::Faded, EvictionOrder::LeastFaded, trace)
+    };
+    let recent = |trace: &mut dyn Iterator<Item = u64>| {
+        hit_ratio(KEYS, Uses::Last, EvictionOrder::LeastRecent, trace)
+    };
+    let cycle = || (0..60_000_u64).map(|index| index % 1100);
+    let (ours, lru) = (faded(&mut cycle()), recent(&mut cycle()));
+    assert!(ours > 0.86 && ours > lru, "in a loop {ours}, LRU {lru}");
+    let moving = || {
+        let mut random = Random::new(5);
+        (0..60_000_u64).map(move |index| index / 20 + random.below(1500) as u64)
+    };
+    let (ours, lru) = (faded(&mut moving()), recent(&mut moving()));
+    assert!(ours > lru * 0.97, "in a working set that moves {ours}, LRU {lru}");
 }
 
 /// Also if the order of expiry changes meanwhile, and far beyond what is looked up at once.
@@ -211,7 +285,7 @@ proptest! {
     #[test]
     fn the_books_records_and_events_follow(
         keys in prop::collection::vec((0_u8..60, 0..2_usize, prop::option::of(1_u64..5000)), 1..200),
-        order in 0..4_usize,
+        order in 0..ORDERS.len(),
         volatile_only in any::<bool>(),
         evict_every in 1..5_usize,
     ) {
@@ -219,6 +293,9 @@ proptest! {
         let reader = keyspace.add_reader();
         keyspace.set_event_classes(EventClasses::EVICTED);
         let order = ORDERS[order];
+        if order == EvictionOrder::LeastFaded {
+            keyspace.set_uses(Uses::Faded);
+        }
         let chosen = eviction(order, volatile_only || order == EvictionOrder::NearestExpiry);
         let mut evicted = 0;
         for (index, (key, database, life_ms)) in keys.into_iter().enumerate() {

@@ -66,6 +66,8 @@ choices! {
         AllkeysLfu = "allkeys-lfu",
         AllkeysRandom = "allkeys-random",
         AllkeysLrm = "allkeys-lrm",
+        AllkeysLrfu = "allkeys-lrfu",
+        VolatileLrfu = "volatile-lrfu",
         #[default]
         NoEviction = "noeviction",
     }

@@ -251,7 +251,8 @@ parameters! {
         /// Which keys are evicted at `maxmemory`.
         ///
         /// The least recently used (lru), the least frequently used (lfu), the least recently
-        /// modified (lrm), random ones (random) or the next to expire (ttl); among all keys
+        /// modified (lrm), random ones (random), the next to expire (ttl) or those of the fewest uses for
+        /// their size, old uses fading as fast as serves best (lrfu, ours); among all keys
         /// (allkeys), or only among those with an expiry (volatile). `noeviction`: none, writes are
         /// refused.
         "maxmemory-policy" maxmemory_policy: EvictionPolicy = "noeviction", EvictionPolicy::KIND;

@@ -109,7 +109,7 @@ fn one_of_several_words() {
     becomes("oom-score-adj", "relative", "yes");
     let names = "argument(s) must be one of the following: volatile-lru, volatile-lfu, volatile-random, \
                  volatile-ttl, volatile-lrm, allkeys-lru, allkeys-lfu, allkeys-random, \
-                 allkeys-lrm, noeviction";
+                 allkeys-lrm, allkeys-lrfu, volatile-lrfu, noeviction";
     refused("maxmemory-policy", "", names);
     refused("maxmemory-policy", "lru", names);
     // `nothing` is known since Redis 7.2.

@@ -21,7 +21,7 @@ use crate::world::World;
 impl Shard {
     /// Begins this shard's part of a save; returns how many keys each database has, and how many of them expire.
     fn begin_save(&mut self, number: u64) -> Vec<(u64, u64)> {
-        let sink = ChunkSink::new(&self.config, self.now.unix_ms);
+        let sink = ChunkSink::new(&self.config, self.keyspace.use_reader(), self.now.unix_ms);
         self.keyspace.begin_snapshot(Box::new(sink));
         let changes = self.keyspace.stats.changes;
         self.saving.active =

@@ -287,7 +287,7 @@ impl Own {
             let like = core.keyspace();
             let mut keyspace = Keyspace::new(like.database_count(), *like.hasher(), like.now_ms());
             keyspace.thresholds = config.thresholds();
-            keyspace.set_frequency(config.frequency());
+            keyspace.set_uses(config.uses());
             self.keyspaces.push(keyspace);
         }
     }

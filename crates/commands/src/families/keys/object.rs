@@ -1,6 +1,6 @@
 //! OBJECT: how a key's value is stored.
 
-use basalt_keyspace::idle_seconds;
+use basalt_keyspace::{Uses, idle_seconds};
 
 use super::ROW;
 use crate::argument::Argument;
@@ -82,7 +82,7 @@ OK
 fn idletime(call: &mut Call<'_>) -> Outcome {
     let now_ms = call.keyspace.now_ms();
     match call.keyspace.inspect(call.database, &call.key) {
-        Some(_) if call.config.frequency().is_some() => {
+        Some(_) if call.config.uses() != Uses::Last => {
             return Err(CommandError::text(
                 "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that \
                  when switching between policies at runtime LRU and LFU data will take some time \
@@ -111,19 +111,17 @@ OK
 };
 
 fn freq(call: &mut Call<'_>) -> Outcome {
-    let now_ms = call.keyspace.now_ms();
-    match (call.keyspace.inspect(call.database, &call.key), call.config.frequency()) {
-        (Some(_), None) => {
+    let access = call.keyspace.inspect(call.database, &call.key).map(|entry| entry.access());
+    match access.map(|access| call.keyspace.use_reader().counter(access)) {
+        Some(None) => {
             return Err(CommandError::text(
                 "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please \
                  note that when switching between policies at runtime LRU and LFU data will take \
                  some time to adjust.",
             ));
         }
-        (Some(entry), Some(frequency)) => {
-            call.reply.integer(i64::from(frequency.of(entry.access(), now_ms)));
-        }
-        (None, _) => call.reply.null(),
+        Some(Some(counter)) => call.reply.integer(counter.into()),
+        None => call.reply.null(),
     }
     Ok(())
 }

@@ -185,12 +185,10 @@ fn object(core: &mut Core, id: SessionId, key: &[u8]) {
 fn describe(shard: &mut Shard, key: &DeclaredKey) -> Option<String> {
     let entry = key.peek(&shard.keyspace)?;
     let (access, now_ms) = (entry.access(), shard.keyspace.now_ms());
-    let used = match shard.config.frequency() {
-        Some(frequency) => format!(
-            "lfu_freq:{} lfu_access_time_minutes:{}",
-            frequency.of(access, now_ms),
-            access >> 8
-        ),
+    let used = match shard.keyspace.use_reader().counter(access) {
+        Some(counter) => {
+            format!("lfu_freq:{counter} lfu_access_time_minutes:{}", access >> 8)
+        }
         None => format!("lru:{access} lru_seconds_idle:{}", idle_seconds(access, now_ms)),
     };
     Some(format!(
