@@ -31,7 +31,7 @@ pub use command::{
 pub use error::CommandError;
 pub use many_keys::{
     Blocking, Decided, Decision, KeyRead, KeysHere, ManyKeys, Move, Remembered, Request, Round,
-    RoundKey, Rounds, Settings, Wait, WaitsFor, Way, Write, key_positions,
+    RoundKey, Rounds, Settings, Wait, WaitsFor, Way, Write, first_mentions, key_positions,
 };
 pub use memory::{check_memory, copied};
 pub use reference::reference;

@@ -47,6 +47,8 @@ pub struct KeyRead<'a> {
     pub key: Key<'a>,
     /// Which of the command's keys it is, in the order of [`key_positions`].
     pub index: usize,
+    /// The command names it as another of its keys, too, before this one.
+    pub is_mentioned_before: bool,
     pub args: &'a [&'a [u8]],
     pub settings: Settings<'a>,
     pub remembered: &'a Remembered,
@@ -315,12 +317,18 @@ fn whole<T: OverKeys>(call: &mut Call<'_>) -> Outcome {
     };
     let mut found = Vec::with_capacity(keys.len());
     let remembered = &Remembered::default();
-    for index in 0..keys.len() {
+    for (index, first) in first_mentions(&keys).into_iter().enumerate() {
         let (database, key) = place(index, call.keyspace);
-        let keyspace = &mut *call.keyspace;
-        let (args, settings) = (call.args, settings);
-        let read = KeyRead { keyspace, database, key, index, args, settings, remembered };
-        found.push(T::read(read));
+        found.push(T::read(KeyRead {
+            keyspace: &mut *call.keyspace,
+            database,
+            key,
+            index,
+            is_mentioned_before: first < index,
+            args: call.args,
+            settings,
+            remembered,
+        }));
     }
     let reply = &mut call.reply;
     let mut decision = Decision::new((call.args, &keys), settings, reply);
@@ -346,7 +354,7 @@ fn no_check(_: &[&[u8]], _: &Settings<'_>) -> Result<(), CommandError> {
 }
 
 /// For each of the names, the index of the first that is the same.
-pub(crate) fn first_mentions(names: &[&[u8]]) -> SmallVec<[usize; 8]> {
+pub fn first_mentions(names: &[&[u8]]) -> SmallVec<[usize; 8]> {
     if names.len() <= 8 {
         let first = |name| names.iter().position(|other| other == name).expect("it is one of them");
         return names.iter().map(first).collect();

@@ -11,7 +11,9 @@ use std::any::Any;
 
 use basalt_keyspace::{DatabaseId, EntryRef, Key, Keyspace};
 
-use super::{Decision, Found, KeyRead, Remembered, Settings, key_positions, no_check};
+use super::{
+    Decision, Found, KeyRead, Remembered, Settings, first_mentions, key_positions, no_check,
+};
 use crate::call::{Call, Outcome};
 use crate::error::CommandError;
 
@@ -134,12 +136,18 @@ pub(super) fn whole<T: InRounds>(call: &mut Call<'_>) -> Outcome {
     let database = call.database;
     let mut found = Vec::with_capacity(names.len());
     let remembered = &Remembered::default();
-    for (index, name) in names.iter().enumerate() {
-        let key = if index == 0 { call.key } else { call.keyspace.key(name) };
-        let keyspace = &mut *call.keyspace;
-        let args = call.args;
-        let read = KeyRead { keyspace, database, key, index, args, settings, remembered };
-        found.push(T::read(read));
+    for (index, first) in first_mentions(&names).into_iter().enumerate() {
+        let key = if index == 0 { call.key } else { call.keyspace.key(names[index]) };
+        found.push(T::read(KeyRead {
+            keyspace: &mut *call.keyspace,
+            database,
+            key,
+            index,
+            is_mentioned_before: first < index,
+            args: call.args,
+            settings,
+            remembered,
+        }));
     }
     let mut state = T::begin(found, request)?;
     while let Some(round) = T::next(&mut state, request)? {

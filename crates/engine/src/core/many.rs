@@ -6,7 +6,8 @@ use std::sync::Arc;
 use basalt_commands::config::Config;
 use basalt_commands::{
     Command, CommandError, Decided, Decision as OverKeys, KeyRead, KeysHere, ManyKeys, Outcome,
-    Remembered, Request as KeyRequest, Round, RoundKey, Rounds, Settings, Wait, Way, key_positions,
+    Remembered, Request as KeyRequest, Round, RoundKey, Rounds, Settings, Wait, Way,
+    first_mentions, key_positions,
 };
 use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
@@ -98,25 +99,44 @@ impl Request {
         }
     }
 
-    fn read(&self, shard: &mut Shard, key: &DeclaredKey, remembered: &Remembered) -> Found {
-        (self.many.read)(KeyRead {
-            keyspace: &mut shard.keyspace,
-            database: key.database,
-            key: key.key(),
-            index: key.index,
-            args: &self.args.all(),
-            settings: self.settings(),
-            remembered,
-        })
+    /// Reads keys on their shard.
+    fn read(
+        &self,
+        shard: &mut Shard,
+        keys: &[&DeclaredKey],
+        remembered: &Remembered,
+    ) -> Vec<Found> {
+        let (args, settings) = (self.args.all(), self.settings());
+        let names: SmallVec<[&[u8]; 8]> = keys.iter().map(|key| &key.bytes[..]).collect();
+        let firsts = first_mentions(&names);
+        let read = |(at, key): (usize, &&DeclaredKey)| {
+            (self.many.read)(KeyRead {
+                keyspace: &mut shard.keyspace,
+                database: key.database,
+                key: key.key(),
+                index: key.index,
+                is_mentioned_before: firsts[at] < at,
+                args: &args,
+                settings,
+                remembered,
+            })
+        };
+        keys.iter().enumerate().map(read).collect()
     }
 
     /// As [`Request::read`], of a command that is no part of a transaction: room is made for it on the shards that
     /// it writes.
-    fn read_alone(&self, shard: &mut Shard, key: &DeclaredKey) -> Result<Found, CommandError> {
-        if key.is_written {
-            shard.check_memory(self.command.flags, key.database)?;
+    fn read_alone(
+        &self,
+        shard: &mut Shard,
+        keys: &[&DeclaredKey],
+    ) -> Vec<Result<Found, CommandError>> {
+        if let Some(key) = keys.iter().find(|key| key.is_written)
+            && let Err(error) = shard.check_memory(self.command.flags, key.database)
+        {
+            return keys.iter().map(|_| Err(error.clone())).collect();
         }
-        Ok(self.read(shard, key, &Remembered::default()))
+        self.read(shard, keys, &Remembered::default()).into_iter().map(Ok).collect()
     }
 
     /// Runs a function with the arguments and the names of the keys.
@@ -199,8 +219,9 @@ impl Core {
             Way::Rounds(rounds) => {
                 let routes = Arc::clone(&self.shard.routes);
                 self.coordinate(id, |hops| async move {
-                    let read =
-                        move |shard: &mut Shard, key: &DeclaredKey| reader.read_alone(shard, key);
+                    let read = move |shard: &mut Shard, keys: &[&DeclaredKey]| {
+                        reader.read_alone(shard, keys)
+                    };
                     run_rounds(&hops, (&request, rounds), (&keys.into(), &routes), read).await
                 });
                 return Ok(());
@@ -208,21 +229,23 @@ impl Core {
             Way::Direct(decide) => decide,
         };
         let Some(Wait { key_count, waits_for, least, timeout_ms }) = wait else {
-            let read = move |shard: &mut Shard, key: &DeclaredKey| reader.read_alone(shard, key);
+            let read =
+                move |shard: &mut Shard, keys: &[&DeclaredKey]| reader.read_alone(shard, keys);
             self.transact(id, keys, read, move |found, decision| {
                 let found = found.into_iter().collect::<Result<_, _>>()?;
                 request.decide_at_once(decision, |own| decide_with(found, own))
             });
             return Ok(());
         };
-        let nothing = many.blocking.expect("it waits").nothing;
-        let terms = Terms { nothing, least, ..self.terms(key_count, waits_for, timeout_ms) };
+        let terms = Terms { least, ..self.terms(key_count, waits_for, timeout_ms) };
         self.wait(
             id,
             (keys, terms),
             Attempted::default(),
-            move |shard, key, before| {
-                (reader.read(shard, key, &before.remembered), shard.now.monotonic_us)
+            move |shard, keys, before| {
+                let at_us = shard.now.monotonic_us;
+                let found = reader.read(shard, keys, &before.remembered);
+                found.into_iter().map(|found| (found, at_us)).collect()
             },
             move |found, before, decision| {
                 let now_us = found.iter().map(|(_, at_us)| *at_us).min().unwrap_or(0);
@@ -251,8 +274,8 @@ pub(super) async fn run_inside(
         return answer;
     }
     let (keys, reader) = (keys.into(), Arc::clone(request));
-    let read = move |shard: &mut Shard, key: &DeclaredKey| {
-        Ok(reader.read(shard, key, &Remembered::default()))
+    let read = move |shard: &mut Shard, keys: &[&DeclaredKey]| {
+        reader.read(shard, keys, &Remembered::default()).into_iter().map(Ok).collect()
     };
     match request.many.way {
         Way::Rounds(rounds) => run_rounds(hops, (request, rounds), (&keys, routes), read).await,
@@ -274,7 +297,7 @@ async fn run_rounds<L>(
     read: L,
 ) -> Answer
 where
-    L: Fn(&mut Shard, &DeclaredKey) -> Result<Found, CommandError> + Clone + Send + 'static,
+    L: Fn(&mut Shard, &[&DeclaredKey]) -> Vec<Result<Found, CommandError>> + Clone + Send + 'static,
 {
     let scoped: Vec<(ShardId, Scope)> = match (rounds.reads_all)(&request.args.all()) {
         true => routes.shards().map(|shard| (shard, all_of(shard, keys))).collect(),

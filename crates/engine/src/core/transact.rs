@@ -145,7 +145,7 @@ pub(super) async fn transact_over<T, L, D>(
 ) -> Answer
 where
     T: Send + 'static,
-    L: Fn(&mut Shard, &DeclaredKey) -> T + Clone + Send + 'static,
+    L: Fn(&mut Shard, &[&DeclaredKey]) -> Vec<T> + Clone + Send + 'static,
     D: FnOnce(Vec<T>, &mut Decision<'_>) -> Outcome,
 {
     let shards = shards_of(keys);
@@ -166,13 +166,12 @@ pub(super) async fn look_at_all<T, L>(
 ) -> Vec<T>
 where
     T: Send + 'static,
-    L: Fn(&mut Shard, &DeclaredKey) -> T + Clone + Send + 'static,
+    L: Fn(&mut Shard, &[&DeclaredKey]) -> Vec<T> + Clone + Send + 'static,
 {
     let visits = scoped.into_iter().map(|(owner, scope)| {
         let (keys, look) = (Arc::clone(keys), look.clone());
-        let look_here = move |shard: &mut Shard| -> Vec<(usize, T)> {
-            let own = keys.iter().enumerate().filter(|(_, key)| key.shard == owner);
-            own.map(|(index, key)| (index, look(shard, key))).collect()
+        let look_here = move |shard: &mut Shard| {
+            look_on(owner, &keys, |own| look(shard, own)).collect::<Vec<(usize, T)>>()
         };
         (owner, scope, look_here)
     });
@@ -180,6 +179,24 @@ where
     let mut found: Vec<(usize, T)> = found.into_iter().flatten().collect();
     found.sort_unstable_by_key(|(index, _)| *index);
     found.into_iter().map(|(_, found)| found).collect()
+}
+
+/// What looking at a shard's own keys finds, with the positions of these among all.
+pub(super) fn look_on<T>(
+    owner: ShardId,
+    keys: &[DeclaredKey],
+    look: impl FnOnce(&[&DeclaredKey]) -> Vec<T>,
+) -> impl Iterator<Item = (usize, T)> {
+    let own = keys.iter().enumerate().filter(|(_, key)| key.shard == owner);
+    let (places, own): (Vec<usize>, Vec<&DeclaredKey>) = own.unzip();
+    places.into_iter().zip(look(&own))
+}
+
+/// A look at keys one by one.
+pub(crate) fn each<T>(
+    look: impl Fn(&mut Shard, &DeclaredKey) -> T + Clone + Send + 'static,
+) -> impl Fn(&mut Shard, &[&DeclaredKey]) -> Vec<T> + Clone + Send + 'static {
+    move |shard, keys| keys.iter().map(|key| look(shard, key)).collect()
 }
 
 /// The shards of keys, each once.
@@ -205,8 +222,8 @@ impl Core {
 
     /// Runs a command over keys, wherever they are, as if nothing else happened meanwhile.
     ///
-    /// `look` runs on every key's shard and changes nothing, for it may run more than once. `decide` gets
-    /// what was found, in the order of `keys`, writes the reply and says what is to be written.
+    /// `look` runs on every shard with its keys and changes nothing, for it may run more than once. `decide` gets
+    /// what was found, in the order of `keys`, writes the reply and decides what is to be written.
     pub(crate) fn transact<T, L, D>(
         &mut self,
         id: SessionId,
@@ -215,7 +232,7 @@ impl Core {
         decide: D,
     ) where
         T: Send + 'static,
-        L: Fn(&mut Shard, &DeclaredKey) -> T + Clone + Send + 'static,
+        L: Fn(&mut Shard, &[&DeclaredKey]) -> Vec<T> + Clone + Send + 'static,
         D: FnOnce(Vec<T>, &mut Decision<'_>) -> Outcome + Send + 'static,
     {
         let protocol = self.protocol(id);
@@ -224,7 +241,7 @@ impl Core {
             self.count_alone();
             let scope = scope_on(only, &keys);
             let whole = move |shard: &mut Shard| {
-                let found = keys.iter().map(|key| look(shard, key)).collect();
+                let found = look(shard, &keys.iter().collect::<Vec<_>>());
                 decided(protocol, |decision| decide(found, decision)).carry_out(shard, &keys)
             };
             if only == self.shard.id && self.shard.intents.admits(&scope) {
@@ -269,7 +286,7 @@ impl Core {
         let (routes, protocol) = (Arc::clone(&self.shard.routes), self.protocol(id));
         self.coordinate(id, |hops| async move {
             hops.hold_everything(&routes, Mode::Write, |_| ()).await;
-            // Waited for, because not all that tells of a shard asks its intents (INFO, for one).
+            // Waited for, because not all that reads of a shard asks its intents (INFO, for one).
             hops.release_with(routes.shards().map(|shard| (shard, change.clone()))).await;
             let mut answer = Vec::new();
             Reply::new(&mut answer, protocol).ok();

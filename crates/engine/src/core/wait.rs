@@ -12,7 +12,7 @@ use basalt_commands::{CommandError, Outcome, WaitsFor};
 use basalt_keyspace::{Origin, ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
 
-use super::transact::{Decided, Write, decided};
+use super::transact::{Decided, Write, decided, look_on};
 use crate::completion::{Answer, Ticket};
 use crate::core::Core;
 use crate::core::transact::Decision;
@@ -34,8 +34,6 @@ pub(crate) struct Terms {
     pub least: u64,
     /// The moment when its time is over.
     pub deadline_us: Option<u64>,
-    /// What it tells between MULTI and EXEC, where nobody waits, if there is nothing.
-    pub nothing: fn(&mut Reply<'_>),
 }
 
 /// What a command that waits remembers from one look to the next.
@@ -78,13 +76,13 @@ struct Case<M, L, D> {
     decide: D,
 }
 
-/// Where a coordinator is told of its turn, and of the end.
+/// Where a coordinator finds its turn, and the end.
 const TURN: usize = 0;
 const END: usize = 1;
 const PLACES: usize = 2;
 
 impl Core {
-    /// The terms of a command that is told a null where nothing came.
+    /// The terms of a command that waits for one element, or more.
     pub(crate) fn terms(
         &self,
         key_count: usize,
@@ -93,7 +91,7 @@ impl Core {
     ) -> Terms {
         let now_us = self.shard.now.monotonic_us;
         let deadline_us = timeout_ms.map(|ms| now_us.saturating_add(ms.saturating_mul(1000)));
-        Terms { key_count, waits_for, least: 1, deadline_us, nothing: |reply| reply.null_array() }
+        Terms { key_count, waits_for, least: 1, deadline_us }
     }
 
     /// As [`Core::transact`], but where `decide` writes no reply the command waits for its first keys to be
@@ -109,7 +107,7 @@ impl Core {
     ) where
         M: Memory,
         T: Send + 'static,
-        L: Fn(&mut Shard, &DeclaredKey, &M) -> T + Clone + Send + 'static,
+        L: Fn(&mut Shard, &[&DeclaredKey], &M) -> Vec<T> + Clone + Send + 'static,
         D: Fn(Vec<T>, &mut M, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
     {
         let mut case = Case {
@@ -125,10 +123,10 @@ impl Core {
             decide,
         };
         self.coordinate(id, |hops| async move {
-            // What it is told about comes at the places that are taken first.
+            // Turn and end come at the places that are taken first.
             let places = [hops.place(), hops.place()];
             debug_assert_eq!(places, [TURN, END], "nothing was asked for before");
-            if hops.is_inside() { case.inside(hops).await } else { case.outside(hops).await }
+            case.run(hops).await
         });
     }
 }
@@ -137,7 +135,7 @@ impl<M, T, L, D> Case<M, L, D>
 where
     M: Memory,
     T: Send + 'static,
-    L: Fn(&mut Shard, &DeclaredKey, &M) -> T + Clone + Send + 'static,
+    L: Fn(&mut Shard, &[&DeclaredKey], &M) -> Vec<T> + Clone + Send + 'static,
     D: Fn(Vec<T>, &mut M, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
 {
     fn ticket(&self, index: usize) -> Ticket {
@@ -191,25 +189,15 @@ where
         let (keys, protocol) = (Arc::clone(&self.keys), self.protocol);
         let (look, decide) = (self.look.clone(), self.decide.clone());
         move |shard, memory| {
-            let found = keys.iter().map(|key| look(shard, key, memory)).collect();
+            let found = look(shard, &keys.iter().collect::<Vec<_>>(), memory);
             let decided = decided(protocol, |decision| decide(found, memory, decision));
             let answer = decided.carry_out(shard, &keys);
             (!answer.is_empty()).then_some(answer)
         }
     }
 
-    /// Inside the transaction of another: answered at once.
-    async fn inside(&mut self, hops: Hops) -> Answer {
-        let Decided { mut answer, writes, .. } = self.look_at_all(&hops, None, false).await;
-        if answer.is_empty() {
-            (self.terms.nothing)(&mut Reply::new(&mut answer, self.protocol));
-        }
-        hops.release(self.last_hops(writes, true, false));
-        answer
-    }
-
     /// Tries; stands in line; and tries again whenever its turn comes, until it is served or its end comes.
-    async fn outside(&mut self, hops: Hops) -> Answer {
+    async fn run(&mut self, hops: Hops) -> Answer {
         let id = self.id;
         let mut stands_in_line = false;
         let mut reserved = None;
@@ -305,8 +293,7 @@ where
             let (keys, look) = (Arc::clone(&self.keys), self.look.clone());
             let memory = self.memory.clone();
             let look_at_all = move |shard: &mut Shard| -> (bool, Vec<(usize, T)>) {
-                let own = keys.iter().enumerate().filter(|(_, key)| key.shard == owner);
-                let found = own.map(|(index, key)| (index, look(shard, key, &memory))).collect();
+                let found = look_on(owner, &keys, |own| look(shard, own, &memory)).collect();
                 (!stands_in_line || shard.has_for(id), found)
             };
             (owner, scope_on(owner, &self.keys), look_at_all)

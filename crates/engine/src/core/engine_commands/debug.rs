@@ -18,6 +18,7 @@ use super::data::everywhere_ok;
 use super::{encode, everywhere, session, settings};
 use crate::completion::Ticket;
 use crate::core::Core;
+use crate::core::transact::each;
 use crate::input::keys::DeclaredKey;
 use crate::session::SessionId;
 use crate::shard::Shard;
@@ -158,11 +159,11 @@ fn digest_values(core: &mut Core, id: SessionId, keys: &[&[u8]]) {
     core.transact(
         id,
         keys,
-        |shard, key| {
+        each(|shard, key| {
             let now_ms = shard.keyspace.now_ms();
             let entry = key.peek(&shard.keyspace);
             entry.map_or(Digest::default(), |entry| Digest::of_entry(&entry, now_ms, false))
-        },
+        }),
         |digests, decision| {
             decision.reply.array(digests.len());
             digests.iter().for_each(|digest| decision.reply.simple(&digest.to_string()));
@@ -174,14 +175,14 @@ fn digest_values(core: &mut Core, id: SessionId, keys: &[&[u8]]) {
 fn object(core: &mut Core, id: SessionId, key: &[u8]) {
     let (database, _) = settings(core, id);
     let keys = vec![core.declare(0, database, key, false)];
-    core.transact(id, keys, describe, |mut lines, decision| {
+    core.transact(id, keys, each(describe), |mut lines, decision| {
         let line = lines.pop().flatten().ok_or(CommandError::NO_SUCH_KEY)?;
         decision.reply.simple(&line);
         Ok(())
     });
 }
 
-/// What DEBUG OBJECT tells, in the form that Redis' tests read.
+/// The reply of DEBUG OBJECT, in the form that Redis' tests read.
 fn describe(shard: &mut Shard, key: &DeclaredKey) -> Option<String> {
     let entry = key.peek(&shard.keyspace)?;
     let (access, now_ms) = (entry.access(), shard.keyspace.now_ms());
