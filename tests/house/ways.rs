@@ -75,6 +75,13 @@ fn methods_of_cores_stand_in_their_folder() {
 }
 
 #[test]
+fn methods_of_shards_stand_in_their_folder() {
+    const HOMES: [&str; 2] = ["crates/engine/src/shard.rs", "crates/engine/src/shard/"];
+    let others = elsewhere("impl Shard", &HOMES);
+    assert!(others.is_empty(), "move them into the folder `shard`: {others:#?}");
+}
+
+#[test]
 fn names_are_told_from_parts_of_names() {
     assert!(stands_in("    let mut call = Call { a };", "Call {"));
     assert!(!stands_in("OwnedCall { a }", "Call {") && !stands_in("impl Shards", "impl Shard"));

@@ -4,10 +4,12 @@
 
 pub(crate) mod blocking;
 pub(crate) mod call;
+mod loading;
 pub(crate) mod memory;
 mod monitors;
 pub(crate) mod part;
 pub(crate) mod pubsub;
+mod saving;
 pub(crate) mod scripting;
 mod slot_moves;
 pub(crate) mod timing;
@@ -103,7 +105,7 @@ pub(crate) struct Shard {
     pause: Option<Pause>,
     /// The number of the last change of settings; the first shard counts them.
     config_version: u64,
-    /// The settings changed, and [`World`](crate::World) was not told yet.
+    /// The settings changed, and [`World`](crate::World) has not heard of it yet.
     config_is_new: bool,
     sessions_opened: u64,
     /// Scripts, and the interpreter that runs them.
@@ -280,13 +282,13 @@ impl Shard {
         self.pause.is_some_and(|pause| !pause.writes_only || command.flags.has(writes))
     }
 
-    /// Keeps what INFO tells of a course of time.
+    /// Keeps what INFO shows of a course of time.
     pub(crate) fn sample(&mut self) {
         self.rates.mark(&self.stats, self.command_stats.calls(), self.now.monotonic_us);
         self.used_bytes_peak = self.used_bytes_peak.max(self.keyspace.used_bytes());
     }
 
-    /// Somebody visits, now or when its turn comes; says which.
+    /// Somebody visits, now or when its turn comes; returns which.
     pub(crate) fn schedule(&mut self, number: Number, scope: Scope) -> bool {
         let is_granted = self.intents.schedule(number, scope);
         self.stats.transactions.waits += u64::from(!is_granted);
@@ -317,7 +319,7 @@ impl Shard {
         self.journal.as_ref().is_some_and(|journal| journal.is_always())
     }
 
-    /// Whether what a command just said of a key is not on disk yet.
+    /// Whether what a command just replied of a key is not on disk yet.
     #[inline]
     pub(crate) fn is_uncommitted(&self, command: &Command, hash: u64) -> bool {
         let Some(journal) = &self.journal else { return false };
@@ -337,7 +339,7 @@ impl Shard {
     pub(crate) fn open_session(&mut self, peer: Peer) -> &mut Session {
         self.sessions_opened += 1;
         self.stats.connections += 1;
-        // Numbers of different shards never meet, so a client's number tells its shard as well.
+        // Numbers of different shards never meet, so a client's number is of one shard only.
         let number = (self.sessions_opened - 1) * self.routes.shard_count() as u64
             + u64::from(self.id.0)
             + 1;

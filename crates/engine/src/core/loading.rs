@@ -1,88 +1,12 @@
 //! Loading: keys of a file into this shard, at the start or while the server runs.
 
 use basalt_commands::config::LogLevel;
-use basalt_keyspace::DatabaseId;
-use basalt_rdb::{Error, Trust, read_value};
 
 use super::Core;
 use crate::limits;
-use crate::loading::{LoadBatch, LoadError, LoadPart, LoadStep, Loaded};
+use crate::loading::{LoadBatch, LoadError, LoadStep, Loaded};
 use crate::shard::Shard;
 use crate::world::World;
-
-impl Shard {
-    /// Takes in keys of a file; those that are there are replaced, or, without `replaces`, an error. Nothing is left
-    /// of one that is past its expiry.
-    fn load(&mut self, batch: &LoadBatch, replaces: bool) -> Result<Loaded, LoadError> {
-        let mut loaded = Loaded::default();
-        let now_ms = self.now.unix_ms;
-        let keyspace = &mut self.keyspace;
-        for (database, item) in batch.items() {
-            if item.expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
-                loaded.expired += 1;
-                continue;
-            }
-            let named = || (database.0, String::from_utf8_lossy(&item.key).into_owned());
-            let trust = (batch.dialect, Trust::Checksum);
-            let value = match read_value(item.number, item.value, trust, now_ms) {
-                Ok(value) => value,
-                Err(Error::Expired) => {
-                    loaded.expired += 1;
-                    continue;
-                }
-                Err(Error::Empty) => {
-                    loaded.empty += 1;
-                    continue;
-                }
-                Err(error) => {
-                    let (database, key) = named();
-                    return Err(LoadError::Value { database, key, error });
-                }
-            };
-            let key = keyspace.key(&item.key);
-            if !replaces && keyspace.peek(database, &key).is_some() {
-                let (database, key) = named();
-                return Err(LoadError::Duplicate { database, key });
-            }
-            keyspace.edit(database, &key).unsignalled().commit(value.effect(item.expire_at_ms));
-            if let Some(seconds) = item.idle_seconds {
-                keyspace.set_idle_seconds(database, &key, seconds);
-            }
-            if let Some(counter) = item.frequency {
-                keyspace.set_use_counter(database, &key, counter);
-            }
-            loaded.keys += 1;
-        }
-        Ok(loaded)
-    }
-
-    /// Takes in the next step of a file; returns how it ended, once it has.
-    fn take_load_step(
-        &mut self,
-        part: &mut LoadPart,
-        step: &LoadStep,
-    ) -> Option<Result<Loaded, String>> {
-        if let LoadStep::Failed(error) = step {
-            return Some(Err(error.clone()));
-        }
-        if std::mem::take(&mut part.flushes) {
-            let databases = 0..self.keyspace.database_count() as u16;
-            databases.for_each(|index| self.keyspace.flush(DatabaseId(index)));
-        }
-        match (step, &part.failure) {
-            (LoadStep::Batch(batch), None) => {
-                match self.load(batch, part.merges) {
-                    Ok(loaded) => part.loaded.add(loaded),
-                    Err(error) => part.failure = Some(error),
-                }
-                None
-            }
-            (LoadStep::Batch(_), Some(_)) => None,
-            (_, Some(error)) => Some(Err(error.to_string())),
-            (_, None) => Some(Ok(part.loaded)),
-        }
-    }
-}
 
 impl Core {
     /// Takes in keys of a file, which replace those that are there.
@@ -100,7 +24,7 @@ impl Core {
         self.shard.saving.saved_changes = self.shard.keyspace.stats.changes;
     }
 
-    /// Hands a file that is to be loaded to the World: before any shard is told to take its part.
+    /// Hands a file that is to be loaded to the World: before any shard is asked to take its part.
     pub(super) fn hand_load(&mut self, world: &mut dyn World) {
         if let Some(start) = self.shard.loading.start.take() {
             world.begin_load(start);

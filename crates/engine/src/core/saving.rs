@@ -3,40 +3,18 @@
 use std::sync::Arc;
 
 use basalt_commands::config::LogLevel;
-use basalt_keyspace::{DatabaseId, ShardId};
+use basalt_keyspace::ShardId;
 use basalt_rdb::FileWriter;
 
 use super::Core;
 use crate::intents::Mode;
 use crate::limits;
-use crate::saving::{
-    ChunkSink, SAVING_SHARD, SaveEnd, SaveStart, SaveStats, SaveWait, ShardSave, chunk_sink,
-};
+use crate::saving::{SAVING_SHARD, SaveEnd, SaveStart, SaveWait, chunk_sink};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::slots::routes::Routes;
 use crate::transaction::coordinator::Hops;
 use crate::world::World;
-
-impl Shard {
-    /// Begins this shard's part of a save; returns how many keys each database has, and how many of them expire.
-    fn begin_save(&mut self, number: u64) -> Vec<(u64, u64)> {
-        let sink = ChunkSink::new(&self.config, self.keyspace.use_reader(), self.now.unix_ms);
-        self.keyspace.begin_snapshot(Box::new(sink));
-        let changes = self.keyspace.stats.changes;
-        self.saving.active =
-            Some(ShardSave { number, may_send: false, is_handed_over: false, changes });
-        let databases = 0..self.keyspace.database_count() as u16;
-        let statistics = databases.map(|index| self.keyspace.statistics(DatabaseId(index)));
-        statistics.map(|statistics| (statistics.keys as u64, statistics.expiring as u64)).collect()
-    }
-
-    fn send_save(&mut self, number: u64) {
-        if let Some(active) = self.saving.active.as_mut().filter(|own| own.number == number) {
-            active.may_send = true;
-        }
-    }
-}
 
 /// The head of a file, with the size of each database.
 fn head(shard: &Shard, found: &[Vec<(u64, u64)>]) -> Vec<u8> {
@@ -119,7 +97,7 @@ impl Core {
         });
     }
 
-    /// Hands the head of a file to the World: before any shard is told to send more, which is in a message of this
+    /// Hands the head of a file to the World: before any shard is asked to send more, which is in a message of this
     /// turn or a later one.
     pub(super) fn hand_head(&mut self, world: &mut dyn World) {
         if let Some((number, head)) = self.shard.saving.head.take() {
@@ -182,7 +160,7 @@ impl Core {
         }
     }
 
-    /// Acts on how a save goes: the first shard keeps the books, each forgets its part, and those that wait are told.
+    /// Acts on how a save goes: the first shard keeps the books, each forgets its part, and those that wait hear so.
     fn hear_of_save(&mut self, world: &mut dyn World) {
         if let Some((number, end)) = self.shard.saving.cancelled.take() {
             world.cancel_save(number, end);
@@ -274,55 +252,5 @@ impl Core {
             hops.on(SAVING_SHARD, move |shard| shard.consider_save_points(changes)).await;
             Vec::new()
         });
-    }
-}
-
-impl Shard {
-    pub(super) fn save_stats(&mut self) -> SaveStats {
-        let record = &self.saving.record;
-        let now_us = self.now.monotonic_us;
-        let running_s = record.running.map(|own| now_us.saturating_sub(own.begun_us) / 1_000_000);
-        SaveStats {
-            unsaved_changes: self.keyspace.stats.changes.saturating_sub(self.saving.saved_changes),
-            running_s,
-            last_saved_s: record.last_saved_s,
-            last_failed: record.last_failed,
-            last_took_s: record.last_took_s,
-            saves: record.saves,
-            loaded: self.loading.last,
-            keys_written: chunk_sink(&mut self.keyspace).map_or(0, |sink| sink.keys),
-        }
-    }
-
-    /// Wants a save if there were so many changes for so long as a save point says.
-    fn consider_save_points(&mut self, changes: u64) {
-        let now_s = self.now.unix_ms / 1000;
-        let since_s = now_s.saturating_sub(self.saving.record.last_saved_s);
-        let is_met = |point: &basalt_commands::config::SavePoint| {
-            since_s > point.seconds && changes >= point.changes.max(1)
-        };
-        if let Some(point) = self.config.save.0.iter().find(|point| is_met(point)).copied()
-            && self.saving.record.begin(self.now.monotonic_us).is_some()
-        {
-            let line = format!("{} changes in {} seconds. Saving...", point.changes, point.seconds);
-            self.notes.push((LogLevel::Notice, line));
-        }
-    }
-
-    /// All was flushed: as in Redis, a save that is running is given up, and with save points that there is nothing is
-    /// saved.
-    pub(crate) fn save_after_flush(&mut self) {
-        if self.id != SAVING_SHARD {
-            return;
-        }
-        let was_running = self.cancel_save();
-        if self.config.save.0.is_empty() {
-            return;
-        }
-        if was_running {
-            self.saving.record.is_scheduled = true;
-        } else {
-            self.saving.record.begin(self.now.monotonic_us);
-        }
     }
 }

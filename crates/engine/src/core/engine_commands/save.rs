@@ -113,19 +113,8 @@ pub(super) fn bgsave(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome 
     Ok(())
 }
 
-impl Shard {
-    /// Gives up the save that is running; returns whether one was.
-    pub(crate) fn cancel_save(&mut self) -> bool {
-        let record = &mut self.saving.record;
-        record.is_scheduled = false;
-        let Some(running) = record.running else { return false };
-        self.saving.cancelled = Some((running.number, SaveEnd::Cancelled));
-        true
-    }
-}
-
 /// A shutdown is not answered: the connection ends with the process. One that is to save does so first; if that
-/// fails the server goes on, unless FORCE says that it shall end all the same.
+/// fails the server goes on, unless FORCE has it end all the same.
 pub(super) fn shutdown(
     core: &mut Core,
     world: &mut dyn World,
