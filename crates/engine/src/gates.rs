@@ -1,6 +1,6 @@
 //! Gates: all that may come between a request and its command, in one table and one order.
 //!
-//! The order is behaviour: what the first gate says that does not let the command pass is done. A gate looks at a
+//! The order is behaviour: what the first gate decides that does not let the command pass is done. A gate looks at a
 //! command only while its bit is armed, for the session, the shard or the command; so an open server pays nothing
 //! for them.
 //!
@@ -25,7 +25,7 @@ pub(crate) struct GateInput<'a> {
     pub keys: &'a [KeyHash],
 }
 
-/// What a gate says of a command.
+/// What a gate decides about a command.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Pass,

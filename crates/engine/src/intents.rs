@@ -8,7 +8,7 @@
 //! What runs here from start to end holds nothing, so it needs no visit as long as it is [`Intents::admits`]
 //! what it touches.
 //!
-//! Pure: no shard, no message. What is to be told comes out of [`Intents::next_event`].
+//! Pure: no shard, no message. What others must hear comes out of [`Intents::next_event`].
 
 mod holding;
 #[cfg(test)]
@@ -47,7 +47,7 @@ pub(crate) enum Scope {
     Everything(Mode),
 }
 
-/// What a transaction's home, or the one who waits here, is to be told.
+/// What a transaction's home, or whoever waits here, must hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Granted(Number),
@@ -237,7 +237,7 @@ impl Intents {
             && self.keys.get(&intent.hash).is_none_or(|claims| is_free(claims))
     }
 
-    /// Begins a visit. Says whether it is granted at once.
+    /// Begins a visit. Returns whether it is granted at once.
     pub(crate) fn schedule(&mut self, number: Number, scope: Scope) -> bool {
         let mode = scope.mode();
         // As if it were granted, which it nearly always is.
@@ -273,7 +273,7 @@ impl Intents {
         is_free
     }
 
-    /// Gives a visit another scope; nobody comes between. Says whether it is granted that at once.
+    /// Gives a visit another scope; nobody comes between. Returns whether it is granted that at once.
     pub(crate) fn replace(&mut self, number: Number, scope: Scope) -> bool {
         let before = self.take_out(number);
         let is_granted = self.schedule(number, scope);
@@ -324,7 +324,7 @@ impl Intents {
         Some((visit.scope, is_alone))
     }
 
-    /// A home gives a grant back, and waits again. Says whether it had one.
+    /// A home gives a grant back, and waits again. Returns whether it had one.
     pub(crate) fn give_back(&mut self, number: Number) -> bool {
         let Some(visit) = self.visits.get_mut(&number) else { return false };
         if !visit.is_granted {
@@ -438,7 +438,7 @@ impl Intents {
         }
     }
 
-    /// All that tells one state from another, for tests.
+    /// All that makes states differ, for tests.
     #[cfg(test)]
     pub(crate) fn fingerprint(&self) -> String {
         format!("{:?} {:?}", self.visits, self.events)

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Positions count bytes of entries since the generation began. Invariant: `committed ≤ synced ≤ written ≤ framed ≤
-//! end`; nothing that a client is told under `appendfsync always` is behind `committed`.
+//! end`; nothing that a client sees under `appendfsync always` is behind `committed`.
 //!
 //! LIMIT: more than [`JOURNAL_UNWRITTEN_BYTES_MAX`] bytes that the kernel has not taken: sessions' requests wait.
 //! Not here: files (`World`), who takes a cut and when replies leave (`core/journal.rs`).
@@ -512,7 +512,7 @@ impl Journal {
         JournalWish::Append { frame, sync: self.syncs_each() }
     }
 
-    /// The world has done what it was asked for. Returns what to tell of a fault that is new.
+    /// The world has done what it was asked for. Returns the line for the log if a fault is new.
     pub(crate) fn done(&mut self, done: JournalDone, now: Now) -> Option<String> {
         let had_fault = self.has_fault();
         let retry_at_us = Some(now.monotonic_us + JOURNAL_RETRY_US);

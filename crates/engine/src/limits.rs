@@ -74,7 +74,7 @@ pub(crate) const LOGGED_HASHES_MAX: usize = 16;
 /// LIMIT: a client that waits looks again no sooner, if none of its keys was fed.
 pub(crate) const LOOK_AGAIN_MS_MIN: u64 = 5;
 
-/// LIMIT: databases told of on the metrics page, the first ones.
+/// LIMIT: databases on the metrics page, the first ones.
 pub(crate) const STATS_DATABASES_MAX: usize = 256;
 
 /// LIMIT: places of sessions looked over at a time.

@@ -193,7 +193,7 @@ pub struct Loader {
     pub functions: Vec<Vec<u8>>,
     /// Of modules whose data was passed over.
     pub modules: Vec<String>,
-    /// How many keys the file says that it has.
+    /// How many keys the file announces.
     pub keys_expected: u64,
 }
 

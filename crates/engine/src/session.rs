@@ -153,16 +153,16 @@ pub(crate) struct Session {
     pub pipelined_weight: usize,
     /// The call that is coordinated, for the books.
     pub pending_call: Option<Box<PendingCall>>,
-    /// MULTI was said.
+    /// Between MULTI and EXEC.
     pub multi: Option<Box<Multi>>,
     pub watched: Watched,
-    /// HIMPORT PREPARE was said.
+    /// What HIMPORT PREPARE set up.
     pub fieldsets: Fieldsets,
     /// The coordination is an EXEC.
     pub is_executing: bool,
     /// What monitors are shown of its EXEC.
     pub execution: Option<Box<Execution>>,
-    /// MONITOR was said.
+    /// It is a monitor.
     pub is_monitor: bool,
     /// What it is subscribed to; None where it never was.
     pub subscriptions: Option<Box<Subscriptions>>,

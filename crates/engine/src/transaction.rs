@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`Core::transact`](crate::core::Core::transact) runs a command of that form; `docs/design/transactions.md`
-//! says why it is right. Not here: what commands mean (`commands`), how notifications travel
+//! explains why it is right. Not here: what commands mean (`commands`), how notifications travel
 //! (`core/exchange.rs`).
 
 pub(crate) mod coordinator;

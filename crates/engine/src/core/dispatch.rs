@@ -103,7 +103,7 @@ impl Core {
         self.work_gated(world, id, resolved, args, (keys, armed))
     }
 
-    /// Asks the armed gates, and does what the first of them says that does not let the request pass.
+    /// Asks the armed gates, and does what the first decides that does not let the request pass.
     #[cold]
     fn work_gated(
         &mut self,

@@ -47,7 +47,7 @@ pub(crate) use client_line::describe;
 pub const REDIS_VERSION: &str = "7.2.4";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What clients of a cluster are told that ask a server outside of one.
+/// The refusal for clients of a cluster that ask a server outside of one.
 const CLUSTER_IS_OFF: CommandError =
     CommandError::text("ERR This instance has cluster support disabled");
 

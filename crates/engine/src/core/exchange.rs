@@ -62,7 +62,7 @@ impl Core {
         self.work_batch(world, from, &mut envelope);
         self.settle();
         envelope.answered = true;
-        // What is to be said to the other anyway goes along.
+        // What goes to the other anyway goes along.
         let next = || self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
         self.outboxes[from.index()].send_along(&mut envelope, next);
         self.stamp(from, &mut envelope);

@@ -134,7 +134,7 @@ impl Core {
         Some(Flow::On)
     }
 
-    /// Forgets what is queued and watched. Says whether something could have been queued.
+    /// Forgets what is queued and watched. Returns whether something could have been queued.
     pub(crate) fn discard(&mut self, id: SessionId) -> bool {
         self.unwatch(id);
         let Some(session) = self.shard.sessions.get_mut(id) else { return false };

@@ -83,7 +83,7 @@ pub(super) struct Staged {
 
 /// What a request turned out to be.
 pub(super) enum What {
-    /// A command of one shard, which one key tells, with its handler: most are.
+    /// A command of one shard, which is that of one key, with its handler: most are.
     Plain(&'static Command, ShardFn),
     Ready(Resolved),
     /// Which of those that are kept beside.

@@ -26,9 +26,9 @@ pub(super) struct Durability {
     /// Up to where what this core knows of each shard depends on its journal, and up to where that is committed.
     depends: Vec<u64>,
     committed: Vec<u64>,
-    /// Up to where each shard is to be told that this one is committed; 0 where it need not be.
+    /// Up to where each shard must hear that this one is committed; 0 where it need not.
     owed: Vec<u64>,
-    /// Up to where each was told that it is.
+    /// Up to where each has heard that it is.
     told: Vec<u64>,
     /// Turns whose replies wait, the oldest first.
     turns: VecDeque<WaitingTurn>,
@@ -161,7 +161,7 @@ impl Core {
         self.shard.armed.set(Armed::DISK, any);
     }
 
-    /// What another shard says of its journal.
+    /// News of another shard's journal.
     pub(super) fn hear_of_journal(&mut self, from: ShardId, news: JournalNews) {
         match news {
             JournalNews::Committed(position) => {
@@ -178,7 +178,7 @@ impl Core {
         }
     }
 
-    /// Says in a message what it depends on, before it leaves.
+    /// Writes into a message what it depends on, before it leaves.
     pub(super) fn stamp(&mut self, to: ShardId, envelope: &mut Envelope) {
         if self.shard.journal.is_none() {
             return;
@@ -208,7 +208,7 @@ impl Core {
         }
     }
 
-    /// Hands over what this turn changed, begins a cut if one is due, and says whose replies wait.
+    /// Hands over what this turn changed, begins a cut if one is due, and returns whose replies wait.
     pub(super) fn end_turn_of_journal(&mut self, world: &mut dyn World) {
         if self.shard.journal.is_none() {
             return;
@@ -310,7 +310,7 @@ impl Core {
         None
     }
 
-    /// Puts aside what a session says and must not yet. Returns whether nothing of it may leave now.
+    /// Puts aside output of a session that must not leave yet. Returns whether nothing of it may leave now.
     fn holds_output(&mut self, id: SessionId) -> bool {
         let Durability { turns, turn_waits, turn, released, .. } = &mut self.durability;
         let Some(session) = self.shard.sessions.get_mut(id) else { return false };
@@ -324,7 +324,7 @@ impl Core {
         session.first_held().is_some_and(|turn| turn > *released)
     }
 
-    /// Whether what a session said first may leave.
+    /// Whether a session's first output may leave.
     pub(super) fn may_leave_now(&mut self, id: SessionId) -> bool {
         self.shard.journal.is_none() || !self.holds_output(id)
     }

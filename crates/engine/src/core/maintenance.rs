@@ -14,7 +14,7 @@ use crate::shard::memory::{Evictor, Published};
 use crate::world::World;
 
 impl Core {
-    /// Work by time, in slices. Says whether some is left.
+    /// Work by time, in slices. Returns whether some is left.
     pub(super) fn maintain(&mut self, world: &mut dyn World) -> bool {
         let mut left = false;
         let due = self.shard.keyspace.next_expiry_ms();
@@ -50,7 +50,7 @@ impl Core {
         left
     }
 
-    /// Evicts a slice of what this shard holds too much. Says whether more is to go.
+    /// Evicts a slice of what this shard holds too much. Returns whether more is to go.
     fn evict_some(&mut self, world: &mut dyn World) -> bool {
         let shard = &mut self.shard;
         let excess = shard.memory.own_excess_bytes(&shard.keyspace);

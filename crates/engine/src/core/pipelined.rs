@@ -8,7 +8,7 @@
 //!       else, or more shards: Bring(transaction part) ──► Granted … all granted: decided ──► Run ──► (Ran)
 //! ```
 //!
-//! `docs/design/transactions.md` says why it is right.
+//! `docs/design/transactions.md` explains why it is right.
 
 use basalt_commands::config::PipelineOrder;
 use basalt_keyspace::ShardId;
@@ -272,7 +272,7 @@ impl Core {
         self.notify(number.home, Notification::Ran { number, txn_part, feeds });
     }
 
-    /// A visit of a transaction part is granted: its home is told what there is to see.
+    /// A visit of a transaction part is granted: its home hears what there is to see.
     pub(super) fn look_at_txn_part(
         &mut self,
         number: Number,

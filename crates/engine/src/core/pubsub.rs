@@ -178,7 +178,7 @@ impl Core {
         }
     }
 
-    /// Drops some of what sessions that are gone were subscribed to. Says whether some is left.
+    /// Drops some of what sessions that are gone were subscribed to. Returns whether some is left.
     pub(super) fn drop_subscriptions(&mut self) -> bool {
         if !self.shard.pubsub.subscribers.has_leaving() {
             return false;

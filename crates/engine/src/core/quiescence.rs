@@ -94,7 +94,7 @@ impl Core {
     }
 
     /// A session that goes takes its places and watches along; while slots move nobody knows where those
-    /// are. Says whether it has to wait.
+    /// are. Returns whether it has to wait.
     pub(super) fn puts_off(&mut self, departure: Departure) -> bool {
         if self.shard.still.is_none() {
             return false;

@@ -1,4 +1,4 @@
-//! Statistics: what one shard tells of itself, for INFO and the metrics page.
+//! Statistics: what one shard reports, for INFO and the metrics page.
 //!
 //! Taken on the shard in one go, from counters that are kept anyway. What would take longer the more clients
 //! there are is told exactly to INFO, which is a command like others, and from the last looks at the
@@ -20,7 +20,7 @@ use crate::saving::SaveStats;
 use crate::session::SessionSums;
 use crate::shard::Shard;
 
-/// What one shard tells of itself.
+/// What one shard reports.
 #[derive(Clone, Debug, Default)]
 pub struct ShardSnapshot {
     /// The moment (monotonic µs) that they are true of.
@@ -177,7 +177,7 @@ impl ShardSnapshot {
 }
 
 impl Core {
-    /// What the shard tells of itself, in a time that does not grow with clients or data.
+    /// What the shard reports, in a time that does not grow with clients or data.
     pub fn snapshot(&mut self) -> ShardSnapshot {
         let shard = &mut self.shard;
         if shard.sessions.len() > limits::SESSION_CHECK_MAX {

@@ -96,7 +96,7 @@ impl Core {
 }
 
 impl Steps {
-    /// How many replies may come of them, as far as can be told: keys or calls, whichever are more.
+    /// How many replies may come of them, as far as can be known: keys or calls, whichever are more.
     pub(super) fn weight(&self) -> usize {
         let weight = |step: &Step| match step {
             Step::Calls(_, txn_parts) => txn_parts.weight(),

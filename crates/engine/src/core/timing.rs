@@ -1,4 +1,4 @@
-//! Timing: what commands cost, told to the books, the slow log and the latency events.
+//! Timing: what commands cost, for the books, the slow log and the latency events.
 //!
 //! A command on one shard costs what its handler takes. One that goes on as a coordination costs the time
 //! until it is answered; of one that may block, only what passes before it waits.
@@ -61,7 +61,7 @@ impl Core {
         session.is_some_and(|session| session.output().get(start) == Some(&b'-'))
     }
 
-    /// Keeps what the books need of a command that goes on as a coordination; says whether it does.
+    /// Keeps what the books need of a command that goes on as a coordination; returns whether it does.
     fn goes_on(
         &mut self,
         id: SessionId,
@@ -157,7 +157,7 @@ impl Core {
         }
     }
 
-    /// A request was refused before it ran; the row that it names is told.
+    /// A request was refused before it ran: counted for the row that it names.
     #[cold]
     pub(super) fn count_rejected(&mut self, args: &[&[u8]]) {
         let Some(&name) = args.first() else { return };

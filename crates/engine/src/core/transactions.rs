@@ -123,7 +123,7 @@ impl Visitor {
 }
 
 impl UnderWay {
-    /// Whether a coordination sleeps until it is told at this place.
+    /// Whether a coordination sleeps until something comes at this place.
     pub(super) fn awaits_turn(&self, ticket: Ticket) -> bool {
         let own = self.coordinations.get(&ticket.coordination);
         own.is_some_and(|own| own.awaits_turn(ticket.index))
@@ -288,7 +288,7 @@ impl Core {
         }
     }
 
-    /// Says whether the wish has come true at once.
+    /// Returns whether the wish has come true at once.
     fn grant_wish(&mut self, coordination: u64, wish: Wish) -> bool {
         match wish {
             Wish::Hop { index, shard, scope, mut hop } => {
@@ -470,7 +470,7 @@ impl Core {
     }
 
     /// The session of a coordination is gone. What is decided is done; anything else is dropped, and holds
-    /// nobody up. Says whether it was dropped.
+    /// nobody up. Returns whether it was dropped.
     pub(super) fn cancel(&mut self, coordination: u64) -> bool {
         let Some(own) = self.under_way.coordinations.get(&coordination) else { return true };
         let Some(number) = own.transaction else { return false };
@@ -488,7 +488,7 @@ impl Core {
         self.under_way.begun + 1
     }
 
-    /// Drops a coordination that holds and is granted nothing; says whether it is gone.
+    /// Drops a coordination that holds and is granted nothing; returns whether it is gone.
     pub(super) fn drop_idle(&mut self, coordination: u64) -> bool {
         let Some(own) = self.under_way.coordinations.get(&coordination) else { return true };
         if own.transaction.is_none() {
@@ -535,7 +535,7 @@ impl Core {
         self.tell_when_served(from, ticket, (result, is_alone));
     }
 
-    /// Serves whom a hop fed, and tells what it gave: if it was a transaction by itself, once they are served.
+    /// Serves whom a hop fed, and passes its result on: if it was a transaction by itself, once they are served.
     fn tell_when_served(
         &mut self,
         to: ShardId,
@@ -704,7 +704,7 @@ impl Core {
         }
     }
 
-    /// Ends a visit that was granted at this moment (monotonic µs), if it was, and did what that name says.
+    /// Ends a visit that was granted at this moment (monotonic µs), if it was, with the name of what it did.
     pub(super) fn leave(&mut self, number: Number, held: Option<(u64, HopName)>) {
         // Who stood in line comes before those who wait for what is let go.
         self.serve_ready();

@@ -12,7 +12,7 @@ use crate::shard::Shard;
 use crate::shard::blocking::{AtHome, End, FeedingPart, HeldUp, News, PutOff, WaiterId, Woken};
 
 impl Core {
-    /// Serves who waits for what was fed, and tells all there is to tell.
+    /// Serves who waits for what was fed, and sends all news.
     pub(super) fn tell_news(&mut self) {
         self.serve_ready();
         while let Some(number) = self.shard.waiting.next_given_up() {
@@ -77,7 +77,7 @@ impl Core {
         }
     }
 
-    /// As [`Core::put_off_reply`], for a request of another shard. Says whether its reply is put off.
+    /// As [`Core::put_off_reply`], for a request of another shard. Returns whether its reply is put off.
     pub(super) fn put_off_reply_to(
         &mut self,
         to: ShardId,
@@ -95,7 +95,7 @@ impl Core {
         true
     }
 
-    /// Serves whom a part of a transaction fed. Says whether some are not served yet; then its home hears when they
+    /// Serves whom a part of a transaction fed. Returns whether some are not served yet; then its home hears when they
     /// are.
     pub(super) fn put_off_part(&mut self, to: ShardId, part: FeedingPart) -> bool {
         self.serve_ready();
@@ -129,7 +129,7 @@ impl Core {
         }
     }
 
-    /// What is reserved for somebody is kept now: its home is told, once.
+    /// What is reserved for somebody is kept now: its home hears so, once.
     pub(super) fn reserved(&mut self, number: Number, waiter: WaiterId, is_told: bool) {
         let Some(ticket) = self.shard.waiting.reserver(waiter, number) else {
             self.shard.intents.release(number);
@@ -166,7 +166,7 @@ impl Core {
         }
     }
 
-    /// A shard tells a session of this core that its turn has come.
+    /// The turn of a session of this core has come on a shard.
     pub(super) fn turn_comes(&mut self, from: ShardId, ticket: Ticket, woken: Woken) {
         let is_asleep = self.under_way.awaits_turn(ticket);
         match woken {
@@ -209,7 +209,7 @@ impl Core {
         self.stalled.push(ticket);
     }
 
-    /// A session that sleeps goes away: it leaves its lines, and nobody tells it anything any more. False where
+    /// A session that sleeps goes away: it leaves its lines, and hears nothing any more. False where
     /// it does not sleep, or is at it just now and leaves its lines when it is done.
     pub(super) fn stop_waiting(&mut self, session: SessionId) -> bool {
         let Some(AtHome { ticket, slots, .. }) = self.shard.waiting.leave(session) else {

@@ -15,7 +15,7 @@ pub(crate) struct KeyHash {
     pub database: DatabaseId,
 }
 
-/// A key that a command says it will read or write.
+/// A key that a command declares: it reads or writes it.
 #[derive(Clone, Debug)]
 pub(crate) struct DeclaredKey {
     /// Which of the command's keys it is.

@@ -153,7 +153,7 @@ pub(crate) fn is_from_a_browser(args: &[&[u8]]) -> bool {
 /// What a command means to do with its keys, where it does the same with all.
 #[inline]
 pub(crate) fn mode_of(command: &Command) -> Mode {
-    // PFCOUNT is told as one that reads, and remembers its estimate in the key.
+    // PFCOUNT has the flag of a command that reads, and remembers its estimate in the key.
     let only_reads = command.flags.has(Flags::READONLY) && !command.flags.has(Flags::MAY_REPLICATE);
     if only_reads { Mode::Read } else { Mode::Write }
 }

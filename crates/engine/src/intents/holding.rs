@@ -42,7 +42,7 @@ impl Holding {
         self.trust != Trust::No
     }
 
-    /// The shard that was entrusted has others to let go first. Says whether home's own grant, which was
+    /// The shard that was entrusted has others to let go first. Returns whether home's own grant, which was
     /// asked for meanwhile, is given back now.
     pub(crate) fn is_not_decided_there(&mut self, home: ShardId) -> bool {
         match std::mem::replace(&mut self.trust, Trust::No) {
@@ -65,7 +65,7 @@ impl Holding {
         at.expect("only shards that are visited speak of a transaction")
     }
 
-    /// A shard grants its visit. Says whether that decides the transaction.
+    /// A shard grants its visit. Returns whether that decides the transaction.
     pub(crate) fn granted(&mut self, shard: ShardId) -> bool {
         let at = self.index_of(shard);
         let was_granted = std::mem::replace(&mut self.visits[at].1, true);
@@ -74,7 +74,7 @@ impl Holding {
         self.is_decided()
     }
 
-    /// A shard asks for its grant. Says whether it is given back.
+    /// A shard asks for its grant. Returns whether it is given back.
     pub(crate) fn inquired(&mut self, shard: ShardId) -> bool {
         let at = self.index_of(shard);
         if self.is_decided() || !self.visits[at].1 {

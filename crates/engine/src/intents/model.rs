@@ -1,6 +1,6 @@
 //! The protocol in every order: two shards, three transactions, each over both shards, begun and delivered
 //! in every order that the channels allow. The first has its home on a third, where nothing of it is, so
-//! that what it asks of the two can overtake what they tell each other.
+//! that what it asks of the two can overtake what they send each other.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -184,7 +184,7 @@ impl State {
             let is_it = |index: &usize| Self::number(*index) == number;
             let index = (0..TRANSACTIONS).find(is_it).expect("one of ours");
             if Self::home(index) == to {
-                // What a core tells itself comes at once.
+                // What a core sends itself comes at once.
                 self.receive(to, to, index, notification, scopes);
             } else {
                 self.channels[to][Self::home(index)].push_back((index, notification));

@@ -11,7 +11,7 @@ pub(crate) struct Number {
     /// Those that serve who stood in line go before all that came since, and so before all others.
     class: Class,
     at_us: u64,
-    /// Where it was taken: the shard that is told of what happens to the transaction.
+    /// Where it was taken: the shard that hears what happens to the transaction.
     pub home: ShardId,
     /// Which of those that came behind that moment, in their order; 0 is the transaction itself.
     behind: u32,

@@ -18,7 +18,7 @@ use crate::shard::call::{CallContext, Client, ReadMode};
 use crate::shard::part::TxnPart;
 use crate::shard::pubsub::{Notice, PublishRequest};
 
-/// What one core tells another. Opaque to those who carry it.
+/// What one core sends another. Opaque to those who carry it.
 pub struct Message(pub(crate) Box<Envelope>);
 
 /// A message's content: what one shard asks of another, in the order in which it does, and notifications about
@@ -36,7 +36,7 @@ pub(crate) struct Envelope {
     pub ask_bytes: usize,
     /// What the asking core worked, as lines for the monitors of the other.
     pub observed: Observed,
-    /// Up to where the sender's journal must be committed before what this says may be told; 0 where it is.
+    /// Up to where the sender's journal must be committed before a client may see what this carries; 0 where it is.
     pub journal: u64,
     /// A reply of the batch is of something that is not committed.
     pub replies_wait: bool,
@@ -116,7 +116,7 @@ impl ReadHop {
 /// What one core asks of another beside single requests. They are done in their order, and in that of the
 /// requests between them.
 pub(crate) enum Ask {
-    /// A hop, and who is to be told what it gave; one with a scope waits until nothing that is granted is in its way.
+    /// A hop, with where its result goes; one with a scope waits until nothing that is granted is in its way.
     Hop { ticket: Option<Ticket>, scope: Option<Scope>, hop: Hop },
 
     /// A transaction visits, and wants to know what it looks at as soon as it is granted.
@@ -165,7 +165,7 @@ impl Ask {
     }
 }
 
-/// What one core tells another of what that asked for. Nothing that is asked depends on when a notification
+/// What one core notifies another of that asked for something. Nothing that is asked depends on when a notification
 /// comes, so they ride with whatever leaves first.
 pub(crate) enum Notification {
     Done {
@@ -213,7 +213,7 @@ pub(crate) enum Notification {
     Journal(JournalNews),
 }
 
-/// What one core tells another of its journal.
+/// What one core notifies another of about its journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JournalNews {
     /// It is committed up to here.

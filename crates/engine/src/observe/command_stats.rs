@@ -14,9 +14,9 @@ use crate::observe::histogram::Histogram;
 
 /// Of so many calls of a quick command one is timed. A prime, so that it keeps step with no pipeline.
 const SAMPLE_EVERY: u64 = 101;
-/// So many of the first calls of a quick command are timed each, so that rare ones are told truly.
+/// So many of the first calls of a quick command are timed each, so that rare ones are measured truly.
 const TIMED_EACH: u64 = 1000;
-/// Where commands are to be told as slow from so few microseconds on, all are timed.
+/// Where commands count as slow from so few microseconds on, all are timed.
 const THRESHOLD_SMALL_US: i64 = 1000;
 /// A request of so many bytes is timed, whatever it is.
 pub(crate) const LARGE_REQUEST_BYTES: usize = 256 << 10;
@@ -76,7 +76,7 @@ impl CommandStats {
         }
     }
 
-    /// Counts a call. Says whether its time is to be taken, and told to [`CommandStats::took`].
+    /// Counts a call. Returns whether its time is to be taken, and passed to [`CommandStats::took`].
     #[inline]
     pub(crate) fn count(&mut self, number: u16) -> bool {
         let row = &mut self.hot[usize::from(number)];

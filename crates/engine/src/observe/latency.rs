@@ -71,7 +71,7 @@ impl LatencyEvents {
         }
     }
 
-    /// Forgets the named events, or all where none is named. Says which it knew.
+    /// Forgets the named events, or all where none is named. Returns which it knew.
     pub(crate) fn reset(&mut self, names: &[Vec<u8>]) -> Vec<&'static str> {
         let is_named = |event: &str| {
             names.is_empty() || names.iter().any(|name| name.as_slice() == event.as_bytes())

@@ -13,7 +13,7 @@ impl Armed {
     pub(crate) const MONITOR: Self = Self(1 << 2);
     /// CLIENT PAUSE.
     pub(crate) const PAUSE: Self = Self(1 << 3);
-    /// The session said MULTI.
+    /// The session is between MULTI and EXEC.
     pub(crate) const MULTI: Self = Self(1 << 4);
     /// There are monitors, on whichever shard.
     pub(crate) const OBSERVED: Self = Self(1 << 5);

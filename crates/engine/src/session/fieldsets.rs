@@ -39,7 +39,7 @@ impl Fieldsets {
         true
     }
 
-    /// Forgets a fieldset; says whether there was one of this name.
+    /// Forgets a fieldset; returns whether there was one of this name.
     pub(crate) fn discard(&mut self, name: &[u8]) -> bool {
         let Some(fields) = self.by_name.remove(name) else { return false };
         self.bytes -= bytes_of(name, fields.iter().map(Vec::len));

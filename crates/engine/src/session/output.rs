@@ -62,7 +62,7 @@ impl Session {
         }
     }
 
-    /// What was answered is written: pushes that came meanwhile follow. Says whether there were some.
+    /// What was answered is written: pushes that came meanwhile follow. Returns whether there were some.
     pub(crate) fn release_pushes(&mut self) -> bool {
         let held = mem::take(&mut self.held_pushes);
         self.output().extend_from_slice(&held);

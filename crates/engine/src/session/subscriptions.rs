@@ -62,7 +62,7 @@ impl Subscriptions {
         self.counts == [0; TopicKind::COUNT]
     }
 
-    /// The bytes of itself, as far as can be told.
+    /// The bytes of itself, as far as can be known.
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of::<Self>() + self.topics.len() * 2 * size_of::<u32>() * 3 / 2
     }

@@ -17,7 +17,7 @@ pub(crate) struct Tracking {
     pub opt_in: bool,
     pub opt_out: bool,
     pub no_loop: bool,
-    /// CLIENT CACHING was said, for the next command.
+    /// CLIENT CACHING came, for the next command.
     pub caching: bool,
     pub prefixes: Vec<Vec<u8>>,
 }

@@ -8,12 +8,12 @@
 //! ```
 //!
 //! Who waits for keys of one shard is served on it, by the same plain call that would have answered it at
-//! once. Who waits for keys of several is told to look, and holds up those behind it until it has (but for
+//! once. Who waits for keys of several is asked to look, and holds up those behind it until it has (but for
 //! XREAD, where nobody takes anything from anybody).
 //!
 //! Who needs more than there is (BLMOVEM … EXACTLY) is passed over, and keeps its place.
 //!
-//! What fed a key is answered once those are served, or have looked, whom it had told: so a client that has its
+//! What fed a key is answered once those are served, or have looked, whom it had asked to: so a client that has its
 //! answer finds what a blocked client did then, on all shards.
 //!
 //! When a slot moves, its keys' lines go along.
@@ -40,7 +40,7 @@ pub(crate) type Attempt = Box<dyn FnMut(&mut Shard) -> Option<Answer> + Send>;
 /// A waiting command: the home of its session, and its coordination there.
 pub(crate) type WaiterId = (ShardId, u64);
 
-/// What the home of one who waits is told.
+/// What the home of one who waits hears.
 pub(crate) enum Woken {
     /// It was served; this is its reply.
     Served(Answer),
@@ -75,7 +75,7 @@ fn takes(waits_for: &WaitsFor) -> bool {
 pub(crate) struct Waiter {
     /// For whom it changes data when it is served.
     pub origin: Origin,
-    /// Where its home wants to be told.
+    /// Where its home wants to hear.
     pub ticket: Ticket,
     /// The keys of this shard that it waits for, and its place in each one's line, given when it stands there.
     pub lines: Vec<(DeclaredKey, u64)>,
@@ -92,8 +92,8 @@ pub(crate) struct Waiter {
     pub reserved: Option<Number>,
     /// Told to look, or held up: nobody behind it is served until it has, if what they wait for is taken.
     pub is_told: bool,
-    /// The hashes of its keys that were fed since it was told. Only these are looked at again: were it all, who
-    /// waits for two keys of a shard would have itself told for ever.
+    /// The hashes of its keys that were fed since it was asked to look. Only these are looked at again: if all were, who
+    /// waits for two keys of a shard would be asked again for ever.
     pub ready_again: BTreeSet<u64>,
 }
 
@@ -143,11 +143,11 @@ pub(crate) struct AtHome {
     pub deadline_us: Option<u64>,
     /// Of the keys in whose lines it stands.
     pub slots: Vec<SlotId>,
-    /// The moment to look again though none of its keys was fed, and where it is told.
+    /// The moment to look again though none of its keys was fed, and where it hears so.
     pub look: Option<(u64, Ticket)>,
 }
 
-/// What is put off until those are served whom a call has told.
+/// What is put off until those are served whom a call has asked to look.
 pub(crate) enum PutOff {
     /// The reply of that call.
     Reply { to: ShardId, session: SessionId, hole: u32, reply: Vec<u8> },
@@ -164,7 +164,7 @@ pub(crate) enum FeedingPart {
     OfPipelined(Number),
 }
 
-/// What is to be told to homes: a result for a coordination.
+/// News for homes: a result for a coordination.
 pub(crate) enum News {
     Woken(Woken),
     Ended(End),
@@ -188,9 +188,9 @@ pub(crate) struct Waiting {
     given_up: Vec<Number>,
     /// How many of `waiters` cannot be served by one call on this shard.
     distant: usize,
-    /// Those who were told to look at what is reserved for them, and have not yet.
+    /// Those who were asked to look at what is reserved for them, and have not yet.
     looking: BTreeSet<WaiterId>,
-    /// Those of them who were told since this was last asked.
+    /// Those of them who were asked to since this was last called.
     newly_told: Vec<WaiterId>,
     /// LIMIT: one for each request of a session, of which that has no more than its holes, and one for each
     /// transaction.
@@ -256,7 +256,7 @@ impl Waiting {
         firsts.into_iter().flatten().map(|(at_us, _)| *at_us).min()
     }
 
-    /// Where a session is told that it is time to look again.
+    /// Where a session hears that it is time to look again.
     pub(crate) fn next_look(&mut self, now_us: u64) -> Option<Ticket> {
         self.looks.first().filter(|(at_us, _)| *at_us <= now_us)?;
         let (_, session) = self.looks.pop_first()?;
@@ -274,7 +274,7 @@ impl Waiting {
         }
     }
 
-    /// Ends the waiting of a session of this core; says whether it waited.
+    /// Ends the waiting of a session of this core; returns whether it waited.
     pub(crate) fn end(&mut self, home: ShardId, session: SessionId, end: End) -> bool {
         let Some(at_home) = self.at_home.get(&session) else { return false };
         self.news.push_back((home, at_home.ticket, News::Ended(end)));
@@ -290,13 +290,13 @@ impl Waiting {
         self.given_up.pop()
     }
 
-    /// Something is reserved for somebody; says whether it is still in line, and what for.
+    /// Something is reserved for somebody; returns whether it is still in line, and what for.
     pub(crate) fn note_reserved(&mut self, id: WaiterId, number: Number) -> bool {
         let waiter = self.waiters.get_mut(&id).filter(|waiter| waiter.is_told);
         waiter.is_some_and(|waiter| waiter.reserved.replace(number).is_none())
     }
 
-    /// Where its home is told of what is reserved for it, if it still is.
+    /// Where its home hears of what is reserved for it, if it still is.
     pub(crate) fn reserver(&self, id: WaiterId, number: Number) -> Option<Ticket> {
         let waiter = self.waiters.get(&id)?;
         (waiter.reserved == Some(number)).then_some(waiter.ticket)
@@ -306,7 +306,7 @@ impl Waiting {
         self.news.pop_front()
     }
 
-    /// Whether everybody was told everything, and nobody is held up who has not asked for its turn.
+    /// Whether all news are sent, and nobody is held up who has not asked for its turn.
     pub(crate) fn is_told_all(&self) -> bool {
         self.news.is_empty()
             && self.held_up.is_empty()
@@ -331,13 +331,13 @@ impl Waiting {
         self.distant > 0
     }
 
-    /// Those of them who were told by what ran since this was last asked, and have not looked yet.
+    /// Those of them who were asked to look by what ran since this was last called, and have not yet.
     pub(crate) fn take_newly_told(&mut self) -> BTreeSet<WaiterId> {
         let newly = std::mem::take(&mut self.newly_told).into_iter();
         newly.filter(|id| self.looking.contains(id)).collect()
     }
 
-    /// All who were told and have not looked yet.
+    /// All who were asked to look and have not yet.
     pub(crate) fn looking(&self) -> &BTreeSet<WaiterId> {
         &self.looking
     }
@@ -403,7 +403,7 @@ impl Shard {
         waiting.waiters.insert(id, waiter);
     }
 
-    /// Somebody leaves its lines; says whether it stood there. Where it held up those behind it, they may be
+    /// Somebody leaves its lines; returns whether it stood there. Where it held up those behind it, they may be
     /// next.
     pub(crate) fn leave_line(&mut self, id: WaiterId) -> bool {
         let Some(waiter) = self.waiting.waiters.remove(&id) else { return false };
@@ -437,7 +437,7 @@ impl Shard {
         }
     }
 
-    /// Somebody who was told to look did, in vain: it goes on waiting in its place. There is nothing for those
+    /// Somebody who was asked to look did, in vain: it goes on waiting in its place. There is nothing for those
     /// behind it either.
     pub(crate) fn wait_on(&mut self, id: WaiterId) {
         let Some(mut waiter) = self.waiting.waiters.remove(&id) else { return };
@@ -565,7 +565,7 @@ impl Shard {
     }
 
     /// Serves a line. Where what they wait for is taken, there is nothing for anybody behind one who got
-    /// nothing; who is told to look may get it.
+    /// nothing; who is asked to look may get it.
     fn serve(&mut self, line: &LineName) {
         let mut from = 0;
         while let Some((place, id)) = self.waiting.next_in_line(line, from, self.held_by(line)) {

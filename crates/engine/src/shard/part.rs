@@ -374,7 +374,7 @@ impl TxnPartPool {
 pub(crate) struct TxnParts(pub SmallVec<[(ShardId, Box<TxnPart>); 2]>);
 
 impl TxnParts {
-    /// How many replies may come of them, as far as can be told: keys or calls, whichever are more.
+    /// How many replies may come of them, as far as can be known: keys or calls, whichever are more.
     pub(crate) fn weight(&self) -> usize {
         self.0.iter().map(|(_, txn_part)| txn_part.intents.len().max(txn_part.calls.len())).sum()
     }

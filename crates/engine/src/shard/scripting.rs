@@ -145,7 +145,7 @@ impl Scripting {
     /// Compiles a script, unless it is known.
     ///
     /// # Errors
-    /// What the compiler says.
+    /// The compiler's message.
     pub(crate) fn check(&mut self, source: &Source, seed: u64) -> Result<(), CommandError> {
         let mut interpreter = self.interpreter(seed);
         let compiled = interpreter.compile(source.code());

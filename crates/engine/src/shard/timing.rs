@@ -22,7 +22,7 @@ pub(crate) fn logged_args(command: &Command, args: &[&[u8]]) -> Vec<u8> {
 }
 
 impl Shard {
-    /// A call that was counted took so long, in this slot if it was in one. Says whether that is for the slow
+    /// A call that was counted took so long, in this slot if it was in one. Returns whether that is for the slow
     /// log.
     #[cold]
     pub(crate) fn took(&mut self, command: &Command, slot: Option<SlotId>, ns: u64) -> bool {
@@ -118,7 +118,7 @@ impl Shard {
         }
     }
 
-    /// A call is over whose time, if it was taken, is told next.
+    /// A call is over; its time, if it was taken, is counted next.
     pub(crate) fn end_call(&mut self, command: &Command, failed: bool) {
         self.command_stats.count(command.number);
         if failed {

@@ -12,7 +12,7 @@ pub(crate) struct Still {
     pub since_us: u64,
 }
 
-/// What a core says when it is asked whether all is quiet.
+/// What a core answers when it is asked whether all is quiet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quiet {
     /// If it is: how often something happened that others could feel.

@@ -2,7 +2,7 @@
 
 use basalt_keyspace::{SLOTS, ShardId, SlotId};
 
-/// Slots that are looked up together: so many that one line of memory tells the owners of all.
+/// Slots that are looked up together: so many that one line of memory holds the owners of all.
 const BLOCK_SLOTS: usize = SLOTS / 64;
 /// A block of which not all slots are one shard's.
 const MIXED: u8 = u8::MAX;

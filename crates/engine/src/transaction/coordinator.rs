@@ -53,7 +53,7 @@ pub(crate) struct Coordination {
     mailbox: Rc<RefCell<Mailbox>>,
 }
 
-/// What a coordinator asks for; an index says where it looks for the result.
+/// What a coordinator asks for; an index is where it looks for the result.
 pub(crate) enum Wish {
     Hop {
         index: usize,
@@ -101,7 +101,7 @@ struct Mailbox {
     inside_at_ms: Option<u64>,
     wishes: Vec<Wish>,
     results: Vec<Option<HopResult>>,
-    /// It asked for nothing that is still to come, but waits to be told.
+    /// It asked for nothing that is still to come, but waits for its turn or its end.
     is_asleep: bool,
 }
 
@@ -431,7 +431,7 @@ impl Coordination {
         std::mem::take(&mut self.mailbox.borrow_mut().wishes)
     }
 
-    /// Whether it sleeps, and was told nothing at a place yet.
+    /// Whether it sleeps, and nothing has come at a place yet.
     pub(crate) fn awaits_turn(&self, place: usize) -> bool {
         let mailbox = self.mailbox.borrow();
         mailbox.is_asleep && mailbox.results.get(place).is_some_and(Option::is_none)

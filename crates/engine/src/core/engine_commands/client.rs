@@ -1,4 +1,4 @@
-//! EngineCommands of CLIENT. What a connection looks like is told in `client_line`.
+//! EngineCommands of CLIENT. What a connection looks like: `client_line`.
 
 use std::sync::Arc;
 

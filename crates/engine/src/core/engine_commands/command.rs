@@ -1,4 +1,4 @@
-//! EngineCommands of COMMAND, and HELP of every container: what the command table says.
+//! EngineCommands of COMMAND, and HELP of every container: what the command table holds.
 
 use basalt_commands::{Outcome, docs, table};
 use basalt_resp::Reply;

@@ -1,4 +1,4 @@
-//! EngineCommands of CONFIG. What parameters are is told in `commands::config`.
+//! EngineCommands of CONFIG. What parameters are: `commands::config`.
 //!
 //! A change goes through the first shard, which makes the new settings, and from there to all: two at
 //! the same time leave every shard with both.

@@ -1,6 +1,6 @@
 //! INFO: how the server is, section by section, gathered from all shards.
 //!
-//! A section is a row of [`SECTIONS`]; what it tells are lines `field:value` in Redis' names.
+//! A section is a row of [`SECTIONS`]; its text are lines `field:value` in Redis' names.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};

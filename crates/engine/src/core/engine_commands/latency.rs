@@ -198,7 +198,7 @@ fn age(seconds: u64) -> String {
     }
 }
 
-/// What LATENCY DOCTOR says.
+/// The text of LATENCY DOCTOR.
 fn diagnose(events: &LatencyEvents, threshold_ms: u64, slower_than_us: i64) -> String {
     if threshold_ms == 0 && events.0.is_empty() {
         return "Latency events are not watched. CONFIG SET latency-monitor-threshold \

@@ -11,7 +11,7 @@ use crate::core::Core;
 use crate::session::SessionId;
 use crate::world::World;
 
-/// Below this nothing can be said of ratios.
+/// Below this ratios mean nothing.
 const LITTLE_BYTES: usize = 5 << 20;
 /// How much more than is used now may have been used, or be resident.
 const MUCH_MORE: f64 = 1.4;

@@ -13,7 +13,7 @@ use crate::session::subscriptions::TopicKind;
 use crate::shard::Shard;
 use crate::shard::pubsub::{Home, TopicChange, TopicName, home_of, home_of_channel};
 
-/// What a session is told of a topic: that it is subscribed, or not any more.
+/// What a session hears of a topic: that it is subscribed, or not any more.
 struct Confirmation {
     word: &'static str,
     /// None where there was nothing to unsubscribe from.
@@ -54,7 +54,7 @@ fn home_count(topic: &TopicName, shard_count: usize) -> usize {
     }
 }
 
-/// A session begins to subscribe to topics or to unsubscribe from them; says what changes and what it is told.
+/// A session begins to subscribe to topics or to unsubscribe from them; returns what changes and the confirmations.
 fn begin_changes(
     shard: &mut Shard,
     id: SessionId,

@@ -116,7 +116,7 @@ fn log_in(core: &mut Core, id: SessionId, request: AuthRequest<'_>) -> Outcome {
     Ok(())
 }
 
-/// Compares in a time that does not tell where two passwords begin to differ.
+/// Compares in a time that does not depend on where two passwords begin to differ.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     let difference = one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
     one.len() == other.len() && difference == 0

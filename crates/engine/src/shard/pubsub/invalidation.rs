@@ -160,7 +160,7 @@ impl Shard {
         }
     }
 
-    /// All sessions of this core that track hear that all keys of a database are gone. Each shard says so; of what
+    /// All sessions of this core that track hear that all keys of a database are gone. Each shard sends that; of what
     /// comes with no reply between a session hears once.
     pub(crate) fn invalidate_all(&mut self) {
         let tracking = self.sessions.iter().filter(|session| session.tracking.is_some());
@@ -194,7 +194,7 @@ impl Shard {
         }
     }
 
-    /// A session gets what another one that redirects to it hears; if it is gone, that one is told.
+    /// A session gets what another one that redirects to it hears; if it is gone, that one hears so.
     pub(crate) fn redirected(&mut self, from: ClientId, to: SessionId, keys: Option<&Bytes>) {
         if !self.push_invalidation(to, keys, true) {
             let session = session_of(from);
