@@ -33,6 +33,9 @@ const TESTS: &[(&str, Test)] = &[
     ("latency", latency),
     ("stat", stat),
     ("bigkeys", bigkeys),
+    ("memkeys", memkeys),
+    ("hotkeys", hotkeys),
+    ("keystats", keystats),
     ("command_count", command_count),
 ];
 
@@ -190,6 +193,43 @@ fn bigkeys(cli: &Cli<'_>) {
         said.out,
         said.err
     );
+}
+
+fn memkeys(cli: &Cli<'_>) {
+    cli.run(&["MSET", "small", "1", "large", &"v".repeat(4000)], "");
+    let said = cli.run(&["--memkeys"], "");
+    let found = said.out.lines().find(|line| line.starts_with("Biggest string found"));
+    assert!(found.is_some_and(|line| line.contains("large")), "{}{}", said.out, said.err);
+}
+
+fn hotkeys(cli: &Cli<'_>) {
+    // Each policy that counts uses; the last one is ours.
+    for policy in ["allkeys-lfu", "allkeys-lrfu"] {
+        if cli.run(&["CONFIG", "SET", "maxmemory-policy", policy], "").out.trim_end() != "OK" {
+            continue;
+        }
+        cli.run(&["FLUSHALL"], "");
+        cli.run(&["MSET", "cold", "1", "hot", "2"], "");
+        cli.run(&["-r", "40", "GET", "hot"], "");
+        let said = cli.run(&["--hotkeys"], "");
+        let hottest = said.out.lines().find(|line| line.starts_with("hot key found"));
+        assert!(hottest.is_some_and(|line| line.contains("hot\"")), "{}{}", said.out, said.err);
+    }
+}
+
+fn keystats(cli: &Cli<'_>) {
+    cli.run(&["MSET", "small", "1", "large", &"v".repeat(4000)], "");
+    cli.run(&["RPUSH", "list", "a", "b", "c"], "");
+    let said = cli.run(&["--keystats"], "");
+    // Only the newest redis-cli has it.
+    if said.err.contains("Unrecognized option") {
+        return;
+    }
+    let has = |start: &str, text: &str| {
+        said.out.lines().any(|line| line.starts_with(start) && line.contains(text))
+    };
+    assert!(has("list", "list has 3 items"), "{}{}", said.out, said.err);
+    assert!(has("string", "large"), "{}{}", said.out, said.err);
 }
 
 fn command_count(cli: &Cli<'_>) {
