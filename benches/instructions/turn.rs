@@ -66,6 +66,9 @@ impl World for Still {
     fn used_by_others(&mut self) -> basalt_engine::Published {
         basalt_engine::Published::default()
     }
+    fn memory_bounds(&mut self) -> basalt_engine::MemoryBounds {
+        basalt_engine::MemoryBounds::default()
+    }
     fn reset_process_counters(&mut self) {}
     fn shutdown(&mut self, _: ShutdownRequest) {}
     fn abort_shutdown(&mut self) -> bool {

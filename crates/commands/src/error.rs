@@ -19,6 +19,8 @@ impl CommandError {
     pub const WRONG_TYPE: Self =
         Self::text("WRONGTYPE Operation against a key holding the wrong kind of value");
 
+    pub const OVER_MAXMEMORY: Self =
+        Self::text("OOM command not allowed when used memory > 'maxmemory'.");
     /// The system does not grant what the command needs.
     pub const NO_MEMORY: Self =
         Self::text("OOM command not allowed: it needs more memory than the system has left");

@@ -18,9 +18,17 @@ pub fn copied(bytes: &[u8]) -> Result<Vec<u8>, CommandError> {
 /// Checks that there is memory for a change of a string that leaves it at least `len` bytes long: for what it has no
 /// room for, or for a copy of one that is shared.
 ///
-/// Fails if there is no memory for it.
-pub(crate) fn check_growth(entry: Option<&Entry>, len: usize) -> Result<(), CommandError> {
-    let len = entry.and_then(Entry::text_len).map_or(len, |text| len.max(text));
+/// Fails if there is no memory for it, or if it would be longer than `bytes_max`, that of the keyspace.
+pub(crate) fn check_growth(
+    entry: Option<&Entry>,
+    len: usize,
+    bytes_max: usize,
+) -> Result<(), CommandError> {
+    let before = entry.and_then(Entry::text_len).unwrap_or(0);
+    if len > bytes_max && len > before {
+        return Err(CommandError::OVER_MAXMEMORY);
+    }
+    let len = len.max(before);
     if len <= SPARE_BYTES_MAX {
         return Ok(());
     }

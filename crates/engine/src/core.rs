@@ -54,7 +54,6 @@ use crate::mesh::outbox::Outbox;
 use crate::now::{Now, Stopwatch};
 use crate::session::SessionSums;
 use crate::session::{Peer, Reading, SessionId};
-use crate::shard::memory::MemoryLimit;
 use crate::shard::part::TxnPartPool;
 use crate::shard::{ApplySettings, Shard};
 use crate::slots::routes::Routes;
@@ -204,6 +203,12 @@ impl Core {
         &mut self.shard.keyspace
     }
 
+    /// Compares the books of the sessions with a walk, for tests.
+    #[doc(hidden)]
+    pub fn verify_books(&mut self) {
+        self.shard.sessions.verify_books();
+    }
+
     /// Whether no coordination is under way and no intent is held, for tests.
     #[doc(hidden)]
     pub fn is_at_rest(&self) -> bool {
@@ -339,11 +344,10 @@ impl Core {
 
     /// Learns how much the other shards hold, where that matters.
     fn refresh_memory(&mut self, world: &mut dyn World) {
-        let maxmemory = self.shard.config.maxmemory;
-        if maxmemory > 0 {
+        if self.shard.is_memory_bounded() {
+            self.shard.memory_bounds = world.memory_bounds();
             self.shard.used_by_others = world.used_by_others();
-            let others = (self.shard.used_by_others, self.outboxes.len() - 1);
-            self.shard.memory = MemoryLimit::new(maxmemory, others, self.shard.used_bytes);
+            self.shard.renew_memory_limit();
         }
     }
 
@@ -383,7 +387,7 @@ impl Core {
         self.run_inside(world);
         self.work_ready(world);
         self.run_inside(world);
-        let left = self.maintain(world)
+        let mut left = self.maintain(world)
             | self.drop_subscriptions()
             | self.save(world)
             | self.load_part(world);
@@ -395,7 +399,8 @@ impl Core {
         self.end_turn_of_journal(world);
         self.tell_whether_quiet();
         self.log_long_visits(world);
-        if self.shard.config.maxmemory > 0 {
+        if self.shard.is_memory_bounded() {
+            left |= self.evict_clients(world);
             self.publish_memory(world);
         }
         if !self.shard.notes.is_empty() {

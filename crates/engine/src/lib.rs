@@ -41,5 +41,5 @@ pub use observe::stats::{ShardStats, TransactionStats};
 pub use saving::{SaveEnd, SaveProgress, SaveStart, SaveStats, ShutdownRequest};
 pub use session::{Peer, Reading, SessionId, SessionSums};
 pub use shard::ApplySettings;
-pub use shard::memory::Published;
+pub use shard::memory::{MemoryBounds, Published};
 pub use world::{ProcessStats, World};

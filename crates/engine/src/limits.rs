@@ -62,6 +62,8 @@ pub(crate) const EVICTED_PER_CALL_MAX: usize = 16;
 pub(crate) const EVICTED_PER_CALL_TENACIOUS: usize = 1024;
 /// LIMIT: keys evicted at once because another shard asks.
 pub(crate) const EVICTED_PER_ASK_MAX: usize = 256;
+/// LIMIT: clients that a shard cuts off in a turn because of `maxmemory-clients`; the next ones go in the next turn.
+pub(crate) const CLIENTS_EVICTED_MAX: usize = 64;
 /// LIMIT: steps of freeing what was evicted that a call does at `maxmemory`.
 pub(crate) const FREED_PER_CALL_STEPS: usize = 4;
 /// How often sessions are looked over for idleness and output limits.

@@ -4,11 +4,12 @@
 //! backlog   input that waits            queued      MULTI, WATCH            subscriptions  Pub/Sub
 //! replies   their order, holes          execution   what goes on meanwhile  tracking       CLIENT TRACKING
 //! output    what is not sent            fieldsets   HIMPORT                 armed          which gates look
-//! table     all sessions of a core      sums        of them, for the page
+//! table     all sessions of a core      sums        of them, for the page   books          their memory
 //! ```
 
 pub(crate) mod armed;
 mod backlog;
+pub(crate) mod books;
 pub(crate) mod execution;
 pub(crate) mod fieldsets;
 mod output;
@@ -33,6 +34,7 @@ pub(crate) use crate::session::replies::{ReplyAt, ReplyQueue};
 pub(crate) use crate::session::table::Sessions;
 
 use crate::session::armed::Armed;
+use crate::session::books::Weight;
 use crate::session::execution::{Execution, PendingCall};
 use crate::session::fieldsets::Fieldsets;
 use crate::session::output::HeldOutput;
@@ -194,6 +196,8 @@ pub(crate) struct Session {
     /// Output that waits for the disk, or is behind such, the oldest first.
     held: VecDeque<HeldOutput>,
     held_bytes: usize,
+    /// What the books know of it.
+    weight: Weight,
     is_dirty: bool,
     is_ready: bool,
     /// Already worked in this turn: further input waits for the next pass.
@@ -214,6 +218,7 @@ impl Session {
         size_of::<Self>()
             + self.input.heap_bytes()
             + self.out.capacity()
+            + self.payloads.bytes()
             + self.queue.bytes()
             + self.held_pushes.capacity()
             + self.subscriptions.as_ref().map_or(0, |own| own.heap_bytes())
@@ -221,6 +226,14 @@ impl Session {
             + self.held_bytes
             + self.multi.as_ref().map_or(0, |multi| multi.bytes)
             + self.fieldsets.bytes()
+            + self.watched.bytes
+            + self.tracking.as_ref().map_or(0, |own| own.heap_bytes())
+            + self.name.capacity()
+    }
+
+    /// Whether it may be cut off where all clients together take too much.
+    fn may_be_evicted(&self) -> bool {
+        !self.no_evict && !self.is_gone && !self.is_closing
     }
 
     /// Whether its next request may be worked.

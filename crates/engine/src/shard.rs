@@ -36,7 +36,7 @@ use crate::session::SessionSums;
 use crate::session::armed::Armed;
 use crate::session::{Peer, Session, Sessions};
 use crate::shard::blocking::Waiting;
-use crate::shard::memory::{MemoryLimit, Published, RoomMaker, Shortage};
+use crate::shard::memory::{MemoryBounds, MemoryLimit, Published, RoomMaker, Shortage};
 use crate::shard::pubsub::PubSub;
 use crate::shard::scripting::Scripting;
 use crate::slots::balance::{Balancer, Loads};
@@ -67,6 +67,8 @@ pub(crate) struct Shard {
     pub stopwatch: Stopwatch,
     /// How much more data may come, of this turn.
     pub memory: MemoryLimit,
+    /// What the process may use of the machine, as of this turn; kept only where `maxmemory` is set.
+    pub memory_bounds: MemoryBounds,
     /// What the other shards held when this turn began.
     pub used_by_others: Published,
     /// What this one held when the last turn ended; kept only where `maxmemory` is set.
@@ -152,6 +154,7 @@ impl Shard {
             now,
             stopwatch: Box::new(|| 0),
             memory: MemoryLimit::default(),
+            memory_bounds: MemoryBounds::default(),
             used_by_others: Published::default(),
             used_bytes: 0,
             exceeded_since_us: None,
@@ -182,6 +185,56 @@ impl Shard {
         shard
     }
 
+    /// `maxmemory` in bytes; 0 is no limit.
+    pub(crate) fn maxmemory(&self) -> u64 {
+        self.config.maxmemory.of(self.memory_bounds.limit_bytes)
+    }
+
+    /// The limit of this turn, as the settings and the use of the other shards are known now.
+    pub(crate) fn renew_memory_limit(&mut self) {
+        let others = (self.used_by_others, self.routes.shard_count() - 1);
+        let totals = self.sessions.totals();
+        let own = (self.used_bytes, totals.bytes - totals.unfit_bytes);
+        let maxmemory = self.maxmemory();
+        self.memory = MemoryLimit::new(maxmemory, others, own);
+        self.keyspace.value_bytes_max = match usize::try_from(maxmemory) {
+            Ok(0) | Err(_) => usize::MAX,
+            Ok(bytes) => bytes,
+        };
+    }
+
+    /// What this shard holds now; the books of its sessions are settled.
+    pub(crate) fn published(&mut self) -> Published {
+        let totals = self.sessions.settle_books(match self.maxmemory() {
+            0 => u64::MAX,
+            maxmemory => maxmemory,
+        });
+        let eviction = self.config.eviction();
+        let has_evictable =
+            eviction.is_some_and(|own| self.keyspace.has_evictable(own.volatile_only));
+        let largest_client = match self.sessions.largest_class() {
+            0 => 0,
+            class => u32::from(class) << u16::BITS | u32::from(self.id.0),
+        };
+        Published {
+            used_bytes: self.keyspace.held_bytes(),
+            client_bytes: totals.bytes,
+            unfit_bytes: totals.unfit_bytes,
+            largest_client,
+            has_evictable,
+        }
+    }
+
+    /// Whether a setting bounds memory, so that shards show each other what they hold.
+    pub(crate) fn is_memory_bounded(&self) -> bool {
+        self.config.maxmemory.is_set() || self.config.maxmemory_clients.is_set()
+    }
+
+    /// `maxmemory-clients` in bytes; 0 is no limit.
+    pub(crate) fn maxmemory_clients(&self) -> u64 {
+        self.config.maxmemory_clients.of(self.maxmemory())
+    }
+
     /// From now on changes of settings are acted on before they are taken over.
     pub(crate) fn apply_with(&mut self, apply: ApplySettings) {
         self.apply = Some(apply);
@@ -189,9 +242,6 @@ impl Shard {
 
     /// Takes over new settings.
     fn set_config(&mut self, config: Arc<Config>) {
-        self.used_bytes = self.keyspace.used_bytes();
-        let others = (self.used_by_others, self.routes.shard_count() - 1);
-        self.memory = MemoryLimit::new(config.maxmemory, others, self.used_bytes);
         self.keyspace.set_reads_touch(config.reads_touch());
         self.keyspace.thresholds = config.thresholds();
         self.keyspace.set_uses(config.uses());
@@ -210,6 +260,9 @@ impl Shard {
         self.loads.keep(config.balance_slots && self.routes.shard_count() > 1);
         self.publish_events();
         self.config = config;
+        self.used_bytes = self.keyspace.used_bytes();
+        self.sessions.keep_books(self.is_memory_bounded());
+        self.renew_memory_limit();
         self.settle_events();
         let keys_max =
             self.config.tracking_table_max_keys.div_ceil(self.routes.shard_count() as u64);
@@ -356,17 +409,23 @@ impl Shard {
         database: DatabaseId,
     ) -> Result<(), CommandError> {
         if self.memory.is_short(flags, &self.keyspace, database) {
-            self.room_maker().make_room(0)?;
+            self.room_maker().make_room(0, 0)?;
         }
         Ok(())
     }
 
-    /// Makes room for a command that stores a large value of about so many bytes.
-    pub(crate) fn make_room_for(&mut self, flags: Flags, bytes: usize) -> Result<(), Shortage> {
-        if self.config.maxmemory == 0 || !flags.has(Flags::DENYOOM) {
+    /// Makes room for a command that stores large values of about so many bytes, of which some are counted already, as
+    /// a client's.
+    pub(crate) fn make_room_for(
+        &mut self,
+        flags: Flags,
+        bytes: usize,
+        counted_bytes: usize,
+    ) -> Result<(), Shortage> {
+        if self.maxmemory() == 0 || !flags.has(Flags::DENYOOM) {
             return Ok(());
         }
-        self.room_maker().make_room(bytes)
+        self.room_maker().make_room(bytes, counted_bytes)
     }
 
     fn room_maker(&mut self) -> RoomMaker<'_> {

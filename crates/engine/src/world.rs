@@ -8,7 +8,7 @@ use basalt_keyspace::ShardId;
 use crate::Message;
 use crate::loading::{LoadStart, LoadStep};
 use crate::saving::{SaveEnd, SaveProgress, SaveStart, ShutdownRequest};
-use crate::shard::memory::Published;
+use crate::shard::memory::{MemoryBounds, Published};
 
 /// Statistics of the process that only the outside knows; INFO shows them.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +55,8 @@ pub trait World {
     /// The use of all other shards together, as each published it last. Called once a turn where `maxmemory` is
     /// set.
     fn used_by_others(&mut self) -> Published;
+    /// Called once a turn where `maxmemory` is set.
+    fn memory_bounds(&mut self) -> MemoryBounds;
     /// CONFIG RESETSTAT: forgets the counters among the [`ProcessStats`].
     fn reset_process_counters(&mut self);
     /// Ends the process, once this turn's output is on its way.

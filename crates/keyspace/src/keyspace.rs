@@ -103,6 +103,8 @@ pub struct Keyspace {
     pub(crate) eviction_pool: EvictionPool,
     /// Up to which sizes collections are kept packed.
     pub thresholds: Thresholds,
+    /// How long a string may become, since a longer one never fits into `maxmemory`.
+    pub value_bytes_max: usize,
     /// Everything that is notified of changes.
     pub(crate) hooks: Hooks,
     /// Which slots went to other shards.
@@ -129,6 +131,7 @@ impl Keyspace {
             lazy_free: LazyFree::default(),
             eviction_pool: EvictionPool::default(),
             thresholds: Thresholds::default(),
+            value_bytes_max: usize::MAX,
             hooks: Hooks::default(),
             moved: OrphanTimers::default(),
             received: Vec::new(),

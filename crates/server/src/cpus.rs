@@ -5,10 +5,12 @@
 
 use std::fs;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
+
+use crate::control_groups;
 
 /// What this process may use.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,36 +40,10 @@ impl Cpus {
     }
 }
 
-/// The smallest quota, in CPUs, of the control groups that this process is in: its own and all above, of both
-/// versions. `root` is where the file system begins.
+/// The smallest quota, in CPUs, of the control groups that this process is in.
 fn quota(root: &Path) -> Option<f64> {
-    let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    let mount = root.join("sys/fs/cgroup");
-    let quotas = groups.lines().flat_map(|line| {
-        // number:controllers:path; version 2 has number 0 and no controllers.
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        if controllers.is_empty() {
-            return smallest(&mount, path, quota_v2);
-        }
-        let has_quotas = controllers.split(',').any(|controller| controller == "cpu");
-        let mounts = [mount.join(controllers), mount.join("cpu")];
-        let mounts = mounts.iter().filter(|_| has_quotas);
-        mounts.filter_map(|mount| smallest(mount, path, quota_v1)).reduce(f64::min)
-    });
-    quotas.reduce(f64::min)
-}
-
-/// The smallest quota from the group at `path` up to the mount.
-fn smallest(mount: &Path, path: &str, quota: fn(&Path) -> Option<f64>) -> Option<f64> {
-    let names = Path::new(path).components().filter(|part| matches!(part, Component::Normal(_)));
-    let mut group = PathBuf::from(mount);
-    let mut all = quota(&group);
-    for name in names {
-        group.push(name);
-        all = all.into_iter().chain(quota(&group)).reduce(f64::min);
-    }
-    all
+    let read = |group: &Path, is_v2| if is_v2 { quota_v2(group) } else { quota_v1(group) };
+    control_groups::read_all(root, "cpu", read).into_iter().reduce(f64::min)
 }
 
 /// `cpu.max` holds `QUOTA PERIOD` in microseconds, or `max PERIOD`.
@@ -92,31 +68,10 @@ fn cpus(quota_us: f64, period_us: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A file system of its own, gone at its end.
-    struct Root(PathBuf);
-
-    impl Root {
-        fn new(name: &str, files: &[(&str, &str)]) -> Self {
-            let root =
-                std::env::temp_dir().join(format!("basalt-cpus-{}-{name}", std::process::id()));
-            for (path, text) in files {
-                let path = root.join(path);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, text).unwrap();
-            }
-            Self(root)
-        }
-    }
-
-    impl Drop for Root {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
+    use crate::control_groups::TestRoot;
 
     fn check(name: &str, files: &[(&str, &str)], expected: Option<f64>) {
-        let root = Root::new(name, files);
+        let root = TestRoot::new(name, files);
         assert_eq!(quota(&root.0), expected, "{name}");
     }
 

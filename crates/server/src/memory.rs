@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
+use crate::memory_bounds;
 use basalt_structures::{give_back_left, promise_chunks, supply_chunks, withdraw_chunks};
 
 /// How often what is unused goes back to the system.
@@ -41,6 +42,7 @@ pub(crate) fn look_ahead(aside: &[usize]) -> io::Result<()> {
     if SUPPLIER.get().is_some() {
         return Ok(());
     }
+    memory_bounds::refresh();
     let aside = set_of(aside)?;
     let supply = move || {
         if let Some(aside) = aside {
@@ -59,6 +61,7 @@ pub(crate) fn look_ahead(aside: &[usize]) -> io::Result<()> {
             }
             if gave_back_at.elapsed() >= GIVE_BACK_EVERY {
                 give_back();
+                memory_bounds::refresh();
                 gave_back_at = Instant::now();
             }
             thread::park_timeout(GIVE_BACK_EVERY);

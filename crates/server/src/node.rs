@@ -69,10 +69,12 @@ pub(crate) struct Post {
     /// Its turns since the start, and their microseconds.
     pub(crate) turns: AtomicU64,
     pub(crate) turns_us: AtomicU64,
-    /// The bytes of its data, as of the end of its last turn.
-    pub(crate) used_bytes: AtomicUsize,
-    /// Whether it has keys to evict.
-    pub(crate) has_evictable: AtomicBool,
+    /// What it holds, as of the end of its last turn.
+    used_bytes: AtomicUsize,
+    client_bytes: AtomicUsize,
+    unfit_bytes: AtomicUsize,
+    largest_client: AtomicU32,
+    has_evictable: AtomicBool,
     /// While draining: it has nothing left to do or to send.
     pub(crate) quiet: AtomicBool,
     /// While draining: packets it has sent and received in all.
@@ -91,11 +93,32 @@ impl Post {
             turns: AtomicU64::new(0),
             turns_us: AtomicU64::new(0),
             used_bytes: AtomicUsize::new(0),
+            client_bytes: AtomicUsize::new(0),
+            unfit_bytes: AtomicUsize::new(0),
+            largest_client: AtomicU32::new(0),
             has_evictable: AtomicBool::new(false),
             quiet: AtomicBool::new(false),
             packets_sent: AtomicU64::new(0),
             packets_received: AtomicU64::new(0),
         })
+    }
+
+    pub(crate) fn publish(&self, own: Published) {
+        self.used_bytes.store(own.used_bytes, Ordering::Relaxed);
+        self.client_bytes.store(own.client_bytes, Ordering::Relaxed);
+        self.unfit_bytes.store(own.unfit_bytes, Ordering::Relaxed);
+        self.largest_client.store(own.largest_client, Ordering::Relaxed);
+        self.has_evictable.store(own.has_evictable, Ordering::Relaxed);
+    }
+
+    fn published(&self) -> Published {
+        Published {
+            used_bytes: self.used_bytes.load(Ordering::Relaxed),
+            client_bytes: self.client_bytes.load(Ordering::Relaxed),
+            unfit_bytes: self.unfit_bytes.load(Ordering::Relaxed),
+            largest_client: self.largest_client.load(Ordering::Relaxed),
+            has_evictable: self.has_evictable.load(Ordering::Relaxed),
+        }
     }
 
     pub(crate) fn eventfd(&self) -> BorrowedFd<'_> {
@@ -201,10 +224,7 @@ impl Node {
     /// The use of all shards but one.
     pub(crate) fn used_by_others(&self, own: usize) -> Published {
         let others = self.posts.iter().enumerate().filter(|(shard, _)| *shard != own);
-        others.fold(Published::default(), |all, (_, post)| Published {
-            used_bytes: all.used_bytes + post.used_bytes.load(Ordering::Relaxed),
-            has_evictable: all.has_evictable || post.has_evictable.load(Ordering::Relaxed),
-        })
+        others.fold(Published::default(), |all, (_, post)| all.and(post.published()))
     }
 
     pub(crate) fn reset_counters(&self) {

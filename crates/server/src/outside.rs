@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{
-    LoadStart, LoadStep, Message, ProcessStats, Published, SaveEnd, SaveProgress, SaveStart,
-    ShutdownRequest, World,
+    LoadStart, LoadStep, MemoryBounds, Message, ProcessStats, Published, SaveEnd, SaveProgress,
+    SaveStart, ShutdownRequest, World,
 };
 use basalt_keyspace::ShardId;
 
@@ -17,7 +17,7 @@ use crate::load_file::Feeder;
 use crate::mesh::Port;
 use crate::node::{Node, Stage};
 use crate::saver::Saver;
-use crate::{config_file, statistics};
+use crate::{config_file, memory_bounds, statistics};
 
 /// What travels from shard to shard.
 pub(crate) enum Packet<M> {
@@ -131,12 +131,13 @@ impl World for Outside<Message> {
         statistics::gather(&self.node, self.clock.monotonic_us())
     }
     fn publish_used(&mut self, own: Published) {
-        let post = &self.node.posts[self.port.own()];
-        post.used_bytes.store(own.used_bytes, Ordering::Relaxed);
-        post.has_evictable.store(own.has_evictable, Ordering::Relaxed);
+        self.node.posts[self.port.own()].publish(own);
     }
     fn used_by_others(&mut self) -> Published {
         self.node.used_by_others(self.port.own())
+    }
+    fn memory_bounds(&mut self) -> MemoryBounds {
+        memory_bounds::latest()
     }
     fn reset_process_counters(&mut self) {
         self.node.reset_counters();

@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{
-    Core, CoreSetup, LoadError, LoadStart, LoadStep, Loaded, Loader, Message, Now, Peer,
-    ProcessStats, Published, Reading, SaveEnd, SaveProgress, SaveStart, SessionId, ShutdownRequest,
-    Stopwatch, World,
+    Core, CoreSetup, LoadError, LoadStart, LoadStep, Loaded, Loader, MemoryBounds, Message, Now,
+    Peer, ProcessStats, Published, Reading, SaveEnd, SaveProgress, SaveStart, SessionId,
+    ShutdownRequest, Stopwatch, World,
 };
 use basalt_keyspace::{DatabaseId, LongString, SLOTS, ShardId, SlotId};
 
@@ -65,6 +65,7 @@ struct Outside {
     log: Vec<String>,
     /// The bytes of each core's data, as it published them.
     used: Vec<Published>,
+    memory_bounds: MemoryBounds,
     disks: Vec<Disk>,
     saves: Saves,
 }
@@ -126,10 +127,11 @@ impl World for View<'_> {
 
     fn used_by_others(&mut self) -> Published {
         let others = self.outside.used.iter().enumerate().filter(|(core, _)| *core != self.core);
-        others.fold(Published::default(), |all, (_, one)| Published {
-            used_bytes: all.used_bytes + one.used_bytes,
-            has_evictable: all.has_evictable || one.has_evictable,
-        })
+        others.fold(Published::default(), |all, (_, one)| all.and(*one))
+    }
+
+    fn memory_bounds(&mut self) -> MemoryBounds {
+        self.outside.memory_bounds
     }
 
     fn reset_process_counters(&mut self) {}
@@ -240,6 +242,7 @@ impl Simulation {
                 shutdown: None,
                 log: Vec::new(),
                 used: vec![Published::default(); shard_count],
+                memory_bounds: MemoryBounds::default(),
                 disks: (0..shard_count).map(|_| Disk::default()).collect(),
                 saves: Saves::default(),
             },
@@ -403,6 +406,11 @@ impl Simulation {
         }
         self.cores.iter_mut().for_each(Core::end_loading);
         Ok(loaded)
+    }
+
+    /// Changes what bounds the memory of the process.
+    pub fn set_memory_bounds(&mut self, bounds: MemoryBounds) {
+        self.outside.memory_bounds = bounds;
     }
 
     /// The log so far.

@@ -2,6 +2,7 @@
 //! anything may go, and what is watched, waited for or held by a transaction is treated as a removal should be.
 
 use basalt_commands::config::{Allowed, Config};
+use basalt_engine::MemoryBounds;
 use basalt_keyspace::SlotId;
 use basalt_resp::{Value, decode, encode_request};
 use basalt_testkit::simulation::{ClientId, Simulation};
@@ -119,9 +120,9 @@ fn writes_go_on_at_the_limit() {
                 let replies = server.replies(client);
                 assert!(replies.iter().all(|reply| *reply == Value::simple("OK")), "{policy}");
             }
+            let left: u64 = server.text(client, "DBSIZE").parse().unwrap();
             let (keys, held) = (server.count(client, "evicted_keys"), server.held());
             assert!(keys > 5000 && held > MAX / 2, "{policy} on {shards} shards");
-            let left: u64 = server.text(client, "DBSIZE").parse().unwrap();
             assert_eq!(keys + left, 8000, "{policy} on {shards} shards");
             if policy.starts_with("volatile") {
                 for number in (0..300).filter(|number| number % 3 != 0) {
@@ -223,6 +224,128 @@ fn a_lower_limit_is_reached_in_slices() {
     }
 }
 
+/// A value that never fits is refused whatever stores it, and nothing goes for it.
+#[test]
+fn large_values_evict_nothing_in_vain() {
+    for shards in SHARDS {
+        let (mut server, client) = Server::new(shards, "allkeys-lru");
+        for number in 0..500 {
+            server.ask(client, &format!("SET key:{number} {}", "x".repeat(1000)));
+        }
+        let (large, larger) = ("x".repeat(MAX / 3), "x".repeat(MAX * 3 / 4));
+        let keys: Vec<String> = (0..shards).map(|shard| server.key_on(shard, "large")).collect();
+        for key in &keys {
+            for line in [
+                format!("SETRANGE {key} {MAX} x"),
+                format!("SETBIT {key} {} 1", MAX * 8),
+                format!("BITFIELD {key} SET u8 {} 1", MAX * 8),
+                format!("SETRANGE key:0 {MAX} x"),
+            ] {
+                let reply = server.text(client, &line);
+                assert!(reply.starts_with("OOM "), "{line}: {reply}");
+            }
+        }
+        let (first, last) = (&keys[0], &keys[shards - 1]);
+        let reply = server.text(client, &format!("MSET {first} {large} {last} {larger}"));
+        assert!(reply.starts_with("OOM "), "{reply} on {shards} shards");
+        assert_eq!(server.count(client, "evicted_keys"), 0, "on {shards} shards");
+        assert_eq!(server.text(client, &format!("EXISTS {first} {last}")), "0");
+    }
+}
+
+/// What clients don't read counts, so keys go for it; and what clients take is in the books to the byte.
+#[test]
+fn buffers_of_clients_count() {
+    for shards in SHARDS {
+        let (mut server, client) = Server::new(shards, "allkeys-lru");
+        for number in 0..1000 {
+            server.request(client, &format!("SET key:{number} {}", "x".repeat(1000)));
+        }
+        server.simulation.settle();
+        server.replies(client);
+        assert_eq!(server.count(client, "evicted_keys"), 0);
+        let deaf = server.simulation.connect(shards - 1);
+        server.simulation.set_deaf(deaf, true);
+        for _ in 0..200 {
+            server.request(deaf, &format!("ECHO {}", "x".repeat(10_000)));
+            server.simulation.settle();
+            server.simulation.core(shards - 1).verify_books();
+        }
+        server.text(client, "SET a b");
+        let evicted = server.count(client, "evicted_keys");
+        assert!(evicted > 300, "{evicted} keys on {shards} shards");
+        assert!(server.count(client, "mem_clients_normal") > 1_000_000);
+    }
+}
+
+/// The largest clients of all shards are cut off, one after the other, until the rest fits; but for those that may not.
+#[test]
+fn the_largest_clients_go_first() {
+    for shards in SHARDS {
+        let config = Config::default();
+        let mut server = Server { simulation: Simulation::new(shards, config, 5), shards };
+        let client = server.simulation.connect(0);
+        assert_eq!(server.text(client, "CLIENT NO-EVICT ON"), "OK");
+        let sizes = [300_000, 40_000, 600_000, 150_000, 900_000, 80_000];
+        let deaf: Vec<ClientId> = (0..sizes.len())
+            .map(|index| {
+                let deaf = server.simulation.connect(index % shards);
+                if index == 4 {
+                    server.ask(deaf, "CLIENT NO-EVICT ON");
+                }
+                server.simulation.set_deaf(deaf, true);
+                server.request(deaf, &format!("ECHO {}", "x".repeat(sizes[index])));
+                deaf
+            })
+            .collect();
+        server.simulation.settle();
+        let connected = |server: &Server| {
+            let all = deaf.iter().map(|client| server.simulation.is_connected(*client));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(connected(&server), [true; 6]);
+        // Those of 300,000 and 600,000 bytes are in one class.
+        assert_eq!(server.text(client, "CONFIG SET maxmemory-clients 1900000"), "OK");
+        server.text(client, "PING");
+        assert_eq!(connected(&server), [true, true, false, true, true, true], "{shards} shards");
+        assert_eq!(server.count(client, "evicted_clients"), 1);
+        assert_eq!(server.text(client, "CONFIG SET maxmemory-clients 100000"), "OK");
+        server.text(client, "PING");
+        assert_eq!(connected(&server), [false, false, false, false, true, false]);
+        assert_eq!(server.count(client, "evicted_clients"), 5);
+        for core in 0..shards {
+            server.simulation.core(core).verify_books();
+        }
+    }
+}
+
+/// A percentage is one of what the process may use, and follows that when a control group's limit changes.
+#[test]
+fn a_limit_in_percent_follows_what_it_is_part_of() {
+    for shards in SHARDS {
+        let (mut server, client) = Server::new(shards, "allkeys-lru");
+        let bounds = |limit: usize| MemoryBounds { limit_bytes: limit as u64 };
+        server.simulation.set_memory_bounds(bounds(MAX * 4));
+        assert_eq!(server.text(client, "CONFIG SET maxmemory 50%"), "OK");
+        for number in 0..8000 {
+            server.request(client, &format!("SET key:{number} {}", "x".repeat(1000)));
+            if number % 100 == 0 {
+                server.simulation.settle();
+            }
+        }
+        server.simulation.settle();
+        server.replies(client);
+        let held = server.held();
+        assert!(held > MAX * 3 / 2 && held <= 2 * MAX + SLACK, "{held} on {shards} shards");
+        assert_eq!(server.count(client, "maxmemory"), 2 * MAX as u64);
+        server.simulation.set_memory_bounds(bounds(MAX * 2));
+        server.text(client, "GET a");
+        server.text(client, "SET a b");
+        assert!(server.held() <= MAX + SLACK, "{} on {shards} shards", server.held());
+        assert_eq!(server.count(client, "maxmemory"), MAX as u64);
+    }
+}
+
 #[test]
 fn an_evicted_key_breaks_its_watch_and_ends_its_waits() {
     for shards in SHARDS {
@@ -268,6 +391,10 @@ fn what_a_transaction_holds_is_not_evicted() {
                 server.request(client, &format!("COPY {one} {{{other}}}copy:{index} REPLACE"));
                 server
                     .request(client, &format!("RENAMENX {one} {{{other}}}renamed:{index}:{round}"));
+            }
+            // What waits in buffers counts.
+            if round % 10 == 0 {
+                server.simulation.settle();
             }
         }
         server.simulation.settle();

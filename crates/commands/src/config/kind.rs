@@ -27,8 +27,12 @@ pub enum Kind {
         min: u64,
         max: u64,
     },
-    /// Bytes, or a share of `maxmemory` such as `5%`.
-    MemoryOrPercent,
+    /// Bytes, or a share of something such as `5%`.
+    MemoryOrPercent {
+        max: u64,
+        /// What 100 % are.
+        of: &'static str,
+    },
     OneOf(&'static [&'static str]),
     /// One or more of these words.
     SomeOf(&'static [&'static str]),
@@ -91,7 +95,9 @@ impl Kind {
                 };
                 format!("bytes, or with a unit (k, kb, m, mb, g, gb), {range}")
             }
-            Kind::MemoryOrPercent => "bytes, with or without a unit, or a percentage".into(),
+            Kind::MemoryOrPercent { of, .. } => {
+                format!("bytes, or with a unit (k, kb, m, mb, g, gb), or a percentage of {of}")
+            }
             Kind::OneOf(names) => format!("one of {}", names.join(", ")),
             Kind::SomeOf(names) => format!("one or more of {}", names.join(", ")),
             Kind::Text(_) => "text".into(),

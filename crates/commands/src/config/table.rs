@@ -245,8 +245,13 @@ parameters! {
     }
 
     Memory {
-        /// How much memory the data may use. 0: no limit.
-        "maxmemory" maxmemory: u64 = "0", memory(0, u64::MAX);
+        /// How much memory data and clients may use. 0: no limit.
+        ///
+        /// A percentage is one of what the process may use: the machine's memory, or less where a
+        /// control group or the process' limit of address space grants less. It follows the control
+        /// group's limit when that changes.
+        "maxmemory" maxmemory: MemoryShare = "0",
+            MemoryOrPercent { max: u64::MAX, of: "what the process may use" };
 
         /// Which keys are evicted at `maxmemory`.
         ///
@@ -272,8 +277,10 @@ parameters! {
         "lfu-decay-time" lfu_decay_time: u32 = "1", integer(0, INT);
 
         /// How much memory all client connections together may use. 0: no limit.
-        "maxmemory-clients" maxmemory_clients: MemoryShare = "0", MemoryOrPercent,
-            pending("a limit for all clients together is not built yet");
+        ///
+        /// With more, those are cut off that use most, but for those that said CLIENT NO-EVICT ON.
+        "maxmemory-clients" maxmemory_clients: MemoryShare = "0",
+            MemoryOrPercent { max: LONG_BYTES, of: "maxmemory" };
     }
 
     Encodings {

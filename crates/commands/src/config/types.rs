@@ -447,7 +447,7 @@ impl Stored for Primary {
     }
 }
 
-/// An amount of memory: bytes, or a share of `maxmemory`.
+/// An amount of memory: bytes, or a share of another amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryShare {
     Bytes(u64),
@@ -460,12 +460,30 @@ impl Default for MemoryShare {
     }
 }
 
+impl MemoryShare {
+    /// The bytes where 100 % are `whole`.
+    pub fn of(self, whole: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => (u128::from(whole) * u128::from(percent) / 100) as u64,
+        }
+    }
+
+    /// Whether it is a limit at all.
+    pub fn is_set(self) -> bool {
+        self != Self::Bytes(0)
+    }
+}
+
 impl Stored for MemoryShare {
-    fn assign(&mut self, _: Kind, words: &[&[u8]], _: bool) -> Result<(), String> {
+    fn assign(&mut self, kind: Kind, words: &[&[u8]], _: bool) -> Result<(), String> {
+        let Kind::MemoryOrPercent { max, .. } = kind else {
+            panic!("a field that holds a share of memory stands in a row of kind {kind:?}");
+        };
         let word = only(words)?;
         if let Some(bytes) = memory_bytes(word) {
-            if bytes > super::kind::LONG_BYTES {
-                return Err(format!("argument must be between -100 and {} inclusive", i64::MAX));
+            if bytes > max {
+                return Err(format!("argument must be between -100 and {max} inclusive"));
             }
             *self = Self::Bytes(bytes);
             return Ok(());

@@ -24,7 +24,7 @@ fn syntax_is_that_of_redis() {
     );
     assert_eq!(config.port, 7000);
     assert_eq!(config.requirepass.0, b"a b!\n");
-    assert_eq!(config.maxmemory, 100 << 20);
+    assert_eq!(config.maxmemory.of(0), 100 << 20);
     assert_eq!(config.bind.0, ["::1"]);
     assert_eq!(config.later.replica_priority, 7);
     assert!(config.shutdown_on_sigterm.now && config.shutdown_on_sigterm.force);

@@ -68,7 +68,7 @@ fn memory() {
         becomes("maxmemory", value, bytes);
     }
     for value in ["1x", "-1", "1.5gb", "1 mb", "10%", " 1", "1tb"] {
-        refused("maxmemory", value, "argument must be a memory value");
+        refused("proto-max-bulk-len", value, "argument must be a memory value");
     }
     becomes("proto-max-bulk-len", "4095mb", "4293918720");
     let range = "argument must be between 1048576 and 4293918720 inclusive";
@@ -81,6 +81,11 @@ fn memory() {
 
 #[test]
 fn memory_or_percent() {
+    becomes("maxmemory", "80%", "80%");
+    becomes("maxmemory", "0%", "0");
+    for value in ["1x", "-1", "1.5gb", "1 mb", " 1", "1tb", "1.5%", "%"] {
+        refused("maxmemory", value, "argument must be a memory or percent value");
+    }
     becomes("maxmemory-clients", "10%", "10%");
     becomes("maxmemory-clients", "5mb", "5242880");
     becomes("maxmemory-clients", "0%", "0");

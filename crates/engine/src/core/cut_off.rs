@@ -16,6 +16,8 @@ pub(crate) enum CutOff {
     OutputLimit,
     /// The system has no memory for its request.
     NoMemory,
+    /// All clients together take more than `maxmemory-clients`, and it takes most.
+    Evicted,
     /// It was idle for `timeout` seconds.
     Idle,
 }
@@ -38,6 +40,7 @@ impl Core {
             CutOff::NoMemory => {
                 (LogLevel::Warning, "Closing client for whose request there is no memory")
             }
+            CutOff::Evicted => (LogLevel::Notice, "Evicting client"),
             CutOff::Idle => (LogLevel::Verbose, "Closing idle client"),
         };
         let line = engine_commands::describe(session, self.shard.now.monotonic_us);
@@ -45,6 +48,7 @@ impl Core {
         match why {
             CutOff::QueryLimit => self.shard.stats.query_limit_disconnections += 1,
             CutOff::OutputLimit => self.shard.stats.output_limit_disconnections += 1,
+            CutOff::Evicted => self.shard.stats.evicted_clients += 1,
             CutOff::NoMemory | CutOff::Idle => {}
         }
         self.shard.sessions.abort(id);

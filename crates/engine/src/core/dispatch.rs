@@ -211,7 +211,8 @@ impl Core {
         if bytes < LARGE_REQUEST_BYTES {
             return None;
         }
-        match self.shard.make_room_for(command.flags, bytes) {
+        let counted_bytes = self.shard.sessions.counted_argument_bytes(id);
+        match self.shard.make_room_for(command.flags, bytes, counted_bytes) {
             Ok(()) => None,
             Err(Shortage::Later) => Some(Flow::Held),
             Err(Shortage::Refused) => {
@@ -281,6 +282,9 @@ impl Core {
             self.reject(id, command, &error);
             return Flow::On;
         }
+        if let Some(flow) = self.make_room_for(id, command, args) {
+            return flow;
+        }
         self.run_whole(world, id, command, args, |core, _| {
             if let Err(error) = core.run_many(id, (command, many), args) {
                 core.refuse(id, &error);
@@ -338,6 +342,9 @@ impl Core {
             return Flow::Held;
         }
         let context = self.context(id, command, run);
+        if let Some(flow) = self.make_room_for(id, command, args) {
+            return flow;
+        }
         let mut plan = Plan::new(context.protocol, false);
         let mut txn_parts = TxnParts::default();
         let keys = self.keys[keys.0..keys.1].iter();

@@ -121,6 +121,8 @@ impl Core {
             Ask::Publish(request) => self.publish_for(from, request),
             Ask::IsQuiet { ticket } => self.quiescence.ask(from, ticket),
             Ask::Evict { bytes } => self.asked_to_evict(bytes),
+            // They go at the end of this turn.
+            Ask::EvictClients => {}
             Ask::OrphanTimers(items) => self.hand_on(&items),
         }
     }

@@ -10,7 +10,7 @@ use super::cut_off::CutOff;
 use crate::limits;
 use crate::mesh::message::Ask;
 use crate::observe::latency;
-use crate::shard::memory::{Evictor, Published};
+use crate::shard::memory::Evictor;
 use crate::world::World;
 
 impl Core {
@@ -76,13 +76,11 @@ impl Core {
     pub(super) fn publish_memory(&mut self, world: &mut dyn World) {
         let shard = &mut self.shard;
         shard.used_bytes = shard.keyspace.used_bytes();
-        let used_bytes = shard.keyspace.held_bytes();
-        let eviction = shard.config.eviction();
-        let has_evictable =
-            eviction.is_some_and(|own| shard.keyspace.has_evictable(own.volatile_only));
-        world.publish_used(Published { used_bytes, has_evictable });
-        let now_us = shard.now.monotonic_us;
-        if (used_bytes + shard.used_by_others.used_bytes) as u64 > shard.config.maxmemory {
+        let own = shard.published();
+        world.publish_used(own);
+        let (now_us, maxmemory) = (shard.now.monotonic_us, shard.maxmemory());
+        let counted = own.counted_bytes() + shard.used_by_others.counted_bytes();
+        if maxmemory > 0 && counted as u64 > maxmemory {
             shard.exceeded_since_us.get_or_insert(now_us);
         } else if let Some(since_us) = shard.exceeded_since_us.take() {
             shard.stats.eviction_exceeded_us += now_us.saturating_sub(since_us);
@@ -93,6 +91,29 @@ impl Core {
                 self.ask(ShardId(to as u16), Ask::Evict { bytes });
             }
         }
+    }
+
+    /// Cuts off the largest clients of all shards as long as all together take `maxmemory-clients`. Returns whether
+    /// more are to go.
+    pub(super) fn evict_clients(&mut self, world: &mut dyn World) -> bool {
+        let limit = self.shard.maxmemory_clients();
+        if limit == 0 {
+            return false;
+        }
+        for _ in 0..limits::CLIENTS_EVICTED_MAX {
+            let (own, others) = (self.shard.published(), world.used_by_others());
+            if ((own.client_bytes + others.client_bytes) as u64) < limit {
+                return false;
+            }
+            if own.largest_client < others.largest_client {
+                let to = others.largest_client & u32::from(u16::MAX);
+                self.ask(ShardId(to as u16), Ask::EvictClients);
+                return false;
+            }
+            let Some(id) = self.shard.sessions.take_largest() else { return false };
+            self.cut_off(id, CutOff::Evicted);
+        }
+        true
     }
 
     /// Another shard needs room that it can't make itself: this one's part of it is evicted at once, before what

@@ -37,9 +37,11 @@ pub struct ShardSnapshot {
     pub transactions: VisitStats,
     /// Of all data.
     pub data_bytes: usize,
-    /// Of data and sessions.
+    /// Of data, sessions and what of the journal is not written yet.
     pub used_bytes: usize,
     pub used_bytes_peak: usize,
+    /// `maxmemory` in bytes.
+    pub maxmemory: u64,
     /// How long all shards together have exceeded `maxmemory` now (microseconds).
     pub eviction_exceeded_now_us: u64,
     /// Milliseconds since something should have expired that has not.
@@ -101,6 +103,11 @@ pub fn command_name(number: u16) -> &'static str {
 }
 
 impl ShardSnapshot {
+    /// What of the journal is not written yet.
+    pub(crate) fn journal_bytes(&self) -> usize {
+        self.journal.map_or(0, |journal| journal.unwritten_bytes as usize)
+    }
+
     /// With all sessions as they are now.
     pub(crate) fn exact(shard: &mut Shard, with_histograms: bool) -> Self {
         let mut sums = SessionSums::default();
@@ -119,14 +126,15 @@ impl ShardSnapshot {
         let databases =
             (0..databases).map(|index| keyspace.statistics(DatabaseId(index))).collect();
         let data_bytes = keyspace.used_bytes();
-        let used_bytes = data_bytes + sums.bytes;
+        let journal = shard.journal.as_ref().map(|journal| journal.statistics());
+        let journal_bytes = journal.map_or(0, |journal| journal.unwritten_bytes as usize);
+        let used_bytes = data_bytes + sums.bytes + journal_bytes;
         shard.used_bytes_peak = shard.used_bytes_peak.max(used_bytes);
         let due_ms = shard.keyspace.next_expiry_ms();
         let oldest = shard.intents.oldest();
         let waiting = shard.waiting.statistics();
         let tracked = shard.keyspace.tracked();
         let topics = shard.pubsub.directory.counts(shard.id == ShardId(0));
-        let journal = shard.journal.as_ref().map(|journal| journal.statistics());
         Self {
             journal,
             at_us: now.monotonic_us,
@@ -160,6 +168,7 @@ impl ShardSnapshot {
             data_bytes,
             used_bytes,
             used_bytes_peak: shard.used_bytes_peak,
+            maxmemory: shard.maxmemory(),
             eviction_exceeded_now_us: shard
                 .exceeded_since_us
                 .map_or(0, |since_us| now.monotonic_us.saturating_sub(since_us)),

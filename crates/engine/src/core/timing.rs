@@ -3,13 +3,12 @@
 //! A command on one shard costs what its handler takes. One that goes on as a coordination costs the time
 //! until it is answered; of one that may block, only what passes before it waits.
 
-use basalt_commands::{Command, EngineCommand, Flags, Run, table};
+use basalt_commands::{Command, CommandError, EngineCommand, Flags, Run, table};
 
 use super::Core;
 use crate::mesh::message::Envelope;
 use crate::session::SessionId;
 use crate::session::execution::{PendingCall, Timing};
-use crate::shard::memory::OUT_OF_MEMORY;
 use crate::shard::timing::logged_args;
 use crate::world::World;
 
@@ -102,7 +101,9 @@ impl Core {
         let Some(call) = session.pending_call.take() else { return };
         let error = answer.strip_prefix(b"-").map(<[u8]>::trim_ascii_end);
         let is_whole = matches!(call.command.run, Run::Many(_) | Run::Engine(EngineCommand::Exec));
-        if is_whole && error.is_some_and(|text| text.ends_with(OUT_OF_MEMORY.as_bytes())) {
+        if is_whole
+            && error.is_some_and(|text| text.ends_with(CommandError::OVER_MAXMEMORY.as_bytes()))
+        {
             // A shard of its keys refused it before anything ran.
             self.shard.command_stats.rejected(call.command.number);
         } else {

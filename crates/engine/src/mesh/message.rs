@@ -149,6 +149,8 @@ pub(crate) enum Ask {
     IsQuiet { ticket: Ticket },
     /// Memory is short, and the shard that asks has too little that it may evict.
     Evict { bytes: usize },
+    /// All clients together take more than `maxmemory-clients`, and the largest is there.
+    EvictClients,
     /// Items of an expiry wheel whose slots went to the shard.
     OrphanTimers(Vec<u32>),
 }

@@ -35,6 +35,8 @@ pub struct ShardStats {
     pub messages_out: u64,
     pub output_limit_disconnections: u64,
     pub query_limit_disconnections: u64,
+    /// Clients that were cut off because of `maxmemory-clients`.
+    pub evicted_clients: u64,
     /// Slots that came from other shards.
     pub slots_moved: u64,
     /// The longest that the shard stood still for that.
@@ -95,6 +97,7 @@ impl ShardStats {
         self.messages_out += other.messages_out;
         self.output_limit_disconnections += other.output_limit_disconnections;
         self.query_limit_disconnections += other.query_limit_disconnections;
+        self.evicted_clients += other.evicted_clients;
         self.slots_moved += other.slots_moved;
         self.still_us_max = self.still_us_max.max(other.still_us_max);
         self.transactions.absorb(&other.transactions);

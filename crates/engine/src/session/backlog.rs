@@ -115,6 +115,13 @@ impl Backlog {
         (self.partial, self.lent) = (None, None);
     }
 
+    /// The bytes of the large arguments of its first request that have arrived, and how many that will be.
+    pub(super) fn large_bytes(&self) -> (usize, usize) {
+        let arrived = self.large.iter().map(LongString::heap_bytes).sum::<usize>();
+        let arrived = arrived + self.lent.unwrap_or(0);
+        (arrived, arrived + self.large_left)
+    }
+
     /// The bytes of its buffers.
     pub(super) fn heap_bytes(&self) -> usize {
         let large: usize = self.large.iter().map(LongString::heap_bytes).sum();

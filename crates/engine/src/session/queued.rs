@@ -29,6 +29,8 @@ pub(crate) struct Multi {
 pub(crate) struct Watched {
     /// Each once, whatever the database: their hashes are what an EXEC must hold.
     pub keys: BTreeSet<Vec<u8>>,
+    /// About what they take.
+    pub bytes: usize,
 }
 
 /// A command that waits for EXEC.
@@ -70,6 +72,7 @@ impl Watched {
     pub(crate) fn add(&mut self, key: &[u8]) {
         if !self.keys.contains(key) {
             self.keys.insert(key.to_vec());
+            self.bytes += key.len() + 2 * size_of::<Vec<u8>>();
         }
     }
 }

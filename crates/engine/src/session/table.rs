@@ -7,6 +7,7 @@ use basalt_keyspace::{DatabaseId, ShardId};
 use basalt_resp::{Payloads, Protocol};
 
 use super::armed::Armed;
+use super::books::{Books, Weight};
 use super::fieldsets::Fieldsets;
 use super::queued::Watched;
 use super::{Backlog, Peer, Reading, ReplyMode, ReplyQueue, Session, SessionId};
@@ -15,7 +16,7 @@ use crate::limits;
 /// All sessions of a core.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    places: Vec<Place>,
+    pub(super) places: Vec<Place>,
     free: Vec<u32>,
     count: usize,
     /// Sessions whose output, reading or closing changed.
@@ -26,12 +27,13 @@ pub(crate) struct Sessions {
     reading: Vec<SessionId>,
     /// Sessions to be cut off at once, sent or not.
     aborted: Vec<SessionId>,
+    pub(super) books: Books,
 }
 
 #[derive(Default)]
-struct Place {
-    generation: u32,
-    session: Option<Box<Session>>,
+pub(super) struct Place {
+    pub(super) generation: u32,
+    pub(super) session: Option<Box<Session>>,
 }
 
 impl Sessions {
@@ -45,8 +47,9 @@ impl Sessions {
             (self.places.len() - 1) as u32
         });
         self.count += 1;
+        let id = SessionId { index, generation: self.places[index as usize].generation };
+        self.enter(id);
         let place = &mut self.places[index as usize];
-        let id = SessionId { index, generation: place.generation };
         place.session.insert(Box::new(Session {
             id,
             number,
@@ -100,6 +103,7 @@ impl Sessions {
             waits: false,
             held: VecDeque::new(),
             held_bytes: 0,
+            weight: Weight::new(),
             is_dirty: false,
             is_ready: false,
             pass: 0,
@@ -115,6 +119,7 @@ impl Sessions {
         place.generation = place.generation.wrapping_add(1);
         self.free.push(id.index);
         self.count -= 1;
+        self.leave(&session.weight);
         Some(session)
     }
 
@@ -127,13 +132,19 @@ impl Sessions {
     #[inline]
     pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         let place = self.places.get_mut(id.index as usize)?;
-        if place.generation == id.generation { place.session.as_deref_mut() } else { None }
+        if place.generation != id.generation {
+            return None;
+        }
+        let session = place.session.as_deref_mut()?;
+        self.books.note(id, &mut session.weight);
+        Some(session)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.places.iter().filter_map(|place| place.session.as_deref())
     }
 
+    /// To change what takes no memory.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
         self.places.iter_mut().filter_map(|place| place.session.as_deref_mut())
     }

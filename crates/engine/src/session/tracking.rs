@@ -23,6 +23,12 @@ pub(crate) struct Tracking {
 }
 
 impl Tracking {
+    /// The bytes of itself and its prefixes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let prefixes = self.prefixes.iter().map(|prefix| prefix.capacity() + size_of::<Vec<u8>>());
+        size_of::<Self>() + prefixes.sum::<usize>()
+    }
+
     /// Whether the keys that the next command reads are tracked.
     pub(crate) fn tracks_next(&self) -> bool {
         let is_excluded = self.opt_in && !self.caching || self.opt_out && self.caching;

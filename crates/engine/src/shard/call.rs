@@ -268,7 +268,7 @@ impl<'a> Calls<'a> {
         if context.transaction.is_none() {
             let flags = context.command.flags;
             if self.memory.is_short(flags, self.keyspace, context.database)
-                && let Err(shortage) = self.reborrow().room_maker().make_room(0)
+                && let Err(shortage) = self.reborrow().room_maker().make_room(0, 0)
             {
                 self.reject(context.command, &shortage.into(), reply, errors);
                 return;

@@ -18,19 +18,49 @@ use basalt_keyspace::{DatabaseId, Eviction, Keyspace};
 use crate::intents::{Intent, Intents, Mode};
 use crate::limits;
 
-pub(crate) const OUT_OF_MEMORY: CommandError =
-    CommandError::text("OOM command not allowed when used memory > 'maxmemory'.");
-
 /// The part of `maxmemory` by which a shard may exceed it while it waits for others to evict.
 const DEBT_PART: u64 = 128;
+
+/// What bounds the memory of the process from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryBounds {
+    /// The machine's memory, or what a control group or the limit of address space grants, if that is less.
+    pub limit_bytes: u64,
+}
 
 /// What a shard shows to the others, or all others together to one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Published {
     /// The bytes of its data, without what waits to be freed.
     pub used_bytes: usize,
+    /// The bytes of its clients.
+    pub client_bytes: usize,
+    /// Of these, large arguments that are arriving and can never be stored: nothing is evicted for them.
+    pub unfit_bytes: usize,
+    /// How large its largest client is that `maxmemory-clients` may cut off: the more, the larger; no two shards'
+    /// are equal. 0 where there is none.
+    pub largest_client: u32,
     /// It has keys that `maxmemory-policy` lets it evict.
     pub has_evictable: bool,
+}
+
+impl Published {
+    /// What counts towards `maxmemory`.
+    pub fn counted_bytes(&self) -> usize {
+        self.used_bytes + self.client_bytes - self.unfit_bytes.min(self.client_bytes)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            used_bytes: self.used_bytes + other.used_bytes,
+            client_bytes: self.client_bytes + other.client_bytes,
+            unfit_bytes: self.unfit_bytes + other.unfit_bytes,
+            largest_client: self.largest_client.max(other.largest_client),
+            has_evictable: self.has_evictable || other.has_evictable,
+        }
+    }
 }
 
 /// The limit of a shard's data in this turn.
@@ -38,7 +68,7 @@ pub struct Published {
 pub(crate) struct MemoryLimit {
     /// The commands to be checked: those with one of these flags.
     checked: Flags,
-    /// `maxmemory` without what the other shards hold; below 0 where those alone are over it.
+    /// `maxmemory` without what the other shards and the own clients hold; below 0 where those alone are over it.
     shard_bytes: i64,
     /// What this shard held when the turn began, until that is used.
     used_bytes: Option<usize>,
@@ -50,6 +80,8 @@ pub(crate) struct MemoryLimit {
     /// What the other shards hold, and whether they have keys to evict.
     others: Published,
     others_count: usize,
+    /// What counts of the own clients.
+    client_bytes: usize,
     /// What the others are asked to evict.
     wanted_bytes: usize,
 }
@@ -80,24 +112,33 @@ impl MemoryLimit {
         database: Self::NO_DATABASE,
         database_bytes: i64::MAX,
         maxmemory: 0,
-        others: Published { used_bytes: 0, has_evictable: false },
+        others: Published {
+            used_bytes: 0,
+            client_bytes: 0,
+            unfit_bytes: 0,
+            largest_client: 0,
+            has_evictable: false,
+        },
         others_count: 0,
+        client_bytes: 0,
         wanted_bytes: 0,
     };
     /// No database has it.
     const NO_DATABASE: DatabaseId = DatabaseId(u16::MAX);
 
-    /// The limit where the other shards hold so many bytes, and this one `used_bytes`; `maxmemory` 0 is no limit.
+    /// The limit where the other shards hold so much, and this one `used_bytes` of data and `client_bytes` that count;
+    /// `maxmemory` 0 is no limit.
     pub(crate) fn new(
         maxmemory: u64,
         (others, others_count): (Published, usize),
-        used_bytes: usize,
+        (used_bytes, client_bytes): (usize, usize),
     ) -> Self {
         if maxmemory == 0 {
             return Self::UNLIMITED;
         }
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        let shard_bytes = signed(maxmemory).saturating_sub(signed(others.used_bytes as u64));
+        let rest = others.counted_bytes() + client_bytes;
+        let shard_bytes = signed(maxmemory).saturating_sub(signed(rest as u64));
         Self {
             checked: Flags::DENYOOM,
             shard_bytes,
@@ -105,6 +146,7 @@ impl MemoryLimit {
             maxmemory,
             others,
             others_count,
+            client_bytes,
             ..Self::UNLIMITED
         }
     }
@@ -169,7 +211,8 @@ impl MemoryLimit {
             return 0;
         }
         let all = held + self.others.used_bytes;
-        let excess = (all as u64).saturating_sub(self.maxmemory);
+        let counted = held + self.others.counted_bytes() + self.client_bytes;
+        let excess = (counted as u64).saturating_sub(self.maxmemory);
         // The next write makes room for this much; a large value must not go for a few bytes.
         if excess <= self.maxmemory / TOLERATED_PART {
             return 0;
@@ -211,24 +254,26 @@ pub(crate) struct RoomMaker<'a> {
 }
 
 impl RoomMaker<'_> {
-    /// Makes room for a command that stores about `bytes`, where `maxmemory` is exceeded.
+    /// Makes room for a command that stores about `bytes`, where `maxmemory` is exceeded. `counted_bytes` of these are
+    /// counted already, as a client's.
     ///
     /// Returns [`Shortage::Refused`] where nothing can be evicted, or not enough for so many bytes; and
     /// [`Shortage::Later`] where `bytes` need more eviction than a call may do.
     #[cold]
     #[inline(never)]
-    pub(crate) fn make_room(&mut self, bytes: usize) -> Result<(), Shortage> {
+    pub(crate) fn make_room(&mut self, bytes: usize, counted_bytes: usize) -> Result<(), Shortage> {
         self.free_some();
         // With what surrounds a large value.
         let bytes = if bytes == 0 { 0 } else { bytes + bytes / 64 + 4096 };
+        if bytes as u64 > self.memory.maxmemory {
+            return Err(Shortage::Refused);
+        }
+        let bytes = bytes.saturating_sub(counted_bytes);
         let excess = self.memory.excess_bytes(self.keyspace, bytes);
         if excess <= 0 {
             return Ok(());
         }
         let Some(eviction) = self.config.eviction() else { return Err(Shortage::Refused) };
-        if bytes as u64 > self.memory.maxmemory {
-            return Err(Shortage::Refused);
-        }
         let debt_max = (self.memory.maxmemory / DEBT_PART) as i64;
         let has_others = self.memory.others.has_evictable;
         if self.memory.is_small(self.keyspace.held_bytes()) {
@@ -283,6 +328,6 @@ impl RoomMaker<'_> {
 
 impl From<Shortage> for CommandError {
     fn from(_: Shortage) -> Self {
-        OUT_OF_MEMORY
+        Self::OVER_MAXMEMORY
     }
 }

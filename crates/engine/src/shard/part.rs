@@ -1,7 +1,7 @@
 //! TxnPart: what a transaction does on one shard, as data: it travels there, waits for its turn if it must,
 //! and comes back with the replies, to be used again.
 
-use basalt_commands::{Command, Flags, ManyKeys, Run};
+use basalt_commands::{Command, CommandError, Flags, ManyKeys, Run};
 use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
 use basalt_resp::Reply;
 use smallvec::SmallVec;
@@ -11,7 +11,6 @@ use crate::intents::{Intent, Mode};
 use crate::observe::hop_name::HopName;
 use crate::shard::Shard;
 use crate::shard::call::{AtMoment, CallContext, ErrorCount, calls_of};
-use crate::shard::memory::OUT_OF_MEMORY;
 use crate::shard::timing::logged_args;
 
 /// Commands for one shard, their arguments one behind the other, and what became of them.
@@ -81,10 +80,10 @@ impl Refusal {
     pub(crate) fn write(self, is_exec: bool, reply: &mut Reply<'_>) {
         match (self, is_exec) {
             (Self::Watched, _) => reply.null_array(),
-            (Self::Memory, false) => reply.error_bytes(OUT_OF_MEMORY.as_bytes()),
+            (Self::Memory, false) => reply.error_bytes(CommandError::OVER_MAXMEMORY.as_bytes()),
             (Self::Memory, true) => {
                 let because = b"EXECABORT Transaction discarded because of: ";
-                reply.error_bytes(&[because, OUT_OF_MEMORY.as_bytes()].concat());
+                reply.error_bytes(&[because, CommandError::OVER_MAXMEMORY.as_bytes()].concat());
             }
         }
     }

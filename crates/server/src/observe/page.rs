@@ -88,6 +88,10 @@ impl<'a> View<'a> {
         self.reports.iter().map(|report| of(report) as u64).max().unwrap_or(0)
     }
 
+    fn maxmemory(&self) -> u64 {
+        self.reports.first().map_or(0, |report| report.engine.maxmemory)
+    }
+
     fn keyspace(&self, of: impl Fn(&KeyspaceStats) -> u64) -> u64 {
         self.reports.iter().map(|report| of(&report.engine.keyspace)).sum()
     }

@@ -77,6 +77,7 @@ fn setbit(call: &mut Call<'_>) -> Outcome {
         _ => return Err(CommandError::text("ERR bit is not an integer or out of range")),
     };
     let at = (offset / 8) as usize;
+    let bytes_max = call.keyspace.value_bytes_max;
     let edit = call.keyspace.edit(call.database, &call.key);
     let (byte, is_ready) = {
         let entry = edit.entry();
@@ -89,7 +90,7 @@ fn setbit(call: &mut Call<'_>) -> Outcome {
     let was_set = byte & mask != 0;
     if was_set != is_set || !is_ready {
         let byte = if is_set { byte | mask } else { byte & !mask };
-        check_growth(edit.entry().as_deref(), at + 1)?;
+        check_growth(edit.entry().as_deref(), at + 1, bytes_max)?;
         // A bit that is set already may still turn the string into bytes, which clients don't see.
         let is_same = was_set == is_set && is_there;
         let edit = if is_same { edit.unsignalled() } else { edit.as_event(event::SETBIT) };

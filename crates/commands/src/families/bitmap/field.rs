@@ -273,6 +273,7 @@ fn read_all(call: &mut Call<'_>, steps: &[Step]) -> Outcome {
 /// Makes the value a string with this byte, stored as bytes, whatever operations follow. Returns whether it grew,
 /// which raises the command's event.
 fn make_room(call: &mut Call<'_>, byte: usize) -> Result<bool, CommandError> {
+    let bytes_max = call.keyspace.value_bytes_max;
     let edit = call.keyspace.edit(call.database, &call.key);
     let (there, is_ready) = {
         let entry = edit.entry();
@@ -281,7 +282,7 @@ fn make_room(call: &mut Call<'_>, byte: usize) -> Result<bool, CommandError> {
         (there, there.is_some() && entry.is_some_and(|entry| entry.encoding() == Encoding::Raw))
     };
     let grows = there.is_none();
-    check_growth(edit.entry().as_deref(), byte + 1)?;
+    check_growth(edit.entry().as_deref(), byte + 1, bytes_max)?;
     if !is_ready {
         let edit = if grows { edit.as_event(event::SETBIT) } else { edit.unsignalled() };
         edit.commit(Effect::SetRange { offset: byte, bytes: &[there.unwrap_or(0)] });

@@ -57,6 +57,7 @@ pub(super) const APPEND: Command = Command {
 
 fn append(call: &mut Call<'_>) -> Outcome {
     let bytes = call.args[2];
+    let bytes_max = call.keyspace.value_bytes_max;
     let edit = call.keyspace.edit(call.database, &call.key);
     let len = text_len(edit.entry().as_deref())?;
     if edit.entry().is_none() {
@@ -65,7 +66,7 @@ fn append(call: &mut Call<'_>) -> Outcome {
         return Ok(());
     }
     refuse_too_long(len, bytes.len(), call.config.proto_max_bulk_len)?;
-    check_growth(edit.entry().as_deref(), len + bytes.len())?;
+    check_growth(edit.entry().as_deref(), len + bytes.len(), bytes_max)?;
     edit.commit(Effect::Append { bytes });
     call.reply.integer((len + bytes.len()) as i64);
     Ok(())
@@ -113,6 +114,7 @@ fn setrange(call: &mut Call<'_>) -> Outcome {
     let bytes = call.args[3];
     let offset =
         usize::try_from(offset).map_err(|_| CommandError::text("ERR offset is out of range"))?;
+    let bytes_max = call.keyspace.value_bytes_max;
     let edit = call.keyspace.edit(call.database, &call.key);
     let len = text_len(edit.entry().as_deref())?;
     if bytes.is_empty() {
@@ -120,7 +122,7 @@ fn setrange(call: &mut Call<'_>) -> Outcome {
         return Ok(());
     }
     refuse_too_long(offset, bytes.len(), call.config.proto_max_bulk_len)?;
-    check_growth(edit.entry().as_deref(), offset + bytes.len())?;
+    check_growth(edit.entry().as_deref(), offset + bytes.len(), bytes_max)?;
     edit.commit(Effect::SetRange { offset, bytes });
     call.reply.integer(len.max(offset + bytes.len()) as i64);
     Ok(())

@@ -65,7 +65,7 @@ pub(super) fn line(session: &Session, now_us: u64) -> String {
     let _ = write!(
         line,
         "id={} addr={address} laddr={local_address} fd={} name={} age={} idle={} flags={} capa= \
-         db={} sub={} psub={} ssub={} multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem=0 ",
+         db={} sub={} psub={} ssub={} multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} ",
         session.number,
         session.id.index,
         text(&session.name),
@@ -80,13 +80,18 @@ pub(super) fn line(session: &Session, now_us: u64) -> String {
         session.watched.keys.len(),
         session.input.len(),
         session.input.bytes.capacity() - session.input.bytes.len(),
+        session.multi.as_ref().map_or(0, |multi| multi.bytes),
     );
+    // The first send of a client's output is what Redis has in a buffer of its own, the rest in a list.
+    let first = session.out.len().min(output);
+    let rest = output - first;
     let _ = writeln!(
         line,
-        "rbs={} rbp={} obl={output} oll=0 omem=0 tot-mem={} events={} cmd={} user=default redir={} \
+        "rbs={} rbp={} obl={first} oll={} omem={rest} tot-mem={} events={} cmd={} user=default redir={} \
          resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         session.out.capacity(),
         session.out.capacity(),
+        usize::from(rest > 0),
         session.heap_bytes(),
         if output > 0 { "rw" } else { "r" },
         session.last_command,

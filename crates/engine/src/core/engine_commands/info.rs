@@ -21,6 +21,7 @@ use crate::observe::rates::Rate;
 use crate::observe::stats::ShardStats;
 use crate::saving::SaveStats;
 use crate::session::SessionId;
+use crate::shard::memory::MemoryBounds;
 use crate::shard::{Pause, Shard};
 use crate::slots::routes::Routes;
 use crate::transaction::coordinator::Hops;
@@ -35,6 +36,8 @@ pub(super) struct Statistics {
     books: BTreeMap<u16, Book>,
     pub(super) process: ProcessStats,
     config: std::sync::Arc<Config>,
+    maxmemory: u64,
+    memory_bounds: MemoryBounds,
     pause: Option<Pause>,
     now: Now,
 }
@@ -42,13 +45,15 @@ pub(super) struct Statistics {
 impl Statistics {
     /// What is known before the shards are asked.
     pub(super) fn begin(core: &Core, world: &mut dyn World) -> Self {
-        let shard = &core.shard;
+        let (shard, memory_bounds) = (&core.shard, world.memory_bounds());
         Self {
             shards: Vec::new(),
             stats: ShardStats::default(),
             books: BTreeMap::new(),
             process: world.process(),
             config: shard.config.clone(),
+            maxmemory: shard.config.maxmemory.of(memory_bounds.limit_bytes),
+            memory_bounds,
             pause: shard.pause(),
             now: shard.now,
         }
@@ -287,12 +292,13 @@ fn clients(statistics: &Statistics, lines: &mut Lines) {
 fn memory(statistics: &Statistics, lines: &mut Lines) {
     let process = &statistics.process;
     let used = statistics.sum(|shard| shard.used_bytes);
-    let clients = used - statistics.sum(|shard| shard.data_bytes);
+    let clients = statistics.sum(|shard| shard.clients.sums.bytes);
+    let journal = statistics.sum(ShardSnapshot::journal_bytes);
     let of_keys = |shard: &ShardSnapshot| {
         shard.databases.iter().map(|database| database.table_bytes + database.wheel_bytes).sum()
     };
     let peak = statistics.sum(|shard| shard.used_bytes_peak);
-    let overhead = clients + statistics.sum(of_keys);
+    let overhead = clients + journal + statistics.sum(of_keys);
     let data = used - overhead;
     lines.add_bytes("used_memory", used as u64);
     lines.add_bytes("used_memory_rss", process.rss_bytes);
@@ -302,6 +308,10 @@ fn memory(statistics: &Statistics, lines: &mut Lines) {
     lines.add("used_memory_startup", 0);
     lines.add("used_memory_dataset", data);
     lines.add("used_memory_dataset_perc", percent(data, used));
+    let rss = process.rss_bytes;
+    lines.add_all(&["allocator_allocated", "allocator_active"], used);
+    lines.add("allocator_resident", rss);
+    lines.add("allocator_muzzy", 0);
     lines.add_bytes("total_system_memory", process.system_memory_bytes);
     let interpreters = statistics.sum(|shard| shard.scripts.interpreter_bytes);
     let scripts = statistics.sum(|shard| shard.scripts.text_bytes);
@@ -315,22 +325,31 @@ fn memory(statistics: &Statistics, lines: &mut Lines) {
     lines.add_bytes("used_memory_vm_total", interpreters as u64);
     lines.add("used_memory_functions", 0);
     lines.add_bytes("used_memory_scripts", (interpreters + scripts) as u64);
-    lines.add_bytes("maxmemory", statistics.config.maxmemory);
+    lines.add_bytes("maxmemory", statistics.maxmemory);
+    lines.add_bytes("memory_limit", statistics.memory_bounds.limit_bytes);
     let policy = statistics.config.get(&[b"maxmemory-policy"]);
     let policy = policy.first().map(|(_, value)| String::from_utf8_lossy(value));
     lines.add("maxmemory_policy", policy.unwrap_or_default());
-    let rss = process.rss_bytes;
     let ratio = if used == 0 { 0.0 } else { rss as f64 / used as f64 };
+    let beyond = rss as i64 - used as i64;
+    lines.add("allocator_frag_ratio", "1.00");
+    lines.add("allocator_frag_bytes", 0);
+    lines.add("allocator_rss_ratio", format_args!("{ratio:.2}"));
+    lines.add("allocator_rss_bytes", beyond);
+    lines.add("rss_overhead_ratio", "1.00");
+    lines.add("rss_overhead_bytes", 0);
     lines.add("mem_fragmentation_ratio", format_args!("{ratio:.2}"));
-    lines.add("mem_fragmentation_bytes", rss as i64 - used as i64);
-    lines.add("mem_not_counted_for_evict", 0);
+    lines.add("mem_fragmentation_bytes", beyond);
+    lines.add("mem_not_counted_for_evict", journal);
     lines.add("mem_replication_backlog", 0);
     lines.add("mem_total_replication_buffers", 0);
-    lines.add("mem_replicas_repl_buffer", 0);
+    // The first is Valkey's name of it, the second Redis'.
+    lines.add_all(&["mem_replicas_repl_buffer", "mem_replica_full_sync_buffer"], 0);
     lines.add("mem_clients_slaves", 0);
     lines.add("mem_clients_normal", clients);
     lines.add("mem_cluster_links", 0);
-    lines.add("mem_aof_buffer", 0);
+    lines.add_all(&["mem_cluster_slot_import", "mem_cluster_slot_export"], 0);
+    lines.add("mem_aof_buffer", journal);
     lines.add("mem_allocator", "mimalloc");
     lines.add("mem_overhead_db_hashtable_rehashing", 0);
     lines.add("active_defrag_running", 0);
@@ -422,7 +441,7 @@ fn stats(statistics: &Statistics, lines: &mut Lines) {
     lines.add("expired_time_cap_reached_count", 0);
     lines.add("expire_cycle_cpu_milliseconds", stats.maintenance_us / 1000);
     lines.add("evicted_keys", statistics.keyspace(|stats| stats.evicted));
-    lines.add("evicted_clients", 0);
+    lines.add("evicted_clients", stats.evicted_clients);
     let evicted = statistics.shards.iter().map(|shard| shard.scripts.evicted).max();
     lines.add("evicted_scripts", evicted.unwrap_or(0));
     let current_us = statistics.shards.iter().map(|shard| shard.eviction_exceeded_now_us).max();

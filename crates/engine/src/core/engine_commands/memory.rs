@@ -8,6 +8,7 @@ use basalt_resp::Reply;
 use super::info::{self, Statistics, human};
 use super::{encode, settings};
 use crate::core::Core;
+use crate::core::snapshot::ShardSnapshot;
 use crate::session::SessionId;
 use crate::world::World;
 
@@ -24,6 +25,8 @@ struct Books {
     peak: usize,
     /// Buffers and the like of sessions.
     clients: usize,
+    /// What of the journal is not written yet.
+    journal: usize,
     clients_count: usize,
     /// Tables and expiry wheels of each database that has keys.
     databases: Vec<(usize, DatabaseOverhead)>,
@@ -51,7 +54,8 @@ impl Books {
         Self {
             used,
             peak: statistics.sum(|shard| shard.used_bytes_peak),
-            clients: used - statistics.sum(|shard| shard.data_bytes),
+            clients: statistics.sum(|shard| shard.clients.sums.bytes),
+            journal: statistics.sum(ShardSnapshot::journal_bytes),
             clients_count: statistics.sum(|shard| shard.clients.connected),
             databases: databases.collect(),
             keys,
@@ -61,7 +65,7 @@ impl Books {
 
     fn overhead(&self) -> usize {
         let databases = self.databases.iter().map(|(_, own)| own.table + own.expiry);
-        self.clients + databases.sum::<usize>()
+        self.clients + self.journal + databases.sum::<usize>()
     }
 }
 
@@ -95,15 +99,10 @@ fn report(
 
 /// Fields of what there is none of are there, too: clients look for them.
 fn write_stats(books: &Books, reply: &mut Reply<'_>) {
-    const NONE_BEFORE: [&str; 2] = ["replication.backlog", "replicas.repl.buffer"];
-    const NONE_BEHIND: [&str; 6] = [
-        "cluster.links",
-        "cluster.slot_import",
-        "cluster.slot_export",
-        "aof.buffer",
-        "lua.caches",
-        "functions.caches",
-    ];
+    const NONE_BEFORE: [&str; 3] =
+        ["replication.backlog", "replicas.repl.buffer", "replica.fullsync.buffer"];
+    const NONE_BETWEEN: [&str; 3] = ["cluster.links", "cluster.slot_import", "cluster.slot_export"];
+    const NONE_BEHIND: [&str; 3] = ["lua.caches", "functions.caches", "script.VMs"];
     let fields = reply.deferred_array();
     let mut count = 0;
     let mut add = |reply: &mut Reply<'_>, name: &str, value: usize| {
@@ -119,6 +118,8 @@ fn write_stats(books: &Books, reply: &mut Reply<'_>) {
     NONE_BEFORE.iter().for_each(|name| add(reply, name, 0));
     add(reply, "clients.slaves", 0);
     add(reply, "clients.normal", books.clients);
+    NONE_BETWEEN.iter().for_each(|name| add(reply, name, 0));
+    add(reply, "aof.buffer", books.journal);
     NONE_BEHIND.iter().for_each(|name| add(reply, name, 0));
     let tables = books.databases.iter().map(|(_, own)| own.table).sum();
     add(reply, "overhead.db.hashtable.lut", tables);
@@ -216,7 +217,7 @@ mod tests {
 
     fn books(used: usize, peak: usize, resident: usize, clients: usize) -> Books {
         let databases = Vec::new();
-        Books { used, peak, clients, clients_count: 2, databases, keys: 1, resident }
+        Books { used, peak, clients, journal: 0, clients_count: 2, databases, keys: 1, resident }
     }
 
     #[test]
