@@ -458,6 +458,7 @@ pub enum EngineCommand {
     AclWhoami,
     Asking,
     Auth,
+    BgRewriteAof,
     BgSave,
     ClientCaching,
     ClientGetName,

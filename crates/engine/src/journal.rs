@@ -5,8 +5,9 @@
 //!                                                                                (cuts cover ties)
 //! ```
 //!
-//! Positions count bytes of entries since the generation began. Invariant: `committed ≤ synced ≤ written ≤ framed ≤
-//! end`; nothing that a client sees under `appendfsync always` is behind `committed`.
+//! Positions count bytes of entries since the generation began, from file to file, and never run backwards while the
+//! process lives. Invariant: `committed ≤ synced ≤ written ≤ framed ≤ end`; nothing that a client sees under
+//! `appendfsync always` is behind `committed`.
 //!
 //! LIMIT: more than [`JOURNAL_UNWRITTEN_BYTES_MAX`] bytes that the kernel has not taken: sessions' requests wait.
 //! Not here: files (`World`), who takes a cut and when replies leave (`core/journal.rs`).
@@ -22,8 +23,8 @@ use basalt_journal::{FileHeader, Frame, put_open_records, put_records, put_tie};
 use basalt_keyspace::{Keyspace, ReaderId, ShardId};
 
 use crate::limits::{
-    CUT_EVERY_US, CUT_OTHERS_US, JOURNAL_BODY_BYTES_MAX, JOURNAL_RETAINED_BYTES_MAX,
-    JOURNAL_RETRY_US, JOURNAL_UNWRITTEN_BYTES_MAX,
+    CUT_EVERY_US, CUT_OTHERS_US, JOURNAL_BODY_BYTES_MAX, JOURNAL_END_US,
+    JOURNAL_RETAINED_BYTES_MAX, JOURNAL_RETRY_US, JOURNAL_UNWRITTEN_BYTES_MAX,
 };
 use crate::now::Now;
 pub use replay::{give_out_foreign, replay};
@@ -65,6 +66,10 @@ pub(crate) enum JournalWish {
         frames: Vec<u8>,
     },
     Sync,
+    /// What follows goes into the file that was made for this rewrite; all before it is on disk.
+    NextFile {
+        rewrite: u64,
+    },
 }
 
 /// What is known of a shard's journal, since the start.
@@ -82,6 +87,18 @@ pub struct JournalStats {
     pub cuts: u64,
     /// The disk refuses, so writes are.
     pub has_fault: bool,
+    /// Bytes of its files, the base among them, by now and when they were last rewritten or loaded.
+    pub disk_bytes: u64,
+    pub rewritten_bytes: u64,
+}
+
+/// Another file that is to be written to, once all before it is on disk.
+#[derive(Debug)]
+struct NextFile {
+    /// Where it begins.
+    position: u64,
+    rewrite: u64,
+    header: FileHeader,
 }
 
 /// Which cut: the shard that took it, and its number there.
@@ -163,11 +180,23 @@ pub(crate) struct Journal {
     pub committed_records: u64,
     /// The server ends: all that is there shall be on disk.
     is_closing: bool,
+    next_file: Option<NextFile>,
+    /// Where the file begins that is written to, or the one after it where that is to be written to.
+    file_start: u64,
+    /// Bytes of the files before that, and of all when they were last rewritten or loaded.
+    older_bytes: u64,
+    rewritten_bytes: u64,
+    /// It is turned off: nothing more is taken in, and it ends once all is on disk, or at this moment.
+    ends_at_us: Option<u64>,
 }
 
 impl Journal {
     /// Begins a file: nothing of it is written but the header.
-    pub(crate) fn begin(header: FileHeader, policy: AppendFsync, keyspace: &mut Keyspace) -> Self {
+    pub(crate) fn begin(
+        header: FileHeader,
+        (policy, start): (AppendFsync, u64),
+        keyspace: &mut Keyspace,
+    ) -> Self {
         let reader = keyspace.add_kept_reader();
         keyspace.track_changes(policy == AppendFsync::Always);
         Self {
@@ -176,10 +205,10 @@ impl Journal {
             policy,
             full: VecDeque::new(),
             body: Vec::new(),
-            end: 0,
-            framed: 0,
-            written: 0,
-            synced: 0,
+            end: start,
+            framed: start,
+            written: start,
+            synced: start,
             frames: 0,
             frames_written: 0,
             frames_synced: 0,
@@ -197,7 +226,7 @@ impl Journal {
             open_cuts: Vec::new(),
             noted: BTreeMap::new(),
             ties: VecDeque::new(),
-            covered: 0,
+            covered: start,
             cut_due_us: None,
             is_cutting: false,
             cuts_taken: 0,
@@ -206,12 +235,90 @@ impl Journal {
             marks: VecDeque::new(),
             committed_records: keyspace.records_end(),
             is_closing: false,
+            next_file: None,
+            file_start: start,
+            older_bytes: 0,
+            rewritten_bytes: 0,
+            ends_at_us: None,
         }
+    }
+
+    /// Begins a journal whose file was made for a rewrite.
+    pub(crate) fn begin_next(
+        rewrite: u64,
+        header: FileHeader,
+        (policy, start): (AppendFsync, u64),
+        keyspace: &mut Keyspace,
+    ) -> Self {
+        let mut journal = Self::begin(header, (policy, start), keyspace);
+        journal.next_file = Some(NextFile { position: start, rewrite, header });
+        journal
+    }
+
+    /// What comes from now on goes into the file that was made for a rewrite.
+    pub(crate) fn begin_file(
+        &mut self,
+        rewrite: u64,
+        header: FileHeader,
+        keyspace: &mut Keyspace,
+        now: Now,
+    ) {
+        self.take_in(keyspace, false, now);
+        if !self.body.is_empty() {
+            self.full.push_back(std::mem::take(&mut self.body));
+        }
+        self.older_bytes = self.disk_bytes();
+        self.file_start = self.end;
+        self.next_file = Some(NextFile { position: self.end, rewrite, header });
+    }
+
+    /// Where the file begins that is written to, or will be.
+    pub(crate) fn file_start(&self) -> u64 {
+        self.file_start
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.older_bytes + (self.end - self.file_start)
+    }
+
+    /// The files before the present one are gone; there is a base of so many bytes.
+    pub(crate) fn note_rewritten(&mut self, base_bytes: u64) {
+        self.older_bytes = base_bytes;
+        self.rewritten_bytes = self.disk_bytes();
+    }
+
+    /// There are files of so many bytes before this one.
+    pub(crate) fn note_loaded(&mut self, bytes: u64) {
+        (self.older_bytes, self.rewritten_bytes) = (bytes, bytes);
+    }
+
+    /// Takes in nothing more, and brings what there is to the disk.
+    pub(crate) fn turn_off(&mut self, keyspace: &mut Keyspace, now: Now) {
+        if self.ends_at_us.is_none() {
+            self.take_in(keyspace, false, now);
+            keyspace.remove_reader(self.reader);
+            self.ends_at_us = Some(now.monotonic_us + JOURNAL_END_US);
+            self.close(now);
+        }
+    }
+
+    pub(crate) fn is_turned_off(&self) -> bool {
+        self.ends_at_us.is_some()
+    }
+
+    /// Whether it was turned off and is at its end.
+    pub(crate) fn has_ended(&self, now: Now) -> bool {
+        self.ends_at_us.is_some_and(|end_us| end_us <= now.monotonic_us || self.is_closed())
+    }
+
+    /// What the world still does for it.
+    pub(crate) fn operations(&self) -> usize {
+        usize::from(self.in_flight.is_some()) + usize::from(self.syncing.is_some())
     }
 
     /// Takes over another `appendfsync`.
     pub(crate) fn follow(&mut self, policy: AppendFsync, keyspace: &mut Keyspace, now: Now) {
-        if policy == self.policy {
+        if policy == self.policy || self.is_turned_off() {
             return;
         }
         self.take_in(keyspace, false, now);
@@ -249,6 +356,8 @@ impl Journal {
             faults: self.faults,
             cuts: self.cuts_taken,
             has_fault: self.has_fault(),
+            disk_bytes: self.disk_bytes(),
+            rewritten_bytes: self.rewritten_bytes,
         }
     }
 
@@ -265,6 +374,9 @@ impl Journal {
 
     /// Takes in the records since the last call. `is_tied`: they are part of what other shards do, too.
     pub(crate) fn take_in(&mut self, keyspace: &mut Keyspace, is_tied: bool, now: Now) {
+        if self.is_turned_off() {
+            return;
+        }
         let unread = keyspace.unread_records(self.reader).expect("a kept reader loses nothing");
         if unread.is_empty() {
             return;
@@ -292,7 +404,7 @@ impl Journal {
 
     /// A transaction over shards is decided here: its reply waits for a cut that begins after it.
     pub(crate) fn tie(&mut self, now: Now) {
-        if self.is_always() {
+        if self.is_always() && !self.is_turned_off() {
             self.append(true, put_tie);
             self.want_cut(now, 0);
         }
@@ -414,6 +526,11 @@ impl Journal {
                 None
             };
         }
+        if let Some(next) = &self.next_file
+            && self.framed == next.position
+        {
+            return self.go_to_next_file(now);
+        }
         let has_news = !self.body.is_empty() || !self.full.is_empty() || self.must_write_cut;
         // What only counts under the cut that is being taken goes with it: one sync instead of two.
         let waits_for_cut = self.is_always()
@@ -433,11 +550,28 @@ impl Journal {
         };
         let is_unsynced = self.frames_written > self.frames_synced;
         if is_unsynced && self.syncing.is_none() && (is_due || self.is_closing) {
-            self.syncing = Some((self.written, self.frames_written));
-            self.sync_due_us = now.monotonic_us + SYNC_EVERY_US;
-            return Some(JournalWish::Sync);
+            return Some(self.sync_all(now));
         }
         None
+    }
+
+    /// Ends the file that is written to, and goes on in the next one.
+    fn go_to_next_file(&mut self, now: Now) -> Option<JournalWish> {
+        if self.operations() > 0 {
+            return None;
+        }
+        if self.frames_synced < self.frames {
+            return Some(self.sync_all(now));
+        }
+        let NextFile { rewrite, header, .. } = self.next_file.take()?;
+        self.header = header;
+        Some(JournalWish::NextFile { rewrite })
+    }
+
+    fn sync_all(&mut self, now: Now) -> JournalWish {
+        self.syncing = Some((self.written, self.frames_written));
+        self.sync_due_us = now.monotonic_us + SYNC_EVERY_US;
+        JournalWish::Sync
     }
 
     /// Does again what failed.
@@ -571,7 +705,7 @@ impl Journal {
         let is_free = self.in_flight.is_none() && self.syncing.is_none();
         let retry_us = self.retry_at_us.filter(|_| is_free);
         let cut_us = self.cut_due_us.filter(|_| !self.is_cutting);
-        [sync_us, retry_us, cut_us].into_iter().flatten().min()
+        [sync_us, retry_us, cut_us, self.ends_at_us].into_iter().flatten().min()
     }
 
     /// The server ends: all that is there is to be on disk, under a cut.

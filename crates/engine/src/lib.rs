@@ -38,7 +38,10 @@ pub use observe::command_stats::Book;
 pub use observe::histogram::Histogram;
 pub use observe::rates::Rate;
 pub use observe::stats::{ShardStats, TransactionStats};
-pub use saving::{SaveEnd, SaveProgress, SaveStart, SaveStats, ShutdownRequest};
+pub use saving::{
+    JournalStart, RewritePlan, RewriteStats, SaveEnd, SaveProgress, SaveStart, SaveStats,
+    SaveTarget, ShutdownRequest,
+};
 pub use session::{Peer, Reading, SessionId, SessionSums};
 pub use shard::ApplySettings;
 pub use shard::memory::{MemoryBounds, Published};

@@ -116,6 +116,13 @@ pub(crate) const JOURNAL_RETAINED_BYTES_MAX: usize = 16 << 20;
 pub(crate) const JOURNAL_BODY_BYTES_MAX: usize = 1 << 20;
 /// How long until a frame that could not be written is tried again.
 pub(crate) const JOURNAL_RETRY_US: u64 = 1_000_000;
+/// LIMIT: how long a journal that is turned off has to bring what it took in to the disk.
+pub(crate) const JOURNAL_END_US: u64 = 2_000_000;
+/// After so many rewrites of the journal that failed in a row the next one waits, first a minute, then twice as long
+/// each time, at most an hour.
+pub(crate) const REWRITE_FAILURES_FREE: u32 = 3;
+pub(crate) const REWRITE_PAUSE_US: u64 = 60_000_000;
+pub(crate) const REWRITE_PAUSE_MAX_US: u64 = 3_600_000_000;
 /// How often a cut is taken where nobody waits for it.
 pub(crate) const CUT_EVERY_US: u64 = 100_000;
 /// How long a shard leaves it to the home of a transaction to take the cut that its reply waits for.

@@ -22,7 +22,7 @@ use basalt_keyspace::{DatabaseId, Keyspace, ShardId};
 use basalt_resp::ParseLimits;
 
 use crate::intents::{Intents, Number, Scope};
-use crate::journal::Journal;
+use crate::journal::{CutId, Journal};
 use crate::loading::Loading;
 use crate::now::{Now, Stopwatch};
 use crate::observe::command_stats::CommandStats;
@@ -31,7 +31,7 @@ use crate::observe::monitor::Monitors;
 use crate::observe::rates::Rates;
 use crate::observe::slowlog::SlowLog;
 use crate::observe::stats::ShardStats;
-use crate::saving::Saving;
+use crate::saving::{SAVING_SHARD, SaveKind, Saving};
 use crate::session::SessionSums;
 use crate::session::armed::Armed;
 use crate::session::{Peer, Session, Sessions};
@@ -95,6 +95,11 @@ pub(crate) struct Shard {
     pub pubsub: PubSub,
     /// Where every change is written to a file.
     pub journal: Option<Box<Journal>>,
+    /// Where the last one ended that was turned off, and what the world still does for it.
+    journal_ended: u64,
+    pub journal_leftover: usize,
+    /// Cuts that others took while there was none here.
+    pub cuts_without_journal: Vec<CutId>,
     /// DEBUG SLEEP: until when the core is to stall.
     pub stall_until_us: Option<u64>,
     /// On the first shard: acts on new settings where that may fail.
@@ -169,6 +174,9 @@ impl Shard {
             monitors: Monitors::default(),
             pubsub: PubSub::default(),
             journal: None,
+            journal_ended: 0,
+            journal_leftover: 0,
+            cuts_without_journal: Vec::new(),
             stall_until_us: None,
             apply: None,
             saving: Saving::new(now.unix_ms / 1000),
@@ -257,6 +265,7 @@ impl Shard {
         if let Some(journal) = &mut self.journal {
             journal.follow(config.appendfsync, &mut self.keyspace, self.now);
         }
+        self.follow_appendonly(config.appendonly);
         self.loads.keep(config.balance_slots && self.routes.shard_count() > 1);
         self.publish_events();
         self.config = config;
@@ -357,6 +366,40 @@ impl Shard {
         let result = run(self);
         self.take_in_records(true);
         result
+    }
+
+    /// Acts on a change of `appendonly`: what is there becomes the base of a journal, or nothing more is journaled.
+    fn follow_appendonly(&mut self, appendonly: bool) {
+        if appendonly == self.config.appendonly {
+            return;
+        }
+        let record = &mut self.saving.record;
+        let is_first = self.id == SAVING_SHARD;
+        record.rewrites.needs_base = appendonly && is_first;
+        if appendonly && is_first {
+            record.begin_rewrite(self.now.monotonic_us);
+        } else if !appendonly {
+            record.rewrites.is_scheduled = false;
+            if record.runs(SaveKind::Rewrite) {
+                self.cancel_save();
+            }
+            if let Some(journal) = &mut self.journal {
+                journal.turn_off(&mut self.keyspace, self.now);
+            }
+        }
+    }
+
+    /// Ends a journal that was turned off, whatever of it is on the disk.
+    pub(crate) fn drop_journal(&mut self) {
+        let Some(journal) = self.journal.take() else { return };
+        self.journal_ended = journal.end();
+        self.journal_leftover += journal.operations();
+        self.keyspace.track_changes(false);
+    }
+
+    /// Behind all that was journaled.
+    pub(crate) fn journal_end(&self) -> u64 {
+        self.journal.as_ref().map_or(self.journal_ended, |journal| journal.end())
     }
 
     /// Has the journal take in what changed since it last did.

@@ -7,7 +7,7 @@ use basalt_keyspace::ShardId;
 
 use crate::Message;
 use crate::loading::{LoadStart, LoadStep};
-use crate::saving::{SaveEnd, SaveProgress, SaveStart, ShutdownRequest};
+use crate::saving::{RewritePlan, SaveEnd, SaveProgress, SaveStart, ShutdownRequest};
 use crate::shard::memory::{MemoryBounds, Published};
 
 /// Statistics of the process that only the outside knows; INFO shows them.
@@ -71,7 +71,10 @@ pub trait World {
     /// DEBUG SLEEP: once this turn's output and messages are on their way, the core does nothing until
     /// this moment (monotonic µs).
     fn stall_until(&mut self, moment_us: u64);
-    /// Begins to write a snapshot to a temporary file, which takes the place of the one of before when all shards have
+    /// Makes the files that shards journal into from a rewrite's moment on. [`World::save_progress`] has their headers when
+    /// they are on the disk.
+    fn prepare_rewrite(&mut self, plan: RewritePlan);
+    /// Begins to write a snapshot to temporary files, which take the place of those of before when all shards have
     /// finished. One that is running is given up.
     fn begin_save(&mut self, start: SaveStart);
     /// Takes the next bytes of a snapshot from this shard, whose chunks are whole items; those of one that is over are
@@ -101,4 +104,7 @@ pub trait World {
     /// Has all frames that were appended by now on disk; [`Core::journal_done`](crate::Core::journal_done)
     /// follows.
     fn journal_sync(&mut self);
+    /// What this shard appends from now on goes into the file that was made for a rewrite. Nothing is under way for the file
+    /// of before.
+    fn journal_next_file(&mut self, rewrite: u64);
 }

@@ -10,6 +10,7 @@
 //!
 //! Not here: files and rings (`server`), what a record means (`keyspace`), when a cut is taken (`engine`).
 
+mod base;
 mod entry;
 mod frame;
 mod header;
@@ -18,10 +19,11 @@ mod recovery;
 mod scan;
 mod varint;
 
+pub use base::BaseWriter;
 pub use entry::{Entries, Entry, put_open_records, put_records, put_state, put_tie};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameHead};
 pub use header::{FileHeader, FileKind, HEADER_BYTES, HeaderError};
-pub use manifest::{GENERATIONS_MAX, Generation, Manifest, ManifestError, Segment};
+pub use manifest::{GENERATIONS_MAX, Generation, JOURNALS_MAX, Manifest, ManifestError, Segment};
 pub use recovery::{Kept, keep};
 pub use scan::{Blob, Damage, Frames, Scan, ScanError, Tail, scan};
 

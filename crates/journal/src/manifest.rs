@@ -13,9 +13,12 @@
 //! ```
 //!
 //! Generations follow each other, and only the last is written to. A journal's number is the position where it ends,
-//! and `open` in the last generation.
+//! and `open` in the last generation. A shard may have several journals in a generation, one line for each: the next
+//! goes on where the one before it ends. `start 0 700 900` says that the first of them begins at position 700, and that
+//! the base holds all up to 900. Without generations there is nothing yet.
 //!
 //! LIMIT: [`GENERATIONS_MAX`] generations; a start that would add another one rewrites first.
+//! LIMIT: [`JOURNALS_MAX`] journals of a shard in a generation; a rewrite that would add another one fails.
 
 use std::fmt::{self, Display, Write as _};
 
@@ -23,6 +26,8 @@ use crate::VERSION;
 
 /// How many generations a manifest may name.
 pub const GENERATIONS_MAX: usize = 64;
+/// How many journals a shard may have in a generation.
+pub const JOURNALS_MAX: usize = 1000;
 
 const NAME: &str = "basalt-journal";
 const CRC: &str = "crc32c ";
@@ -32,8 +37,13 @@ const CRC: &str = "crc32c ";
 pub struct Segment {
     /// Of the first generation alone; `None` where it began with nothing.
     pub base: Option<String>,
-    pub journal: String,
-    /// The position where it ends; `None` while it is written.
+    /// The position where the first journal begins.
+    pub start: u64,
+    /// The base holds all up to this position.
+    pub from: u64,
+    /// Each goes on where the one before it ends.
+    pub journals: Vec<String>,
+    /// The position where the last of them ends; `None` while it is written.
     pub end: Option<u64>,
 }
 
@@ -86,8 +96,13 @@ impl Manifest {
                 if let Some(base) = &segment.base {
                     let _ = writeln!(text, "base {shard} {base}");
                 }
+                if (segment.start, segment.from) != (0, 0) {
+                    let _ = writeln!(text, "start {shard} {} {}", segment.start, segment.from);
+                }
                 let end = segment.end.map_or_else(|| "open".to_owned(), |end| end.to_string());
-                let _ = writeln!(text, "journal {shard} {} {end}", segment.journal);
+                for journal in &segment.journals {
+                    let _ = writeln!(text, "journal {shard} {journal} {end}");
+                }
             }
         }
         let crc = crc32c::crc32c(text.as_bytes());
@@ -125,9 +140,9 @@ impl Manifest {
             manifest.take_line(&words).ok_or(wrong)?;
         }
         let is_whole = |generation: &Generation| {
-            generation.shards.iter().all(|segment| !segment.journal.is_empty())
+            generation.shards.iter().all(|segment| !segment.journals.is_empty())
         };
-        let (last, rest) = manifest.generations.split_last().ok_or(ManifestError::Damaged)?;
+        let Some((last, rest)) = manifest.generations.split_last() else { return Ok(manifest) };
         let are_closed =
             rest.iter().all(|generation| generation.shards.iter().all(|s| s.end.is_some()));
         if !is_whole(last) || !rest.iter().all(is_whole) || !are_closed {
@@ -152,9 +167,16 @@ impl Manifest {
             ["base", _, name] if is_first && segment.base.is_none() && is_name(name) => {
                 segment.base = Some(name.to_owned());
             }
-            ["journal", _, name, end] if segment.journal.is_empty() && is_name(name) => {
-                segment.journal = name.to_owned();
-                segment.end = if end == "open" { None } else { Some(end.parse().ok()?) };
+            ["start", _, start, from] if is_first && segment.journals.is_empty() => {
+                (segment.start, segment.from) = (start.parse().ok()?, from.parse().ok()?);
+                return (segment.start <= segment.from && segment.from > 0).then_some(());
+            }
+            ["journal", _, name, end] if is_name(name) => {
+                let end = if end == "open" { None } else { Some(end.parse().ok()?) };
+                let fits = segment.journals.is_empty() || segment.end == end;
+                segment.end = end;
+                segment.journals.push(name.to_owned());
+                return (fits && segment.journals.len() <= JOURNALS_MAX).then_some(());
             }
             _ => return None,
         }
@@ -174,8 +196,9 @@ mod tests {
     fn sample() -> Manifest {
         let segment = |base: Option<&str>, journal: &str, end| Segment {
             base: base.map(str::to_owned),
-            journal: journal.to_owned(),
+            journals: vec![journal.to_owned()],
             end,
+            ..Segment::default()
         };
         let first = vec![segment(Some("b0"), "j0", Some(17)), segment(Some("b1"), "j1", Some(0))];
         let second = vec![segment(None, "j2", None)];
@@ -194,6 +217,16 @@ mod tests {
     fn the_format_is_frozen() {
         assert_eq!(sample().encode(), FROZEN);
         assert_eq!(Manifest::decode(FROZEN.as_bytes()), Ok(sample()));
+    }
+
+    #[test]
+    fn journals_that_follow_each_other_come_back() {
+        let mut manifest = sample();
+        let first = &mut manifest.generations[0].shards[0];
+        (first.start, first.from, first.end) = (7, 9, Some(17));
+        first.journals.push("j0.1".into());
+        manifest.generations[1].shards[0].journals.extend(["j2.1".into(), "j2.2".into()]);
+        assert_eq!(Manifest::decode(manifest.encode().as_bytes()), Ok(manifest));
     }
 
     #[test]
@@ -224,7 +257,13 @@ mod tests {
         assert_eq!(sealed("1\ngeneration 1 shards 1\njournal 1 x 0"), line(3));
         assert_eq!(sealed("1\ngeneration 1 shards 1\njournal 0 ../x 0"), line(3));
         assert_eq!(sealed("1\ngeneration 1 shards 1"), Err(ManifestError::Damaged));
-        assert_eq!(sealed("1"), Err(ManifestError::Damaged));
+        assert_eq!(sealed("1"), Ok(Manifest::default()), "nothing yet");
+        for twice in ["journal 0 x 5\njournal 0 y open", "journal 0 x 5\nstart 0 1 1"] {
+            assert_eq!(sealed(&format!("1\ngeneration 1 shards 1\n{twice}")), line(4));
+        }
+        for start in ["start 0 2 1", "start 0 0 0", "start 0 1", "start 1 1 1"] {
+            assert_eq!(sealed(&format!("1\ngeneration 1 shards 1\n{start}")), line(3));
+        }
         let open =
             "1\ngeneration 1 shards 1\njournal 0 x open\ngeneration 2 shards 1\njournal 0 y open";
         assert_eq!(sealed(open), Err(ManifestError::Damaged));

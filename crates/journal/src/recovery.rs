@@ -16,23 +16,22 @@ pub struct Kept {
     pub dropped: u64,
 }
 
-/// Returns what is kept of the files of a generation, in the order of its shards. All are there: a cut names one
-/// position for each.
-pub fn keep(scans: &[Scan]) -> Vec<Kept> {
-    let reached = |cut: &&Vec<u64>| {
-        cut.len() == scans.len()
-            && cut.iter().zip(scans).all(|(at, scan)| *at <= scan.open_from.unwrap_or(scan.end))
-    };
+/// Returns what is kept of the journals of a generation, in the order of its shards. All are there: a cut names one
+/// position for each. `from` is what the bases hold, which is a cut itself.
+pub fn keep(scans: &[Scan], from: &[u64]) -> Vec<Kept> {
+    // What a base holds need not be in the journal.
+    let ends = scans.iter().zip(from).map(|(scan, from)| scan.whole_to().max(*from));
+    let ends: Vec<u64> = ends.collect();
+    let reached =
+        |cut: &&[u64]| cut.len() == ends.len() && cut.iter().zip(&ends).all(|(at, end)| at <= end);
     // Cuts of one generation follow each other in all positions, so their sums are in their order.
-    let sum = |cut: &&Vec<u64>| cut.iter().map(|at| u128::from(*at)).sum::<u128>();
-    let newest = scans.iter().flat_map(|scan| &scan.cuts).filter(reached).max_by_key(sum);
-    let cut = |shard: usize| newest.map_or(0, |cut| cut[shard]);
-    let kept = scans.iter().enumerate().map(|(shard, scan)| {
-        let cut = cut(shard);
-        let tie = scan.ties.iter().find(|tie| tie.end > cut);
-        let whole = scan.open_from.unwrap_or(scan.end);
-        let to = tie.map_or(whole, |tie| tie.start.max(cut)).min(whole);
-        Kept { to, dropped: scan.end - to }
+    let sum = |cut: &&[u64]| cut.iter().map(|at| u128::from(*at)).sum::<u128>();
+    let cuts = scans.iter().flat_map(|scan| &scan.cuts).map(Vec::as_slice);
+    let newest = cuts.filter(reached).chain([from]).max_by_key(sum).unwrap_or(from);
+    let kept = scans.iter().zip(ends).zip(newest).map(|((scan, end), cut)| {
+        let tie = scan.ties.iter().find(|tie| tie.end > *cut);
+        let to = tie.map_or(end, |tie| tie.start.max(*cut)).min(end);
+        Kept { to, dropped: scan.end.saturating_sub(to) }
     });
     kept.collect()
 }

@@ -108,16 +108,16 @@ pub struct Frames<'a, B: Blob + ?Sized> {
 }
 
 impl<'a, B: Blob + ?Sized> Frames<'a, B> {
-    /// Begins behind a file's header.
+    /// Begins behind the header of a file whose first entry is at this position.
     ///
     /// # Errors
     /// Where the header can't be read, or is refused.
-    pub fn of(blob: &'a B) -> Result<Self, ScanError<B::Error>> {
+    pub fn of(blob: &'a B, position: u64) -> Result<Self, ScanError<B::Error>> {
         let mut bytes = [0; HEADER_BYTES];
         let len = blob.len().min(HEADER_BYTES as u64) as usize;
         blob.read_at(0, &mut bytes[..len]).map_err(ScanError::Read)?;
         let header = FileHeader::decode(&bytes[..len]).map_err(ScanError::Header)?;
-        Ok(Self { blob, header, offset: HEADER_BYTES as u64, position: 0, buffer: Vec::new() })
+        Ok(Self { blob, header, offset: HEADER_BYTES as u64, position, buffer: Vec::new() })
     }
 
     /// The next frame; `None` where none follows that is whole.
@@ -162,7 +162,9 @@ impl<'a, B: Blob + ?Sized> Frames<'a, B> {
     fn was_synced(&mut self) -> Result<bool, B::Error> {
         let len = self.blob.len();
         let mut window = Vec::new();
-        let mut at = self.offset + 1;
+        // The first frame of a file may be whole, and one of the file before it be missing.
+        let is_first = self.offset == HEADER_BYTES as u64;
+        let mut at = self.offset + u64::from(!is_first);
         while at + FRAME_HEADER_BYTES as u64 <= len {
             window.resize((len - at).min(SEARCH_BYTES as u64) as usize, 0);
             self.blob.read_at(at, &mut window)?;
@@ -171,10 +173,11 @@ impl<'a, B: Blob + ?Sized> Frames<'a, B> {
                 let head = FrameHead::decode(&window[place..]).expect("a head is in the window");
                 // Bodies are no longer than the bytes that they lie in.
                 let ahead = head.position.checked_sub(self.position);
-                if ahead.is_none_or(|ahead| ahead > len - self.offset) {
+                let offset = at + place as u64;
+                let is_near = |ahead: u64| ahead <= len - self.offset || offset == self.offset;
+                if !ahead.is_some_and(is_near) {
                     continue;
                 }
-                let offset = at + place as u64;
                 if self.load(offset, head)?
                     && let Ok(frame) = Frame::decode(head, &self.header, &self.buffer)
                     && frame.synced_to > self.position
@@ -188,16 +191,16 @@ impl<'a, B: Blob + ?Sized> Frames<'a, B> {
     }
 }
 
-/// Reads a file to its end, and checks all of it.
+/// Reads a file whose first entry is at `start` to its end, and checks all of it.
 ///
 /// # Errors
 /// Where it can't be read, is not ours, or is damaged before what is whole. A base is whole or refused.
-pub fn scan<B: Blob + ?Sized>(blob: &B) -> Result<Scan, ScanError<B::Error>> {
-    let mut frames = Frames::of(blob)?;
+pub fn scan<B: Blob + ?Sized>(blob: &B, start: u64) -> Result<Scan, ScanError<B::Error>> {
+    let mut frames = Frames::of(blob, start)?;
     let header = frames.header;
     let mut scan = Scan {
         header,
-        end: 0,
+        end: start,
         open_from: None,
         frames: 0,
         ties: Vec::new(),
@@ -225,6 +228,22 @@ pub fn scan<B: Blob + ?Sized>(blob: &B) -> Result<Scan, ScanError<B::Error>> {
 }
 
 impl Scan {
+    /// The position behind the last entry that needs none behind it.
+    pub fn whole_to(&self) -> u64 {
+        self.open_from.unwrap_or(self.end)
+    }
+
+    /// Goes on with the file behind this one, which was scanned from the end of this.
+    pub fn append(&mut self, next: Self) {
+        let Self { header, end, open_from, frames, ties, cuts, clock_ms, tail } = next;
+        (self.header, self.end, self.tail) = (header, end, tail);
+        self.open_from = if frames > 0 { open_from } else { self.open_from };
+        self.frames += frames;
+        self.ties.extend(ties);
+        self.cuts.extend(cuts);
+        self.clock_ms = self.clock_ms.max(clock_ms);
+    }
+
     /// Notes which entries of a frame are tied, and which need more.
     fn note_entries(&mut self, frame: &Frame<'_>) {
         let mut entries = Entries::of(frame.body);

@@ -69,7 +69,7 @@ impl File {
 
 /// The numbers of the records of a file up to a position.
 fn numbers(bytes: &[u8], to: u64) -> Vec<u32> {
-    let mut frames = Frames::of(bytes).expect("the header is whole");
+    let mut frames = Frames::of(bytes, 0).expect("the header is whole");
     let mut numbers = Vec::new();
     while let Some(frame) = frames.next_frame().expect("memory is read") {
         let kept = to.saturating_sub(frame.position).min(frame.body.len() as u64);
@@ -126,7 +126,7 @@ fn whole_ties(frames: usize) -> Vec<Range<u64>> {
 }
 
 fn scanned(bytes: &[u8]) -> Result<Scan, ScanError<std::convert::Infallible>> {
-    scan(bytes)
+    scan(bytes, 0)
 }
 
 #[test]
@@ -203,6 +203,58 @@ fn frames_of_an_older_file_in_the_same_place_are_no_frames() {
 }
 
 #[test]
+fn a_file_goes_on_where_the_one_before_it_ends() {
+    let mut first = sample();
+    first.sync();
+    let mut second = File::new(1, 2);
+    (second.header.salt, second.framed, second.synced_to) = (8, 29, 29);
+    second.bytes = second.header.encode().to_vec();
+    second.record(4, true);
+    second.frame();
+    second.sync();
+    second.record(5, false);
+    second.frame();
+    let whole = scanned(&first.bytes).expect("it is whole");
+    let mut all = whole.clone();
+    all.append(scan(second.bytes.as_slice(), 29).expect("it is whole"));
+    assert_eq!((all.end, all.frames, all.ties.last().cloned()), (41, 6, Some(29..35)));
+    // What is missing at the end of the first file was on disk before the second was begun.
+    for missing in [23, 17] {
+        let found = scan(second.bytes.as_slice(), missing);
+        let offset = HEADER_BYTES as u64;
+        assert_eq!(found, Err(ScanError::Damage(Damage { offset })));
+    }
+    // Of the second, nothing may be there, or its first frame be torn.
+    assert_eq!(scan(&second.bytes[..HEADER_BYTES], 29).expect("it is whole").end, 29);
+    let mut torn = second.bytes.clone();
+    torn.truncate(second.frames[1]);
+    torn[HEADER_BYTES] ^= 1;
+    assert_eq!(scan(torn.as_slice(), 29).expect("a torn tail").end, 29);
+    torn.extend_from_slice(&second.bytes[second.frames[1]..]);
+    assert!(scan(torn.as_slice(), 29).is_err(), "its first frame was on disk");
+}
+
+#[test]
+fn what_a_base_holds_is_a_moment() {
+    let scan_of = |file: &File| scanned(&file.bytes).expect("it is whole");
+    let (mut first, mut second) = (File::new(0, 2), File::new(1, 2));
+    for number in 0..3 {
+        first.record(number, number == 1);
+        second.record(number, true);
+    }
+    second.cuts.push(vec![6, 6]);
+    first.frame();
+    second.frame();
+    let scans = [scan_of(&first), scan_of(&second)];
+    let to = |from: [u64; 2]| keep(&scans, &from).iter().map(|kept| kept.to).collect::<Vec<_>>();
+    assert_eq!(to([0, 0]), [6, 6]);
+    // Behind the bases what is tied needs a cut, and the rest does not.
+    assert_eq!(to([12, 12]), [18, 12]);
+    // What a base holds may be missing in the journal.
+    assert_eq!(to([12, 30]), [18, 30]);
+}
+
+#[test]
 fn records_over_several_frames_count_only_together() {
     for is_tied in [false, true] {
         let mut file = File::new(0, 1);
@@ -218,7 +270,7 @@ fn records_over_several_frames_count_only_together() {
         let ends: Vec<usize> = file.frames[1..].iter().copied().chain([file.bytes.len()]).collect();
         let kept = ends.iter().map(|end| {
             let scan = scanned(&file.bytes[..*end]).expect("it is whole");
-            keep(&[scan])[0]
+            keep(&[scan], &[0])[0]
         });
         let mut kept: Vec<Kept> = kept.collect();
         let last = kept.pop().expect("four");
@@ -328,7 +380,7 @@ fn play(seed: u64, is_always: bool) {
     };
     let left: Vec<Vec<u8>> = files.iter().map(|f| after_power_loss(f, &mut random)).collect();
     let scans: Vec<Scan> = left.iter().map(|bytes| scanned(bytes).expect("a torn tail")).collect();
-    let kept: Vec<Kept> = keep(&scans);
+    let kept: Vec<Kept> = keep(&scans, &vec![0; shards]);
     let held: Vec<Vec<u32>> =
         left.iter().zip(&kept).map(|(bytes, kept)| numbers(bytes, kept.to)).collect();
     let mut lost = None;

@@ -409,6 +409,9 @@ impl<E: Engine> CoreLoop<E> {
 
     /// Hands what the engine wants written to the ring.
     fn write_journal(&mut self) {
+        if let Some(file) = self.outside.next_file.take() {
+            self.journal = Some(file);
+        }
         let Some(journal) = &mut self.journal else { return };
         if let Some(frame) = self.outside.to_append.take() {
             self.ring.append(journal.file(), journal.len, frame);

@@ -3,6 +3,7 @@
 //! ```text
 //! open: lock ─► manifest ─► scan all files ─► what is kept           (before the shards start)
 //! run:  replay on each shard ─► slots to their shards ─► new generation   (on their threads)
+//! run time: saver thread makes files ─► shards go on in them ─► bases ─► manifest   (BGREWRITEAOF)
 //! ```
 //!
 //! Files are named by a manifest, which is replaced as a whole; what it does not name is removed. While the server
@@ -19,11 +20,17 @@ mod restore;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex};
+
+use basalt_journal::HEADER_BYTES;
 
 pub use check::check_journal;
 pub(crate) use folder::Folder;
 pub(crate) use restore::Recovery;
 pub use restore::Restoring;
+
+/// The folder, once there is a journal. The thread of the saver uses it, and before it those that load it.
+pub(crate) type SharedFolder = Arc<Mutex<Option<Folder>>>;
 
 /// The file that a shard appends to.
 #[derive(Debug)]
@@ -36,6 +43,11 @@ pub struct JournalFile {
 }
 
 impl JournalFile {
+    /// One in which nothing but its header is written.
+    pub(crate) fn empty(file: File) -> Self {
+        Self { file, len: HEADER_BYTES as u64, is_rewriting: false }
+    }
+
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }

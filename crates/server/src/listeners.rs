@@ -141,11 +141,6 @@ pub(crate) fn apply_settings(open: SharedListeners, shard_count: usize) -> Apply
                 ),
             ));
         }
-        if now.appendonly != next.appendonly {
-            let why =
-                "it is taken over at start only: set it in the configuration file, and restart";
-            return Err(set_error(b"appendonly", why));
-        }
         if now.dir != next.dir
             && let Err(error) = fs::read_dir(&next.dir)
         {

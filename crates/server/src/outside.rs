@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{
-    LoadStart, LoadStep, MemoryBounds, Message, ProcessStats, Published, SaveEnd, SaveProgress,
-    SaveStart, ShutdownRequest, World,
+    LoadStart, LoadStep, MemoryBounds, Message, ProcessStats, Published, RewritePlan, SaveEnd,
+    SaveProgress, SaveStart, ShutdownRequest, World,
 };
 use basalt_keyspace::ShardId;
 
 use crate::clock::Clock;
+use crate::journal::JournalFile;
 use crate::load_file::Feeder;
 use crate::mesh::Port;
 use crate::node::{Node, Stage};
@@ -52,6 +53,8 @@ pub struct Outside<M> {
     pub(crate) to_append: Option<(Vec<u8>, bool)>,
     pub(crate) to_rewrite: Option<Vec<u8>>,
     pub(crate) to_sync: bool,
+    /// Another file that is appended to from now on.
+    pub(crate) next_file: Option<JournalFile>,
     /// Packets written and read so far.
     pub(crate) sent: u64,
     pub(crate) received: u64,
@@ -77,6 +80,7 @@ impl<M> Outside<M> {
             to_append: None,
             to_rewrite: None,
             to_sync: false,
+            next_file: None,
             sent: 0,
             received: 0,
         }
@@ -159,11 +163,14 @@ impl World for Outside<Message> {
     fn stall_until(&mut self, moment_us: u64) {
         self.stall_until_us = Some(moment_us);
     }
+    fn prepare_rewrite(&mut self, plan: RewritePlan) {
+        self.saver.prepare(plan);
+    }
     fn begin_save(&mut self, start: SaveStart) {
         self.saver.begin(start);
     }
     fn save_chunk(&mut self, number: u64, chunk: Vec<u8>) -> Result<(), Vec<u8>> {
-        self.saver.chunk(number, chunk)
+        self.saver.chunk(number, self.shard(), chunk)
     }
     fn finish_save(&mut self, number: u64) -> bool {
         self.saver.finish(number)
@@ -197,6 +204,10 @@ impl World for Outside<Message> {
     }
     fn journal_sync(&mut self) {
         self.to_sync = true;
+    }
+    fn journal_next_file(&mut self, rewrite: u64) {
+        self.next_file = self.saver.take_file(self.shard(), rewrite);
+        debug_assert!(self.next_file.is_some(), "it is kept until it is taken");
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::rc::Rc;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, PoisonError, mpsc};
 use std::time::Duration;
 
 use basalt_commands::config::{Auto, Config};
@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::core_loop::{CoreLoop, Parts};
 use crate::cpus::Cpus;
 use crate::engine::Engine;
-use crate::journal::{Folder, Recovery, Restoring};
+use crate::journal::{Folder, Recovery, Restoring, SharedFolder};
 use crate::limits::{MESH_CAPACITY, SHARDS_MAX};
 use crate::listen::Listener;
 use crate::listeners::{Listeners, apply_settings};
@@ -96,16 +96,17 @@ pub fn serve<E: Engine + 'static>(
     // Getting a page can hold up a core for long: where one has no shard, it is that one.
     memory::look_ahead(if pin { cpus.get(shard_count..).unwrap_or_default() } else { &[] })?;
     let node = Arc::new(Node::new(statistics, shard_count)?);
+    let folder = SharedFolder::default();
     let recovery = match config.appendonly {
         true => {
             let now_ms = Clock::since(node.started).now().unix_ms;
-            let folder = Folder::open(config)?;
-            Some(Arc::new(Recovery::prepare(folder, shard_count, (random()?, now_ms), config)?))
+            *folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(Folder::open(config)?);
+            Some(Arc::new(Recovery::prepare(&folder, shard_count, (random()?, now_ms), config)?))
         }
         false => None,
     };
     let mut listeners = Some(listeners);
-    let saver = Saver::start(Arc::clone(&node))?;
+    let saver = Saver::start(Arc::clone(&node), folder)?;
     let feeder = Feeder::new(Arc::clone(&node));
     let begun = Clock::origin_now();
     // With a journal, what it holds is all there is.

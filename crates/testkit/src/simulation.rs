@@ -15,14 +15,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use basalt_commands::config::{Config, Extent, LogLevel};
 use basalt_engine::{
-    Core, CoreSetup, LoadError, LoadStart, LoadStep, Loaded, Loader, MemoryBounds, Message, Now,
-    Peer, ProcessStats, Published, Reading, SaveEnd, SaveProgress, SaveStart, SessionId,
-    ShutdownRequest, Stopwatch, World,
+    Core, CoreSetup, JournalStart, LoadError, LoadStart, LoadStep, Loaded, Loader, MemoryBounds,
+    Message, Now, Peer, ProcessStats, Published, Reading, RewritePlan, SaveEnd, SaveProgress,
+    SaveStart, SessionId, ShutdownRequest, Stopwatch, World,
 };
 use basalt_keyspace::{DatabaseId, LongString, SLOTS, ShardId, SlotId};
 
 use crate::random::Random;
-pub use disk::{Disk, DiskFault};
+use disk::Manifest;
+pub use disk::{Disk, DiskFault, Files};
 use groups::Groups;
 use saves::Saves;
 
@@ -67,6 +68,9 @@ struct Outside {
     used: Vec<Published>,
     memory_bounds: MemoryBounds,
     disks: Vec<Disk>,
+    manifest: Manifest,
+    /// Where the journals begin of the rewrite that is running.
+    next_starts: Vec<JournalStart>,
     saves: Saves,
 }
 
@@ -157,15 +161,19 @@ impl World for View<'_> {
         now.unix_ms += us / 1000;
     }
 
+    fn prepare_rewrite(&mut self, plan: RewritePlan) {
+        self.outside.prepare_rewrite(&plan);
+    }
+
     fn begin_save(&mut self, start: SaveStart) {
-        self.outside.saves.begin(start);
+        self.outside.begin_save(start);
     }
 
     fn save_chunk(&mut self, number: u64, chunk: Vec<u8>) -> Result<(), Vec<u8>> {
         if self.outside.random.one_in(4) {
             return Err(chunk);
         }
-        self.outside.saves.add(number, &chunk);
+        self.outside.saves.add(number, self.core, &chunk);
         Ok(())
     }
 
@@ -173,7 +181,7 @@ impl World for View<'_> {
         if self.outside.random.one_in(4) {
             return false;
         }
-        self.outside.saves.finish(number);
+        self.outside.finish_save(number);
         true
     }
 
@@ -211,6 +219,10 @@ impl World for View<'_> {
     fn journal_sync(&mut self) {
         self.outside.disks[self.core].sync();
     }
+
+    fn journal_next_file(&mut self, rewrite: u64) {
+        self.outside.disks[self.core].go_to_next(rewrite);
+    }
 }
 
 /// LIMIT: bytes of one client that a turn brings in, as many as a server's receive buffers hold.
@@ -244,6 +256,8 @@ impl Simulation {
                 used: vec![Published::default(); shard_count],
                 memory_bounds: MemoryBounds::default(),
                 disks: (0..shard_count).map(|_| Disk::default()).collect(),
+                manifest: Manifest::default(),
+                next_starts: Vec::new(),
                 saves: Saves::default(),
             },
             clients: Vec::new(),

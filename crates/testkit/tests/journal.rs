@@ -3,7 +3,7 @@
 use basalt_commands::config::{AppendFsync, Config};
 use basalt_journal::Frames;
 use basalt_testkit::random::Random;
-use basalt_testkit::simulation::{ClientId, DiskFault, Simulation};
+use basalt_testkit::simulation::{ClientId, DiskFault, Files, Simulation};
 
 /// What a client of the workload knows of its counters.
 #[derive(Default, Clone)]
@@ -110,10 +110,12 @@ struct Run {
     policy: AppendFsync,
     power: bool,
     slots: bool,
+    /// The journal is rewritten now and then, and turned off and on.
+    rewrites: bool,
 }
 
 /// Works for a while, crashes, and looks at what is left.
-fn crash(Run { seed, policy, power, slots }: Run) {
+fn crash(Run { seed, policy, power, slots, rewrites }: Run) {
     let mut random = Random::from_seed(seed);
     let shards = 1 + random.below(4);
     let config = || Config { appendfsync: policy, ..Config::default() };
@@ -124,8 +126,12 @@ fn crash(Run { seed, policy, power, slots }: Run) {
     if slots {
         server.move_slots(&["first:0", "left:0"]);
     }
+    let operator = server.connect(0);
     for _ in 0..random.below(3_000) {
         let at = random.below(count);
+        if rewrites && random.one_in(300) {
+            server.send_line(operator, "BGREWRITEAOF");
+        }
         workers[at].go_on(&mut server, &mut random, count);
         server.step();
         if random.one_in(50) {
@@ -164,7 +170,13 @@ fn crash(Run { seed, policy, power, slots }: Run) {
 #[test]
 fn what_always_acknowledged_survives_a_power_loss() {
     for seed in 0..60 {
-        crash(Run { seed, policy: AppendFsync::Always, power: true, slots: false });
+        crash(Run {
+            seed,
+            policy: AppendFsync::Always,
+            power: true,
+            slots: false,
+            rewrites: false,
+        });
     }
 }
 
@@ -193,21 +205,132 @@ fn every_reply_comes_in_the_end() {
 #[test]
 fn what_always_acknowledged_survives_while_slots_move() {
     for seed in 0..25 {
-        crash(Run { seed, policy: AppendFsync::Always, power: true, slots: true });
+        crash(Run { seed, policy: AppendFsync::Always, power: true, slots: true, rewrites: false });
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_while_the_journal_is_rewritten() {
+    for seed in 0..80 {
+        let (policy, power) = match seed % 4 {
+            0 => (AppendFsync::EverySecond, true),
+            1 => (AppendFsync::No, false),
+            _ => (AppendFsync::Always, seed % 3 > 0),
+        };
+        crash(Run { seed, policy, power, slots: seed % 5 == 0, rewrites: true });
+    }
+}
+
+/// Rewrites the journal, and waits until that is done.
+fn rewrite(server: &mut Simulation, client: ClientId) {
+    let answer = server.ask_line(client, "BGREWRITEAOF");
+    assert_eq!(answer, "Background append only file rewriting started");
+    server.rest_ms(3_000);
+}
+
+#[test]
+fn a_rewrite_keeps_the_data_and_drops_what_is_over() {
+    for shards in [1, 3] {
+        let config = || Config::default();
+        let mut server = Simulation::with_journal(shards, config(), 11);
+        let client = server.connect(0);
+        for round in 0..200 {
+            server.ask_line(client, &format!("SET counter {round}"));
+            server.ask_line(client, "RPUSH list a b c");
+            server.ask_line(client, "LTRIM list 0 5");
+        }
+        server.ask_line(client, "SELECT 3");
+        server.ask_line(client, "HSET hash f 1 g 2");
+        let before: usize = server.after_kill_bytes();
+        rewrite(&mut server, client);
+        assert!(server.is_rewritten());
+        let after: usize = server.after_kill_bytes();
+        assert!(after * 4 < before, "{after} of {before}");
+        server.ask_line(client, "HSET hash f 3");
+        server.rest_ms(2_000);
+        let files = server.lose_power();
+        let mut server = Simulation::restart(&files, 2, config(), 12).expect("they are sound");
+        let client = server.connect(0);
+        assert_eq!(server.ask_line(client, "GET counter"), "199");
+        assert_eq!(server.ask_line(client, "LRANGE list 0 -1"), "a b c a b c");
+        server.ask_line(client, "SELECT 3");
+        assert_eq!(server.ask_line(client, "HMGET hash f g"), "3 2");
+    }
+}
+
+#[test]
+fn a_rewrite_that_fails_loses_nothing_and_the_next_one_works() {
+    let config = || Config { appendfsync: AppendFsync::Always, ..Config::default() };
+    let mut server = Simulation::with_journal(2, config(), 13);
+    let client = server.connect(0);
+    server.ask_line(client, "MSET a 1 b 2");
+    server.fail_next_save("No space left on device");
+    rewrite(&mut server, client);
+    assert!(!server.is_rewritten());
+    assert!(server.log().iter().any(|line| line.contains("rewrite terminated with error")));
+    assert!(server.ask_line(client, "INFO persistence").contains("aof_last_bgrewrite_status:err"));
+    server.ask_line(client, "MSET a 3 c 4");
+    rewrite(&mut server, client);
+    assert!(server.is_rewritten());
+    server.ask_line(client, "SET d 5");
+    let files = server.lose_power();
+    let mut server = Simulation::restart(&files, 2, config(), 14).expect("they are sound");
+    let client = server.connect(0);
+    assert_eq!(server.ask_line(client, "MGET a b c d"), "3 2 4 5");
+}
+
+#[test]
+fn a_journal_is_turned_on_and_off_while_the_server_runs() {
+    for (shards, seed) in (20..32).map(|seed| (1 + seed as usize % 3, seed)) {
+        let config = || Config { appendfsync: AppendFsync::Always, ..Config::default() };
+        let mut server = Simulation::new(shards, config(), seed);
+        let client = server.connect(0);
+        server.ask_line(client, "MSET a 1 b 2 c 3");
+        assert_eq!(server.ask_line(client, "CONFIG SET appendonly yes"), "OK");
+        server.ask_line(client, "SET a 4");
+        server.rest_ms(3_000);
+        assert!(server.is_rewritten(), "there is a base");
+        assert_eq!(server.ask_line(client, "MSET b 5 d 6"), "OK");
+        for _ in 0..3 {
+            assert_eq!(server.ask_line(client, "CONFIG SET appendonly no"), "OK");
+            assert_eq!(server.ask_line(client, "SET c lost"), "OK");
+            assert_eq!(server.ask_line(client, "CONFIG SET appendonly yes"), "OK");
+            assert_eq!(server.ask_line(client, "MSET c 7 e 8"), "OK");
+        }
+        server.rest_ms(4_000);
+        assert_eq!(server.ask_line(client, "INCR f"), "1");
+        assert_eq!(server.ask_line(client, "CONFIG SET appendonly no"), "OK");
+        server.rest_ms(3_000);
+        let files = server.lose_power();
+        let mut server = Simulation::restart(&files, 2, config(), seed).expect("they are sound");
+        let client = server.connect(0);
+        assert_eq!(server.ask_line(client, "MGET a b c d e f"), "4 5 7 6 8 1");
     }
 }
 
 #[test]
 fn what_everysec_leaves_is_one_moment() {
     for seed in 0..40 {
-        crash(Run { seed, policy: AppendFsync::EverySecond, power: seed % 2 == 0, slots: false });
+        crash(Run {
+            seed,
+            policy: AppendFsync::EverySecond,
+            power: seed % 2 == 0,
+            slots: false,
+            rewrites: false,
+        });
     }
 }
 
 #[test]
 fn what_is_never_synced_is_one_moment() {
     for seed in 0..24 {
-        crash(Run { seed, policy: AppendFsync::No, power: seed % 2 == 0, slots: seed % 3 == 0 });
+        crash(Run {
+            seed,
+            policy: AppendFsync::No,
+            power: seed % 2 == 0,
+            slots: seed % 3 == 0,
+            rewrites: false,
+        });
     }
 }
 
@@ -329,14 +452,16 @@ fn a_transaction_longer_than_a_frame_is_there_wholly_or_not_at_all() {
         server.rest_ms(2_000);
         assert!(server.received_lines(client).len() >= 5);
         let files = server.kill();
-        let mut frames = Frames::of(files[0].as_slice()).expect("its header is whole");
+        let file = files.journals[0][0].clone();
+        let mut frames = Frames::of(file.as_slice(), 0).expect("its header is whole");
         let (mut left, mut ends) = (Vec::new(), vec![frames.offset]);
         while frames.next_frame().expect("memory is read").is_some() {
             ends.push(frames.offset);
         }
         assert!(ends.len() > 4, "{ends:?}");
         for end in ends {
-            let cut = vec![files[0][..end as usize].to_vec()];
+            let journals = vec![vec![file[..end as usize].to_vec()]];
+            let cut = Files { journals, ..files.clone() };
             let mut server = Simulation::restart(&cut, 1, config(), 10).expect("it is sound");
             let client = server.connect(0);
             let line = server.ask_line(client, "EXISTS key:0 key:1 key:2 key:3 key:4");

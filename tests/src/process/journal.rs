@@ -16,6 +16,9 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("journal_always_survives_kills", always_survives_kills),
     ("journal_everysec_survives_kills", everysec_survives_kills),
     ("journal_unsynced_survives_kills", unsynced_survives_kills),
+    ("journal_rewritten_survives_kills", rewritten_survives_kills),
+    ("journal_is_rewritten_while_it_serves", is_rewritten_while_it_serves),
+    ("journal_is_turned_on_and_off", is_turned_on_and_off),
     ("journal_holds_every_type", holds_every_type),
     ("journal_is_ended_at_a_stop", is_ended_at_a_stop),
     ("journal_refuses_what_it_cannot_use", refuses_what_it_cannot_use),
@@ -89,8 +92,27 @@ fn number(client: &mut Connection, key: &str) -> u64 {
     text(client, &["GET", key]).trim_matches('"').parse().unwrap_or(0)
 }
 
+/// Rewrites the journal again and again until the server is gone.
+#[expect(clippy::disallowed_methods, reason = "waiting for a process is about real time")]
+fn rewrite_until_killed(server: &Server) {
+    let mut client = server.connect();
+    while client.ask(&["BGREWRITEAOF"]).is_ok() {
+        std::thread::sleep(Duration::from_millis(7));
+    }
+}
+
+fn info(client: &mut Connection) -> String {
+    let found = client.ask(&["INFO", "persistence"]).unwrap();
+    String::from_utf8_lossy(found.as_bytes().unwrap_or_default()).into_owned()
+}
+
+/// Waits for a line of INFO persistence.
+fn awaits(client: &mut Connection, line: &str) {
+    answered_within_a_minute(|| info(client).contains(line));
+}
+
 /// Kills a server again and again, and looks at what the next one loads.
-fn survive_kills(policy: &str, seed: u64) {
+fn survive_kills(policy: &str, seed: u64, rewrites: bool) {
     let mut random = Random::from_seed(seed);
     let dir = Scratch::create().unwrap();
     let mut known = [(0, 0); CLIENTS];
@@ -123,6 +145,9 @@ fn survive_kills(policy: &str, seed: u64) {
                 let (server, before) = (&server, known[n]);
                 scope.spawn(move || work(server, n, answered, before));
             }
+            if rewrites {
+                scope.spawn(|| rewrite_until_killed(&server));
+            }
             let total =
                 || answered.iter().map(|one| one.turns.load(Ordering::Acquire)).sum::<u64>();
             let base: u64 = known.iter().map(|(turns, _)| turns).sum();
@@ -140,7 +165,7 @@ fn survive_kills(policy: &str, seed: u64) {
 fn survive_side_by_side(policy: &'static str) {
     std::thread::scope(|scope| {
         for seed in 0..4 {
-            scope.spawn(move || survive_kills(policy, seed));
+            scope.spawn(move || survive_kills(policy, seed, false));
         }
     });
 }
@@ -155,6 +180,80 @@ fn everysec_survives_kills(_: Program) {
 
 fn unsynced_survives_kills(_: Program) {
     survive_side_by_side("no");
+}
+
+fn rewritten_survives_kills(_: Program) {
+    std::thread::scope(|scope| {
+        for (seed, policy) in ["always", "everysec", "no", "always"].into_iter().enumerate() {
+            scope.spawn(move || survive_kills(policy, 100 + seed as u64, true));
+        }
+    });
+}
+
+fn is_rewritten_while_it_serves(_: Program) {
+    let dir = Scratch::create().unwrap();
+    let automatic = ["--auto-aof-rewrite-min-size", "1mb", "--auto-aof-rewrite-percentage", "100"];
+    let mut server = journaled(&dir, 2, &automatic).start().unwrap();
+    let mut client = server.connect();
+    fill(&mut client);
+    let digest = text(&mut client, &["DEBUG", "DIGEST"]);
+    let started = text(&mut client, &["BGREWRITEAOF"]);
+    assert!(started.contains("Background append only file rewriting started"), "{started}");
+    awaits(&mut client, "aof_rewrites:1\r\n");
+    let info = info(&mut client);
+    assert!(info.contains("aof_last_bgrewrite_status:ok"), "{info}");
+    assert_eq!(text(&mut client, &["DEBUG", "DIGEST"]), digest);
+    // What is written over again and again makes it rewritten by itself.
+    let value = "v".repeat(100_000);
+    for _ in 0..40 {
+        client.ask(&["SET", "large value", &value]).unwrap();
+    }
+    awaits(&mut client, "aof_rewrites:2\r\n");
+    client.ask(&["DEL", "large value"]).unwrap();
+    server.signal("TERM");
+    server.wait(Duration::from_secs(20)).unwrap();
+    let folder = dir.path().join("appendonlydir");
+    let bytes: u64 =
+        fs::read_dir(&folder).unwrap().flatten().map(|f| f.metadata().unwrap().len()).sum();
+    assert!(bytes < 3_000_000, "old files are gone: {bytes}");
+    let program = Program::Ours.server().expect("it was started");
+    let check = Command::new(program).args(["--check-aof", "--dir"]).arg(dir.path()).output();
+    assert!(check.unwrap().status.success());
+    for shards in [3, 2] {
+        let mut server = journaled(&dir, shards, &[]).start().unwrap();
+        let mut client = server.connect();
+        assert_eq!(text(&mut client, &["DEBUG", "DIGEST"]), digest);
+        server.signal("KILL");
+        server.wait(Duration::from_secs(20)).unwrap();
+    }
+}
+
+fn is_turned_on_and_off(_: Program) {
+    let dir = Scratch::create().unwrap();
+    let path = dir.path().display().to_string();
+    let off = ["--appendonly", "no", "--dir", &path, "--shards", "2", "--save", ""];
+    let mut server = Launch::new(Program::Ours).args(off).start().unwrap();
+    let mut client = server.connect();
+    client.ask(&["MSET", "a", "1", "b", "2"]).unwrap();
+    for round in 1..=2 {
+        assert_eq!(text(&mut client, &["CONFIG", "SET", "appendonly", "yes"]), "OK");
+        client.ask(&["SET", "c", "3"]).unwrap();
+        awaits(&mut client, &format!("aof_rewrites:{round}\r\n"));
+        client.ask(&["MSET", "b", "4", "d", "5"]).unwrap();
+        assert_eq!(text(&mut client, &["CONFIG", "SET", "appendonly", "no"]), "OK");
+        awaits(&mut client, "aof_enabled:0\r\n");
+        client.ask(&["SET", "lost", "6"]).unwrap();
+    }
+    server.signal("KILL");
+    server.wait(Duration::from_secs(20)).unwrap();
+    let server = journaled(&dir, 3, &[]).start().unwrap();
+    let mut client = server.connect();
+    let Ok(Value::Array(found)) = client.ask(&["MGET", "a", "b", "c", "d"]) else { panic!("MGET") };
+    let found: Vec<_> =
+        found.iter().map(|value| value.as_bytes().unwrap_or_default().to_vec()).collect();
+    assert_eq!(found, [&b"1"[..], b"4", b"3", b"5"]);
+    // In the second round it was there before the journal began.
+    assert_eq!(number(&mut client, "lost"), 6);
 }
 
 /// Keys of all types, encodings and expiries, changed in many ways.

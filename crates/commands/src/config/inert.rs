@@ -197,6 +197,15 @@ parameters! {
         /// Snapshots are always synced to the disk incrementally.
         "rdb-save-incremental-fsync" rdb_save_incremental_fsync: bool = "yes", YesNo;
 
+        /// Syncs of the append-only file hold up no client, so none is skipped while it is rewritten.
+        "no-appendfsync-on-rewrite" no_appendfsync_on_rewrite: bool = "no", YesNo;
+
+        /// The append-only file is in a format of its own, its base among it.
+        "aof-use-rdb-preamble" aof_use_rdb_preamble: bool = "yes", YesNo;
+
+        /// The append-only file always records the times of changes.
+        "aof-timestamp-enabled" aof_timestamp_enabled: bool = "no", YesNo;
+
         /// The append-only file's base is always synced to the disk incrementally.
         "aof-rewrite-incremental-fsync" aof_rewrite_incremental_fsync: bool = "yes", YesNo;
     }

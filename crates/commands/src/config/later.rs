@@ -86,26 +86,8 @@ parameters! {
         /// Whether to remove snapshots that were made only for replication.
         "rdb-del-sync-files" rdb_del_sync_files: bool = "no", YesNo;
 
-        /// Whether to refuse writes while saving fails.
-        "stop-writes-on-bgsave-error" stop_writes_on_bgsave_error: bool = "yes", YesNo;
-
         /// Whether serialized values from outside are validated completely before use.
         "sanitize-dump-payload" sanitize_dump_payload: SanitizeDump = "no", SanitizeDump::KIND;
-
-        /// Whether to skip syncs of the append-only file while its base is rewritten.
-        "no-appendfsync-on-rewrite" no_appendfsync_on_rewrite: bool = "no", YesNo;
-
-        /// The growth in percent after which the append-only file's base is rewritten. 0: never.
-        "auto-aof-rewrite-percentage" auto_aof_rewrite_percentage: u32 = "100", integer(0, INT);
-
-        /// The size below which the append-only file's base is not rewritten automatically.
-        "auto-aof-rewrite-min-size" auto_aof_rewrite_min_size: u64 = "64mb", memory(0, LONG_BYTES);
-
-        /// Whether the append-only file's base is a snapshot.
-        "aof-use-rdb-preamble" aof_use_rdb_preamble: bool = "yes", YesNo;
-
-        /// Whether the append-only file records the times of changes.
-        "aof-timestamp-enabled" aof_timestamp_enabled: bool = "no", YesNo;
 
         /// Whether to keep files of the append-only file that are no longer used.
         "aof-disable-auto-gc" aof_disable_auto_gc: bool = "no", YesNo, hidden;

@@ -373,6 +373,16 @@ parameters! {
 
         /// Whether a journal that ends in the midst of a frame, as after a crash, is loaded up to there.
         "aof-load-truncated" aof_load_truncated: bool = "yes", YesNo;
+
+        /// The growth in percent after which the append-only file is rewritten. 0: never.
+        "auto-aof-rewrite-percentage" auto_aof_rewrite_percentage: u32 = "100", integer(0, INT);
+
+        /// The size below which the append-only file is not rewritten automatically.
+        "auto-aof-rewrite-min-size" auto_aof_rewrite_min_size: u64 = "64mb", memory(0, LONG_BYTES);
+
+        /// Whether to refuse writes after a save that failed, until one succeeds, where there are save
+        /// points.
+        "stop-writes-on-bgsave-error" stop_writes_on_bgsave_error: bool = "yes", YesNo;
     }
 
     Observing {

@@ -27,6 +27,7 @@ pub use slowlog::{parse_slowlog_get, write_logged_args};
 
 pub(crate) const COMMANDS: &[Command] = &[
     acl::ACL,
+    save::BGREWRITEAOF,
     save::BGSAVE,
     command::COMMAND,
     config::CONFIG,

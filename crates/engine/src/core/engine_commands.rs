@@ -78,6 +78,7 @@ pub(crate) fn run(
     args: &[&[u8]],
 ) -> Outcome {
     match engine_command {
+        EngineCommand::BgRewriteAof => save::bgrewriteaof(core, id),
         EngineCommand::BgSave => save::bgsave(core, id, args),
         EngineCommand::AclHelp => command::help(core, id, "acl"),
         EngineCommand::AclWhoami => session::whoami(core, id),

@@ -64,6 +64,12 @@ impl Durability {
         }
     }
 
+    /// Whether nothing is left of a journal that was turned off.
+    fn is_at_rest(&self, own: ShardId) -> bool {
+        let has_fault = self.faults[own.index()];
+        self.turns.is_empty() && self.done.is_empty() && !self.was_full && !has_fault
+    }
+
     /// The last turn whose replies may leave.
     pub(super) fn released(&self) -> u64 {
         self.released
@@ -72,9 +78,11 @@ impl Durability {
 
 impl Core {
     /// From now on every change is journaled, into a file of which nothing but this header is written.
-    pub fn begin_journal(&mut self, header: FileHeader) {
-        let policy = self.shard.config.appendfsync;
-        let journal = Journal::begin(header, policy, &mut self.shard.keyspace);
+    /// `older_bytes` is how long the files are that it goes on from.
+    pub fn begin_journal(&mut self, header: FileHeader, older_bytes: u64) {
+        let how = (self.shard.config.appendfsync, 0);
+        let mut journal = Journal::begin(header, how, &mut self.shard.keyspace);
+        journal.note_loaded(older_bytes);
         self.shard.journal = Some(Box::new(journal));
     }
 
@@ -92,25 +100,38 @@ impl Core {
 
     /// Takes in what the world did for the journal since the last turn.
     pub(super) fn begin_turn_of_journal(&mut self, world: &mut dyn World) {
-        if self.shard.journal.is_none() {
+        if self.shard.journal.is_none() && self.durability.is_at_rest(self.shard.id) {
             return;
         }
         self.durability.turn += 1;
+        let now = self.shard.now;
         for done in std::mem::take(&mut self.durability.done) {
-            let now = self.shard.now;
-            let journal = self.shard.journal.as_mut().expect("it is there");
+            if self.shard.journal_leftover > 0 {
+                // It was for one that is not there any more.
+                self.shard.journal_leftover -= 1;
+                continue;
+            }
+            let Some(journal) = self.shard.journal.as_mut() else { continue };
             if let Some(words) = journal.done(done, now) {
                 world.log(LogLevel::Warning, &format!("Writes are refused: {words}"));
             }
         }
         self.settle_journal(world);
+        if self.shard.journal.as_ref().is_some_and(|journal| journal.has_ended(now)) {
+            self.shard.drop_journal();
+            world.log(LogLevel::Notice, "The journal is turned off");
+            self.settle_journal(world);
+        }
     }
 
     /// Has what is committed by now known to all who wait for it.
     fn settle_journal(&mut self, world: &mut dyn World) {
         let own = self.shard.id;
         let shards = self.outboxes.len();
-        let Some(journal) = &mut self.shard.journal else { return };
+        let Some(journal) = &mut self.shard.journal else {
+            self.forget_journal();
+            return;
+        };
         let mut synced = Vec::new();
         while let Some(cut) = journal.next_synced_cut() {
             synced.push(cut);
@@ -145,6 +166,23 @@ impl Core {
             self.tell_others(JournalNews::HasRoom);
         }
         self.durability.was_full = is_full;
+        self.release_replies();
+    }
+
+    /// There is no journal any more: nobody waits for it.
+    fn forget_journal(&mut self) {
+        let own = self.shard.id;
+        // Those whose journals have not ended yet wait for this one's part.
+        for cut in std::mem::take(&mut self.shard.cuts_without_journal) {
+            self.tell_others(JournalNews::CutSynced(cut));
+        }
+        if self.durability.faults[own.index()] {
+            self.tell_others(JournalNews::HasFault(false));
+            self.note_fault(own, false);
+        }
+        if std::mem::take(&mut self.durability.was_full) {
+            self.tell_others(JournalNews::HasRoom);
+        }
         self.release_replies();
     }
 
@@ -211,14 +249,20 @@ impl Core {
     /// Hands over what this turn changed, begins a cut if one is due, and returns whose replies wait.
     pub(super) fn end_turn_of_journal(&mut self, world: &mut dyn World) {
         if self.shard.journal.is_none() {
+            if !self.shard.cuts_without_journal.is_empty() {
+                self.forget_journal();
+            }
             return;
         }
         self.shard.take_in_records(false);
         self.begin_due_cut();
         let now = self.shard.now;
         let journal = self.shard.journal.as_mut().expect("it is there");
-        while let Some(wish) = journal.next_wish(now) {
+        // What is under way for one before it comes first.
+        let is_free = self.shard.journal_leftover == 0;
+        while let Some(wish) = is_free.then(|| journal.next_wish(now)).flatten() {
             match wish {
+                JournalWish::NextFile { rewrite } => world.journal_next_file(rewrite),
                 JournalWish::Append { frame, sync } => world.journal_append(frame, sync),
                 JournalWish::Rewrite { frames } => world.journal_rewrite(frames),
                 JournalWish::Sync => world.journal_sync(),
@@ -264,16 +308,15 @@ impl Core {
         self.coordinate(SessionId::NOBODY, |hops| async move {
             let position = |shard: &mut Shard| {
                 shard.take_in_records(false);
-                shard.journal.as_ref().map_or(0, |journal| journal.end())
+                shard.journal_end()
             };
             let found = hops.hold_everything(&routes, Mode::Read, position).await;
             let positions: Arc<[u64]> = found.into();
             let note = |shard: ShardId| {
                 let positions = Arc::clone(&positions);
-                let note = move |own: &mut Shard| {
-                    if let Some(journal) = &mut own.journal {
-                        journal.note_cut(id, shard, &positions, own.now);
-                    }
+                let note = move |own: &mut Shard| match &mut own.journal {
+                    Some(journal) => journal.note_cut(id, shard, &positions, own.now),
+                    None => own.cuts_without_journal.push(id),
                 };
                 (shard, note)
             };

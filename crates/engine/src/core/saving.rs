@@ -1,15 +1,22 @@
 //! Saving: a snapshot is begun on all shards at one moment, walked in slices, and handed to the World chunk by chunk.
+//!
+//! A rewrite of the journal is one whose bytes are the bases of the shards' journals. Before its moment each shard's
+//! journal goes on in a new file; once the bases are on the disk, all that is older is not needed any more.
 
 use std::sync::Arc;
 
 use basalt_commands::config::LogLevel;
+use basalt_journal::FileHeader;
 use basalt_keyspace::ShardId;
 use basalt_rdb::FileWriter;
 
 use super::Core;
 use crate::intents::Mode;
 use crate::limits;
-use crate::saving::{SAVING_SHARD, SaveEnd, SaveStart, SaveWait, chunk_sink};
+use crate::saving::{
+    RewritePlan, RunningSave, SAVING_SHARD, SaveEnd, SaveKind, SaveProgress, SaveStart, SaveTarget,
+    SaveWait, chunk_sink,
+};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::slots::routes::Routes;
@@ -46,7 +53,14 @@ pub(super) async fn begin_held_save(hops: &Hops, routes: &Routes, home: ShardId,
     let begin = move |shard: &mut Shard| shard.begin_save(number);
     let found = hops.on_each(routes.shards().map(|shard| (shard, begin))).await;
     let hand = move |shard: &mut Shard| {
-        shard.saving.head = Some((number, head(shard, &found)));
+        let config = &shard.config;
+        let target = SaveTarget::File {
+            path: format!("{}/{}", config.dir.trim_end_matches('/'), config.dbfilename),
+            head: head(shard, &found),
+            has_checksum: config.rdbchecksum,
+        };
+        shard.saving.head = Some((number, target));
+        shard.saving.record.is_beginning = false;
     };
     hops.on(home, hand).await;
     let send = move |shard: &mut Shard| shard.send_save(number);
@@ -60,10 +74,8 @@ impl Core {
         if self.shard.saving.is_idle() {
             return false;
         }
-        if self.nested.is_none()
-            && let Some(number) = self.shard.saving.record.wanted.take()
-        {
-            self.begin_save(world, number);
+        if self.nested.is_none() && !self.shard.saving.record.is_beginning {
+            self.begin_wanted(world);
         }
         self.hand_head(world);
         let is_left = self.write_save(world);
@@ -83,10 +95,77 @@ impl Core {
         self.save_points_due_us()
     }
 
+    /// Begins the save that is wanted, or the rewrite whose files are there by now.
+    fn begin_wanted(&mut self, world: &mut dyn World) {
+        let record = &mut self.shard.saving.record;
+        match record.wanted.take() {
+            Some((number, SaveKind::Snapshot)) => self.begin_save(world, number),
+            Some((number, SaveKind::Rewrite)) => {
+                record.preparing = Some(number);
+                let begins = record.rewrites.needs_base || self.shard.journal.is_none();
+                let (shard, salt) = (&self.shard, world.random());
+                world.prepare_rewrite(RewritePlan {
+                    number,
+                    shards: shard.routes.shard_count(),
+                    begins,
+                    config: Arc::clone(&shard.config),
+                    now_ms: shard.now.unix_ms,
+                    salt,
+                });
+            }
+            None => {}
+        }
+        let Some(number) = self.shard.saving.record.preparing else { return };
+        match world.save_progress() {
+            SaveProgress { number: last, prepared: Some(headers), end: None, .. }
+                if last == number =>
+            {
+                self.shard.saving.record.preparing = None;
+                self.begin_rewrite(world, number, headers);
+            }
+            SaveProgress { number: last, end: Some(_), .. } if last == number => {
+                self.shard.saving.record.preparing = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Has every shard's journal go on in its new file, and begins the bases at one moment after that.
+    fn begin_rewrite(&mut self, world: &mut dyn World, number: u64, headers: Arc<[FileHeader]>) {
+        world.log(LogLevel::Notice, "Background append only file rewriting started");
+        self.shard.saving.record.is_beginning = true;
+        let routes = Arc::clone(&self.shard.routes);
+        let home = self.shard.id;
+        self.coordinate(SessionId::NOBODY, |hops| async move {
+            let go_on = |shard: ShardId| {
+                let header = headers[shard.index()];
+                (shard, move |own: &mut Shard| own.begin_journal_file(number, header))
+            };
+            hops.on_each(routes.shards().map(go_on).collect::<Vec<_>>()).await;
+            let begin = move |shard: &mut Shard| {
+                let header = headers[shard.id.index()];
+                shard.begin_base(number, header)
+            };
+            hops.hold_everything(&routes, Mode::Read, |_| ()).await;
+            let begin = routes.shards().map(|shard| (shard, begin.clone()));
+            let positions = hops.on_each(begin.collect::<Vec<_>>()).await;
+            let hand = move |shard: &mut Shard| {
+                shard.saving.head = Some((number, SaveTarget::Bases { positions }));
+                shard.saving.record.is_beginning = false;
+            };
+            hops.on(home, hand).await;
+            let send = move |shard: &mut Shard| shard.send_save(number);
+            hops.on_each(routes.shards().map(|shard| (shard, send))).await;
+            hops.release_all();
+            Vec::new()
+        });
+    }
+
     /// Begins a save on all shards at one moment. Only the first shard does that, and for no session: so none that
     /// goes can leave it half begun.
     fn begin_save(&mut self, world: &mut dyn World, number: u64) {
         world.log(LogLevel::Notice, "Background saving started");
+        self.shard.saving.record.is_beginning = true;
         let routes = Arc::clone(&self.shard.routes);
         let home = self.shard.id;
         self.coordinate(SessionId::NOBODY, |hops| async move {
@@ -100,11 +179,9 @@ impl Core {
     /// Hands the head of a file to the World: before any shard is asked to send more, which is in a message of this
     /// turn or a later one.
     pub(super) fn hand_head(&mut self, world: &mut dyn World) {
-        if let Some((number, head)) = self.shard.saving.head.take() {
-            let config = &self.shard.config;
-            let path = format!("{}/{}", config.dir.trim_end_matches('/'), config.dbfilename);
-            let (shards, checks) = (self.shard.routes.shard_count(), config.rdbchecksum);
-            world.begin_save(SaveStart { number, head, shards, path, has_checksum: checks });
+        if let Some((number, target)) = self.shard.saving.head.take() {
+            let shards = self.shard.routes.shard_count();
+            world.begin_save(SaveStart { number, shards, target });
         }
     }
 
@@ -178,8 +255,18 @@ impl Core {
         if let Some(active) = &saving.active
             && let Some(end) = end_of(active.number)
         {
-            if end == SaveEnd::Saved {
-                saving.saved_changes = active.changes;
+            match active.kind {
+                SaveKind::Snapshot if end == SaveEnd::Saved => {
+                    saving.saved_changes = active.changes;
+                }
+                SaveKind::Rewrite if end == SaveEnd::Saved => {
+                    let own = self.shard.id.index();
+                    let bytes = progress.base_bytes.get(own).copied().unwrap_or_default();
+                    if let Some(journal) = &mut self.shard.journal {
+                        journal.note_rewritten(bytes);
+                    }
+                }
+                _ => {}
             }
             saving.active = None;
             self.shard.keyspace.end_snapshot();
@@ -188,27 +275,16 @@ impl Core {
         if let Some(running) = saving.record.running
             && let Some(end) = end_of(running.number)
         {
-            let record = &mut saving.record;
-            record.running = None;
-            record.last_tried_us = now_us;
-            record.last_took_s = Some(now_us.saturating_sub(running.begun_us) / 1_000_000);
-            match &end {
-                SaveEnd::Saved => {
-                    record.last_saved_s = self.shard.now.unix_ms / 1000;
-                    record.last_failed = false;
-                    record.saves += 1;
-                    world.log(LogLevel::Notice, "DB saved on disk");
-                }
-                SaveEnd::Failed(error) => {
-                    record.last_failed = true;
-                    world.log(LogLevel::Warning, &format!("Background saving error: {error}"));
-                }
-                SaveEnd::Cancelled => {
-                    world.log(LogLevel::Notice, "Background saving cancelled");
-                }
+            saving.record.running = None;
+            match running.kind {
+                SaveKind::Snapshot => self.note_snapshot(world, running, &end),
+                SaveKind::Rewrite => self.note_rewrite(world, running, &end),
             }
-            if std::mem::take(&mut record.is_scheduled) {
-                record.begin(now_us);
+            let record = &mut self.shard.saving.record;
+            if record.rewrites.is_scheduled {
+                record.begin(SaveKind::Rewrite, now_us);
+            } else if record.is_scheduled {
+                record.begin(SaveKind::Snapshot, now_us);
             }
         }
         let waits = std::mem::take(&mut self.shard.saving.waits);
@@ -225,8 +301,52 @@ impl Core {
         self.settle();
     }
 
+    fn note_snapshot(&mut self, world: &mut dyn World, running: RunningSave, end: &SaveEnd) {
+        let now = self.shard.now;
+        let record = &mut self.shard.saving.record;
+        record.last_tried_us = now.monotonic_us;
+        record.last_took_s = Some(now.monotonic_us.saturating_sub(running.begun_us) / 1_000_000);
+        match end {
+            SaveEnd::Saved => {
+                record.last_saved_s = now.unix_ms / 1000;
+                record.last_failed = false;
+                record.saves += 1;
+                world.log(LogLevel::Notice, "DB saved on disk");
+            }
+            SaveEnd::Failed(error) => {
+                record.last_failed = true;
+                world.log(LogLevel::Warning, &format!("Background saving error: {error}"));
+            }
+            SaveEnd::Cancelled => world.log(LogLevel::Notice, "Background saving cancelled"),
+        }
+    }
+
+    fn note_rewrite(&mut self, world: &mut dyn World, running: RunningSave, end: &SaveEnd) {
+        let now_us = self.shard.now.monotonic_us;
+        let rewrites = &mut self.shard.saving.record.rewrites;
+        rewrites.last_tried_us = now_us;
+        rewrites.last_took_s = Some(now_us.saturating_sub(running.begun_us) / 1_000_000);
+        match end {
+            SaveEnd::Saved => {
+                (rewrites.last_failed, rewrites.failures) = (false, 0);
+                rewrites.needs_base = false;
+                rewrites.rewrites += 1;
+                world.log(LogLevel::Notice, "Background AOF rewrite finished successfully");
+            }
+            SaveEnd::Failed(error) => {
+                rewrites.last_failed = true;
+                rewrites.failures = rewrites.failures.saturating_add(1);
+                let line = format!("Background AOF rewrite terminated with error: {error}");
+                world.log(LogLevel::Warning, &line);
+            }
+            SaveEnd::Cancelled => world.log(LogLevel::Notice, "Background AOF rewrite given up"),
+        }
+    }
+
     fn save_points_due_us(&self) -> Option<u64> {
-        let watches = self.shard.id == SAVING_SHARD && !self.shard.config.save.0.is_empty();
+        let config = &self.shard.config;
+        let looks = !config.save.0.is_empty() || config.appendonly;
+        let watches = self.shard.id == SAVING_SHARD && looks;
         watches.then_some(self.shard.saving.record.looked_us + limits::SAVE_POINTS_US)
     }
 
@@ -239,17 +359,23 @@ impl Core {
             return;
         }
         record.looked_us = now_us;
-        if record.last_failed && now_us < record.last_tried_us + limits::SAVE_RETRY_US {
-            return;
-        }
         let shards = self.shard.routes.shards();
         self.coordinate(SessionId::NOBODY, |hops| async move {
             let count = |shard: &mut Shard| {
-                shard.keyspace.stats.changes.saturating_sub(shard.saving.saved_changes)
+                let journal = shard.journal.as_ref().map(|journal| journal.statistics());
+                let bytes = journal.map_or((0, 0), |own| (own.disk_bytes, own.rewritten_bytes));
+                let changes = shard.keyspace.stats.changes;
+                (changes.saturating_sub(shard.saving.saved_changes), bytes)
             };
-            let changes = hops.on_each(shards.map(|shard| (shard, count))).await;
-            let changes = changes.into_iter().sum();
-            hops.on(SAVING_SHARD, move |shard| shard.consider_save_points(changes)).await;
+            let found = hops.on_each(shards.map(|shard| (shard, count))).await;
+            let changes = found.iter().map(|(changes, _)| changes).sum();
+            let add = |sum: (u64, u64), own: &(u64, u64)| (sum.0 + own.0, sum.1 + own.1);
+            let bytes = found.iter().map(|(_, bytes)| bytes).fold((0, 0), add);
+            let consider = move |shard: &mut Shard| {
+                shard.consider_rewrite(bytes);
+                shard.consider_save_points(changes);
+            };
+            hops.on(SAVING_SHARD, consider).await;
             Vec::new()
         });
     }

@@ -1,32 +1,37 @@
 //! Replay: a journal's file done again, into a keyspace that held nothing or what the files before it left.
 
+use std::ops::Range;
+
 use basalt_journal::{Blob, Damage, Entries, Entry, Frames, ScanError};
 use basalt_keyspace::{DatabaseId, Keyspace, SLOTS, ShardId, SlotBundle, SlotId};
 
 use crate::slots::routes::Routes;
 
-/// Does again what a file holds before a position; `scan` has found all of it whole. `progress` gets how many of the
-/// file's bytes are done.
+/// Does again what a file, whose first entry is at `start`, holds of the positions `kept`; `scan` has found all of it
+/// whole. `progress` gets how many of the file's bytes are done. Returns the position where it ends, or one that is not
+/// before the end of `kept`.
 ///
 /// # Errors
 /// Where the file can't be read, or holds a record that can't follow on those before it.
 pub fn replay<B: Blob + ?Sized>(
     keyspace: &mut Keyspace,
     blob: &B,
-    to: u64,
+    start: u64,
+    kept: &Range<u64>,
     progress: &mut dyn FnMut(u64),
-) -> Result<(), ScanError<B::Error>> {
-    let mut frames = Frames::of(blob)?;
+) -> Result<u64, ScanError<B::Error>> {
+    let mut frames = Frames::of(blob, start)?;
     // Records that are longer than a frame, as far as they came.
     let mut open: Vec<u8> = Vec::new();
-    while frames.position < to {
+    while frames.position < kept.end {
         let offset = frames.offset;
         let damage = ScanError::Damage(Damage { offset });
-        let Some(frame) = frames.next_frame().map_err(ScanError::Read)? else {
-            return Err(damage);
+        let Some(frame) = frames.next_frame().map_err(ScanError::Read)? else { break };
+        let at = |position: u64| {
+            position.saturating_sub(frame.position).min(frame.body.len() as u64) as usize
         };
-        let len = (to - frame.position).min(frame.body.len() as u64) as usize;
-        for entry in Entries::of(&frame.body[..len]) {
+        let (from, to) = (at(kept.start), at(kept.end));
+        for entry in Entries::of(&frame.body[from.min(to)..to]) {
             let replayed = match entry {
                 Ok(Entry::Records { bytes, is_open: true, .. }) => {
                     open.extend_from_slice(bytes);
@@ -49,7 +54,7 @@ pub fn replay<B: Blob + ?Sized>(
         }
         progress(frames.offset);
     }
-    Ok(())
+    Ok(frames.position)
 }
 
 /// Takes out of a keyspace all slots with keys that belong to another shard than `stays`, of so many shards, each

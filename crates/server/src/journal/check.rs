@@ -33,9 +33,12 @@ pub fn check_journal(config: &Config, fix: bool) -> Result<String, String> {
     for generation in &folder.manifest.generations {
         let is_last = Some(generation.number) == last;
         for segment in &generation.shards {
-            let bases = segment.base.iter().map(|base| (base, false));
-            for (name, is_open) in bases.chain([(&segment.journal, is_last)]) {
-                let words = match look(&folder.file(name)) {
+            let bases = segment.base.iter().map(|base| (base, None));
+            let mut position = segment.start;
+            for (name, start) in bases.chain(segment.journals.iter().map(|name| (name, Some(())))) {
+                let is_open = start.is_some() && is_last;
+                let at = start.map(|()| &mut position);
+                let words = match look(&folder.file(name), at) {
                     Ok(words) => words,
                     Err(Flaw::From(offset, why)) if fix && is_open => {
                         match cut(&folder.file(name), offset) {
@@ -59,9 +62,14 @@ pub fn check_journal(config: &Config, fix: bool) -> Result<String, String> {
     if is_sound { Ok(lines) } else { Err(lines) }
 }
 
-fn look(path: &Path) -> Result<String, Flaw> {
+/// Looks at a file; a journal's begins at a position, and leaves where it ends.
+fn look(path: &Path, position: Option<&mut u64>) -> Result<String, Flaw> {
     let blob = FileBlob::open(path).map_err(|error| Flaw::Whole(error.to_string()))?;
-    match scan(&blob) {
+    let scanned = scan(&blob, position.as_deref().copied().unwrap_or(0));
+    if let (Ok(found), Some(position)) = (&scanned, position) {
+        *position = found.end;
+    }
+    match scanned {
         Ok(found) if found.tail.bytes > 0 => {
             let (bytes, offset) = (found.tail.bytes, found.tail.offset);
             let why =

@@ -6,7 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use basalt_commands::config::Config;
-use basalt_journal::{FileHeader, FileKind, Generation, Manifest, Segment, VERSION};
+use basalt_engine::{JournalStart, RewritePlan};
+use basalt_journal::{FileHeader, FileKind, Generation, JOURNALS_MAX, Manifest, Segment, VERSION};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -19,6 +20,8 @@ const PREFIX: &str = "journal.";
 pub(crate) struct Folder {
     pub(super) path: PathBuf,
     pub(super) manifest: Manifest,
+    /// The last generation of the manifest is the one that is written to.
+    is_live: bool,
     /// Open as long as the process.
     _lock: Flock<File>,
 }
@@ -49,7 +52,12 @@ impl Folder {
             errno => at(&lock, errno),
         })?;
         let manifest = read_manifest(&path, config)?;
-        Ok(Self { path, manifest, _lock: locked })
+        Ok(Self { path, manifest, is_live: false, _lock: locked })
+    }
+
+    /// Whether it is the folder that the configuration names.
+    pub(crate) fn is_named_by(&self, config: &Config) -> bool {
+        self.path == Path::new(&config.dir).join(&config.appenddirname)
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {
@@ -76,7 +84,7 @@ impl Folder {
             let journal = journal_name(header);
             files.push(create(&self.file(&journal), header)?);
             let base = has_bases.then(|| base_name(header));
-            shards.push(Segment { base, journal, end: None });
+            shards.push(Segment { base, journals: vec![journal], ..Segment::default() });
         }
         let mut manifest = Manifest::default();
         if !has_bases {
@@ -84,7 +92,7 @@ impl Folder {
                 let mut generation = generation.clone();
                 for (segment, end) in generation.shards.iter_mut().zip(ends) {
                     segment.end = Some(*end);
-                    self.sync(&segment.journal)?;
+                    segment.journals.iter().try_for_each(|name| self.sync(name))?;
                 }
                 // One in which nothing happened says nothing.
                 let is_empty = ends.iter().all(|end| *end == 0)
@@ -95,10 +103,102 @@ impl Folder {
             }
         }
         manifest.generations.push(Generation { number, shards });
-        self.write_manifest(&manifest)?;
+        if !self.write_manifest(&manifest)? {
+            return Err(at(&self.path, "it can't be synced"));
+        }
         self.manifest = manifest;
+        self.is_live = true;
         self.remove_unnamed();
         Ok(files)
+    }
+
+    /// Makes the files that shards write to from a rewrite on. The manifest names them from now on, unless there is no
+    /// journal that counts before the rewrite is through.
+    pub(crate) fn prepare(
+        &mut self,
+        plan: &RewritePlan,
+    ) -> io::Result<(Vec<FileHeader>, Vec<File>)> {
+        self.is_live &= !plan.begins;
+        let last = self.manifest.generations.last().filter(|_| self.is_live);
+        let number = last.map_or(self.next_number(), |last| last.number);
+        if last.is_some_and(|last| last.shards.iter().any(|s| s.journals.len() >= JOURNALS_MAX)) {
+            return Err(at(&self.path, "too many rewrites have failed: restart the server"));
+        }
+        if self.manifest.generations.is_empty() {
+            // So that a start after a crash knows the files for what they are.
+            self.write_manifest(&self.manifest)?;
+        }
+        let headers = headers(number, plan.shards, plan.salt, plan.now_ms);
+        let names: Vec<String> =
+            headers.iter().map(|header| rewritten_name(header, plan.number, "log")).collect();
+        let made = self.make(&headers, &names).and_then(|files| {
+            if self.is_live {
+                let mut manifest = self.manifest.clone();
+                let last = manifest.generations.last_mut().expect("a live one is there");
+                for (segment, name) in last.shards.iter_mut().zip(&names) {
+                    segment.journals.push(name.clone());
+                }
+                self.write_manifest(&manifest)?;
+                self.manifest = manifest;
+            }
+            Ok(files)
+        });
+        if made.is_err() {
+            self.remove(&names);
+        }
+        Ok((headers, made?))
+    }
+
+    fn make(&self, headers: &[FileHeader], names: &[String]) -> io::Result<Vec<File>> {
+        let files =
+            headers.iter().zip(names).map(|(header, name)| create(&self.file(name), header));
+        let files = files.collect::<io::Result<Vec<File>>>()?;
+        File::open(&self.path)?.sync_all()?;
+        Ok(files)
+    }
+
+    /// A base of a rewrite, to be written.
+    pub(crate) fn create_base(
+        &self,
+        header: &FileHeader,
+        rewrite: u64,
+    ) -> io::Result<(File, PathBuf)> {
+        let header = FileHeader { kind: FileKind::Base, ..*header };
+        let path = self.file(&rewritten_name(&header, rewrite, "base"));
+        Ok((create(&path, &header)?, path))
+    }
+
+    /// The bases of a rewrite are on disk: the journal begins with them, and all that is older goes.
+    pub(crate) fn finish_rewrite(
+        &mut self,
+        headers: &[FileHeader],
+        rewrite: u64,
+        positions: &[JournalStart],
+    ) -> io::Result<()> {
+        let segment = |(header, position): (&FileHeader, &JournalStart)| Segment {
+            base: Some(rewritten_name(header, rewrite, "base")),
+            start: position.start,
+            from: position.from,
+            journals: vec![rewritten_name(header, rewrite, "log")],
+            end: None,
+        };
+        let shards = headers.iter().zip(positions).map(segment).collect();
+        let generation = Generation { number: headers[0].generation, shards };
+        let manifest = Manifest { generations: vec![generation] };
+        let is_on_disk = self.write_manifest(&manifest)?;
+        self.manifest = manifest;
+        self.is_live = true;
+        if is_on_disk {
+            self.remove_unnamed();
+        }
+        Ok(())
+    }
+
+    fn remove(&self, names: &[String]) {
+        for name in names {
+            // One that was not made is gone already.
+            let _ = fs::remove_file(self.file(name));
+        }
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {
@@ -106,16 +206,25 @@ impl Folder {
         File::open(&path).and_then(|file| file.sync_all()).map_err(|error| at(&path, error))
     }
 
-    fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
+    /// Replaces the manifest. Returns whether it is known to be on disk; if not, a crash may bring back the one of
+    /// before, so that nothing that it names may be removed.
+    ///
+    /// # Errors
+    /// Where the one of before is still there.
+    fn write_manifest(&self, manifest: &Manifest) -> io::Result<bool> {
         let (path, temporary) = (self.file(MANIFEST), self.file("journal.manifest.tmp"));
         let write = || {
             let mut file = open_new(&temporary)?;
             file.write_all(manifest.encode().as_bytes())?;
             file.sync_all()?;
             fs::rename(&temporary, &path)?;
-            File::open(&self.path)?.sync_all()
+            let synced = File::open(&self.path).and_then(|folder| folder.sync_all());
+            if let Err(error) = &synced {
+                tracing::warn!("syncing {}: {error}", self.path.display());
+            }
+            Ok(synced.is_ok())
         };
-        write().map_err(|error| at(&path, error))
+        write().map_err(|error: io::Error| at(&path, error))
     }
 
     /// Removes files of ours that the manifest does not name: they are of a rewrite or a start that did not end.
@@ -124,7 +233,8 @@ impl Folder {
         for name in found.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
             let is_named =
                 self.manifest.generations.iter().flat_map(|one| &one.shards).any(|one| {
-                    one.journal == name || one.base.as_ref().is_some_and(|base| *base == name)
+                    one.journals.contains(&name)
+                        || one.base.as_ref().is_some_and(|base| *base == name)
                 });
             if name.starts_with(PREFIX)
                 && name != MANIFEST
@@ -182,6 +292,11 @@ pub(super) fn journal_name(header: &FileHeader) -> String {
 
 pub(super) fn base_name(header: &FileHeader) -> String {
     format!("{PREFIX}{}.{}.base", header.generation, header.shard)
+}
+
+/// The name of a file that a rewrite makes.
+fn rewritten_name(header: &FileHeader, rewrite: u64, kind: &str) -> String {
+    format!("{PREFIX}{}.{}.{rewrite}.{kind}", header.generation, header.shard)
 }
 
 /// The headers of a generation's journals.

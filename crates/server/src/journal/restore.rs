@@ -4,19 +4,20 @@
 //! by thread n modulo their number. Between generations, and at the end, slots go to the shards that have them then.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use basalt_commands::config::Config;
 use basalt_engine::{Core, give_out_foreign, replay};
-use basalt_journal::{FileHeader, FileKind, GENERATIONS_MAX, HEADER_BYTES, Kept, Scan, keep, scan};
+use basalt_journal::{FileHeader, FileKind, GENERATIONS_MAX, Kept, Scan, Segment, keep, scan};
 use basalt_keyspace::{Keyspace, ShardId, SlotBundle};
 
 use super::blob::FileBlob;
 use super::folder::{Folder, at, base_name, headers};
 use super::meeting::Meeting;
-use super::{JournalFile, base};
+use super::{JournalFile, SharedFolder, base};
 
 /// A rewrite at start pays where so much was journaled since the last.
 const GROWN_BYTES_MIN: u64 = 64 << 20;
@@ -24,9 +25,11 @@ const GROWN_BYTES_MIN: u64 = 64 << 20;
 /// A shard's part of a generation, found sound.
 struct Part {
     base: Option<PathBuf>,
-    journal: PathBuf,
-    /// Up to which position it is replayed.
-    to: u64,
+    /// Each goes on where the one before it ends; the first begins here.
+    journals: Vec<PathBuf>,
+    start: u64,
+    /// The positions that are replayed.
+    kept: Range<u64>,
 }
 
 /// Bundles of slots for keyspaces, by the thread that has them.
@@ -38,7 +41,9 @@ pub(crate) struct Recovery {
     generations: Vec<Vec<Part>>,
     headers: Vec<FileHeader>,
     rewrites: bool,
-    folder: Mutex<Folder>,
+    /// How long all files are.
+    bytes: u64,
+    folder: SharedFolder,
     meeting: Meeting,
     mailboxes: Vec<Mailbox>,
     files: Mutex<Vec<Option<std::fs::File>>>,
@@ -59,55 +64,62 @@ impl Recovery {
     /// Where one can't be read, is not ours, or is damaged.
     #[expect(clippy::disallowed_methods, reason = "the log says how long it took")]
     pub(crate) fn prepare(
-        folder: Folder,
+        shared: &SharedFolder,
         shards: usize,
         (salt, now_ms): (u64, u64),
         config: &Config,
     ) -> io::Result<Self> {
         let begun = Instant::now();
+        let locked = lock(shared);
+        let folder = locked.as_ref().expect("it is open where there is a journal");
         let mut generations = Vec::new();
         let (mut base_bytes, mut journal_bytes) = (0, 0);
         let last = folder.manifest.generations.len().saturating_sub(1);
         for (index, generation) in folder.manifest.generations.iter().enumerate() {
             let number = generation.number;
             let mut parts = Vec::new();
-            let scans = scan_all(generation.shards.iter().map(|part| folder.file(&part.journal)));
             let mut found = Vec::new();
-            for (shard, (segment, scanned)) in generation.shards.iter().zip(scans).enumerate() {
-                let path = folder.file(&segment.journal);
-                let scan = scanned.map_err(|error| at(&path, error))?;
-                check(&scan, (number, shard, generation.shards.len()), FileKind::Journal)
-                    .map_err(|error| at(&path, error))?;
-                journal_bytes += scan.tail.offset;
-                found.push((path, scan));
+            for (shard, scans) in scan_all(folder, &generation.shards).into_iter().enumerate() {
+                let scans = scans?;
+                for (path, scan) in &scans {
+                    check(scan, (number, shard, generation.shards.len()), FileKind::Journal)
+                        .map_err(|error| at(path, error))?;
+                    journal_bytes += scan.tail.offset;
+                }
+                found.push(scans);
             }
-            let kept = if index == last { Some(keep_all(&found, config)?) } else { None };
-            for (shard, (segment, (path, scan))) in generation.shards.iter().zip(&found).enumerate()
-            {
+            let from: Vec<u64> = generation.shards.iter().map(|segment| segment.from).collect();
+            let kept = if index == last { Some(keep_all(&found, &from, config)?) } else { None };
+            for (shard, (segment, scans)) in generation.shards.iter().zip(&found).enumerate() {
+                let path = &scans.last().expect("each shard has a journal").0;
+                let end = scans.iter().map(|(_, scan)| scan.end).max().unwrap_or_default();
                 let to = match (&kept, segment.end) {
                     (Some(kept), _) => kept[shard].to,
-                    (None, Some(end)) if end <= scan.end => end,
+                    (None, Some(to)) if to <= end.max(segment.from) => to,
                     (None, _) => return Err(at(path, "it is shorter than the manifest says")),
                 };
                 let base = segment.base.as_ref().map(|base| folder.file(base));
                 if let Some(path) = &base {
-                    let scan = FileBlob::open(path).map_err(|error| at(path, error))?;
-                    let scan = scan_file(&scan).map_err(|error| at(path, error))?;
+                    let scan = scan_file(path, 0).map_err(|error| at(path, error))?;
                     check(&scan, (number, shard, generation.shards.len()), FileKind::Base)
                         .map_err(|error| at(path, error))?;
                     base_bytes += scan.end;
                 }
-                parts.push(Part { base, journal: path.clone(), to });
+                let journals = scans.iter().map(|(path, _)| path.clone()).collect();
+                parts.push(Part { base, journals, start: segment.start, kept: segment.from..to });
             }
             generations.push(parts);
         }
         let is_grown = journal_bytes > base_bytes.max(GROWN_BYTES_MIN);
+        let headers = headers(folder.next_number(), shards, salt, now_ms);
+        drop(locked);
         Ok(Self {
             shards,
             rewrites: is_grown || generations.len() >= GENERATIONS_MAX / 2,
             generations,
-            headers: headers(folder.next_number(), shards, salt, now_ms),
-            folder: Mutex::new(folder),
+            headers,
+            bytes: base_bytes + journal_bytes,
+            folder: Arc::clone(shared),
             meeting: Meeting::of(shards),
             mailboxes: (0..shards).map(|_| Mailbox::default()).collect(),
             files: Mutex::default(),
@@ -130,19 +142,30 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn scan_file(blob: &FileBlob) -> Result<Scan, String> {
-    scan(blob).map_err(|error| error.to_string())
+fn scan_file(path: &Path, start: u64) -> Result<Scan, String> {
+    let blob = FileBlob::open(path).map_err(|error| error.to_string())?;
+    scan(&blob, start).map_err(|error| error.to_string())
 }
 
-/// Scans files side by side.
-fn scan_all(paths: impl Iterator<Item = PathBuf>) -> Vec<Result<Scan, String>> {
-    let paths: Vec<PathBuf> = paths.collect();
-    let scan_one = |path: &PathBuf| {
-        let blob = FileBlob::open(path).map_err(|error| error.to_string())?;
-        scan_file(&blob)
+/// The journals of a shard, in their order, each with what was found in it.
+type Scanned = Vec<(PathBuf, Scan)>;
+
+/// Scans the journals of all shards side by side.
+fn scan_all(folder: &Folder, segments: &[Segment]) -> Vec<io::Result<Scanned>> {
+    let scan_one = |segment: &Segment| {
+        let mut position = segment.start;
+        let mut scans = Vec::new();
+        for name in &segment.journals {
+            let path = folder.file(name);
+            let scan = scan_file(&path, position).map_err(|error| at(&path, error))?;
+            position = scan.end;
+            scans.push((path, scan));
+        }
+        Ok(scans)
     };
     std::thread::scope(|scope| {
-        let scans: Vec<_> = paths.iter().map(|path| scope.spawn(move || scan_one(path))).collect();
+        let scans: Vec<_> =
+            segments.iter().map(|segment| scope.spawn(move || scan_one(segment))).collect();
         scans.into_iter().map(|scan| scan.join().expect("a scan ends")).collect()
     })
 }
@@ -160,11 +183,26 @@ fn check(
 }
 
 /// What is kept of the last generation, with a warning for each that ends early.
-fn keep_all(found: &[(PathBuf, Scan)], config: &Config) -> io::Result<Vec<Kept>> {
-    let scans: Vec<Scan> = found.iter().map(|(_, scan)| scan.clone()).collect();
-    let kept = keep(&scans);
-    for ((path, scan), kept) in found.iter().zip(&kept) {
-        let (name, tail) = (path.display(), scan.tail);
+fn keep_all(found: &[Scanned], from: &[u64], config: &Config) -> io::Result<Vec<Kept>> {
+    let all = found.iter().map(|scans| {
+        let scans = scans.iter().map(|(_, scan)| scan.clone());
+        scans.reduce(|mut all, next| {
+            all.append(next);
+            all
+        })
+    });
+    let all: Vec<Scan> = all.map(|scan| scan.expect("each shard has a journal")).collect();
+    let kept = keep(&all, from);
+    let last = |scans: &Scanned| scans.iter().map(|(path, _)| path.clone()).next_back();
+    let files = found.iter().zip(&kept).flat_map(|(scans, kept)| {
+        let last = last(scans);
+        scans.iter().map(move |(path, scan)| {
+            let dropped = if Some(path) == last.as_ref() { kept.dropped } else { 0 };
+            (path, scan.tail, dropped)
+        })
+    });
+    for (path, tail, dropped) in files {
+        let name = path.display();
         if tail.bytes > 0 && !config.aof_load_truncated {
             let why = format!(
                 "{} bytes from offset {} on are no whole frame, as after a crash while they were written; \
@@ -180,10 +218,9 @@ fn keep_all(found: &[(PathBuf, Scan)], config: &Config) -> io::Result<Vec<Kept>>
                 tail.offset
             );
         }
-        if kept.dropped > 0 {
+        if dropped > 0 {
             tracing::warn!(
-                "{name}: {} bytes behind the last moment that all shards have on disk are dropped",
-                kept.dropped
+                "{name}: {dropped} bytes behind the last moment that all shards have on disk are dropped"
             );
         }
     }
@@ -217,8 +254,9 @@ impl Restoring<'_> {
         recovery.meet()?;
         let file = lock(&recovery.files)[self.shard].take();
         let file = file.expect("a file for each shard was made");
-        core.begin_journal(recovery.headers[self.shard]);
-        Ok(Some(JournalFile { file, len: HEADER_BYTES as u64, is_rewriting: false }))
+        let bytes = if self.shard == 0 { recovery.bytes } else { 0 };
+        core.begin_journal(recovery.headers[self.shard], bytes);
+        Ok(Some(JournalFile::empty(file)))
     }
 
     /// Gives slots to the shards that have them in a layout of other shards, or after they moved.
@@ -248,16 +286,23 @@ impl Restoring<'_> {
     }
 
     fn write_base(&self, core: &mut Core) -> io::Result<()> {
-        let header = FileHeader { kind: FileKind::Base, ..self.recovery.headers[self.shard] };
-        let path = lock(&self.recovery.folder).file(&base_name(&header));
-        base::write(&path, &header, core.keyspace()).map_err(|error| at(&path, error))
+        let header = self.recovery.headers[self.shard];
+        let path = self.with_folder(|folder| folder.file(&base_name(&header)));
+        base::write(&path, header, core.keyspace()).map_err(|error| at(&path, error))
+    }
+
+    fn with_folder<T>(&self, run: impl FnOnce(&mut Folder) -> T) -> T {
+        let mut folder = lock(&self.recovery.folder);
+        run(folder.as_mut().expect("it is open where there is a journal"))
     }
 
     fn begin_generation(&self) -> io::Result<()> {
         let Recovery { headers, generations, rewrites, .. } = self.recovery;
-        let ends: Vec<Vec<u64>> =
-            generations.iter().map(|parts| parts.iter().map(|part| part.to).collect()).collect();
-        let files = lock(&self.recovery.folder).begin(headers, &ends, *rewrites)?;
+        let ends: Vec<Vec<u64>> = generations
+            .iter()
+            .map(|parts| parts.iter().map(|part| part.kept.end).collect())
+            .collect();
+        let files = self.with_folder(|folder| folder.begin(headers, &ends, *rewrites))?;
         *lock(&self.recovery.files) = files.into_iter().map(Some).collect();
         let (count, ms) = (generations.len(), self.recovery.begun.elapsed().as_millis());
         tracing::info!("The journal is loaded: {count} generations in {ms} ms");
@@ -299,15 +344,26 @@ impl Own {
 }
 
 fn load(part: &Part, keyspace: &mut Keyspace) -> io::Result<()> {
-    for (path, to) in
-        part.base.iter().map(|base| (base, u64::MAX)).chain([(&part.journal, part.to)])
-    {
-        load_file(path, to, keyspace).map_err(|error| at(path, error))?;
+    if let Some(path) = &part.base {
+        load_file(path, 0, &(0..u64::MAX), keyspace).map_err(|error| at(path, error))?;
     }
-    Ok(())
+    let mut position = part.start;
+    for path in &part.journals {
+        position =
+            load_file(path, position, &part.kept, keyspace).map_err(|error| at(path, error))?;
+    }
+    // What the base holds may be missing.
+    let is_whole = position >= part.kept.end || part.kept.is_empty();
+    let last = part.journals.last().map_or(Path::new(""), PathBuf::as_path);
+    if is_whole { Ok(()) } else { Err(at(last, "it changed while it was read")) }
 }
 
-fn load_file(path: &Path, to: u64, keyspace: &mut Keyspace) -> Result<(), String> {
+fn load_file(
+    path: &Path,
+    start: u64,
+    kept: &Range<u64>,
+    keyspace: &mut Keyspace,
+) -> Result<u64, String> {
     /// How many bytes are between two lines of the log.
     const PROGRESS_BYTES: u64 = 256 << 20;
     let blob = FileBlob::open(path).map_err(|error| error.to_string())?;
@@ -318,5 +374,5 @@ fn load_file(path: &Path, to: u64, keyspace: &mut Keyspace) -> Result<(), String
             tracing::info!("{name}: {} MB are loaded", bytes >> 20);
         }
     };
-    replay(keyspace, &blob, to, &mut progress).map_err(|error| error.to_string())
+    replay(keyspace, &blob, start, kept, &mut progress).map_err(|error| error.to_string())
 }

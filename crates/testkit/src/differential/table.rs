@@ -377,6 +377,7 @@ pub const NOT_RANDOM: &[(&str, &str)] = &[
     ("evalsha_ro", "random words are no script; recorded scripts and simulation try it"),
     ("script", "random words are no script; recorded scripts and simulation try it"),
     ("save", "it writes a file; simulation and process tests try it"),
+    ("bgrewriteaof", "it writes files; simulation and process tests try it"),
     ("bgsave", "it writes a file; simulation and process tests try it"),
     ("time", "two clocks"),
 ];

@@ -1,8 +1,16 @@
-//! Disk: a simulated shard's journal file, with a page cache that a power loss takes away.
+//! Disk: a simulated shard's journal files, with a page cache that a power loss takes away; and their manifest, which is
+//! replaced at one moment.
+
+use std::sync::Arc;
 
 use basalt_commands::config::Config;
-use basalt_engine::{JournalDone, give_out_foreign, replay};
-use basalt_journal::{Blob, FileHeader, FileKind, Kept, Scan, ScanError, VERSION, keep, scan};
+use basalt_engine::{
+    JournalDone, JournalStart, RewritePlan, SaveProgress, SaveStart, SaveTarget, give_out_foreign,
+    replay,
+};
+use basalt_journal::{
+    BaseWriter, Blob, FileHeader, FileKind, Kept, Scan, ScanError, VERSION, keep, scan,
+};
 
 use basalt_keyspace::{Keyspace, ShardId};
 
@@ -29,12 +37,21 @@ enum Place {
     Disk,
 }
 
-/// A shard's journal file.
-#[derive(Default)]
-pub struct Disk {
-    header: Vec<u8>,
+/// A journal file.
+struct File {
+    header: FileHeader,
+    /// The rewrite that it was made for; 0 for the first.
+    rewrite: u64,
     /// What was written, each with where it is.
     writes: Vec<(Vec<u8>, Place)>,
+}
+
+/// A shard's journal files.
+#[derive(Default)]
+pub struct Disk {
+    files: Vec<File>,
+    /// The one that is written to, by its place among them.
+    current: usize,
     /// A frame that is being written, and whether it is to be synced.
     appending: Option<(Vec<u8>, bool)>,
     /// It is the last frames once more.
@@ -58,7 +75,18 @@ impl Disk {
 
     pub(super) fn sync(&mut self) {
         assert!(self.syncing.is_none(), "one sync at a time");
-        self.syncing = Some(self.writes.len());
+        self.syncing = Some(self.writes().len());
+    }
+
+    pub(super) fn go_to_next(&mut self, rewrite: u64) {
+        assert!(!self.is_busy(), "nothing is under way for the file of before");
+        assert!(self.writes().iter().all(|(_, place)| *place == Place::Disk), "it is on disk");
+        let at = self.files.iter().position(|file| file.rewrite == rewrite);
+        self.current = at.expect("it was made");
+    }
+
+    fn writes(&mut self) -> &mut Vec<(Vec<u8>, Place)> {
+        &mut self.files[self.current].writes
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -68,7 +96,7 @@ impl Disk {
     /// Ends a sync of the first writes, well or not.
     fn sync_to(&mut self, count: usize, is_done: bool) {
         self.syncs += 1;
-        for (_, place) in self.writes[..count].iter_mut().filter(|one| one.1 == Place::Memory) {
+        for (_, place) in self.writes()[..count].iter_mut().filter(|one| one.1 == Place::Memory) {
             *place = if is_done { Place::Disk } else { Place::Forgotten };
         }
     }
@@ -77,10 +105,10 @@ impl Disk {
     fn wrote(&mut self, bytes: Vec<u8>) {
         let mut left = if std::mem::take(&mut self.is_again) { bytes.len() } else { 0 };
         while left > 0 {
-            let (last, _) = self.writes.pop().expect("they are written again");
+            let (last, _) = self.writes().pop().expect("they are written again");
             left = left.checked_sub(last.len()).expect("frames are written again whole");
         }
-        self.writes.push((bytes, Place::Memory));
+        self.writes().push((bytes, Place::Memory));
     }
 
     /// What has come to its end by now, at random.
@@ -95,7 +123,8 @@ impl Disk {
                 self.wrote(frame.clone());
                 let is_done = self.fault == DiskFault::None;
                 if sync {
-                    self.sync_to(self.writes.len(), is_done);
+                    let count = self.writes().len();
+                    self.sync_to(count, is_done);
                 }
                 if sync && !is_done {
                     JournalDone::NotSynced { frame: Some(frame), error: "EIO".into() }
@@ -117,59 +146,142 @@ impl Disk {
         done
     }
 
+    /// The files from that of a rewrite on, as `left` has each of them; the last is the one with a frame on its way.
+    fn files_from(&self, first: u64, mut left: impl FnMut(&File, bool) -> Vec<u8>) -> Vec<Vec<u8>> {
+        let files = self.files.iter().enumerate().filter(|(_, file)| file.rewrite >= first);
+        files.map(|(at, file)| left(file, at == self.current)).collect()
+    }
+
     /// What the kernel has: all that a killed process leaves.
-    fn after_kill(&self) -> Vec<u8> {
-        let written = self.writes.iter().flat_map(|(bytes, _)| bytes).copied();
-        self.header.iter().copied().chain(written).collect()
+    fn after_kill(&self, first: u64) -> Vec<Vec<u8>> {
+        self.files_from(first, |file, _| {
+            let written = file.writes.iter().flat_map(|(bytes, _)| bytes).copied();
+            file.header.encode().into_iter().chain(written).collect()
+        })
     }
 
     /// What is left when power is lost: what was synced, and any part of the rest, torn.
-    fn after_power_loss(&self, random: &mut Random) -> Vec<u8> {
-        let mut left = self.header.clone();
-        let appending = self.appending.iter().filter(|_| !self.is_again);
-        let appending = appending.map(|(bytes, _)| (bytes.clone(), Place::Memory));
-        for (mut bytes, place) in self.writes.iter().cloned().chain(appending) {
-            if place != Place::Disk {
-                let kept = match random.below(3) {
-                    _ if place == Place::Forgotten => 0,
-                    0 => 0,
-                    1 => random.below(bytes.len() + 1),
-                    _ => bytes.len(),
-                };
-                bytes[kept..].fill(0);
-                if random.one_in(4) {
-                    left.extend_from_slice(&bytes[..kept]);
-                    return left;
+    fn after_power_loss(&self, first: u64, random: &mut Random) -> Vec<Vec<u8>> {
+        self.files_from(first, |file, is_current| {
+            let mut left = file.header.encode().to_vec();
+            let appending = self.appending.iter().filter(|_| is_current && !self.is_again);
+            let appending = appending.map(|(bytes, _)| (bytes.clone(), Place::Memory));
+            for (mut bytes, place) in file.writes.iter().cloned().chain(appending) {
+                if place != Place::Disk {
+                    let kept = match random.below(3) {
+                        _ if place == Place::Forgotten => 0,
+                        0 => 0,
+                        1 => random.below(bytes.len() + 1),
+                        _ => bytes.len(),
+                    };
+                    bytes[kept..].fill(0);
+                    if random.one_in(4) {
+                        left.extend_from_slice(&bytes[..kept]);
+                        return left;
+                    }
                 }
+                left.extend_from_slice(&bytes);
             }
-            left.extend_from_slice(&bytes);
+            left
+        })
+    }
+}
+
+/// What the manifest names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Manifest {
+    /// The first journals are of this rewrite; `None` before there is a journal that counts.
+    first: Option<u64>,
+    starts: Vec<JournalStart>,
+    bases: Vec<Vec<u8>>,
+}
+
+/// What a crash leaves, shard by shard.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    pub starts: Vec<JournalStart>,
+    /// Empty where the journals began with nothing.
+    pub bases: Vec<Vec<u8>>,
+    /// Each goes on where the one before it ends.
+    pub journals: Vec<Vec<Vec<u8>>>,
+}
+
+impl Outside {
+    fn headers(&self, salt: u32) -> Vec<FileHeader> {
+        let shards = self.disks.len() as u16;
+        let header = |shard: u16| FileHeader {
+            version: VERSION,
+            kind: FileKind::Journal,
+            shard,
+            shards,
+            generation: 1,
+            salt: salt.wrapping_mul(31).wrapping_add(u32::from(shard)),
+            created_ms: self.now.unix_ms,
+        };
+        (0..shards).map(header).collect()
+    }
+
+    fn add_files(&mut self, headers: &[FileHeader], rewrite: u64) {
+        for (disk, header) in self.disks.iter_mut().zip(headers) {
+            disk.files.push(File { header: *header, rewrite, writes: Vec::new() });
         }
-        left
+    }
+
+    pub(super) fn prepare_rewrite(&mut self, plan: &RewritePlan) {
+        let headers = self.headers(plan.salt as u32);
+        self.add_files(&headers, plan.number);
+        if plan.begins {
+            self.manifest.first = None;
+        }
+        let prepared: Arc<[FileHeader]> = headers.into();
+        self.saves.progress = SaveProgress {
+            number: plan.number,
+            prepared: Some(prepared),
+            ..SaveProgress::default()
+        };
+    }
+
+    pub(super) fn begin_save(&mut self, start: SaveStart) {
+        let SaveTarget::Bases { positions } = &start.target else {
+            return self.saves.begin(start);
+        };
+        let headers = self.saves.progress.prepared.clone().expect("it was prepared");
+        let heads = headers.iter().map(|header| BaseWriter::new(*header).header().encode());
+        self.next_starts.clone_from(positions);
+        self.saves.begin_bases(start.number, heads.map(|head| head.to_vec()).collect());
+    }
+
+    pub(super) fn finish_save(&mut self, number: u64) {
+        if let Some(bases) = self.saves.finish(number) {
+            let starts = std::mem::take(&mut self.next_starts);
+            self.manifest = Manifest { first: Some(number), starts, bases };
+        }
+    }
+
+    fn files_left(&self, journals: impl Iterator<Item = Vec<Vec<u8>>>) -> Files {
+        let Manifest { starts, bases, first } = self.manifest.clone();
+        if first.is_none() {
+            return Files::default();
+        }
+        Files { starts, bases, journals: journals.collect() }
     }
 }
 
 impl Simulation {
     /// A server whose cores journal every change, from nothing on.
     pub fn with_journal(shards: usize, config: Config, seed: u64) -> Self {
-        let mut server = Self::new(shards, config, seed);
+        let mut server = Self::new(shards, Config { appendonly: true, ..config }, seed);
         server.begin_journals(seed as u32);
         server
     }
 
     fn begin_journals(&mut self, salt: u32) {
-        let shards = self.cores.len() as u16;
-        for shard in 0..shards {
-            let header = FileHeader {
-                version: VERSION,
-                kind: FileKind::Journal,
-                shard,
-                shards,
-                generation: 1,
-                salt: salt.wrapping_mul(31) + u32::from(shard),
-                created_ms: self.outside.now.unix_ms,
-            };
-            self.outside.disks[usize::from(shard)].header = header.encode().to_vec();
-            self.cores[usize::from(shard)].begin_journal(header);
+        let headers = self.outside.headers(salt);
+        self.outside.add_files(&headers, 0);
+        let starts = vec![JournalStart::default(); headers.len()];
+        self.outside.manifest = Manifest { first: Some(0), starts, bases: Vec::new() };
+        for (core, header) in self.cores.iter_mut().zip(headers) {
+            core.begin_journal(header, 0);
         }
     }
 
@@ -178,14 +290,31 @@ impl Simulation {
     }
 
     /// The process is killed: the files as the kernel has them.
-    pub fn kill(self) -> Vec<Vec<u8>> {
-        self.outside.disks.iter().map(Disk::after_kill).collect()
+    pub fn kill(self) -> Files {
+        let first = self.outside.manifest.first.unwrap_or_default();
+        self.outside.files_left(self.outside.disks.iter().map(|disk| disk.after_kill(first)))
     }
 
     /// Power is lost: the files as the disks have them.
-    pub fn lose_power(mut self) -> Vec<Vec<u8>> {
+    pub fn lose_power(mut self) -> Files {
+        let first = self.outside.manifest.first.unwrap_or_default();
         let Outside { disks, random, .. } = &mut self.outside;
-        disks.iter().map(|disk| disk.after_power_loss(random)).collect()
+        let left = disks.iter().map(|disk| disk.after_power_loss(first, random));
+        let left: Vec<_> = left.collect();
+        self.outside.files_left(left.into_iter())
+    }
+
+    /// How long all files are that the manifest names.
+    pub fn after_kill_bytes(&self) -> usize {
+        let Manifest { first, bases, .. } = &self.outside.manifest;
+        let first = first.unwrap_or_default();
+        let journals = self.outside.disks.iter().flat_map(|disk| disk.after_kill(first));
+        bases.iter().map(Vec::len).sum::<usize>() + journals.map(|file| file.len()).sum::<usize>()
+    }
+
+    /// Whether a rewrite of the journal came to its end.
+    pub fn is_rewritten(&self) -> bool {
+        self.outside.manifest.first.is_some_and(|first| first > 0)
     }
 
     /// Starts again, with so many shards, from the files of a server that had maybe others; and journals from then on.
@@ -193,29 +322,51 @@ impl Simulation {
     /// # Errors
     /// Where a file is refused.
     pub fn restart(
-        files: &[Vec<u8>],
+        files: &Files,
         shards: usize,
         config: Config,
         seed: u64,
     ) -> Result<Self, ScanError<<[u8] as Blob>::Error>> {
-        let scans = files.iter().map(|file| scan(file.as_slice()));
-        let scans = scans.collect::<Result<Vec<Scan>, _>>()?;
-        let mut server = Self::new(shards, config, seed);
-        let hasher = *server.cores[0].keyspace().hasher();
-        let now_ms = server.outside.now.unix_ms;
-        for (index, (file, Kept { to, .. })) in files.iter().zip(keep(&scans)).enumerate() {
-            if files.len() == shards {
-                replay(server.cores[index].keyspace(), file.as_slice(), to, &mut |_| {})?;
-                continue;
+        let mut scans = Vec::new();
+        for (journals, start) in files.journals.iter().zip(&files.starts) {
+            let mut all: Option<Scan> = None;
+            for journal in journals {
+                let position = all.as_ref().map_or(start.start, |all| all.end);
+                let next = scan(journal.as_slice(), position)?;
+                match &mut all {
+                    Some(all) => all.append(next),
+                    none => *none = Some(next),
+                }
             }
-            let databases = server.cores[0].keyspace().database_count();
-            let mut keyspace = Keyspace::new(databases, hasher, now_ms);
-            replay(&mut keyspace, file.as_slice(), to, &mut |_| {})?;
-            for (shard, bundle) in give_out_foreign(&mut keyspace, None, shards) {
-                server.cores[shard.index()].keyspace().attach_with_expiry(bundle);
+            scans.push(all.expect("each shard has a journal"));
+        }
+        for base in &files.bases {
+            scan(base.as_slice(), 0)?;
+        }
+        let mut server = Self::new(shards, Config { appendonly: true, ..config }, seed);
+        let from: Vec<u64> = files.starts.iter().map(|start| start.from).collect();
+        let has_same = files.journals.len() == shards;
+        for (index, Kept { to, .. }) in keep(&scans, &from).into_iter().enumerate() {
+            let like = server.cores[0].keyspace();
+            let (databases, hasher) = (like.database_count(), *like.hasher());
+            let mut own = Keyspace::new(databases, hasher, server.outside.now.unix_ms);
+            let keyspace = if has_same { server.cores[index].keyspace() } else { &mut own };
+            if let Some(base) = files.bases.get(index) {
+                replay(keyspace, base.as_slice(), 0, &(0..u64::MAX), &mut |_| {})?;
+            }
+            let mut position = files.starts[index].start;
+            for journal in &files.journals[index] {
+                let kept = from[index]..to;
+                position = replay(keyspace, journal.as_slice(), position, &kept, &mut |_| {})?;
+            }
+            assert!(position >= to || to == from[index], "all that is kept is there");
+            if !has_same {
+                for (shard, bundle) in give_out_foreign(&mut own, None, shards) {
+                    server.cores[shard.index()].keyspace().attach_with_expiry(bundle);
+                }
             }
         }
-        if files.len() == shards {
+        if has_same {
             for index in 0..shards {
                 let own = Some(ShardId(index as u16));
                 let keyspace = server.cores[index].keyspace();

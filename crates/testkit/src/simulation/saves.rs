@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use basalt_engine::{LoadStart, LoadStep, SaveEnd, SaveProgress, SaveStart};
+use basalt_engine::{LoadStart, LoadStep, SaveEnd, SaveProgress, SaveStart, SaveTarget};
 use basalt_rdb::Checksum;
 
 /// Snapshot files, by path, and the one that is being written.
@@ -14,6 +14,8 @@ pub(super) struct Saves {
     pub(super) fault: Option<String>,
     path: String,
     bytes: Vec<u8>,
+    /// Of a rewrite of the journal.
+    bases: Vec<Vec<u8>>,
     shards_left: usize,
     lacks_file: bool,
     /// What each shard is still to get of a file that is being loaded.
@@ -22,10 +24,24 @@ pub(super) struct Saves {
 
 impl Saves {
     pub(super) fn begin(&mut self, start: SaveStart) {
-        let SaveStart { number, head, shards, path, .. } = start;
+        let SaveStart { number, shards, target } = start;
+        let SaveTarget::File { path, head, .. } = target else {
+            unreachable!("they are begun else")
+        };
         assert!(number > self.progress.number, "numbers grow");
-        self.progress = SaveProgress { number, end: None };
+        self.progress = SaveProgress { number, ..SaveProgress::default() };
         (self.path, self.bytes, self.shards_left) = (path, head, shards);
+        self.bases.clear();
+        self.fail(number);
+    }
+
+    /// Begins bases with what they begin with.
+    pub(super) fn begin_bases(&mut self, number: u64, heads: Vec<Vec<u8>>) {
+        (self.shards_left, self.bases) = (heads.len(), heads);
+        self.fail(number);
+    }
+
+    fn fail(&mut self, number: u64) {
         if let Some(fault) = self.fault.take() {
             self.end(number, SaveEnd::Failed(fault));
         }
@@ -35,25 +51,33 @@ impl Saves {
         self.progress.number == number && self.progress.end.is_none()
     }
 
-    pub(super) fn add(&mut self, number: u64, chunk: &[u8]) {
+    pub(super) fn add(&mut self, number: u64, shard: usize, chunk: &[u8]) {
         if self.is_running(number) {
-            self.bytes.extend_from_slice(chunk);
+            self.bases.get_mut(shard).unwrap_or(&mut self.bytes).extend_from_slice(chunk);
         }
     }
 
-    pub(super) fn finish(&mut self, number: u64) {
+    /// A shard has finished. Returns the bases once all have.
+    pub(super) fn finish(&mut self, number: u64) -> Option<Vec<Vec<u8>>> {
         if !self.is_running(number) {
-            return;
+            return None;
         }
         self.shards_left -= 1;
-        if self.shards_left == 0 {
-            let mut file = std::mem::take(&mut self.bytes);
-            file.push(0xFF);
-            let checksum = Checksum::of(&file);
-            file.extend_from_slice(&checksum.to_le_bytes());
-            self.files.insert(self.path.clone(), file);
-            self.end(number, SaveEnd::Saved);
+        if self.shards_left > 0 {
+            return None;
         }
+        self.end(number, SaveEnd::Saved);
+        if !self.bases.is_empty() {
+            let bases = std::mem::take(&mut self.bases);
+            self.progress.base_bytes = bases.iter().map(|base| base.len() as u64).collect();
+            return Some(bases);
+        }
+        let mut file = std::mem::take(&mut self.bytes);
+        file.push(0xFF);
+        let checksum = Checksum::of(&file);
+        file.extend_from_slice(&checksum.to_le_bytes());
+        self.files.insert(self.path.clone(), file);
+        None
     }
 
     pub(super) fn begin_load(&mut self, start: &LoadStart) {

@@ -48,16 +48,32 @@ Background saving started
     ..ROW
 };
 
+pub(super) const BGREWRITEAOF: Command = Command {
+    name: "bgrewriteaof",
+    summary: "Begins to write the journal anew, with nothing in it that is over, while the server goes on.",
+    shows: "\
+> BGREWRITEAOF now
+(error) ERR wrong number of arguments for 'bgrewriteaof' command
+",
+    since: "1.0.0",
+    arity: 1,
+    flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::NO_ASYNC_LOADING),
+    run: Run::Engine(EngineCommand::BgRewriteAof),
+    ..ROW
+};
+
 /// What BGSAVE is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BgSaveRequest {
     Start,
+    /// Later, where something else is being written.
+    Schedule,
     Cancel,
 }
 
 /// FORK and FORKLESS (Valkey 9.2) choose between two ways of which there is one here.
 const BGSAVE_WORDS: Grammar<BgSaveRequest> = Grammar(&[
-    flag("schedule", BgSaveRequest::Start),
+    flag("schedule", BgSaveRequest::Schedule),
     flag("fork", BgSaveRequest::Start),
     flag("forkless", BgSaveRequest::Start),
     flag("cancel", BgSaveRequest::Cancel),
@@ -83,7 +99,8 @@ mod tests {
             let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
             parse_bgsave(&args)
         };
-        for line in ["bgsave", "bgsave SCHEDULE", "bgsave fork", "bgsave FORKLESS"] {
+        assert_eq!(parse("bgsave SCHEDULE"), Ok(BgSaveRequest::Schedule));
+        for line in ["bgsave", "bgsave fork", "bgsave FORKLESS"] {
             assert_eq!(parse(line), Ok(BgSaveRequest::Start), "{line}");
         }
         assert_eq!(parse("bgsave cancel"), Ok(BgSaveRequest::Cancel));

@@ -371,7 +371,8 @@ fn persistence(statistics: &Statistics, lines: &mut Lines) {
     let is_running = saves.running_s.is_some();
     lines.add("current_save_keys_processed", sum(|saves| saves.keys_written));
     let keys = statistics.shards.iter().flat_map(|shard| &shard.databases).map(|own| own.keys);
-    lines.add("current_save_keys_total", if is_running { keys.sum::<usize>() } else { 0 });
+    let is_walking = is_running || saves.rewrite.running_s.is_some();
+    lines.add("current_save_keys_total", if is_walking { keys.sum::<usize>() } else { 0 });
     lines.add("rdb_changes_since_last_save", sum(|saves| saves.unsaved_changes));
     lines.add("rdb_bgsave_in_progress", u8::from(is_running));
     lines.add("rdb_last_save_time", saves.last_saved_s);
@@ -386,18 +387,20 @@ fn persistence(statistics: &Statistics, lines: &mut Lines) {
         statistics.shards.iter().filter_map(|own| own.journal).collect();
     let sum = |of: fn(&JournalStats) -> u64| journals.iter().map(of).sum::<u64>();
     lines.add("aof_enabled", i32::from(!journals.is_empty()));
-    lines.add("aof_rewrite_in_progress", 0);
-    lines.add("aof_rewrite_scheduled", 0);
-    lines.add("aof_last_rewrite_time_sec", -1);
-    lines.add("aof_current_rewrite_time_sec", -1);
-    lines.add("aof_last_bgrewrite_status", "ok");
-    lines.add_all(&["aof_rewrites", "aof_rewrites_consecutive_failures"], 0);
+    let rewrite = saves.rewrite;
+    lines.add("aof_rewrite_in_progress", u8::from(rewrite.running_s.is_some()));
+    lines.add("aof_rewrite_scheduled", u8::from(rewrite.is_scheduled));
+    lines.add("aof_last_rewrite_time_sec", seconds(rewrite.last_took_s));
+    lines.add("aof_current_rewrite_time_sec", seconds(rewrite.running_s));
+    lines.add("aof_last_bgrewrite_status", if rewrite.last_failed { "err" } else { "ok" });
+    lines.add("aof_rewrites", rewrite.rewrites);
+    lines.add("aof_rewrites_consecutive_failures", rewrite.failures);
     let has_fault = journals.iter().any(|journal| journal.has_fault);
     lines.add("aof_last_write_status", if has_fault { "err" } else { "ok" });
     lines.add("aof_last_cow_size", 0);
     if !journals.is_empty() {
-        lines.add("aof_current_size", sum(|journal| journal.bytes));
-        lines.add("aof_base_size", 0);
+        lines.add("aof_current_size", sum(|journal| journal.disk_bytes));
+        lines.add("aof_base_size", sum(|journal| journal.rewritten_bytes));
         lines.add("aof_pending_rewrite", 0);
         lines.add("aof_buffer_length", sum(|journal| journal.unwritten_bytes));
         lines.add("aof_pending_bio_fsync", 0);

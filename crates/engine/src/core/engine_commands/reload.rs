@@ -16,7 +16,7 @@ use crate::core::loading::note;
 use crate::core::saving::begin_held_save;
 use crate::intents::Mode;
 use crate::loading::{LoadPart, LoadStart, Loaded, Loader};
-use crate::saving::{SAVING_SHARD, SaveEnd};
+use crate::saving::{SAVING_SHARD, SaveEnd, SaveKind};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::slots::routes::Routes;
@@ -60,7 +60,10 @@ async fn reload_held(
 ) -> Result<(), String> {
     hold_without_save(hops, me, routes).await;
     if options.saves {
-        let begin = |shard: &mut Shard| shard.saving.record.begin_held(shard.now.monotonic_us);
+        let begin = |shard: &mut Shard| {
+            let now_us = shard.now.monotonic_us;
+            shard.saving.record.begin_held(SaveKind::Snapshot, now_us)
+        };
         let number = hops.on(SAVING_SHARD, begin).await;
         let number = number.expect("none is running, and none begins while all is held");
         begin_held_save(hops, routes, me.0, number).await;

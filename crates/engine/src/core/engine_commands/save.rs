@@ -1,4 +1,4 @@
-//! SAVE, BGSAVE, LASTSAVE and SHUTDOWN.
+//! SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE and SHUTDOWN.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -11,13 +11,15 @@ use basalt_keyspace::ShardId;
 use super::{encode, session, settings};
 use crate::completion::Ticket;
 use crate::core::Core;
-use crate::saving::{SAVING_SHARD, SaveEnd, SaveWait, ShutdownRequest};
+use crate::saving::{SAVING_SHARD, SaveEnd, SaveKind, SaveWait, ShutdownRequest};
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::transaction::coordinator::Hops;
 use crate::world::World;
 
 const IN_PROGRESS: &str = "ERR Background save already in progress";
+const REWRITE_IN_PROGRESS: &str = "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a \
+     BGSAVE whenever possible.";
 
 pub(super) fn lastsave(core: &mut Core, id: SessionId) -> Outcome {
     let (_, protocol) = settings(core, id);
@@ -42,10 +44,19 @@ pub(super) async fn awaited(
     poll_fn(|_| hops.take_at(index).map_or(Poll::Pending, Poll::Ready)).await
 }
 
-/// Asks the first shard for a save; `None` while one is running.
-async fn asked(hops: &Hops) -> Option<u64> {
-    let ask = |shard: &mut Shard| shard.saving.record.begin(shard.now.monotonic_us);
-    hops.on(SAVING_SHARD, ask).await
+/// Asks the first shard for a save.
+///
+/// # Errors
+/// What is running instead, and its number.
+async fn asked(hops: &Hops) -> Result<u64, (SaveKind, u64)> {
+    let ask = |shard: &mut Shard| {
+        let record = &mut shard.saving.record;
+        match record.running {
+            Some(running) => Err((running.kind, running.number)),
+            None => Ok(record.begin(SaveKind::Snapshot, shard.now.monotonic_us)),
+        }
+    };
+    hops.on(SAVING_SHARD, ask).await.map(|number| number.expect("none is running"))
 }
 
 /// SAVE: answered once all is on the disk; other clients go on meanwhile.
@@ -53,8 +64,17 @@ pub(super) fn save(core: &mut Core, id: SessionId) -> Outcome {
     let (_, protocol) = settings(core, id);
     let me = (core.shard.id, core.next_coordination());
     core.coordinate(id, |hops| async move {
-        let Some(number) = asked(&hops).await else {
-            return encode(protocol, |reply| reply.error(IN_PROGRESS));
+        let number = loop {
+            match asked(&hops).await {
+                Ok(number) => break number,
+                Err((SaveKind::Snapshot, _)) => {
+                    return encode(protocol, |reply| reply.error(IN_PROGRESS));
+                }
+                // One walk at a time.
+                Err((SaveKind::Rewrite, number)) => {
+                    awaited(&hops, me, number, true).await;
+                }
+            }
         };
         match awaited(&hops, me, number, true).await {
             SaveEnd::Saved => encode(protocol, |reply| reply.ok()),
@@ -76,7 +96,12 @@ pub(super) fn bgsave(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome 
     let me = (core.shard.id, core.next_coordination());
     core.coordinate(id, |hops| async move {
         if request == BgSaveRequest::Cancel {
-            let was_running = hops.on(SAVING_SHARD, Shard::cancel_save).await;
+            let cancel = |shard: &mut Shard| {
+                let was_scheduled = std::mem::take(&mut shard.saving.record.is_scheduled);
+                let runs = shard.saving.record.runs(SaveKind::Snapshot);
+                runs && shard.cancel_save() || was_scheduled
+            };
+            let was_running = hops.on(SAVING_SHARD, cancel).await;
             return encode(protocol, |reply| match was_running {
                 true => reply.simple("Background saving cancelled"),
                 false => {
@@ -87,12 +112,10 @@ pub(super) fn bgsave(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome 
         if hops.is_inside() {
             // Its moment is behind the transaction.
             let schedule = |shard: &mut Shard| {
+                let now_us = shard.now.monotonic_us;
                 let record = &mut shard.saving.record;
-                let is_new = record.running.is_none();
-                if is_new {
-                    record.begin(shard.now.monotonic_us);
-                }
-                is_new
+                record.is_scheduled |= record.runs(SaveKind::Rewrite);
+                record.is_scheduled || record.begin(SaveKind::Snapshot, now_us).is_some()
             };
             let is_new = hops.on(SAVING_SHARD, schedule).await;
             return encode(protocol, |reply| match is_new {
@@ -100,8 +123,18 @@ pub(super) fn bgsave(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome 
                 false => reply.error(IN_PROGRESS),
             });
         }
-        let Some(number) = asked(&hops).await else {
-            return encode(protocol, |reply| reply.error(IN_PROGRESS));
+        let number = match asked(&hops).await {
+            Ok(number) => number,
+            Err((SaveKind::Rewrite, _)) if request == BgSaveRequest::Schedule => {
+                hops.on(SAVING_SHARD, |shard| shard.saving.record.is_scheduled = true).await;
+                return encode(protocol, |reply| reply.simple("Background saving scheduled"));
+            }
+            Err((kind, _)) => {
+                return encode(protocol, |reply| match kind {
+                    SaveKind::Snapshot => reply.error(IN_PROGRESS),
+                    SaveKind::Rewrite => reply.error(REWRITE_IN_PROGRESS),
+                });
+            }
         };
         match awaited(&hops, me, number, false).await {
             SaveEnd::Failed(error) => {
@@ -109,6 +142,34 @@ pub(super) fn bgsave(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome 
             }
             _ => encode(protocol, |reply| reply.simple("Background saving started")),
         }
+    });
+    Ok(())
+}
+
+/// BGREWRITEAOF: answered at once, as in Redis.
+pub(super) fn bgrewriteaof(core: &mut Core, id: SessionId) -> Outcome {
+    let (_, protocol) = settings(core, id);
+    core.coordinate(id, |hops| async move {
+        let is_inside = hops.is_inside();
+        let ask = move |shard: &mut Shard| {
+            let now_us = shard.now.monotonic_us;
+            let record = &mut shard.saving.record;
+            if record.runs(SaveKind::Rewrite) {
+                return None;
+            }
+            shard.saving.record.rewrites.failures = 0;
+            let has_begun = shard.saving.record.begin_rewrite(now_us);
+            Some(has_begun && !is_inside)
+        };
+        let answer = match hops.on(SAVING_SHARD, ask).await {
+            None => Err("ERR Background append only file rewriting already in progress"),
+            Some(true) => Ok("Background append only file rewriting started"),
+            Some(false) => Ok("Background append only file rewriting scheduled"),
+        };
+        encode(protocol, |reply| match answer {
+            Ok(words) => reply.simple(words),
+            Err(words) => reply.error(words),
+        })
     });
     Ok(())
 }
@@ -157,7 +218,9 @@ impl Core {
             // One that is running began before: what came since is to be saved, too.
             let end = loop {
                 let cancel = |shard: &mut Shard| {
-                    let running = shard.saving.record.running.map(|running| running.number);
+                    let record = &mut shard.saving.record;
+                    (record.is_scheduled, record.rewrites.is_scheduled) = (false, false);
+                    let running = record.running.map(|running| running.number);
                     shard.cancel_save();
                     running
                 };
@@ -165,7 +228,7 @@ impl Core {
                     awaited(&hops, me, number, true).await;
                     continue;
                 }
-                if let Some(number) = asked(&hops).await {
+                if let Ok(number) = asked(&hops).await {
                     break awaited(&hops, me, number, true).await;
                 }
             };
