@@ -31,6 +31,7 @@ struct Still {
 }
 
 impl World for Still {
+    fn prepare_rewrite(&mut self, _: basalt_engine::RewritePlan) {}
     fn begin_save(&mut self, _: basalt_engine::SaveStart) {}
     fn save_chunk(&mut self, _: u64, _: Vec<u8>) -> Result<(), Vec<u8>> {
         Ok(())
@@ -83,6 +84,7 @@ impl World for Still {
     fn journal_append(&mut self, _: Vec<u8>, _: bool) {}
     fn journal_rewrite(&mut self, _: Vec<u8>) {}
     fn journal_sync(&mut self) {}
+    fn journal_next_file(&mut self, _: u64) {}
 }
 
 struct Scene {

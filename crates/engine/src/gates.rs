@@ -158,15 +158,18 @@ fn only_subscribes(input: &GateInput<'_>) -> Verdict {
     )))
 }
 
-/// While the disk refuses, so do we. Inside MULTI a write is refused when it would be queued; an EXEC of what was queued
-/// before is done.
+/// While the disk refuses, so do we: writes, EXEC of what was queued before with writes in it, and PING, so that who
+/// watches hears of it. Inside MULTI a write is refused when it would be queued.
 fn is_journaled(input: &GateInput<'_>) -> Verdict {
-    if !input.command.flags.has(Flags::WRITE) || input.session.is_executing {
-        return Verdict::Pass;
+    let GateInput { command, session, shard, .. } = input;
+    let queued = session.multi.as_ref().map(|multi| multi.flags);
+    let writes = command.flags.has(Flags::WRITE)
+        || command.name == "exec" && queued.is_some_and(|flags| flags.has(Flags::WRITE))
+        || command.name == "ping";
+    match shard.disk_refusal() {
+        Some(error) if writes && !session.is_executing => Verdict::Refuse(error),
+        _ => Verdict::Pass,
     }
-    Verdict::Refuse(CommandError::text(
-        "MISCONF Errors writing to the AOF file: the disk refuses, so writes do, too. See the log.",
-    ))
 }
 
 /// A monitor does nothing else with keys.

@@ -170,6 +170,8 @@ pub(crate) struct Journal {
     covered: u64,
     /// When to take a cut, where there is need.
     pub cut_due_us: Option<u64>,
+    /// Somebody waits until a cut that holds all up to here is on the disks, whatever the policy.
+    awaited_to: Option<u64>,
     pub is_cutting: bool,
     pub cuts_taken: u64,
     syncs: u64,
@@ -228,6 +230,7 @@ impl Journal {
             ties: VecDeque::new(),
             covered: start,
             cut_due_us: None,
+            awaited_to: None,
             is_cutting: false,
             cuts_taken: 0,
             syncs: 0,
@@ -410,6 +413,19 @@ impl Journal {
         }
     }
 
+    /// Has all that was done before on the disks, whatever the policy. Returns the position that is committed then.
+    pub(crate) fn await_disks(&mut self, now: Now) -> u64 {
+        self.append(true, put_tie);
+        self.awaited_to = Some(self.end);
+        self.want_cut(now, 0);
+        self.end
+    }
+
+    /// Whether a cut that is taken now is awaited.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited_to.is_some()
+    }
+
     fn want_cut(&mut self, now: Now, patience_us: u64) {
         let due_us = now.monotonic_us + patience_us;
         self.cut_due_us = Some(self.cut_due_us.map_or(due_us, |before| before.min(due_us)));
@@ -431,8 +447,14 @@ impl Journal {
         }
     }
 
-    /// A cut was taken, in which this shard was at `positions[own]`.
-    pub(crate) fn note_cut(&mut self, id: CutId, own: ShardId, positions: &Arc<[u64]>, now: Now) {
+    /// A cut was taken, in which this shard was at `positions[own]`. `is_awaited`: it is to be on the disks soon.
+    pub(crate) fn note_cut(
+        &mut self,
+        (id, is_awaited): (CutId, bool),
+        own: ShardId,
+        positions: &Arc<[u64]>,
+        now: Now,
+    ) {
         let is_mine = id.0 == own;
         let position = positions[own.index()];
         self.noted.insert(id.0, id.1);
@@ -446,18 +468,22 @@ impl Journal {
         if has_more {
             self.want_cut(now, if self.is_always() { 0 } else { CUT_EVERY_US });
         }
+        if is_mine && is_awaited && self.awaited_to.is_some_and(|to| to <= position) {
+            self.awaited_to = None;
+        }
+        if self.awaited_to.is_some() {
+            self.want_cut(now, 0);
+        }
         if is_mine {
             self.must_write_cut = true;
             self.is_cutting = false;
             self.cuts_taken += 1;
         }
         // Whoever does not wait for the disk does not ask whether a cut is complete either.
-        if self.is_always() || self.is_closing {
+        if self.is_always() || self.is_closing || is_awaited {
             let frame = is_mine.then_some(self.frames + 1);
             let cut = self.open_cut(id);
             (cut.position, cut.frame) = (Some(position), frame);
-        } else {
-            self.open_cuts.clear();
         }
     }
 
@@ -475,7 +501,7 @@ impl Journal {
         // Others may be quicker than the cut itself, but one that was noted and is gone is over.
         let is_over = self.noted.get(&id.0).is_some_and(|noted| *noted >= id.1);
         let is_open = self.open_cuts.iter().any(|cut| cut.id == id);
-        if (self.is_always() || self.is_closing) && (is_open || !is_over) {
+        if is_open || !is_over {
             self.open_cut(id).others += 1;
         }
     }
@@ -549,7 +575,8 @@ impl Journal {
             AppendFsync::No => false,
         };
         let is_unsynced = self.frames_written > self.frames_synced;
-        if is_unsynced && self.syncing.is_none() && (is_due || self.is_closing) {
+        let is_awaited = self.open_cuts.iter().any(|cut| !cut.is_own_synced);
+        if is_unsynced && self.syncing.is_none() && (is_due || is_awaited || self.is_closing) {
             return Some(self.sync_all(now));
         }
         None

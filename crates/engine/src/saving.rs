@@ -403,6 +403,8 @@ pub struct RewriteStats {
 
 /// What a shard knows of saves.
 pub(crate) struct Saving {
+    /// The last snapshot failed; kept on every shard.
+    pub(crate) has_failed: bool,
     pub(crate) active: Option<ShardSave>,
     pub(crate) waits: Vec<SaveWait>,
     /// The head of a file, to be handed to the World.
@@ -420,6 +422,7 @@ pub(crate) struct Saving {
 impl Saving {
     pub(crate) fn new(now_s: u64) -> Self {
         Self {
+            has_failed: false,
             active: None,
             waits: Vec::new(),
             head: None,

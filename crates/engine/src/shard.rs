@@ -21,6 +21,7 @@ use basalt_commands::{Command, CommandError, Flags};
 use basalt_keyspace::{DatabaseId, Keyspace, ShardId};
 use basalt_resp::ParseLimits;
 
+use crate::completion::Ticket;
 use crate::intents::{Intents, Number, Scope};
 use crate::journal::{CutId, Journal};
 use crate::loading::Loading;
@@ -98,6 +99,10 @@ pub(crate) struct Shard {
     /// Where the last one ended that was turned off, and what the world still does for it.
     journal_ended: u64,
     pub journal_leftover: usize,
+    /// Who waits until the journals are committed up to a position of this one's.
+    pub journal_waits: Vec<(u64, Ticket)>,
+    /// Some shard's disk refuses what is written to its journal.
+    pub journal_faults: bool,
     /// Cuts that others took while there was none here.
     pub cuts_without_journal: Vec<CutId>,
     /// DEBUG SLEEP: until when the core is to stall.
@@ -176,6 +181,8 @@ impl Shard {
             journal: None,
             journal_ended: 0,
             journal_leftover: 0,
+            journal_waits: Vec::new(),
+            journal_faults: false,
             cuts_without_journal: Vec::new(),
             stall_until_us: None,
             apply: None,
@@ -272,6 +279,7 @@ impl Shard {
         self.used_bytes = self.keyspace.used_bytes();
         self.sessions.keep_books(self.is_memory_bounded());
         self.renew_memory_limit();
+        self.arm_disk();
         self.settle_events();
         let keys_max =
             self.config.tracking_table_max_keys.div_ceil(self.routes.shard_count() as u64);
@@ -389,6 +397,33 @@ impl Shard {
         }
     }
 
+    /// Has writes refused while the disk refuses, or not any more.
+    pub(crate) fn arm_disk(&mut self) {
+        let config = &self.config;
+        let save_failed = self.saving.has_failed
+            && config.stop_writes_on_bgsave_error
+            && !config.save.0.is_empty();
+        self.armed.set(Armed::DISK, self.journal_faults || save_failed);
+    }
+
+    /// Why writes are refused, if they are.
+    pub(crate) fn disk_refusal(&self) -> Option<CommandError> {
+        if !self.armed.has(Armed::DISK) {
+            return None;
+        }
+        Some(CommandError::text(match self.journal_faults {
+            true => {
+                "MISCONF Errors writing to the AOF file: the disk refuses, so writes do, too. See the log."
+            }
+            false => {
+                "MISCONF Basalt is configured to save RDB snapshots, but it's currently unable to persist to \
+                 disk. Commands that may modify the data set are disabled, because this instance is configured \
+                 to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). \
+                 Please check the Basalt logs for details about the RDB error."
+            }
+        }))
+    }
+
     /// Ends a journal that was turned off, whatever of it is on the disk.
     pub(crate) fn drop_journal(&mut self) {
         let Some(journal) = self.journal.take() else { return };
@@ -406,6 +441,23 @@ impl Shard {
     pub(crate) fn take_in_records(&mut self, is_tied: bool) {
         if let Some(journal) = &mut self.journal {
             journal.take_in(&mut self.keyspace, is_tied, self.now);
+        }
+    }
+
+    /// Has all that was done before brought to the disks, and a coordination told then. Returns whether it is there as far
+    /// as is known here.
+    pub(crate) fn await_disks(&mut self, wait: Option<Ticket>) -> bool {
+        self.take_in_records(false);
+        let now = self.now;
+        let journal = self.journal.as_mut().filter(|journal| !journal.is_turned_off());
+        match (journal, wait) {
+            (None, _) => false,
+            (Some(journal), None) => journal.committed() >= journal.end(),
+            (Some(journal), Some(ticket)) => {
+                let position = journal.await_disks(now);
+                self.journal_waits.push((position, ticket));
+                false
+            }
         }
     }
 

@@ -471,3 +471,80 @@ fn a_transaction_longer_than_a_frame_is_there_wholly_or_not_at_all() {
         assert_eq!(left.last(), Some(&5), "{policy:?}");
     }
 }
+
+#[test]
+fn what_waitaof_waited_for_survives_a_power_loss() {
+    for (seed, policy) in
+        [AppendFsync::EverySecond, AppendFsync::No, AppendFsync::Always].into_iter().enumerate()
+    {
+        for shards in [1, 3] {
+            let config = || Config { appendfsync: policy, ..Config::default() };
+            let mut server = Simulation::with_journal(shards, config(), 40 + seed as u64);
+            let client = server.connect(0);
+            for round in 1..4 {
+                server.ask_line(client, &format!("MSET a {round} b {round} c {round}"));
+                server.ask_line(client, &format!("SET d {round}"));
+                server.send_line(client, "WAITAOF 1 0 0");
+                server.rest_ms(20);
+                assert_eq!(server.received_lines(client), ["1 0"], "{policy:?}, {shards} shards");
+            }
+            let files = server.lose_power();
+            let mut server = Simulation::restart(&files, 2, config(), 50).expect("they are sound");
+            let client = server.connect(0);
+            assert_eq!(server.ask_line(client, "MGET a b c d"), "3 3 3 3");
+        }
+    }
+}
+
+#[test]
+fn waitaof_ends_with_its_time() {
+    let config = Config { appendfsync: AppendFsync::EverySecond, ..Config::default() };
+    let mut server = Simulation::with_journal(2, config, 60);
+    let client = server.connect(0);
+    server.ask_line(client, "MSET a 1 b 2");
+    for shard in 0..2 {
+        server.disk(shard).fault = DiskFault::SyncFails;
+    }
+    server.send_line(client, "WAITAOF 1 0 300");
+    server.rest_ms(400);
+    assert_eq!(server.received_lines(client), ["0 0"]);
+    for shard in 0..2 {
+        server.disk(shard).fault = DiskFault::None;
+    }
+    server.send_line(client, "WAITAOF 1 1 3000");
+    server.rest_ms(2_000);
+    assert!(!server.has_received(client), "no replica has it");
+    server.rest_ms(1_500);
+    assert_eq!(server.received_lines(client), ["1 0"]);
+}
+
+#[test]
+fn a_save_that_failed_refuses_writes_until_one_succeeds() {
+    let settings = [(&b"save"[..], &b"3600 1"[..])];
+    let config = Config::default().set(&settings, true).expect("it can be set");
+    let mut server = Simulation::new(3, config, 70);
+    let client = server.connect(1);
+    assert_eq!(server.ask_line(client, "MSET a 1 b 2 c 3"), "OK");
+    server.send_line(client, "MULTI");
+    server.send_line(client, "SET a 2");
+    server.settle();
+    server.received_lines(client);
+    let other = server.connect(2);
+    server.fail_next_save("No space left on device");
+    server.ask_line(other, "BGSAVE");
+    server.rest_ms(100);
+    for line in ["SET a 4", "SET b 4", "SET c 4", "PING"] {
+        let refused = server.ask_line(other, line);
+        assert!(refused.contains("MISCONF Basalt is configured to save"), "{line}: {refused}");
+    }
+    let refused = server.ask_line(client, "EXEC");
+    assert!(refused.contains("EXECABORT") && refused.contains("MISCONF"), "{refused}");
+    assert_eq!(server.ask_line(other, "MGET a b c"), "1 2 3");
+    assert_eq!(server.ask_line(other, "CONFIG SET stop-writes-on-bgsave-error no"), "OK");
+    assert_eq!(server.ask_line(other, "SET b 5"), "OK");
+    assert_eq!(server.ask_line(other, "CONFIG SET stop-writes-on-bgsave-error yes"), "OK");
+    assert!(server.ask_line(other, "SET b 6").contains("MISCONF"));
+    server.ask_line(other, "BGSAVE");
+    server.rest_ms(100);
+    assert_eq!(server.ask_line(other, "SET b 7"), "OK");
+}

@@ -12,11 +12,11 @@ use basalt_journal::FileHeader;
 use basalt_keyspace::ShardId;
 
 use super::Core;
+use crate::completion::Ticket;
 use crate::intents::Mode;
 use crate::journal::{CutId, Journal, JournalDone, JournalWish};
 use crate::mesh::message::{Envelope, JournalNews, Notification};
 use crate::session::SessionId;
-use crate::session::armed::Armed;
 use crate::shard::Shard;
 use crate::world::World;
 
@@ -167,6 +167,20 @@ impl Core {
         }
         self.durability.was_full = is_full;
         self.release_replies();
+        self.wake_awaiting(committed);
+    }
+
+    /// Lets those go on that wait until all up to here is on the disks.
+    fn wake_awaiting(&mut self, committed: u64) {
+        if self.shard.journal_waits.is_empty() {
+            return;
+        }
+        let is_there = |wait: &mut (u64, Ticket)| wait.0 <= committed;
+        let woken: Vec<_> = self.shard.journal_waits.extract_if(.., is_there).collect();
+        for (_, ticket) in woken {
+            self.take_result(ticket, Box::new(()));
+        }
+        self.settle();
     }
 
     /// There is no journal any more: nobody waits for it.
@@ -184,6 +198,7 @@ impl Core {
             self.tell_others(JournalNews::HasRoom);
         }
         self.release_replies();
+        self.wake_awaiting(u64::MAX);
     }
 
     fn tell_others(&mut self, news: JournalNews) {
@@ -195,8 +210,8 @@ impl Core {
 
     fn note_fault(&mut self, shard: ShardId, has_fault: bool) {
         self.durability.faults[shard.index()] = has_fault;
-        let any = self.durability.faults.contains(&true);
-        self.shard.armed.set(Armed::DISK, any);
+        self.shard.journal_faults = self.durability.faults.contains(&true);
+        self.shard.arm_disk();
     }
 
     /// News of another shard's journal.
@@ -303,6 +318,7 @@ impl Core {
             return;
         }
         journal.is_cutting = true;
+        let is_awaited = journal.is_awaited();
         let id: CutId = (self.shard.id, journal.cuts_taken + 1);
         let routes = Arc::clone(&self.shard.routes);
         self.coordinate(SessionId::NOBODY, |hops| async move {
@@ -315,7 +331,7 @@ impl Core {
             let note = |shard: ShardId| {
                 let positions = Arc::clone(&positions);
                 let note = move |own: &mut Shard| match &mut own.journal {
-                    Some(journal) => journal.note_cut(id, shard, &positions, own.now),
+                    Some(journal) => journal.note_cut((id, is_awaited), shard, &positions, own.now),
                     None => own.cuts_without_journal.push(id),
                 };
                 (shard, note)

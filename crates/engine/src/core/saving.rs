@@ -319,6 +319,18 @@ impl Core {
             }
             SaveEnd::Cancelled => world.log(LogLevel::Notice, "Background saving cancelled"),
         }
+        let has_failed = record.last_failed;
+        if has_failed != self.shard.saving.has_failed {
+            let shards = self.shard.routes.shards();
+            self.coordinate(SessionId::NOBODY, |hops| async move {
+                let note = move |shard: &mut Shard| {
+                    shard.saving.has_failed = has_failed;
+                    shard.arm_disk();
+                };
+                hops.on_each(shards.map(|shard| (shard, note))).await;
+                Vec::new()
+            });
+        }
     }
 
     fn note_rewrite(&mut self, world: &mut dyn World, running: RunningSave, end: &SaveEnd) {

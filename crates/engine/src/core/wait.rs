@@ -372,6 +372,48 @@ impl Core {
     }
 }
 
+impl Core {
+    /// WAITAOF: answers when all that was done before is in the journals and on the disks, or when the time is over.
+    /// Nobody has it but ourselves, so with `replicas` it is the latter.
+    pub(crate) fn wait_for_disks(
+        &mut self,
+        id: SessionId,
+        (local, replicas): (bool, bool),
+        deadline_us: Option<u64>,
+    ) {
+        let coordination = self.next_coordination();
+        let (protocol, home) = (self.protocol(id), self.shard.id);
+        self.coordinate(id, |hops| async move {
+            let (done, end) = (hops.place(), hops.place());
+            let waits = (local || replicas) && !hops.is_inside();
+            let ticket = |index| Ticket { coordination, index };
+            let wait = (local && waits).then_some(ticket(done));
+            let mut is_on_disk = hops.on(home, move |shard| shard.await_disks(wait)).await;
+            if waits {
+                let ticket = ticket(end);
+                hops.begin_wait(AtHome { ticket, deadline_us, slots: Vec::new(), look: None });
+                let over = |_: &mut Context<'_>| {
+                    is_on_disk |= hops.take_at::<()>(done).is_some();
+                    match hops.take_at(end) {
+                        Some(end) => Poll::Ready(Some(end)),
+                        None if is_on_disk && !replicas => Poll::Ready(None),
+                        None => Poll::Pending,
+                    }
+                };
+                if let Some(End::Unblocked) = poll_fn(over).await {
+                    return End::Unblocked.answer(protocol);
+                }
+            }
+            let mut answer = Vec::new();
+            let mut reply = Reply::new(&mut answer, protocol);
+            reply.array(2);
+            reply.integer(is_on_disk.into());
+            reply.integer(0);
+            answer
+        });
+    }
+}
+
 /// Sleeps until its turn comes.
 async fn turn(hops: &Hops) -> Woken {
     poll_fn(|_| hops.take_at(TURN).map_or(Poll::Pending, Poll::Ready)).await

@@ -119,9 +119,7 @@ impl Shard {
             return;
         }
         let since_s = now_s.saturating_sub(self.saving.record.last_saved_s);
-        let is_met = |point: &SavePoint| {
-            since_s > point.seconds && changes >= point.changes.max(1)
-        };
+        let is_met = |point: &SavePoint| since_s > point.seconds && changes >= point.changes.max(1);
         if let Some(point) = self.config.save.0.iter().find(|point| is_met(point)).copied()
             && self.saving.record.begin(SaveKind::Snapshot, now_us).is_some()
         {

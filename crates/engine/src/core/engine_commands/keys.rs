@@ -173,11 +173,7 @@ pub(super) fn waitaof(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome
         ));
     }
     let deadline_us = deadline_us(core, request.timeout_ms);
-    core.sleep(id, request.replicas > 0, deadline_us, |reply| {
-        reply.array(2);
-        reply.integer(0);
-        reply.integer(0);
-    });
+    core.wait_for_disks(id, (request.local, request.replicas > 0), deadline_us);
     Ok(())
 }
 
