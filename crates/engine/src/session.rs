@@ -189,6 +189,8 @@ pub(crate) struct Session {
     pub input_ended: bool,
     /// No more requests; close when everything is sent.
     pub is_closing: bool,
+    /// It ends with this turn, whatever is not sent: nobody sees it any more.
+    pub is_aborted: bool,
     /// Since when the output is above its soft limit.
     pub soft_limit_since_us: Option<u64>,
     /// Something of its output since the last look is of what is not on disk.

@@ -14,8 +14,8 @@ use crate::input::keys::KeyHash;
 use crate::input::resolve::{self, LastFound, Resolved};
 use crate::limits;
 use crate::observe::command_stats::LARGE_REQUEST_BYTES;
-use crate::session::SessionId;
 use crate::session::armed::Armed;
+use crate::session::{Session, SessionId};
 use crate::world::World;
 
 // What is received apart is what can be shared.
@@ -97,7 +97,7 @@ impl Core {
         let is_still = self.shard.still.is_some() || self.journal_is_full();
         while rest.peek().is_some() {
             self.pass += 1;
-            let mut sources = Vec::new();
+            let (mut sources, mut has_gathered) = (Vec::new(), false);
             while let Some(&&(id, bytes)) = rest.peek() {
                 let now_us = self.shard.now.monotonic_us;
                 let Some(session) = self.shard.sessions.get_mut(id) else {
@@ -119,7 +119,15 @@ impl Core {
                     let appended = session.input.append(bytes);
                     self.settle_input(id, appended.is_ok());
                     self.shard.sessions.mark_ready(id);
+                    has_gathered = true;
                 }
+            }
+            if has_gathered && self.shard.config.maxmemory_clients.is_set() {
+                // As in Redis, who has sent too much is gone before the next request runs. What is left goes at
+                // the end of the turn.
+                _ = self.evict_clients(world);
+                let sessions = &self.shard.sessions;
+                sources.retain(|one| sessions.get(one.id).is_some_and(Session::may_run));
             }
             self.work(world, sources, Vec::new());
         }

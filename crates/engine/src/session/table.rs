@@ -99,6 +99,7 @@ impl Sessions {
             waits_for_room: false,
             input_ended: false,
             is_closing: false,
+            is_aborted: false,
             soft_limit_since_us: None,
             waits: false,
             held: VecDeque::new(),
@@ -257,6 +258,7 @@ impl Sessions {
             && !session.is_gone
         {
             session.is_closing = true;
+            session.is_aborted = true;
             self.aborted.push(id);
         }
     }

@@ -54,6 +54,7 @@ fn list_here(shard: &mut Shard, args: &[Vec<u8>], own: u64) -> Vec<(u64, String)
     shard
         .sessions
         .iter()
+        .filter(|session| !session.is_aborted)
         .filter(|session| !(skips_own && session.number == own))
         .filter(|session| passes(session, &filter, now_us))
         .map(|session| (session.number, line(session, now_us)))
