@@ -347,6 +347,11 @@ impl Core {
         if self.shard.is_memory_bounded() {
             self.shard.memory_bounds = world.memory_bounds();
             self.shard.used_by_others = world.used_by_others();
+            if self.shard.config.maxmemory.is_set()
+                && self.shard.pressure.is_news(&self.shard.memory_bounds)
+            {
+                self.shard.follow_pressure();
+            }
             self.shard.renew_memory_limit();
         }
     }

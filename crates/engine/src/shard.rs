@@ -37,7 +37,9 @@ use crate::session::SessionSums;
 use crate::session::armed::Armed;
 use crate::session::{Peer, Session, Sessions};
 use crate::shard::blocking::Waiting;
-use crate::shard::memory::{MemoryBounds, MemoryLimit, Published, RoomMaker, Shortage};
+use crate::shard::memory::{
+    MemoryBounds, MemoryLimit, Pressure, PressureChange, Published, RoomMaker, Shortage,
+};
 use crate::shard::pubsub::PubSub;
 use crate::shard::scripting::Scripting;
 use crate::slots::balance::{Balancer, Loads};
@@ -70,6 +72,8 @@ pub(crate) struct Shard {
     pub memory: MemoryLimit,
     /// What the process may use of the machine, as of this turn; kept only where `maxmemory` is set.
     pub memory_bounds: MemoryBounds,
+    /// Where memory runs out before `maxmemory` is reached.
+    pub pressure: Pressure,
     /// What the other shards held when this turn began.
     pub used_by_others: Published,
     /// What this one held when the last turn ended; kept only where `maxmemory` is set.
@@ -165,6 +169,7 @@ impl Shard {
             stopwatch: Box::new(|| 0),
             memory: MemoryLimit::default(),
             memory_bounds: MemoryBounds::default(),
+            pressure: Pressure::default(),
             used_by_others: Published::default(),
             used_bytes: 0,
             exceeded_since_us: None,
@@ -210,7 +215,7 @@ impl Shard {
         let others = (self.used_by_others, self.routes.shard_count() - 1);
         let totals = self.sessions.totals();
         let own = (self.used_bytes, totals.bytes - totals.unfit_bytes);
-        let maxmemory = self.maxmemory();
+        let maxmemory = self.pressure.lowered(self.maxmemory());
         self.memory = MemoryLimit::new(maxmemory, others, own);
         self.keyspace.value_bytes_max = match usize::try_from(maxmemory) {
             Ok(0) | Err(_) => usize::MAX,
@@ -218,9 +223,37 @@ impl Shard {
         };
     }
 
+    /// Keeps less than `maxmemory` where the process runs out of memory before that.
+    pub(crate) fn follow_pressure(&mut self) {
+        let (bounds, maxmemory) = (self.memory_bounds, self.maxmemory());
+        let counted = self.used_by_others.and(self.published()).counted_bytes() as u64;
+        let change = self.pressure.follow(&bounds, counted, maxmemory);
+        if self.id != ShardId(0) {
+            return;
+        }
+        match change {
+            Some(PressureChange::Begun) => self.note(
+                LogLevel::Warning,
+                format!(
+                    "Memory runs out before maxmemory is reached: data and clients take {counted} of {maxmemory} \
+                     bytes, and of the {} bytes that the process may use too few are left. No more than {} bytes \
+                     are kept until there is room: keys are evicted, or writes refused. Lower maxmemory, or give \
+                     the process more memory",
+                    bounds.limit_bytes,
+                    self.pressure.lowered(maxmemory)
+                ),
+            ),
+            Some(PressureChange::Ended) => self.note(
+                LogLevel::Notice,
+                format!("There is enough memory again: {maxmemory} bytes (maxmemory) may be used"),
+            ),
+            None => {}
+        }
+    }
+
     /// What this shard holds now; the books of its sessions are settled.
     pub(crate) fn published(&mut self) -> Published {
-        let totals = self.sessions.settle_books(match self.maxmemory() {
+        let totals = self.sessions.settle_books(match self.pressure.lowered(self.maxmemory()) {
             0 => u64::MAX,
             maxmemory => maxmemory,
         });
@@ -278,6 +311,9 @@ impl Shard {
         self.config = config;
         self.used_bytes = self.keyspace.used_bytes();
         self.sessions.keep_books(self.is_memory_bounded());
+        if !self.config.maxmemory.is_set() {
+            self.pressure = Pressure::default();
+        }
         self.renew_memory_limit();
         self.arm_disk();
         self.settle_events();

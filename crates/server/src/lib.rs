@@ -31,6 +31,7 @@ mod memory_bounds;
 mod mesh;
 mod node;
 pub mod observe;
+mod oom_score;
 mod outside;
 mod ring;
 mod saver;

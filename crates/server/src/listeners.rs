@@ -16,6 +16,7 @@ use nix::errno::Errno;
 
 use crate::checks;
 use crate::listen::{self, ListenError, Listener};
+use crate::oom_score;
 use crate::ring::Ring;
 
 /// The sockets on which clients arrive.
@@ -147,10 +148,24 @@ pub(crate) fn apply_settings(open: SharedListeners, shard_count: usize) -> Apply
             let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
             return Err(set_error(b"dir", errno.desc()));
         }
+        if oom_score::differs(now, next) && oom_score::apply(next).is_err() {
+            let name = match now.oom_score_adj == next.oom_score_adj {
+                true => "oom-score-adj-values",
+                false => "oom-score-adj",
+            };
+            let words = "Failed to set current oom_score_adj. Check server logs.";
+            return Err(set_error(name.as_bytes(), words));
+        }
         if now.port == next.port && now.bind == next.bind {
             return Ok(());
         }
-        open.borrow_mut().change(next).map_err(|error| refusal(now, next, &error))
+        open.borrow_mut().change(next).map_err(|error| {
+            if oom_score::differs(now, next) {
+                // Where it can't be set back it is logged.
+                _ = oom_score::apply(now);
+            }
+            refusal(now, next, &error)
+        })
     })
 }
 

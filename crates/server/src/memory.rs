@@ -25,6 +25,8 @@ use basalt_structures::{give_back_left, promise_chunks, supply_chunks, withdraw_
 
 /// How often what is unused goes back to the system.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
+/// How often what is left is looked at where that is little.
+const LOOK_EVERY_WHEN_SHORT: Duration = Duration::from_millis(50);
 /// A chunk that nobody took goes back when it stood for once or twice as long.
 const WITHDRAW_EVERY: Duration = Duration::from_secs(2);
 
@@ -52,6 +54,7 @@ pub(crate) fn look_ahead(aside: &[usize]) -> io::Result<()> {
         give_way();
         let mut gave_back_at = Instant::now();
         let mut withdrew_at = gave_back_at;
+        let (mut looked_at, mut is_short) = (gave_back_at, false);
         loop {
             supply_chunks();
             give_back_left();
@@ -61,10 +64,13 @@ pub(crate) fn look_ahead(aside: &[usize]) -> io::Result<()> {
             }
             if gave_back_at.elapsed() >= GIVE_BACK_EVERY {
                 give_back();
-                memory_bounds::refresh();
                 gave_back_at = Instant::now();
             }
-            thread::park_timeout(GIVE_BACK_EVERY);
+            if is_short || looked_at.elapsed() >= GIVE_BACK_EVERY {
+                is_short = memory_bounds::refresh();
+                looked_at = Instant::now();
+            }
+            thread::park_timeout(if is_short { LOOK_EVERY_WHEN_SHORT } else { GIVE_BACK_EVERY });
         }
     };
     let thread = thread::Builder::new().name("memory".into()).spawn(supply)?.thread().clone();

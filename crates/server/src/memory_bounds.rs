@@ -1,39 +1,70 @@
 //! Memory bounds: what this process may use of the machine's memory.
 //!
 //! The limits of control groups may change while the process runs, so the thread of `memory` reads them again,
-//! once a second. Shards read the result, which is one for all servers of the process.
+//! once a second, and more often where little is left. Shards read the result, which is one for all servers of the
+//! process. What they do where memory runs out before `maxmemory` is reached: `engine/shard/memory.rs`.
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use basalt_engine::MemoryBounds;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use crate::control_groups;
-use crate::statistics::system_memory_bytes;
+use crate::statistics::{statm, system_memory_bytes};
 
 static LIMIT_BYTES: AtomicU64 = AtomicU64::new(0);
+static EXCESS_BYTES: AtomicI64 = AtomicI64::new(0);
+static SAMPLE: AtomicU32 = AtomicU32::new(0);
+
+/// A limit, and what is used of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bound {
+    limit: u64,
+    used: u64,
+}
+
+impl Bound {
+    /// By how much the use exceeds what is safe: between two looks, memory must not run out.
+    fn excess(self) -> i64 {
+        self.used as i64 - (self.limit - self.margin()) as i64
+    }
+
+    fn margin(self) -> u64 {
+        self.limit / 16 + (self.limit / 16).min(32 << 20)
+    }
+}
 
 /// What was found last.
 pub(crate) fn latest() -> MemoryBounds {
-    MemoryBounds { limit_bytes: LIMIT_BYTES.load(Ordering::Relaxed) }
+    MemoryBounds {
+        limit_bytes: LIMIT_BYTES.load(Ordering::Relaxed),
+        excess_bytes: EXCESS_BYTES.load(Ordering::Relaxed),
+        sample: SAMPLE.load(Ordering::Acquire),
+    }
 }
 
-/// Looks again.
-pub(crate) fn refresh() {
-    let group = group_limit(Path::new("/"));
-    let limits = [system_memory_bytes(), group, address_space_limit()];
-    let limit = limits.into_iter().flatten().min();
-    let before = LIMIT_BYTES.swap(limit.unwrap_or(0), Ordering::Relaxed);
-    if let Some(limit) = limit
-        && before != 0
-        && before != limit
-    {
+/// Looks again. Returns whether memory may run out soon, so that the next look should be early.
+pub(crate) fn refresh() -> bool {
+    let (size, resident) = statm().unwrap_or_default();
+    let mut bounds = group_bounds(Path::new("/"));
+    bounds.extend(system_memory_bytes().map(|limit| Bound { limit, used: resident }));
+    bounds.extend(address_space_limit().map(|limit| Bound { limit, used: size }));
+    let limit = bounds.iter().map(|bound| bound.limit).min().unwrap_or(0);
+    // Where others take most of it, nothing is won by giving way.
+    let own = bounds.iter().filter(|bound| resident >= bound.limit / 2);
+    let nearest = own.max_by_key(|bound| bound.excess());
+    let excess = nearest.map_or(i64::MIN, |bound| bound.excess());
+    EXCESS_BYTES.store(excess, Ordering::Relaxed);
+    let before = LIMIT_BYTES.swap(limit, Ordering::Relaxed);
+    SAMPLE.fetch_add(1, Ordering::Release);
+    if before != 0 && before != limit {
         tracing::info!(
             "this process may use {limit} bytes of memory now, {before} before; a maxmemory in percent follows"
         );
     }
+    nearest.is_some_and(|bound| excess > -(bound.margin() as i64))
 }
 
 fn address_space_limit() -> Option<u64> {
@@ -41,21 +72,35 @@ fn address_space_limit() -> Option<u64> {
     (soft != RLIM_INFINITY).then_some(soft)
 }
 
-/// The smallest limit of the control groups that this process is in.
-fn group_limit(root: &Path) -> Option<u64> {
-    control_groups::read_all(root, "memory", limit_of).into_iter().min()
+/// The limits of the control groups that this process is in, with their use.
+fn group_bounds(root: &Path) -> Vec<Bound> {
+    control_groups::read_all(root, "memory", bound_of)
 }
 
 /// The limit of one group: beyond `memory.max` the kernel kills, beyond `memory.high` it makes the process wait
-/// without end.
-fn limit_of(group: &Path, is_v2: bool) -> Option<u64> {
+/// without end. What the kernel caches of files does not count as used: it gives that up first.
+fn bound_of(group: &Path, is_v2: bool) -> Option<Bound> {
+    let text = |name: &str| fs::read_to_string(group.join(name)).ok();
     // `max` or, in version 1, nearly 2^63 bytes stand for no limit.
-    let number = |name: &str| -> Option<u64> {
-        fs::read_to_string(group.join(name)).ok()?.trim().parse().ok()
+    let number = |name: &str| -> Option<u64> { text(name)?.trim().parse().ok() };
+    let (limits, used, cached): (&[&str], _, _) = match is_v2 {
+        true => {
+            (&["memory.max", "memory.high"], "memory.current", ["inactive_file ", "active_file "])
+        }
+        false => (
+            &["memory.limit_in_bytes"],
+            "memory.usage_in_bytes",
+            ["total_inactive_file ", "total_active_file "],
+        ),
     };
-    let names: &[&str] =
-        if is_v2 { &["memory.max", "memory.high"] } else { &["memory.limit_in_bytes"] };
-    names.iter().filter_map(|name| number(name)).filter(|bytes| *bytes < 1 << 62).min()
+    let limits = limits.iter().filter_map(|name| number(name));
+    let limit = limits.filter(|bytes| *bytes < 1 << 62).min()?;
+    let statistics = text("memory.stat").unwrap_or_default();
+    let bytes = |line: &str| -> Option<u64> {
+        cached.iter().find_map(|name| line.strip_prefix(name)?.parse().ok())
+    };
+    let cached = statistics.lines().filter_map(bytes).sum();
+    Some(Bound { limit, used: number(used).unwrap_or(0).saturating_sub(cached) })
 }
 
 #[cfg(test)]
@@ -65,7 +110,8 @@ mod tests {
 
     fn check(name: &str, files: &[(&str, &str)], expected: Option<u64>) {
         let root = TestRoot::new(&format!("memory-{name}"), files);
-        assert_eq!(group_limit(&root.0), expected, "{name}");
+        let limits = group_bounds(&root.0).into_iter().map(|bound| bound.limit);
+        assert_eq!(limits.min(), expected, "{name}");
     }
 
     #[test]
@@ -111,6 +157,23 @@ mod tests {
             ],
             None,
         );
-        assert_eq!(group_limit(Path::new("/nowhere")), None);
+        assert_eq!(group_bounds(Path::new("/nowhere")), []);
+    }
+
+    #[test]
+    fn caches_of_files_are_not_used_memory() {
+        let files = [
+            ("proc/self/cgroup", "0::/a\n"),
+            ("sys/fs/cgroup/a/memory.max", "1000000000\n"),
+            ("sys/fs/cgroup/a/memory.current", "950000000\n"),
+            (
+                "sys/fs/cgroup/a/memory.stat",
+                "anon 1\nactive_file 50000000\ninactive_file 100000000\n",
+            ),
+        ];
+        let root = TestRoot::new("memory-cached", &files);
+        let bound = Bound { limit: 1_000_000_000, used: 800_000_000 };
+        assert_eq!(group_bounds(&root.0), [bound]);
+        assert!(bound.excess() < 0 && Bound { used: 920_000_000, ..bound }.excess() > 0);
     }
 }

@@ -26,6 +26,7 @@ use crate::memory;
 use crate::mesh::{self, Port};
 use crate::node::{Node, Statistics};
 use crate::observe::{Askers, Mailbox, mailboxes};
+use crate::oom_score;
 use crate::outside::{Outside, Packet};
 use crate::ring::Ring;
 use crate::saver::Saver;
@@ -94,6 +95,8 @@ pub fn serve<E: Engine + 'static>(
     };
     let epoch = random()?;
     // Getting a page can hold up a core for long: where one has no shard, it is that one.
+    // Where the kernel refuses it, it is logged, and the server starts all the same.
+    _ = oom_score::apply(config);
     memory::look_ahead(if pin { cpus.get(shard_count..).unwrap_or_default() } else { &[] })?;
     let node = Arc::new(Node::new(statistics, shard_count)?);
     let folder = SharedFolder::default();

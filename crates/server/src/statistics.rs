@@ -19,7 +19,7 @@ pub(crate) fn gather(node: &Node, monotonic_us: u64) -> ProcessStats {
         pid: std::process::id(),
         uptime_s: monotonic_us / 1_000_000,
         started_s: node.started_s,
-        rss_bytes: rss_bytes().unwrap_or(0),
+        rss_bytes: statm().map_or(0, |(_, resident)| resident),
         system_memory_bytes: system_memory_bytes().unwrap_or(0),
         cpu_user_s: seconds(usage.as_ref().map(|usage| usage.user_time())),
         cpu_system_s: seconds(usage.as_ref().map(|usage| usage.system_time())),
@@ -40,11 +40,13 @@ pub(crate) fn gather(node: &Node, monotonic_us: u64) -> ProcessStats {
     }
 }
 
-fn rss_bytes() -> Option<u64> {
+/// The bytes of address space and of resident memory.
+pub(crate) fn statm() -> Option<(u64, u64)> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    let mut pages = statm.split(' ').map(|pages| pages.parse::<u64>().ok());
     let page_bytes = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
-    Some(pages * u64::try_from(page_bytes).ok()?)
+    let page_bytes = u64::try_from(page_bytes).ok()?;
+    Some((pages.next()?? * page_bytes, pages.next()?? * page_bytes))
 }
 
 pub(crate) fn system_memory_bytes() -> Option<u64> {

@@ -21,6 +21,7 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("port_changes_twice_in_a_turn", port_changes_twice_in_a_turn),
     ("title_follows_the_port", title_follows_the_port),
     ("title_longer_than_the_arguments", title_longer_than_the_arguments),
+    ("oom_score_follows_the_setting", oom_score_follows_the_setting),
 ];
 
 /// The next line that a monitor shows, without its moment and its address.
@@ -215,6 +216,27 @@ fn title_longer_than_the_arguments(program: Program) {
         let shown = String::from_utf8_lossy(&shown).trim_end_matches('\0').to_owned();
         shown.len() > 300 && expected.starts_with(&shown)
     });
+}
+
+fn oom_score_follows_the_setting(program: Program) {
+    let score = |process: &str| -> i32 {
+        let path = format!("/proc/{process}/oom_score_adj");
+        std::fs::read_to_string(path).unwrap().trim().parse().unwrap()
+    };
+    let base = score("self");
+    let at_start = ["--oom-score-adj", "relative", "--oom-score-adj-values", "10", "20", "30"];
+    let server = start(program, &at_start);
+    let mut client = server.connect();
+    let mut set = |words: &[&str]| {
+        assert_eq!(text(&mut client, &[&["CONFIG", "SET"], words].concat()), "OK");
+        score(&server.pid().to_string())
+    };
+    let relative = |value: i32| (base + value).min(1000);
+    assert_eq!(set(&["oom-score-adj", "yes"]), relative(10), "it acts from the start");
+    assert_eq!(set(&["oom-score-adj-values", "15 20 30"]), relative(15));
+    assert_eq!(set(&["oom-score-adj", "absolute", "oom-score-adj-values", "1000 20 30"]), 1000);
+    assert_eq!(set(&["oom-score-adj", "no"]), base, "the score of before comes back");
+    assert_eq!(set(&["oom-score-adj-values", "25 30 35"]), base);
 }
 
 fn bind_is_changed_or_stays(program: Program) {

@@ -7,7 +7,6 @@ use super::choices::*;
 use super::kind::Kind::YesNo;
 use super::kind::{ANY_TEXT, INT, LONG, LONG_BYTES, Stored, TCP_PORT, UINT, integer, memory};
 use super::parameter::{Section, Standing, parameters};
-use super::types::*;
 
 parameters! {
     /// Parameters that are stored, but have no use in this design.
@@ -55,12 +54,6 @@ parameters! {
 
         /// Each table grows in steps that are too small to need spreading.
         "activerehashing" activerehashing: bool = "yes", YesNo;
-
-        /// The service manager is the place to set the process' OOM score.
-        "oom-score-adj" oom_score_adj: OomScoreAdj = "no", OomScoreAdj::KIND;
-
-        /// The service manager is the place to set the process' OOM score.
-        "oom-score-adj-values" oom_score_adj_values: OomScores = "0 200 800", OomScores::KIND;
 
         /// Huge pages do no harm here because nothing forks.
         "disable-thp" disable_thp: bool = "yes", YesNo, at_start;

@@ -125,6 +125,15 @@ parameters! {
         "proc-title-template" proc_title_template: String = "{title} {listen-addr} {server-mode}",
             Text(rules::proc_title_template);
 
+        /// Whether the process' OOM score is set, by which the kernel decides what to kill when memory
+        /// runs out: to a value beside the one that the process has (`relative`, `yes`), or to the
+        /// value itself (`absolute`). `no`: it is left alone, and restored if it was changed.
+        "oom-score-adj" oom_score_adj: OomScoreAdj = "no", OomScoreAdj::KIND;
+
+        /// The values for `oom-score-adj`: of a primary, of a replica, and of a forked process, which
+        /// there is none of.
+        "oom-score-adj-values" oom_score_adj_values: OomScores = "0 200 800", OomScores::KIND;
+
         /// Seconds that SHUTDOWN waits for replicas that lag behind.
         "shutdown-timeout" shutdown_timeout: u32 = "10", integer(0, INT),
             pending(NO_REPLICATION);

@@ -78,7 +78,8 @@ impl Core {
         shard.used_bytes = shard.keyspace.used_bytes();
         let own = shard.published();
         world.publish_used(own);
-        let (now_us, maxmemory) = (shard.now.monotonic_us, shard.maxmemory());
+        let maxmemory = shard.pressure.lowered(shard.maxmemory());
+        let now_us = shard.now.monotonic_us;
         let counted = own.counted_bytes() + shard.used_by_others.counted_bytes();
         if maxmemory > 0 && counted as u64 > maxmemory {
             shard.exceeded_since_us.get_or_insert(now_us);

@@ -42,6 +42,8 @@ pub struct ShardSnapshot {
     pub used_bytes_peak: usize,
     /// `maxmemory` in bytes.
     pub maxmemory: u64,
+    /// What is kept to where memory runs out before that; 0 where it doesn't.
+    pub memory_cap: u64,
     /// How long all shards together have exceeded `maxmemory` now (microseconds).
     pub eviction_exceeded_now_us: u64,
     /// Milliseconds since something should have expired that has not.
@@ -169,6 +171,7 @@ impl ShardSnapshot {
             used_bytes,
             used_bytes_peak: shard.used_bytes_peak,
             maxmemory: shard.maxmemory(),
+            memory_cap: shard.pressure.cap_bytes(),
             eviction_exceeded_now_us: shard
                 .exceeded_since_us
                 .map_or(0, |since_us| now.monotonic_us.saturating_sub(since_us)),

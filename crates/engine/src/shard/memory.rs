@@ -26,6 +26,93 @@ const DEBT_PART: u64 = 128;
 pub struct MemoryBounds {
     /// The machine's memory, or what a control group or the limit of address space grants, if that is less.
     pub limit_bytes: u64,
+    /// By how much what is in use exceeds what is safe, or falls short of it (negative).
+    pub excess_bytes: i64,
+    /// Another one each time that somebody looked.
+    pub sample: u32,
+}
+
+/// What is kept to where less memory is left than the books say: because of gaps between values, or because of
+/// others that share a limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pressure {
+    sample: u32,
+    /// The most bytes that counted since the bound is near: memory that was used for them may be used again.
+    peak_bytes: u64,
+    /// The most bytes that may count, and the excess for which that was set.
+    cap: Option<(u64, i64)>,
+}
+
+/// What a new look at the bounds changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PressureChange {
+    Begun,
+    Ended,
+}
+
+impl Pressure {
+    /// A cap is never less than this part of `maxmemory`.
+    const CAP_PART_MIN: u64 = 4;
+    /// The part of the limit that must be free beyond what is safe before a cap ends.
+    const FREE_PART: u64 = 32;
+    /// The bound is near where less than this part of it is left.
+    const NEAR_PART: u64 = 8;
+    /// Use may grow by this part of the limit before that counts as growth.
+    const GROWTH_PART: u64 = 256;
+
+    /// Whether somebody looked again since these were taken in.
+    #[inline]
+    pub(crate) fn is_news(&self, bounds: &MemoryBounds) -> bool {
+        bounds.sample != self.sample
+    }
+
+    /// Takes the bounds in after a new look; `counted_bytes` is what counts of all shards.
+    ///
+    /// At first no more is kept than there was while the bound was near: what went makes room for what comes, so the
+    /// use of memory stays where it is. Only if it still grows, no more is kept than there is, less what it grew by.
+    /// So gaps between values never empty the data.
+    pub(crate) fn follow(
+        &mut self,
+        bounds: &MemoryBounds,
+        counted_bytes: u64,
+        maxmemory: u64,
+    ) -> Option<PressureChange> {
+        self.sample = bounds.sample;
+        let excess = bounds.excess_bytes;
+        let part = |part: u64| (bounds.limit_bytes / part) as i64;
+        let is_near = excess > -part(Self::NEAR_PART);
+        self.peak_bytes = if is_near { self.peak_bytes.max(counted_bytes) } else { 0 };
+        let cap_min = maxmemory / Self::CAP_PART_MIN;
+        match &mut self.cap {
+            None if excess > 0 => {
+                self.cap = Some((self.peak_bytes.max(cap_min), excess));
+                Some(PressureChange::Begun)
+            }
+            Some((cap, highest)) if excess > *highest + part(Self::GROWTH_PART) => {
+                let lower = counted_bytes.min(*cap).saturating_sub((excess - *highest) as u64);
+                (*cap, *highest) = (lower.max(cap_min), excess);
+                None
+            }
+            Some(_) if excess < -part(Self::FREE_PART) => {
+                self.cap = None;
+                Some(PressureChange::Ended)
+            }
+            _ => None,
+        }
+    }
+
+    /// How much may count instead of `maxmemory`.
+    pub(crate) fn lowered(&self, maxmemory: u64) -> u64 {
+        match self.cap {
+            Some((cap, _)) if maxmemory > 0 => maxmemory.min(cap.max(1)),
+            _ => maxmemory,
+        }
+    }
+
+    /// The cap; 0 where there is none.
+    pub(crate) fn cap_bytes(&self) -> u64 {
+        self.cap.map_or(0, |(cap, _)| cap)
+    }
 }
 
 /// What a shard shows to the others, or all others together to one.
@@ -329,5 +416,45 @@ impl RoomMaker<'_> {
 impl From<Shortage> for CommandError {
     fn from(_: Shortage) -> Self {
         Self::OVER_MAXMEMORY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Follows looks of which each is an excess and what counts, in percent of the limit; returns what may count.
+    fn follow(looks: &[(i64, u64)]) -> Vec<u64> {
+        let (mut pressure, maxmemory) = (Pressure::default(), 80_000);
+        let looks = looks.iter().zip(1..);
+        looks
+            .map(|(&(excess, counted), sample)| {
+                let excess_bytes = excess * 1000;
+                let bounds = MemoryBounds { limit_bytes: 100_000, excess_bytes, sample };
+                assert!(pressure.is_news(&bounds));
+                pressure.follow(&bounds, counted * 1000, maxmemory);
+                assert!(!pressure.is_news(&bounds));
+                pressure.lowered(maxmemory) / 1000
+            })
+            .collect()
+    }
+
+    #[test]
+    fn memory_of_what_was_removed_may_be_used_again() {
+        // The data shrank, but its memory did not come back; then a little more was used.
+        let looks = [(-40, 40), (-3, 70), (-3, 20), (1, 21), (1, 60), (1, 70)];
+        assert_eq!(follow(&looks), [80, 80, 80, 70, 70, 70]);
+        // It can't be used: use grows.
+        let looks = [(-3, 70), (-3, 20), (1, 30), (2, 32), (4, 31), (4, 29), (-1, 29), (-4, 29)];
+        assert_eq!(follow(&looks), [80, 80, 70, 31, 29, 29, 29, 80]);
+        // What was kept when there was enough does not matter.
+        assert_eq!(follow(&[(-20, 70), (-13, 20), (1, 40)]), [80, 80, 40]);
+    }
+
+    #[test]
+    fn gaps_between_values_never_empty_the_data() {
+        assert_eq!(follow(&[(1, 5), (3, 5), (90, 5)]), [20, 20, 20]);
+        assert_eq!(follow(&[(1, 79), (1, 79), (3, 79)]), [79, 79, 77]);
+        assert_eq!(follow(&[(i64::MIN / 1000, 90), (2, 50), (i64::MIN / 1000, 50)]), [80, 50, 80]);
     }
 }

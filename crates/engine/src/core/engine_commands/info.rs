@@ -326,6 +326,7 @@ fn memory(statistics: &Statistics, lines: &mut Lines) {
     lines.add("used_memory_functions", 0);
     lines.add_bytes("used_memory_scripts", (interpreters + scripts) as u64);
     lines.add_bytes("maxmemory", statistics.maxmemory);
+    lines.add_bytes("maxmemory_lowered", statistics.max(|shard| shard.memory_cap as usize) as u64);
     lines.add_bytes("memory_limit", statistics.memory_bounds.limit_bytes);
     let policy = statistics.config.get(&[b"maxmemory-policy"]);
     let policy = policy.first().map(|(_, value)| String::from_utf8_lossy(value));
