@@ -246,8 +246,12 @@ async fn run_wide(
     let moment_ms = hops.moment_ms().unwrap_or(now_ms);
     let (id, database, protocol, seed) =
         (call.client.session, call.database, call.protocol, call.seed);
+    let Ok(stack) = new_stack(limits::SCRIPT_STACK_BYTES) else {
+        hops.release_all();
+        return encode(protocol, |reply| reply.error_bytes(CommandError::NO_MEMORY.as_bytes()));
+    };
     let interpreter = hops.on(home, move |shard| shard.scripting.take_spare(seed)).await;
-    let mut script = Suspended::new(interpreter, call);
+    let mut script = Suspended::new(stack, interpreter, call);
     let mut input = Input::Go;
     let (answer, lines, interpreter) = loop {
         match script.resume(input) {
@@ -298,13 +302,19 @@ enum Input {
 type Lines = Vec<(basalt_commands::config::LogLevel, String)>;
 type Ended = (Answer, Lines, Box<Interpreter>);
 
+/// A native stack of so many bytes.
+///
+/// # Errors
+/// If the system does not grant it.
+fn new_stack(bytes: usize) -> Result<DefaultStack, CommandError> {
+    DefaultStack::new(bytes).map_err(|_| CommandError::NO_MEMORY)
+}
+
 /// A script on a stack of its own. Dropped, it is ended first: its stack holds what must be dropped.
 struct Suspended(Coroutine<Input, Asks, Ended, DefaultStack>);
 
 impl Suspended {
-    fn new(mut interpreter: Box<Interpreter>, call: Travelling) -> Self {
-        let stack = DefaultStack::new(limits::SCRIPT_STACK_BYTES)
-            .expect("because there is memory for a stack of a few pages");
+    fn new(stack: DefaultStack, mut interpreter: Box<Interpreter>, call: Travelling) -> Self {
         Self(Coroutine::with_stack(stack, move |yielder, _| {
             let (answer, lines) = run_suspended(&mut interpreter, &call, yielder);
             (answer, lines, interpreter)
@@ -403,5 +413,17 @@ impl Host for SuspendingHost<'_> {
 
     fn may_call(&mut self, args: &[&[u8]]) -> Option<bool> {
         basalt_commands::table::find(args[0]).map(|_| true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_that_is_not_granted_is_an_error() {
+        assert!(new_stack(limits::SCRIPT_STACK_BYTES).is_ok());
+        // No address space is that large.
+        assert_eq!(new_stack(1 << 47).err(), Some(CommandError::NO_MEMORY));
     }
 }
