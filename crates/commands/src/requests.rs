@@ -10,7 +10,7 @@ pub use crate::families::hash::*;
 pub use crate::families::hyperloglog::*;
 pub use crate::families::keys::*;
 pub use crate::families::list::*;
-pub use crate::families::scripting::{EvalRequest, parse_eval, parse_script_flush};
+pub use crate::families::scripting::*;
 pub use crate::families::server::*;
 pub use crate::families::sorted::{OwnedMembers, RangeRequest, parse_range_store, write_scored};
 pub use crate::families::string::*;

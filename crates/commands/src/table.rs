@@ -210,7 +210,7 @@ mod tests {
                 // too.
                 let is_as_redis_says = name == "xreadgroup";
                 // What a script writes is told by the commands that it calls.
-                let is_script = ["eval", "evalsha"].contains(&name);
+                let is_script = ["eval", "evalsha", "fcall"].contains(&name);
                 let writes = (writes_keys(row) && !is_script) || is_as_redis_says;
                 assert_eq!(may_write, writes, "{name}");
                 assert!(!matches!(row.run, Run::Container), "{name}");

@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use basalt_commands::config::AppendFsync;
-use basalt_journal::{FileHeader, Frame, put_open_records, put_records, put_tie};
+use basalt_journal::{FileHeader, Frame, put_open_records, put_records, put_state, put_tie};
 use basalt_keyspace::{Keyspace, ReaderId, ShardId};
 
 use crate::limits::{
@@ -27,7 +27,7 @@ use crate::limits::{
     JOURNAL_RETAINED_BYTES_MAX, JOURNAL_RETRY_US, JOURNAL_UNWRITTEN_BYTES_MAX,
 };
 use crate::now::Now;
-pub use replay::{give_out_foreign, replay};
+pub use replay::{Replayed, give_out_foreign, replay};
 
 const SYNC_EVERY_US: u64 = 1_000_000;
 
@@ -424,6 +424,13 @@ impl Journal {
     /// Whether a cut that is taken now is awaited.
     pub(crate) fn is_awaited(&self) -> bool {
         self.awaited_to.is_some()
+    }
+
+    /// Takes in a change of what the server holds beside keys, and all records before it.
+    pub(crate) fn put_state(&mut self, keyspace: &mut Keyspace, state: &[u8], now: Now) {
+        self.take_in(keyspace, false, now);
+        self.append(true, |body| put_state(body, state));
+        self.want_cut(now, if self.is_always() { 0 } else { CUT_EVERY_US });
     }
 
     fn want_cut(&mut self, now: Now, patience_us: u64) {

@@ -30,7 +30,7 @@ pub use crate::core::snapshot::{ClientStats, ShardSnapshot, VisitStats, command_
 pub use crate::core::{Core, CoreSetup, Output, Turn};
 #[cfg(debug_assertions)]
 pub use intents::break_isolation;
-pub use journal::{JournalDone, JournalStats, give_out_foreign, replay};
+pub use journal::{JournalDone, JournalStats, Replayed, give_out_foreign, replay};
 pub use loading::{LoadBatch, LoadError, LoadStart, LoadStep, Loaded, Loader, check_batch};
 pub use mesh::message::Message;
 pub use now::{Now, Stopwatch};

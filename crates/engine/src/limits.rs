@@ -143,3 +143,5 @@ pub(crate) const WIDE_RUNS: u32 = 64;
 pub(crate) const CHECKS_PER_MS: u64 = 100;
 /// Bytes of the native stack of a script over several shards. Pages that it does not touch take no memory.
 pub(crate) const SCRIPT_STACK_BYTES: usize = 2 << 20;
+/// LIMIT: questions of a library that is loaded whether it may go on, about half a second.
+pub(crate) const LIBRARY_LOAD_CHECKS: u64 = 500 * CHECKS_PER_MS;

@@ -11,6 +11,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use basalt_commands::CommandError;
 use basalt_keyspace::{DatabaseId, Origin, ShardId, SlotId};
 use basalt_rdb::{Dialect, Error, FileReader, Item, KeyItem, Trust, read_value};
 
@@ -24,6 +25,8 @@ pub struct LoadBatch {
     pub(crate) dialect: Dialect,
     bytes: Vec<u8>,
     items: Vec<LoadItem>,
+    /// The code of all libraries of functions, once the file is over.
+    pub(crate) functions: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -39,7 +42,7 @@ struct LoadItem {
 
 impl LoadBatch {
     fn new(dialect: Dialect) -> Self {
-        Self { dialect, bytes: Vec::new(), items: Vec::new() }
+        Self { dialect, bytes: Vec::new(), items: Vec::new(), functions: Vec::new() }
     }
 
     fn push(&mut self, database: DatabaseId, item: &KeyItem<'_>) {
@@ -161,6 +164,8 @@ pub enum LoadError {
     Duplicate { database: u16, key: String },
     /// A key whose value cannot be read.
     Value { database: u16, key: String, error: Error },
+    /// A library of functions that cannot be loaded.
+    Function(CommandError),
 }
 
 impl fmt::Display for LoadError {
@@ -176,6 +181,10 @@ impl fmt::Display for LoadError {
             Self::Value { database, key, error } => {
                 write!(f, "the key '{key}' in database {database}: {error}")
             }
+            Self::Function(error) => {
+                let text = String::from_utf8_lossy(error.as_bytes());
+                write!(f, "a library of functions: {text}")
+            }
         }
     }
 }
@@ -190,7 +199,7 @@ pub struct Loader {
     databases: u64,
     is_over: bool,
     /// The code of libraries of functions.
-    pub functions: Vec<Vec<u8>>,
+    functions: Vec<Vec<u8>>,
     /// Of modules whose data was passed over.
     pub modules: Vec<String>,
     /// How many keys the file announces.
@@ -261,7 +270,12 @@ impl Loader {
                     self.keys_expected = self.keys_expected.saturating_add(keys);
                 }
                 Item::Aux(..) | Item::Passed => {}
-                Item::End => self.is_over = true,
+                Item::End => {
+                    self.is_over = true;
+                    for batch in &mut self.batches {
+                        batch.functions.clone_from(&self.functions);
+                    }
+                }
             }
         }
         Ok(taken)
@@ -269,7 +283,10 @@ impl Loader {
 
     /// A batch that is full or, with `all`, that holds anything, and the shard that it is for.
     pub fn take_batch(&mut self, all: bool) -> Option<(ShardId, LoadBatch)> {
-        let is_ready = |batch: &LoadBatch| batch.is_full() || all && !batch.items.is_empty();
+        let is_ready = |batch: &LoadBatch| {
+            let holds_any = !batch.items.is_empty() || !batch.functions.is_empty();
+            batch.is_full() || all && holds_any
+        };
         let index = self.batches.iter().position(is_ready)?;
         let empty = LoadBatch::new(self.reader.dialect());
         Some((ShardId(index as u16), std::mem::replace(&mut self.batches[index], empty)))

@@ -142,12 +142,20 @@ impl ChunkSink {
         Self::new(Encoder::Snapshot(writer), uses, now_ms)
     }
 
-    /// Of the base that belongs to the journal with this header.
-    pub(crate) fn of_base(journal: FileHeader, uses: UseReader, now_ms: u64) -> Self {
-        let writer = BaseWriter::new(journal);
+    /// Of the base that belongs to the journal with this header, with the state beside keys at its head.
+    pub(crate) fn of_base(
+        journal: FileHeader,
+        state: Option<&[u8]>,
+        uses: UseReader,
+        now_ms: u64,
+    ) -> Self {
+        let (mut writer, mut chunk) = (BaseWriter::new(journal), Vec::new());
+        if let Some(state) = state {
+            writer.put_state(state, &mut chunk);
+        }
         let (records, value) = (Vec::new(), Vec::new());
         let encoder = Encoder::Base { writer, records, value, has_ended: false };
-        Self::new(encoder, uses, now_ms)
+        Self { queued_bytes: chunk.len(), chunk, ..Self::new(encoder, uses, now_ms) }
     }
 
     fn new(encoder: Encoder, uses: UseReader, now_ms: u64) -> Self {

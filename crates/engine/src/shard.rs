@@ -4,6 +4,7 @@
 
 pub(crate) mod blocking;
 pub(crate) mod call;
+pub(crate) mod libraries;
 mod loading;
 pub(crate) mod memory;
 mod monitors;

@@ -1,6 +1,6 @@
 //! Base: all keys of a shard at one moment, as frames.
 
-use crate::{FileHeader, FileKind, Frame, put_open_records, put_records};
+use crate::{FileHeader, FileKind, Frame, put_open_records, put_records, put_state};
 
 /// LIMIT: bytes of records in a frame.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -35,6 +35,13 @@ impl BaseWriter {
             }
             self.put_frame(&body, Vec::new(), out);
         }
+    }
+
+    /// Appends a frame with what the server holds beside keys.
+    pub fn put_state(&mut self, state: &[u8], out: &mut Vec<u8>) {
+        let mut body = Vec::with_capacity(state.len() + 16);
+        put_state(&mut body, state);
+        self.put_frame(&body, Vec::new(), out);
     }
 
     /// Appends the frame that ends it: a cut there says that it is whole.

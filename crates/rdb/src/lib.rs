@@ -15,6 +15,7 @@
 mod crc64;
 mod error;
 mod format;
+mod functions;
 mod input;
 mod lzf;
 mod payload;
@@ -24,6 +25,7 @@ mod write;
 
 pub use crc64::Checksum;
 pub use error::Error;
+pub use functions::{dump_functions, read_functions};
 pub use payload::{open_payload, seal_payload};
 pub use read::file::{FileReader, Item, KeyItem};
 pub use read::{Dialect, Trust, Value, read_value};

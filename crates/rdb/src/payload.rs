@@ -10,6 +10,13 @@ const CHECKSUM_BYTES: usize = 8;
 /// The type and the value in a payload, and the family that wrote it; `None` if its version is newer
 /// than those that are known, or its checksum wrong.
 pub fn open_payload(payload: &[u8]) -> Option<(u8, &[u8], Dialect)> {
+    let (body, dialect) = open(payload)?;
+    let (number, value) = body.split_first()?;
+    Some((*number, value, dialect))
+}
+
+/// What stands before version and checksum, if both are right.
+pub(crate) fn open(payload: &[u8]) -> Option<(&[u8], Dialect)> {
     let (covered, checksum) = payload.split_last_chunk::<CHECKSUM_BYTES>()?;
     let (body, version) = covered.split_last_chunk::<VERSION_BYTES>()?;
     let version = u32::from(u16::from_le_bytes(*version));
@@ -19,8 +26,7 @@ pub fn open_payload(payload: &[u8]) -> Option<(u8, &[u8], Dialect)> {
         _ => return None,
     };
     let checksum = u64::from_le_bytes(*checksum);
-    let (number, value) = body.split_first()?;
-    (checksum == Checksum::of(covered)).then_some((*number, value, dialect))
+    (checksum == Checksum::of(covered)).then_some((body, dialect))
 }
 
 /// Appends version and checksum to a type and value.

@@ -18,7 +18,7 @@ const SHORT_BYTES_MAX: usize = 20;
 /// The longest text of an integer of 32 bits.
 const INTEGER_BYTES_MAX: usize = 11;
 
-const VERSION_REDIS_7_0: u16 = 10;
+pub(crate) const VERSION_REDIS_7_0: u16 = 10;
 const VERSION_REDIS_7_2: u16 = 11;
 const VERSION_REDIS_7_4: u16 = 12;
 const VERSION_REDIS_8_6: u16 = 13;

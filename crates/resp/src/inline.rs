@@ -43,6 +43,15 @@ pub(crate) fn split<'a>(
     Ok(None)
 }
 
+/// The words of a line, or `None` if a quote is not closed or not followed by a blank.
+pub fn split_words(line: &[u8]) -> Option<Vec<Cow<'_, [u8]>>> {
+    let (mut words, mut all) = (Words { line, position: 0 }, Vec::new());
+    while let Some(word) = words.next().ok()? {
+        all.push(word);
+    }
+    Some(all)
+}
+
 struct Words<'a> {
     line: &'a [u8],
     position: usize,

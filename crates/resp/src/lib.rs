@@ -22,6 +22,7 @@ mod shortest;
 pub mod value;
 mod wide;
 
+pub use inline::split_words;
 pub use number::{
     FloatError, LongFloat, add_long_double, format_f64, format_i64, format_long_double_human,
     parse_f64, parse_i64,

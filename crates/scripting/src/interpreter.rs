@@ -7,16 +7,33 @@ use crate::library::{Environments, Random, install, sha1_hex};
 use crate::limits::{MEMORY_MAX, SOURCE_BYTES_MAX};
 use crate::lua::{Kind, Lua, Outcome, Raise, Reference, Stack};
 use crate::reply::write_value;
+use crate::shebang::ScriptFlags;
 
 /// Lua for one shard. It keeps nothing between two scripts but what they cannot change.
 pub struct Interpreter {
     lua: Lua,
     environments: Environments,
+    /// What is loaded by a chunk finds the global variables of functions.
+    is_for_functions: bool,
 }
 
-/// A compiled script of one interpreter, which keeps it until [`Interpreter::forget`].
+/// A compiled script of one interpreter, or a function of a library, which keeps it until
+/// [`Interpreter::forget`].
 #[derive(Debug, PartialEq, Eq)]
-pub struct Script(Reference);
+pub struct Script {
+    code: Reference,
+    /// It gets keys and arguments as its arguments, not as global variables.
+    is_function: bool,
+}
+
+/// A function of a library.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Function {
+    pub name: Vec<u8>,
+    pub description: Option<Vec<u8>>,
+    pub flags: ScriptFlags,
+    pub script: Script,
+}
 
 /// A run that ended with an error, which is written as the reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +63,7 @@ impl Interpreter {
         let mut lua = Lua::new(bytes_max);
         let environments = lua.with_stack(install);
         let environments = environments.expect("because the libraries fit");
-        Self { lua, environments }
+        Self { lua, environments, is_for_functions: false }
     }
 
     /// Seeds `math.random`.
@@ -77,17 +94,89 @@ impl Interpreter {
         }
         self.lua.with_stack(|stack| {
             stack.load(source, c"@user_script")?;
-            Ok(Script(stack.keep()))
+            Ok(Script { code: stack.keep(), is_function: false })
         })
+    }
+
+    /// Loads a library: runs its source, without its shebang, which registers functions.
+    ///
+    /// # Errors
+    /// The text for the client, without its code.
+    pub fn load_library(
+        &mut self,
+        source: &[u8],
+        host: &mut dyn Host,
+    ) -> Result<Vec<Function>, Vec<u8>> {
+        let not_compiled = |text: &[u8]| [b"Error compiling function: ", text].concat();
+        if source.len() > SOURCE_BYTES_MAX {
+            return Err(not_compiled(b"library is too large"));
+        }
+        if source.first() == Some(&0x1b) {
+            return Err(not_compiled(b"attempt to load a binary chunk"));
+        }
+        let Environments { function_protected, loading_globals, function_globals, .. } =
+            &self.environments;
+        let show = |stack: &mut Stack<'_>, globals: &Reference| -> Result<(), Raise> {
+            stack.push_reference(function_protected)?;
+            let protected = stack.top();
+            stack.push_reference(globals)?;
+            stack.show_instead(protected)
+        };
+        let chunk = self.lua.with_stack(|stack| {
+            stack.load(source, c"@user_function")?;
+            let out_of_memory = |_: Raise| b"not enough memory".to_vec();
+            let chunk = stack.top();
+            stack.push_reference(function_protected).map_err(out_of_memory)?;
+            stack.copy(chunk).map_err(out_of_memory)?;
+            stack.set_environment(chunk + 1).map_err(out_of_memory)?;
+            let kept = stack.keep();
+            show(stack, loading_globals).map_err(out_of_memory)?;
+            stack.settings().registered = Some(Vec::new());
+            Ok(kept)
+        });
+        let chunk = chunk.map_err(|text: Vec<u8>| not_compiled(&text))?;
+        let finish = |stack: &mut Stack<'_>, outcome: Outcome| match outcome {
+            Outcome::Returned => Ok(()),
+            Outcome::Ended(text) => Err(format!("ERR {text}").into_bytes()),
+            Outcome::Failed => Err(field(stack, "err")
+                .or_else(|| stack.text(-1))
+                .unwrap_or_else(|| b"ERR unknown error".to_vec())),
+        };
+        let ran = self.lua.run(&chunk, host, |_| Ok(0), finish);
+        let registered = self.lua.with_stack(|stack| {
+            stack.drop_reference(chunk);
+            let registered = stack.settings().registered.take().unwrap_or_default();
+            match (ran, show(stack, function_globals)) {
+                (Ok(()), Ok(())) => Ok(registered),
+                (ran, _) => {
+                    for own in registered {
+                        stack.drop_reference(own.callback);
+                    }
+                    Err(ran.err().unwrap_or_else(|| b"ERR not enough memory".to_vec()))
+                }
+            }
+        });
+        let registered =
+            registered.map_err(|text| [b"Error registering functions: ", &text[..]].concat())?;
+        if registered.is_empty() {
+            return Err(b"No functions registered".to_vec());
+        }
+        let functions = registered.into_iter().map(|own| Function {
+            name: own.name,
+            description: own.description,
+            flags: own.flags,
+            script: Script { code: own.callback, is_function: true },
+        });
+        Ok(functions.collect())
     }
 
     /// Frees a script.
     pub fn forget(&mut self, script: Script) {
-        self.lua.with_stack(|stack| stack.drop_reference(script.0));
+        self.lua.with_stack(|stack| stack.drop_reference(script.code));
     }
 
-    /// Runs a script with KEYS and ARGV, and writes what it returns, or its error. `name` is its SHA1, which
-    /// errors show.
+    /// Runs a script or function with keys and arguments, and writes what it returns, or its error. `name`, the
+    /// SHA1 of a script, is shown in errors.
     ///
     /// # Errors
     /// If it ended with an error; the reply is that error.
@@ -99,10 +188,24 @@ impl Interpreter {
         host: &mut dyn Host,
         reply: &mut Reply<'_>,
     ) -> Result<(), Failure> {
-        let globals = &self.environments.script_globals;
+        let Environments { script_globals, script_protected, function_protected, .. } =
+            &self.environments;
+        let is_function = script.is_function;
+        let changes_globals =
+            std::mem::replace(&mut self.is_for_functions, is_function) != is_function;
         let prepare = |stack: &mut Stack<'_>| {
             stack.settings().begin();
-            stack.push_reference(globals)?;
+            if changes_globals {
+                let globals = if is_function { function_protected } else { script_protected };
+                stack.push_reference(globals)?;
+                stack.set_globals();
+            }
+            if is_function {
+                push_list(stack, keys)?;
+                push_list(stack, args)?;
+                return Ok(2);
+            }
+            stack.push_reference(script_globals)?;
             let globals = stack.top();
             push_list(stack, keys)?;
             stack.set_field(globals, "KEYS")?;
@@ -112,7 +215,7 @@ impl Interpreter {
             Ok(0)
         };
         let finish = |stack: &mut Stack<'_>, outcome: Outcome| finish(stack, outcome, name, reply);
-        self.lua.run(&script.0, host, prepare, finish)
+        self.lua.run(&script.code, host, prepare, finish)
     }
 }
 

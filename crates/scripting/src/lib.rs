@@ -19,5 +19,5 @@ mod reply;
 mod shebang;
 
 pub use host::{Host, LogLevel};
-pub use interpreter::{Failure, Interpreter, Script, script_sha};
-pub use shebang::{ScriptFlags, Shebang, ShebangError};
+pub use interpreter::{Failure, Function, Interpreter, Script, script_sha};
+pub use shebang::{LibraryLine, ScriptFlags, Shebang, ShebangError};

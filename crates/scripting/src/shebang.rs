@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use basalt_resp::split_words;
+
 /// What a script or function declares of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScriptFlags {
@@ -35,7 +37,7 @@ impl ScriptFlags {
     }
 
     /// The names of the flags that are set, as FUNCTION LIST shows them.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
         [
             (self.no_writes, "no-writes"),
             (self.allow_oom, "allow-oom"),
@@ -56,6 +58,54 @@ pub struct Shebang {
     pub flags: ScriptFlags,
     /// Bytes of the source that are not Lua: the line without its end.
     pub len: usize,
+}
+
+/// What a library's or function's name may be.
+pub(crate) const NAME_RULE: &str = "Library names can only contain letters, numbers, or underscores(_) and must be at least one \
+     character long";
+
+pub(crate) fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}
+
+/// The first line of a library of functions: `#!lua name=…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LibraryLine {
+    pub name: Vec<u8>,
+    /// Bytes of the source that are not Lua: the line without its end.
+    pub len: usize,
+}
+
+impl LibraryLine {
+    /// # Errors
+    /// The text of the error, without its code, as in Redis' `functions.c`.
+    pub fn parse(source: &[u8]) -> Result<Self, String> {
+        if !source.starts_with(b"#!") {
+            return Err("Missing library metadata".to_owned());
+        }
+        let invalid = || "Invalid library metadata".to_owned();
+        let len = source.iter().position(|&byte| byte == b'\n').ok_or_else(invalid)?;
+        let words = split_words(&source[..len]).ok_or_else(invalid)?;
+        let mut name = None;
+        for word in words.iter().skip(1) {
+            let Some(value) = word.strip_prefix(b"name=") else {
+                let word = String::from_utf8_lossy(word);
+                return Err(format!("Invalid metadata value given: {word}"));
+            };
+            if name.replace(value.to_vec()).is_some() {
+                return Err(ShebangError::RepeatedName.to_string());
+            }
+        }
+        let name = name.ok_or("Library name was not given")?;
+        if !is_name(&name) {
+            return Err(NAME_RULE.to_owned());
+        }
+        let engine = words.first().map_or(b"".as_slice(), |word| &word[2..]);
+        if !engine.eq_ignore_ascii_case(b"lua") {
+            return Err(format!("Engine '{}' not found", String::from_utf8_lossy(engine)));
+        }
+        Ok(Self { name, len })
+    }
 }
 
 /// Why a first line is refused.
@@ -122,7 +172,24 @@ impl Shebang {
 
 #[cfg(test)]
 mod tests {
-    use super::{Shebang, ShebangError};
+    use super::{LibraryLine, Shebang, ShebangError};
+
+    #[test]
+    fn a_library_has_a_name_and_an_engine() {
+        let line = LibraryLine::parse(b"#!LUA name=\"a_1\"\ncode").expect("because it is right");
+        assert_eq!((line.name.as_slice(), line.len), (b"a_1".as_slice(), 16));
+        for (source, text) in [
+            ("code", "Missing library metadata"),
+            ("#!lua name=a", "Invalid library metadata"),
+            ("#!lua name=\"a\n", "Invalid library metadata"),
+            ("#!lua\n", "Library name was not given"),
+            ("#!lua flags=no-writes name=a\n", "Invalid metadata value given: flags=no-writes"),
+            ("#!js name=a\n", "Engine 'js' not found"),
+            ("#! name=a\n", "Engine '' not found"),
+        ] {
+            assert_eq!(LibraryLine::parse(source.as_bytes()), Err(text.to_owned()));
+        }
+    }
 
     #[test]
     fn a_line_says_flags_and_name() {

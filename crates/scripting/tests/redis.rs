@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use basalt_resp::{Protocol, Reply};
-use basalt_scripting::{Host, Interpreter, LogLevel, script_sha};
+use basalt_scripting::{Function, Host, Interpreter, LogLevel, script_sha};
 
 /// A shard with PING and ECHO.
 #[derive(Default)]
@@ -115,4 +115,102 @@ fn scripts_answer_as_in_redis() {
     }
     assert!(count > 300, "only {count} replies were compared");
     assert!(wrong.is_empty(), "script, Redis, ours:\n{wrong}");
+}
+
+fn loads(interpreter: &mut Interpreter, source: &str) -> Result<Vec<Function>, String> {
+    let loaded = interpreter.load_library(source.as_bytes(), &mut Shard);
+    loaded.map_err(|text| String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Texts are those of Redis 7 and 8.
+#[test]
+fn libraries_register_functions() {
+    let mut interpreter = Interpreter::new();
+    let register = "Error registering functions: ERR ";
+    for (source, text) in [
+        ("x y", "Error compiling function: user_function:1: '=' expected near 'y'".to_owned()),
+        ("\x1bLua", "Error compiling function: attempt to load a binary chunk".to_owned()),
+        ("", "No functions registered".to_owned()),
+        (
+            "math.random()",
+            format!(
+                "{register}user_function:1: Script attempted to access nonexistent global variable 'math'"
+            ),
+        ),
+        (
+            "redis.call('ping')",
+            format!(
+                "{register}user_function:1: Script attempted to access nonexistent global variable 'call'"
+            ),
+        ),
+        ("a = 1", format!("{register}user_function:1: Attempt to modify a readonly table")),
+        ("redis.x = 1", format!("{register}user_function:1: Attempt to modify a readonly table")),
+        (
+            "redis.register_function('f', 1)",
+            format!("{register}second argument to redis.register_function must be a function"),
+        ),
+        (
+            "redis.register_function{function_name = 'f', callback = redis.log, flags = {'x'}}",
+            format!("{register}unknown flag given"),
+        ),
+        (
+            "for _ = 1, 2 do redis.register_function('f', redis.log) end",
+            format!("{register}Function already exists in the library"),
+        ),
+    ] {
+        assert_eq!(loads(&mut interpreter, source), Err(text), "{source}");
+    }
+    let before = interpreter.used_bytes();
+    for _ in 0..100 {
+        let functions =
+            loads(&mut interpreter, "redis.register_function('f', function() return 1 end)");
+        for function in functions.expect("because it is right") {
+            interpreter.forget(function.script);
+        }
+    }
+    while !interpreter.collect_step() {}
+    assert!(interpreter.used_bytes() < before + 20_000, "libraries that are forgotten are freed");
+}
+
+#[test]
+fn functions_get_keys_and_arguments() {
+    let mut interpreter = Interpreter::new();
+    let source = "local lib = redis
+        local count = 0
+        lib.register_function('f', function(keys, args)
+            count = count + 1
+            return {keys[1], args[1], redis.call('echo', 'x'), math.floor(1.5), count}
+        end)
+        lib.register_function('keys', function() return KEYS end)
+        lib.register_function('late', function() return lib.register_function('g', print) end)
+        lib.register_function('chunk', function() return loadstring('return KEYS')() end)
+        lib.register_function('set', function() lib.math = math end)";
+    let functions = loads(&mut interpreter, source).expect("because it is right");
+    let script = interpreter.compile(b"return KEYS[1]").expect("because it is Lua");
+    let run = |interpreter: &mut Interpreter, script: &basalt_scripting::Script| {
+        let mut out = Vec::new();
+        let mut reply = Reply::new(&mut out, Protocol::Resp2);
+        let _ = interpreter.run((script, "f"), &[b"k"], &[b"a"], &mut Shard, &mut reply);
+        escaped(&out)
+    };
+    let mut shown: Vec<String> = Vec::new();
+    for index in [0, 1, 2, 3, 4] {
+        // Scripts before it leave nothing that a function would find.
+        assert_eq!(run(&mut interpreter, &script), "$1\\r\\nk\\r\\n");
+        shown.push(run(&mut interpreter, &functions[index].script));
+    }
+    let missing = "Script attempted to access nonexistent global variable 'KEYS'";
+    assert_eq!(
+        shown,
+        [
+            "*5\\r\\n$1\\r\\nk\\r\\n$1\\r\\na\\r\\n$1\\r\\nx\\r\\n:1\\r\\n:1\\r\\n".to_owned(),
+            format!("-ERR user_function:7: {missing} script: f, on @user_function:7.\\r\\n"),
+            "-ERR user_function:8: Script attempted to access nonexistent global variable 'print' script: f, \
+             on @user_function:8.\\r\\n"
+                .to_owned(),
+            format!("-ERR [string \"return KEYS\"]:1: {missing} script: f, on return KEYS:1.\\r\\n"),
+            "-ERR user_function:10: Attempt to modify a readonly table script: f, on @user_function:10.\\r\\n"
+                .to_owned(),
+        ]
+    );
 }

@@ -154,10 +154,6 @@ fn read_for(
     for name in &loader.modules {
         tracing::warn!("Data of the module '{name}' was left out");
     }
-    if !loader.functions.is_empty() {
-        let count = loader.functions.len();
-        tracing::warn!("{count} libraries of functions were left out: there are no functions yet");
-    }
     Ok(())
 }
 

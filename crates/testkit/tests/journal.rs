@@ -430,6 +430,48 @@ fn what_could_not_be_synced_is_written_again_before_anybody_is_told() {
     }
 }
 
+/// Libraries are there after a crash, on as many shards as there are then, whichever shard was asked to change them.
+#[test]
+fn libraries_are_journaled() {
+    let load = |server: &mut Simulation, client, name: &str, value: &str| {
+        let code = format!(
+            "#!lua name={name}\nredis.register_function('{name}', function(keys)
+                 redis.call('INCRBY', keys[1], 1)
+                 return '{value}'
+             end)"
+        );
+        let loaded = server.ask_args(client, &["FUNCTION", "LOAD", "REPLACE", &code]);
+        assert_eq!(loaded, name);
+    };
+    for (policy, after) in
+        [(AppendFsync::Always, 3), (AppendFsync::EverySecond, 2), (AppendFsync::Always, 1)]
+    {
+        let config = || Config { appendfsync: policy, ..Config::default() };
+        let mut server = Simulation::with_journal(3, config(), 5);
+        let clients = [server.connect(2), server.connect(1)];
+        load(&mut server, clients[0], "one", "first");
+        load(&mut server, clients[1], "two", "second");
+        load(&mut server, clients[1], "one", "third");
+        load(&mut server, clients[0], "gone", "fourth");
+        assert_eq!(server.ask_line(clients[1], "FCALL one 1 counter"), "third");
+        assert_eq!(server.ask_line(clients[1], "FUNCTION DELETE gone"), "OK");
+        if policy != AppendFsync::Always {
+            server.rest_ms(3_000);
+        }
+        let files = server.lose_power();
+        let mut server = Simulation::restart(&files, after, config(), 6).expect("they are sound");
+        for shard in 0..after {
+            let client = server.connect(shard);
+            assert_eq!(server.ask_line(client, "FCALL one 1 counter"), "third");
+            assert_eq!(server.ask_line(client, "FCALL two 1 counter"), "second");
+            assert!(server.ask_line(client, "FCALL gone 0").contains("Function not found"));
+        }
+        let client = server.connect(0);
+        let calls = (1 + 2 * after).to_string();
+        assert_eq!(server.ask_line(client, "GET counter"), calls);
+    }
+}
+
 fn steps(server: &mut Simulation) {
     for _ in 0..50 {
         server.step();

@@ -2,6 +2,7 @@
 //! harms nothing.
 
 use super::{Test, eventually, launch, text};
+use basalt_resp::Value;
 use basalt_testkit::client::Connection;
 use basalt_testkit::process::{Launch, Program, Scratch, Server};
 use std::fs;
@@ -12,6 +13,7 @@ use std::time::Duration;
 pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("a_snapshot_survives_a_kill_and_other_shards", a_snapshot_survives_a_kill_and_other_shards),
     ("sigterm_saves_with_save_points", sigterm_saves_with_save_points),
+    ("libraries_are_saved_and_exchanged", libraries_are_saved_and_exchanged),
     ("a_damaged_snapshot_is_refused", a_damaged_snapshot_is_refused),
     ("a_file_is_checked_without_a_server", a_file_is_checked_without_a_server),
     ("a_reload_of_a_bad_file_changes_nothing", a_reload_of_a_bad_file_changes_nothing),
@@ -76,6 +78,53 @@ fn a_snapshot_survives_a_kill_and_other_shards(program: Program) {
         let mut client = server.connect();
         text(&mut client, &["SELECT", "3"]);
         assert_eq!(text(&mut client, &["PEXPIRETIME", "expiring"]), "(integer) 33177117420123");
+    }
+}
+
+/// Libraries are in snapshots and in the journal, and servers take each other's payloads.
+fn libraries_are_saved_and_exchanged(program: Program) {
+    const LIBRARY: &str =
+        "#!lua name=saved\nredis.register_function('saved', function() return 'here' end)";
+    let calls = |server: &Server| text(&mut server.connect(), &["FCALL", "saved", "0"]);
+    for journaled in ["no", "yes"] {
+        let folder = Scratch::create().unwrap();
+        let args = |shards| ["--appendonly", journaled, "--shards", shards];
+        let mut server = start_in(program, &folder, &args("2"));
+        let mut client = server.connect();
+        assert_eq!(text(&mut client, &["FUNCTION", "LOAD", LIBRARY]), "\"saved\"");
+        if journaled == "no" {
+            assert_eq!(text(&mut client, &["SAVE"]), "OK");
+        }
+        // With one shard or three the journal's files are handed on.
+        for shards in ["2", "1", "3"] {
+            server.signal("TERM");
+            assert!(server.wait(ENDS_WITHIN).is_some());
+            server = start_in(program, &folder, &args(shards));
+            assert_eq!(calls(&server), "\"here\"", "journal {journaled}, {shards} shards");
+        }
+    }
+    let folder = Scratch::create().unwrap();
+    let ours = start_in(program, &folder, &["--shards", "2"]);
+    let dumped = |client: &mut Connection| match client.execute(&["FUNCTION", "DUMP"]) {
+        Value::Bulk(payload) => payload.to_vec(),
+        other => panic!("{other:?}"),
+    };
+    let restore = |client: &mut Connection, payload: &[u8]| {
+        let args: [&[u8]; 4] = [b"FUNCTION", b"RESTORE", payload, b"FLUSH"];
+        client.execute(&args)
+    };
+    let mut own = ours.connect();
+    assert_eq!(text(&mut own, &["FUNCTION", "LOAD", LIBRARY]), "\"saved\"");
+    let payload = dumped(&mut own);
+    for oracle in [Program::Redis7, Program::Redis8, Program::Valkey9] {
+        let Ok(other) = Launch::new(oracle).start() else { continue };
+        let mut client = other.connect();
+        assert_eq!(restore(&mut client, &payload), Value::Simple("OK".into()), "{oracle:?}");
+        assert_eq!(calls(&other), "\"here\"");
+        let theirs = dumped(&mut client);
+        assert_eq!(text(&mut own, &["FUNCTION", "FLUSH"]), "OK");
+        assert_eq!(restore(&mut own, &theirs), Value::Simple("OK".into()), "{oracle:?}");
+        assert_eq!(calls(&ours), "\"here\"");
     }
 }
 

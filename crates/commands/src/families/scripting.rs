@@ -1,4 +1,6 @@
-//! Scripting: scripts that clients send.
+//! Scripting: scripts that clients send, and functions.
+
+mod functions;
 
 use basalt_resp::parse_i64;
 
@@ -6,7 +8,21 @@ use crate::argument::Argument;
 use crate::command::{Categories, Command, EngineCommand, Flags, Group, KeySpec, Run};
 use crate::error::CommandError;
 
-pub(crate) const COMMANDS: &[Command] = &[EVAL, EVAL_RO, EVALSHA, EVALSHA_RO, SCRIPT];
+pub use functions::{
+    ListRequest, LoadRequest, RestorePolicy, parse_fcall, parse_function_flush,
+    parse_function_list, parse_function_load, parse_function_restore,
+};
+
+pub(crate) const COMMANDS: &[Command] = &[
+    EVAL,
+    EVAL_RO,
+    EVALSHA,
+    EVALSHA_RO,
+    functions::FCALL,
+    functions::FCALL_RO,
+    functions::FUNCTION,
+    SCRIPT,
+];
 
 const NUMBER_AT: usize = 2;
 
@@ -276,6 +292,10 @@ impl EvalRequest {
 /// If the number of keys is none, or does not fit the arguments.
 pub fn parse_eval(args: &[&[u8]]) -> Result<EvalRequest, CommandError> {
     let number = parse_i64(args[NUMBER_AT]).ok_or(CommandError::NOT_INTEGER)?;
+    count_keys(args, number)
+}
+
+fn count_keys(args: &[&[u8]], number: i64) -> Result<EvalRequest, CommandError> {
     let key_count = usize::try_from(number)
         .map_err(|_| CommandError::text("ERR Number of keys can't be negative"))?;
     if key_count > args.len() - EvalRequest::KEYS_AT {

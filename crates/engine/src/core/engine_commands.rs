@@ -9,6 +9,7 @@ mod command;
 mod config;
 mod data;
 mod debug;
+mod functions;
 mod hashes;
 mod info;
 mod keys;
@@ -143,6 +144,17 @@ pub(crate) fn run(
         EngineCommand::ScriptLoad => scripting::load(core, id, args[2]),
         EngineCommand::ScriptShow => scripting::show(core, id, args[2]),
         EngineCommand::Exec => multi::exec(core, id),
+        EngineCommand::Fcall => scripting::fcall(core, id, args, false),
+        EngineCommand::FcallRo => scripting::fcall(core, id, args, true),
+        EngineCommand::FunctionDelete => functions::delete(core, id, args[2]),
+        EngineCommand::FunctionDump => functions::dump(core, id),
+        EngineCommand::FunctionFlush => functions::flush(core, id, args),
+        EngineCommand::FunctionHelp => command::help(core, id, "function"),
+        EngineCommand::FunctionKill => Err(scripting::NOT_BUSY),
+        EngineCommand::FunctionList => functions::list(core, id, args),
+        EngineCommand::FunctionLoad => functions::load(core, id, args),
+        EngineCommand::FunctionRestore => functions::restore(core, id, args),
+        EngineCommand::FunctionStats => functions::stats(core, id),
         EngineCommand::FlushAll => data::flush(core, id, args, true),
         EngineCommand::FlushDb => data::flush(core, id, args, false),
         EngineCommand::HImportDiscard => hashes::discard(core, id, args),

@@ -1,11 +1,15 @@
-//! Loading: keys of a file into this shard, at the start or while the server runs.
+//! Loading: keys and libraries of a file into this shard, at the start or while the server runs.
+
+use std::sync::Arc;
 
 use basalt_commands::config::LogLevel;
+use basalt_commands::requests::RestorePolicy;
 
 use super::Core;
 use crate::limits;
 use crate::loading::{LoadBatch, LoadError, LoadStep, Loaded};
 use crate::shard::Shard;
+use crate::shard::libraries::Libraries;
 use crate::world::World;
 
 impl Core {
@@ -17,6 +21,23 @@ impl Core {
         let loaded = self.shard.load(batch, true)?;
         self.shard.loading.last.add(loaded);
         Ok(loaded)
+    }
+
+    /// What the server holds beside keys, as the journal has it: the libraries of functions.
+    pub fn state(&self) -> Vec<u8> {
+        self.shard.scripting.libraries.dump(self.shard.config.rdbcompression)
+    }
+
+    /// Takes over what [`Core::state`] gave.
+    ///
+    /// # Errors
+    /// [`LoadError::Function`] if it is no such thing.
+    pub fn restore_state(&mut self, state: &[u8]) -> Result<(), LoadError> {
+        let restored = Libraries::read(state)
+            .and_then(|all| Libraries::default().restored(&all, RestorePolicy::Append));
+        let libraries = restored.map_err(LoadError::Function)?;
+        self.shard.scripting.set_libraries(&Arc::new(libraries));
+        Ok(())
     }
 
     /// All was loaded: what it changed counts as saved.

@@ -26,7 +26,7 @@ use crate::world::World;
 /// The head of a file, with the size of each database.
 fn head(shard: &Shard, found: &[Vec<(u64, u64)>]) -> Vec<u8> {
     let config = &shard.config;
-    let writer = FileWriter::new(config.rdb_target.into(), config.rdbcompression);
+    let mut writer = FileWriter::new(config.rdb_target.into(), config.rdbcompression);
     let metadata = [
         ("redis-ver", "7.2.0".to_owned()),
         ("redis-bits", "64".to_owned()),
@@ -37,6 +37,9 @@ fn head(shard: &Shard, found: &[Vec<(u64, u64)>]) -> Vec<u8> {
     ];
     let mut out = Vec::new();
     writer.put_head(&metadata, &mut out);
+    for library in shard.scripting.libraries.all() {
+        writer.put_function(&library.code.text, &mut out);
+    }
     for database in 0..shard.keyspace.database_count() {
         let sizes = found.iter().map(|sizes| sizes[database]);
         let (keys, expiring) = sizes.fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1));

@@ -59,6 +59,10 @@ pub struct ShardSnapshot {
 /// What a shard knows of scripts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScriptStats {
+    /// Libraries, their functions, and bytes of their texts, which all shards share.
+    pub libraries: usize,
+    pub functions: usize,
+    pub library_bytes: usize,
     pub known: usize,
     pub text_bytes: usize,
     pub interpreter_bytes: usize,
@@ -179,6 +183,9 @@ impl ShardSnapshot {
                 known: shard.scripting.count(),
                 text_bytes: shard.scripting.text_bytes(),
                 interpreter_bytes: shard.scripting.interpreter_bytes(),
+                libraries: shard.scripting.libraries.len(),
+                functions: shard.scripting.libraries.function_count(),
+                library_bytes: shard.scripting.libraries.text_bytes,
                 evicted: shard.scripting.evicted,
             },
             expiry_overdue_ms: due_ms.map_or(0, |due_ms| now.unix_ms.saturating_sub(due_ms)),

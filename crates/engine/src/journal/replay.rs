@@ -7,9 +7,18 @@ use basalt_keyspace::{DatabaseId, Keyspace, SLOTS, ShardId, SlotBundle, SlotId};
 
 use crate::slots::routes::Routes;
 
+/// What a replayed file came to.
+#[derive(Debug)]
+pub struct Replayed {
+    /// Where the file ends, or a position that is not before the end of what was wanted of it.
+    pub position: u64,
+    /// What the server held last beside keys, if the file tells of that; see
+    /// [`Core::restore_state`](crate::Core::restore_state).
+    pub state: Option<Vec<u8>>,
+}
+
 /// Does again what a file, whose first entry is at `start`, holds of the positions `kept`; `scan` has found all of it
-/// whole. `progress` gets how many of the file's bytes are done. Returns the position where it ends, or one that is not
-/// before the end of `kept`.
+/// whole. `progress` gets how many of the file's bytes are done.
 ///
 /// # Errors
 /// Where the file can't be read, or holds a record that can't follow on those before it.
@@ -19,7 +28,8 @@ pub fn replay<B: Blob + ?Sized>(
     start: u64,
     kept: &Range<u64>,
     progress: &mut dyn FnMut(u64),
-) -> Result<u64, ScanError<B::Error>> {
+) -> Result<Replayed, ScanError<B::Error>> {
+    let mut state = None;
     let mut frames = Frames::of(blob, start)?;
     // Records that are longer than a frame, as far as they came.
     let mut open: Vec<u8> = Vec::new();
@@ -44,8 +54,11 @@ pub fn replay<B: Blob + ?Sized>(
                     open.extend_from_slice(bytes);
                     keyspace.replay(&std::mem::take(&mut open)).is_ok()
                 }
-                // Nothing of a server's state is journaled yet, so whatever this is, it is newer.
-                Ok(Entry::State(_)) | Err(_) => false,
+                Ok(Entry::State(bytes)) => {
+                    state = Some(bytes.to_vec());
+                    true
+                }
+                Err(_) => false,
                 Ok(Entry::Tie) => true,
             };
             if !replayed {
@@ -54,7 +67,7 @@ pub fn replay<B: Blob + ?Sized>(
         }
         progress(frames.offset);
     }
-    Ok(frames.position)
+    Ok(Replayed { position: frames.position, state })
 }
 
 /// Takes out of a keyspace all slots with keys that belong to another shard than `stays`, of so many shards, each

@@ -131,6 +131,8 @@ impl Queued {
                 | EngineCommand::EvalRo
                 | EngineCommand::EvalSha
                 | EngineCommand::EvalShaRo
+                | EngineCommand::Fcall
+                | EngineCommand::FcallRo
         ) {
             // It may touch other keys than those that it names.
             return Reach::Everything(Mode::Write);

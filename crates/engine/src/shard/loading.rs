@@ -2,6 +2,8 @@
 //!
 //! Not here: how a file is handed out to the shards (`core/loading.rs`), its format (`rdb`).
 
+use std::sync::Arc;
+
 use basalt_keyspace::DatabaseId;
 use basalt_rdb::{Error, Trust, read_value};
 
@@ -13,6 +15,9 @@ impl Shard {
     /// of one that is past its expiry.
     pub(crate) fn load(&mut self, batch: &LoadBatch, replaces: bool) -> Result<Loaded, LoadError> {
         let mut loaded = Loaded::default();
+        if !batch.functions.is_empty() {
+            self.load_libraries(&batch.functions, replaces).map_err(LoadError::Function)?;
+        }
         let now_ms = self.now.unix_ms;
         let keyspace = &mut self.keyspace;
         for (database, item) in batch.items() {
@@ -66,6 +71,7 @@ impl Shard {
         if std::mem::take(&mut part.flushes) {
             let databases = 0..self.keyspace.database_count() as u16;
             databases.for_each(|index| self.keyspace.flush(DatabaseId(index)));
+            self.take_libraries(&Arc::default());
         }
         match (step, &part.failure) {
             (LoadStep::Batch(batch), None) => {

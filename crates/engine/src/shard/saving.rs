@@ -53,7 +53,10 @@ impl Shard {
     pub(crate) fn begin_base(&mut self, number: u64, header: FileHeader) -> JournalStart {
         self.take_in_records(false);
         let uses = self.keyspace.use_reader();
-        let sink = ChunkSink::of_base(header, uses, self.now.unix_ms);
+        // The first shard's has the libraries of functions.
+        let compresses = self.config.rdbcompression;
+        let state = (self.id == SAVING_SHARD).then(|| self.scripting.libraries.dump(compresses));
+        let sink = ChunkSink::of_base(header, state.as_deref(), uses, self.now.unix_ms);
         self.begin_walk(number, SaveKind::Rewrite, sink);
         let from = self.journal_end();
         JournalStart { start: self.journal.as_ref().map_or(from, |own| own.file_start()), from }

@@ -1,4 +1,4 @@
-//! Scripts of one shard: those that are known, and their run as one plain call.
+//! Scripts and functions of one shard: those that are known, and their run as one plain call.
 //!
 //! A script runs here where its declared keys are. If it touches what is not here, or what a transaction
 //! holds, what it wrote is put back, and it runs anew with everything held.
@@ -11,28 +11,42 @@ use basalt_commands::{
 };
 use basalt_keyspace::{DatabaseId, KeptValue, Key, Origin};
 use basalt_resp::{Protocol, Reply, parse_i64};
-use basalt_scripting::{Host, Interpreter, LogLevel, Script, ScriptFlags, Shebang, script_sha};
+use basalt_scripting::{
+    Failure, Function, Host, Interpreter, LogLevel, Script, ScriptFlags, Shebang, script_sha,
+};
 
 use crate::input::resolve::mode_of;
 use crate::intents::Intent;
 use crate::limits;
 use crate::shard::Shard;
 use crate::shard::call::{AtMoment, CallContext, Client, ErrorCount, ReadMode, calls_of};
+use crate::shard::libraries::{Libraries, LibraryCode, LoadHost};
 
-/// A script as every shard knows it.
+/// What can be run, as every shard knows it: a script, or a function of a library.
 #[derive(Debug)]
-pub(crate) struct Source {
-    pub sha: String,
-    pub text: Vec<u8>,
-    /// Bytes of the first line that is no Lua.
-    shebang_len: usize,
+pub(crate) struct Callable {
+    /// The SHA1 of a script, the name of a function.
+    pub name: String,
     pub flags: ScriptFlags,
+    body: Body,
 }
 
-impl Source {
+#[derive(Debug)]
+enum Body {
+    Script {
+        text: Vec<u8>,
+        /// Bytes of the first line that is no Lua.
+        shebang_len: usize,
+    },
+    Function(Arc<LibraryCode>),
+}
+
+impl Callable {
+    /// A script by its SHA1.
+    ///
     /// # Errors
-    /// If it is too large, or its first line is wrong.
-    pub(crate) fn new(sha: String, text: &[u8]) -> Result<Self, CommandError> {
+    /// If its first line is wrong.
+    pub(crate) fn script(sha: String, text: &[u8]) -> Result<Self, CommandError> {
         let wrong = |error: &dyn std::fmt::Display| CommandError::new(format!("ERR {error}"));
         let shebang = Shebang::parse(text).map_err(|error| wrong(&error))?;
         if let Some(name) = shebang.as_ref().and_then(|shebang| shebang.name.as_ref()) {
@@ -40,22 +54,43 @@ impl Source {
             return Err(wrong(&format!("Unknown lua shebang option: name={name}")));
         }
         let undeclared = ScriptFlags { is_undeclared: true, ..ScriptFlags::default() };
+        let shebang_len = shebang.as_ref().map_or(0, |shebang| shebang.len);
         Ok(Self {
-            sha,
-            text: text.to_vec(),
-            shebang_len: shebang.as_ref().map_or(0, |shebang| shebang.len),
+            name: sha,
             flags: shebang.map_or(undeclared, |shebang| shebang.flags),
+            body: Body::Script { text: text.to_vec(), shebang_len },
         })
     }
 
-    pub(crate) fn code(&self) -> &[u8] {
-        &self.text[self.shebang_len..]
+    /// A function of a library, whose name is checked.
+    pub(crate) fn function(name: &[u8], flags: ScriptFlags, library: &Arc<LibraryCode>) -> Self {
+        let name = String::from_utf8_lossy(name).into_owned();
+        Self { name, flags, body: Body::Function(Arc::clone(library)) }
+    }
+
+    pub(crate) fn is_function(&self) -> bool {
+        matches!(self.body, Body::Function(_))
+    }
+
+    /// All of a script's text.
+    pub(crate) fn text(&self) -> &[u8] {
+        match &self.body {
+            Body::Script { text, .. } => text,
+            Body::Function(library) => &library.text,
+        }
+    }
+
+    fn code(&self) -> &[u8] {
+        match &self.body {
+            Body::Script { text, shebang_len } => &text[*shebang_len..],
+            Body::Function(library) => library.lua(),
+        }
     }
 }
 
 /// A known script.
 struct Known {
-    source: Arc<Source>,
+    source: Arc<Callable>,
     compiled: Option<Script>,
     /// It came by SCRIPT LOAD, and stays until SCRIPT FLUSH.
     is_loaded: bool,
@@ -67,17 +102,20 @@ struct Known {
 #[derive(Default)]
 pub(crate) struct Scripting {
     known: HashMap<String, Known>,
+    pub libraries: Arc<Libraries>,
+    /// As [`Known::wide_runs`], of functions that needed it.
+    wide_functions: HashMap<String, u32>,
     /// Those that came by EVAL, the oldest first. LIMIT: `EVAL_SCRIPTS_MAX`; the oldest is forgotten.
     evaluated: VecDeque<String>,
-    interpreter: Option<Box<Interpreter>>,
+    machine: Option<Box<Machine>>,
     /// For scripts over several shards. LIMIT: `SPARE_INTERPRETERS_MAX`; others are dropped.
     #[expect(clippy::vec_box, reason = "they travel in their boxes")]
-    spare: Vec<Box<Interpreter>>,
+    spare: Vec<Box<Machine>>,
     pub evicted: u64,
 }
 
 impl Scripting {
-    pub(crate) fn find(&self, sha: &str) -> Option<&Arc<Source>> {
+    pub(crate) fn find(&self, sha: &str) -> Option<&Arc<Callable>> {
         self.known.get(sha).map(|known| &known.source)
     }
 
@@ -87,18 +125,18 @@ impl Scripting {
 
     /// Bytes of all interpreters.
     pub(crate) fn interpreter_bytes(&self) -> usize {
-        let all = self.interpreter.iter().chain(&self.spare);
-        all.map(|interpreter| interpreter.used_bytes()).sum()
+        let all = self.machine.iter().chain(&self.spare);
+        all.map(|machine| machine.interpreter.used_bytes()).sum()
     }
 
     /// Bytes of the scripts' texts.
     pub(crate) fn text_bytes(&self) -> usize {
-        self.known.values().map(|known| known.source.text.len()).sum()
+        self.known.values().map(|known| known.source.text().len()).sum()
     }
 
     /// Adds a script, unless it is known.
-    pub(crate) fn add(&mut self, source: &Arc<Source>, is_loaded: bool) {
-        if let Some(known) = self.known.get_mut(&source.sha) {
+    pub(crate) fn add(&mut self, source: &Arc<Callable>, is_loaded: bool) {
+        if let Some(known) = self.known.get_mut(&source.name) {
             known.is_loaded |= is_loaded;
             return;
         }
@@ -106,10 +144,10 @@ impl Scripting {
             if self.evaluated.len() >= limits::EVAL_SCRIPTS_MAX {
                 self.evict();
             }
-            self.evaluated.push_back(source.sha.clone());
+            self.evaluated.push_back(source.name.clone());
         }
         let known = Known { source: Arc::clone(source), compiled: None, is_loaded, wide_runs: 0 };
-        self.known.insert(source.sha.clone(), known);
+        self.known.insert(source.name.clone(), known);
     }
 
     fn evict(&mut self) {
@@ -124,75 +162,179 @@ impl Scripting {
 
     fn forget(&mut self, sha: &str) {
         if let Some(Known { compiled: Some(script), .. }) = self.known.remove(sha)
-            && let Some(interpreter) = &mut self.interpreter
+            && let Some(machine) = &mut self.machine
         {
-            interpreter.forget(script);
+            machine.interpreter.forget(script);
         }
     }
 
-    /// Forgets all scripts, and the interpreters with them.
+    /// Forgets all scripts, and the interpreters with them unless they have loaded libraries.
     pub(crate) fn flush(&mut self) {
-        self.known.clear();
         self.evaluated.clear();
-        self.interpreter = None;
+        for (_, known) in self.known.drain() {
+            if let (Some(script), Some(machine)) = (known.compiled, &mut self.machine) {
+                machine.interpreter.forget(script);
+            }
+        }
+        self.machine.take_if(|machine| machine.loaded.is_empty());
         self.spare.clear();
     }
 
-    fn interpreter(&mut self, seed: u64) -> Box<Interpreter> {
-        self.interpreter.take().unwrap_or_else(|| new_interpreter(seed))
+    /// Takes over other libraries.
+    pub(crate) fn set_libraries(&mut self, libraries: &Arc<Libraries>) {
+        self.libraries = Arc::clone(libraries);
+        self.wide_functions.clear();
+        self.spare.clear();
+        if let Some(machine) = &mut self.machine {
+            machine.forget_libraries(libraries);
+        }
+    }
+
+    fn machine(&mut self, seed: u64) -> Box<Machine> {
+        self.machine.take().unwrap_or_else(|| Machine::new(seed))
     }
 
     /// Compiles a script, unless it is known.
     ///
     /// # Errors
     /// The compiler's message.
-    pub(crate) fn check(&mut self, source: &Source, seed: u64) -> Result<(), CommandError> {
-        let mut interpreter = self.interpreter(seed);
-        let compiled = interpreter.compile(source.code());
-        let outcome = compiled.map(|script| interpreter.forget(script));
-        self.interpreter = Some(interpreter);
+    pub(crate) fn check(&mut self, source: &Callable, seed: u64) -> Result<(), CommandError> {
+        let mut machine = self.machine(seed);
+        let compiled = machine.interpreter.compile(source.code());
+        let outcome = compiled.map(|script| machine.interpreter.forget(script));
+        self.machine = Some(machine);
         outcome.map_err(|text| does_not_compile(&text))
     }
 
+    fn wide_runs(&mut self, source: &Callable) -> Option<&mut u32> {
+        match source.is_function() {
+            true => self.wide_functions.get_mut(&source.name),
+            false => self.known.get_mut(&source.name).map(|known| &mut known.wide_runs),
+        }
+    }
+
     /// Whether the next run should begin with everything held.
-    pub(crate) fn is_wide(&mut self, sha: &str) -> bool {
-        let Some(known) = self.known.get_mut(sha) else { return false };
-        let is_wide = known.wide_runs > 0;
-        known.wide_runs = known.wide_runs.saturating_sub(1);
+    pub(crate) fn is_wide(&mut self, source: &Callable) -> bool {
+        let Some(wide_runs) = self.wide_runs(source) else { return false };
+        let is_wide = *wide_runs > 0;
+        *wide_runs = wide_runs.saturating_sub(1);
         is_wide
     }
 
-    fn note_wide(&mut self, sha: &str) {
-        if let Some(known) = self.known.get_mut(sha) {
-            known.wide_runs = limits::WIDE_RUNS;
+    fn note_wide(&mut self, source: &Callable) {
+        if source.is_function() {
+            self.wide_functions.insert(source.name.clone(), limits::WIDE_RUNS);
+        } else if let Some(wide_runs) = self.wide_runs(source) {
+            *wide_runs = limits::WIDE_RUNS;
         }
     }
 
     /// An interpreter for a script over several shards.
-    pub(crate) fn take_spare(&mut self, seed: u64) -> Box<Interpreter> {
-        self.spare.pop().unwrap_or_else(|| new_interpreter(seed))
+    pub(crate) fn take_spare(&mut self, seed: u64) -> Box<Machine> {
+        self.spare.pop().unwrap_or_else(|| Machine::new(seed))
     }
 
-    pub(crate) fn keep_spare(&mut self, interpreter: Box<Interpreter>) {
+    pub(crate) fn keep_spare(&mut self, mut machine: Box<Machine>) {
+        machine.forget_libraries(&self.libraries);
         if self.spare.len() < limits::SPARE_INTERPRETERS_MAX {
-            self.spare.push(interpreter);
+            self.spare.push(machine);
         }
     }
 
     /// Collects some garbage of what scripts left.
     pub(crate) fn collect(&mut self) {
-        if let Some(interpreter) = &mut self.interpreter
-            && interpreter.used_bytes() > limits::IDLE_INTERPRETER_BYTES
+        if let Some(machine) = &mut self.machine
+            && machine.interpreter.used_bytes() > limits::IDLE_INTERPRETER_BYTES
         {
-            interpreter.collect_step();
+            machine.interpreter.collect_step();
         }
     }
 }
 
-fn new_interpreter(seed: u64) -> Box<Interpreter> {
-    let mut interpreter = Box::new(Interpreter::new());
-    interpreter.seed(seed as i32);
-    interpreter
+/// An interpreter with the libraries that it has loaded.
+pub(crate) struct Machine {
+    interpreter: Interpreter,
+    loaded: Vec<Loaded>,
+}
+
+struct Loaded {
+    code: Arc<LibraryCode>,
+    functions: Vec<Function>,
+}
+
+/// A script that is ready to run, and what becomes of it then.
+pub(crate) enum Prepared {
+    Script(Script),
+    /// The function of a library that stays loaded: at these places.
+    Function(usize, usize),
+}
+
+impl Machine {
+    fn new(seed: u64) -> Box<Self> {
+        let mut machine = Box::new(Self { interpreter: Interpreter::new(), loaded: Vec::new() });
+        machine.interpreter.seed(seed as i32);
+        machine
+    }
+
+    /// Forgets libraries that are no more.
+    fn forget_libraries(&mut self, libraries: &Libraries) {
+        for gone in self.loaded.extract_if(.., |loaded| !libraries.has_code(&loaded.code)) {
+            for function in gone.functions {
+                self.interpreter.forget(function.script);
+            }
+        }
+    }
+
+    /// Compiles a script, or loads the library of a function, if it is not.
+    ///
+    /// # Errors
+    /// The error reply.
+    pub(crate) fn prepare(&mut self, source: &Callable) -> Result<Prepared, CommandError> {
+        let Body::Function(code) = &source.body else {
+            let compiled = self.interpreter.compile(source.code());
+            return compiled.map(Prepared::Script).map_err(|text| does_not_compile(&text));
+        };
+        let known = self.loaded.iter().position(|loaded| Arc::ptr_eq(&loaded.code, code));
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let log = &mut |_: LogLevel, _: &[u8]| ();
+                let host = &mut LoadHost::silent(log);
+                let functions = self.interpreter.load_library(code.lua(), host);
+                let functions =
+                    functions.map_err(|text| CommandError::new([b"ERR ", &text[..]].concat()))?;
+                self.loaded.push(Loaded { code: Arc::clone(code), functions });
+                self.loaded.len() - 1
+            }
+        };
+        let is_it = |own: &Function| own.name.eq_ignore_ascii_case(source.name.as_bytes());
+        let index = self.loaded[at].functions.iter().position(is_it);
+        let gone = CommandError::text("ERR Function not found");
+        index.map(|index| Prepared::Function(at, index)).ok_or(gone)
+    }
+
+    /// Runs what is prepared; see [`Interpreter::run`].
+    pub(crate) fn run(
+        &mut self,
+        (prepared, name): (&Prepared, &str),
+        keys: &[&[u8]],
+        args: &[&[u8]],
+        host: &mut dyn Host,
+        reply: &mut Reply<'_>,
+    ) -> Result<(), Failure> {
+        let script = match prepared {
+            Prepared::Script(script) => script,
+            Prepared::Function(at, index) => &self.loaded[*at].functions[*index].script,
+        };
+        self.interpreter.run((script, name), keys, args, host, reply)
+    }
+
+    /// Forgets a script that is not to be run again.
+    pub(crate) fn forget(&mut self, prepared: Prepared) {
+        if let Prepared::Script(script) = prepared {
+            self.interpreter.forget(script);
+        }
+    }
 }
 
 pub(crate) fn does_not_compile(text: &[u8]) -> CommandError {
@@ -201,7 +343,7 @@ pub(crate) fn does_not_compile(text: &[u8]) -> CommandError {
 
 /// A run of a script.
 pub(crate) struct ScriptCall<'a> {
-    pub source: &'a Arc<Source>,
+    pub source: &'a Arc<Callable>,
     pub keys: &'a [&'a [u8]],
     pub args: &'a [&'a [u8]],
     pub database: DatabaseId,
@@ -225,19 +367,25 @@ pub(crate) enum Ran {
 impl Shard {
     /// Runs a script whose declared keys are here and free.
     pub(crate) fn run_script(&mut self, call: &ScriptCall<'_>, reply: &mut Reply<'_>) -> Ran {
-        let sha = &call.source.sha;
-        self.scripting.add(call.source, false);
-        let mut interpreter = self.scripting.interpreter(call.seed);
-        let known = self.scripting.known.get_mut(sha).expect("it was added");
-        let compiled = match known.compiled.take() {
-            Some(script) => Ok(script),
-            None => interpreter.compile(call.source.code()),
+        let name = &call.source.name;
+        let mut machine = self.scripting.machine(call.seed);
+        let compiled = match call.source.is_function() {
+            true => None,
+            false => {
+                self.scripting.add(call.source, false);
+                let known = self.scripting.known.get_mut(name);
+                known.expect("it was added").compiled.take()
+            }
         };
-        let script = match compiled {
-            Ok(script) => script,
-            Err(text) => {
-                self.scripting.interpreter = Some(interpreter);
-                reply.error_bytes(does_not_compile(&text).as_bytes());
+        let prepared = match compiled {
+            Some(script) => Ok(Prepared::Script(script)),
+            None => machine.prepare(call.source),
+        };
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.scripting.machine = Some(machine);
+                reply.error_bytes(error.as_bytes());
                 return Ran::Whole;
             }
         };
@@ -256,7 +404,7 @@ impl Shard {
             checks: 0,
             shard: self,
         };
-        let ran = interpreter.run((&script, sha), call.keys, call.args, &mut host, reply);
+        let ran = machine.run((&prepared, name), call.keys, call.args, &mut host, reply);
         let ShardHost { kept, has_written, is_wide, .. } = host;
         if is_wide {
             for (database, key, value) in kept.iter().rev() {
@@ -264,7 +412,7 @@ impl Shard {
                 self.keyspace.restore_value(*database, &key, value);
             }
             reply.rewind(start);
-            self.scripting.note_wide(sha);
+            self.scripting.note_wide(call.source);
         } else if let Err(failure) = ran
             && !failure.is_counted
         {
@@ -274,12 +422,11 @@ impl Shard {
             self.keyspace.end_part(call.transaction.tag);
         }
         self.keyspace.swap_origin(outer);
-        if let Some(known) = self.scripting.known.get_mut(sha) {
-            known.compiled = Some(script);
-        } else {
-            interpreter.forget(script);
+        match (prepared, self.scripting.known.get_mut(name)) {
+            (Prepared::Script(script), Some(known)) => known.compiled = Some(script),
+            (prepared, _) => machine.forget(prepared),
         }
-        self.scripting.interpreter = Some(interpreter);
+        self.scripting.machine = Some(machine);
         if is_wide { Ran::Wide } else { Ran::Whole }
     }
 }

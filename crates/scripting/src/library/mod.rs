@@ -3,6 +3,7 @@
 mod arguments;
 mod base;
 mod bits;
+mod functions;
 mod json;
 mod msgpack;
 mod numbers;
@@ -18,6 +19,7 @@ use basalt_resp::Protocol;
 use crate::lua::{Native, Raise, Reference, Returned, Stack};
 
 pub(crate) use arguments::truncated;
+pub(crate) use functions::Registered;
 pub(crate) use numbers::format_argument;
 pub(crate) use random::Random;
 pub(crate) use server::sha1_hex;
@@ -30,6 +32,8 @@ pub(crate) struct Settings {
     /// cjson's; they stay for the scripts that follow, as in Redis.
     json: json::JsonSettings,
     pub(crate) random: Random,
+    /// What a library has registered so far; only while it is loaded.
+    pub(crate) registered: Option<Vec<Registered>>,
     /// What `redis.call` replied last; kept for its memory.
     reply: Vec<u8>,
 }
@@ -45,6 +49,13 @@ impl Settings {
 pub(crate) struct Environments {
     /// Behind the global variables of scripts: KEYS and ARGV go there.
     pub(crate) script_globals: Reference,
+    /// What stands before them.
+    pub(crate) script_protected: Reference,
+    /// The global variables of functions and, while their library is loaded, of that; and what stands before
+    /// either.
+    pub(crate) function_globals: Reference,
+    pub(crate) loading_globals: Reference,
+    pub(crate) function_protected: Reference,
 }
 
 /// Builds the global variables of scripts.
@@ -80,18 +91,57 @@ pub(crate) fn install(stack: &mut Stack<'_>) -> Result<Environments, Raise> {
     base::protect_string_metatable(stack, globals)?;
 
     // Unknown variables are an error, and so is any change.
-    stack.push_table(0, 1)?;
-    stack.push_native(base::missing_global)?;
-    stack.set_field(-2, "__index")?;
-    stack.set_metatable(globals);
+    refuse_unknown(stack, globals)?;
     stack.copy(globals)?;
     let script_globals = stack.keep();
     stack.copy(globals)?;
     stack.protect(base::refuse_change)?;
-    stack.copy(-1)?;
+    let protected = stack.top();
+    stack.copy(protected)?;
     stack.set_field(globals, "_G")?;
+    stack.copy(protected)?;
+    let script_protected = stack.keep();
+    stack.copy(protected)?;
     stack.set_globals();
-    Ok(Environments { script_globals })
+
+    let (function_globals, function_protected) = function_globals(stack, globals)?;
+    let loading_globals = functions::loading_globals(stack)?;
+    Ok(Environments {
+        script_globals,
+        script_protected,
+        function_globals,
+        loading_globals,
+        function_protected,
+    })
+}
+
+/// Functions find what scripts find, but not KEYS and ARGV, which they get as arguments.
+fn function_globals(stack: &mut Stack<'_>, globals: i32) -> Result<(Reference, Reference), Raise> {
+    stack.push_table(0, 40)?;
+    let own = stack.top();
+    stack.push_nil()?;
+    while stack.next(globals)? {
+        stack.copy(-2)?;
+        stack.insert(-2);
+        stack.set(own)?;
+    }
+    refuse_unknown(stack, own)?;
+    stack.copy(own)?;
+    let kept = stack.keep();
+    stack.copy(own)?;
+    stack.protect(base::refuse_change)?;
+    stack.copy(-1)?;
+    stack.set_field(own, "_G")?;
+    Ok((kept, stack.keep()))
+}
+
+/// An unknown field of the table is an error.
+fn refuse_unknown(stack: &mut Stack<'_>, table: i32) -> Result<(), Raise> {
+    stack.push_table(0, 1)?;
+    stack.push_native(base::missing_global)?;
+    stack.set_field(-2, "__index")?;
+    stack.set_metatable(table);
+    Ok(())
 }
 
 /// Makes a library: what Lua has of it, without what is replaced, and what `install` adds to the table at the

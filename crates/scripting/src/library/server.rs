@@ -22,7 +22,6 @@ pub(super) fn install(stack: &mut Stack<'_>, library: i32) -> Result<(), Raise> 
     let functions: &[(&str, Native)] = &[
         ("call", |stack| call(stack, true)),
         ("pcall", |stack| call(stack, false)),
-        ("log", log),
         ("sha1hex", sha1hex),
         ("error_reply", |stack| single_field(stack, "err")),
         ("status_reply", |stack| single_field(stack, "ok")),
@@ -40,23 +39,44 @@ pub(super) fn install(stack: &mut Stack<'_>, library: i32) -> Result<(), Raise> 
         ("debug", nothing),
     ];
     add(stack, library, functions)?;
-    for (name, value) in [
-        ("LOG_DEBUG", 0),
-        ("LOG_VERBOSE", 1),
-        ("LOG_NOTICE", 2),
-        ("LOG_WARNING", 3),
-        ("REPL_NONE", 0),
-        ("REPL_AOF", 1),
-        ("REPL_SLAVE", 2),
-        ("REPL_REPLICA", 2),
-        ("REPL_ALL", 3),
-        ("REDIS_VERSION_NUM", VERSION_NUMBER),
-    ] {
-        stack.push_number(f64::from(value))?;
-        stack.set_field(library, name)?;
-    }
+    add_numbers(
+        stack,
+        library,
+        &[
+            ("REPL_NONE", 0),
+            ("REPL_AOF", 1),
+            ("REPL_SLAVE", 2),
+            ("REPL_REPLICA", 2),
+            ("REPL_ALL", 3),
+        ],
+    )?;
+    install_log(stack, library)
+}
+
+/// What there is while a library of functions is loaded, too, beside its own.
+pub(super) fn install_log(stack: &mut Stack<'_>, library: i32) -> Result<(), Raise> {
+    add(stack, library, &[("log", log)])?;
+    add_numbers(
+        stack,
+        library,
+        &[
+            ("LOG_DEBUG", 0),
+            ("LOG_VERBOSE", 1),
+            ("LOG_NOTICE", 2),
+            ("LOG_WARNING", 3),
+            ("REDIS_VERSION_NUM", VERSION_NUMBER),
+        ],
+    )?;
     stack.push_bytes(VERSION.as_bytes())?;
     stack.set_field(library, "REDIS_VERSION")
+}
+
+fn add_numbers(stack: &mut Stack<'_>, library: i32, numbers: &[(&str, u32)]) -> Result<(), Raise> {
+    for (name, value) in numbers {
+        stack.push_number(f64::from(*value))?;
+        stack.set_field(library, name)?;
+    }
+    Ok(())
 }
 
 pub(super) fn install_os(stack: &mut Stack<'_>, library: i32) -> Result<(), Raise> {

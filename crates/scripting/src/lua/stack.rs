@@ -486,6 +486,16 @@ impl<'a> Stack<'a> {
         }
     }
 
+    /// Gives the function on top the table at a position for its global variables.
+    pub(crate) fn set_environment(&mut self, globals: i32) -> Result<(), Raise> {
+        if self.kind(-1) == Kind::Function && self.kind(globals) == Kind::Table {
+            self.copy(globals)?;
+            // SAFETY: a function is below the table on top.
+            unsafe { ffi::lua_setfenv(self.lua, -2) };
+        }
+        Ok(())
+    }
+
     /// Compiles a chunk of text and pushes its function; fails with the text of the error.
     pub(crate) fn load(&mut self, source: &[u8], name: &CStr) -> Result<(), Vec<u8>> {
         let loaded = self.reserve(0).and_then(|()| {

@@ -226,6 +226,26 @@ impl Stack<'_> {
     }
 }
 
+impl Stack<'_> {
+    /// Has the protected table at a position show the table on top instead, and takes that.
+    pub(crate) fn show_instead(&mut self, protected: i32) -> Result<(), Raise> {
+        let behind = self.top();
+        if !self.is_protected(protected)? || !self.push_metatable(protected)? {
+            return Ok(());
+        }
+        self.copy(behind)?;
+        self.set_field(-2, "__index")?;
+        // SAFETY: as above: the metatable is below key and value.
+        unsafe {
+            ffi::lua_pushlightuserdata(self.raw(), mark());
+            ffi::lua_pushvalue(self.raw(), behind);
+            ffi::lua_rawset(self.raw(), -3);
+        }
+        self.pop(2);
+        Ok(())
+    }
+}
+
 /// Marks the metatables of protected tables; scripts cannot make this value.
 fn mark() -> *mut c_void {
     static MARK: u8 = 0;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use basalt_commands::config::Config;
-use basalt_engine::{Core, give_out_foreign, replay};
+use basalt_engine::{Core, Replayed, give_out_foreign, replay};
 use basalt_journal::{FileHeader, FileKind, GENERATIONS_MAX, Kept, Scan, Segment, keep, scan};
 use basalt_keyspace::{Keyspace, ShardId, SlotBundle};
 
@@ -47,6 +47,8 @@ pub(crate) struct Recovery {
     meeting: Meeting,
     mailboxes: Vec<Mailbox>,
     files: Mutex<Vec<Option<std::fs::File>>>,
+    /// What the server held last beside keys; the journals of first shards tell of it.
+    state: Mutex<Option<Vec<u8>>>,
     begun: Instant,
 }
 
@@ -123,6 +125,7 @@ impl Recovery {
             meeting: Meeting::of(shards),
             mailboxes: (0..shards).map(|_| Mailbox::default()).collect(),
             files: Mutex::default(),
+            state: Mutex::default(),
             begun,
         })
     }
@@ -240,11 +243,18 @@ impl Restoring<'_> {
                 layout = generation.len();
             }
             for index in own.indices(layout) {
-                load(&generation[index], own.keyspace(index, core))?;
+                let state = load(&generation[index], own.keyspace(index, core))?;
+                if let (0, Some(state)) = (index, state) {
+                    *lock(&recovery.state) = Some(state);
+                }
             }
         }
         // Also where their number is the same: slots may have moved.
         self.hand_over(&mut own, core, (layout, recovery.shards))?;
+        let state = lock(&recovery.state).clone();
+        if let Some(state) = state {
+            core.restore_state(&state).map_err(|error| io::Error::other(error.to_string()))?;
+        }
         if recovery.rewrites {
             self.write_base(core)?;
         }
@@ -288,7 +298,9 @@ impl Restoring<'_> {
     fn write_base(&self, core: &mut Core) -> io::Result<()> {
         let header = self.recovery.headers[self.shard];
         let path = self.with_folder(|folder| folder.file(&base_name(&header)));
-        base::write(&path, header, core.keyspace()).map_err(|error| at(&path, error))
+        let state = (self.shard == 0).then(|| core.state());
+        base::write(&path, header, state.as_deref(), core.keyspace())
+            .map_err(|error| at(&path, error))
     }
 
     fn with_folder<T>(&self, run: impl FnOnce(&mut Folder) -> T) -> T {
@@ -343,19 +355,23 @@ impl Own {
     }
 }
 
-fn load(part: &Part, keyspace: &mut Keyspace) -> io::Result<()> {
+fn load(part: &Part, keyspace: &mut Keyspace) -> io::Result<Option<Vec<u8>>> {
+    let mut state = None;
     if let Some(path) = &part.base {
-        load_file(path, 0, &(0..u64::MAX), keyspace).map_err(|error| at(path, error))?;
+        let base = load_file(path, 0, &(0..u64::MAX), keyspace);
+        state = base.map_err(|error| at(path, error))?.state;
     }
     let mut position = part.start;
     for path in &part.journals {
-        position =
-            load_file(path, position, &part.kept, keyspace).map_err(|error| at(path, error))?;
+        let own = load_file(path, position, &part.kept, keyspace);
+        let own = own.map_err(|error| at(path, error))?;
+        position = own.position;
+        state = own.state.or(state);
     }
     // What the base holds may be missing.
     let is_whole = position >= part.kept.end || part.kept.is_empty();
     let last = part.journals.last().map_or(Path::new(""), PathBuf::as_path);
-    if is_whole { Ok(()) } else { Err(at(last, "it changed while it was read")) }
+    if is_whole { Ok(state) } else { Err(at(last, "it changed while it was read")) }
 }
 
 fn load_file(
@@ -363,7 +379,7 @@ fn load_file(
     start: u64,
     kept: &Range<u64>,
     keyspace: &mut Keyspace,
-) -> Result<u64, String> {
+) -> Result<Replayed, String> {
     /// How many bytes are between two lines of the log.
     const PROGRESS_BYTES: u64 = 256 << 20;
     let blob = FileBlob::open(path).map_err(|error| error.to_string())?;

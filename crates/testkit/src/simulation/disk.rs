@@ -345,6 +345,7 @@ impl Simulation {
         }
         let mut server = Self::new(shards, Config { appendonly: true, ..config }, seed);
         let from: Vec<u64> = files.starts.iter().map(|start| start.from).collect();
+        let mut state = None;
         let has_same = files.journals.len() == shards;
         for (index, Kept { to, .. }) in keep(&scans, &from).into_iter().enumerate() {
             let like = server.cores[0].keyspace();
@@ -352,12 +353,15 @@ impl Simulation {
             let mut own = Keyspace::new(databases, hasher, server.outside.now.unix_ms);
             let keyspace = if has_same { server.cores[index].keyspace() } else { &mut own };
             if let Some(base) = files.bases.get(index) {
-                replay(keyspace, base.as_slice(), 0, &(0..u64::MAX), &mut |_| {})?;
+                let base = replay(keyspace, base.as_slice(), 0, &(0..u64::MAX), &mut |_| {})?;
+                state = base.state.or(state);
             }
             let mut position = files.starts[index].start;
             for journal in &files.journals[index] {
                 let kept = from[index]..to;
-                position = replay(keyspace, journal.as_slice(), position, &kept, &mut |_| {})?;
+                let own = replay(keyspace, journal.as_slice(), position, &kept, &mut |_| {})?;
+                position = own.position;
+                state = own.state.or(state);
             }
             assert!(position >= to || to == from[index], "all that is kept is there");
             if !has_same {
@@ -375,7 +379,16 @@ impl Simulation {
                 }
             }
         }
+        server.restore_state(state.as_deref());
         server.begin_journals(seed as u32 + 1);
         Ok(server)
+    }
+
+    fn restore_state(&mut self, state: Option<&[u8]>) {
+        for (core, state) in self.cores.iter_mut().zip(std::iter::repeat(state)) {
+            if let Some(state) = state {
+                core.restore_state(state).expect("because it was journaled");
+            }
+        }
     }
 }

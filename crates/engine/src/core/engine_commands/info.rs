@@ -321,10 +321,15 @@ fn memory(statistics: &Statistics, lines: &mut Lines) {
     // Each shard knows all of them, but for those that it forgot.
     let known = statistics.shards.iter().map(|shard| shard.scripts.known).max().unwrap_or(0);
     lines.add("number_of_cached_scripts", known);
-    lines.add_all(&["number_of_functions", "number_of_libraries", "used_memory_vm_functions"], 0);
+    let libraries = statistics.shards.first().map(|shard| &shard.scripts);
+    lines.add("number_of_functions", libraries.map_or(0, |own| own.functions));
+    lines.add("number_of_libraries", libraries.map_or(0, |own| own.libraries));
+    // Functions run in the same interpreters as scripts.
+    lines.add("used_memory_vm_functions", 0);
     lines.add_bytes("used_memory_vm_total", interpreters as u64);
-    lines.add("used_memory_functions", 0);
-    lines.add_bytes("used_memory_scripts", (interpreters + scripts) as u64);
+    let functions = libraries.map_or(0, |own| own.library_bytes);
+    lines.add("used_memory_functions", functions);
+    lines.add_bytes("used_memory_scripts", (interpreters + scripts + functions) as u64);
     lines.add_bytes("maxmemory", statistics.maxmemory);
     lines.add_bytes("maxmemory_lowered", statistics.max(|shard| shard.memory_cap as usize) as u64);
     lines.add_bytes("memory_limit", statistics.memory_bounds.limit_bytes);

@@ -1,4 +1,4 @@
-//! EVAL, EVALSHA and SCRIPT: where a script runs, and scripts over several shards.
+//! EVAL, EVALSHA, FCALL and SCRIPT: where a script or function runs, and scripts over several shards.
 //!
 //! A script whose declared keys are on one shard is one plain call there. Any other one, and one that turns out
 //! to need more, runs with everything held, on a native stack of its own, so that it can wait for commands
@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use basalt_commands::requests::{EvalRequest, parse_eval, parse_script_flush};
+use basalt_commands::requests::{EvalRequest, parse_eval, parse_fcall, parse_script_flush};
 use basalt_commands::{Command, CommandError, Flags, Outcome};
 use basalt_keyspace::{DatabaseId, ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
-use basalt_scripting::{Host, Interpreter, LogLevel};
+use basalt_scripting::{Host, LogLevel};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
@@ -25,7 +25,7 @@ use crate::session::queued::Queued;
 use crate::shard::Shard;
 use crate::shard::call::{AtMoment, Client, ReadMode};
 use crate::shard::scripting::{
-    Ran, ScriptCall, Source, admitted, over_time, server_level, sha_of, sha_of_source,
+    Callable, Machine, Ran, ScriptCall, admitted, over_time, server_level, sha_of, sha_of_source,
 };
 use crate::slots::routes::Routes;
 use crate::transaction::coordinator::Hops;
@@ -43,25 +43,30 @@ pub(super) fn eval(core: &mut Core, id: SessionId, args: &[&[u8]], reads_only: b
     let source = match known {
         Some(source) => source,
         None => {
-            let source = Arc::new(Source::new(sha, args[1])?);
+            let source = Arc::new(Callable::script(sha, args[1])?);
             core.shard.scripting.check(&source, core.shard.id.0.into())?;
             core.shard.scripting.add(&source, false);
             source
         }
     };
-    run(core, id, (source, is_new), &request, args, reads_only);
-    Ok(())
+    run(core, id, (source, is_new), &request, args, reads_only)
 }
 
 pub(super) fn evalsha(core: &mut Core, id: SessionId, args: &[&[u8]], reads_only: bool) -> Outcome {
     let request = parse_eval(args)?;
     let source = core.shard.scripting.find(&sha_of(args[1])).cloned().ok_or(NO_SCRIPT)?;
-    run(core, id, (source, false), &request, args, reads_only);
-    Ok(())
+    run(core, id, (source, false), &request, args, reads_only)
+}
+
+pub(super) fn fcall(core: &mut Core, id: SessionId, args: &[&[u8]], reads_only: bool) -> Outcome {
+    let function = core.shard.scripting.libraries.function(args[1]).cloned();
+    let function = function.ok_or(CommandError::text("ERR Function not found"))?;
+    let request = parse_fcall(args)?;
+    run(core, id, (function, false), &request, args, reads_only)
 }
 
 pub(super) fn load(core: &mut Core, id: SessionId, text: &[u8]) -> Outcome {
-    let source = Arc::new(Source::new(sha_of_source(text), text)?);
+    let source = Arc::new(Callable::script(sha_of_source(text), text)?);
     core.shard.scripting.check(&source, core.shard.id.0.into())?;
     let (_, protocol) = settings(core, id);
     let routes = core.shard.routes.clone();
@@ -69,7 +74,7 @@ pub(super) fn load(core: &mut Core, id: SessionId, text: &[u8]) -> Outcome {
         let known = Arc::clone(&source);
         everywhere(&hops, &routes, move |shard: &mut Shard| shard.scripting.add(&known, true))
             .await;
-        encode(protocol, |reply| reply.bulk(source.sha.as_bytes()))
+        encode(protocol, |reply| reply.bulk(source.name.as_bytes()))
     });
     Ok(())
 }
@@ -86,7 +91,7 @@ pub(super) fn exists(core: &mut Core, id: SessionId, shas: &[&[u8]]) -> Outcome 
 
 pub(super) fn show(core: &mut Core, id: SessionId, sha: &[u8]) -> Outcome {
     let source = core.shard.scripting.find(&sha_of(sha)).cloned().ok_or(NO_SCRIPT)?;
-    core.answer(id, |reply| reply.bulk(&source.text));
+    core.answer(id, |reply| reply.bulk(source.text()));
     Ok(())
 }
 
@@ -110,7 +115,7 @@ pub(super) fn debug(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
 /// A run, with all that travels to the shard where it runs.
 #[derive(Clone)]
 struct Travelling {
-    source: Arc<Source>,
+    source: Arc<Callable>,
     keys: Vec<Vec<u8>>,
     args: Vec<Vec<u8>>,
     database: DatabaseId,
@@ -153,13 +158,13 @@ impl Travelling {
 fn run(
     core: &mut Core,
     id: SessionId,
-    (source, is_new): (Arc<Source>, bool),
+    (source, is_new): (Arc<Callable>, bool),
     request: &EvalRequest,
     args: &[&[u8]],
     reads_only: bool,
-) {
+) -> Outcome {
     let (keys, rest) = args[EvalRequest::KEYS_AT..].split_at(request.key_count);
-    let reads_only = reads_only || source.flags.no_writes;
+    let reads_only = may_run(core, id, &source, reads_only)?;
     let home = core.shard.id;
     let transaction = core.transaction_of_one();
     let reads = ReadMode::of_session(session(core, id));
@@ -170,7 +175,7 @@ fn run(
         [only] => Some(only),
         _ => None,
     };
-    let mut is_wide = core.is_nested() || core.shard.scripting.is_wide(&source.sha);
+    let mut is_wide = core.is_nested() || core.shard.scripting.is_wide(&source);
     let client = Client { home, session: id };
     let seed = u64::from(home.0);
     let mode = if reads_only { Mode::Read } else { Mode::Write };
@@ -197,7 +202,7 @@ fn run(
         let mut reply = Reply::new(&mut answer, protocol);
         if core.shard.run_script(&call, &mut reply) == Ran::Whole {
             core.answer(id, |reply| reply.raw(&answer));
-            return;
+            return Ok(());
         }
         is_wide = true;
     }
@@ -232,6 +237,32 @@ fn run(
         }
         run_wide(&hops, &routes, home, travelling, now_ms).await
     });
+    Ok(())
+}
+
+/// Whether what a script declares lets it run now, and whether it may only read.
+fn may_run(
+    core: &mut Core,
+    id: SessionId,
+    source: &Callable,
+    reads_only: bool,
+) -> Result<bool, CommandError> {
+    let flags = source.flags;
+    if flags.is_undeclared || flags.no_writes {
+        return Ok(reads_only || flags.no_writes);
+    }
+    if reads_only {
+        return Err(CommandError::text(
+            "ERR Can not execute a script with write flag using *_ro command.",
+        ));
+    }
+    let (database, _) = settings(core, id);
+    if !flags.allow_oom && core.shard.check_memory(Flags::DENYOOM, database).is_err() {
+        return Err(CommandError::text(
+            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+        ));
+    }
+    Ok(false)
 }
 
 /// Runs a script with everything held.
@@ -250,10 +281,10 @@ async fn run_wide(
         hops.release_all();
         return encode(protocol, |reply| reply.error_bytes(CommandError::NO_MEMORY.as_bytes()));
     };
-    let interpreter = hops.on(home, move |shard| shard.scripting.take_spare(seed)).await;
-    let mut script = Suspended::new(stack, interpreter, call);
+    let machine = hops.on(home, move |shard| shard.scripting.take_spare(seed)).await;
+    let mut script = Suspended::new(stack, machine, call);
     let mut input = Input::Go;
-    let (answer, lines, interpreter) = loop {
+    let (answer, lines, machine) = loop {
         match script.resume(input) {
             CoroutineResult::Yield(Asks { command, args, protocol }) => {
                 let number = command.number;
@@ -272,7 +303,7 @@ async fn run_wide(
         }
     };
     let settle = move |shard: &mut Shard| {
-        shard.scripting.keep_spare(interpreter);
+        shard.scripting.keep_spare(machine);
         shard.notes.extend(lines);
         if let Some(session) = shard.sessions.get_mut(id) {
             session.protocol = protocol;
@@ -300,7 +331,7 @@ enum Input {
 }
 
 type Lines = Vec<(basalt_commands::config::LogLevel, String)>;
-type Ended = (Answer, Lines, Box<Interpreter>);
+type Ended = (Answer, Lines, Box<Machine>);
 
 /// A native stack of so many bytes.
 ///
@@ -314,10 +345,10 @@ fn new_stack(bytes: usize) -> Result<DefaultStack, CommandError> {
 struct Suspended(Coroutine<Input, Asks, Ended, DefaultStack>);
 
 impl Suspended {
-    fn new(stack: DefaultStack, mut interpreter: Box<Interpreter>, call: Travelling) -> Self {
+    fn new(stack: DefaultStack, mut machine: Box<Machine>, call: Travelling) -> Self {
         Self(Coroutine::with_stack(stack, move |yielder, _| {
-            let (answer, lines) = run_suspended(&mut interpreter, &call, yielder);
-            (answer, lines, interpreter)
+            let (answer, lines) = run_suspended(&mut machine, &call, yielder);
+            (answer, lines, machine)
         }))
     }
 
@@ -335,14 +366,14 @@ impl Drop for Suspended {
 }
 
 fn run_suspended(
-    interpreter: &mut Interpreter,
+    machine: &mut Machine,
     call: &Travelling,
     yielder: &Yielder<Input, Asks>,
 ) -> (Answer, Lines) {
     let (mut answer, mut lines) = (Vec::new(), Vec::new());
     let mut reply = Reply::new(&mut answer, call.protocol);
-    match interpreter.compile(call.source.code()) {
-        Ok(script) => {
+    match machine.prepare(&call.source) {
+        Ok(prepared) => {
             let keys: Vec<&[u8]> = call.keys.iter().map(Vec::as_slice).collect();
             let args: Vec<&[u8]> = call.args.iter().map(Vec::as_slice).collect();
             let mut host = SuspendingHost {
@@ -353,15 +384,13 @@ fn run_suspended(
                 checks: 0,
                 lines: Vec::new(),
             };
-            let name = &call.source.sha;
+            let name = &call.source.name;
             // Its error is the reply, and is counted when that is passed on.
-            let _ = interpreter.run((&script, name), &keys, &args, &mut host, &mut reply);
+            let _ = machine.run((&prepared, name), &keys, &args, &mut host, &mut reply);
             lines = host.lines;
-            interpreter.forget(script);
+            machine.forget(prepared);
         }
-        Err(text) => {
-            reply.error_bytes(crate::shard::scripting::does_not_compile(&text).as_bytes());
-        }
+        Err(error) => reply.error_bytes(error.as_bytes()),
     }
     (answer, lines)
 }
