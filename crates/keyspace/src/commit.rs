@@ -92,6 +92,7 @@ impl Keyspace {
     /// Empties a database; its memory is given back by [`Keyspace::free_step`]. An empty one does not change.
     pub fn flush(&mut self, database: DatabaseId) {
         if self.len(database) == 0 {
+            self.hooks.flushed_nothing();
             return;
         }
         self.stats.changes += 1;

@@ -194,7 +194,11 @@ impl Hooks {
                     self.ready.note_effect(key.hash, &effect);
                 }
                 if self.has(TRACKING) {
-                    self.tracking.changed(&key, self.origin.client);
+                    // What expires or is evicted is nobody's change, whoever met it.
+                    let is_unasked =
+                        matches!(effect, Effect::Remove { cause: Cause::Expired | Cause::Evicted });
+                    let origin = if is_unasked { None } else { self.origin.client };
+                    self.tracking.changed(&key, origin);
                 }
                 if self.has(EVENTS) {
                     let makes_consumer = seen.makes_consumer;
@@ -213,6 +217,13 @@ impl Hooks {
         }
         for (_, observer) in &mut self.observers {
             observer.after(data, change, &self.origin);
+        }
+    }
+
+    /// An empty database was to be emptied: who keeps copies of what it does not hold drops them all the same.
+    pub(crate) fn flushed_nothing(&mut self) {
+        if self.has(TRACKING) {
+            self.tracking.flushed();
         }
     }
 

@@ -14,6 +14,7 @@ mod memory;
 pub(crate) mod metrics;
 mod observing;
 mod operating;
+mod pubsub;
 mod refusals;
 mod saving;
 mod waiting;
@@ -37,6 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         isolation::TESTS,
         observing::TESTS,
         operating::TESTS,
+        pubsub::TESTS,
         chaos::TESTS,
         buffers::TESTS,
         waiting::TESTS,
@@ -52,6 +54,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         metrics::TESTS_OF_OURS,
         observing::TESTS_OF_OURS,
         operating::TESTS_OF_OURS,
+        pubsub::TESTS_OF_OURS,
         chaos::TESTS_OF_OURS,
         buffers::TESTS_OF_OURS,
         refusals::TESTS_OF_OURS,

@@ -43,12 +43,16 @@ impl Core {
             CutOff::Evicted => (LogLevel::Notice, "Evicting client"),
             CutOff::Idle => (LogLevel::Verbose, "Closing idle client"),
         };
+        let is_subscriber = session.is_subscribed();
         let line = engine_commands::describe(session, self.shard.now.monotonic_us);
         self.shard.note(level, format!("{words}: {line}"));
         match why {
             CutOff::QueryLimit => self.shard.stats.query_limit_disconnections += 1,
-            CutOff::OutputLimit => self.shard.stats.output_limit_disconnections += 1,
             CutOff::Evicted => self.shard.stats.evicted_clients += 1,
+            CutOff::OutputLimit => {
+                self.shard.stats.output_limit_disconnections += 1;
+                self.shard.stats.subscribers_cut_off += u64::from(is_subscriber);
+            }
             CutOff::NoMemory | CutOff::Idle => {}
         }
         self.shard.sessions.abort(id);

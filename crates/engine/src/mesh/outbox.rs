@@ -173,3 +173,39 @@ impl Outbox {
         if self.has_room() { std::mem::take(&mut self.waiting) } else { Vec::new() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::pubsub::Published;
+
+    #[test]
+    fn messages_beyond_the_limit_are_lost_and_their_channels_named_once() {
+        const MESSAGE_BYTES: usize = 1 << 20;
+        let message = |channel: &[u8]| {
+            let payload = vec![b'v'; MESSAGE_BYTES - channel.len()];
+            Notice::Message(Published::new(TopicKind::Channel, 1, channel, &payload))
+        };
+        let mut outbox = Outbox::default();
+        let fitting = limits::NOTICE_BYTES_MAX / MESSAGE_BYTES;
+        (0..fitting).for_each(|_| outbox.notify(message(b"full")));
+        let gathered = |outbox: &Outbox| outbox.gathering.notifications.len();
+        assert_eq!(gathered(&outbox), fitting);
+        for channel in [&b"full"[..], b"full", b"other", b"full"] {
+            outbox.notify(message(channel));
+        }
+        let lost = outbox.gathering.notifications[fitting..].iter().map(|lost| match lost {
+            Notification::Notice(Notice::Lost(lost)) => (lost.channel().to_vec(), lost.bytes()),
+            _ => panic!("what is beyond the limit is lost"),
+        });
+        let lost: Vec<_> = lost.collect();
+        assert_eq!(lost, [(b"full".to_vec(), 4), (b"other".to_vec(), 5)]);
+        // When these have left there is room again.
+        let next = || Number::default();
+        outbox.take(Box::default, next).expect("there is something to send");
+        outbox.notify(message(b"full"));
+        let Notification::Notice(Notice::Message(_)) = &outbox.gathering.notifications[0] else {
+            panic!("it is a message again")
+        };
+    }
+}

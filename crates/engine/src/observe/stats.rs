@@ -28,6 +28,10 @@ pub struct ShardStats {
     /// Messages that this shard ordered, and those that it wrote into outputs of its sessions.
     pub published: u64,
     pub delivered: u64,
+    /// Subscribers that were cut off: they did not read, or missed a message that found no room on its way.
+    pub subscribers_cut_off: u64,
+    /// Messages to tracking clients that keys have changed.
+    pub invalidations: u64,
     /// Microseconds during which all shards together exceeded `maxmemory`, as far as this one saw it.
     pub eviction_exceeded_us: u64,
     /// Wrong passwords.
@@ -92,6 +96,8 @@ impl ShardStats {
         self.maintenance_us += other.maintenance_us;
         self.published += other.published;
         self.delivered += other.delivered;
+        self.subscribers_cut_off += other.subscribers_cut_off;
+        self.invalidations += other.invalidations;
         self.eviction_exceeded_us = self.eviction_exceeded_us.max(other.eviction_exceeded_us);
         self.refused_logins += other.refused_logins;
         self.messages_out += other.messages_out;

@@ -279,10 +279,10 @@ impl<'a> Calls<'a> {
         let outer = self.keyspace.origin();
         self.keyspace.swap_origin(context.origin_within(outer));
         self.keyspace.set_touching(context.reads.touches());
+        self.run(&context, args, key, reply, errors);
         if context.reads.tracks() {
             self.track(&context, args, key);
         }
-        self.run(&context, args, key, reply, errors);
         self.keyspace.set_touching(true);
         self.keyspace.swap_origin(outer);
         if let Some(now_ms) = now_ms {
@@ -290,8 +290,7 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// Notes that a client reads the keys of a call. They are noted ahead: what changes before they are read makes a
-    /// message that comes behind the reply.
+    /// Notes that a client has read the keys of a call.
     fn track(&mut self, context: &CallContext, args: &[&[u8]], key: Key<'_>) {
         let client = context.client.into();
         if has_one_key(context.command) {

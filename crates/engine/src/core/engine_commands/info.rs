@@ -463,6 +463,9 @@ fn stats(statistics: &Statistics, lines: &mut Lines) {
     lines.add("pubsub_channels", statistics.sum(|shard| shard.clients.channels));
     lines.add("pubsub_patterns", statistics.max(|shard| shard.clients.patterns));
     lines.add("pubsubshard_channels", statistics.sum(|shard| shard.clients.shard_channels));
+    lines.add("pubsub_messages_published", stats.published);
+    lines.add("pubsub_messages_delivered", stats.delivered);
+    lines.add("pubsub_subscribers_cut_off", stats.subscribers_cut_off);
     lines.add("latest_fork_usec", 0);
     lines.add("total_forks", 0);
     lines.add_all(&["migrate_cached_sockets", "slave_expires_tracked_keys"], 0);
@@ -472,6 +475,7 @@ fn stats(statistics: &Statistics, lines: &mut Lines) {
     lines.add("tracking_total_keys", statistics.sum(|shard| shard.clients.tracked_keys));
     lines.add("tracking_total_items", statistics.sum(|shard| shard.clients.tracked_items));
     lines.add("tracking_total_prefixes", statistics.max(|shard| shard.clients.tracked_prefixes));
+    lines.add("tracking_invalidations", stats.invalidations);
     lines.add("unexpected_error_replies", 0);
     lines.add("total_error_replies", stats.error_replies);
     lines.add("dump_payload_sanitizations", 0);

@@ -182,6 +182,8 @@ impl Shard {
         }
         match tracking.redirect {
             None => {
+                // A command that waited and changes something is no longer waiting: its reply comes first.
+                session.is_waiting &= !*is_own;
                 self.push_invalidation(*id, keys.as_ref(), false);
             }
             Some((client, _)) => {
@@ -233,6 +235,7 @@ impl Shard {
         }
         session.push(&encoded, None);
         session.note_told_all(keys.is_none());
+        self.stats.invalidations += 1;
         let limit = self.config.client_output_buffer_limit.pubsub.hard_bytes;
         if session.subscriptions.is_some() && limit > 0 && session.output_bytes() as u64 > limit {
             self.pubsub.overdue.push(id);

@@ -61,6 +61,23 @@ const ROWS: &[Row] = &[
     gauge("basalt_memory_clients_bytes", "Memory of the clients' sessions and buffers; with more than 512 clients as of the last look, seconds ago.",
         |shard| whole(shard.engine.clients.sums.bytes)),
 
+    counter("basalt_pubsub_published_total", "Messages and keyspace events that the shard ordered.",
+        |shard| whole(shard.engine.stats.published)),
+    counter("basalt_pubsub_delivered_total", "Messages and keyspace events written for the shard's clients.",
+        |shard| whole(shard.engine.stats.delivered)),
+    gauge("basalt_pubsub_subscribers", "Clients that are subscribed to something.",
+        |shard| whole(shard.engine.clients.sums.subscribers)),
+    counter("basalt_pubsub_subscribers_cut_off_total", "Subscribers cut off since they did not read, or missed a message.",
+        |shard| whole(shard.engine.stats.subscribers_cut_off)),
+    gauge("basalt_tracking_clients", "Clients with CLIENT TRACKING.",
+        |shard| whole(shard.engine.clients.sums.trackers)),
+    gauge("basalt_tracking_keys", "Keys of the shard that clients track.",
+        |shard| whole(shard.engine.clients.tracked_keys)),
+    gauge("basalt_tracking_items", "How many clients track them, each counted for each key.",
+        |shard| whole(shard.engine.clients.tracked_items)),
+    counter("basalt_tracking_invalidations_total", "Messages to the shard's clients that keys have changed.",
+        |shard| whole(shard.engine.stats.invalidations)),
+
     gauge("basalt_mesh_depth", "Messages of other shards that wait to be read.",
         |shard| whole(shard.core.mesh_depth)),
     counter("basalt_mesh_sent_total", "Messages and new connections sent to other shards.",
@@ -116,6 +133,7 @@ pub(super) fn write(view: &View<'_>, text: &mut Text) {
         }
     }
     write_databases(view, text);
+    write_subscriptions(view, text);
     write_disconnections(view, text);
     write_transactions(view, text);
     write_turns(view, text);
@@ -134,6 +152,17 @@ fn write_answers(view: &View<'_>, text: &mut Text) {
     for (shard, report) in view.shards() {
         let age_us = view.now_us.saturating_sub(report.engine.at_us);
         text.sample(&[("shard", &shard)], seconds_of_us(age_us));
+    }
+}
+
+fn write_subscriptions(view: &View<'_>, text: &mut Text) {
+    let help = "What the shard's clients are subscribed to, each client counted for each.";
+    text.family(Kind::Gauge, "basalt_pubsub_subscriptions", help);
+    for (shard, report) in view.shards() {
+        let kinds = ["channel", "pattern", "shard_channel"];
+        for (kind, count) in kinds.iter().zip(report.engine.clients.sums.subscriptions) {
+            text.sample(&[("shard", &shard), ("kind", kind)], whole(count));
+        }
     }
 }
 
