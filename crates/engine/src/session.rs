@@ -172,6 +172,8 @@ pub(crate) struct Session {
     pub tracking: Option<Box<Tracking>>,
     /// Where its output ended when it heard last that all keys are gone.
     told_all_at: Option<u64>,
+    /// That is among the held pushes.
+    is_told_all_held: bool,
     /// Pushes that came while a reply was worked out: they go behind that.
     held_pushes: Vec<u8>,
     /// The first hole of the last PUBLISHes in a row, and the hole behind them.

@@ -66,6 +66,7 @@ impl Session {
     pub(crate) fn release_pushes(&mut self) -> bool {
         let held = mem::take(&mut self.held_pushes);
         self.output().extend_from_slice(&held);
+        self.settle_told_all();
         !held.is_empty()
     }
 

@@ -90,6 +90,7 @@ impl Sessions {
             subscriptions: None,
             tracking: None,
             told_all_at: None,
+            is_told_all_held: false,
             held_pushes: Vec::new(),
             publishes: (0, 0),
             is_gone: false,

@@ -50,6 +50,14 @@ impl Session {
     /// It heard of keys just now, of all or of some.
     pub(crate) fn note_told_all(&mut self, of_all: bool) {
         self.told_all_at = of_all.then(|| self.written_ever());
+        self.is_told_all_held = of_all && !self.held_pushes.is_empty();
+    }
+
+    /// What was held is written, behind a reply that came before it.
+    pub(super) fn settle_told_all(&mut self) {
+        if std::mem::take(&mut self.is_told_all_held) {
+            self.told_all_at = Some(self.written_ever());
+        }
     }
 
     /// A command is worked: CLIENT CACHING was for it, unless it is one of CLIENT's, or a transaction goes on.
