@@ -92,8 +92,11 @@ impl Interpreter {
         if source.first() == Some(&0x1b) {
             return Err(b"attempt to load a binary chunk".to_vec());
         }
+        let globals = &self.environments.script_protected;
         self.lua.with_stack(|stack| {
             stack.load(source, c"@user_script")?;
+            // Whatever ran last: a chunk finds the global variables of the moment in which it is loaded.
+            set_environment(stack, globals).map_err(|_| b"not enough memory".to_vec())?;
             Ok(Script { code: stack.keep(), is_function: false })
         })
     }
@@ -125,10 +128,7 @@ impl Interpreter {
         let chunk = self.lua.with_stack(|stack| {
             stack.load(source, c"@user_function")?;
             let out_of_memory = |_: Raise| b"not enough memory".to_vec();
-            let chunk = stack.top();
-            stack.push_reference(function_protected).map_err(out_of_memory)?;
-            stack.copy(chunk).map_err(out_of_memory)?;
-            stack.set_environment(chunk + 1).map_err(out_of_memory)?;
+            set_environment(stack, function_protected).map_err(out_of_memory)?;
             let kept = stack.keep();
             show(stack, loading_globals).map_err(out_of_memory)?;
             stack.settings().registered = Some(Vec::new());
@@ -217,6 +217,14 @@ impl Interpreter {
         let finish = |stack: &mut Stack<'_>, outcome: Outcome| finish(stack, outcome, name, reply);
         self.lua.run(&script.code, host, prepare, finish)
     }
+}
+
+/// Has the chunk on top find these global variables.
+fn set_environment(stack: &mut Stack<'_>, globals: &Reference) -> Result<(), Raise> {
+    let chunk = stack.top();
+    stack.push_reference(globals)?;
+    stack.copy(chunk)?;
+    stack.set_environment(chunk + 1)
 }
 
 fn push_list(stack: &mut Stack<'_>, items: &[&[u8]]) -> Result<(), Raise> {

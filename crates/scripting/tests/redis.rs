@@ -198,6 +198,14 @@ fn functions_get_keys_and_arguments() {
         // Scripts before it leave nothing that a function would find.
         assert_eq!(run(&mut interpreter, &script), "$1\\r\\nk\\r\\n");
         shown.push(run(&mut interpreter, &functions[index].script));
+        // Nor does a function hide anything from a script that is new.
+        let new = interpreter.compile(b"return {KEYS[1], ARGV[1], loadstring('return KEYS[1]')()}");
+        let new = new.expect("because it is Lua");
+        assert_eq!(
+            run(&mut interpreter, &new),
+            "*3\\r\\n$1\\r\\nk\\r\\n$1\\r\\na\\r\\n$1\\r\\nk\\r\\n"
+        );
+        interpreter.forget(new);
     }
     let missing = "Script attempted to access nonexistent global variable 'KEYS'";
     assert_eq!(
