@@ -50,11 +50,11 @@ pub(crate) fn refresh() -> bool {
     let (size, resident) = statm().unwrap_or_default();
     let mut bounds = group_bounds(Path::new("/"));
     bounds.extend(system_memory_bytes().map(|limit| Bound { limit, used: resident }));
-    bounds.extend(address_space_limit().map(|limit| Bound { limit, used: size }));
-    let limit = bounds.iter().map(|bound| bound.limit).min().unwrap_or(0);
-    // Where others take most of it, nothing is won by giving way.
+    let address_space = address_space_limit().map(|limit| Bound { limit, used: size });
+    let limit = bounds.iter().chain(&address_space).map(|bound| bound.limit).min().unwrap_or(0);
+    // Where others take most of it, nothing is won by giving way. Nobody shares address space.
     let own = bounds.iter().filter(|bound| resident >= bound.limit / 2);
-    let nearest = own.max_by_key(|bound| bound.excess());
+    let nearest = own.chain(&address_space).max_by_key(|bound| bound.excess());
     let excess = nearest.map_or(i64::MIN, |bound| bound.excess());
     EXCESS_BYTES.store(excess, Ordering::Relaxed);
     let before = LIMIT_BYTES.swap(limit, Ordering::Relaxed);
@@ -64,7 +64,8 @@ pub(crate) fn refresh() -> bool {
             "this process may use {limit} bytes of memory now, {before} before; a maxmemory in percent follows"
         );
     }
-    nearest.is_some_and(|bound| excess > -(bound.margin() as i64))
+    // Writers may fill a good part of the memory within the second between two other looks.
+    nearest.is_some_and(|bound| excess > -(bound.limit as i64 / 2))
 }
 
 fn address_space_limit() -> Option<u64> {
