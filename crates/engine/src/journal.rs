@@ -174,6 +174,8 @@ pub(crate) struct Journal {
     awaited_to: Option<u64>,
     pub is_cutting: bool,
     pub cuts_taken: u64,
+    /// A manifest names it; before that a start would not find what is in it.
+    has_base: bool,
     syncs: u64,
     faults: u64,
     /// Where records ended when entries ended there, for those not committed.
@@ -233,6 +235,7 @@ impl Journal {
             awaited_to: None,
             is_cutting: false,
             cuts_taken: 0,
+            has_base: true,
             syncs: 0,
             faults: 0,
             marks: VecDeque::new(),
@@ -255,6 +258,7 @@ impl Journal {
     ) -> Self {
         let mut journal = Self::begin(header, (policy, start), keyspace);
         journal.next_file = Some(NextFile { position: start, rewrite, header });
+        journal.has_base = false;
         journal
     }
 
@@ -275,6 +279,11 @@ impl Journal {
         self.next_file = Some(NextFile { position: self.end, rewrite, header });
     }
 
+    /// Whether a start would find what is in it.
+    pub(crate) fn has_base(&self) -> bool {
+        self.has_base
+    }
+
     /// Where the file begins that is written to, or will be.
     pub(crate) fn file_start(&self) -> u64 {
         self.file_start
@@ -288,6 +297,7 @@ impl Journal {
     pub(crate) fn note_rewritten(&mut self, base_bytes: u64) {
         self.older_bytes = base_bytes;
         self.rewritten_bytes = self.disk_bytes();
+        self.has_base = true;
     }
 
     /// There are files of so many bytes before this one.
@@ -426,9 +436,10 @@ impl Journal {
         self.awaited_to.is_some()
     }
 
-    /// Takes in a change of what the server holds beside keys, and all records before it.
+    /// Takes in a change of what the server holds beside keys, and all records before it: what changes it may have
+    /// changed keys, too, on all shards.
     pub(crate) fn put_state(&mut self, keyspace: &mut Keyspace, state: &[u8], now: Now) {
-        self.take_in(keyspace, false, now);
+        self.take_in(keyspace, true, now);
         self.append(true, |body| put_state(body, state));
         self.want_cut(now, if self.is_always() { 0 } else { CUT_EVERY_US });
     }
@@ -565,9 +576,11 @@ impl Journal {
             return self.go_to_next_file(now);
         }
         let has_news = !self.body.is_empty() || !self.full.is_empty() || self.must_write_cut;
-        // What only counts under the cut that is being taken goes with it: one sync instead of two.
+        // What only counts under the cut that is being taken goes with it: one sync instead of two. But a cut may wait
+        // for who is journaled, so what fills a frame goes at once.
         let waits_for_cut = self.is_always()
             && self.is_cutting
+            && self.full.is_empty()
             && !self.must_write_cut
             && self.ties.back().is_some_and(|tie| tie.end == self.end);
         if has_news && self.in_flight.is_none() && !waits_for_cut {

@@ -300,6 +300,8 @@ pub(crate) struct RunningSave {
     pub(crate) number: u64,
     pub(crate) kind: SaveKind,
     pub(crate) begun_us: u64,
+    /// Nobody gets its error as a reply, so later writes do (Redis: `rdb_last_bgsave_status`).
+    pub(crate) is_background: bool,
 }
 
 /// What the first shard knows of saves.
@@ -333,6 +335,8 @@ pub(crate) struct RewriteRecord {
     pub(crate) is_scheduled: bool,
     /// There is a journal, but no base for it yet.
     pub(crate) needs_base: bool,
+    /// The one under way makes a base for a journal that has none.
+    pub(crate) begins: bool,
     pub(crate) last_failed: bool,
     pub(crate) failures: u32,
     pub(crate) last_took_s: Option<u64>,
@@ -473,6 +477,7 @@ impl SaveRecord {
     pub(crate) fn begin(&mut self, kind: SaveKind, now_us: u64) -> Option<u64> {
         let number = self.begin_held(kind, now_us)?;
         self.wanted = Some((number, kind));
+        self.running.as_mut()?.is_background = true;
         Some(number)
     }
 
@@ -483,7 +488,7 @@ impl SaveRecord {
         }
         self.last_number += 1;
         let number = self.last_number;
-        self.running = Some(RunningSave { number, kind, begun_us: now_us });
+        self.running = Some(RunningSave { number, kind, begun_us: now_us, is_background: false });
         match kind {
             SaveKind::Snapshot => self.is_scheduled = false,
             SaveKind::Rewrite => self.rewrites.is_scheduled = false,

@@ -486,9 +486,14 @@ impl Shard {
     pub(crate) fn await_disks(&mut self, wait: Option<Ticket>) -> bool {
         self.take_in_records(false);
         let now = self.now;
-        let journal = self.journal.as_mut().filter(|journal| !journal.is_turned_off());
-        match (journal, wait) {
-            (None, _) => false,
+        let is_live = |journal: &&mut Box<Journal>| !journal.is_turned_off() && journal.has_base();
+        match (self.journal.as_mut().filter(is_live), wait) {
+            (None, None) => false,
+            // It waits for the journal that is being begun.
+            (None, Some(ticket)) => {
+                self.journal_waits.push((u64::MAX, ticket));
+                false
+            }
             (Some(journal), None) => journal.committed() >= journal.end(),
             (Some(journal), Some(ticket)) => {
                 let position = journal.await_disks(now);
@@ -496,6 +501,11 @@ impl Shard {
                 false
             }
         }
+    }
+
+    /// Forgets a coordination that waits no more.
+    pub(crate) fn forget_wait_for_disks(&mut self, coordination: u64) {
+        self.journal_waits.retain(|(_, ticket)| ticket.coordination != coordination);
     }
 
     /// Whether replies wait for the disk.

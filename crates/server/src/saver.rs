@@ -83,10 +83,15 @@ impl Shared {
 
     /// Ends a save, unless it is over; returns whether it did.
     fn end(&self, number: u64, end: SaveEnd) -> bool {
+        self.note(number, |progress| progress.end = Some(end))
+    }
+
+    /// Notes something of a save, unless it is over; returns whether it did.
+    fn note(&self, number: u64, note: impl FnOnce(&mut SaveProgress)) -> bool {
         let mut progress = self.lock();
         let is_running = progress.number == number && progress.end.is_none();
         if is_running {
-            progress.end = Some(end);
+            note(&mut progress);
         }
         is_running
     }
@@ -250,7 +255,8 @@ impl Writer {
                     let bytes = running.complete(&self.folder)?;
                     let written = bytes.iter().sum();
                     if let Target::Bases { .. } = running.target {
-                        self.shared.lock().base_bytes = bytes.into();
+                        self.shared
+                            .note(running.number, |progress| progress.base_bytes = bytes.into());
                     }
                     self.running = None;
                     return Ok(Some(written));
@@ -281,18 +287,18 @@ impl Writer {
             Some(folder) => folder,
             none => none.insert(Folder::open(&plan.config).map_err(|error| error.to_string())?),
         };
-        let mut files = lock(&self.shared.files);
-        if files.iter().any(|waiting| waiting.len() >= FILES_WAITING_MAX) {
+        if lock(&self.shared.files).iter().any(|waiting| waiting.len() >= FILES_WAITING_MAX) {
             return Err("a shard's journal can't be brought to the disk".to_owned());
         }
+        // Without the lock, which shards take: this waits for the disk.
         let (headers, made) = folder.prepare(&plan).map_err(|error| error.to_string())?;
-        for (waiting, file) in files.iter_mut().zip(made) {
+        for (waiting, file) in lock(&self.shared.files).iter_mut().zip(made) {
             waiting.push_back((number, file));
         }
-        drop(files);
         let headers: Arc<[FileHeader]> = headers.into();
         self.plan = Some((plan, Arc::clone(&headers)));
-        self.shared.lock().prepared = Some(headers);
+        // One that was cancelled meanwhile says nothing of the next.
+        self.shared.note(number, |progress| progress.prepared = Some(headers));
         self.node.wake_all();
         Ok(())
     }

@@ -19,6 +19,8 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("journal_rewritten_survives_kills", rewritten_survives_kills),
     ("journal_is_rewritten_while_it_serves", is_rewritten_while_it_serves),
     ("journal_is_turned_on_and_off", is_turned_on_and_off),
+    ("journal_is_turned_about_amid_rewrites", is_turned_about_amid_rewrites),
+    ("journal_takes_in_a_large_reload", takes_in_a_large_reload),
     ("journal_holds_every_type", holds_every_type),
     ("journal_is_ended_at_a_stop", is_ended_at_a_stop),
     ("journal_refuses_what_it_cannot_use", refuses_what_it_cannot_use),
@@ -254,6 +256,58 @@ fn is_turned_on_and_off(_: Program) {
     assert_eq!(found, [&b"1"[..], b"4", b"3", b"5"]);
     // In the second round it was there before the journal began.
     assert_eq!(number(&mut client, "lost"), 6);
+}
+
+/// Turns the journal on, off and on again while its files are still being made, and looks at what a kill leaves.
+#[expect(clippy::disallowed_methods, reason = "what is under way at a moment is about real time")]
+fn is_turned_about_amid_rewrites(_: Program) {
+    let mut random = Random::from_seed(17);
+    for round in 1..=40_u64 {
+        let dir = Scratch::create().unwrap();
+        let path = dir.path().display().to_string();
+        let off = ["--appendonly", "no", "--dir", &path, "--shards", "2", "--save", ""];
+        let mut server = Launch::new(Program::Ours).args(off).start().unwrap();
+        let mut client = server.connect();
+        for key in 0..100 {
+            client.ask(&["SET", &format!("key:{key}"), "value"]).unwrap();
+        }
+        for step in ["yes", "no", "yes"] {
+            if random.below(3) == 0 {
+                client.ask(&["BGREWRITEAOF"]).unwrap();
+            }
+            assert_eq!(text(&mut client, &["CONFIG", "SET", "appendonly", step]), "OK");
+            std::thread::sleep(Duration::from_micros(random.below(800) as u64));
+        }
+        client.ask(&["SET", "last", &round.to_string()]).unwrap();
+        answered_within_a_minute(|| {
+            let found = info(&mut client);
+            found.contains("aof_rewrite_in_progress:0\r\n")
+                && found.contains("aof_rewrite_scheduled:0\r\n")
+                && !found.contains("aof_rewrites:0\r\n")
+        });
+        let waited = client.ask(&["WAITAOF", "1", "0", "20000"]).unwrap();
+        assert_eq!(waited, Value::Array(vec![Value::Integer(1), Value::Integer(0)]));
+        server.signal("KILL");
+        server.wait(Duration::from_secs(20)).unwrap();
+        let server = journaled(&dir, 1 + round % 3, &[]).start().unwrap();
+        let mut client = server.connect();
+        assert_eq!(number(&mut client, "last"), round);
+        assert_eq!(text(&mut client, &["DBSIZE"]), "(integer) 101");
+    }
+}
+
+/// What a reload journals is more than may wait for the disk, and no cut can be taken meanwhile.
+fn takes_in_a_large_reload(_: Program) {
+    let dir = Scratch::create().unwrap();
+    let args = ["--appendfsync", "always", "--enable-debug-command", "yes"];
+    let server = journaled(&dir, 2, &args).start().unwrap();
+    let mut client = server.connect();
+    let value = "x".repeat(1 << 20);
+    for key in 0..200 {
+        client.ask(&["SET", &format!("key:{key}"), &value]).unwrap();
+    }
+    assert_eq!(text(&mut client, &["DEBUG", "RELOAD"]), "OK");
+    assert_eq!(text(&mut client, &["DBSIZE"]), "(integer) 200");
 }
 
 /// Keys of all types, encodings and expiries, changed in many ways.

@@ -162,7 +162,7 @@ impl Core {
             (Run::Shard(run) | Run::Split(run, _), Some(shard)) => Some((run, shard)),
             // One that blocks needs a place to wait at.
             (Run::Many(many), Some(shard))
-                if many.blocking.is_none() && self.has_all_here(many, args) =>
+                if many.blocking.is_none() && self.shard.has_all(many, args) =>
             {
                 Some((many.whole, shard))
             }
@@ -255,12 +255,6 @@ impl Core {
             self.settle();
         }
         self.flow_after(id)
-    }
-
-    /// Whether what a command reads beside its keys, if anything, is on this shard, and free.
-    fn has_all_here(&self, many: &ManyKeys, args: &[&[u8]]) -> bool {
-        !many.reads_all(args)
-            || (self.shard.routes.shard_count() == 1 && self.shard.intents.is_idle())
     }
 
     /// A command over keys of several shards, or one that may have to wait.

@@ -105,7 +105,10 @@ impl Core {
             Some((number, SaveKind::Snapshot)) => self.begin_save(world, number),
             Some((number, SaveKind::Rewrite)) => {
                 record.preparing = Some(number);
-                let begins = record.rewrites.needs_base || self.shard.journal.is_none();
+                let journal = self.shard.journal.as_ref();
+                let begins = record.rewrites.needs_base
+                    || journal.is_none_or(|journal| journal.is_turned_off());
+                record.rewrites.begins = begins;
                 let (shard, salt) = (&self.shard, world.random());
                 world.prepare_rewrite(RewritePlan {
                     number,
@@ -139,10 +142,11 @@ impl Core {
         self.shard.saving.record.is_beginning = true;
         let routes = Arc::clone(&self.shard.routes);
         let home = self.shard.id;
+        let begins = self.shard.saving.record.rewrites.begins;
         self.coordinate(SessionId::NOBODY, |hops| async move {
             let go_on = |shard: ShardId| {
                 let header = headers[shard.index()];
-                (shard, move |own: &mut Shard| own.begin_journal_file(number, header))
+                (shard, move |own: &mut Shard| own.begin_journal_file(number, header, begins))
             };
             hops.on_each(routes.shards().map(go_on).collect::<Vec<_>>()).await;
             let begin = move |shard: &mut Shard| {
@@ -267,6 +271,11 @@ impl Core {
                     let bytes = progress.base_bytes.get(own).copied().unwrap_or_default();
                     if let Some(journal) = &mut self.shard.journal {
                         journal.note_rewritten(bytes);
+                        // Those that waited for a journal to begin.
+                        let waits = self.shard.journal_waits.iter_mut();
+                        for (position, _) in waits.filter(|(position, _)| *position == u64::MAX) {
+                            *position = journal.await_disks(self.shard.now);
+                        }
                     }
                 }
                 _ => {}
@@ -317,7 +326,7 @@ impl Core {
                 world.log(LogLevel::Notice, "DB saved on disk");
             }
             SaveEnd::Failed(error) => {
-                record.last_failed = true;
+                record.last_failed |= running.is_background;
                 world.log(LogLevel::Warning, &format!("Background saving error: {error}"));
             }
             SaveEnd::Cancelled => world.log(LogLevel::Notice, "Background saving cancelled"),
@@ -344,7 +353,7 @@ impl Core {
         match end {
             SaveEnd::Saved => {
                 (rewrites.last_failed, rewrites.failures) = (false, 0);
-                rewrites.needs_base = false;
+                rewrites.needs_base &= !rewrites.begins;
                 rewrites.rewrites += 1;
                 world.log(LogLevel::Notice, "Background AOF rewrite finished successfully");
             }

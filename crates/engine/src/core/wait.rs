@@ -400,7 +400,11 @@ impl Core {
                         None => Poll::Pending,
                     }
                 };
-                if let Some(End::Unblocked) = poll_fn(over).await {
+                let ended = poll_fn(over).await;
+                if !is_on_disk && local {
+                    hops.on(home, move |shard| shard.forget_wait_for_disks(coordination)).await;
+                }
+                if let Some(End::Unblocked) = ended {
                     return End::Unblocked.answer(protocol);
                 }
             }

@@ -33,14 +33,17 @@ impl Shard {
             Some(ShardSave { number, kind, may_send: false, is_handed_over: false, changes });
     }
 
-    /// Has the journal go on in the file that was made for a rewrite, or begin with it.
-    pub(crate) fn begin_journal_file(&mut self, number: u64, header: FileHeader) {
-        if self.journal.as_ref().is_some_and(|journal| journal.is_turned_off()) {
+    /// Has the journal go on in the file that was made for a rewrite, or begin with it, if the rewrite makes a base for
+    /// one that begins.
+    pub(crate) fn begin_journal_file(&mut self, number: u64, header: FileHeader, begins: bool) {
+        let is_off = self.journal.as_ref().is_some_and(|journal| journal.is_turned_off());
+        if is_off && begins {
             self.drop_journal();
         }
         match &mut self.journal {
+            Some(_) if is_off && !begins => {}
             Some(journal) => journal.begin_file(number, header, &mut self.keyspace, self.now),
-            None if self.config.appendonly => {
+            None if begins && self.config.appendonly => {
                 let how = (self.config.appendfsync, self.journal_end());
                 let journal = Journal::begin_next(number, header, how, &mut self.keyspace);
                 self.journal = Some(Box::new(journal));

@@ -495,6 +495,13 @@ impl From<CommandError> for Refused {
     }
 }
 
+impl Shard {
+    /// Whether what a command reads beside its keys, if anything, is on this shard, and free.
+    pub(crate) fn has_all(&self, many: &ManyKeys, args: &[&[u8]]) -> bool {
+        !many.reads_all(args) || (self.routes.shard_count() == 1 && self.intents.is_idle())
+    }
+}
+
 impl ShardHost<'_, '_> {
     fn run(&mut self, args: &[&[u8]], reply: &mut Reply<'_>) -> Result<(), Refused> {
         if self.is_wide {
@@ -503,6 +510,7 @@ impl ShardHost<'_, '_> {
         let command = admitted(args, self.call.reads_only)?;
         let run: ShardFn = match command.run {
             Run::Shard(run) | Run::Split(run, _) => run,
+            Run::Many(many) if !self.shard.has_all(many, args) => return Err(Refused::Wide),
             Run::Many(ManyKeys { whole, .. }) => *whole,
             Run::Engine(engine_command) => {
                 return self.run_engine_command(engine_command, args, reply);

@@ -131,22 +131,31 @@ impl Folder {
         let headers = headers(number, plan.shards, plan.salt, plan.now_ms);
         let names: Vec<String> =
             headers.iter().map(|header| rewritten_name(header, plan.number, "log")).collect();
-        let made = self.make(&headers, &names).and_then(|files| {
-            if self.is_live {
-                let mut manifest = self.manifest.clone();
-                let last = manifest.generations.last_mut().expect("a live one is there");
-                for (segment, name) in last.shards.iter_mut().zip(&names) {
-                    segment.journals.push(name.clone());
-                }
-                self.write_manifest(&manifest)?;
-                self.manifest = manifest;
-            }
-            Ok(files)
-        });
-        if made.is_err() {
+        let made = self.make(&headers, &names);
+        let named = match &made {
+            Ok(_) if self.is_live => self.name_journals(&names),
+            _ => Ok(true),
+        };
+        if made.is_err() || named.is_err() {
             self.remove(&names);
         }
+        // One that is not synced may name the files after a crash, or not: they stay, and nothing goes into them.
+        if !named? {
+            return Err(at(&self.path, "it can't be synced"));
+        }
         Ok((headers, made?))
+    }
+
+    /// Has the manifest name one more journal of each shard; returns whether that is on the disk for sure.
+    fn name_journals(&mut self, names: &[String]) -> io::Result<bool> {
+        let mut manifest = self.manifest.clone();
+        let last = manifest.generations.last_mut().expect("a live one is there");
+        for (segment, name) in last.shards.iter_mut().zip(names) {
+            segment.journals.push(name.clone());
+        }
+        let is_synced = self.write_manifest(&manifest)?;
+        self.manifest = manifest;
+        Ok(is_synced)
     }
 
     fn make(&self, headers: &[FileHeader], names: &[String]) -> io::Result<Vec<File>> {

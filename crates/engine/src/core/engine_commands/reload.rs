@@ -58,14 +58,20 @@ async fn reload_held(
     routes: &Arc<Routes>,
     options: DebugReload,
 ) -> Result<(), String> {
+    let begin = |shard: &mut Shard| {
+        let now_us = shard.now.monotonic_us;
+        shard.saving.record.begin_held(SaveKind::Snapshot, now_us)
+    };
     hold_without_save(hops, me, routes).await;
     if options.saves {
-        let begin = |shard: &mut Shard| {
-            let now_us = shard.now.monotonic_us;
-            shard.saving.record.begin_held(SaveKind::Snapshot, now_us)
+        let number = loop {
+            if let Some(number) = hops.on(SAVING_SHARD, begin).await {
+                break number;
+            }
+            // Another began between the two hops: it needs no intent to be decided on.
+            hops.release_all();
+            hold_without_save(hops, me, routes).await;
         };
-        let number = hops.on(SAVING_SHARD, begin).await;
-        let number = number.expect("none is running, and none begins while all is held");
         begin_held_save(hops, routes, me.0, number).await;
         match awaited(hops, me, number, true).await {
             SaveEnd::Saved => {}

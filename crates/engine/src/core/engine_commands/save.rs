@@ -44,19 +44,23 @@ pub(super) async fn awaited(
     poll_fn(|_| hops.take_at(index).map_or(Poll::Pending, Poll::Ready)).await
 }
 
-/// Asks the first shard for a save.
+/// Asks the first shard for a save, which is one in the background or has its error replied.
 ///
 /// # Errors
 /// What is running instead, and its number.
-async fn asked(hops: &Hops) -> Result<u64, (SaveKind, u64)> {
-    let ask = |shard: &mut Shard| {
+async fn asked(hops: &Hops, is_background: bool) -> Result<u64, (SaveKind, u64)> {
+    let ask = move |shard: &mut Shard| {
         let record = &mut shard.saving.record;
-        match record.running {
-            Some(running) => Err((running.kind, running.number)),
-            None => Ok(record.begin(SaveKind::Snapshot, shard.now.monotonic_us)),
+        if let Some(running) = record.running {
+            return Err((running.kind, running.number));
         }
+        let number = record.begin(SaveKind::Snapshot, shard.now.monotonic_us);
+        if let Some(running) = &mut record.running {
+            running.is_background = is_background;
+        }
+        Ok(number.expect("none is running"))
     };
-    hops.on(SAVING_SHARD, ask).await.map(|number| number.expect("none is running"))
+    hops.on(SAVING_SHARD, ask).await
 }
 
 /// SAVE: answered once all is on the disk; other clients go on meanwhile.
@@ -65,7 +69,7 @@ pub(super) fn save(core: &mut Core, id: SessionId) -> Outcome {
     let me = (core.shard.id, core.next_coordination());
     core.coordinate(id, |hops| async move {
         let number = loop {
-            match asked(&hops).await {
+            match asked(&hops, false).await {
                 Ok(number) => break number,
                 Err((SaveKind::Snapshot, _)) => {
                     return encode(protocol, |reply| reply.error(IN_PROGRESS));
@@ -123,7 +127,7 @@ pub(super) fn bgsave(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome 
                 false => reply.error(IN_PROGRESS),
             });
         }
-        let number = match asked(&hops).await {
+        let number = match asked(&hops, true).await {
             Ok(number) => number,
             Err((SaveKind::Rewrite, _)) if request == BgSaveRequest::Schedule => {
                 hops.on(SAVING_SHARD, |shard| shard.saving.record.is_scheduled = true).await;
@@ -228,7 +232,7 @@ impl Core {
                     awaited(&hops, me, number, true).await;
                     continue;
                 }
-                if let Ok(number) = asked(&hops).await {
+                if let Ok(number) = asked(&hops, false).await {
                     break awaited(&hops, me, number, true).await;
                 }
             };
