@@ -41,7 +41,13 @@ pub(super) async fn awaited(
     let ticket = Ticket { coordination, index };
     let wait = SaveWait { number, ticket, until_end };
     hops.on(home, move |shard| shard.saving.waits.push(wait)).await;
-    poll_fn(|_| hops.take_at(index).map_or(Poll::Pending, Poll::Ready)).await
+    let end = poll_fn(|_| hops.take_at(index).map_or(Poll::Pending, Poll::Ready)).await;
+    // The first shard keeps the books: what INFO shows next must be true.
+    let is_running = move |shard: &mut Shard| {
+        shard.saving.record.running.is_some_and(|running| running.number == number)
+    };
+    while until_end && hops.on(SAVING_SHARD, is_running).await {}
+    end
 }
 
 /// Asks the first shard for a save, which is one in the background or has its error replied.
