@@ -31,7 +31,8 @@ impl Keyspace {
         if !self.hooks.is_armed() {
             return apply(self);
         }
-        let before = self.hooks.before(&self.databases, &self.hasher, change);
+        let moment = (&self.hasher, self.now_ms);
+        let before = self.hooks.before(&self.databases, moment, change);
         let done = apply(self);
         self.hooks.after(&self.databases, change, before);
         done

@@ -25,7 +25,7 @@ use crate::record_log::RecordLog;
 use crate::slot::SlotId;
 use crate::snapshot::Snapshot;
 use crate::tracking::Tracking;
-use crate::watch::Watches;
+use crate::watch::{AfterSwap, Watches};
 use crate::{Cause, DatabaseId};
 
 /// A change of a shard's data, as hooks see it.
@@ -155,11 +155,11 @@ impl Hooks {
     pub(crate) fn before(
         &mut self,
         data: &Databases,
-        hasher: &KeyHasher,
+        (hasher, now_ms): (&KeyHasher, u64),
         change: &Change<'_>,
     ) -> Seen {
         if self.has(WATCHES) {
-            self.break_watches_of_databases(data, hasher, change);
+            self.break_watches_of_databases(data, (hasher, now_ms), change);
         }
         if let Some(snapshot) = &mut self.snapshot {
             match *change {
@@ -239,23 +239,34 @@ impl Hooks {
         Seen { kind: Some(entry.kind()), makes_consumer }
     }
 
-    /// Of a flushed or swapped database, those watches are broken whose keys are there, before or afterwards.
+    /// Of a flushed or swapped database, those watches are broken whose keys are there, before or afterwards. As in
+    /// Redis (`touchAllWatchedKeysInDb`, `multi.c`) a key that is past its expiry counts as absent, unless it expired
+    /// while it was watched.
     fn break_watches_of_databases(
         &mut self,
         data: &Databases,
-        hasher: &KeyHasher,
+        (hasher, now_ms): (&KeyHasher, u64),
         change: &Change<'_>,
     ) {
         let is_in = |place, key: &[u8]| data.stored(place, &Key::new(key, hasher)).is_some();
+        let has_expired = |place, key: &[u8]| {
+            let entry = data.stored(place, &Key::new(key, hasher));
+            entry.is_some_and(|entry| entry.expire_at_ms().is_some_and(|at_ms| at_ms <= now_ms))
+        };
         match *change {
             Change::Flush { database } => {
-                let changes = |key: &[u8], was_expired: bool| !was_expired && is_in(database, key);
+                let changes = |key: &[u8], was_expired: bool| AfterSwap {
+                    breaks: !was_expired && is_in(database, key),
+                    is_expired: false,
+                };
                 self.watches.break_where(database, &changes);
             }
             Change::Swap { first, second } => {
                 for (from, to) in [(first, second), (second, first)] {
                     let changes = |key: &[u8], was_expired: bool| {
-                        is_in(to, key) || !was_expired && is_in(from, key)
+                        let was_there = !was_expired && is_in(from, key);
+                        let is_expired = !was_there && has_expired(to, key);
+                        AfterSwap { breaks: was_there || !is_expired && is_in(to, key), is_expired }
                     };
                     self.watches.break_where(from, &changes);
                 }

@@ -28,6 +28,15 @@ struct Watcher {
     is_broken: bool,
 }
 
+/// What a watched key is after its database was flushed or swapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AfterSwap {
+    /// It is another than before.
+    pub breaks: bool,
+    /// It is there, past its expiry, so that its removal is no change.
+    pub is_expired: bool,
+}
+
 impl Watches {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
@@ -43,18 +52,24 @@ impl Watches {
         }
     }
 
-    /// Breaks the watches of those keys of a database for which `changes` is true. It is given the key, and
-    /// whether that had expired when it was watched.
+    /// Breaks watches of a database that is flushed or swapped, as `changes` says. It is given the key, and whether
+    /// that had expired when it was watched.
     pub(crate) fn break_where(
         &mut self,
         database: DatabaseId,
-        changes: &dyn Fn(&[u8], bool) -> bool,
+        changes: &dyn Fn(&[u8], bool) -> AfterSwap,
     ) {
         let range = self.keys.range((database, Vec::new())..);
         for (key, watchers) in range.take_while(|((other, _), _)| *other == database) {
             for watcher in watchers {
                 let own = self.watchers.get_mut(watcher).expect("a watcher is known");
-                own.is_broken |= changes(&key.1, own.expired.contains(key));
+                let after = changes(&key.1, own.expired.contains(key));
+                own.is_broken |= after.breaks;
+                if after.is_expired {
+                    own.expired.insert(key.clone());
+                } else {
+                    own.expired.remove(key);
+                }
             }
         }
     }
@@ -211,13 +226,36 @@ mod tests {
         let mut keyspace = watching_expired();
         keyspace.swap(DB, DatabaseId(1));
         assert!(!keyspace.is_watch_broken(7));
+        // Nor if it is swapped in again, as long as it is not another.
         keyspace.swap(DB, DatabaseId(1));
+        assert!(!keyspace.is_watch_broken(7));
+        set(&mut keyspace, b"there", None);
         assert!(keyspace.is_watch_broken(7));
 
         // One that expires while it is watched is a change, in a pause too.
         let mut keyspace = watching(&[b"there"]);
         keyspace.set_reads_remove(false);
         keyspace.set_now(2000);
+        assert!(keyspace.is_watch_broken(7));
+    }
+
+    #[test]
+    fn a_key_past_its_expiry_that_is_swapped_in_is_no_change() {
+        let other = DatabaseId(1);
+        let mut keyspace = watching(&[]);
+        let key = keyspace.key(b"there");
+        keyspace.watch(7, other, &key);
+        keyspace.set_now(2000);
+        keyspace.swap(DB, other);
+        assert!(!keyspace.is_watch_broken(7));
+        // Nor that it goes.
+        keyspace.expire_due(&mut || true);
+        assert!(!keyspace.is_watch_broken(7));
+
+        // One that expires while it is watched is a change, whatever comes in its place.
+        let mut keyspace = watching(&[b"there"]);
+        keyspace.set_now(2000);
+        keyspace.swap(DB, other);
         assert!(keyspace.is_watch_broken(7));
     }
 
