@@ -30,8 +30,8 @@ pub use command::{
 };
 pub use error::CommandError;
 pub use many_keys::{
-    Blocking, Decided, Decision, KeyRead, KeysHere, ManyKeys, Move, Remembered, Request, Round,
-    RoundKey, Rounds, Settings, Wait, WaitsFor, Way, Write, first_mentions, key_positions,
+    Blocking, Decided, Decision, KeyRead, KeysHere, Left, ManyKeys, Move, Remembered, Repeats,
+    Request, Round, RoundKey, Rounds, Settings, State, Wait, WaitsFor, Write, key_positions,
 };
 pub use memory::{check_memory, copied};
 pub use reference::reference;

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::error::CommandError;
 pub(crate) use first::{First, TakesFirst};
 pub(crate) use rounds::InRounds;
-pub use rounds::{KeysHere, Request, Round, RoundKey, Rounds};
+pub use rounds::{KeysHere, Request, Round, RoundKey, Rounds, State};
 
 /// What a command depends on besides its arguments and the data.
 #[derive(Clone, Copy)]
@@ -47,11 +47,34 @@ pub struct KeyRead<'a> {
     pub key: Key<'a>,
     /// Which of the command's keys it is, in the order of [`key_positions`].
     pub index: usize,
-    /// The command names it as another of its keys, too, before this one.
-    pub is_mentioned_before: bool,
     pub args: &'a [&'a [u8]],
     pub settings: Settings<'a>,
     pub remembered: &'a Remembered,
+    /// What reads of the same key leave for those after them; only if the command names keys more than once.
+    pub left: Option<&'a mut Left>,
+}
+
+/// What reads of a key leave for further reads of it by the same command.
+pub type Left = Option<Box<dyn Any>>;
+
+/// Where reads of keys leave something for further reads of the same keys; nowhere if each key is named once.
+pub struct Repeats {
+    firsts: SmallVec<[usize; 8]>,
+    left: Vec<Left>,
+}
+
+impl Repeats {
+    pub fn of(names: &[&[u8]]) -> Self {
+        let firsts = first_mentions(names);
+        let is_repeated = firsts.iter().enumerate().any(|(at, first)| *first < at);
+        let left = if is_repeated { names.iter().map(|_| None).collect() } else { Vec::new() };
+        Self { firsts, left }
+    }
+
+    /// That of the `at`th name.
+    pub fn left_for(&mut self, at: usize) -> Option<&mut Left> {
+        self.left.get_mut(self.firsts[at])
+    }
 }
 
 impl KeyRead<'_> {
@@ -232,15 +255,6 @@ pub struct Blocking {
 
 type Found = Box<dyn Any + Send>;
 
-/// How a command over several keys comes from what was read to its decision.
-#[derive(Clone, Copy, Debug)]
-pub enum Way {
-    /// At once, with what was found in the order of the keys.
-    Direct(fn(Vec<Found>, &mut Decision<'_, '_>) -> Outcome),
-    /// By rounds.
-    Rounds(Rounds),
-}
-
 /// A command over several keys, as its row holds it.
 #[derive(Clone, Copy, Debug)]
 pub struct ManyKeys {
@@ -249,7 +263,7 @@ pub struct ManyKeys {
     pub check: fn(&[&[u8]], &Settings<'_>) -> Outcome,
     pub database_of: fn(&[&[u8]], usize, &Settings<'_>) -> DatabaseId,
     pub read: fn(KeyRead<'_>) -> Found,
-    pub way: Way,
+    pub rounds: Rounds,
     pub blocking: Option<Blocking>,
 }
 
@@ -261,10 +275,7 @@ impl ManyKeys {
             check: T::check,
             database_of: T::database_of,
             read: |key| Box::new(T::read(key)),
-            way: Way::Direct(|found, decision| {
-                let downcast = |found: Found| *found.downcast().expect("what its own read found");
-                T::decide(found.into_iter().map(downcast).collect(), decision)
-            }),
+            rounds: Rounds::none::<T>(),
             blocking: None,
         }
     }
@@ -276,7 +287,7 @@ impl ManyKeys {
             check: T::check,
             database_of: |_, _, settings| settings.database,
             read: |key| Box::new(T::read(key)),
-            way: Way::Rounds(Rounds::of::<T>()),
+            rounds: Rounds::of::<T>(),
             blocking: None,
         }
     }
@@ -292,10 +303,7 @@ impl ManyKeys {
 
     /// Whether it reads keys that are not among these arguments.
     pub fn reads_all(&self, args: &[&[u8]]) -> bool {
-        match self.way {
-            Way::Direct(_) => false,
-            Way::Rounds(rounds) => (rounds.reads_all)(args),
-        }
+        (self.rounds.reads_all)(args)
     }
 }
 
@@ -317,17 +325,18 @@ fn whole<T: OverKeys>(call: &mut Call<'_>) -> Outcome {
     };
     let mut found = Vec::with_capacity(keys.len());
     let remembered = &Remembered::default();
-    for (index, first) in first_mentions(&keys).into_iter().enumerate() {
+    let mut repeats = Repeats::of(&keys);
+    for index in 0..keys.len() {
         let (database, key) = place(index, call.keyspace);
         found.push(T::read(KeyRead {
             keyspace: &mut *call.keyspace,
             database,
             key,
             index,
-            is_mentioned_before: first < index,
             args: call.args,
             settings,
             remembered,
+            left: repeats.left_for(index),
         }));
     }
     let reply = &mut call.reply;
@@ -354,7 +363,7 @@ fn no_check(_: &[&[u8]], _: &Settings<'_>) -> Result<(), CommandError> {
 }
 
 /// For each of the names, the index of the first that is the same.
-pub fn first_mentions(names: &[&[u8]]) -> SmallVec<[usize; 8]> {
+pub(crate) fn first_mentions(names: &[&[u8]]) -> SmallVec<[usize; 8]> {
     if names.len() <= 8 {
         let first = |name| names.iter().position(|other| other == name).expect("it is one of them");
         return names.iter().map(first).collect();

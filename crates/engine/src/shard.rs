@@ -120,6 +120,8 @@ pub(crate) struct Shard {
     pub loading: Loading,
     /// CLIENT PAUSE.
     pause: Option<Pause>,
+    /// Reads remove nothing that expires, for a transaction that goes on.
+    keeps_expired: bool,
     /// The number of the last change of settings; the first shard counts them.
     config_version: u64,
     /// The settings changed, and [`World`](crate::World) has not heard of it yet.
@@ -195,6 +197,7 @@ impl Shard {
             saving: Saving::new(now.unix_ms / 1000),
             loading: Loading::default(),
             pause: None,
+            keeps_expired: false,
             config_version: 0,
             config_is_new: false,
             sessions_opened: 0,
@@ -366,7 +369,7 @@ impl Shard {
             writes_only: other.writes_only && pause.writes_only,
         });
         self.pause = Some(merged);
-        self.keyspace.set_reads_remove(false);
+        self.settle_reads_remove();
         self.armed.set(Armed::PAUSE, true);
     }
 
@@ -374,9 +377,19 @@ impl Shard {
     pub(crate) fn end_pause(&mut self) {
         if self.pause.take().is_some() {
             self.armed.set(Armed::PAUSE, false);
-            self.keyspace.set_reads_remove(true);
+            self.settle_reads_remove();
             self.sessions.release_held();
         }
+    }
+
+    /// While a transaction goes on here, what expires stays, so that it finds what it found before.
+    pub(crate) fn keep_expired(&mut self, keeps_expired: bool) {
+        self.keeps_expired = keeps_expired;
+        self.settle_reads_remove();
+    }
+
+    fn settle_reads_remove(&mut self) {
+        self.keyspace.set_reads_remove(self.pause.is_none() && !self.keeps_expired);
     }
 
     pub(crate) fn pause(&self) -> Option<Pause> {
@@ -552,6 +565,22 @@ impl Shard {
     ) -> Result<(), CommandError> {
         if self.memory.is_short(flags, &self.keyspace, database) {
             self.room_maker().make_room(0, 0)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Shard::check_memory`], for a command that runs later: room is made then.
+    ///
+    /// # Errors
+    /// -OOM where no room can be made on any shard.
+    pub(crate) fn check_memory_ahead(
+        &mut self,
+        flags: Flags,
+        database: DatabaseId,
+    ) -> Result<(), CommandError> {
+        let is_short = self.memory.is_short(flags, &self.keyspace, database);
+        if is_short && !self.room_maker().can_make_room() {
+            return Err(CommandError::OVER_MAXMEMORY);
         }
         Ok(())
     }

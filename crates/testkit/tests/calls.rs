@@ -15,8 +15,12 @@ struct Server {
 
 impl Server {
     fn new(shards: usize) -> Self {
+        Self::with_seed(shards, 5)
+    }
+
+    fn with_seed(shards: usize, seed: u64) -> Self {
         let config = Config { enable_debug_command: Allowed::Yes, ..Config::default() };
-        Self { simulation: Simulation::new(shards, config, 5), shards }
+        Self { simulation: Simulation::new(shards, config, seed), shards }
     }
 
     fn send(&mut self, client: ClientId, lines: &[&str]) -> Vec<Value> {
@@ -150,6 +154,107 @@ fn a_transaction_is_refused_when_queued_and_when_run() {
         let replies =
             server.send(client, &["MULTI", "CONFIG SET maxmemory 1", &set[0], &set[1], "EXEC"]);
         assert_eq!(replies[4], Value::Array(vec![Value::simple("OK"); 3]));
+    }
+}
+
+/// Room is made when EXEC runs, on the shards that it writes, and not when its commands are queued.
+#[test]
+fn queued_commands_evict_nothing() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let client = server.simulation.connect(0);
+        let value = "x".repeat(1000);
+        for index in 0..300 {
+            server.text(client, &format!("SET fill:{index} {value}"));
+        }
+        server.text(client, "CONFIG SET maxmemory-policy allkeys-random");
+        let key = server.key_on(shards - 1, "queued");
+        let set = format!("SET {key} v");
+        server.text(client, &set);
+        let mut maxmemory = server.count(client, "used_memory");
+        loop {
+            // By less than is tolerated between writes.
+            maxmemory -= 40;
+            assert_eq!(server.text(client, &format!("CONFIG SET maxmemory {maxmemory}")), "OK");
+            // Counted so that no long reply is in the way.
+            let before = server.text(client, "DBSIZE");
+            let replies = server.send(client, &["MULTI", &set, &set, "DISCARD"]);
+            assert_eq!(replies[2], Value::simple("QUEUED"));
+            assert_eq!(server.text(client, "DBSIZE"), before, "{shards} shards");
+            server.send(client, &["MULTI", &set, "EXEC"]);
+            if server.text(client, "DBSIZE") != before {
+                break;
+            }
+        }
+    }
+}
+
+/// A command that may wait is refused for memory where its keys are, and only when it comes.
+#[test]
+fn commands_that_wait_are_refused_for_memory_when_they_come() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let (client, waiting) = (server.simulation.connect(0), server.simulation.connect(1));
+        let (far, near) = (server.key_on(shards - 1, "far"), server.key_on(0, "near"));
+        for (tag, other) in [(&near, &near), (&far, &far), (&near, &far)] {
+            let (from, to) = (format!("{{{tag}}}from"), format!("{{{other}}}to"));
+            server.send(client, &["CONFIG SET maxmemory 0", "FLUSHALL", "SET full v"]);
+            assert!(server.send(waiting, &[&format!("BLMOVE {from} {to} LEFT LEFT 0")]).is_empty());
+            server.send(client, &[&format!("RPUSH {{{tag}}}other a b")]);
+            server.text(client, "CONFIG SET maxmemory 1");
+            let refused = [
+                format!("BLMOVE {{{tag}}}other {to} LEFT LEFT 0"),
+                format!("BRPOPLPUSH {{{tag}}}absent {to} 0"),
+                format!("BLMOVEM {{{tag}}}other {to} LEFT LEFT 0 COUNT 2 BULK"),
+            ];
+            for line in refused {
+                let reply = server.text(client, &line);
+                assert!(reply.starts_with("OOM command not allowed"), "{line}: {reply}");
+            }
+            // What only takes away is let through.
+            assert_eq!(server.send(client, &[&format!("BLPOP {{{tag}}}other 0")]).len(), 1);
+            // So is one that came before, once it is fed.
+            server.send(client, &[&format!("RENAME {{{tag}}}other {from}")]);
+            assert_eq!(server.simulation.take_received(waiting), b"$1\r\nb\r\n");
+            assert_eq!(server.text(client, &format!("LLEN {to}")), "1");
+        }
+    }
+}
+
+/// What a transaction found stays while it goes on, though it expires and others read it then.
+#[test]
+fn nothing_expires_within_a_transaction_because_others_read_it() {
+    for (shards, seed) in
+        [2, 4].into_iter().flat_map(|shards| (0..20).map(move |seed| (shards, seed)))
+    {
+        let mut server = Server::with_seed(shards, seed);
+        let (client, reader) = (server.simulation.connect(0), server.simulation.connect(1));
+        let (far, near) = (server.key_on(shards - 1, "far"), server.key_on(0, "near"));
+        server.send(client, &[&format!("RPUSH {near} a b"), &format!("SET {far} v PX 20")]);
+        let copy = format!("COPY {near} {{{far}}}copy REPLACE");
+        let get = format!("GET {far}");
+        let mut lines = vec!["MULTI"];
+        for _ in 0..30 {
+            lines.extend([get.as_str(), copy.as_str()]);
+        }
+        lines.push("EXEC");
+        let mut bytes = Vec::new();
+        for line in &lines {
+            encode_request(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>(), &mut bytes);
+        }
+        server.simulation.send(client, &bytes);
+        let mut get_bytes = Vec::new();
+        encode_request(&[b"GET", far.as_bytes()], &mut get_bytes);
+        for _ in 0..60 {
+            server.simulation.step();
+            server.simulation.send(reader, &get_bytes);
+            server.simulation.advance_ms(1);
+        }
+        server.simulation.settle();
+        let received = server.simulation.take_received(client);
+        let text = String::from_utf8_lossy(&received);
+        let (values, absent) = (text.matches("$1\r\nv").count(), text.matches("$-1").count());
+        assert!(values == 0 || absent == 0, "seed {seed}, {shards} shards: {values} and {absent}");
     }
 }
 

@@ -11,9 +11,7 @@ use std::any::Any;
 
 use basalt_keyspace::{DatabaseId, EntryRef, Key, Keyspace};
 
-use super::{
-    Decision, Found, KeyRead, Remembered, Settings, first_mentions, key_positions, no_check,
-};
+use super::{Decision, Found, KeyRead, OverKeys, Remembered, Settings, key_positions, no_check};
 use crate::call::{Call, Outcome};
 use crate::error::CommandError;
 
@@ -93,7 +91,8 @@ pub(crate) trait InRounds {
     fn decide(state: Self::State, decision: &mut Decision<'_, '_>) -> Outcome;
 }
 
-type State = Box<dyn Any + Send>;
+/// What a command has read, as it travels.
+pub type State = Box<dyn Any + Send>;
 
 /// The functions of [`InRounds`], as a row holds them.
 #[derive(Clone, Copy, Debug)]
@@ -102,24 +101,43 @@ pub struct Rounds {
     pub begin: fn(Vec<Found>, Request<'_>) -> Result<State, CommandError>,
     pub next: fn(&mut State, Request<'_>) -> Result<Option<Round>, CommandError>,
     pub visit: fn(&mut State, KeysHere<'_>) -> Result<bool, CommandError>,
+    /// All rounds, where all keys are on one shard.
+    pub through: fn(&mut State, Request<'_>, &mut Keyspace) -> Outcome,
     pub decide: fn(State, &mut Decision<'_, '_>) -> Outcome,
 }
 
 impl Rounds {
-    pub(super) const fn of<T: InRounds>() -> Self {
+    /// Of a command that decides with what the first look at its keys found.
+    pub(super) const fn none<T: OverKeys>() -> Self {
         Self {
-            reads_all: T::reads_all,
-            begin: |found, request| {
-                let downcast = |found: Found| *found.downcast().expect("what its own read found");
-                Ok(Box::new(T::begin(found.into_iter().map(downcast).collect(), request)?))
-            },
-            next: |state, request| T::next(own::<T>(state), request),
-            visit: |state, here| T::visit(own::<T>(state), here),
+            reads_all: |_| false,
+            begin: |found, _| Ok(Box::new(downcast_all::<T::Found>(found))),
+            next: |_, _| Ok(None),
+            visit: |_, _| Ok(false),
+            through: |_, _, _| Ok(()),
             decide: |state, decision| {
                 T::decide(*state.downcast().expect("its own state"), decision)
             },
         }
     }
+
+    pub(super) const fn of<T: InRounds>() -> Self {
+        Self {
+            reads_all: T::reads_all,
+            begin: |found, request| Ok(Box::new(T::begin(downcast_all(found), request)?)),
+            next: |state, request| T::next(own::<T>(state), request),
+            visit: |state, here| T::visit(own::<T>(state), here),
+            through: |state, request, keyspace| through::<T>(own::<T>(state), request, keyspace),
+            decide: |state, decision| {
+                T::decide(*state.downcast().expect("its own state"), decision)
+            },
+        }
+    }
+}
+
+fn downcast_all<T: 'static>(found: Vec<Found>) -> Vec<T> {
+    let downcast = |found: Found| *found.downcast().expect("what its own read found");
+    found.into_iter().map(downcast).collect()
 }
 
 fn own<T: InRounds>(state: &mut State) -> &mut T::State {
@@ -136,38 +154,48 @@ pub(super) fn whole<T: InRounds>(call: &mut Call<'_>) -> Outcome {
     let database = call.database;
     let mut found = Vec::with_capacity(names.len());
     let remembered = &Remembered::default();
-    for (index, first) in first_mentions(&names).into_iter().enumerate() {
-        let key = if index == 0 { call.key } else { call.keyspace.key(names[index]) };
+    for (index, name) in names.iter().enumerate() {
+        let key = if index == 0 { call.key } else { call.keyspace.key(name) };
         found.push(T::read(KeyRead {
             keyspace: &mut *call.keyspace,
             database,
             key,
             index,
-            is_mentioned_before: first < index,
             args: call.args,
             settings,
             remembered,
+            left: None,
         }));
     }
     let mut state = T::begin(found, request)?;
-    while let Some(round) = T::next(&mut state, request)? {
-        let keyspace = &mut *call.keyspace;
-        let keys = round.keys.iter().enumerate().map(|(position, key)| {
-            let name = match key {
-                RoundKey::Own(index) => names[*index],
-                RoundKey::Named(name) => name,
-            };
-            (position, keyspace.key(name))
-        });
-        let keys: Vec<(usize, Key<'_>)> = keys.collect();
-        T::visit(&mut state, KeysHere { keyspace, database, keys: &keys, is_last: true, request })?;
-    }
+    through::<T>(&mut state, request, call.keyspace)?;
     let mut decision = Decision::new((call.args, &names), settings, &mut call.reply);
     T::decide(state, &mut decision)?;
     let decided = decision.into_decided();
     for (index, write) in decided.writes {
         let key = call.keyspace.key(names[index]);
         write(call.keyspace, database, &key);
+    }
+    Ok(())
+}
+
+/// Reads all rounds, where all keys are on this shard.
+fn through<T: InRounds>(
+    state: &mut T::State,
+    request: Request<'_>,
+    keyspace: &mut Keyspace,
+) -> Outcome {
+    while let Some(round) = T::next(state, request)? {
+        let keys = round.keys.iter().enumerate().map(|(position, key)| {
+            let name = match key {
+                RoundKey::Own(index) => request.keys[*index],
+                RoundKey::Named(name) => name,
+            };
+            (position, keyspace.key(name))
+        });
+        let keys: Vec<(usize, Key<'_>)> = keys.collect();
+        let (database, keyspace) = (request.settings.database, &mut *keyspace);
+        T::visit(state, KeysHere { keyspace, database, keys: &keys, is_last: true, request })?;
     }
     Ok(())
 }

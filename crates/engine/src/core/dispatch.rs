@@ -268,14 +268,6 @@ impl Core {
         if !self.is_drained(id) {
             return Flow::Held;
         }
-        let database = self.shard.sessions.get(id).map_or(DatabaseId(0), |own| own.database);
-        // One that doesn't wait is checked where its keys are.
-        if many.blocking.is_some()
-            && let Err(error) = self.shard.check_memory(command.flags, database)
-        {
-            self.reject(id, command, &error);
-            return Flow::On;
-        }
         if let Some(flow) = self.make_room_for(id, command, args) {
             return flow;
         }

@@ -115,7 +115,7 @@ impl Core {
             return Some(Flow::On);
         }
         let database = self.shard.sessions.get(id)?.database;
-        let checked = self.shard.check_memory(command.flags, database);
+        let checked = self.shard.check_memory_ahead(command.flags, database);
         let bytes = args.iter().map(|arg| arg.len()).sum();
         if let Err(error) = checked.and_then(|()| check_memory(bytes)) {
             self.shard.command_stats.rejected(command.number);

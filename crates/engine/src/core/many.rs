@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use basalt_commands::config::Config;
 use basalt_commands::{
-    Command, CommandError, Decided, Decision as OverKeys, KeyRead, KeysHere, ManyKeys, Outcome,
-    Remembered, Request as KeyRequest, Round, RoundKey, Rounds, Settings, Wait, Way,
-    first_mentions, key_positions,
+    Command, CommandError, Decided as KeyChanges, Decision as OverKeys, KeyRead, KeysHere,
+    ManyKeys, Outcome, Remembered, Repeats, Request as KeyRequest, Round, RoundKey, Settings,
+    State, key_positions,
 };
 use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
 use smallvec::SmallVec;
 
-use super::transact::{Decision, decided, last_hops, look_at_all, shards_of, transact_over};
+use super::transact::{Decided, decided, last_hops, look_at_all, shards_of};
 use crate::completion::Answer;
 use crate::core::Core;
-use crate::core::wait::{Memory, Terms};
 use crate::input::args::OwnedArgs;
 use crate::input::keys::DeclaredKey;
 use crate::input::keys::scope_on;
@@ -38,11 +37,11 @@ pub(super) struct Request {
     database: DatabaseId,
     database_count: usize,
     now_ms: u64,
-    protocol: Protocol,
+    pub(super) protocol: Protocol,
     config: Arc<Config>,
 }
 
-type Found = Box<dyn std::any::Any + Send>;
+pub(super) type Found = Box<dyn std::any::Any + Send>;
 
 impl Request {
     pub(super) fn new(
@@ -99,44 +98,41 @@ impl Request {
         }
     }
 
-    /// Reads keys on their shard.
-    fn read(
-        &self,
-        shard: &mut Shard,
-        keys: &[&DeclaredKey],
-        remembered: &Remembered,
-    ) -> Vec<Found> {
-        let (args, settings) = (self.args.all(), self.settings());
-        let names: SmallVec<[&[u8]; 8]> = keys.iter().map(|key| &key.bytes[..]).collect();
-        let firsts = first_mentions(&names);
-        let read = |(at, key): (usize, &&DeclaredKey)| {
-            (self.many.read)(KeyRead {
-                keyspace: &mut shard.keyspace,
-                database: key.database,
-                key: key.key(),
-                index: key.index,
-                is_mentioned_before: firsts[at] < at,
-                args: &args,
-                settings,
-                remembered,
-            })
-        };
-        keys.iter().enumerate().map(read).collect()
+    /// Whether it reads keys that are not among its arguments.
+    fn reads_all(&self) -> bool {
+        self.many.reads_all(&self.args.all())
     }
 
-    /// As [`Request::read`], of a command that is no part of a transaction: room is made for it on the shards that
-    /// it writes.
-    fn read_alone(
+    /// Reads keys on their shard. At the first attempt of a command that is no part of a transaction, room is made on
+    /// the shards that it writes.
+    pub(super) fn read(
         &self,
         shard: &mut Shard,
         keys: &[&DeclaredKey],
+        attempted: &Attempted,
     ) -> Vec<Result<Found, CommandError>> {
-        if let Some(key) = keys.iter().find(|key| key.is_written)
+        if !attempted.is_admitted
+            && let Some(key) = keys.iter().find(|key| key.is_written)
             && let Err(error) = shard.check_memory(self.command.flags, key.database)
         {
             return keys.iter().map(|_| Err(error.clone())).collect();
         }
-        self.read(shard, keys, &Remembered::default()).into_iter().map(Ok).collect()
+        let (args, settings) = (self.args.all(), self.settings());
+        let names: SmallVec<[&[u8]; 8]> = keys.iter().map(|key| &key.bytes[..]).collect();
+        let mut repeats = Repeats::of(&names);
+        let read = |(at, key): (usize, &&DeclaredKey)| {
+            Ok((self.many.read)(KeyRead {
+                keyspace: &mut shard.keyspace,
+                database: key.database,
+                key: key.key(),
+                index: key.index,
+                args: &args,
+                settings,
+                remembered: &attempted.remembered,
+                left: repeats.left_for(at),
+            }))
+        };
+        keys.iter().enumerate().map(read).collect()
     }
 
     /// Runs a function with the arguments and the names of the keys.
@@ -146,56 +142,82 @@ impl Request {
         run(KeyRequest { args: &args, keys: &keys, settings: self.settings() })
     }
 
-    fn decide(
+    /// An attempt where all keys are on this shard.
+    pub(super) fn attempt_here(
         &self,
-        decision: &mut Decision<'_>,
-        remembered: &mut Remembered,
-        decide: impl FnOnce(&mut OverKeys<'_, '_>) -> Outcome,
-    ) -> Outcome {
-        self.with(|KeyRequest { args, keys, settings }| {
-            let mut own = OverKeys::new((args, keys), settings, &mut decision.reply);
-            own.remembered = std::mem::take(remembered);
-            decide(&mut own)?;
-            let Decided { writes, moved, remembered: kept } = own.into_decided();
-            *remembered = kept;
-            if let Some(moved) = moved {
-                decision.move_value(moved);
-            }
-            for (index, write) in writes {
-                decision.write(index, move |shard, key| {
-                    write(&mut shard.keyspace, key.database, &key.key());
-                });
-            }
-            Ok(())
+        shard: &mut Shard,
+        keys: &[DeclaredKey],
+        attempted: &mut Attempted,
+    ) -> Decided {
+        let found = self.read(shard, &keys.iter().collect::<Vec<_>>(), attempted);
+        let rounds = self.many.rounds;
+        let read_on = |found: Vec<Found>| {
+            self.with(|request| {
+                let mut state = (rounds.begin)(found, request)?;
+                (rounds.through)(&mut state, request, &mut shard.keyspace)?;
+                Ok(state)
+            })
+        };
+        let state = found.into_iter().collect::<Result<_, _>>().and_then(read_on);
+        self.decide(state, attempted, shard.now.monotonic_us)
+    }
+
+    /// Decides at a moment (monotonic µs). Without a reply the command has to wait.
+    pub(super) fn decide(
+        &self,
+        state: Result<State, CommandError>,
+        attempted: &mut Attempted,
+        now_us: u64,
+    ) -> Decided {
+        attempted.is_admitted = true;
+        decided(self.protocol, |decision| {
+            let state = state?;
+            self.with(|KeyRequest { args, keys, settings }| {
+                let mut own = OverKeys::new((args, keys), settings, &mut decision.reply);
+                own.remembered = std::mem::take(&mut attempted.remembered);
+                (self.many.rounds.decide)(state, &mut own)?;
+                let KeyChanges { writes, moved, remembered } = own.into_decided();
+                attempted.remembered = remembered;
+                let in_us = |ms: u64| ms.max(LOOK_AGAIN_MS_MIN).saturating_mul(1000);
+                attempted.retry_at_us =
+                    attempted.remembered.retry_in_ms.map(|ms| now_us.saturating_add(in_us(ms)));
+                if let Some(moved) = moved {
+                    decision.move_value(moved);
+                }
+                for (index, write) in writes {
+                    decision.write(index, move |shard, key| {
+                        write(&mut shard.keyspace, key.database, &key.key());
+                    });
+                }
+                Ok(())
+            })
         })
     }
 
-    /// Decides, where it waits for nothing.
-    fn decide_at_once(
-        &self,
-        decision: &mut Decision<'_>,
-        decide: impl FnOnce(&mut OverKeys<'_, '_>) -> Outcome,
-    ) -> Outcome {
-        self.decide(decision, &mut Remembered::default(), decide)?;
-        if decision.reply.position() == 0
+    /// The same for a command that waits for nothing.
+    fn or_nothing(&self, mut decided: Decided) -> Decided {
+        if decided.answer.is_empty()
             && let Some(blocking) = self.many.blocking
         {
-            (blocking.nothing)(&mut decision.reply);
+            (blocking.nothing)(&mut Reply::new(&mut decided.answer, self.protocol));
         }
-        Ok(())
+        decided
     }
 }
 
 /// What a command remembers of its attempts, and when (monotonic µs) it is to be tried again.
 #[derive(Clone, Default)]
-struct Attempted {
+pub(super) struct Attempted {
     remembered: Remembered,
-    retry_at_us: Option<u64>,
+    /// Room was made for it.
+    is_admitted: bool,
+    pub(super) retry_at_us: Option<u64>,
 }
 
-impl Memory for Attempted {
-    fn look_again_at_us(&self) -> Option<u64> {
-        self.retry_at_us
+impl Attempted {
+    /// Of a command for which the transaction around it has made room.
+    fn admitted() -> Self {
+        Self { is_admitted: true, ..Self::default() }
     }
 }
 
@@ -214,49 +236,25 @@ impl Core {
         let wait = many.blocking.and_then(|blocking| (blocking.wait)(args, &request.settings()));
         let keys = request.declare_keys(&self.shard);
         let request = Arc::new(request);
-        let reader = Arc::clone(&request);
-        let decide_with = match many.way {
-            Way::Rounds(rounds) => {
-                let routes = Arc::clone(&self.shard.routes);
-                self.coordinate(id, |hops| async move {
-                    let read = move |shard: &mut Shard, keys: &[&DeclaredKey]| {
-                        reader.read_alone(shard, keys)
-                    };
-                    run_rounds(&hops, (&request, rounds), (&keys.into(), &routes), read).await
-                });
-                return Ok(());
-            }
-            Way::Direct(decide) => decide,
-        };
-        let Some(Wait { key_count, waits_for, least, timeout_ms }) = wait else {
-            let read =
-                move |shard: &mut Shard, keys: &[&DeclaredKey]| reader.read_alone(shard, keys);
-            self.transact(id, keys, read, move |found, decision| {
-                let found = found.into_iter().collect::<Result<_, _>>()?;
-                request.decide_at_once(decision, |own| decide_with(found, own))
+        if let Some(wait) = wait {
+            self.wait(id, (request, keys), wait);
+            return Ok(());
+        }
+        let keys: Arc<[DeclaredKey]> = keys.into();
+        if let [only] = shards_of(&keys)[..]
+            && !request.reads_all()
+        {
+            let scope = scope_on(only, &keys);
+            self.run_alone(id, (only, scope), move |shard| {
+                let decided = request.attempt_here(shard, &keys, &mut Attempted::default());
+                request.or_nothing(decided).carry_out(shard, &keys)
             });
             return Ok(());
-        };
-        let terms = Terms { least, ..self.terms(key_count, waits_for, timeout_ms) };
-        self.wait(
-            id,
-            (keys, terms),
-            Attempted::default(),
-            move |shard, keys, before| {
-                let at_us = shard.now.monotonic_us;
-                let found = reader.read(shard, keys, &before.remembered);
-                found.into_iter().map(|found| (found, at_us)).collect()
-            },
-            move |found, before, decision| {
-                let now_us = found.iter().map(|(_, at_us)| *at_us).min().unwrap_or(0);
-                let found = found.into_iter().map(|(found, _)| found).collect();
-                let Attempted { remembered, retry_at_us } = before;
-                request.decide(decision, remembered, |own| decide_with(found, own))?;
-                let in_us = |ms: u64| ms.max(LOOK_AGAIN_MS_MIN).saturating_mul(1000);
-                *retry_at_us = remembered.retry_in_ms.map(|ms| now_us.saturating_add(in_us(ms)));
-                Ok(())
-            },
-        );
+        }
+        let routes = Arc::clone(&self.shard.routes);
+        self.coordinate(id, |hops| async move {
+            run_over(&hops, &request, (&keys, &routes), &Attempted::default()).await
+        });
         Ok(())
     }
 }
@@ -273,48 +271,29 @@ pub(super) async fn run_inside(
         Reply::new(&mut answer, request.protocol).error_bytes(error.as_bytes());
         return answer;
     }
-    let (keys, reader) = (keys.into(), Arc::clone(request));
-    let read = move |shard: &mut Shard, keys: &[&DeclaredKey]| {
-        reader.read(shard, keys, &Remembered::default()).into_iter().map(Ok).collect()
-    };
-    match request.many.way {
-        Way::Rounds(rounds) => run_rounds(hops, (request, rounds), (&keys, routes), read).await,
-        Way::Direct(decide) => {
-            let decide = |found: Vec<Result<Found, CommandError>>, own: &mut Decision<'_>| {
-                let found = found.into_iter().collect::<Result<_, _>>()?;
-                request.decide_at_once(own, |own| decide(found, own))
-            };
-            transact_over(hops, request.protocol, &keys, (read, decide)).await
-        }
-    }
+    run_over(hops, request, (&keys.into(), routes), &Attempted::admitted()).await
 }
 
-/// A command that reads its keys in rounds, under intents on all of them.
-async fn run_rounds<L>(
+/// Reads, decides and writes under intents on all keys.
+async fn run_over(
     hops: &Hops,
-    (request, rounds): (&Arc<Request>, Rounds),
+    request: &Arc<Request>,
     (keys, routes): (&Arc<[DeclaredKey]>, &Routes),
-    read: L,
-) -> Answer
-where
-    L: Fn(&mut Shard, &[&DeclaredKey]) -> Vec<Result<Found, CommandError>> + Clone + Send + 'static,
-{
-    let scoped: Vec<(ShardId, Scope)> = match (rounds.reads_all)(&request.args.all()) {
+    attempted: &Attempted,
+) -> Answer {
+    let scoped: Vec<(ShardId, Scope)> = match request.reads_all() {
         true => routes.shards().map(|shard| (shard, all_of(shard, keys))).collect(),
         false => shards_of(keys).into_iter().map(|shard| (shard, scope_on(shard, keys))).collect(),
     };
     let shards: Vec<ShardId> = scoped.iter().map(|(shard, _)| *shard).collect();
+    let (reader, mut attempted) = (Arc::clone(request), attempted.clone());
+    let before = attempted.clone();
+    let read = move |shard: &mut Shard, keys: &[&DeclaredKey]| reader.read(shard, keys, &before);
     let found = look_at_all(hops, scoped, keys, read).await;
-    let travel = Travel { hops, request, rounds, routes };
-    let state = match found.into_iter().collect::<Result<_, _>>() {
-        Ok(found) => travel.through(found, keys).await,
-        Err(error) => Err(error),
-    };
-    let decided = decided(request.protocol, |decision| {
-        let state = state?;
-        let mut remembered = Remembered::default();
-        request.decide(decision, &mut remembered, |own| (rounds.decide)(state, own))
-    });
+    let travel = Travel { hops, request, routes, moment_ms: request.now_ms };
+    let state = travel.through(found, keys).await;
+    let mut decided = request.or_nothing(request.decide(state, &mut attempted, 0));
+    decided.fetch_moved(hops, keys).await;
     hops.release(last_hops(decided.writes, &shards, keys));
     decided.answer
 }
@@ -329,27 +308,31 @@ fn all_of(shard: ShardId, keys: &[DeclaredKey]) -> Scope {
 type Stop = (ShardId, Vec<(usize, Vec<u8>)>);
 
 /// The way of a command's state through its rounds.
-struct Travel<'a> {
-    hops: &'a Hops,
-    request: &'a Arc<Request>,
-    rounds: Rounds,
-    routes: &'a Routes,
+pub(super) struct Travel<'a> {
+    pub(super) hops: &'a Hops,
+    pub(super) request: &'a Arc<Request>,
+    pub(super) routes: &'a Routes,
+    /// The moment (milliseconds since 1970) at which its keys are read, so that none expires on the way.
+    pub(super) moment_ms: u64,
 }
 
 impl Travel<'_> {
     /// The state after all rounds.
-    async fn through(
+    pub(super) async fn through(
         &self,
-        found: Vec<Found>,
+        found: Vec<Result<Found, CommandError>>,
         keys: &[DeclaredKey],
-    ) -> Result<Found, CommandError> {
-        let rounds = self.rounds;
+    ) -> Result<State, CommandError> {
+        let found = found.into_iter().collect::<Result<_, _>>()?;
+        let (rounds, moment_ms) = (self.request.many.rounds, self.moment_ms);
+        let is_inside = self.hops.is_inside();
         let mut state = self.request.with(|request| (rounds.begin)(found, request))?;
         while let Some(round) = self.request.with(|request| (rounds.next)(&mut state, request))? {
             let mut stops = self.stops(round, keys).into_iter().peekable();
             while let Some((shard, names)) = stops.next() {
                 let (request, is_last) = (Arc::clone(self.request), stops.peek().is_none());
                 let visit = move |shard: &mut Shard| {
+                    let now_ms = (!is_inside).then(|| shard.keyspace.swap_now(moment_ms));
                     let visited = request.with(|request| {
                         let keyspace = &mut shard.keyspace;
                         let hasher = *keyspace.hasher();
@@ -361,6 +344,9 @@ impl Travel<'_> {
                         let here = KeysHere { keyspace, database, keys, is_last, request };
                         (rounds.visit)(&mut state, here)
                     });
+                    if let Some(now_ms) = now_ms {
+                        shard.keyspace.swap_now(now_ms);
+                    }
                     (state, visited)
                 };
                 let (back, visited) = self.hops.on(shard, visit).await;

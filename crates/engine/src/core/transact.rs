@@ -137,7 +137,7 @@ pub(super) fn last_hops(
 }
 
 /// Looks at keys on their shards, decides, and writes, under intents on all of them.
-pub(super) async fn transact_over<T, L, D>(
+async fn transact_over<T, L, D>(
     hops: &Hops,
     protocol: Protocol,
     keys: &Arc<[DeclaredKey]>,
@@ -238,25 +238,34 @@ impl Core {
         let protocol = self.protocol(id);
         let keys: Arc<[DeclaredKey]> = keys.into();
         if let [only] = shards_of(&keys)[..] {
-            self.count_alone();
             let scope = scope_on(only, &keys);
-            let whole = move |shard: &mut Shard| {
+            self.run_alone(id, (only, scope), move |shard| {
                 let found = look(shard, &keys.iter().collect::<Vec<_>>());
                 decided(protocol, |decision| decide(found, decision)).carry_out(shard, &keys)
-            };
-            if only == self.shard.id && self.shard.intents.admits(&scope) {
-                let outer = self.shard.keyspace.swap_origin(self.origin_of(id));
-                let answer = whole(&mut self.shard);
-                self.shard.keyspace.swap_origin(outer);
-                self.put_feeding_answer(id, &answer);
-            } else {
-                self.coordinate(id, |hops| async move { hops.alone(only, scope, whole).await });
-            }
+            });
             return;
         }
         self.coordinate(id, |hops| async move {
             transact_over(&hops, protocol, &keys, (look, decide)).await
         });
+    }
+
+    /// Runs a command in one plain call on the one shard that it touches, which gives its reply.
+    pub(super) fn run_alone(
+        &mut self,
+        id: SessionId,
+        (only, scope): (ShardId, Scope),
+        whole: impl FnOnce(&mut Shard) -> Answer + Send + 'static,
+    ) {
+        self.count_alone();
+        if only == self.shard.id && self.shard.intents.admits(&scope) {
+            let outer = self.shard.keyspace.swap_origin(self.origin_of(id));
+            let answer = whole(&mut self.shard);
+            self.shard.keyspace.swap_origin(outer);
+            self.put_feeding_answer(id, &answer);
+        } else {
+            self.coordinate(id, |hops| async move { hops.alone(only, scope, whole).await });
+        }
     }
 
     /// Looks at everything, on all shards at one moment, and writes the reply from what was found.

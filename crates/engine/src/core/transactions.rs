@@ -38,6 +38,8 @@ pub(super) struct UnderWay {
     pub(super) transactions: BTreeMap<Number, Transaction>,
     /// Who visits this shard.
     pub(super) visitors: BTreeMap<Number, Visitor>,
+    /// How many visitors hold something here until their homes release them.
+    lasting: usize,
     /// Visits that held for longer than `transaction-log-slower-than`, for the log.
     long_visits: Vec<LongVisit>,
     /// Those that found no room there.
@@ -612,6 +614,8 @@ impl Core {
                 let feeds = scope.is_some_and(|scope| self.shard.waiting.may_be_served_by(scope));
                 let granted_at_us = Some(self.shard.now.monotonic_us);
                 self.under_way.visitors.insert(number, Visitor::Looks { look, granted_at_us });
+                self.under_way.lasting += 1;
+                self.shard.keep_expired(true);
                 if number.home == self.shard.id {
                     self.granted(number, self.shard.id, Some(found), feeds);
                 } else {
@@ -688,6 +692,9 @@ impl Core {
         }
         let visitor = self.under_way.visitors.remove(&number);
         let held = visitor.as_ref().and_then(|own| Some((own.granted_at_us()?, own.name())));
+        if let Some(Visitor::Looks { granted_at_us: Some(_), .. }) = visitor {
+            self.ends_to_last();
+        }
         self.leave(number, held);
         if let Some(feeding) = feeding {
             // Whom earlier hops of it told counts, too.
@@ -722,11 +729,23 @@ impl Core {
         }
         self.shard.stats.transactions.given_back += 1;
         let visitor = self.under_way.visitors.get_mut(&number);
-        if let Some(Visitor::Looks { granted_at_us, .. } | Visitor::Carries { granted_at_us, .. }) =
-            visitor
-        {
-            *granted_at_us = None;
+        let lasted = match visitor {
+            Some(Visitor::Looks { granted_at_us, .. }) => granted_at_us.take().is_some(),
+            Some(Visitor::Carries { granted_at_us, .. }) => {
+                *granted_at_us = None;
+                false
+            }
+            _ => false,
+        };
+        if lasted {
+            self.ends_to_last();
         }
+    }
+
+    /// A visitor holds nothing here any more.
+    fn ends_to_last(&mut self) {
+        self.under_way.lasting -= 1;
+        self.shard.keep_expired(self.under_way.lasting > 0);
     }
 
     /// A command that could have been several hops ran as one call on one shard.

@@ -8,43 +8,21 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use basalt_commands::{CommandError, Outcome, WaitsFor};
+use basalt_commands::{CommandError, Wait};
 use basalt_keyspace::{Origin, ShardId, SlotId};
 use basalt_resp::{Protocol, Reply};
 
-use super::transact::{Decided, Write, decided, look_on};
+use super::many::{Attempted, Found, Request, Travel};
+use super::transact::{Decided, Write, look_on};
 use crate::completion::{Answer, Ticket};
 use crate::core::Core;
-use crate::core::transact::Decision;
 use crate::input::keys::{DeclaredKey, scope_on};
 use crate::intents::Number;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::shard::blocking::{AtHome, Attempt, End, Waiter, WaiterId, Woken};
+use crate::slots::routes::Routes;
 use crate::transaction::coordinator::Hops;
-
-/// For what, and how long, a command waits.
-#[derive(Clone, Debug)]
-pub(crate) struct Terms {
-    /// How many of its keys it waits for; the others it only writes.
-    pub key_count: usize,
-    /// What it waits for, of any of them.
-    pub waits_for: WaitsFor,
-    /// How much of it there must be.
-    pub least: u64,
-    /// The moment when its time is over.
-    pub deadline_us: Option<u64>,
-}
-
-/// What a command that waits remembers from one look to the next.
-pub(crate) trait Memory: Clone + Send + 'static {
-    /// The moment to look again though none of its keys was fed.
-    fn look_again_at_us(&self) -> Option<u64> {
-        None
-    }
-}
-
-impl Memory for () {}
 
 /// The refusal that CLIENT UNBLOCK … ERROR asks for.
 const UNBLOCKED: CommandError = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
@@ -63,17 +41,18 @@ impl End {
 }
 
 /// A command that waits, as its coordinator carries it.
-struct Case<M, L, D> {
+struct Case {
     id: WaiterId,
     origin: Origin,
+    request: Arc<Request>,
+    attempted: Attempted,
     keys: Arc<[DeclaredKey]>,
     shards: Vec<ShardId>,
     slots: Arc<[SlotId]>,
-    terms: Terms,
-    protocol: Protocol,
-    memory: M,
-    look: L,
-    decide: D,
+    routes: Arc<Routes>,
+    wait: Wait,
+    /// The moment (monotonic µs) when its time is over.
+    deadline_us: Option<u64>,
 }
 
 /// Where a coordinator finds its turn, and the end.
@@ -82,45 +61,27 @@ const END: usize = 1;
 const PLACES: usize = 2;
 
 impl Core {
-    /// The terms of a command that waits for one element, or more.
-    pub(crate) fn terms(
-        &self,
-        key_count: usize,
-        waits_for: WaitsFor,
-        timeout_ms: Option<u64>,
-    ) -> Terms {
-        let now_us = self.shard.now.monotonic_us;
-        let deadline_us = timeout_ms.map(|ms| now_us.saturating_add(ms.saturating_mul(1000)));
-        Terms { key_count, waits_for, least: 1, deadline_us }
-    }
-
-    /// As [`Core::transact`], but where `decide` writes no reply the command waits for its first keys to be
-    /// fed. `decide` runs until it writes one; CLIENT UNBLOCK and the deadline end it. `memory` is what it
-    /// remembers from one time to the next.
-    pub(crate) fn wait<M, T, L, D>(
+    /// As [`Core::run_many`], but where an attempt leaves no reply the command waits for its first keys to be fed.
+    /// CLIENT UNBLOCK and the deadline end it.
+    pub(super) fn wait(
         &mut self,
         id: SessionId,
-        (keys, terms): (Vec<DeclaredKey>, Terms),
-        memory: M,
-        look: L,
-        decide: D,
-    ) where
-        M: Memory,
-        T: Send + 'static,
-        L: Fn(&mut Shard, &[&DeclaredKey], &M) -> Vec<T> + Clone + Send + 'static,
-        D: Fn(Vec<T>, &mut M, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
-    {
+        (request, keys): (Arc<Request>, Vec<DeclaredKey>),
+        wait: Wait,
+    ) {
+        let now_us = self.shard.now.monotonic_us;
+        let deadline_us = wait.timeout_ms.map(|ms| now_us.saturating_add(ms.saturating_mul(1000)));
         let mut case = Case {
             id: (self.shard.id, self.next_coordination()),
             origin: Origin { transaction: None, ..self.origin_of(id) },
+            request,
+            attempted: Attempted::default(),
             shards: self.shard.routes.shards_of(keys.iter().map(|key| key.slot)),
             slots: keys.iter().map(|key| key.slot).collect(),
             keys: keys.into(),
-            terms,
-            protocol: self.protocol(id),
-            memory,
-            look,
-            decide,
+            routes: Arc::clone(&self.shard.routes),
+            wait,
+            deadline_us,
         };
         self.coordinate(id, |hops| async move {
             // Turn and end come at the places that are taken first.
@@ -131,27 +92,21 @@ impl Core {
     }
 }
 
-impl<M, T, L, D> Case<M, L, D>
-where
-    M: Memory,
-    T: Send + 'static,
-    L: Fn(&mut Shard, &[&DeclaredKey], &M) -> Vec<T> + Clone + Send + 'static,
-    D: Fn(Vec<T>, &mut M, &mut Decision<'_>) -> Outcome + Clone + Send + 'static,
-{
+impl Case {
     fn ticket(&self, index: usize) -> Ticket {
         Ticket { coordination: self.id.1, index }
     }
 
     fn waited_for(&self) -> impl Iterator<Item = &DeclaredKey> {
-        self.keys.iter().take(self.terms.key_count)
+        self.keys.iter().take(self.wait.key_count)
     }
 
     fn at_home(&self) -> AtHome {
         AtHome {
             ticket: self.ticket(END),
-            deadline_us: self.terms.deadline_us,
+            deadline_us: self.deadline_us,
             slots: self.waited_for().map(|key| key.slot).collect(),
-            look: self.memory.look_again_at_us().map(|at_us| (at_us, self.ticket(TURN))),
+            look: self.attempted.retry_at_us.map(|at_us| (at_us, self.ticket(TURN))),
         }
     }
 
@@ -165,8 +120,8 @@ where
             lines,
             slots: Arc::clone(&self.slots),
             scope: scope_on(shard, &self.keys),
-            waits_for: self.terms.waits_for.clone(),
-            least: self.terms.least,
+            waits_for: self.wait.waits_for.clone(),
+            least: self.wait.least,
             attempt: None,
             reserved: None,
             is_told: false,
@@ -182,16 +137,14 @@ where
         }
         self.keys = self.keys.iter().map(|key| key.rerouted(&routes)).collect();
         self.shards = routes.shards_of(self.slots.iter().copied());
+        self.routes = routes;
     }
 
     /// All of it in one plain call, where all keys are on one shard.
-    fn attempt(&self) -> impl FnMut(&mut Shard, &mut M) -> Option<Answer> + Send + use<M, T, L, D> {
-        let (keys, protocol) = (Arc::clone(&self.keys), self.protocol);
-        let (look, decide) = (self.look.clone(), self.decide.clone());
-        move |shard, memory| {
-            let found = look(shard, &keys.iter().collect::<Vec<_>>(), memory);
-            let decided = decided(protocol, |decision| decide(found, memory, decision));
-            let answer = decided.carry_out(shard, &keys);
+    fn attempt(&self) -> impl FnMut(&mut Shard, &mut Attempted) -> Option<Answer> + Send + use<> {
+        let (keys, request) = (Arc::clone(&self.keys), Arc::clone(&self.request));
+        move |shard, attempted| {
+            let answer = request.attempt_here(shard, &keys, attempted).carry_out(shard, &keys);
             (!answer.is_empty()).then_some(answer)
         }
     }
@@ -209,7 +162,7 @@ where
             if let Some(answer) = answer {
                 return answer;
             }
-            if !stands_in_line || self.memory.look_again_at_us().is_some() {
+            if !stands_in_line || self.attempted.retry_at_us.is_some() {
                 hops.begin_wait(self.at_home());
                 stands_in_line = true;
             }
@@ -226,7 +179,7 @@ where
                     shards.dedup();
                     let leave = |shard| (shard, move |shard: &mut Shard| shard.leave_line(id));
                     if hops.on_each(shards.into_iter().map(leave)).await.contains(&true) {
-                        return end.answer(self.protocol);
+                        return end.answer(self.request.protocol);
                     }
                     // It was served before it left the line: that counts. What was kept for it went with its
                     // place.
@@ -249,23 +202,23 @@ where
     ) -> Option<Answer> {
         let (id, mut attempt) = (self.id, self.attempt());
         let waiter = if stands_in_line { None } else { self.waiter(shard) };
-        let mut memory = self.memory.clone();
+        let mut attempted = self.attempted.clone();
         let hop = move |shard: &mut Shard| {
             let looks = !stands_in_line || shard.has_for(id);
-            let answer = if looks { attempt(shard, &mut memory) } else { None };
+            let answer = if looks { attempt(shard, &mut attempted) } else { None };
             match (&answer, waiter) {
                 (None, Some(waiter)) => {
-                    let mut kept = memory.clone();
+                    let mut kept = attempted.clone();
                     let attempt: Attempt = Box::new(move |shard| attempt(shard, &mut kept));
                     shard.stand_in_line(id, Waiter { attempt: Some(attempt), ..waiter });
                 }
                 (None, None) => shard.wait_on(id),
                 (Some(_), _) => _ = shard.leave_line(id),
             }
-            (answer, memory)
+            (answer, attempted)
         };
-        let (answer, memory) = hops.alone(shard, scope_on(shard, &self.keys), hop).await;
-        self.memory = memory;
+        let (answer, attempted) = hops.alone(shard, scope_on(shard, &self.keys), hop).await;
+        self.attempted = attempted;
         answer
     }
 
@@ -290,23 +243,30 @@ where
     ) -> Decided {
         let id = self.id;
         let visits = self.shards.iter().map(|&owner| {
-            let (keys, look) = (Arc::clone(&self.keys), self.look.clone());
-            let memory = self.memory.clone();
-            let look_at_all = move |shard: &mut Shard| -> (bool, Vec<(usize, T)>) {
-                let found = look_on(owner, &keys, |own| look(shard, own, &memory)).collect();
-                (!stands_in_line || shard.has_for(id), found)
+            let (keys, request) = (Arc::clone(&self.keys), Arc::clone(&self.request));
+            let attempted = self.attempted.clone();
+            let look_at_all = move |shard: &mut Shard| -> Looked {
+                let found = look_on(owner, &keys, |own| request.read(shard, own, &attempted));
+                let found = found.collect();
+                let (now, moment_ms) = (shard.now, shard.keyspace.now_ms());
+                let looks = !stands_in_line || shard.has_for(id);
+                Looked { looks, moment_ms, at_us: now.monotonic_us, found }
             };
             (owner, scope_on(owner, &self.keys), look_at_all)
         });
-        let found = hops.hold_as(reserved, visits.collect::<Vec<_>>()).await;
-        if found.iter().all(|(looks, _)| !looks) {
+        let looked = hops.hold_as(reserved, visits.collect::<Vec<_>>()).await;
+        if looked.iter().all(|looked| !looked.looks) {
             return Default::default();
         }
-        let mut found: Vec<(usize, T)> = found.into_iter().flat_map(|(_, found)| found).collect();
+        // What is there at the first of the moments is there at all of them.
+        let moment_ms = looked.iter().map(|looked| looked.moment_ms).min().unwrap_or(0);
+        let at_us = looked.iter().map(|looked| looked.at_us).min().unwrap_or(0);
+        let mut found: Vec<_> = looked.into_iter().flat_map(|looked| looked.found).collect();
         found.sort_unstable_by_key(|(index, _)| *index);
         let found = found.into_iter().map(|(_, found)| found).collect();
-        let Self { protocol, memory, decide, .. } = self;
-        decided(*protocol, |decision| decide(found, memory, decision))
+        let Self { request, routes, keys, .. } = &*self;
+        let state = Travel { hops, request, routes, moment_ms }.through(found, keys).await;
+        self.request.decide(state, &mut self.attempted, at_us)
     }
 
     /// What is left to be done on each shard: its writes, and its place in line taken or left.
@@ -337,6 +297,17 @@ where
         }
         last
     }
+}
+
+/// What a look at the keys of a shard finds.
+struct Looked {
+    /// Whether there is something for this waiter.
+    looks: bool,
+    /// When it looked: in milliseconds since 1970, and in monotonic µs.
+    moment_ms: u64,
+    at_us: u64,
+    /// Each with the position of its key among all.
+    found: Vec<(usize, Result<Found, CommandError>)>,
 }
 
 impl Core {

@@ -401,6 +401,18 @@ impl RoomMaker<'_> {
         Ok(())
     }
 
+    /// Whether a command that stores little would find room, on whichever shard.
+    #[cold]
+    pub(crate) fn can_make_room(&mut self) -> bool {
+        self.free_some();
+        let has_own = |eviction: Eviction| self.keyspace.has_evictable(eviction.volatile_only);
+        self.memory.excess_bytes(self.keyspace, 0) <= 0
+            || self
+                .config
+                .eviction()
+                .is_some_and(|own| self.memory.others.has_evictable || has_own(own))
+    }
+
     /// Frees some of what was removed: those that write keep up with what they have evicted.
     fn free_some(&mut self) {
         if self.keyspace.has_lazy_free() {

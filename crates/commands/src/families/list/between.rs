@@ -3,7 +3,7 @@
 use basalt_keyspace::Side;
 
 use super::several::MoveOne;
-use super::take::PopMany;
+use super::take::{ListEnd, PopMany};
 use super::{LEFT_OR_RIGHT, ROW, side};
 use crate::args::{Grammar, integer, value};
 use crate::argument::Argument;
@@ -117,7 +117,7 @@ pub(super) const LMPOP: Command = Command {
         Argument::one_of("where", LEFT_OR_RIGHT),
         Argument::integer("count").after("COUNT").optional(),
     ],
-    run: Run::Many(&const { ManyKeys::in_rounds::<First<PopMany>>() }),
+    run: Run::Many(&const { ManyKeys::in_rounds::<First<ListEnd<PopMany>>>() }),
     shows: r#"> RPUSH letters a b c
 (integer) 3
 > LMPOP 2 absent letters LEFT

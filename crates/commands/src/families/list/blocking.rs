@@ -2,13 +2,13 @@
 
 use super::between::{FROM_AND_TO, ListPop, Sides, parse_list_move, parse_list_pop};
 use super::several::{BlockingMoveOne, MOVE_ONE};
-use super::take::{self, BlockingPop, BlockingPopMany, PopFirst};
+use super::take::{self, BlockingPop, BlockingPopMany, ListEnd};
 use super::{LEFT_OR_RIGHT, ROW};
 use crate::args::timeout_ms;
 use crate::argument::Argument;
 use crate::command::{Command, Deprecated, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::many_keys::ManyKeys;
+use crate::many_keys::{First, ManyKeys};
 
 const TAKES: &[&str] = &["RW", "access", "delete"];
 
@@ -26,7 +26,9 @@ const POP: Command = Command {
 pub(super) const BLPOP: Command = Command {
     name: "blpop",
     summary: "Removes and returns the first element of the first non-empty list; waits while all are empty.",
-    run: Run::Many(&const { ManyKeys::of::<PopFirst<BlockingPop<false>>>().blocking(take::POP) }),
+    run: Run::Many(
+        &const { ManyKeys::in_rounds::<First<ListEnd<BlockingPop<false>>>>().blocking(take::POP) },
+    ),
     shows: r#"> RPUSH letters a b
 (integer) 2
 > BLPOP absent letters 0
@@ -43,7 +45,9 @@ pub(super) const BLPOP: Command = Command {
 pub(super) const BRPOP: Command = Command {
     name: "brpop",
     summary: "Removes and returns the last element of the first non-empty list; waits while all are empty.",
-    run: Run::Many(&const { ManyKeys::of::<PopFirst<BlockingPop<true>>>().blocking(take::POP) }),
+    run: Run::Many(
+        &const { ManyKeys::in_rounds::<First<ListEnd<BlockingPop<true>>>>().blocking(take::POP) },
+    ),
     shows: r#"> RPUSH letters a b
 (integer) 2
 > BRPOP letters 0
@@ -126,7 +130,9 @@ pub(super) const BLMPOP: Command = Command {
         Argument::one_of("where", LEFT_OR_RIGHT),
         Argument::integer("count").after("COUNT").optional(),
     ],
-    run: Run::Many(&const { ManyKeys::of::<PopFirst<BlockingPopMany>>().blocking(take::POP_MANY) }),
+    run: Run::Many(
+        &const { ManyKeys::in_rounds::<First<ListEnd<BlockingPopMany>>>().blocking(take::POP_MANY) },
+    ),
     shows: r#"> RPUSH letters a b c
 (integer) 3
 > BLMPOP 0 2 absent letters LEFT COUNT 2

@@ -1,5 +1,7 @@
 //! Taking elements from the first list of several that has any, and what all that take elements share.
 
+use std::marker::PhantomData;
+
 use basalt_keyspace::{
     DatabaseId, Digits, Effect, Entry, Events, Key, Keyspace, Kind, ListChange, ListRef, Side,
     Strings, event,
@@ -10,9 +12,7 @@ use super::between::{ListPop, parse_list_pop};
 use super::blocking::{WithTimeout, parse_blocking_multi_pop, parse_blocking_pop};
 use crate::call::Outcome;
 use crate::error::CommandError;
-use crate::many_keys::{
-    Blocking, Decision, KeyRead, OverKeys, Settings, TakesFirst, Wait, WaitsFor,
-};
+use crate::many_keys::{Blocking, KeyRead, TakesFirst, Wait, WaitsFor};
 
 /// Some elements of a list, as they travel.
 pub(super) type Elements = Vec<Vec<u8>>;
@@ -28,10 +28,23 @@ pub(super) fn peek_end(key: &KeyRead<'_>, side: Side, most: u64) -> Taken {
 }
 
 fn elements_of(list: ListRef<'_>, side: Side, most: u64) -> Elements {
-    let mut digits = Digits::default();
+    elements_within(list, (side, most), usize::MAX).expect("no list has more bytes")
+}
+
+/// As [`elements_of`], unless they take more than so many bytes.
+fn elements_within(
+    list: ListRef<'_>,
+    (side, most): (Side, u64),
+    bytes_max: usize,
+) -> Option<Elements> {
+    let (mut digits, mut left) = (Digits::default(), bytes_max);
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let elements = list.iter_end(side).take(most);
-    elements.map(|content| content.as_text(&mut digits).to_vec()).collect()
+    let elements = list.iter_end(side).take(most).map(|content| {
+        let text = content.as_text(&mut digits);
+        left = left.checked_sub(text.len() + size_of::<Vec<u8>>())?;
+        Some(text.to_vec())
+    });
+    elements.collect()
 }
 
 /// A key on its shard, to be changed.
@@ -73,69 +86,46 @@ pub(super) fn write_all(reply: &mut Reply<'_>, elements: &[Vec<u8>]) {
 }
 
 /// How a command that takes elements asks for them, and replies with a key and what was taken of it.
-pub(super) trait Pop {
+pub(super) trait Pop: 'static {
+    const WAITS: bool;
+
     /// The side and the number of elements.
     fn parse(args: &[&[u8]]) -> Result<(Side, u64), CommandError>;
-    fn write(reply: &mut Reply<'_>, key: &[u8], elements: &[Vec<u8>]);
-}
 
-/// Takes elements from the first of the keys that has any; leaves no reply if none has.
-pub(super) struct PopFirst<P>(std::marker::PhantomData<P>);
-
-impl<P: Pop> OverKeys for PopFirst<P> {
-    type Found = Taken;
-
-    fn check(args: &[&[u8]], _: &Settings<'_>) -> Outcome {
-        P::parse(args).map(drop)
-    }
-
-    fn read(key: KeyRead<'_>) -> Taken {
-        let (side, count) = P::parse(key.args)?;
-        peek_end(&key, side, count)
-    }
-
-    fn decide(found: Vec<Taken>, decision: &mut Decision<'_, '_>) -> Outcome {
-        let (side, _) = P::parse(decision.args)?;
-        for (index, elements) in found.into_iter().enumerate() {
-            let Some(elements) = elements? else { continue };
-            P::write(decision.reply, decision.keys[index], &elements);
-            decision.write(index, move |keyspace, id, key| {
-                pop((keyspace, id, key), (side, elements.len()));
-            });
-            return Ok(());
-        }
-        Ok(())
+    fn write(reply: &mut Reply<'_>, key: &[u8], elements: &[Vec<u8>]) {
+        reply.array(2);
+        reply.bulk(key);
+        write_all(reply, elements);
     }
 }
 
-fn write_several(reply: &mut Reply<'_>, key: &[u8], elements: &[Vec<u8>]) {
-    reply.array(2);
-    reply.bulk(key);
-    write_all(reply, elements);
-}
+/// Takes elements from one end of the first list.
+pub(super) struct ListEnd<P>(PhantomData<P>);
 
-/// LMPOP.
-pub(super) struct PopMany;
-
-impl TakesFirst for PopMany {
+impl<P: Pop> TakesFirst for ListEnd<P> {
     type Taken = (Side, Elements);
+    const WAITS: bool = P::WAITS;
 
     fn check(args: &[&[u8]]) -> Outcome {
-        parse_list_pop(&args[1..]).map(drop)
+        P::parse(args).map(drop)
     }
 
     fn len(entry: &Entry) -> Result<usize, CommandError> {
         Ok(ListRef::of(entry).ok_or(CommandError::WRONG_TYPE)?.len())
     }
 
-    fn copy(entry: &Entry, args: &[&[u8]]) -> Result<Self::Taken, CommandError> {
-        let ListPop { side, count, .. } = parse_list_pop(&args[1..])?;
+    fn copy(
+        entry: &Entry,
+        args: &[&[u8]],
+        bytes_max: usize,
+    ) -> Result<Option<Self::Taken>, CommandError> {
+        let (side, count) = P::parse(args)?;
         let list = ListRef::of(entry).ok_or(CommandError::WRONG_TYPE)?;
-        Ok((side, elements_of(list, side, count)))
+        Ok(elements_within(list, (side, count), bytes_max).map(|elements| (side, elements)))
     }
 
     fn reply((_, elements): &Self::Taken, key: &[u8], reply: &mut Reply<'_>) {
-        write_several(reply, key, elements);
+        P::write(reply, key, elements);
     }
 
     fn remove((side, elements): &Self::Taken, place: Place<'_>) {
@@ -143,17 +133,27 @@ impl TakesFirst for PopMany {
     }
 }
 
+/// LMPOP.
+pub(super) struct PopMany;
+
+impl Pop for PopMany {
+    const WAITS: bool = false;
+
+    fn parse(args: &[&[u8]]) -> Result<(Side, u64), CommandError> {
+        let ListPop { side, count, .. } = parse_list_pop(&args[1..])?;
+        Ok((side, count))
+    }
+}
+
 /// BLMPOP.
 pub(super) struct BlockingPopMany;
 
 impl Pop for BlockingPopMany {
+    const WAITS: bool = true;
+
     fn parse(args: &[&[u8]]) -> Result<(Side, u64), CommandError> {
         let ListPop { side, count, .. } = parse_blocking_multi_pop(args)?.request;
         Ok((side, count))
-    }
-
-    fn write(reply: &mut Reply<'_>, key: &[u8], elements: &[Vec<u8>]) {
-        write_several(reply, key, elements);
     }
 }
 
@@ -161,6 +161,8 @@ impl Pop for BlockingPopMany {
 pub(super) struct BlockingPop<const BACK: bool>;
 
 impl<const BACK: bool> Pop for BlockingPop<BACK> {
+    const WAITS: bool = true;
+
     fn parse(args: &[&[u8]]) -> Result<(Side, u64), CommandError> {
         parse_blocking_pop(args)?;
         Ok((if BACK { Side::Back } else { Side::Front }, 1))

@@ -1,14 +1,14 @@
 //! The arguments of commands that wait for a sorted set.
 
 use super::remove::{MpopRequest, parse_zmpop};
-use super::take::{self, BlockingPop, BlockingPopMany, PopFirst, pop_first};
+use super::take::{self, BlockingPop, BlockingPopMany, SortedEnd};
 use super::{MIN_OR_MAX, ROW};
 use crate::args::timeout_ms;
 use crate::argument::Argument;
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
 use crate::families::list::WithTimeout;
-use crate::many_keys::ManyKeys;
+use crate::many_keys::{First, ManyKeys};
 
 const TAKES: &[&str] = &["RW", "access", "delete"];
 
@@ -118,7 +118,7 @@ pub(super) const BZMPOP: Command = Command {
 
 /// How these rows run.
 const fn pop<P: take::Pop>() -> ManyKeys {
-    ManyKeys::of::<PopFirst<P>>().with_whole(pop_first::<P>)
+    ManyKeys::in_rounds::<First<SortedEnd<P>>>()
 }
 
 /// Parses BZMPOP's arguments.

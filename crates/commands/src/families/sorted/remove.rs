@@ -5,7 +5,7 @@ use std::ops::Range;
 use basalt_keyspace::{Edit, Effect, Events, SortedChange, SortedRef, Strings, event};
 use basalt_resp::{NoMemory, Protocol, Reply};
 
-use super::take::PopMany;
+use super::take::{PopMany, SortedEnd};
 use super::{MIN_OR_MAX, ROW, RankRange, lex_range, score_range, sorted, write_scored};
 use crate::args::integer;
 use crate::argument::Argument;
@@ -344,7 +344,7 @@ pub(super) const ZMPOP: Command = Command {
         Argument::one_of("where", MIN_OR_MAX),
         Argument::integer("count").after("COUNT").optional(),
     ],
-    run: Run::Many(&const { ManyKeys::in_rounds::<First<PopMany>>() }),
+    run: Run::Many(&const { ManyKeys::in_rounds::<First<SortedEnd<PopMany>>>() }),
     shows: r#"> ZADD race 12.5 ann 9 bob 11 eve
 (integer) 3
 @resp 2

@@ -10,30 +10,39 @@ use basalt_resp::Reply;
 use super::blocking::parse_blocking_zmpop;
 use super::remove::{End, MpopRequest, parse_zmpop};
 use super::store::OwnedMembers;
-use crate::call::{Call, Outcome};
+use crate::call::Outcome;
 use crate::error::CommandError;
 use crate::families::list::{WithTimeout, parse_blocking_pop};
-use crate::many_keys::{
-    Blocking, Decision, KeyRead, OverKeys, Settings, TakesFirst, Wait, WaitsFor, key_positions,
-};
+use crate::many_keys::{Blocking, TakesFirst, Wait, WaitsFor};
 
 /// How a command that takes members asks for them, and replies with a key and what was taken of it.
-pub(super) trait Pop {
-    /// The end and the number of members.
-    fn parse(args: &[&[u8]]) -> Result<(End, usize), CommandError>;
+pub(super) trait Pop: 'static {
+    const WAITS: bool;
     /// Whether the reply has one member without its array.
     const IS_ONE: bool;
+
+    /// The end and the number of members.
+    fn parse(args: &[&[u8]]) -> Result<(End, usize), CommandError>;
 }
 
-/// Up to `count` members of a sorted set, from one end on, and the rank of the lowest of them.
-fn at_end(sorted: SortedRef<'_>, (end, count): (End, usize)) -> (u64, OwnedMembers) {
-    let len = sorted.len();
+/// Up to `count` members of a sorted set, from one end on, and the rank of the lowest of them; no members if they take
+/// more than so many bytes.
+fn at_end(
+    sorted: SortedRef<'_>,
+    (end, count): (End, usize),
+    bytes_max: usize,
+) -> (u64, Option<OwnedMembers>) {
+    let (len, mut left) = (sorted.len(), bytes_max);
     let count = count.min(len);
     let (from, members) = match end {
         End::Min => (0, sorted.walk(0..count)),
         End::Max => (len - count, sorted.walk_back(len - count..len)),
     };
-    (from as u64, members.map(|one| (one.member.to_vec(), one.score)).collect())
+    let members = members.map(|one| {
+        left = left.checked_sub(one.member.len() + size_of::<(Vec<u8>, f64)>())?;
+        Some((one.member.to_vec(), one.score))
+    });
+    (from as u64, members.collect())
 }
 
 fn write<P: Pop>(reply: &mut Reply<'_>, key: &[u8], members: &OwnedMembers) {
@@ -64,84 +73,35 @@ fn remove(
     keyspace.edit(id, key).as_event(events).commit(Effect::Sorted(change));
 }
 
-/// All of a command on one shard; leaves no reply if no key has a member.
-pub(super) fn pop_first<P: Pop>(call: &mut Call<'_>) -> Outcome {
-    let range = P::parse(call.args)?;
-    for at in key_positions(call.command, call.args) {
-        let key = call.key_of(call.args[at]);
-        let Some(entry) = call.keyspace.peek(call.database, &key) else { continue };
-        let sorted = SortedRef::of(&entry).ok_or(CommandError::WRONG_TYPE)?;
-        let (from, members) = at_end(sorted, range);
-        write::<P>(&mut call.reply, key.bytes, &members);
-        call.reply.whole()?;
-        remove((call.keyspace, call.database, &key), (range.0, from, members.len()));
-        return Ok(());
-    }
-    Ok(())
-}
+/// Takes members from one end of the first sorted set.
+pub(super) struct SortedEnd<P>(PhantomData<P>);
 
-/// A command that waits, over shards.
-pub(super) struct PopFirst<P>(PhantomData<P>);
-
-impl<P: Pop> OverKeys for PopFirst<P> {
-    type Found = Result<(u64, OwnedMembers), CommandError>;
-
-    fn check(args: &[&[u8]], _: &Settings<'_>) -> Outcome {
-        P::parse(args).map(drop)
-    }
-
-    fn read(key: KeyRead<'_>) -> Self::Found {
-        let range = P::parse(key.args)?;
-        let Some(entry) = key.peek() else { return Ok((0, Vec::new())) };
-        Ok(at_end(SortedRef::of(&entry).ok_or(CommandError::WRONG_TYPE)?, range))
-    }
-
-    fn decide(found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {
-        let (end, _) = P::parse(decision.args)?;
-        for (index, found) in found.into_iter().enumerate() {
-            let (from, members) = found?;
-            if members.is_empty() {
-                continue;
-            }
-            write::<P>(decision.reply, decision.keys[index], &members);
-            let count = members.len();
-            decision.write(index, move |keyspace, id, key| {
-                remove((keyspace, id, key), (end, from, count));
-            });
-            return Ok(());
-        }
-        Ok(())
-    }
-}
-
-/// ZMPOP.
-pub(super) struct PopMany;
-
-fn parse_pop_many(args: &[&[u8]]) -> Result<(End, usize), CommandError> {
-    let MpopRequest { end, count, .. } = parse_zmpop(&args[1..])?;
-    Ok((end, count))
-}
-
-impl TakesFirst for PopMany {
+impl<P: Pop> TakesFirst for SortedEnd<P> {
+    /// The end, the rank of the lowest, and the members.
     type Taken = (End, u64, OwnedMembers);
+    const WAITS: bool = P::WAITS;
 
     fn check(args: &[&[u8]]) -> Outcome {
-        parse_pop_many(args).map(drop)
+        P::parse(args).map(drop)
     }
 
     fn len(entry: &Entry) -> Result<usize, CommandError> {
         Ok(SortedRef::of(entry).ok_or(CommandError::WRONG_TYPE)?.len())
     }
 
-    fn copy(entry: &Entry, args: &[&[u8]]) -> Result<Self::Taken, CommandError> {
-        let range = parse_pop_many(args)?;
+    fn copy(
+        entry: &Entry,
+        args: &[&[u8]],
+        bytes_max: usize,
+    ) -> Result<Option<Self::Taken>, CommandError> {
+        let range = P::parse(args)?;
         let sorted = SortedRef::of(entry).ok_or(CommandError::WRONG_TYPE)?;
-        let (from, members) = at_end(sorted, range);
-        Ok((range.0, from, members))
+        let (from, members) = at_end(sorted, range, bytes_max);
+        Ok(members.map(|members| (range.0, from, members)))
     }
 
     fn reply((_, _, members): &Self::Taken, key: &[u8], reply: &mut Reply<'_>) {
-        write::<BlockingPopMany>(reply, key, members);
+        write::<P>(reply, key, members);
     }
 
     fn remove((end, from, members): &Self::Taken, place: (&mut Keyspace, DatabaseId, &Key<'_>)) {
@@ -149,28 +109,43 @@ impl TakesFirst for PopMany {
     }
 }
 
+/// ZMPOP.
+pub(super) struct PopMany;
+
+impl Pop for PopMany {
+    const WAITS: bool = false;
+    const IS_ONE: bool = false;
+
+    fn parse(args: &[&[u8]]) -> Result<(End, usize), CommandError> {
+        let MpopRequest { end, count, .. } = parse_zmpop(&args[1..])?;
+        Ok((end, count))
+    }
+}
+
 /// BZMPOP.
 pub(super) struct BlockingPopMany;
 
 impl Pop for BlockingPopMany {
+    const WAITS: bool = true;
+    const IS_ONE: bool = false;
+
     fn parse(args: &[&[u8]]) -> Result<(End, usize), CommandError> {
         let MpopRequest { end, count, .. } = parse_blocking_zmpop(args)?.request;
         Ok((end, count))
     }
-
-    const IS_ONE: bool = false;
 }
 
 /// BZPOPMIN, and BZPOPMAX with `MAX`.
 pub(super) struct BlockingPop<const MAX: bool>;
 
 impl<const MAX: bool> Pop for BlockingPop<MAX> {
+    const WAITS: bool = true;
+    const IS_ONE: bool = true;
+
     fn parse(args: &[&[u8]]) -> Result<(End, usize), CommandError> {
         parse_blocking_pop(args)?;
         Ok((if MAX { End::Max } else { End::Min }, 1))
     }
-
-    const IS_ONE: bool = true;
 }
 
 fn wait_for_sorted(key_count: usize, timeout_ms: Option<u64>) -> Wait {

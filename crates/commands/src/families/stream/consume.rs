@@ -10,7 +10,7 @@ use basalt_keyspace::{
 use basalt_resp::{NoMemory, Protocol, Reply};
 
 use super::progress::entries_read_with;
-use super::read::{ReadRequest, StreamAnswer, StreamFound};
+use super::read::{ReadRequest, Returned, StreamAnswer, StreamFound};
 use super::{id, write_entry, write_fields};
 use crate::error::CommandError;
 
@@ -43,7 +43,7 @@ struct Claimable<'a> {
 pub(super) fn look_as_consumer(
     found: Option<&Stream>,
     key: &[u8],
-    (from, told_before): (&[u8], usize),
+    (from, returned): (&[u8], &mut Returned),
     (request, (group_name, consumer)): (&ReadRequest, &(Vec<u8>, Vec<u8>)),
     (protocol, now_ms): (Protocol, u64),
 ) -> Result<StreamFound, CommandError> {
@@ -65,10 +65,12 @@ pub(super) fn look_as_consumer(
         b">" => StreamId::MAX,
         _ => id::parse(from, 0)?,
     };
-    let places = (key, told_before, request);
     let found = match after.next() {
-        None => look_for_new(stream, group, places, (protocol, now_ms)),
-        Some(start) => look_back(stream, group, (consumer, start), places, protocol),
+        None => look_for_new(stream, group, (key, returned, request), (protocol, now_ms)),
+        Some(start) => {
+            let new = request.newly_own(stream, group, returned);
+            look_back(stream, group, (consumer, start, new), (key, request), protocol)
+        }
     };
     Ok(found?)
 }
@@ -77,7 +79,7 @@ pub(super) fn look_as_consumer(
 fn look_for_new(
     stream: &Stream,
     group: &Group,
-    (key, told_before, request): (&[u8], usize, &ReadRequest),
+    (key, returned, request): (&[u8], &mut Returned, &ReadRequest),
     (protocol, now_ms): (Protocol, u64),
 ) -> Result<StreamFound, NoMemory> {
     let mut found = StreamFound::default();
@@ -86,12 +88,12 @@ fn look_for_new(
         Some(min_ms) => claimable(stream, group, now_ms, min_ms),
         None => (Vec::new(), None),
     };
-    let is_new = stream.last().is_some_and(|newest| newest.id > group.last_id);
-    let start = group.last_id.next().filter(|_| is_new);
+    let last_id = returned.newest.unwrap_or(group.last_id);
+    let is_new = stream.last().is_some_and(|newest| newest.id > last_id);
+    let start = last_id.next().filter(|_| is_new);
     if start.is_some() || !claimable.is_empty() {
-        let news = start.into_iter().flat_map(|start| stream.range(start, StreamId::MAX));
-        let mut news = news.skip(told_before.saturating_sub(claimable.len()));
-        let mut claims = claimable.iter().skip(told_before);
+        let mut news = start.into_iter().flat_map(|start| stream.range(start, StreamId::MAX));
+        let mut claims = claimable.iter().skip(returned.claimed);
         let mut left = request.count_of_each();
         let answer = StreamAnswer::encode(key, protocol, request, |reply| {
             if left == 0 {
@@ -112,6 +114,8 @@ fn look_for_new(
             part.delivered.push(entry.id);
             true
         })?;
+        returned.claimed += part.claimed.len();
+        returned.newest = part.delivered.last().copied().or(returned.newest);
         let is_told = !part.claimed.is_empty() || !part.delivered.is_empty();
         found.answer = Some(answer).filter(|_| is_told);
     }
@@ -164,20 +168,15 @@ fn write_claimed(
 fn look_back(
     stream: &Stream,
     group: &Group,
-    (consumer, start): (&[u8], StreamId),
-    (key, told_before, request): (&[u8], usize, &ReadRequest),
+    (consumer, start, new): (&[u8], StreamId, Option<(StreamId, StreamId)>),
+    (key, request): (&[u8], &ReadRequest),
     protocol: Protocol,
 ) -> Result<StreamFound, NoMemory> {
     let pending = group.consumer(consumer).into_iter().flat_map(|own| own.pending_from(start));
-    // Entries that the same request returned as new are its own by now.
-    let is_pending = !request.is_acknowledged && told_before > 0;
-    let told = group.last_id.next().filter(|_| is_pending).into_iter().flat_map(|first| {
-        let told = stream.range(first, StreamId::MAX).take(told_before);
-        told.map(|entry| entry.id).filter(|id| *id >= start)
-    });
     let count = request.count_of_each();
-    let pending: BTreeSet<StreamId> =
-        if is_pending { pending.chain(told).collect() } else { pending.take(count).collect() };
+    let new = new.map(|(first, last)| (first.max(start), last)).filter(|(from, to)| from <= to);
+    let new = new.into_iter().flat_map(|(from, to)| stream.range(from, to)).map(|entry| entry.id);
+    let pending: BTreeSet<StreamId> = pending.take(count).chain(new.take(count)).collect();
     let mut part = StreamPart::default();
     let mut pending = pending.into_iter().take(count);
     let answer = StreamAnswer::encode(key, protocol, request, |reply| {
@@ -193,6 +192,20 @@ fn look_back(
         true
     })?;
     Ok(StreamFound { answer: Some(answer), part: Some(part), ..StreamFound::default() })
+}
+
+impl ReadRequest {
+    /// The first and the last of the entries that the same request returned as new: they are pending by now.
+    fn newly_own(
+        &self,
+        stream: &Stream,
+        group: &Group,
+        returned: &Returned,
+    ) -> Option<(StreamId, StreamId)> {
+        let newest = returned.newest.filter(|_| !self.is_acknowledged)?;
+        let first = stream.range(group.last_id.next()?, newest).next()?;
+        Some((first.id, newest))
+    }
 }
 
 /// Applies the changes of a consumer's read.

@@ -340,18 +340,6 @@ impl StreamAnswer {
 }
 
 impl ReadRequest {
-    /// The number of new entries of a key's stream that are returned under the same key before, if a
-    /// request names it more than once.
-    fn told_before(&self, args: &[&[u8]], index: usize) -> usize {
-        if self.group.is_none() {
-            return 0;
-        }
-        let (keys, ids) = (&args[self.keys.clone()], &args[self.keys.end..]);
-        let pairs = keys.iter().zip(ids).take(index);
-        let times = pairs.filter(|(key, id)| **key == keys[index] && **id == b">").count();
-        times.saturating_mul(self.count_of_each())
-    }
-
     /// The maximum number of entries per stream.
     pub(super) fn count_of_each(&self) -> usize {
         self.count_max.min(self.max_count)
@@ -400,18 +388,26 @@ impl ReadRequest {
     }
 }
 
-/// Reads one of the streams; `from` is the index of the ID argument, and `told` new entries were
-/// returned before.
+/// What a request has returned of a stream already, where it names that more than once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Returned {
+    /// How many entries that it claimed.
+    pub claimed: usize,
+    /// The last entry that no consumer of the group had got before.
+    pub newest: Option<StreamId>,
+}
+
+/// Reads one of the streams, from an ID on.
 fn look(
     entry: Option<&Entry>,
     key: &[u8],
-    (from, told_before): (&[u8], usize),
+    (from, returned): (&[u8], &mut Returned),
     request: &ReadRequest,
     (protocol, now_ms): (Protocol, u64),
 ) -> Result<StreamFound, CommandError> {
     let found = stream(entry)?;
     if let Some(names) = &request.group {
-        let from = (from, told_before);
+        let from = (from, returned);
         return look_as_consumer(found, key, from, (request, names), (protocol, now_ms));
     }
     let last_id = found.map_or(StreamId::MIN, Stream::last_id);
@@ -451,14 +447,16 @@ impl<const GROUP: bool> OverKeys for Read<GROUP> {
     }
 
     fn read(key: KeyRead<'_>) -> Self::Found {
-        let is_again = key.is_mentioned_before;
-        let KeyRead { keyspace, database, key, index, args, settings, remembered, .. } = key;
+        let KeyRead { keyspace, database, key, index, args, settings, remembered, left } = key;
         let request = parse_read(args, GROUP, settings.now_ms)?;
         let meaning = remembered.meanings.get(&index);
         let id = meaning.map_or(args[request.keys.end + index], Vec::as_slice);
-        // Only then are the others looked through, so that thousands of streams don't cost the square of that.
-        let told_before = if is_again { request.told_before(args, index) } else { 0 };
-        let from = (id, told_before);
+        let mut nothing = Returned::default();
+        let returned = left.map_or(&mut nothing, |left| {
+            let left = left.get_or_insert_with(|| Box::new(Returned::default()));
+            left.downcast_mut().expect("its own")
+        });
+        let from = (id, returned);
         let now_ms = keyspace.now_ms();
         let entry = keyspace.read(database, &key);
         look(entry.as_deref(), key.bytes, from, &request, (settings.protocol, now_ms))
