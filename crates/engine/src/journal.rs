@@ -27,7 +27,7 @@ use crate::limits::{
     JOURNAL_RETAINED_BYTES_MAX, JOURNAL_RETRY_US, JOURNAL_UNWRITTEN_BYTES_MAX,
 };
 use crate::now::Now;
-pub use replay::{Replayed, give_out_foreign, replay};
+pub use replay::{Replay, Replayed, give_out_foreign, replay};
 
 const SYNC_EVERY_US: u64 = 1_000_000;
 

@@ -77,7 +77,8 @@ impl Core {
         if self.shard.saving.is_idle() {
             return false;
         }
-        if self.nested.is_none() && !self.shard.saving.record.is_beginning {
+        let may_begin = self.nested.is_none() && !self.shard.is_loading();
+        if may_begin && !self.shard.saving.record.is_beginning {
             self.begin_wanted(world);
         }
         self.hand_head(world);
@@ -370,7 +371,7 @@ impl Core {
     fn save_points_due_us(&self) -> Option<u64> {
         let config = &self.shard.config;
         let looks = !config.save.0.is_empty() || config.appendonly;
-        let watches = self.shard.id == SAVING_SHARD && looks;
+        let watches = self.shard.id == SAVING_SHARD && looks && !self.shard.is_loading();
         watches.then_some(self.shard.saving.record.looked_us + limits::SAVE_POINTS_US)
     }
 

@@ -353,13 +353,13 @@ impl Simulation {
             let mut own = Keyspace::new(databases, hasher, server.outside.now.unix_ms);
             let keyspace = if has_same { server.cores[index].keyspace() } else { &mut own };
             if let Some(base) = files.bases.get(index) {
-                let base = replay(keyspace, base.as_slice(), 0, &(0..u64::MAX), &mut |_| {})?;
+                let base = replay(keyspace, base.as_slice(), 0, &(0..u64::MAX))?;
                 state = base.state.or(state);
             }
             let mut position = files.starts[index].start;
             for journal in &files.journals[index] {
                 let kept = from[index]..to;
-                let own = replay(keyspace, journal.as_slice(), position, &kept, &mut |_| {})?;
+                let own = replay(keyspace, journal.as_slice(), position, &kept)?;
                 position = own.position;
                 state = own.state.or(state);
             }
