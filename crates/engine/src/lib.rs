@@ -30,7 +30,7 @@ pub use crate::core::snapshot::{ClientStats, ShardSnapshot, VisitStats, command_
 pub use crate::core::{Core, CoreSetup, Output, Turn};
 #[cfg(debug_assertions)]
 pub use intents::break_isolation;
-pub use journal::{JournalDone, JournalStats, Replay, Replayed, give_out_foreign, replay};
+pub use journal::{JournalDone, JournalStats, Replayed, give_out_foreign, replay};
 pub use loading::{LoadBatch, LoadError, LoadStart, LoadStep, Loaded, Loader, check_batch};
 pub use mesh::message::Message;
 pub use now::{Now, Stopwatch};
@@ -45,4 +45,4 @@ pub use saving::{
 pub use session::{Peer, Reading, SessionId, SessionSums};
 pub use shard::ApplySettings;
 pub use shard::memory::{MemoryBounds, Published};
-pub use world::{LoadingStats, ProcessStats, World};
+pub use world::{ProcessStats, World};

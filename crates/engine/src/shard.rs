@@ -337,12 +337,6 @@ impl Shard {
         let pairs: Vec<(&[u8], &[u8])> =
             pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
         let config = Arc::new(self.config.set(&pairs, client_is_local)?);
-        if self.is_loading() && config.appendonly != self.config.appendonly {
-            return Err(CommandError::text(
-                "ERR CONFIG SET failed (possibly related to argument 'appendonly') - it can't be changed while \
-                 data is loaded",
-            ));
-        }
         if let Some(apply) = &mut self.apply {
             apply(&self.config, &config)?;
         }

@@ -35,7 +35,6 @@ use crate::observe::{Mailbox, Report};
 use crate::outside::{Outside, Packet, SocketKind};
 use crate::ring::{AppendError, Appended, Chunk, Event, ReceiveEnd, Ring, Token};
 use crate::spin::Spin;
-use crate::startup::{self, Progress, Startup};
 use crate::starved::Starved;
 use crate::{listen, logging, title};
 
@@ -67,8 +66,6 @@ pub(crate) struct CoreLoop<E: Engine> {
     is_asked: bool,
     statistics: LoopStats,
     journal: Option<JournalFile>,
-    /// What is left of loading data at the start.
-    startup: Option<Startup>,
     /// What came in since the last turn, in order.
     received: Vec<(SessionId, Chunk)>,
     messages: Vec<(ShardId, E::Message)>,
@@ -102,13 +99,12 @@ pub(crate) struct Parts<E: Engine> {
     pub(crate) ring: Ring,
     pub(crate) acceptor: Option<Acceptor>,
     pub(crate) asked: Mailbox,
-    pub(crate) startup: Startup,
+    pub(crate) journal: Option<JournalFile>,
 }
 
 impl<E: Engine> CoreLoop<E> {
     pub(crate) fn new(parts: Parts<E>) -> io::Result<Self> {
-        let Parts { mut engine, outside, mut ring, acceptor, asked, startup } = parts;
-        engine.begin_loading();
+        let Parts { engine, outside, mut ring, acceptor, asked, journal } = parts;
         let node = Arc::clone(&outside.node);
         let post = &node.posts[outside.shard()];
         post.ring.store(ring.number(), Ordering::Release);
@@ -128,8 +124,7 @@ impl<E: Engine> CoreLoop<E> {
             asked,
             is_asked: false,
             statistics: LoopStats::default(),
-            journal: None,
-            startup: Some(startup),
+            journal,
             received: Vec::new(),
             messages: Vec::new(),
             ends: Vec::new(),
@@ -154,9 +149,6 @@ impl<E: Engine> CoreLoop<E> {
                 self.engine.stop(&mut self.outside);
             }
             let mut turn = self.work(now);
-            if self.startup.is_some() {
-                self.load(&mut turn, now.monotonic_us)?;
-            }
             self.write_journal();
             self.answer();
             if let Some(config) = self.outside.new_config.take() {
@@ -191,30 +183,6 @@ impl<E: Engine> CoreLoop<E> {
                 Stage::Ended => return Ok(()),
             }
         }
-    }
-
-    /// Loads a slice of the data; the process may be ending, which needs none.
-    #[cold]
-    fn load(&mut self, turn: &mut Turn, now_us: u64) -> io::Result<()> {
-        let Self { startup, engine, outside, .. } = self;
-        let Some(loading) = startup.as_mut().filter(|_| self.node.stage() == Stage::Serving) else {
-            *startup = None;
-            return Ok(());
-        };
-        match loading.step(engine, || outside.clock.monotonic_us())? {
-            Progress::More => turn.busy = true,
-            Progress::Waits => {
-                let look_us = now_us + startup::LOOK_US;
-                turn.wake_at_us =
-                    Some(turn.wake_at_us.map_or(look_us, |due_us| due_us.min(look_us)));
-            }
-            Progress::Whole(journal) => {
-                self.journal = journal;
-                self.startup = None;
-                turn.busy = true;
-            }
-        }
-        Ok(())
     }
 
     /// Takes in what the ring and the mesh have. False where that is nothing.

@@ -80,8 +80,7 @@ impl Disk {
 
     pub(super) fn go_to_next(&mut self, rewrite: u64) {
         assert!(!self.is_busy(), "nothing is under way for the file of before");
-        // What was forgotten is not needed any more: a base has it, or it was written again.
-        assert!(self.writes().iter().all(|(_, place)| *place != Place::Memory), "it is synced");
+        assert!(self.writes().iter().all(|(_, place)| *place == Place::Disk), "it is on disk");
         let at = self.files.iter().position(|file| file.rewrite == rewrite);
         self.current = at.expect("it was made");
     }
@@ -354,13 +353,13 @@ impl Simulation {
             let mut own = Keyspace::new(databases, hasher, server.outside.now.unix_ms);
             let keyspace = if has_same { server.cores[index].keyspace() } else { &mut own };
             if let Some(base) = files.bases.get(index) {
-                let base = replay(keyspace, base.as_slice(), 0, &(0..u64::MAX))?;
+                let base = replay(keyspace, base.as_slice(), 0, &(0..u64::MAX), &mut |_| {})?;
                 state = base.state.or(state);
             }
             let mut position = files.starts[index].start;
             for journal in &files.journals[index] {
                 let kept = from[index]..to;
-                let own = replay(keyspace, journal.as_slice(), position, &kept)?;
+                let own = replay(keyspace, journal.as_slice(), position, &kept, &mut |_| {})?;
                 position = own.position;
                 state = own.state.or(state);
             }

@@ -2,12 +2,11 @@
 
 use std::marker::PhantomData;
 
-use basalt_keyspace::{EntryRef, Events, Key, Scored, event};
+use basalt_keyspace::{EntryRef, Events, Key, Kind, Scored, event};
 use basalt_resp::parse_f64;
 use smallvec::SmallVec;
 
 use super::sources::{Gathered, Members, Source, combine, count};
-use super::store::{changes_of, store_changes};
 use super::{ROW, write_scored};
 use crate::args::integer;
 use crate::argument::Argument;
@@ -481,7 +480,7 @@ fn whole<C: Combines, P: Serves>(call: &mut Call<'_>) -> Outcome {
     for key in &keys {
         call.keyspace.read(call.database, key);
     }
-    let changes = {
+    let made = {
         let keyspace = &*call.keyspace;
         let entries: SmallVec<[Option<EntryRef<'_>>; 8]> =
             keys.iter().map(|key| keyspace.peek(call.database, key)).collect();
@@ -503,11 +502,13 @@ fn whole<C: Combines, P: Serves>(call: &mut Call<'_>) -> Outcome {
             return Ok(());
         }
         call.reply.integer(result.len() as i64);
-        changes_of(scored)
+        let mut made = keyspace.make(Kind::Sorted);
+        scored.for_each(|one| made.push_scored(one.member, one.score));
+        made.finish()
     };
     let (database, target) = (call.database, call.key);
     let events = Combine::<C, P>::EVENTS;
-    store_changes(call.keyspace, (database, &target), changes.as_deref(), events);
+    call.keyspace.put_made(database, &target, made, events);
     Ok(())
 }
 
@@ -591,9 +592,11 @@ impl<C: Combines, P: Serves> InRounds for Combine<C, P> {
         decision.reply.integer(gathered.len().min(options.limit) as i64);
         if P::PURPOSE == Purpose::Store {
             decision.write(0, move |keyspace, id, key| {
-                let changes = changes_of(gathered.ordered().iter().copied());
+                let mut made = keyspace.make(Kind::Sorted);
+                let ordered = gathered.ordered();
+                ordered.iter().for_each(|one| made.push_scored(one.member, one.score));
                 drop(gathered);
-                store_changes(keyspace, (id, key), changes.as_deref(), Self::EVENTS);
+                keyspace.put_made(id, key, made.finish(), Self::EVENTS);
             });
         }
         Ok(())

@@ -365,8 +365,7 @@ fn memory(statistics: &Statistics, lines: &mut Lines) {
 }
 
 fn persistence(statistics: &Statistics, lines: &mut Lines) {
-    let loading = statistics.process.loading;
-    lines.add("loading", u8::from(loading.is_some()));
+    lines.add("loading", 0);
     lines.add("async_loading", 0);
     lines.add_all(&["current_cow_peak", "current_cow_size", "current_cow_size_age"], 0);
     lines.add("current_fork_perc", "0.00");
@@ -419,14 +418,6 @@ fn persistence(statistics: &Statistics, lines: &mut Lines) {
         lines.add("journal_cuts", sum(|journal| journal.cuts));
     }
     lines.add_all(&["module_fork_in_progress", "module_fork_last_cow_size"], 0);
-    if let Some(loading) = loading {
-        lines.add("loading_start_time", loading.started_s);
-        lines.add("loading_total_bytes", loading.total_bytes);
-        lines.add("loading_rdb_used_mem", 0);
-        lines.add("loading_loaded_bytes", loading.loaded_bytes);
-        lines.add("loading_loaded_perc", format_args!("{:.2}", loading.percent()));
-        lines.add("loading_eta_seconds", loading.left_s());
-    }
 }
 
 fn stats(statistics: &Statistics, lines: &mut Lines) {
