@@ -73,7 +73,7 @@ impl Keyspace {
         if !self.active_expiry {
             return None;
         }
-        self.databases.iter().filter_map(|database| database.wheel.next_due_ms()).min()
+        self.databases.in_use().filter_map(|database| database.wheel.next_due_ms()).min()
     }
 
     /// Removes what is due of an item's keys; tells when the next of it is.

@@ -398,13 +398,13 @@ impl Keyspace {
     /// The heap bytes of all data, with its tables, wheels and what waits to be dropped.
     pub fn used_bytes(&self) -> usize {
         let of_snapshot = self.hooks.snapshot.as_ref().map_or(0, |snapshot| snapshot.heap_bytes());
-        let in_use = self.databases.iter().map(Database::heap_bytes).sum::<usize>();
+        let in_use = self.databases.in_use().map(Database::heap_bytes).sum::<usize>();
         in_use + self.lazy_free.bytes() + of_snapshot
     }
 
     /// As [`Keyspace::used_bytes`], without what waits to be dropped.
     pub fn held_bytes(&self) -> usize {
-        self.databases.iter().map(Database::heap_bytes).sum()
+        self.databases.in_use().map(Database::heap_bytes).sum()
     }
 
     /// The heap bytes of one database's entries and tables, without its wheel: one addition, so that it can
@@ -520,8 +520,11 @@ impl Keyspace {
     /// Compares the books with a full walk; for tests.
     #[doc(hidden)]
     pub fn verify(&self) {
-        for (index, database) in self.databases.iter().enumerate() {
+        let looked_at = self.databases.in_use().count();
+        for id in self.databases.ids() {
+            let (index, database) = (id.index(), self.databases.get(id));
             assert_eq!(database.books(), database.walk_books(), "the books of database {index}");
+            assert!(index < looked_at || database.len() == 0, "database {index} is passed over");
             let needs_items = database.items_needed() > 0;
             let has_items = !database.wheel.is_empty() || self.moved.has_come;
             assert!(!needs_items || has_items, "a wheel without items");

@@ -62,38 +62,49 @@ impl DetachedTable {
 }
 
 /// All databases of one shard.
-pub struct Databases(Vec<Database>);
+pub struct Databases {
+    all: Vec<Database>,
+    /// None from this one on was ever changed: each turn adds up what databases hold, and few are used.
+    changed: usize,
+}
 
 impl Databases {
     pub(crate) fn new(count: usize, now_ms: u64) -> Self {
-        Self((0..count).map(|_| Database::new(now_ms)).collect())
+        Self { all: (0..count).map(|_| Database::new(now_ms)).collect(), changed: 0 }
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = DatabaseId> + use<> {
-        (0..self.0.len() as u16).map(DatabaseId)
+        (0..self.all.len() as u16).map(DatabaseId)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Database> {
-        self.0.iter()
+        self.all.iter()
+    }
+
+    /// From the first to the last that may hold anything.
+    pub(crate) fn in_use(&self) -> impl Iterator<Item = &Database> {
+        self.all[..self.changed].iter()
     }
 
     #[inline]
     pub(crate) fn get(&self, id: DatabaseId) -> &Database {
-        &self.0[id.index()]
+        &self.all[id.index()]
     }
 
     #[inline]
     pub(in crate::commit) fn get_mut(&mut self, id: DatabaseId) -> &mut Database {
-        &mut self.0[id.index()]
+        self.changed = self.changed.max(id.index() + 1);
+        &mut self.all[id.index()]
     }
 
     /// Puts another in the place of a database.
     pub(in crate::commit) fn replace(&mut self, id: DatabaseId, database: Database) -> Database {
-        std::mem::replace(&mut self.0[id.index()], database)
+        std::mem::replace(self.get_mut(id), database)
     }
 
     pub(in crate::commit) fn swap(&mut self, first: DatabaseId, second: DatabaseId) {
-        self.0.swap(first.index(), second.index());
+        self.changed = self.changed.max(first.index().max(second.index()) + 1);
+        self.all.swap(first.index(), second.index());
     }
 
     /// Sets the access word of an entry, which is no change of data.
@@ -105,13 +116,13 @@ impl Databases {
         place: Place,
         access: u32,
     ) -> EntryRef<'_> {
-        let table = self.0[id.index()].table_mut(slot).expect("a place lies in a table");
+        let table = self.all[id.index()].table_mut(slot).expect("a place lies in a table");
         table.touch(place, access)
     }
 
     /// The expiry wheel of a database, for `expiry`.
     pub(crate) fn wheel_mut(&mut self, id: DatabaseId) -> &mut Wheel {
-        &mut self.0[id.index()].wheel
+        &mut self.all[id.index()].wheel
     }
 
     /// What a key holds, even if it is past its expiry.
@@ -134,7 +145,7 @@ impl Databases {
 
     /// How many databases there are.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 }
 
