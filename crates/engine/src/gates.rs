@@ -18,10 +18,9 @@ pub(crate) struct GateInput<'a> {
     pub shard: &'a Shard,
     pub session: &'a Session,
     pub command: &'static Command,
-    #[expect(dead_code, reason = "no gate asks for them yet; those of ACL and cluster will")]
     pub args: &'a [&'a [u8]],
     /// All keys of the command, in the order of its key specifications, with their slots and shards.
-    #[expect(dead_code, reason = "as above")]
+    #[expect(dead_code, reason = "no gate asks for them yet; those of ACL and cluster will")]
     pub keys: &'a [KeyHash],
 }
 
@@ -57,6 +56,7 @@ pub(crate) const GATES: &[Gate] = &[
     gate("auth", Armed::AUTH, is_authenticated),
     gate("monitor", Armed::MONITOR, only_monitors),
     gate("subscribed", Armed::SUBSCRIBED, only_subscribes),
+    gate("loading", Armed::LOADING, is_loaded),
     gate("pause", Armed::PAUSE, is_not_paused),
     gate("disk", Armed::DISK, is_journaled),
     gate("multi", Armed::MULTI, |_| Verdict::Queue),
@@ -156,6 +156,24 @@ fn only_subscribes(input: &GateInput<'_>) -> Verdict {
          in this context",
         input.command.name
     )))
+}
+
+/// While data is loaded, what Redis' `loading` flag allows is answered, and PING, by which a client learns that
+/// the server is alive; INFO tells how far it is. DEBUG is allowed but for what changes data.
+fn is_loaded(input: &GateInput<'_>) -> Verdict {
+    const CHANGE_DATA: [&[u8]; 4] = [b"reload", b"loadaof", b"populate", b"slot-move"];
+    let GateInput { command, args, .. } = input;
+    let is_allowed = match command.run {
+        Run::Engine(EngineCommand::Ping) => true,
+        Run::Engine(EngineCommand::Debug) => {
+            !CHANGE_DATA.iter().any(|name| args[1].eq_ignore_ascii_case(name))
+        }
+        _ => command.flags.has(Flags::LOADING),
+    };
+    if is_allowed {
+        return Verdict::Pass;
+    }
+    Verdict::Refuse(CommandError::text("LOADING Redis is loading the dataset in memory"))
 }
 
 /// While the disk refuses, so do we: writes, EXEC of what was queued before with writes in it, and PING, so that who

@@ -2,4 +2,5 @@
 
 pub(crate) mod args;
 pub(crate) mod keys;
+pub(crate) mod measured;
 pub(crate) mod resolve;

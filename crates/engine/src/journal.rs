@@ -27,7 +27,7 @@ use crate::limits::{
     JOURNAL_RETAINED_BYTES_MAX, JOURNAL_RETRY_US, JOURNAL_UNWRITTEN_BYTES_MAX,
 };
 use crate::now::Now;
-pub use replay::{Replayed, give_out_foreign, replay};
+pub use replay::{Replay, Replayed, give_out_foreign, replay};
 
 const SYNC_EVERY_US: u64 = 1_000_000;
 
@@ -174,7 +174,7 @@ pub(crate) struct Journal {
     awaited_to: Option<u64>,
     pub is_cutting: bool,
     pub cuts_taken: u64,
-    /// A manifest names it; before that a start would not find what is in it.
+    /// A manifest names it, and what it wrote can be there; before that a start may not find what is in it.
     has_base: bool,
     syncs: u64,
     faults: u64,
@@ -279,7 +279,7 @@ impl Journal {
         self.next_file = Some(NextFile { position: self.end, rewrite, header });
     }
 
-    /// Whether a start would find what is in it.
+    /// Whether a start would find what is in it; if not, the next rewrite sees to it.
     pub(crate) fn has_base(&self) -> bool {
         self.has_base
     }
@@ -564,11 +564,15 @@ impl Journal {
     pub(crate) fn next_wish(&mut self, now: Now) -> Option<JournalWish> {
         if let Some(retry_at_us) = self.retry_at_us {
             let is_free = self.in_flight.is_none() && self.syncing.is_none();
-            return if is_free && retry_at_us <= now.monotonic_us {
-                self.try_again()
-            } else {
-                None
-            };
+            if !is_free || retry_at_us > now.monotonic_us {
+                return None;
+            }
+            let again = self.try_again();
+            if again.is_some() {
+                return again;
+            }
+            // Nothing is kept that could be written again: what comes next shows whether the disk works.
+            self.retry_at_us = None;
         }
         if let Some(next) = &self.next_file
             && self.framed == next.position
@@ -733,7 +737,10 @@ impl Journal {
                     }
                     None => self.syncing = None,
                 }
-                self.is_in_doubt = true;
+                let unsynced = self.frames_written - self.frames_synced;
+                self.is_in_doubt = !self.retained.is_empty();
+                // Under `appendfsync no` nothing is kept: a new base has what the disk may have lost.
+                self.has_base &= self.retained.len() as u64 >= unsynced;
                 format!("the journal can't be synced: {error}")
             }
         };

@@ -30,12 +30,13 @@ pub use crate::core::snapshot::{ClientStats, ShardSnapshot, VisitStats, command_
 pub use crate::core::{Core, CoreSetup, Output, Turn};
 #[cfg(debug_assertions)]
 pub use intents::break_isolation;
-pub use journal::{JournalDone, JournalStats, Replayed, give_out_foreign, replay};
+pub use journal::{JournalDone, JournalStats, Replay, Replayed, give_out_foreign, replay};
 pub use loading::{LoadBatch, LoadError, LoadStart, LoadStep, Loaded, Loader, check_batch};
 pub use mesh::message::Message;
 pub use now::{Now, Stopwatch};
 pub use observe::command_stats::Book;
 pub use observe::histogram::Histogram;
+pub use observe::hot_keys::{HotKey, shown_name};
 pub use observe::rates::Rate;
 pub use observe::stats::{ShardStats, TransactionStats};
 pub use saving::{
@@ -45,4 +46,4 @@ pub use saving::{
 pub use session::{Peer, Reading, SessionId, SessionSums};
 pub use shard::ApplySettings;
 pub use shard::memory::{MemoryBounds, Published};
-pub use world::{ProcessStats, World};
+pub use world::{LoadingStats, ProcessStats, World};

@@ -92,6 +92,8 @@ pub struct RewritePlan {
     pub shards: usize,
     /// There is no journal that counts until this one has its bases.
     pub begins: bool,
+    /// The last rewrite whose files shards go on in; files of later ones are not wanted any more.
+    pub last_taken: u64,
     pub config: Arc<Config>,
     pub now_ms: u64,
     pub salt: u64,
@@ -337,6 +339,8 @@ pub(crate) struct RewriteRecord {
     pub(crate) needs_base: bool,
     /// The one under way makes a base for a journal that has none.
     pub(crate) begins: bool,
+    /// The last whose files shards go on in: none does while nothing is journaled.
+    pub(crate) last_taken: u64,
     pub(crate) last_failed: bool,
     pub(crate) failures: u32,
     pub(crate) last_took_s: Option<u64>,
@@ -367,7 +371,7 @@ impl RewriteRecord {
     pub(crate) fn is_due(
         &self,
         config: &Config,
-        (bytes, rewritten): (u64, u64),
+        ((bytes, rewritten), needs_base): ((u64, u64), bool),
         now_us: u64,
     ) -> bool {
         if self.is_limited(now_us) {
@@ -377,7 +381,7 @@ impl RewriteRecord {
         let growth = bytes.saturating_sub(rewritten).saturating_mul(100) / rewritten.max(1);
         let is_grown =
             percentage > 0 && bytes > config.auto_aof_rewrite_min_size && growth >= percentage;
-        self.needs_base || config.appendonly && is_grown
+        needs_base || config.appendonly && is_grown
     }
 }
 

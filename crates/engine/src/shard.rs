@@ -28,6 +28,7 @@ use crate::journal::{CutId, Journal};
 use crate::loading::Loading;
 use crate::now::{Now, Stopwatch};
 use crate::observe::command_stats::CommandStats;
+use crate::observe::hot_keys::HotKeys;
 use crate::observe::latency::LatencyEvents;
 use crate::observe::monitor::Monitors;
 use crate::observe::rates::Rates;
@@ -65,6 +66,7 @@ pub(crate) struct Shard {
     pub still: Option<Still>,
     pub stats: ShardStats,
     pub command_stats: CommandStats,
+    pub hot_keys: HotKeys,
     pub slowlog: SlowLog,
     pub latency: LatencyEvents,
     pub now: Now,
@@ -166,6 +168,7 @@ impl Shard {
             still: None,
             stats: ShardStats::default(),
             command_stats: CommandStats::new(&config),
+            hot_keys: HotKeys::new(now.unix_ms),
             slowlog: SlowLog::default(),
             latency: LatencyEvents::default(),
             now,
@@ -337,6 +340,12 @@ impl Shard {
         let pairs: Vec<(&[u8], &[u8])> =
             pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
         let config = Arc::new(self.config.set(&pairs, client_is_local)?);
+        if self.is_loading() && config.appendonly != self.config.appendonly {
+            return Err(CommandError::text(
+                "ERR CONFIG SET failed (possibly related to argument 'appendonly') - it can't be changed while \
+                 data is loaded",
+            ));
+        }
         if let Some(apply) = &mut self.apply {
             apply(&self.config, &config)?;
         }

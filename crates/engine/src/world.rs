@@ -36,6 +36,34 @@ pub struct ProcessStats {
     pub loop_turns_us: u64,
     /// Clients that were let go because of `maxclients`.
     pub refused_connections: u64,
+    /// `None` where all data is loaded.
+    pub loading: Option<LoadingStats>,
+}
+
+/// How far loading at the start is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadingStats {
+    /// Seconds since 1970 when it began, and how many it has taken.
+    pub started_s: u64,
+    pub took_s: u64,
+    /// How long the files are, and how many of these bytes are loaded.
+    pub total_bytes: u64,
+    pub loaded_bytes: u64,
+}
+
+impl LoadingStats {
+    pub fn percent(&self) -> f64 {
+        (self.loaded_bytes as f64 * 100.0 / self.total_bytes.max(1) as f64).min(100.0)
+    }
+
+    /// How many seconds it will still take if it goes on as until now, reckoned as Redis does.
+    pub fn left_s(&self) -> u64 {
+        let left = u128::from(self.total_bytes.saturating_sub(self.loaded_bytes));
+        match self.took_s {
+            0 => 1,
+            took_s => (u128::from(took_s) * left / (u128::from(self.loaded_bytes) + 1)) as u64,
+        }
+    }
 }
 
 /// All that is not ours.

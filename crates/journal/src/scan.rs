@@ -27,6 +27,16 @@ pub trait Blob {
     fn read_at(&self, at: u64, out: &mut [u8]) -> Result<(), Self::Error>;
 }
 
+impl<B: Blob + ?Sized> Blob for &B {
+    type Error = B::Error;
+    fn len(&self) -> u64 {
+        B::len(self)
+    }
+    fn read_at(&self, at: u64, out: &mut [u8]) -> Result<(), B::Error> {
+        B::read_at(self, at, out)
+    }
+}
+
 impl Blob for [u8] {
     type Error = std::convert::Infallible;
     fn len(&self) -> u64 {
@@ -97,8 +107,8 @@ pub struct Scan {
 
 /// The frames of a file, one after the other.
 #[derive(Debug)]
-pub struct Frames<'a, B: Blob + ?Sized> {
-    blob: &'a B,
+pub struct Frames<B: Blob> {
+    blob: B,
     pub header: FileHeader,
     /// Where in the file the next frame begins.
     pub offset: u64,
@@ -107,12 +117,12 @@ pub struct Frames<'a, B: Blob + ?Sized> {
     buffer: Vec<u8>,
 }
 
-impl<'a, B: Blob + ?Sized> Frames<'a, B> {
+impl<B: Blob> Frames<B> {
     /// Begins behind the header of a file whose first entry is at this position.
     ///
     /// # Errors
     /// Where the header can't be read, or is refused.
-    pub fn of(blob: &'a B, position: u64) -> Result<Self, ScanError<B::Error>> {
+    pub fn of(blob: B, position: u64) -> Result<Self, ScanError<B::Error>> {
         let mut bytes = [0; HEADER_BYTES];
         let len = blob.len().min(HEADER_BYTES as u64) as usize;
         blob.read_at(0, &mut bytes[..len]).map_err(ScanError::Read)?;

@@ -9,7 +9,6 @@
 pub(crate) mod apply;
 pub(crate) mod database;
 pub(crate) mod handover;
-pub(crate) mod make;
 
 use basalt_structures::Place;
 
@@ -118,6 +117,7 @@ impl Keyspace {
         self.stats.changes += 1;
         self.commit(&Change::Swap { first, second }, |keyspace| {
             keyspace.databases.swap(first, second);
+            keyspace.big_keys.swap(first, second);
         });
     }
 

@@ -2,6 +2,7 @@
 
 use basalt_structures::{Entry, EntryRef, KeyHasher, LongString, Place};
 
+use crate::big_keys::{BigKey, BigKeys, elements};
 use crate::collections::Thresholds;
 use crate::commit::database::{Database, Databases, ScanPosition};
 use crate::digest::Digest;
@@ -111,6 +112,8 @@ pub struct Keyspace {
     pub(crate) moved: OrphanTimers,
     /// Long arguments of the request that is being worked.
     pub(crate) received: Vec<LongString>,
+    /// Which values are large.
+    pub(crate) big_keys: BigKeys,
 }
 
 impl Keyspace {
@@ -135,6 +138,7 @@ impl Keyspace {
             hooks: Hooks::default(),
             moved: OrphanTimers::default(),
             received: Vec::new(),
+            big_keys: BigKeys::default(),
         };
         keyspace.set_now(now_ms);
         keyspace
@@ -338,6 +342,17 @@ impl Keyspace {
         let database = self.databases.get(database);
         let entry = database.entry(key.slot, database.find(key)?);
         self.is_live(&entry).then_some(entry)
+    }
+
+    /// The largest values of each type, so many of each, the largest first, as large as they are now.
+    pub fn big_keys(&mut self, count: usize) -> Vec<BigKey> {
+        let mut listed = std::mem::take(&mut self.big_keys);
+        let found = listed.largest(count, |database, key| {
+            let entry = self.peek(database, key)?;
+            Some((entry.kind(), entry.heap_bytes(), elements(&entry, self.now_ms)))
+        });
+        self.big_keys = listed;
+        found
     }
 
     #[inline]

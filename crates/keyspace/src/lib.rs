@@ -10,6 +10,7 @@
 //! Not here: commands, other shards, the clock (the moment is set by [`Keyspace::set_now`]).
 
 mod access;
+mod big_keys;
 mod codec;
 mod collections;
 mod commit;
@@ -50,6 +51,7 @@ pub use basalt_structures::{
     Side, Small, Stream, StreamEntry, StreamId, TEXT_BYTES_MAX, Trim, Value, count_ones,
     is_granted, is_mapping_granted,
 };
+pub use big_keys::BigKey;
 pub use codec::{Cause, Malformed, StringList, Strings};
 pub use collections::{
     Deliveries, FieldLife, HashChange, HashField, HashRef, ListBack, ListChange, ListForth,
@@ -58,7 +60,6 @@ pub use collections::{
 };
 pub use commit::database::{Databases, ScanPosition};
 pub use commit::handover::{DetachedValue, KeptValue};
-pub use commit::make::Maker;
 pub use digest::{Digest, combine_digests};
 pub use edit::Edit;
 pub use effect::Effect;

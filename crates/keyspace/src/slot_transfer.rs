@@ -7,7 +7,10 @@
 //!
 //! Not here: who owns what, and when a slot may go (`engine`).
 
+use basalt_structures::Kind;
+
 use crate::Keyspace;
+use crate::big_keys::Listed;
 use crate::commit::DetachedTables;
 use crate::expiry_times::{ExpiryTimes, hint, item};
 use crate::key::Key;
@@ -22,6 +25,7 @@ pub struct SlotBundle {
     tables: DetachedTables,
     watches: Vec<MovingWatch>,
     tracked: Vec<(u64, TrackedKey)>,
+    big_keys: Vec<(Kind, Listed)>,
 }
 
 /// The slot of an item of the expiry wheel.
@@ -37,16 +41,18 @@ impl Keyspace {
         let watches = self.hooks.watches.detach(&|slot| slots.contains(&slot));
         let tracked = self.hooks.tracking.detach(&|slot| slots.contains(&slot));
         self.hooks.rearm();
-        SlotBundle { slots: slots.to_vec(), tables, watches, tracked }
+        let big_keys = self.big_keys.detach(slots);
+        SlotBundle { slots: slots.to_vec(), tables, watches, tracked, big_keys }
     }
 
     /// Takes in slots that another shard gave out.
     pub fn attach(&mut self, bundle: SlotBundle) {
-        let SlotBundle { slots, tables, watches, tracked } = bundle;
+        let SlotBundle { slots, tables, watches, tracked, big_keys } = bundle;
         slots.iter().for_each(|&slot| self.moved.set_here(slot));
         self.commit_slots_in(&slots, tables);
         self.hooks.watches.attach(watches);
         self.hooks.tracking.attach(tracked);
+        self.big_keys.attach(big_keys);
         self.hooks.rearm();
     }
 

@@ -325,6 +325,11 @@ impl<'a> Reply<'a> {
         self.out.len()
     }
 
+    /// As [`Reply::position`], with the payloads that are shared.
+    pub fn written_bytes(&self) -> usize {
+        self.out.len() + self.payloads.as_ref().map_or(0, |payloads| payloads.bytes())
+    }
+
     /// Removes everything written since `position`, to write another reply instead.
     pub fn rewind(&mut self, position: usize) {
         self.out.truncate(position);

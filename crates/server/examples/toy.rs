@@ -20,6 +20,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Config::default()
     };
     let listeners = listen(&config)?;
-    serve(&Arc::new(config), Statistics::default(), listeners, toy::Toy::new)?.join()?;
+    serve(&Arc::new(config), Statistics::default(), listeners, toy::Toy::new)?.serving.join()?;
     Ok(())
 }

@@ -35,6 +35,7 @@ use crate::observe::{Mailbox, Report};
 use crate::outside::{Outside, Packet, SocketKind};
 use crate::ring::{AppendError, Appended, Chunk, Event, ReceiveEnd, Ring, Token};
 use crate::spin::Spin;
+use crate::startup::{self, Progress, Startup};
 use crate::starved::Starved;
 use crate::{listen, logging, title};
 
@@ -66,6 +67,8 @@ pub(crate) struct CoreLoop<E: Engine> {
     is_asked: bool,
     statistics: LoopStats,
     journal: Option<JournalFile>,
+    /// What is left of loading data at the start.
+    startup: Option<Startup>,
     /// What came in since the last turn, in order.
     received: Vec<(SessionId, Chunk)>,
     messages: Vec<(ShardId, E::Message)>,
@@ -99,12 +102,13 @@ pub(crate) struct Parts<E: Engine> {
     pub(crate) ring: Ring,
     pub(crate) acceptor: Option<Acceptor>,
     pub(crate) asked: Mailbox,
-    pub(crate) journal: Option<JournalFile>,
+    pub(crate) startup: Startup,
 }
 
 impl<E: Engine> CoreLoop<E> {
     pub(crate) fn new(parts: Parts<E>) -> io::Result<Self> {
-        let Parts { engine, outside, mut ring, acceptor, asked, journal } = parts;
+        let Parts { mut engine, outside, mut ring, acceptor, asked, startup } = parts;
+        engine.begin_loading();
         let node = Arc::clone(&outside.node);
         let post = &node.posts[outside.shard()];
         post.ring.store(ring.number(), Ordering::Release);
@@ -124,7 +128,8 @@ impl<E: Engine> CoreLoop<E> {
             asked,
             is_asked: false,
             statistics: LoopStats::default(),
-            journal,
+            journal: None,
+            startup: Some(startup),
             received: Vec::new(),
             messages: Vec::new(),
             ends: Vec::new(),
@@ -149,6 +154,9 @@ impl<E: Engine> CoreLoop<E> {
                 self.engine.stop(&mut self.outside);
             }
             let mut turn = self.work(now);
+            if self.startup.is_some() {
+                self.load(&mut turn, now.monotonic_us)?;
+            }
             self.write_journal();
             self.answer();
             if let Some(config) = self.outside.new_config.take() {
@@ -183,6 +191,30 @@ impl<E: Engine> CoreLoop<E> {
                 Stage::Ended => return Ok(()),
             }
         }
+    }
+
+    /// Loads a slice of the data; the process may be ending, which needs none.
+    #[cold]
+    fn load(&mut self, turn: &mut Turn, now_us: u64) -> io::Result<()> {
+        let Self { startup, engine, outside, .. } = self;
+        let Some(loading) = startup.as_mut().filter(|_| self.node.stage() == Stage::Serving) else {
+            *startup = None;
+            return Ok(());
+        };
+        match loading.step(engine, || outside.clock.monotonic_us())? {
+            Progress::More => turn.busy = true,
+            Progress::Waits => {
+                let look_us = now_us + startup::LOOK_US;
+                turn.wake_at_us =
+                    Some(turn.wake_at_us.map_or(look_us, |due_us| due_us.min(look_us)));
+            }
+            Progress::Whole(journal) => {
+                self.journal = journal;
+                self.startup = None;
+                turn.busy = true;
+            }
+        }
+        Ok(())
     }
 
     /// Takes in what the ring and the mesh have. False where that is nothing.

@@ -14,7 +14,7 @@ use basalt_engine::{
 use basalt_keyspace::{LongString, ShardId};
 
 use crate::Outside;
-use crate::journal::{JournalFile, Restoring};
+use crate::journal::{Restore, Restored};
 
 pub trait Engine {
     /// What its cores tell each other.
@@ -60,6 +60,8 @@ pub trait Engine {
     fn load(&mut self, _batch: &LoadBatch) -> Result<Loaded, LoadError> {
         Ok(Loaded::default())
     }
+    /// See [`Core::begin_loading`].
+    fn begin_loading(&mut self) {}
     /// See [`Core::end_loading`].
     fn end_loading(&mut self) {}
     /// See [`Core::snapshot`].
@@ -70,9 +72,13 @@ pub trait Engine {
     fn close_journal(&mut self) -> bool {
         true
     }
-    /// What the journal held, and its next file, are brought to it before it serves.
-    fn restore(&mut self, _restoring: &mut Restoring<'_>) -> io::Result<Option<JournalFile>> {
-        Ok(None)
+    /// A slice of what the journal held is brought to it, and at last its next file.
+    fn restore(
+        &mut self,
+        _restore: &mut Restore,
+        _more: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Restored> {
+        Ok(Restored::Whole(None))
     }
 }
 
@@ -130,6 +136,9 @@ impl Engine for Core {
     fn load(&mut self, batch: &LoadBatch) -> Result<Loaded, LoadError> {
         Core::load(self, batch)
     }
+    fn begin_loading(&mut self) {
+        Core::begin_loading(self);
+    }
     fn end_loading(&mut self) {
         Core::end_loading(self);
     }
@@ -142,7 +151,11 @@ impl Engine for Core {
     fn close_journal(&mut self) -> bool {
         Core::close_journal(self)
     }
-    fn restore(&mut self, restoring: &mut Restoring<'_>) -> io::Result<Option<JournalFile>> {
-        restoring.run(self)
+    fn restore(
+        &mut self,
+        restore: &mut Restore,
+        more: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Restored> {
+        restore.run(self, more)
     }
 }

@@ -1,8 +1,9 @@
 //! Journal: its folder, and what a start makes of it.
 //!
 //! ```text
-//! open: lock ─► manifest ─► scan all files ─► what is kept           (before the shards start)
-//! run:  replay on each shard ─► slots to their shards ─► new generation   (on their threads)
+//! open: lock ─► manifest                                          (before the shards start)
+//! load: scan all files ─► what is kept                                   (a thread)
+//!       ─► replay on each shard ─► slots to their shards ─► new generation   (between their turns)
 //! run time: saver thread makes files ─► shards go on in them ─► bases ─► manifest   (BGREWRITEAOF)
 //! ```
 //!
@@ -27,7 +28,7 @@ use basalt_journal::HEADER_BYTES;
 pub use check::check_journal;
 pub(crate) use folder::Folder;
 pub(crate) use restore::Recovery;
-pub use restore::Restoring;
+pub use restore::{Restore, Restored};
 
 /// The folder, once there is a journal. The thread of the saver uses it, and before it those that load it.
 pub(crate) type SharedFolder = Arc<Mutex<Option<Folder>>>;

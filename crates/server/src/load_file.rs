@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,8 +21,6 @@ use crate::node::Node;
 /// LIMIT: batches that wait for a shard; with more the reader waits.
 const BATCHES_WAITING_MAX: usize = 16;
 const READ_BYTES: usize = 1 << 20;
-/// How many bytes are read between two lines of the log.
-const LOG_EVERY_BYTES: u64 = 1 << 30;
 
 /// What a shard gets of the file. If it ends without [`LoadStep::End`], the file can't be loaded.
 pub(crate) type Batches = Receiver<LoadStep>;
@@ -35,7 +34,7 @@ pub(crate) struct Loading {
 /// Begins to read the snapshot, if there is one; the batches of each shard come by its queue.
 pub(crate) fn begin(
     config: &Config,
-    shard_count: usize,
+    node: &Arc<Node>,
 ) -> io::Result<Option<(Loading, Vec<Batches>)>> {
     let path = Path::new(&config.dir).join(&config.dbfilename);
     let explain = |error: io::Error| {
@@ -46,14 +45,21 @@ pub(crate) fn begin(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(explain(error)),
     };
-    if file.metadata().map_err(explain)?.is_dir() {
+    let metadata = file.metadata().map_err(explain)?;
+    if metadata.is_dir() {
         return Err(explain(io::ErrorKind::IsADirectory.into()));
     }
+    let shard_count = node.posts.len();
+    node.loading.total_bytes.store(metadata.len(), Ordering::Relaxed);
     tracing::info!("Loading {}", path.display());
     let (senders, receivers): (Vec<_>, Vec<_>) =
         (0..shard_count).map(|_| sync_channel(BATCHES_WAITING_MAX)).unzip();
     let loader = Loader::new(shard_count, config.databases, config.rdbchecksum);
-    let read = move || read_for(&senders, file, loader, |_| {});
+    let node = Arc::clone(node);
+    let read = move || {
+        let note = |offset| node.loading.loaded_bytes.store(offset, Ordering::Relaxed);
+        read_for(&senders, file, loader, &note, |shard| node.wake(shard))
+    };
     let thread = std::thread::Builder::new().name("loader".into()).spawn(read)?;
     Ok(Some((Loading { thread, path }, receivers)))
 }
@@ -103,13 +109,15 @@ impl Chunks {
     }
 }
 
-/// Reads a file from its start to its end; `take` gets each batch, and returns whether to go on.
+/// Reads a file from its start to its end; `take` gets each batch, and returns whether to go on. `note` hears how many
+/// bytes are done.
 fn read(
     file: File,
     loader: &mut Loader,
+    note: &dyn Fn(u64),
     mut take: impl FnMut(ShardId, LoadBatch) -> Result<bool, String>,
 ) -> Result<(), String> {
-    let (mut chunks, mut logged) = (Chunks::new(file), 0);
+    let mut chunks = Chunks::new(file);
     while !loader.is_over() {
         let taken = loader.read(chunks.rest()).map_err(|error| error.to_string())?;
         chunks.take(taken);
@@ -120,10 +128,7 @@ fn read(
                 return Ok(());
             }
         }
-        if loader.offset() >= logged + LOG_EVERY_BYTES {
-            logged = loader.offset();
-            tracing::info!("Loading: {} MiB read", logged >> 20);
-        }
+        note(loader.offset());
         let is_short = taken == 0 && !has_batch;
         if is_short && !chunks.fill().map_err(|error| error.to_string())? {
             let offset = loader.offset();
@@ -138,9 +143,10 @@ fn read_for(
     senders: &[SyncSender<LoadStep>],
     file: File,
     mut loader: Loader,
+    note: &dyn Fn(u64),
     sent: impl Fn(usize),
 ) -> Result<(), String> {
-    read(file, &mut loader, |shard, batch| {
+    read(file, &mut loader, note, |shard, batch| {
         // A shard that is gone has its own words.
         let is_there = senders[shard.index()].send(LoadStep::Batch(batch)).is_ok();
         sent(shard.index());
@@ -226,10 +232,10 @@ fn check_and_read(
     let open = || open_file(Path::new(&start.path)).map_err(|error| error.to_string());
     let now_ms = unix_ms();
     let mut loader = (start.loader)();
-    read(open()?, &mut loader, |_, batch| {
+    read(open()?, &mut loader, &|_| {}, |_, batch| {
         check_batch(&batch, now_ms).map(|_| true).map_err(|error| error.to_string())
     })?;
-    read_for(senders, open()?, (start.loader)(), sent)
+    read_for(senders, open()?, (start.loader)(), &|_| {}, sent)
 }
 
 /// Opens a file that can be read, and is none of another kind.

@@ -66,12 +66,16 @@ fn run(
         supervisor: supervisor.clone(),
     };
     let config = Arc::new(config);
-    let mut serving = serve(&config, statistics, listeners, Core::new)
+    let mut starting = serve(&config, statistics, listeners, Core::new)
         .map_err(|error| checks::explain(&error, &config))?;
-    signals.obey(serving.node())?;
-    page.serve(&mut serving)?;
-    tracing::info!("Ready to accept connections");
-    supervisor.ready();
+    signals.obey(starting.serving.node())?;
+    page.serve(&mut starting.serving)?;
+    let (serving, has_data) =
+        starting.await_data().map_err(|error| checks::explain(&error, &config))?;
+    if has_data {
+        tracing::info!("Ready to accept connections");
+        supervisor.ready();
+    }
     serving.join()?;
     tracing::info!("Basalt is now ready to exit, bye bye...");
     Ok(())

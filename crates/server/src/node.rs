@@ -9,7 +9,7 @@ use std::sync::atomic::{
 };
 use std::time::Instant;
 
-use basalt_engine::Published;
+use basalt_engine::{LoadingStats, Published};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::clock::Clock;
@@ -48,11 +48,22 @@ pub struct Node {
     stage: AtomicU8,
     /// A signal asks for the end, which the first shard brings about.
     is_stop_asked: AtomicBool,
+    pub(crate) loading: LoadingState,
     /// The TCP port, which CONFIG SET may change.
     pub(crate) tcp_port: AtomicU16,
     /// Clients that were let go because of `maxclients`.
     pub(crate) refused: AtomicU64,
     pub(crate) posts: Box<[Padded<Post>]>,
+}
+
+/// How far loading at the start is, on all shards together.
+#[derive(Debug, Default)]
+pub(crate) struct LoadingState {
+    /// Shards that have loaded their parts.
+    pub(crate) shards_loaded: AtomicUsize,
+    /// How long the files are, and how many of these bytes are loaded.
+    pub(crate) total_bytes: AtomicU64,
+    pub(crate) loaded_bytes: AtomicU64,
 }
 
 /// What one shard shows to the others.
@@ -143,6 +154,7 @@ impl Node {
             started_s: Clock::since(started).now().unix_ms / 1000,
             stage: AtomicU8::new(Stage::Serving as u8),
             is_stop_asked: AtomicBool::new(false),
+            loading: LoadingState::default(),
             refused: AtomicU64::new(0),
             posts: posts?,
         })
@@ -154,6 +166,30 @@ impl Node {
             stage if stage == Stage::Draining as u8 => Stage::Draining,
             _ => Stage::Ended,
         }
+    }
+
+    /// Whether all shards have loaded their parts.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.loading.shards_loaded.load(Ordering::Acquire) >= self.posts.len()
+    }
+
+    /// One more shard has loaded its part.
+    pub(crate) fn note_loaded(&self) {
+        self.loading.shards_loaded.fetch_add(1, Ordering::AcqRel);
+        if self.is_loaded() {
+            self.wake_all();
+        }
+    }
+
+    /// How far loading is; `None` where all is loaded.
+    pub(crate) fn loading_stats(&self) -> Option<LoadingStats> {
+        let LoadingState { total_bytes, loaded_bytes, .. } = &self.loading;
+        (!self.is_loaded()).then(|| LoadingStats {
+            started_s: self.started_s,
+            took_s: Clock::seconds_since(self.started) as u64,
+            total_bytes: total_bytes.load(Ordering::Relaxed),
+            loaded_bytes: loaded_bytes.load(Ordering::Relaxed),
+        })
     }
 
     /// Moves on to a later stage; the caller sees to it that sleeping shards notice.

@@ -287,6 +287,9 @@ impl Writer {
             Some(folder) => folder,
             none => none.insert(Folder::open(&plan.config).map_err(|error| error.to_string())?),
         };
+        for waiting in lock(&self.shared.files).iter_mut() {
+            waiting.retain(|(number, _)| *number <= plan.last_taken);
+        }
         if lock(&self.shared.files).iter().any(|waiting| waiting.len() >= FILES_WAITING_MAX) {
             return Err("a shard's journal can't be brought to the disk".to_owned());
         }

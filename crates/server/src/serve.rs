@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, PoisonError, mpsc};
 use std::time::Duration;
 
 use basalt_commands::config::{Auto, Config};
-use basalt_engine::{CoreSetup, LoadStep, Loaded};
+use basalt_engine::{CoreSetup, Loaded};
 use basalt_keyspace::{KeyHasher, ShardId};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
@@ -17,19 +19,20 @@ use crate::clock::Clock;
 use crate::core_loop::{CoreLoop, Parts};
 use crate::cpus::Cpus;
 use crate::engine::Engine;
-use crate::journal::{Folder, Recovery, Restoring, SharedFolder};
+use crate::journal::{Folder, Recovery, Restore, SharedFolder};
 use crate::limits::{MESH_CAPACITY, SHARDS_MAX};
 use crate::listen::Listener;
 use crate::listeners::{Listeners, apply_settings};
-use crate::load_file::{self, Batches, Feeder};
+use crate::load_file::{self, Batches, Feeder, Loading};
 use crate::memory;
 use crate::mesh::{self, Port};
-use crate::node::{Node, Statistics};
+use crate::node::{Node, Stage, Statistics};
 use crate::observe::{Askers, Mailbox, mailboxes};
 use crate::oom_score;
 use crate::outside::{Outside, Packet};
 use crate::ring::Ring;
 use crate::saver::Saver;
+use crate::startup::{Source, Startup};
 
 /// Glommio can go to sleep over a task that may run when this timer fires at an unlucky moment, so it
 /// practically never fires. Nothing relies on it: the loop gives way by itself.
@@ -38,12 +41,22 @@ const PREEMPT_TIMER: Duration = Duration::from_secs(3600);
 const GLOMMIO_IO_BYTES: usize = 64 * 1024;
 /// Entries of each of glommio's rings.
 const GLOMMIO_RING_DEPTH: usize = 64;
+/// How long is between two lines of the log while data is loaded.
+const LOG_EVERY: Duration = Duration::from_secs(3);
 
 /// A running server.
 pub struct Serving {
     node: Arc<Node>,
     shards: Vec<ExecutorJoinHandle<io::Result<()>>>,
     askers: Option<Askers>,
+}
+
+/// A server that answers, but may not have loaded all data yet.
+pub struct Starting {
+    pub serving: Serving,
+    loading: Option<Loading>,
+    /// What each shard has loaded, once it serves all of it.
+    reports: mpsc::Receiver<io::Result<Loaded>>,
 }
 
 impl Serving {
@@ -72,13 +85,65 @@ impl Serving {
     }
 }
 
-/// Starts the shards. When this returns they all serve.
+impl Starting {
+    /// Waits until all data is loaded, with a line in the log now and then; returns whether that is so, or the process
+    /// ends before.
+    ///
+    /// # Errors
+    /// Why it can't be loaded; then all shards have ended.
+    pub fn await_data(mut self) -> io::Result<(Serving, bool)> {
+        let node = self.serving.node();
+        let (mut loaded, mut shards_left) = (Loaded::default(), self.serving.shards.len());
+        while shards_left > 0 {
+            match self.reports.recv_timeout(LOG_EVERY) {
+                Ok(Ok(own)) => {
+                    loaded.add(own);
+                    shards_left -= 1;
+                }
+                Ok(Err(error)) => return Err(self.failed(error)),
+                Err(RecvTimeoutError::Timeout) => log_progress(&node),
+                // The process ends; why, the join knows.
+                Err(RecvTimeoutError::Disconnected) if node.stage() != Stage::Serving => {
+                    return Ok((self.serving, false));
+                }
+                // A shard that says nothing has failed before it could; its own words come with the join.
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(self.failed(io::Error::other("no executor")));
+                }
+            }
+        }
+        let seconds = Clock::seconds_since(node.started);
+        match self.loading.take() {
+            Some(loading) => {
+                loading.end()?;
+                load_file::log_loaded(loaded, seconds);
+            }
+            None if node.loading.total_bytes.load(Ordering::Relaxed) > 0 => {
+                tracing::info!("DB loaded from append only file: {seconds:.3} seconds");
+            }
+            None => {}
+        }
+        Ok((self.serving, true))
+    }
+
+    /// Ends all shards since one of them can't be loaded; returns why.
+    fn failed(self, error: io::Error) -> io::Error {
+        let Self { serving, loading, .. } = self;
+        serving.node.fail();
+        let failed = serving.join().err().unwrap_or(error);
+        // If the file is at fault, its reader knows more than the shards.
+        loading.and_then(|loading| loading.end().err()).unwrap_or(failed)
+    }
+}
+
+/// Starts the shards, which load what there is on disk and answer meanwhile; [`Starting::await_data`]
+/// waits for that.
 pub fn serve<E: Engine + 'static>(
     config: &Arc<Config>,
     statistics: Statistics,
     listeners: Vec<Listener>,
     make_engine: fn(CoreSetup) -> E,
-) -> io::Result<Serving> {
+) -> io::Result<Starting> {
     let cpus = Cpus::of_this_process()?;
     let shard_count = count(config, &cpus);
     let pin = match config.pin_threads {
@@ -104,16 +169,17 @@ pub fn serve<E: Engine + 'static>(
         true => {
             let now_ms = Clock::since(node.started).now().unix_ms;
             *folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(Folder::open(config)?);
-            Some(Arc::new(Recovery::prepare(&folder, shard_count, (random()?, now_ms), config)?))
+            let salt_and_now_ms = (random()?, now_ms);
+            let (node, folder) = (Arc::clone(&node), Arc::clone(&folder));
+            Some(Recovery::begin(node, folder, salt_and_now_ms, Arc::clone(config))?)
         }
         false => None,
     };
     let mut listeners = Some(listeners);
     let saver = Saver::start(Arc::clone(&node), folder)?;
     let feeder = Feeder::new(Arc::clone(&node));
-    let begun = Clock::origin_now();
     // With a journal, what it holds is all there is.
-    let snapshot = if config.appendonly { None } else { load_file::begin(config, shard_count)? };
+    let snapshot = if config.appendonly { None } else { load_file::begin(config, &node)? };
     let (loading, batches) = snapshot.unzip();
     let mut batches = batches.unwrap_or_default().into_iter();
     let (report, reports) = mpsc::channel();
@@ -149,30 +215,20 @@ pub fn serve<E: Engine + 'static>(
             .map_err(io::Error::from)?;
         shards.push(shard);
     }
-    drop(report);
     let serving = Serving { node, shards, askers: Some(askers) };
-    let (mut loaded, mut failure) = (Loaded::default(), None);
-    for _ in 0..shard_count {
-        // A shard that says nothing has failed before it could; its own words come with the join.
-        match reports.recv().unwrap_or_else(|_| Err(io::Error::other("no executor"))) {
-            Ok(own) => loaded.add(own),
-            Err(error) => {
-                failure = Some(error);
-                break;
-            }
-        }
+    Ok(Starting { serving, loading, reports })
+}
+
+/// Says how far loading is.
+fn log_progress(node: &Node) {
+    if let Some(loading) = node.loading_stats() {
+        let (done, all) = (loading.loaded_bytes >> 20, loading.total_bytes >> 20);
+        tracing::info!(
+            "Loading: {done} of {all} MiB, {:.0} %, about {} seconds left",
+            loading.percent(),
+            loading.left_s()
+        );
     }
-    if let Some(error) = failure {
-        serving.node.fail();
-        let failed = serving.join().err().unwrap_or(error);
-        // If the file is at fault, its reader knows more than the shards.
-        return Err(loading.and_then(|loading| loading.end().err()).unwrap_or(failed));
-    }
-    if let Some(loading) = loading {
-        loading.end()?;
-        load_file::log_loaded(loaded, Clock::seconds_since(begun));
-    }
-    Ok(serving)
 }
 
 /// What a shard takes along to its thread.
@@ -198,16 +254,9 @@ struct Beginning<E: Engine> {
 impl<E: Engine> Beginning<E> {
     async fn run(self, report: mpsc::Sender<io::Result<Loaded>>) -> io::Result<()> {
         let node = Arc::clone(&self.node);
-        let recovery = self.recovery.clone();
-        let core_loop = match self.core_loop() {
-            Ok((core_loop, loaded)) => {
-                let _ = report.send(Ok(loaded));
-                core_loop
-            }
+        let core_loop = match self.core_loop(report.clone()) {
+            Ok(core_loop) => core_loop,
             Err(error) => {
-                if let Some(recovery) = recovery {
-                    recovery.fail(&error);
-                }
                 // The one who started us waits for it; where it has gone, the node has failed already.
                 let _ = report.send(Err(io::Error::new(error.kind(), error.to_string())));
                 return Err(error);
@@ -216,13 +265,16 @@ impl<E: Engine> Beginning<E> {
         drop(report);
         let result = core_loop.run().await;
         if let Err(error) = &result {
-            tracing::error!("a shard can't go on: {error}");
+            // Of what can't be loaded others hear.
+            if node.is_loaded() {
+                tracing::error!("a shard can't go on: {error}");
+            }
             node.fail();
         }
         result
     }
 
-    fn core_loop(self) -> io::Result<(CoreLoop<E>, Loaded)> {
+    fn core_loop(self, report: mpsc::Sender<io::Result<Loaded>>) -> io::Result<CoreLoop<E>> {
         let files = (self.saver, self.feeder);
         let mut outside = Outside::new(Arc::clone(&self.node), self.port, files, self.seed);
         let shard_count = self.node.posts.len();
@@ -232,8 +284,15 @@ impl<E: Engine> Beginning<E> {
             listeners.as_ref().map(|listeners| apply_settings(Rc::clone(listeners), shard_count));
         let config = Arc::clone(&self.config);
         let acceptor = listeners.map(|listeners| Acceptor::new(listeners, shard_count, config));
-        let own_config = Arc::clone(&self.config);
-        let mut engine = (self.make_engine)(CoreSetup {
+        let source = match (self.recovery, self.batches) {
+            (Some(recovery), _) => {
+                let config = Arc::clone(&self.config);
+                Source::Journal(Box::new(Restore::new(recovery, self.index, config)))
+            }
+            (None, Some(batches)) => Source::Snapshot(batches),
+            (None, None) => Source::Nothing,
+        };
+        let engine = (self.make_engine)(CoreSetup {
             shard: ShardId(self.index as u16),
             shard_count,
             config: self.config,
@@ -244,27 +303,11 @@ impl<E: Engine> Beginning<E> {
             stopwatch: outside.clock.stopwatch(),
             apply,
         });
-        let mut loaded = Loaded::default();
-        while let Some(batches) = &self.batches {
-            let failed = || io::Error::other("the snapshot can't be loaded");
-            let LoadStep::Batch(batch) = batches.recv().map_err(|_| failed())? else { break };
-            let own = engine.load(&batch).map_err(|error| {
-                io::Error::other(format!("the snapshot can't be loaded: {error}"))
-            })?;
-            loaded.add(own);
-        }
-        engine.end_loading();
         let ring = Ring::open()?;
-        let journal = match &self.recovery {
-            Some(recovery) => {
-                let shard = self.index;
-                engine.restore(&mut Restoring { recovery, shard, config: &own_config })?
-            }
-            None => None,
-        };
         tracing::debug!(shard = self.index, incremental_buffers = ring.is_incremental(), "ring");
-        let parts = Parts { engine, outside, ring, acceptor, asked: self.asked, journal };
-        Ok((CoreLoop::new(parts)?, loaded))
+        let startup = Startup::new(self.node, source, report);
+        let parts = Parts { engine, outside, ring, acceptor, asked: self.asked, startup };
+        CoreLoop::new(parts)
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn gather(node: &Node, monotonic_us: u64) -> ProcessStats {
         loop_turns,
         loop_turns_us,
         refused_connections: node.refused.load(Ordering::Relaxed),
+        loading: node.loading_stats(),
     }
 }
 

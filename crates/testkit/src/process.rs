@@ -1,6 +1,6 @@
 //! Servers as child processes: ours, and the oracles.
 //!
-//! A [`Server`] listens on a free port, counts as started once it answers PING, captures its
+//! A [`Server`] listens on a free port, counts as started once it answers and has loaded its data, captures its
 //! output, and is killed when the value is dropped. If a test panics while it holds one, the end of
 //! that output is shown.
 //!
@@ -138,12 +138,27 @@ pub struct Launch {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     ready_within: Duration,
+    awaits_data: bool,
 }
 
 impl Launch {
     pub fn new(program: Program) -> Self {
         let ready_within = Duration::from_secs(20);
-        Self { program, config_file: None, args: Vec::new(), env: Vec::new(), ready_within }
+        Self {
+            program,
+            config_file: None,
+            args: Vec::new(),
+            env: Vec::new(),
+            ready_within,
+            awaits_data: true,
+        }
+    }
+
+    /// It counts as started although data is still being loaded.
+    #[must_use]
+    pub fn while_loading(mut self) -> Self {
+        self.awaits_data = false;
+        self
     }
 
     /// A configuration file, which comes before all arguments.
@@ -166,7 +181,7 @@ impl Launch {
         self
     }
 
-    /// Starts it and waits until it answers PING.
+    /// Starts it and waits until it answers and has loaded its data.
     pub fn start(&self) -> Result<Server, NotStarted> {
         // The port is free when we check and may be taken a moment later: then another one is
         // tried.
@@ -189,7 +204,7 @@ impl Launch {
         })?;
         let deadline = Instant::now() + self.ready_within;
         loop {
-            if server.answers_ping() {
+            if server.answers(self.awaits_data) {
                 return Ok(server);
             }
             let ended = server.child.try_wait().ok().flatten();
@@ -317,13 +332,15 @@ impl Server {
         Ok(Duration::from_millis((user + system) * 10))
     }
 
-    fn answers_ping(&self) -> bool {
+    /// Whether it answers and, if that is wanted, has loaded what was on its disk.
+    fn answers(&self, with_data: bool) -> bool {
         Connection::open(&self.address())
             .and_then(|mut connection| {
                 connection.set_timeout(Duration::from_millis(500))?;
-                connection.ask(&["PING"])
+                connection.ask(&["PING"])?;
+                connection.ask(&["INFO", "persistence"])
             })
-            .is_ok()
+            .is_ok_and(|reply| !format!("{reply:?}").contains("loading:1") || !with_data)
     }
 }
 

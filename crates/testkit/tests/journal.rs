@@ -561,6 +561,37 @@ fn waitaof_ends_with_its_time() {
 }
 
 #[test]
+fn without_syncs_of_its_own_a_failed_sync_brings_a_new_base() {
+    let config = || Config { appendfsync: AppendFsync::No, ..Config::default() };
+    for seed in 0..10 {
+        let mut server = Simulation::with_journal(2, config(), seed);
+        let client = server.connect(0);
+        server.ask_line(client, "MSET a 1 b 2 c 3");
+        server.rest_ms(100);
+        for shard in 0..2 {
+            server.disk(shard).fault = DiskFault::SyncFails;
+        }
+        server.send_line(client, "WAITAOF 1 0 0");
+        server.rest_ms(300);
+        let other = server.connect(1);
+        assert!(server.ask_line(other, "SET d 1").starts_with("MISCONF"));
+        for shard in 0..2 {
+            server.disk(shard).fault = DiskFault::None;
+        }
+        server.rest_ms(20_000);
+        assert_eq!(server.received_lines(client), ["1 0"]);
+        assert_eq!(server.ask_line(client, "SET d 4"), "OK");
+        server.send_line(client, "WAITAOF 1 0 0");
+        server.rest_ms(2_000);
+        assert_eq!(server.received_lines(client), ["1 0"]);
+        let files = server.lose_power();
+        let mut server = Simulation::restart(&files, 2, config(), seed).expect("they are sound");
+        let client = server.connect(0);
+        assert_eq!(server.ask_line(client, "MGET a b c d"), "1 2 3 4");
+    }
+}
+
+#[test]
 fn a_save_that_failed_refuses_writes_until_one_succeeds() {
     let settings = [(&b"save"[..], &b"3600 1"[..])];
     let config = Config::default().set(&settings, true).expect("it can be set");

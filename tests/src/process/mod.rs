@@ -10,6 +10,7 @@ mod journal;
 mod lifecycle;
 mod limits;
 mod load;
+mod loading;
 mod memory;
 pub(crate) mod metrics;
 mod observing;
@@ -50,6 +51,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         journal::TESTS_OF_OURS,
         lifecycle::TESTS_OF_OURS,
         load::TESTS_OF_OURS,
+        loading::TESTS_OF_OURS,
         memory::TESTS_OF_OURS,
         metrics::TESTS_OF_OURS,
         observing::TESTS_OF_OURS,

@@ -432,12 +432,17 @@ parameters! {
         /// The TCP port of the metrics page for Prometheus. 0: none.
         ///
         /// `/metrics` is the page; `/healthz` returns whether all shards respond. Neither needs a
-        /// password: they show numbers, names of commands and settings, but no keys and no values.
+        /// password: they show numbers, names of commands and settings and, by `metrics-top-keys`,
+        /// of some keys, but no values.
         "metrics-port" metrics_port: u16 = "0", TCP_PORT, at_start, shipped("9121");
 
         /// The addresses on which to serve the metrics page, as in `bind`.
         "metrics-bind" metrics_bind: BindAddresses = "127.0.0.1 -::1",
             BindAddresses::KIND, at_start;
+
+        /// How many keys of each shard the metrics page and INFO hotkeys and bigkeys show: those
+        /// used most, and the largest of each type. 0: none.
+        "metrics-top-keys" metrics_top_keys: u32 = "10", integer(0, 32);
     }
 
     Scripting {

@@ -5,6 +5,7 @@ mod command;
 mod config;
 mod data;
 mod debug;
+mod hotkeys;
 mod latency;
 mod memory;
 mod module;
@@ -20,6 +21,7 @@ pub use data::{FlushRequest, parse_flush, parse_swapdb};
 pub use debug::{
     DebugReload, DebugRequest, NO_SHARD, parse_debug, write_debug_help, write_debug_protocol,
 };
+pub use hotkeys::{HotKeysRequest, parse_hotkeys_start};
 pub use monitor::{is_shown_to_monitors, write_monitor_line};
 pub use process::{InfoRequest, ShutdownRequest, lolwut, parse_info, parse_shutdown};
 pub use save::{BgSaveRequest, parse_bgsave};
@@ -35,6 +37,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     debug::DEBUG,
     data::FLUSHALL,
     data::FLUSHDB,
+    hotkeys::HOTKEYS,
     process::INFO,
     process::LASTSAVE,
     latency::LATENCY,

@@ -11,6 +11,7 @@ mod data;
 mod debug;
 mod functions;
 mod hashes;
+mod hotkeys;
 mod info;
 mod keys;
 mod latency;
@@ -162,6 +163,11 @@ pub(crate) fn run(
         EngineCommand::HImportPrepare => hashes::prepare(core, id, args),
         EngineCommand::HImportSet => hashes::set(core, id, args),
         EngineCommand::Hello => session::hello(core, id, args),
+        EngineCommand::HotKeysGet => hotkeys::get(core, world, id),
+        EngineCommand::HotKeysHelp => command::help(core, id, "hotkeys"),
+        EngineCommand::HotKeysReset => hotkeys::reset(core, id),
+        EngineCommand::HotKeysStart => hotkeys::start(core, world, id, args),
+        EngineCommand::HotKeysStop => hotkeys::stop(core, id),
         EngineCommand::Info => info::info(core, world, id, args),
         EngineCommand::Keys => keys::keys(core, id, args),
         EngineCommand::LastSave => save::lastsave(core, id),

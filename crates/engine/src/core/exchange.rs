@@ -13,7 +13,7 @@ use crate::limits;
 use crate::mesh::message::{Ask, Batch, Envelope, Message, Notification, Request};
 use crate::observe::command_stats::LARGE_REQUEST_BYTES;
 use crate::session::{ReplyAt, SessionId};
-use crate::shard::call::{ErrorCount, calls_of};
+use crate::shard::call::calls_of;
 use crate::world::World;
 
 impl Core {
@@ -267,13 +267,16 @@ impl Core {
     pub(super) fn work_held(&mut self, number: Number, held: &HeldRequest) {
         let HeldRequest { from, request, .. } = held;
         let shard = &mut self.shard;
-        shard.command_stats.count(request.command.number);
         let (mut reply, args) = (Vec::new(), held.args().all());
         let outer = shard.keyspace.swap_received(held.args().long());
         let (context, key) = (request.context(*from), request.key(&args));
         let out = Reply::new(&mut reply, request.protocol);
-        calls_of!(shard).call(&context, &args, key, out, ErrorCount::Command);
+        let stopwatch = &shard.stopwatch;
+        let ns = calls_of!(shard).call_and_count(&mut || stopwatch(), &context, &args, key, out);
         shard.keyspace.swap_received(outer);
+        if let Some(ns) = ns {
+            shard.took(request.command, Some(request.slot), ns);
+        }
         let is_put_off = self.put_off_reply_to(*from, request, || reply.clone());
         self.shard.intents.release(number);
         if !is_put_off {

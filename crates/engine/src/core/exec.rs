@@ -418,10 +418,11 @@ impl Core {
         let logs =
             matches!(timing, Timing::Since(_)) && self.shard.config.slowlog_log_slower_than >= 0;
         let args = if logs { logged_args(command, &queued.args()) } else { Vec::new() };
-        let call = PendingCall { command, timing, args };
+        let measured = self.measured(command, &queued.args());
+        let call = PendingCall { command, timing, args, measured };
         match self.last_begun() {
             Some(own) if is_coordinating => own.call = Some(call),
-            _ => self.end_call(id, call, captured.starts_with(b"-")),
+            _ => self.end_call(id, call, (captured.starts_with(b"-"), captured.len())),
         }
     }
 

@@ -115,6 +115,10 @@ impl Core {
             if let Some(words) = journal.done(done, now) {
                 world.log(LogLevel::Warning, &format!("Writes are refused: {words}"));
             }
+            if !journal.has_base() {
+                // What was synced so far proves nothing: they wait for the next base.
+                self.shard.journal_waits.iter_mut().for_each(|(position, _)| *position = u64::MAX);
+            }
         }
         self.settle_journal(world);
         if self.shard.journal.as_ref().is_some_and(|journal| journal.has_ended(now)) {

@@ -8,6 +8,8 @@ use basalt_commands::requests::RestorePolicy;
 use super::Core;
 use crate::limits;
 use crate::loading::{LoadBatch, LoadError, LoadStep, Loaded};
+use crate::saving::SAVING_SHARD;
+use crate::session::armed::Armed;
 use crate::shard::Shard;
 use crate::shard::libraries::Libraries;
 use crate::world::World;
@@ -40,9 +42,23 @@ impl Core {
         Ok(())
     }
 
+    /// Data is to be loaded at the start: until [`Core::end_loading`] clients are told so, and nothing expires, is
+    /// evicted, saved or moved.
+    pub fn begin_loading(&mut self) {
+        self.shard.armed.set(Armed::LOADING, true);
+    }
+
     /// All was loaded: what it changed counts as saved.
     pub fn end_loading(&mut self) {
+        self.shard.armed.set(Armed::LOADING, false);
         self.shard.saving.saved_changes = self.shard.keyspace.stats.changes;
+    }
+
+    /// The journal has grown so much that it is to be rewritten as soon as all is loaded.
+    pub fn want_rewrite(&mut self) {
+        if self.shard.id == SAVING_SHARD {
+            self.shard.saving.record.begin_rewrite(self.shard.now.monotonic_us);
+        }
     }
 
     /// Hands a file that is to be loaded to the World: before any shard is asked to take its part.

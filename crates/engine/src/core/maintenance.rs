@@ -18,7 +18,9 @@ impl Core {
     pub(super) fn maintain(&mut self, world: &mut dyn World) -> bool {
         let mut left = false;
         let due = self.shard.keyspace.next_expiry_ms();
-        let may = self.shard.pause().is_none() && self.shard.still.is_none();
+        // What is loaded depends on what was there when it was written.
+        let may =
+            self.shard.pause().is_none() && self.shard.still.is_none() && !self.shard.is_loading();
         let due = due.filter(|at_ms| may && *at_ms <= self.expiry_moment_ms());
         if due.is_some() || self.shard.keyspace.has_lazy_free() {
             let begun_us = world.monotonic_us();
@@ -41,7 +43,9 @@ impl Core {
         }
         let now_us = self.shard.now.monotonic_us;
         if now_us >= self.sessions_checked_us + limits::SESSION_CHECK_US {
-            self.balance_slots();
+            if !self.shard.is_loading() {
+                self.balance_slots();
+            }
             self.sessions_checked_us = now_us;
             self.shard.sample();
             self.shard.scripting.collect();
@@ -144,6 +148,7 @@ impl Core {
     /// When something expires next, unless a transaction keeps it alive, whose end comes as a message.
     pub(super) fn next_expiry_ms(&self) -> Option<u64> {
         let (due, now_ms) = (self.shard.keyspace.next_expiry_ms(), self.shard.now.unix_ms);
+        let due = due.filter(|_| !self.shard.is_loading());
         due.filter(|at_ms| *at_ms > now_ms || *at_ms <= self.expiry_moment_ms())
     }
 

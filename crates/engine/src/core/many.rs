@@ -19,6 +19,7 @@ use crate::core::Core;
 use crate::input::args::OwnedArgs;
 use crate::input::keys::DeclaredKey;
 use crate::input::keys::scope_on;
+use crate::input::measured::Measured;
 use crate::intents::{Mode, Scope};
 use crate::limits::LOOK_AGAIN_MS_MIN;
 use crate::session::{Session, SessionId};
@@ -81,6 +82,11 @@ impl Request {
 
     pub(super) fn check(&self) -> Outcome {
         (self.many.check)(&self.args.all(), &self.settings())
+    }
+
+    /// What a session of HOTKEYS needs of it.
+    pub(super) fn measured(&self) -> Measured<Vec<u8>> {
+        Measured::of(self.command, &self.args.all()).owned()
     }
 
     /// Its arguments, as the slow log keeps them.

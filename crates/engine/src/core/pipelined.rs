@@ -214,7 +214,7 @@ impl Core {
         }
         match place.call {
             Some(call) if is_refused => self.shard.command_stats.rejected(call.command.number),
-            Some(call) => self.end_call(id, call, failed),
+            Some(call) => self.end_call(id, call, (failed, answer.len())),
             None => {}
         }
         if let Some(execution) = place.execution {

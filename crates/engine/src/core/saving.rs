@@ -77,7 +77,8 @@ impl Core {
         if self.shard.saving.is_idle() {
             return false;
         }
-        if self.nested.is_none() && !self.shard.saving.record.is_beginning {
+        let may_begin = self.nested.is_none() && !self.shard.is_loading();
+        if may_begin && !self.shard.saving.record.is_beginning {
             self.begin_wanted(world);
         }
         self.hand_head(world);
@@ -114,6 +115,7 @@ impl Core {
                     number,
                     shards: shard.routes.shard_count(),
                     begins,
+                    last_taken: self.shard.saving.record.rewrites.last_taken,
                     config: Arc::clone(&shard.config),
                     now_ms: shard.now.unix_ms,
                     salt,
@@ -142,11 +144,20 @@ impl Core {
         self.shard.saving.record.is_beginning = true;
         let routes = Arc::clone(&self.shard.routes);
         let home = self.shard.id;
-        let begins = self.shard.saving.record.rewrites.begins;
+        let rewrites = &mut self.shard.saving.record.rewrites;
+        let begins = rewrites.begins;
+        let is_journaled = self.shard.config.appendonly;
+        if is_journaled {
+            rewrites.last_taken = number;
+        }
         self.coordinate(SessionId::NOBODY, |hops| async move {
             let go_on = |shard: ShardId| {
                 let header = headers[shard.index()];
-                (shard, move |own: &mut Shard| own.begin_journal_file(number, header, begins))
+                (shard, move |own: &mut Shard| {
+                    if is_journaled {
+                        own.begin_journal_file(number, header, begins);
+                    }
+                })
             };
             hops.on_each(routes.shards().map(go_on).collect::<Vec<_>>()).await;
             let begin = move |shard: &mut Shard| {
@@ -353,7 +364,8 @@ impl Core {
         match end {
             SaveEnd::Saved => {
                 (rewrites.last_failed, rewrites.failures) = (false, 0);
-                rewrites.needs_base &= !rewrites.begins;
+                let has_begun = rewrites.begins && rewrites.last_taken == running.number;
+                rewrites.needs_base &= !has_begun;
                 rewrites.rewrites += 1;
                 world.log(LogLevel::Notice, "Background AOF rewrite finished successfully");
             }
@@ -370,7 +382,7 @@ impl Core {
     fn save_points_due_us(&self) -> Option<u64> {
         let config = &self.shard.config;
         let looks = !config.save.0.is_empty() || config.appendonly;
-        let watches = self.shard.id == SAVING_SHARD && looks;
+        let watches = self.shard.id == SAVING_SHARD && looks && !self.shard.is_loading();
         watches.then_some(self.shard.saving.record.looked_us + limits::SAVE_POINTS_US)
     }
 
@@ -388,15 +400,17 @@ impl Core {
             let count = |shard: &mut Shard| {
                 let journal = shard.journal.as_ref().map(|journal| journal.statistics());
                 let bytes = journal.map_or((0, 0), |own| (own.disk_bytes, own.rewritten_bytes));
+                let has_base = shard.journal.as_ref().is_none_or(|journal| journal.has_base());
                 let changes = shard.keyspace.stats.changes;
-                (changes.saturating_sub(shard.saving.saved_changes), bytes)
+                (changes.saturating_sub(shard.saving.saved_changes), bytes, has_base)
             };
             let found = hops.on_each(shards.map(|shard| (shard, count))).await;
-            let changes = found.iter().map(|(changes, _)| changes).sum();
+            let changes = found.iter().map(|(changes, ..)| changes).sum();
             let add = |sum: (u64, u64), own: &(u64, u64)| (sum.0 + own.0, sum.1 + own.1);
-            let bytes = found.iter().map(|(_, bytes)| bytes).fold((0, 0), add);
+            let bytes = found.iter().map(|(_, bytes, _)| bytes).fold((0, 0), add);
+            let have_bases = found.iter().all(|(.., has_base)| *has_base);
             let consider = move |shard: &mut Shard| {
-                shard.consider_rewrite(bytes);
+                shard.consider_rewrite(bytes, have_bases);
                 shard.consider_save_points(changes);
             };
             hops.on(SAVING_SHARD, consider).await;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use basalt_commands::config::Config;
 use basalt_commands::table;
-use basalt_keyspace::{DatabaseId, DatabaseStats, KeyspaceStats, ShardId};
+use basalt_keyspace::{BigKey, DatabaseId, DatabaseStats, KeyspaceStats, ShardId};
 
 use super::Core;
 use crate::journal::JournalStats;
 use crate::limits;
 use crate::observe::command_stats::Book;
+use crate::observe::hot_keys::HotKey;
 use crate::observe::rates::Rate;
 use crate::observe::stats::ShardStats;
 use crate::saving::SaveStats;
@@ -54,6 +55,10 @@ pub struct ShardSnapshot {
     /// Where every change is journaled.
     pub journal: Option<JournalStats>,
     pub scripts: ScriptStats,
+    /// The keys that are used most.
+    pub hot_keys: Vec<HotKey>,
+    /// The largest values of each type.
+    pub big_keys: Vec<BigKey>,
 }
 
 /// What a shard knows of scripts.
@@ -114,11 +119,20 @@ impl ShardSnapshot {
         self.journal.map_or(0, |journal| journal.unwritten_bytes as usize)
     }
 
-    /// With all sessions as they are now.
-    pub(crate) fn exact(shard: &mut Shard, with_histograms: bool) -> Self {
+    /// With all sessions as they are now; hot and big keys only where they are wanted.
+    pub(crate) fn exact(shard: &mut Shard, with_histograms: bool, with_keys: bool) -> Self {
         let mut sums = SessionSums::default();
         shard.sessions.iter().for_each(|session| sums.add(session));
-        Self::of(shard, with_histograms, sums, usize::MAX)
+        let snapshot = Self::of(shard, with_histograms, sums, usize::MAX);
+        if with_keys { snapshot.with_keys(shard) } else { snapshot }
+    }
+
+    /// Adds the hot and the big keys.
+    fn with_keys(mut self, shard: &mut Shard) -> Self {
+        let count = shard.config.metrics_top_keys as usize;
+        self.hot_keys = shard.hot_keys.uses.hottest(shard.now.unix_ms, count);
+        self.big_keys = shard.keyspace.big_keys(count);
+        self
     }
 
     fn of(
@@ -191,6 +205,8 @@ impl ShardSnapshot {
             expiry_overdue_ms: due_ms.map_or(0, |due_ms| now.unix_ms.saturating_sub(due_ms)),
             slow_requests: shard.slowlog.len(),
             waits_for_free: shard.keyspace.has_lazy_free(),
+            hot_keys: Vec::new(),
+            big_keys: Vec::new(),
         }
     }
 }
@@ -199,12 +215,12 @@ impl Core {
     /// What the shard reports, in a time that does not grow with clients or data.
     pub fn snapshot(&mut self) -> ShardSnapshot {
         let shard = &mut self.shard;
-        if shard.sessions.len() > limits::SESSION_CHECK_MAX {
-            let sums = shard.sessions_seen;
-            return ShardSnapshot::of(shard, true, sums, limits::STATS_DATABASES_MAX);
-        }
         let mut sums = SessionSums::default();
-        shard.sessions.iter().for_each(|session| sums.add(session));
-        ShardSnapshot::of(shard, true, sums, limits::STATS_DATABASES_MAX)
+        if shard.sessions.len() > limits::SESSION_CHECK_MAX {
+            sums = shard.sessions_seen;
+        } else {
+            shard.sessions.iter().for_each(|session| sums.add(session));
+        }
+        ShardSnapshot::of(shard, true, sums, limits::STATS_DATABASES_MAX).with_keys(shard)
     }
 }

@@ -16,7 +16,7 @@ use crate::input::keys::DeclaredKey;
 use crate::session::SessionId;
 use crate::session::queued::Queued;
 use crate::shard::Shard;
-use crate::shard::call::AtMoment;
+use crate::shard::call::{AtMoment, calls_of};
 use crate::shard::part::{TxnPart, TxnParts};
 use crate::slots::routes::Routes;
 use crate::transaction::coordinator::{Awaited, Hops, all};
@@ -178,9 +178,13 @@ async fn run_many(
     let Some(begun_ns) = begun_ns else {
         return Ended { command, answer, ns: None, args: Vec::new() };
     };
+    let reply_bytes = answer.len();
     let ended = move |shard: &mut Shard| {
         let ns = (shard.stopwatch)().saturating_sub(begun_ns);
         let args = if shard.is_slow(command, ns) { request.logged_args() } else { Vec::new() };
+        if shard.hot_keys.is_measuring() {
+            calls_of!(shard).note_cost(&request.measured(), ns, reply_bytes);
+        }
         (ns, args)
     };
     let (ns, args) = hops.on(home, ended).await;

@@ -6,9 +6,11 @@
 use basalt_commands::{Command, CommandError, EngineCommand, Flags, Run, table};
 
 use super::Core;
+use crate::input::measured::{Measured, is_measured_whole};
 use crate::mesh::message::Envelope;
-use crate::session::SessionId;
 use crate::session::execution::{PendingCall, Timing};
+use crate::session::{Session, SessionId};
+use crate::shard::call::calls_of;
 use crate::shard::timing::logged_args;
 use crate::world::World;
 
@@ -17,6 +19,7 @@ pub(super) struct EndedCall {
     session: SessionId,
     call: PendingCall,
     failed: bool,
+    reply_bytes: usize,
 }
 
 impl Core {
@@ -37,6 +40,7 @@ impl Core {
         let begun = is_timed.then(|| world.monotonic_ns());
         let errors = self.shard.stats.error_replies;
         let start = self.shard.sessions.get_mut(id).map_or(0, |session| session.output().len());
+        let written = self.written_bytes(id);
         run(self, world);
         let end = begun.map(|_| world.monotonic_ns());
         let span = begun.zip(end);
@@ -50,8 +54,23 @@ impl Core {
                 || self.is_error(id, start));
         self.shard.end_call(command, failed);
         if let Some((begun, end)) = span {
-            self.shard.settle_call(id, command, (None, args), end.saturating_sub(begun));
+            let ns = end.saturating_sub(begun);
+            if self.is_measured(command) {
+                let reply_bytes = self.written_bytes(id).saturating_sub(written);
+                let call = Measured::of(command, args);
+                calls_of!(self.shard).note_cost(&call, ns, reply_bytes);
+            }
+            self.shard.settle_call(id, command, (None, args), ns);
         }
+    }
+
+    fn written_bytes(&self, id: SessionId) -> usize {
+        self.shard.sessions.get(id).map_or(0, Session::written_bytes)
+    }
+
+    /// Whether a session of HOTKEYS measures what the whole command costs.
+    fn is_measured(&self, command: &Command) -> bool {
+        self.shard.hot_keys.is_measuring() && is_measured_whole(command)
     }
 
     /// Whether what a session was answered from here on is an error.
@@ -74,6 +93,7 @@ impl Core {
             return false;
         }
         let logs = span.is_some() && self.shard.config.slowlog_log_slower_than >= 0;
+        let request = args;
         let args = if logs { logged_args(command, args) } else { Vec::new() };
         let timing = match span {
             None => Timing::Untimed,
@@ -82,7 +102,8 @@ impl Core {
             }
             Some((begun, _)) => Timing::Since(begun),
         };
-        let call = PendingCall { command, timing, args };
+        let measured = self.measured(command, request);
+        let call = PendingCall { command, timing, args, measured };
         if let Some(place) = self.pipelined_call() {
             *place = Some(call);
         } else if let Some(session) = self.shard.sessions.get_mut(id)
@@ -107,15 +128,30 @@ impl Core {
             // A shard of its keys refused it before anything ran.
             self.shard.command_stats.rejected(call.command.number);
         } else {
-            self.end_call(id, *call, error.is_some());
+            self.end_call(id, *call, (error.is_some(), answer.len()));
         }
     }
 
-    /// A call that went on is over: it is settled now, or where its time is taken before the turn ends.
-    pub(super) fn end_call(&mut self, session: SessionId, call: PendingCall, failed: bool) {
+    /// What a session of HOTKEYS needs of a call that goes on.
+    pub(super) fn measured(
+        &self,
+        command: &Command,
+        args: &[&[u8]],
+    ) -> Option<Box<Measured<Vec<u8>>>> {
+        self.is_measured(command).then(|| Box::new(Measured::of(command, args).owned()))
+    }
+
+    /// A call that went on is over, with so many bytes of reply: it is settled now, or where its time is taken before
+    /// the turn ends.
+    pub(super) fn end_call(
+        &mut self,
+        session: SessionId,
+        call: PendingCall,
+        (failed, reply_bytes): (bool, usize),
+    ) {
         match call.timing {
             Timing::Untimed => self.shard.end_call(call.command, failed),
-            _ => self.ended_calls.push(EndedCall { session, call, failed }),
+            _ => self.ended_calls.push(EndedCall { session, call, failed, reply_bytes }),
         }
     }
 
@@ -125,14 +161,17 @@ impl Core {
             return;
         }
         let now = world.monotonic_ns();
-        for EndedCall { session, call, failed } in self.ended_calls.drain(..) {
-            let PendingCall { command, timing, args } = call;
+        for EndedCall { session, call, failed, reply_bytes } in self.ended_calls.drain(..) {
+            let PendingCall { command, timing, args, measured } = call;
             self.shard.end_call(command, failed);
             let ns = match timing {
                 Timing::Untimed => continue,
                 Timing::Since(begun) => now.saturating_sub(begun),
                 Timing::Before(ns) => ns,
             };
+            if let Some(call) = measured {
+                calls_of!(self.shard).note_cost(&call, ns, reply_bytes);
+            }
             if self.shard.took(command, None, ns) && !args.is_empty() {
                 self.shard.log_slow(session, ns / 1000, args);
             }

@@ -444,7 +444,7 @@ impl Core {
         let ended = self.under_way.coordinations.remove(&number).expect("it ends once");
         if let Some(parent) = ended.parent {
             if let Some(call) = ended.call {
-                self.end_call(ended.session, call, answer.starts_with(b"-"));
+                self.end_call(ended.session, call, (answer.starts_with(b"-"), answer.len()));
             }
             self.take_result(parent, Box::new(answer.to_vec()));
             return;

@@ -17,26 +17,42 @@ pub struct Replayed {
     pub state: Option<Vec<u8>>,
 }
 
-/// Does again what a file, whose first entry is at `start`, holds of the positions `kept`; `scan` has found all of it
-/// whole. `progress` gets how many of the file's bytes are done.
-///
-/// # Errors
-/// Where the file can't be read, or holds a record that can't follow on those before it.
-pub fn replay<B: Blob + ?Sized>(
-    keyspace: &mut Keyspace,
-    blob: &B,
-    start: u64,
-    kept: &Range<u64>,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Replayed, ScanError<B::Error>> {
-    let mut state = None;
-    let mut frames = Frames::of(blob, start)?;
-    // Records that are longer than a frame, as far as they came.
-    let mut open: Vec<u8> = Vec::new();
-    while frames.position < kept.end {
+/// A file that is done again, frame by frame; `scan` has found all of it whole.
+#[derive(Debug)]
+pub struct Replay<B: Blob> {
+    frames: Frames<B>,
+    kept: Range<u64>,
+    /// Records that are longer than a frame, as far as they came.
+    open: Vec<u8>,
+    state: Option<Vec<u8>>,
+}
+
+impl<B: Blob> Replay<B> {
+    /// Of a file whose first entry is at `start`: what it holds of the positions `kept`.
+    ///
+    /// # Errors
+    /// Where its header can't be read, or is refused.
+    pub fn of(blob: B, start: u64, kept: &Range<u64>) -> Result<Self, ScanError<B::Error>> {
+        let frames = Frames::of(blob, start)?;
+        Ok(Self { frames, kept: kept.clone(), open: Vec::new(), state: None })
+    }
+
+    /// How many of the file's bytes are done.
+    pub fn offset(&self) -> u64 {
+        self.frames.offset
+    }
+
+    /// Does one frame again; false where nothing is left.
+    ///
+    /// # Errors
+    /// Where the file can't be read, or holds a record that can't follow on those before it.
+    pub fn step(&mut self, keyspace: &mut Keyspace) -> Result<bool, ScanError<B::Error>> {
+        let Self { frames, kept, open, state } = self;
+        if frames.position >= kept.end {
+            return Ok(false);
+        }
         let offset = frames.offset;
-        let damage = ScanError::Damage(Damage { offset });
-        let Some(frame) = frames.next_frame().map_err(ScanError::Read)? else { break };
+        let Some(frame) = frames.next_frame().map_err(ScanError::Read)? else { return Ok(false) };
         let at = |position: u64| {
             position.saturating_sub(frame.position).min(frame.body.len() as u64) as usize
         };
@@ -52,22 +68,40 @@ pub fn replay<B: Blob + ?Sized>(
                 }
                 Ok(Entry::Records { bytes, .. }) => {
                     open.extend_from_slice(bytes);
-                    keyspace.replay(&std::mem::take(&mut open)).is_ok()
+                    keyspace.replay(&std::mem::take(open)).is_ok()
                 }
                 Ok(Entry::State(bytes)) => {
-                    state = Some(bytes.to_vec());
+                    *state = Some(bytes.to_vec());
                     true
                 }
                 Err(_) => false,
                 Ok(Entry::Tie) => true,
             };
             if !replayed {
-                return Err(damage);
+                return Err(ScanError::Damage(Damage { offset }));
             }
         }
-        progress(frames.offset);
+        Ok(true)
     }
-    Ok(Replayed { position: frames.position, state })
+
+    pub fn end(self) -> Replayed {
+        Replayed { position: self.frames.position, state: self.state }
+    }
+}
+
+/// Does all of a file again; see [`Replay`].
+///
+/// # Errors
+/// See [`Replay::of`] and [`Replay::step`].
+pub fn replay<B: Blob>(
+    keyspace: &mut Keyspace,
+    blob: B,
+    start: u64,
+    kept: &Range<u64>,
+) -> Result<Replayed, ScanError<B::Error>> {
+    let mut replay = Replay::of(blob, start, kept)?;
+    while replay.step(keyspace)? {}
+    Ok(replay.end())
 }
 
 /// Takes out of a keyspace all slots with keys that belong to another shard than `stays`, of so many shards, each

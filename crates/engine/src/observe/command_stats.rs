@@ -27,6 +27,8 @@ pub(crate) struct CommandStats {
     hot: Box<[Hot]>,
     books: Box<[Book]>,
     times_all: bool,
+    /// A session of HOTKEYS has the time of each call taken, whatever the settings are.
+    is_measuring: bool,
     keeps_histograms: bool,
 }
 
@@ -59,6 +61,7 @@ impl CommandStats {
             hot: vec![Hot::default(); count].into(),
             books: vec![Book::default(); count].into(),
             times_all: false,
+            is_measuring: false,
             keeps_histograms: true,
         };
         command_stats.follow(config);
@@ -71,9 +74,26 @@ impl CommandStats {
         self.times_all =
             small.contains(&config.slowlog_log_slower_than) || config.latency_monitor_threshold > 0;
         self.keeps_histograms = config.latency_tracking;
-        if self.times_all {
+        self.time_next_calls();
+    }
+
+    /// From now on the time of each call is taken, or no longer.
+    pub(crate) fn measure(&mut self, is_measuring: bool) {
+        self.is_measuring = is_measuring;
+        self.time_next_calls();
+    }
+
+    /// Where all calls are timed, so are the next.
+    fn time_next_calls(&mut self) {
+        if self.times_all || self.is_measuring {
             self.hot.iter_mut().for_each(|row| row.timed_at = 0);
         }
+    }
+
+    /// For how many calls one stands whose time is taken now, and which is counted already.
+    pub(crate) fn untimed_calls(&self, number: u16) -> u64 {
+        let number = usize::from(number);
+        self.hot[number].calls.saturating_sub(self.books[number].timed).max(1)
     }
 
     /// Counts a call. Returns whether its time is to be taken, and passed to [`CommandStats::took`].
@@ -107,7 +127,8 @@ impl CommandStats {
     #[cold]
     pub(crate) fn took(&mut self, command: &Command, ns: u64) -> u64 {
         let row = &mut self.hot[usize::from(command.number)];
-        let samples = !self.times_all && command.is_quick() && row.calls >= TIMED_EACH;
+        let times_all = self.times_all || self.is_measuring;
+        let samples = !times_all && command.is_quick() && row.calls >= TIMED_EACH;
         row.timed_at = if samples { row.calls + SAMPLE_EVERY } else { 0 };
         let book = &mut self.books[usize::from(command.number)];
         let stands_for = row.calls.saturating_sub(book.timed);

@@ -23,6 +23,8 @@ impl Armed {
     pub(crate) const DISK: Self = Self(1 << 7);
     /// The session tracks the keys that it reads.
     pub(crate) const TRACKING: Self = Self(1 << 8);
+    /// Data is being loaded at the start.
+    pub(crate) const LOADING: Self = Self(1 << 9);
 
     pub(crate) fn set(&mut self, gate: Self, armed: bool) {
         if armed {

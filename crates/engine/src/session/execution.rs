@@ -2,6 +2,7 @@
 
 use basalt_commands::Command;
 
+use crate::input::measured::Measured;
 use crate::session::SessionId;
 
 /// What monitors are shown of an EXEC once it is over.
@@ -19,6 +20,8 @@ pub(crate) struct PendingCall {
     pub timing: Timing,
     /// For the slow log; empty where there is none.
     pub args: Vec<u8>,
+    /// For a session of HOTKEYS; none where it is not measured as a whole.
+    pub measured: Option<Box<Measured<Vec<u8>>>>,
 }
 
 /// The place of a transaction's reply in its session, which goes on meanwhile.

@@ -7,11 +7,14 @@ use basalt_commands::config::Config;
 use basalt_commands::{Call, Command, CommandError, Flags, Outcome, ShardFn, key_positions};
 use basalt_keyspace::{ClientId, DatabaseId, Key, Keyspace, Origin, ShardId, SlotId, TxnTag};
 use basalt_resp::{Protocol, Reply};
+use smallvec::SmallVec;
 
 use crate::input::args::OwnedArgs;
+use crate::input::measured::Measured;
 use crate::input::resolve::has_one_key;
 use crate::intents::Intents;
 use crate::observe::command_stats::CommandStats;
+use crate::observe::hot_keys::{Cost, HotKeys};
 use crate::observe::stats::ShardStats;
 use crate::session::armed::Armed;
 use crate::session::{Session, SessionId};
@@ -157,6 +160,7 @@ pub(crate) struct Calls<'a> {
     pub memory: &'a mut MemoryLimit,
     pub stats: &'a mut ShardStats,
     pub command_stats: &'a mut CommandStats,
+    pub hot_keys: &'a mut HotKeys,
     pub intents: &'a Intents,
 }
 
@@ -169,6 +173,7 @@ macro_rules! calls_of {
             memory: &mut $shard.memory,
             stats: &mut $shard.stats,
             command_stats: &mut $shard.command_stats,
+            hot_keys: &mut $shard.hot_keys,
             intents: &$shard.intents,
         }
     };
@@ -207,6 +212,7 @@ impl<'a> Calls<'a> {
             memory: self.memory,
             stats: self.stats,
             command_stats: self.command_stats,
+            hot_keys: self.hot_keys,
             intents: self.intents,
         }
     }
@@ -244,12 +250,71 @@ impl<'a> Calls<'a> {
         context: CallContext,
         args: &[&[u8]],
         (bytes, hash, slot): (&[u8], u64, SlotId),
-        reply: Reply<'_>,
+        mut reply: Reply<'_>,
     ) -> u64 {
         let key = Key { bytes, hash, slot };
+        let calls = self.command_stats.untimed_calls(context.command.number);
+        let before = reply.written_bytes();
         let begun = clock_ns();
-        self.call(&context, args, key, reply, ErrorCount::Command);
-        clock_ns().saturating_sub(begun)
+        self.call(&context, args, key, reply.reborrow(), ErrorCount::Command);
+        let ns = clock_ns().saturating_sub(begun);
+        self.count_uses(&context, args, key, calls);
+        if self.hot_keys.is_measuring() {
+            let reply_bytes = reply.written_bytes().saturating_sub(before);
+            self.note_cost(&Measured::of(context.command, args), ns, reply_bytes);
+        }
+        ns
+    }
+
+    /// Counts calls as uses of their keys, so many as one stands for whose time was taken.
+    #[inline]
+    pub(crate) fn count_uses(
+        &mut self,
+        context: &CallContext,
+        args: &[&[u8]],
+        key: Key<'_>,
+        calls: u64,
+    ) {
+        if self.hot_keys.uses.is_due(calls) {
+            self.note_use(context, args, key);
+        }
+    }
+
+    /// Notes a use of a key of a call; of several keys one stands for all.
+    #[cold]
+    #[inline(never)]
+    fn note_use(&mut self, context: &CallContext, args: &[&[u8]], key: Key<'_>) {
+        let (uses, now_ms) = (&mut self.hot_keys.uses, self.keyspace.now_ms());
+        if has_one_key(context.command) {
+            uses.note(now_ms, (context.database, key.bytes, key.hash), 1);
+            return;
+        }
+        let positions = key_positions(context.command, args);
+        let at = uses.pick(positions.len());
+        if let Some(at) = positions.get(at) {
+            let key = self.keyspace.key(args[*at]);
+            uses.note(now_ms, (context.database, key.bytes, key.hash), positions.len());
+        }
+    }
+
+    /// Notes what a call cost, for the session of HOTKEYS that runs.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn note_cost(
+        &mut self,
+        call: &Measured<impl AsRef<[u8]>>,
+        ns: u64,
+        reply_bytes: usize,
+    ) {
+        let now_ms = self.keyspace.now_ms();
+        let Some(session) = &mut self.hot_keys.session else { return };
+        if !session.is_running(now_ms) {
+            self.command_stats.measure(false);
+            return;
+        }
+        let keys: SmallVec<[(&[u8], u64, SlotId); 8]> =
+            call.keys.iter().map(|name| parts(self.keyspace.key(name.as_ref()))).collect();
+        session.note(&keys, Cost { ns, bytes: (call.request_bytes + reply_bytes) as u64 });
     }
 
     /// A call where memory is short, without a trace of use, of a client that tracks, with an origin that hooks see, or within a transaction,
@@ -391,7 +456,9 @@ impl OwnedCall {
         let mut answer = Vec::new();
         let reply = Reply::new(&mut answer, self.context.protocol);
         let outer = shard.keyspace.swap_received(self.args.long());
-        calls_of!(shard).call(&self.context, &args, key, reply, ErrorCount::Elsewhere);
+        let mut calls = calls_of!(shard);
+        calls.call(&self.context, &args, key, reply, ErrorCount::Elsewhere);
+        calls.count_uses(&self.context, &args, key, 1);
         shard.keyspace.swap_received(outer);
         if self.context.client.home != shard.id {
             shard.stats.commands_from_others += 1;

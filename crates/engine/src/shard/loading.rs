@@ -9,8 +9,14 @@ use basalt_rdb::{Error, Trust, read_value};
 
 use super::Shard;
 use crate::loading::{LoadBatch, LoadError, LoadPart, LoadStep, Loaded};
+use crate::session::armed::Armed;
 
 impl Shard {
+    /// Whether data is being loaded at the start.
+    pub(crate) fn is_loading(&self) -> bool {
+        self.armed.has(Armed::LOADING)
+    }
+
     /// Takes in keys of a file; those that are there are replaced, or, without `replaces`, an error. Nothing is left
     /// of one that is past its expiry.
     pub(crate) fn load(&mut self, batch: &LoadBatch, replaces: bool) -> Result<Loaded, LoadError> {

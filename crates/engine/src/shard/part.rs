@@ -6,6 +6,7 @@ use basalt_keyspace::{DatabaseId, Key, ShardId, SlotId};
 use basalt_resp::Reply;
 use smallvec::SmallVec;
 
+use crate::input::measured::Measured;
 use crate::input::resolve::mode_of;
 use crate::intents::{Intent, Mode};
 use crate::observe::hop_name::HopName;
@@ -248,10 +249,16 @@ impl TxnPart {
             let reply = Reply::new(bytes, context.protocol);
             let is_timed = call.timing != CallTiming::Untimed;
             let begun_ns = if is_timed { (shard.stopwatch)() } else { 0 };
-            calls_of!(shard).call(&context, &args, key, reply, errors);
+            let mut calls = calls_of!(shard);
+            calls.call(&context, &args, key, reply, errors);
+            calls.count_uses(&context, &args, key, 1);
             if is_timed {
                 let (command, end_ns) = (context.command, (shard.stopwatch)());
                 let ns = end_ns.saturating_sub(begun_ns);
+                if shard.hot_keys.is_measuring() {
+                    let call = Measured::of(command, &args);
+                    calls_of!(shard).note_cost(&call, ns, bytes.len() - position);
+                }
                 let is_slow = shard.is_slow(command, ns);
                 let args = if is_slow { logged_args(command, &args) } else { Vec::new() };
                 let is_counted = call.timing == CallTiming::Timed;

@@ -100,13 +100,15 @@ impl Shard {
         }
     }
 
-    /// Wants a rewrite of the journal if it has grown so much since the last.
-    pub(crate) fn consider_rewrite(&mut self, bytes: (u64, u64)) {
+    /// Wants a rewrite of the journal if it has grown so much since the last, or has a shard's part that has no base.
+    pub(crate) fn consider_rewrite(&mut self, bytes: (u64, u64), have_bases: bool) {
         let now_us = self.now.monotonic_us;
         let record = &mut self.saving.record;
-        if record.running.is_none() && record.rewrites.is_due(&self.config, bytes, now_us) {
-            let line = match record.rewrites.needs_base {
-                true => "The journal needs a base: it is tried again".to_owned(),
+        let needs_base = record.rewrites.needs_base || (self.config.appendonly && !have_bases);
+        let is_due = record.rewrites.is_due(&self.config, (bytes, needs_base), now_us);
+        if record.running.is_none() && is_due {
+            let line = match needs_base {
+                true => "The journal needs a base: it is written now".to_owned(),
                 false => {
                     let growth = bytes.0.saturating_sub(bytes.1) * 100 / bytes.1.max(1);
                     format!("Starting automatic rewriting of AOF on {growth}% growth")

@@ -588,7 +588,9 @@ impl ShardHost<'_, '_> {
         let key: Key<'_> = shard.keyspace.key(args[key_at]);
         let start = reply.position();
         shard.command_stats.count(command.number);
-        calls_of!(shard).call(&context, args, key, reply.reborrow(), ErrorCount::Command);
+        let mut calls = calls_of!(shard);
+        calls.call(&context, args, key, reply.reborrow(), ErrorCount::Command);
+        calls.count_uses(&context, args, key, 1);
         if reply.position() == start
             && let Run::Many(ManyKeys { blocking: Some(blocking), .. }) = command.run
         {

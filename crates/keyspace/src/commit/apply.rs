@@ -4,6 +4,7 @@
 
 use basalt_structures::{Encoding, Entry, EntryRef, Kind, Place, TextChange};
 
+use crate::big_keys::is_step;
 use crate::codec::{Cause, Reader};
 use crate::collections::{
     CollectionChange, HashChange, ListChange, Means, SetChange, SortedChange, StreamChange,
@@ -144,6 +145,9 @@ impl Keyspace {
                 let bytes_after = database.entry(key.slot, place).heap_bytes();
                 database.note_bytes(key.slot, bytes, bytes_after);
                 database.note_expiry(key, before, expire_at_ms);
+                if is_step(bytes, bytes_after) {
+                    self.big_keys.note(id, key, Kind::String, bytes_after);
+                }
             }
             _ => self.put_entry(id, key, place, entry),
         }
@@ -159,6 +163,9 @@ impl Keyspace {
     ) {
         let database = self.databases.get_mut(id);
         let after = ExpiryTimes::of(&entry);
+        if is_step(0, entry.heap_bytes()) {
+            self.big_keys.note(id, key, entry.kind(), entry.heap_bytes());
+        }
         let Some(place) = place else {
             database.insert(key, entry, &self.hasher);
             return database.put_in_wheel(key, after);
@@ -212,6 +219,9 @@ impl Keyspace {
             (before, entry.heap_bytes())
         };
         database.note_bytes(key.slot, before, after);
+        if is_step(before, after) {
+            self.big_keys.note(id, key, Kind::String, after);
+        }
     }
 
     fn set_expiry(
@@ -289,6 +299,9 @@ impl Keyspace {
         };
         database.note_bytes(key.slot, before, after);
         database.note_expiry_times(key, moments, moments_after);
+        if is_step(before, after) {
+            self.big_keys.note(id, key, C::KIND, after);
+        }
         if is_emptied {
             self.take_out(id, key.slot, place);
         }

@@ -12,13 +12,14 @@ use basalt_journal::Blob;
 const WINDOW_BYTES: usize = 1 << 20;
 
 /// A file, as it was long when it was opened.
+#[derive(Debug)]
 pub(super) struct FileBlob {
     file: File,
     len: u64,
     window: RefCell<Window>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Window {
     start: u64,
     bytes: Vec<u8>,

@@ -1,11 +1,11 @@
-//! Meeting: where threads wait for each other, unless one of them has failed.
+//! Meeting: where shards wait for each other, unless one of them has failed. Nobody blocks: who is here asks again
+//! later.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(super) struct Meeting {
     count: usize,
     state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -16,9 +16,9 @@ struct State {
 }
 
 impl Meeting {
-    /// Of so many threads.
+    /// Of so many shards.
     pub(super) fn of(count: usize) -> Self {
-        Self { count, state: Mutex::default(), changed: Condvar::new() }
+        Self { count, state: Mutex::default() }
     }
 
     /// Nobody panics with the state in hand, so it is whole.
@@ -26,61 +26,57 @@ impl Meeting {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until all are here. Returns whether this one came last.
+    /// A shard is here. Returns the number of the round that it waits for the end of.
+    pub(super) fn arrive(&self) -> u64 {
+        let mut state = self.state();
+        let round = state.round;
+        state.here += 1;
+        if state.here == self.count {
+            state.here = 0;
+            state.round += 1;
+        }
+        round
+    }
+
+    /// Whether all have come to this round.
     ///
     /// # Errors
     /// Why one of them failed: then nobody is waited for any more.
-    pub(super) fn wait(&self) -> Result<bool, String> {
-        let mut state = self.state();
-        state.here += 1;
-        let is_last = state.here == self.count;
-        if is_last {
-            state.here = 0;
-            state.round += 1;
-            self.changed.notify_all();
-        }
-        let round = state.round;
-        let is_waiting =
-            |state: &mut State| !is_last && state.round == round && state.failure.is_none();
-        let state = self.changed.wait_while(state, is_waiting);
-        let state = state.unwrap_or_else(PoisonError::into_inner);
-        state.failure.clone().map_or(Ok(is_last), Err)
+    pub(super) fn is_over(&self, round: u64) -> Result<bool, String> {
+        let state = self.state();
+        state.failure.clone().map_or(Ok(state.round > round), Err)
     }
 
     /// One of them can't go on.
     pub(super) fn fail(&self, why: String) {
         self.state().failure.get_or_insert(why);
-        self.changed.notify_all();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::thread;
 
     #[test]
-    fn all_meet_again_and_again_and_one_comes_last() {
-        let meeting = Meeting::of(4);
-        let lasts: usize = thread::scope(|scope| {
-            let meet = || (0..100).filter(|_| meeting.wait() == Ok(true)).count();
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(meet)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-        });
-        assert_eq!(lasts, 100);
+    fn a_round_is_over_when_all_have_come() {
+        let meeting = Meeting::of(3);
+        for _ in 0..5 {
+            let rounds = [meeting.arrive(), meeting.arrive()];
+            assert_eq!(meeting.is_over(rounds[0]), Ok(false));
+            let last = meeting.arrive();
+            assert!(
+                [rounds[0], rounds[1], last].iter().all(|own| meeting.is_over(*own) == Ok(true))
+            );
+        }
     }
 
     #[test]
     fn nobody_waits_for_one_that_failed() {
         let meeting = Meeting::of(3);
-        thread::scope(|scope| {
-            let waiting = [scope.spawn(|| meeting.wait()), scope.spawn(|| meeting.wait())];
-            meeting.fail("it is ill".into());
-            for thread in waiting {
-                assert_eq!(thread.join().unwrap(), Err("it is ill".into()));
-            }
-            meeting.fail("later".into());
-            assert_eq!(meeting.wait(), Err("it is ill".into()));
-        });
+        let round = meeting.arrive();
+        meeting.fail("it is ill".into());
+        meeting.fail("later".into());
+        assert_eq!(meeting.is_over(round), Err("it is ill".into()));
+        assert_eq!(meeting.is_over(meeting.arrive()), Err("it is ill".into()));
     }
 }

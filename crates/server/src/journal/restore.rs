@@ -1,16 +1,18 @@
 //! Restore: the data of a journal's files into the shards of this process, however many wrote them.
 //!
-//! Each file is replayed into a keyspace of its own, by the threads of the shards side by side: the file of shard n
-//! by thread n modulo their number. Between generations, and at the end, slots go to the shards that have them then.
+//! A thread checks all files. Then each is replayed into a keyspace of its own, by the shards side by side: the file
+//! of shard n by shard n modulo their number, in slices between their turns. Between generations, and at the end,
+//! slots go to the shards that have them then.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use basalt_commands::config::Config;
-use basalt_engine::{Core, Replayed, give_out_foreign, replay};
+use basalt_engine::{Core, Replay, give_out_foreign};
 use basalt_journal::{FileHeader, FileKind, GENERATIONS_MAX, Kept, Scan, Segment, keep, scan};
 use basalt_keyspace::{Keyspace, ShardId, SlotBundle};
 
@@ -18,8 +20,9 @@ use super::blob::FileBlob;
 use super::folder::{Folder, at, base_name, headers};
 use super::meeting::Meeting;
 use super::{JournalFile, SharedFolder, base};
+use crate::node::Node;
 
-/// A rewrite at start pays where so much was journaled since the last.
+/// A rewrite pays where so much was journaled since the last.
 const GROWN_BYTES_MIN: u64 = 64 << 20;
 
 /// A shard's part of a generation, found sound.
@@ -32,47 +35,68 @@ struct Part {
     kept: Range<u64>,
 }
 
-/// Bundles of slots for keyspaces, by the thread that has them.
+/// Bundles of slots for keyspaces, by the shard whose thread has them.
 type Mailbox = Mutex<Vec<(usize, SlotBundle)>>;
 
-/// All that the threads of the shards need to load the journal.
-pub(crate) struct Recovery {
-    shards: usize,
+/// What the files hold.
+struct Found {
     generations: Vec<Vec<Part>>,
     headers: Vec<FileHeader>,
+    /// The next generation begins with bases.
     rewrites: bool,
+    /// A rewrite pays.
+    is_grown: bool,
     /// How long all files are.
     bytes: u64,
+}
+
+/// All that shards need to load the journal.
+pub(crate) struct Recovery {
+    node: Arc<Node>,
     folder: SharedFolder,
+    /// Once the files are checked; or what is wrong with them.
+    found: OnceLock<Result<Found, String>>,
     meeting: Meeting,
     mailboxes: Vec<Mailbox>,
     files: Mutex<Vec<Option<std::fs::File>>>,
     /// What the server held last beside keys; the journals of first shards tell of it.
     state: Mutex<Option<Vec<u8>>>,
-    begun: Instant,
-}
-
-/// One shard's part in that.
-pub struct Restoring<'a> {
-    pub(crate) recovery: &'a Recovery,
-    pub(crate) shard: usize,
-    pub(crate) config: &'a Config,
 }
 
 impl Recovery {
-    /// Reads and checks all files of the folder.
-    ///
+    /// Has a thread read and check all files of the folder, which is open.
+    pub(crate) fn begin(
+        node: Arc<Node>,
+        folder: SharedFolder,
+        salt_and_now_ms: (u64, u64),
+        config: Arc<Config>,
+    ) -> io::Result<Arc<Self>> {
+        let shards = node.posts.len();
+        let recovery = Arc::new(Self {
+            node,
+            folder,
+            found: OnceLock::new(),
+            meeting: Meeting::of(shards),
+            mailboxes: (0..shards).map(|_| Mailbox::default()).collect(),
+            files: Mutex::default(),
+            state: Mutex::default(),
+        });
+        let own = Arc::clone(&recovery);
+        let check = move || {
+            let found = own.check(salt_and_now_ms, &config).map_err(|error| error.to_string());
+            // It is set here only.
+            let _ = own.found.set(found);
+            own.node.wake_all();
+        };
+        std::thread::Builder::new().name("journal".into()).spawn(check)?;
+        Ok(recovery)
+    }
+
     /// # Errors
-    /// Where one can't be read, is not ours, or is damaged.
-    #[expect(clippy::disallowed_methods, reason = "the log says how long it took")]
-    pub(crate) fn prepare(
-        shared: &SharedFolder,
-        shards: usize,
-        (salt, now_ms): (u64, u64),
-        config: &Config,
-    ) -> io::Result<Self> {
-        let begun = Instant::now();
-        let locked = lock(shared);
+    /// Where a file can't be read, is not ours, or is damaged.
+    fn check(&self, (salt, now_ms): (u64, u64), config: &Config) -> io::Result<Found> {
+        let shards = self.node.posts.len();
+        let locked = lock(&self.folder);
         let folder = locked.as_ref().expect("it is open where there is a journal");
         let mut generations = Vec::new();
         let (mut base_bytes, mut journal_bytes) = (0, 0);
@@ -114,29 +138,36 @@ impl Recovery {
         }
         let is_grown = journal_bytes > base_bytes.max(GROWN_BYTES_MIN);
         let headers = headers(folder.next_number(), shards, salt, now_ms);
-        drop(locked);
-        Ok(Self {
-            shards,
-            rewrites: is_grown || generations.len() >= GENERATIONS_MAX / 2,
-            generations,
-            headers,
-            bytes: base_bytes + journal_bytes,
-            folder: Arc::clone(shared),
-            meeting: Meeting::of(shards),
-            mailboxes: (0..shards).map(|_| Mailbox::default()).collect(),
-            files: Mutex::default(),
-            state: Mutex::default(),
-            begun,
-        })
+        let rewrites = generations.len() >= GENERATIONS_MAX / 2;
+        let bytes = base_bytes + journal_bytes;
+        self.node.loading.total_bytes.store(bytes, Ordering::Relaxed);
+        Ok(Found { generations, headers, rewrites, is_grown, bytes })
     }
 
-    /// A shard can't go on, so none does.
-    pub(crate) fn fail(&self, error: &io::Error) {
-        self.meeting.fail(error.to_string());
+    /// What the files hold, once that is known.
+    fn found(&self) -> io::Result<Option<&Found>> {
+        match self.found.get() {
+            None => Ok(None),
+            Some(Ok(found)) => Ok(Some(found)),
+            Some(Err(error)) => Err(io::Error::other(error.as_str())),
+        }
     }
 
-    fn meet(&self) -> io::Result<bool> {
-        self.meeting.wait().map_err(io::Error::other)
+    fn with_folder<T>(&self, run: impl FnOnce(&mut Folder) -> T) -> T {
+        let mut folder = lock(&self.folder);
+        run(folder.as_mut().expect("it is open where there is a journal"))
+    }
+
+    /// Makes the files of the next generation.
+    fn begin_generation(&self, found: &Found) -> io::Result<()> {
+        let Found { headers, generations, rewrites, .. } = found;
+        let ends: Vec<Vec<u64>> = generations
+            .iter()
+            .map(|parts| parts.iter().map(|part| part.kept.end).collect())
+            .collect();
+        let files = self.with_folder(|folder| folder.begin(headers, &ends, *rewrites))?;
+        *lock(&self.files) = files.into_iter().map(Some).collect();
+        Ok(())
     }
 }
 
@@ -230,102 +261,243 @@ fn keep_all(found: &[Scanned], from: &[u64], config: &Config) -> io::Result<Vec<
     Ok(kept)
 }
 
-impl Restoring<'_> {
-    /// Loads this shard's share, and begins the next generation with all others.
-    pub(crate) fn run(&mut self, core: &mut Core) -> io::Result<Option<JournalFile>> {
-        let recovery = self.recovery;
-        let mut own = Own { shard: self.shard, threads: recovery.shards, keyspaces: Vec::new() };
-        let mut layout = recovery.generations.first().map_or(recovery.shards, Vec::len);
-        own.hold(layout, core, self.config);
-        for generation in &recovery.generations {
-            if generation.len() != layout {
-                self.hand_over(&mut own, core, (layout, generation.len()))?;
-                layout = generation.len();
-            }
-            for index in own.indices(layout) {
-                let state = load(&generation[index], own.keyspace(index, core))?;
-                if let (0, Some(state)) = (index, state) {
-                    *lock(&recovery.state) = Some(state);
-                }
-            }
-        }
-        // Also where their number is the same: slots may have moved.
-        self.hand_over(&mut own, core, (layout, recovery.shards))?;
-        let state = lock(&recovery.state).clone();
-        if let Some(state) = state {
-            core.restore_state(&state).map_err(|error| io::Error::other(error.to_string()))?;
-        }
-        if recovery.rewrites {
-            self.write_base(core)?;
-        }
-        if recovery.meet()? {
-            self.begin_generation()?;
-        }
-        recovery.meet()?;
-        let file = lock(&recovery.files)[self.shard].take();
-        let file = file.expect("a file for each shard was made");
-        let bytes = if self.shard == 0 { recovery.bytes } else { 0 };
-        core.begin_journal(recovery.headers[self.shard], bytes);
-        Ok(Some(JournalFile::empty(file)))
+/// What a shard does next of a restoration.
+#[derive(Clone, Copy)]
+enum Step {
+    /// Has keyspaces for the shards of so many.
+    Hold(usize),
+    /// Replays the files of a shard of a generation.
+    Replay {
+        generation: usize,
+        shard: usize,
+    },
+    /// Gives slots to the shards that have them in a layout of other shards, or after they moved.
+    GiveOut {
+        from: usize,
+        to: usize,
+    },
+    /// Waits until all shards have come so far.
+    Meet,
+    /// Takes in the slots that others gave.
+    TakeIn {
+        from: usize,
+        to: usize,
+    },
+    /// Takes over what the server held beside keys.
+    TakeState,
+    WriteBase,
+    /// The first shard makes the files of the next generation.
+    Begin,
+    /// Goes on in its file.
+    Open,
+}
+
+/// What has come of a slice.
+pub enum Restored {
+    /// There is more to do at once.
+    More,
+    /// Others are waited for.
+    Waits,
+    /// All is there, and the journal goes on in this file.
+    Whole(Option<JournalFile>),
+}
+
+/// One shard's part of loading the journal.
+pub struct Restore {
+    recovery: Arc<Recovery>,
+    shard: usize,
+    config: Arc<Config>,
+    own: Own,
+    /// What is left to do, once that is known.
+    steps: Option<VecDeque<Step>>,
+    replaying: Option<Replaying>,
+    /// The round of the meeting that it waits for.
+    round: Option<u64>,
+}
+
+impl Restore {
+    pub(crate) fn new(recovery: Arc<Recovery>, shard: usize, config: Arc<Config>) -> Self {
+        let threads = recovery.node.posts.len();
+        let own = Own { shard, threads, layout: 0, keyspaces: Vec::new() };
+        Self { recovery, shard, config, own, steps: None, replaying: None, round: None }
     }
 
-    /// Gives slots to the shards that have them in a layout of other shards, or after they moved.
-    fn hand_over(
-        &self,
-        own: &mut Own,
+    /// This shard can't go on, so none does.
+    pub(crate) fn fail(&self, error: &io::Error) {
+        self.recovery.meeting.fail(error.to_string());
+        self.recovery.node.wake_all();
+    }
+
+    /// Loads this shard's share as long as `more` says, and begins the next generation with all others.
+    ///
+    /// # Errors
+    /// Where a file is refused, of whichever shard.
+    pub(crate) fn run(
+        &mut self,
         core: &mut Core,
-        (from, to): (usize, usize),
-    ) -> io::Result<()> {
-        let recovery = self.recovery;
-        for index in own.indices(from) {
+        more: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Restored> {
+        let recovery = Arc::clone(&self.recovery);
+        let Some(found) = recovery.found()? else { return Ok(Restored::Waits) };
+        let mut steps =
+            self.steps.take().unwrap_or_else(|| plan(found, self.own.threads, self.shard));
+        while let Some(step) = steps.front().copied() {
+            if let Step::Open = step {
+                return self.open(core, found).map(|file| Restored::Whole(Some(file)));
+            }
+            let is_done = self.step(step, core, found, more)?;
+            if is_done {
+                steps.pop_front();
+            }
+            let waits = !is_done && matches!(step, Step::Meet);
+            if waits || !more() {
+                self.steps = Some(steps);
+                return Ok(if waits { Restored::Waits } else { Restored::More });
+            }
+        }
+        Ok(Restored::Waits)
+    }
+
+    /// Does a step, or a slice of it; returns whether it is done.
+    fn step(
+        &mut self,
+        step: Step,
+        core: &mut Core,
+        found: &Found,
+        more: &mut dyn FnMut() -> bool,
+    ) -> io::Result<bool> {
+        match step {
+            Step::Hold(layout) => self.own.hold(layout, core, &self.config),
+            Step::Replay { generation, shard } => {
+                let part = &found.generations[generation][shard];
+                return self.replay(part, shard, core, more);
+            }
+            Step::GiveOut { from, to } => self.give_out(core, from, to),
+            Step::Meet => {
+                let meeting = &self.recovery.meeting;
+                let round = *self.round.get_or_insert_with(|| meeting.arrive());
+                if !meeting.is_over(round).map_err(io::Error::other)? {
+                    return Ok(false);
+                }
+                self.round = None;
+                self.recovery.node.wake_all();
+            }
+            Step::TakeIn { from, to } => {
+                if from != to && self.own.layout != to {
+                    self.own.hold(to, core, &self.config);
+                }
+                let Some((target, bundle)) = lock(&self.recovery.mailboxes[self.shard]).pop()
+                else {
+                    return Ok(true);
+                };
+                self.own.keyspace(target, core).attach_with_expiry(bundle);
+                return Ok(false);
+            }
+            Step::TakeState => {
+                let state = lock(&self.recovery.state).clone();
+                if let Some(state) = state {
+                    let restored = core.restore_state(&state);
+                    restored.map_err(|error| io::Error::other(error.to_string()))?;
+                }
+            }
+            Step::WriteBase => {
+                let header = found.headers[self.shard];
+                let path = self.recovery.with_folder(|folder| folder.file(&base_name(&header)));
+                let state = (self.shard == 0).then(|| core.state());
+                base::write(&path, header, state.as_deref(), core.keyspace())
+                    .map_err(|error| at(&path, error))?;
+            }
+            Step::Begin => self.recovery.begin_generation(found)?,
+            Step::Open => {}
+        }
+        Ok(true)
+    }
+
+    fn replay(
+        &mut self,
+        part: &Part,
+        shard: usize,
+        core: &mut Core,
+        more: &mut dyn FnMut() -> bool,
+    ) -> io::Result<bool> {
+        let mut replaying = self.replaying.take().unwrap_or_else(|| Replaying::of(part));
+        let keyspace = self.own.keyspace(shard, core);
+        let (mut bytes, mut is_done) = (0, false);
+        while !is_done && more() {
+            match replaying.step(part, keyspace, &mut bytes)? {
+                true => {}
+                false => is_done = true,
+            }
+        }
+        self.recovery.node.loading.loaded_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if !is_done {
+            self.replaying = Some(replaying);
+        } else if let (0, Some(state)) = (shard, replaying.state) {
+            *lock(&self.recovery.state) = Some(state);
+        }
+        Ok(is_done)
+    }
+
+    fn give_out(&mut self, core: &mut Core, from: usize, to: usize) {
+        let recovery = &self.recovery;
+        for index in self.own.indices(from) {
             let stays = (from == to).then_some(ShardId(index as u16));
-            for (target, bundle) in give_out_foreign(own.keyspace(index, core), stays, to) {
-                let mailbox = &recovery.mailboxes[target.index() % recovery.shards];
+            for (target, bundle) in give_out_foreign(self.own.keyspace(index, core), stays, to) {
+                let mailbox = &recovery.mailboxes[target.index() % recovery.mailboxes.len()];
                 lock(mailbox).push((target.index(), bundle));
             }
         }
-        recovery.meet()?;
-        if from != to {
-            own.hold(to, core, self.config);
+    }
+
+    fn open(&self, core: &mut Core, found: &Found) -> io::Result<JournalFile> {
+        let file = lock(&self.recovery.files)[self.shard].take();
+        let file = file.ok_or_else(|| io::Error::other("the journal's files were not made"))?;
+        let bytes = if self.shard == 0 { found.bytes } else { 0 };
+        core.begin_journal(found.headers[self.shard], bytes);
+        if found.is_grown && !found.rewrites {
+            core.want_rewrite();
         }
-        for (target, bundle) in lock(&recovery.mailboxes[self.shard]).drain(..) {
-            own.keyspace(target, core).attach_with_expiry(bundle);
-        }
-        recovery.meet()?;
-        Ok(())
-    }
-
-    fn write_base(&self, core: &mut Core) -> io::Result<()> {
-        let header = self.recovery.headers[self.shard];
-        let path = self.with_folder(|folder| folder.file(&base_name(&header)));
-        let state = (self.shard == 0).then(|| core.state());
-        base::write(&path, header, state.as_deref(), core.keyspace())
-            .map_err(|error| at(&path, error))
-    }
-
-    fn with_folder<T>(&self, run: impl FnOnce(&mut Folder) -> T) -> T {
-        let mut folder = lock(&self.recovery.folder);
-        run(folder.as_mut().expect("it is open where there is a journal"))
-    }
-
-    fn begin_generation(&self) -> io::Result<()> {
-        let Recovery { headers, generations, rewrites, .. } = self.recovery;
-        let ends: Vec<Vec<u64>> = generations
-            .iter()
-            .map(|parts| parts.iter().map(|part| part.kept.end).collect())
-            .collect();
-        let files = self.with_folder(|folder| folder.begin(headers, &ends, *rewrites))?;
-        *lock(&self.recovery.files) = files.into_iter().map(Some).collect();
-        let (count, ms) = (generations.len(), self.recovery.begun.elapsed().as_millis());
-        tracing::info!("The journal is loaded: {count} generations in {ms} ms");
-        Ok(())
+        Ok(JournalFile::empty(file))
     }
 }
 
-/// The keyspaces that a thread fills.
+/// All steps of a shard, in their order.
+fn plan(found: &Found, shards: usize, own: usize) -> VecDeque<Step> {
+    let mut steps = VecDeque::new();
+    let hand_over = |steps: &mut VecDeque<Step>, from, to| {
+        steps.extend([Step::GiveOut { from, to }, Step::Meet]);
+        steps.extend([Step::TakeIn { from, to }, Step::Meet]);
+    };
+    let mut layout = found.generations.first().map_or(shards, Vec::len);
+    steps.push_back(Step::Hold(layout));
+    for (generation, parts) in found.generations.iter().enumerate() {
+        if parts.len() != layout {
+            hand_over(&mut steps, layout, parts.len());
+            layout = parts.len();
+        }
+        let files = (own..layout).step_by(shards);
+        steps.extend(files.map(|shard| Step::Replay { generation, shard }));
+    }
+    // Also where their number is the same: slots may have moved.
+    hand_over(&mut steps, layout, shards);
+    steps.push_back(Step::TakeState);
+    if found.rewrites {
+        steps.push_back(Step::WriteBase);
+    }
+    steps.push_back(Step::Meet);
+    if own == 0 {
+        steps.push_back(Step::Begin);
+    }
+    steps.extend([Step::Meet, Step::Open]);
+    steps
+}
+
+/// The keyspaces that a shard fills.
 struct Own {
     shard: usize,
     threads: usize,
+    /// Of how many shards they are.
+    layout: usize,
     /// Of other layouts than this process has: there the core's own does.
     keyspaces: Vec<Keyspace>,
 }
@@ -337,6 +509,7 @@ impl Own {
 
     fn hold(&mut self, layout: usize, core: &mut Core, config: &Config) {
         self.keyspaces.clear();
+        self.layout = layout;
         if layout == self.threads {
             return;
         }
@@ -355,40 +528,60 @@ impl Own {
     }
 }
 
-fn load(part: &Part, keyspace: &mut Keyspace) -> io::Result<Option<Vec<u8>>> {
-    let mut state = None;
-    if let Some(path) = &part.base {
-        let base = load_file(path, 0, &(0..u64::MAX), keyspace);
-        state = base.map_err(|error| at(path, error))?.state;
-    }
-    let mut position = part.start;
-    for path in &part.journals {
-        let own = load_file(path, position, &part.kept, keyspace);
-        let own = own.map_err(|error| at(path, error))?;
-        position = own.position;
-        state = own.state.or(state);
-    }
-    // What the base holds may be missing.
-    let is_whole = position >= part.kept.end || part.kept.is_empty();
-    let last = part.journals.last().map_or(Path::new(""), PathBuf::as_path);
-    if is_whole { Ok(state) } else { Err(at(last, "it changed while it was read")) }
+/// The files of a part while they are replayed.
+#[derive(Default)]
+struct Replaying {
+    /// Files that are not begun yet, the base before the journals.
+    files: VecDeque<PathBuf>,
+    /// The first of the journals is still to come.
+    in_base: bool,
+    running: Option<(PathBuf, Replay<FileBlob>)>,
+    position: u64,
+    state: Option<Vec<u8>>,
 }
 
-fn load_file(
-    path: &Path,
-    start: u64,
-    kept: &Range<u64>,
-    keyspace: &mut Keyspace,
-) -> Result<Replayed, String> {
-    /// How many bytes are between two lines of the log.
-    const PROGRESS_BYTES: u64 = 256 << 20;
-    let blob = FileBlob::open(path).map_err(|error| error.to_string())?;
-    let (name, mut next) = (path.display(), PROGRESS_BYTES);
-    let mut progress = |bytes: u64| {
-        if bytes >= next {
-            next = bytes + PROGRESS_BYTES;
-            tracing::info!("{name}: {} MB are loaded", bytes >> 20);
+impl Replaying {
+    fn of(part: &Part) -> Self {
+        let files = part.base.iter().chain(&part.journals).cloned().collect();
+        let (in_base, position) = (part.base.is_some(), part.start);
+        Self { files, in_base, position, ..Self::default() }
+    }
+
+    /// Does a frame again, and adds to `bytes` how many bytes of a file that were; false where nothing is left.
+    ///
+    /// # Errors
+    /// Where a file can't be read, or is not what it was when it was checked.
+    fn step(&mut self, part: &Part, keyspace: &mut Keyspace, bytes: &mut u64) -> io::Result<bool> {
+        let Some((path, replay)) = &mut self.running else {
+            let Some(path) = self.files.pop_front() else {
+                // What the base holds may be missing.
+                let is_whole = self.position >= part.kept.end || part.kept.is_empty();
+                let last = part.journals.last().map_or(Path::new(""), PathBuf::as_path);
+                return if is_whole {
+                    Ok(false)
+                } else {
+                    Err(at(last, "it changed while it was read"))
+                };
+            };
+            let (start, kept) = match self.in_base {
+                true => (0, 0..u64::MAX),
+                false => (self.position, part.kept.clone()),
+            };
+            let blob = FileBlob::open(&path).map_err(|error| at(&path, error))?;
+            let replay = Replay::of(blob, start, &kept).map_err(|error| at(&path, error))?;
+            self.running = Some((path, replay));
+            return Ok(true);
+        };
+        let before = replay.offset();
+        let has_more = replay.step(keyspace).map_err(|error| at(path, error))?;
+        *bytes += replay.offset() - before;
+        if !has_more && let Some((_, replay)) = self.running.take() {
+            let own = replay.end();
+            self.state = own.state.or(self.state.take());
+            if !std::mem::take(&mut self.in_base) {
+                self.position = own.position;
+            }
         }
-    };
-    replay(keyspace, &blob, start, kept, &mut progress).map_err(|error| error.to_string())
+        Ok(true)
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use basalt_commands::config::{BindAddresses, Config};
-use basalt_server::{Serving, Statistics, listen, serve};
+use basalt_server::{Serving, Starting, Statistics, listen, serve};
 
 use crate::toy::Toy;
 
@@ -132,7 +132,8 @@ impl Served {
         change(&mut config);
         let listeners = listen(&config).expect("it can listen");
         let serving = serve(&Arc::new(config.clone()), Statistics::default(), listeners, Toy::new);
-        Self { config, serving: Some(serving.expect("it can serve")) }
+        let (serving, _) = serving.and_then(Starting::await_data).expect("it can serve");
+        Self { config, serving: Some(serving) }
     }
 
     /// On a TCP port that was free a moment ago.

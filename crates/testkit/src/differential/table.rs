@@ -330,6 +330,7 @@ pub const NOT_RANDOM: &[(&str, &str)] = &[
     ("watch", "inside MULTI Valkey 9 refuses it and aborts, where Redis refuses it and goes on"),
     ("latency", "how long commands take is each server's own affair"),
     ("slowlog", "what is slow is each server's own affair"),
+    ("hotkeys", "a command of Redis 8.6: no oracle at hand knows it"),
     ("pfselftest", "it says OK and takes long"),
     ("blmove", "its keys may be on two shards, see `WAITING_ROWS`; there are tests for waiting"),
     (

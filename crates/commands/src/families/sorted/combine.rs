@@ -2,11 +2,12 @@
 
 use std::marker::PhantomData;
 
-use basalt_keyspace::{EntryRef, Events, Key, Kind, Scored, event};
+use basalt_keyspace::{EntryRef, Events, Key, Scored, event};
 use basalt_resp::parse_f64;
 use smallvec::SmallVec;
 
 use super::sources::{Gathered, Members, Source, combine, count};
+use super::store::{changes_of, store_changes};
 use super::{ROW, write_scored};
 use crate::args::integer;
 use crate::argument::Argument;
@@ -480,7 +481,7 @@ fn whole<C: Combines, P: Serves>(call: &mut Call<'_>) -> Outcome {
     for key in &keys {
         call.keyspace.read(call.database, key);
     }
-    let made = {
+    let changes = {
         let keyspace = &*call.keyspace;
         let entries: SmallVec<[Option<EntryRef<'_>>; 8]> =
             keys.iter().map(|key| keyspace.peek(call.database, key)).collect();
@@ -502,13 +503,11 @@ fn whole<C: Combines, P: Serves>(call: &mut Call<'_>) -> Outcome {
             return Ok(());
         }
         call.reply.integer(result.len() as i64);
-        let mut made = keyspace.make(Kind::Sorted);
-        scored.for_each(|one| made.push_scored(one.member, one.score));
-        made.finish()
+        changes_of(scored)
     };
     let (database, target) = (call.database, call.key);
     let events = Combine::<C, P>::EVENTS;
-    call.keyspace.put_made(database, &target, made, events);
+    store_changes(call.keyspace, (database, &target), changes.as_deref(), events);
     Ok(())
 }
 
@@ -592,11 +591,9 @@ impl<C: Combines, P: Serves> InRounds for Combine<C, P> {
         decision.reply.integer(gathered.len().min(options.limit) as i64);
         if P::PURPOSE == Purpose::Store {
             decision.write(0, move |keyspace, id, key| {
-                let mut made = keyspace.make(Kind::Sorted);
-                let ordered = gathered.ordered();
-                ordered.iter().for_each(|one| made.push_scored(one.member, one.score));
+                let changes = changes_of(gathered.ordered().iter().copied());
                 drop(gathered);
-                keyspace.put_made(id, key, made.finish(), Self::EVENTS);
+                store_changes(keyspace, (id, key), changes.as_deref(), Self::EVENTS);
             });
         }
         Ok(())

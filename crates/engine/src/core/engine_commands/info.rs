@@ -8,7 +8,7 @@ use std::fmt::{Display, Write as _};
 use basalt_commands::Outcome;
 use basalt_commands::config::Config;
 use basalt_commands::requests::parse_info;
-use basalt_keyspace::{DatabaseStats, KeyspaceStats};
+use basalt_keyspace::{BigKey, DatabaseStats, KeyspaceStats};
 
 use super::latency::merge;
 use super::{REDIS_VERSION, VERSION, encode, everywhere, settings};
@@ -17,6 +17,7 @@ use crate::core::snapshot::{ShardSnapshot, command_name};
 use crate::journal::JournalStats;
 use crate::now::Now;
 use crate::observe::command_stats::Book;
+use crate::observe::hot_keys::{HotKey, shown_name};
 use crate::observe::rates::Rate;
 use crate::observe::stats::ShardStats;
 use crate::saving::SaveStats;
@@ -132,11 +133,12 @@ struct Section {
     /// Told also where no section is named.
     is_default: bool,
     needs_histograms: bool,
+    needs_keys: bool,
     write: fn(&Statistics, &mut Lines),
 }
 
 const fn section(title: &'static str, write: fn(&Statistics, &mut Lines)) -> Section {
-    Section { title, is_default: true, needs_histograms: false, write }
+    Section { title, is_default: true, needs_histograms: false, needs_keys: false, write }
 }
 
 /// All sections, in their order.
@@ -155,6 +157,8 @@ const SECTIONS: &[Section] = &[
     section("Cluster", |_, lines| lines.add("cluster_enabled", 0)),
     section("Transactions", transactions),
     section("Keyspace", keyspace),
+    Section { is_default: false, needs_keys: true, ..section("Hotkeys", hot_keys) },
+    Section { is_default: false, needs_keys: true, ..section("Bigkeys", big_keys) },
 ];
 
 pub(super) fn info(
@@ -170,7 +174,9 @@ pub(super) fn info(
         let wanted =
             |section: &&Section| request.wants(&section.title.to_lowercase(), section.is_default);
         let with_histograms = SECTIONS.iter().filter(wanted).any(|one| one.needs_histograms);
-        let statistics = gather(statistics, &hops, &routes, with_histograms).await;
+        let with_keys = SECTIONS.iter().filter(wanted).any(|one| one.needs_keys);
+        let with = (with_histograms, with_keys);
+        let statistics = gather(statistics, &hops, &routes, with).await;
         let texts: Vec<String> = SECTIONS
             .iter()
             .filter(wanted)
@@ -191,9 +197,9 @@ pub(super) async fn gather(
     mut statistics: Statistics,
     hops: &Hops,
     routes: &Routes,
-    with_histograms: bool,
+    (with_histograms, with_keys): (bool, bool),
 ) -> Statistics {
-    let hop = move |shard: &mut Shard| ShardSnapshot::exact(shard, with_histograms);
+    let hop = move |shard: &mut Shard| ShardSnapshot::exact(shard, with_histograms, with_keys);
     statistics.shards = everywhere(hops, routes, hop).await;
     statistics.shards.iter().for_each(|shard| statistics.stats.absorb(&shard.stats));
     let books = statistics.shards.iter_mut().map(|shard| std::mem::take(&mut shard.books));
@@ -365,7 +371,8 @@ fn memory(statistics: &Statistics, lines: &mut Lines) {
 }
 
 fn persistence(statistics: &Statistics, lines: &mut Lines) {
-    lines.add("loading", 0);
+    let loading = statistics.process.loading;
+    lines.add("loading", u8::from(loading.is_some()));
     lines.add("async_loading", 0);
     lines.add_all(&["current_cow_peak", "current_cow_size", "current_cow_size_age"], 0);
     lines.add("current_fork_perc", "0.00");
@@ -418,6 +425,14 @@ fn persistence(statistics: &Statistics, lines: &mut Lines) {
         lines.add("journal_cuts", sum(|journal| journal.cuts));
     }
     lines.add_all(&["module_fork_in_progress", "module_fork_last_cow_size"], 0);
+    if let Some(loading) = loading {
+        lines.add("loading_start_time", loading.started_s);
+        lines.add("loading_total_bytes", loading.total_bytes);
+        lines.add("loading_rdb_used_mem", 0);
+        lines.add("loading_loaded_bytes", loading.loaded_bytes);
+        lines.add("loading_loaded_perc", format_args!("{:.2}", loading.percent()));
+        lines.add("loading_eta_seconds", loading.left_s());
+    }
 }
 
 fn stats(statistics: &Statistics, lines: &mut Lines) {
@@ -593,6 +608,48 @@ fn keyspace(statistics: &Statistics, lines: &mut Lines) {
                 value.push_str(&format!(",keys_with_volatile_items={with_expiring_elements}"));
             }
             lines.add(&format!("db{index}"), value);
+        }
+    }
+}
+
+/// The keys that are used most, over all shards; names last, since they may have any sign in them.
+fn hot_keys(statistics: &Statistics, lines: &mut Lines) {
+    let shards = statistics.shards.iter().enumerate();
+    let mut keys: Vec<(usize, &HotKey)> =
+        shards.flat_map(|(shard, own)| own.hot_keys.iter().map(move |key| (shard, key))).collect();
+    keys.sort_by(|(_, one), (_, other)| other.uses_per_s.total_cmp(&one.uses_per_s));
+    keys.truncate(statistics.config.metrics_top_keys as usize);
+    for (rank, (shard, HotKey { database, name, uses_per_s, share })) in keys.iter().enumerate() {
+        let value = format_args!(
+            "shard={shard},db={},uses_per_sec={uses_per_s:.2},share={share:.4},key={}",
+            database.0,
+            shown_name(name)
+        );
+        lines.add(&format!("hot_key_{rank}"), value);
+    }
+}
+
+/// The largest values of each type, over all shards.
+fn big_keys(statistics: &Statistics, lines: &mut Lines) {
+    let shards = statistics.shards.iter().enumerate();
+    let mut by_kind: BTreeMap<&str, Vec<(usize, &BigKey)>> = BTreeMap::new();
+    for (shard, key) in
+        shards.flat_map(|(shard, own)| own.big_keys.iter().map(move |key| (shard, key)))
+    {
+        by_kind.entry(key.kind.name()).or_default().push((shard, key));
+    }
+    for (kind, mut keys) in by_kind {
+        keys.sort_by_key(|(_, key)| std::cmp::Reverse(key.bytes));
+        keys.truncate(statistics.config.metrics_top_keys as usize);
+        for (rank, (shard, BigKey { database, name, bytes, elements, .. })) in
+            keys.iter().enumerate()
+        {
+            let value = format_args!(
+                "shard={shard},db={},bytes={bytes},elements={elements},key={}",
+                database.0,
+                shown_name(name)
+            );
+            lines.add(&format!("big_{kind}_{rank}"), value);
         }
     }
 }

@@ -92,7 +92,7 @@ fn report(
     let (_, protocol) = settings(core, id);
     let (statistics, routes) = (Statistics::begin(core, world), core.shard.routes.clone());
     core.coordinate(id, |hops| async move {
-        let statistics = info::gather(statistics, &hops, &routes, false).await;
+        let statistics = info::gather(statistics, &hops, &routes, (false, false)).await;
         encode(protocol, |reply| write(&Books::of(&statistics), reply))
     });
 }

@@ -214,7 +214,9 @@ impl Core {
 
     /// Saves, if that is wanted, and ends the process.
     pub(crate) fn shut_down(&mut self, id: SessionId, request: ShutdownRequest) {
-        let saves = request.save.unwrap_or(!self.shard.config.save.0.is_empty());
+        let is_wanted = request.save.unwrap_or(!self.shard.config.save.0.is_empty());
+        // What is not wholly loaded must not take the place of what is.
+        let saves = is_wanted && !self.shard.is_loading();
         if !saves {
             if id != SessionId::NOBODY {
                 session(self, id).is_closing = true;

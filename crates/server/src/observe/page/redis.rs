@@ -81,12 +81,14 @@ const ROWS: &[Row] = &[
 
     gauge("redis_connected_slaves", "Replicas; there is no replication yet.", |_| whole(0_u8)),
     gauge("redis_master_repl_offset", "Bytes replicated; there is no replication yet.", |_| whole(0_u8)),
-    gauge("redis_loading_dump_file", "1 while data is loaded; there is nothing to load yet.", |_| whole(0_u8)),
+    gauge("redis_loading_dump_file", "1 while data is loaded at the start.",
+        |view| whole(u8::from(view.process.loading.is_some()))),
     gauge("redis_rdb_changes_since_last_save", "Changes since the start; nothing is saved yet.",
         |view| whole(view.keyspace(|stats| stats.changes))),
     gauge("redis_rdb_last_save_timestamp_seconds", "The start, as in Redis before the first save.",
         |view| whole(view.process.started_s)),
-    gauge("redis_aof_enabled", "1 with an append-only file; there is none yet.", |_| whole(0_u8)),
+    gauge("redis_aof_enabled", "1 with a journal (`appendonly yes`).",
+        |view| whole(u8::from(view.shards().any(|(_, shard)| shard.engine.journal.is_some())))),
 ];
 
 /// A number of each command.

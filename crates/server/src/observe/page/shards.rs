@@ -1,6 +1,6 @@
 //! Shards: our own metrics, with the shard as a label. Sums are Prometheus' to make.
 
-use basalt_engine::{Histogram, ShardStats, TransactionStats, command_name};
+use basalt_engine::{Histogram, ShardStats, TransactionStats, command_name, shown_name};
 
 use super::text::{Number, seconds_of_us, whole};
 use super::{Kind, Report, Text, View, write_times};
@@ -133,6 +133,8 @@ pub(super) fn write(view: &View<'_>, text: &mut Text) {
         }
     }
     write_databases(view, text);
+    write_hot_keys(view, text);
+    write_big_keys(view, text);
     write_subscriptions(view, text);
     write_disconnections(view, text);
     write_transactions(view, text);
@@ -181,6 +183,45 @@ fn write_databases(view: &View<'_>, text: &mut Text) {
                     let database = format!("db{index}");
                     text.sample(&[("shard", &shard), ("db", &database)], whole(count(statistics)));
                 }
+            }
+        }
+    }
+}
+
+/// As many as `metrics-top-keys` says: those that take a hundredth of all uses.
+fn write_hot_keys(view: &View<'_>, text: &mut Text) {
+    let help = "Uses per second, of late, of the keys with at least a hundredth of the shard's: an estimate, \
+                from one use in 101.";
+    text.family(Kind::Gauge, "basalt_hot_key_uses_per_second", help);
+    for (shard, report) in view.shards() {
+        for key in &report.engine.hot_keys {
+            let (database, name) = (format!("db{}", key.database.0), shown_name(&key.name));
+            let labels = [("shard", shard.as_str()), ("db", &database), ("key", &name)];
+            text.sample(&labels, Number::Real(key.uses_per_s));
+        }
+    }
+}
+
+fn write_big_keys(view: &View<'_>, text: &mut Text) {
+    type Size = fn(&basalt_keyspace::BigKey) -> Number;
+    let families: [(&'static str, &str, Size); 2] = [
+        ("basalt_big_key_bytes", "Memory of the largest values of each type.", |key| {
+            whole(key.bytes)
+        }),
+        (
+            "basalt_big_key_elements",
+            "Elements of the largest values of each type; of strings, bytes.",
+            |key| whole(key.elements),
+        ),
+    ];
+    for (family, help, size) in families {
+        text.family(Kind::Gauge, family, help);
+        for (shard, report) in view.shards() {
+            for key in &report.engine.big_keys {
+                let (database, name) = (format!("db{}", key.database.0), shown_name(&key.name));
+                let kind = ("type", key.kind.name());
+                let labels = [("shard", shard.as_str()), ("db", &database), kind, ("key", &name)];
+                text.sample(&labels, size(key));
             }
         }
     }
