@@ -128,7 +128,7 @@ impl Move {
     }
 }
 
-/// Where a command decides, after all its keys were read: it writes the reply and says which keys change.
+/// Where a command decides, after all its keys were read: it writes the reply and the changes of its keys.
 pub struct Decision<'a, 'r> {
     pub args: &'a [&'a [u8]],
     /// The names of the keys, in the order of [`key_positions`].
@@ -268,7 +268,7 @@ pub struct ManyKeys {
 }
 
 impl ManyKeys {
-    /// A command of which everything is said by its parts.
+    /// A command that is wholly described by its parts.
     pub(crate) const fn of<T: OverKeys>() -> Self {
         Self {
             whole: whole::<T>,

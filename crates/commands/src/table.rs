@@ -209,7 +209,7 @@ mod tests {
                 // XREADGROUP writes the group's state, but only reads the entries: Redis says so
                 // too.
                 let is_as_redis_says = name == "xreadgroup";
-                // What a script writes is told by the commands that it calls.
+                // What a script writes follows from the commands that it calls.
                 let is_script = ["eval", "evalsha", "fcall"].contains(&name);
                 let writes = (writes_keys(row) && !is_script) || is_as_redis_says;
                 assert_eq!(may_write, writes, "{name}");

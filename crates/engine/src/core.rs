@@ -76,7 +76,7 @@ pub struct CoreSetup {
     pub config: Arc<Config>,
     /// Seeds the hash of keys: the same for all cores of a process.
     pub hash_seed: u64,
-    /// Tells this run of the process from others in records: the same for all its cores, another after each start.
+    /// The number of this run of the process, for records: the same for all its cores, another after each start.
     pub epoch: u64,
     /// Seeds what commands leave to random.
     pub random_seed: u64,
@@ -99,7 +99,7 @@ pub struct Turn {
 /// What is to be done with a session's socket.
 #[derive(Debug)]
 pub struct Output {
-    /// To be sent now; tell [`Core::sent`] when it is.
+    /// To be sent now; call [`Core::sent`] when it is.
     pub bytes: Vec<u8>,
     /// Long parts of it, which are shared with the data.
     pub payloads: Payloads,

@@ -60,7 +60,7 @@ pub(crate) enum Event {
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct Intents {
     visits: BTreeMap<Number, Visit>,
-    /// Who means to touch a key, by number: mostly one, which needs no memory of its own. Only keys that
+    /// The visits that mean to touch a key, by number: mostly one, which needs no memory of its own. Only keys that
     /// somebody means to touch are here.
     keys: MapByHash<SmallVec<[Claim; 1]>>,
     everything: SmallVec<[Claim; 1]>,
@@ -159,7 +159,7 @@ impl Intents {
         self.granted_count == 0
     }
 
-    /// Whether nobody visits or waits.
+    /// Whether there is no visit, granted or waiting.
     pub(crate) fn is_empty(&self) -> bool {
         self.visits.is_empty() && self.keys.is_empty() && self.everything.is_empty()
     }
@@ -273,7 +273,7 @@ impl Intents {
         is_free
     }
 
-    /// Gives a visit another scope; nobody comes between. Returns whether it is granted that at once.
+    /// Gives a visit another scope; no other visit comes between. Returns whether it is granted that at once.
     pub(crate) fn replace(&mut self, number: Number, scope: Scope) -> bool {
         let before = self.take_out(number);
         let is_granted = self.schedule(number, scope);
@@ -297,7 +297,7 @@ impl Intents {
         Some(scope)
     }
 
-    /// Forgets a visit; gives its scope, and whether nobody else means to touch anything of that.
+    /// Forgets a visit; returns its scope, and whether no other visit means to touch anything of that.
     fn take_out(&mut self, number: Number) -> Option<(Scope, bool)> {
         let visit = self.visits.remove(&number)?;
         self.granted_count -= usize::from(visit.is_granted);

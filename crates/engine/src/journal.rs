@@ -110,7 +110,7 @@ struct OpenCut {
     id: CutId,
     /// This shard's position; `None` while only others have spoken of it.
     position: Option<u64>,
-    /// The frame that says it, where this shard must write it.
+    /// The frame that has it, if this shard must write it.
     frame: Option<u64>,
     is_own_synced: bool,
     /// Others that have it on disk.
@@ -497,7 +497,7 @@ impl Journal {
             self.is_cutting = false;
             self.cuts_taken += 1;
         }
-        // Whoever does not wait for the disk does not ask whether a cut is complete either.
+        // A server that does not wait for the disk does not ask whether a cut is complete either.
         if self.is_always() || self.is_closing || is_awaited {
             let frame = is_mine.then_some(self.frames + 1);
             let cut = self.open_cut(id);
@@ -544,7 +544,7 @@ impl Journal {
             }
         }
         let covered = self.covered;
-        // A cut at or before a complete one tells nothing more.
+        // A cut at or before a complete one adds nothing.
         self.open_cuts.retain(|cut| {
             !cut.is_own_synced || cut.position.is_none_or(|position| position > covered)
         });

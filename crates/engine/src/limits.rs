@@ -123,7 +123,7 @@ pub(crate) const JOURNAL_END_US: u64 = 2_000_000;
 pub(crate) const REWRITE_FAILURES_FREE: u32 = 3;
 pub(crate) const REWRITE_PAUSE_US: u64 = 60_000_000;
 pub(crate) const REWRITE_PAUSE_MAX_US: u64 = 3_600_000_000;
-/// How often a cut is taken where nobody waits for it.
+/// How often a cut is taken if no client waits for it.
 pub(crate) const CUT_EVERY_US: u64 = 100_000;
 /// How long a shard leaves it to the home of a transaction to take the cut that its reply waits for.
 pub(crate) const CUT_OTHERS_US: u64 = 20_000;

@@ -117,7 +117,7 @@ pub(crate) struct Loading {
 
 /// This shard's part of a file, which it takes in as it comes.
 pub(crate) struct LoadPart {
-    /// Who waits for its end.
+    /// The coordinations that wait for its end.
     pub(crate) waiter: (ShardId, Ticket),
     /// Databases are to be emptied before.
     pub(crate) flushes: bool,

@@ -192,7 +192,7 @@ impl ChunkSink {
         }
         if all && !self.chunk.is_empty() {
             self.full.push_back(std::mem::take(&mut self.chunk));
-            // The next one says its database again, since others' chunks come between.
+            // The next one names its database again, since others' chunks come between.
             self.database = None;
         }
         let chunk = self.full.pop_front()?;
@@ -385,7 +385,7 @@ impl RewriteRecord {
     }
 }
 
-/// What INFO says of saves; all but the changes as the first shard knows it.
+/// What INFO shows of saves; all but the changes as the first shard knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SaveStats {
     /// Changes of this shard that are not on the disk.
@@ -404,7 +404,7 @@ pub struct SaveStats {
     pub rewrite: RewriteStats,
 }
 
-/// What INFO says of rewrites of the journal, as the first shard knows it.
+/// What INFO shows of rewrites of the journal, as the first shard knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RewriteStats {
     /// Seconds since the running one began; `None` while none is running.

@@ -43,7 +43,7 @@ use crate::session::subscriptions::Subscriptions;
 use crate::session::tracking::Tracking;
 
 /// A session of one core. `index` is dense and reused, so that the server can keep its own table by it;
-/// `generation` tells a late completion for a gone session from one for its successor.
+/// `generation` differs between a session that is gone and its successor, so that a late completion finds neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId {
     pub index: u32,
@@ -191,7 +191,7 @@ pub(crate) struct Session {
     pub input_ended: bool,
     /// No more requests; close when everything is sent.
     pub is_closing: bool,
-    /// It ends with this turn, whatever is not sent: nobody sees it any more.
+    /// It ends with this turn, whatever is not sent.
     pub is_aborted: bool,
     /// Since when the output is above its soft limit.
     pub soft_limit_since_us: Option<u64>,

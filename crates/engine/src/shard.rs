@@ -95,18 +95,18 @@ pub(crate) struct Shard {
     pub sessions_seen: SessionSums,
     /// Which transactions mean to touch what.
     pub intents: Intents,
-    /// Who waits for what.
+    /// The waiters, by what they wait for.
     pub waiting: Waiting,
-    /// Who watches what is worked.
+    /// The monitors.
     pub monitors: Monitors,
-    /// Who is subscribed to what.
+    /// The subscriptions.
     pub pubsub: PubSub,
     /// Where every change is written to a file.
     pub journal: Option<Box<Journal>>,
     /// Where the last one ended that was turned off, and what the world still does for it.
     journal_ended: u64,
     pub journal_leftover: usize,
-    /// Who waits until the journals are committed up to a position of this one's.
+    /// The waits for the journals to be committed up to a position of this one's.
     pub journal_waits: Vec<(u64, Ticket)>,
     /// Some shard's disk refuses what is written to its journal.
     pub journal_faults: bool,
@@ -417,7 +417,7 @@ impl Shard {
         self.used_bytes_peak = self.used_bytes_peak.max(self.keyspace.used_bytes());
     }
 
-    /// Somebody visits, now or when its turn comes; returns which.
+    /// Schedules a visit; returns whether it is granted at once.
     pub(crate) fn schedule(&mut self, number: Number, scope: Scope) -> bool {
         let is_granted = self.intents.schedule(number, scope);
         self.stats.transactions.waits += u64::from(!is_granted);

@@ -93,7 +93,7 @@ pub trait World {
     fn abort_shutdown(&mut self) -> bool;
     /// CONFIG REWRITE: writes the settings into the file that the server was started with.
     fn rewrite_config(&mut self, config: &Config, extent: Extent) -> Result<(), String>;
-    /// The settings changed. Every core's world is told, in the turn in which its shard took them over;
+    /// The settings changed. Every core's world gets them in the turn in which its shard took them over;
     /// what they say of sockets, log and the like is the world's to act on.
     fn config_changed(&mut self, config: &Arc<Config>);
     /// DEBUG SLEEP: once this turn's output and messages are on their way, the core does nothing until

@@ -169,7 +169,7 @@ pub(crate) fn put_strings(out: &mut Vec<u8>, strings: Strings<'_>) {
     });
 }
 
-/// [`Strings`] of what `put` puts by [`put_bytes`]; it says how many.
+/// [`Strings`] of what `put` puts by [`put_bytes`]; it returns how many.
 pub(crate) fn put_string_run(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>) -> usize) {
     let at = out.len();
     out.extend_from_slice(&[0; 16]);

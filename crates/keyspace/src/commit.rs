@@ -38,7 +38,7 @@ impl Keyspace {
         done
     }
 
-    /// Commits an effect on what lies at `place`; and raises what `signal` says.
+    /// Commits an effect on what lies at `place`, and raises the events of `signal`.
     #[inline]
     pub(crate) fn commit_key(
         &mut self,

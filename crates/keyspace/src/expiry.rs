@@ -76,7 +76,7 @@ impl Keyspace {
         self.databases.in_use().filter_map(|database| database.wheel.next_due_ms()).min()
     }
 
-    /// Removes what is due of an item's keys; tells when the next of it is.
+    /// Removes what is due of an item's keys; returns when the next of it is.
     fn settle(&mut self, id: DatabaseId, item: u32) -> Fate {
         let (slot, hash) = hint(item);
         loop {
@@ -108,7 +108,7 @@ impl Keyspace {
         }
     }
 
-    /// Removes some of a hash's fields that are due; says whether those were all.
+    /// Removes some of a hash's fields that are due; returns whether those were all.
     fn expire_fields(&mut self, id: DatabaseId, slot: SlotId, place: Place) -> bool {
         let (name, fields) = {
             let entry = self.databases.get(id).entry(slot, place);

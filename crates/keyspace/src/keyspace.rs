@@ -46,7 +46,7 @@ impl KeyspaceStats {
     }
 }
 
-/// What INFO says of a database.
+/// What INFO shows of a database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DatabaseStats {
     pub keys: usize,
@@ -485,19 +485,19 @@ impl Keyspace {
         self.peek(id, &self.key(&found?))
     }
 
-    /// Says whether what follows counts as a use of what it reads: CLIENT NO-TOUCH.
+    /// Sets whether what follows counts as a use of what it reads: CLIENT NO-TOUCH.
     pub fn set_touching(&mut self, touches: bool) {
         self.touches = touches && self.reads_touch;
     }
 
-    /// Says whether reads count as uses at all.
+    /// Sets whether reads count as uses at all.
     pub fn set_reads_touch(&mut self, reads_touch: bool) {
         self.reads_touch = reads_touch;
         self.touches = reads_touch;
     }
 
-    /// Says whether reads remove what they find expired. While writes are paused they must not, so that a
-    /// replica can catch up; what changes a key removes it all the same.
+    /// Sets whether reads remove what they find expired. While writes are paused they must not, so that a replica
+    /// can catch up, nor while a transaction goes on; what changes a key removes it all the same.
     pub fn set_reads_remove(&mut self, reads_remove: bool) {
         self.reads_remove = reads_remove;
     }

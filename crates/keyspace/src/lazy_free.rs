@@ -45,7 +45,7 @@ impl LazyFree {
         self.bytes
     }
 
-    /// Adds a database. Tells how many values were dropped to make room.
+    /// Adds a database. Returns how many values were dropped to make room.
     pub(crate) fn add_database(&mut self, database: Database) -> u64 {
         let bytes = database.heap_bytes();
         if bytes == 0 {
@@ -84,7 +84,7 @@ impl LazyFree {
         self.bytes += bytes - drop_or_keep(entry, &mut self.collections);
     }
 
-    /// Drops about so many entries or elements; tells how many values went with them.
+    /// Drops about so many entries or elements; returns how many values went with them.
     fn drop_step(&mut self, elements: usize) -> u64 {
         let mut count = 0;
         if let Some(collection) = self.collections.last_mut() {

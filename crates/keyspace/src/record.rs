@@ -96,7 +96,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Reads the record at the start of `input`; says how many bytes it took.
+    /// Reads the record at the start of `input`; returns it and how many bytes it took.
     pub fn decode(input: &'a [u8]) -> Result<(Self, usize), Malformed> {
         let mut reader = Reader::new(input);
         let kind = reader.byte()?;

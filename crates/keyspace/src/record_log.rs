@@ -29,7 +29,7 @@ struct Reader {
 
 /// Up to this capacity the buffer stays when all was read.
 const KEPT_BYTES: usize = 1 << 20;
-/// How many hashes of keys the table of changes tells apart.
+/// How many hashes of keys the table of changes can tell apart.
 const CHANGES: usize = 4096;
 
 /// Up to where keys changed, by their hashes: a key that has no change of its own may share another's place.

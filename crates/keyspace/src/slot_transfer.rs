@@ -74,7 +74,7 @@ impl Keyspace {
         }
     }
 
-    /// Items of the wheel for slots that went away, since this was last asked: to be told to their owners.
+    /// Items of the wheel for slots that went away, since this was last asked, for their owners.
     pub fn take_orphan_timers(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.moved.orphans)
     }

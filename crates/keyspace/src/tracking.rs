@@ -3,7 +3,7 @@
 //! Costs no byte in an entry: a table has the keys that tracking clients have read. A change of a key takes it out
 //! of the table; clients read it again to hear of the next change.
 //!
-//! Not here: the clients, and how they are told (the engine).
+//! Not here: the clients, and how they are notified (the engine).
 
 use std::collections::VecDeque;
 

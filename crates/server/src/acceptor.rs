@@ -15,7 +15,7 @@ use crate::ring::Ring;
 
 /// How long to leave accepting alone where the process has no descriptor or memory left.
 const RETRY_US: u64 = 100_000;
-/// How often the log says that clients can't be accepted.
+/// How often it is logged that clients can't be accepted.
 const WARN_EVERY_US: u64 = 10_000_000;
 /// How soon to look again for room in a mesh ring.
 const FORWARD_US: u64 = 1_000;

@@ -1,5 +1,5 @@
 //! Checks: whether this machine lets the server run, looked at before anything starts. What can be put
-//! right is put right; else the message says what to change.
+//! right is put right; otherwise the message names what to change.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};

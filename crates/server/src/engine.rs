@@ -17,7 +17,7 @@ use crate::Outside;
 use crate::journal::{Restore, Restored};
 
 pub trait Engine {
-    /// What its cores tell each other.
+    /// What its cores send each other.
     type Message: Send + 'static;
 
     /// See [`Core::connect`].

@@ -44,7 +44,7 @@ pub(crate) struct Batch {
     pub(crate) count: usize,
     /// So long it may be waited for.
     pub(crate) us: u32,
-    /// Batches come in time here: how long is waited for one that does not may be told less exactly.
+    /// Batches have been filling in time, so a coarse timeout is good enough.
     pub(crate) is_trusted: bool,
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct Gather {
     /// When this epoch began, and what CPU time the thread had used by then.
     since_us: u64,
     cpu_us: u64,
-    /// How much of an epoch the shard works, as far as the last one tells.
+    /// How much of an epoch the shard works, by the last one.
     busy_us: u64,
     /// When the last batch had to be there.
     waits_until_us: u64,

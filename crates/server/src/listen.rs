@@ -406,11 +406,11 @@ pub(crate) fn peer(socket: BorrowedFd<'_>, kind: &SocketKind) -> io::Result<Peer
     }
 }
 
-/// Tells a client why it is let go, if its socket takes it at once, and closes.
+/// Sends a client the reason why it is let go, if its socket takes it at once, and closes.
 pub(crate) fn refuse(socket: OwnedFd, words: &[u8]) {
     let mut stream = TcpStream::from(socket);
     if stream.set_nonblocking(true).is_ok() {
-        // A client that can't even be told is let go all the same.
+        // A client that takes no reason is let go all the same.
         let _ = stream.write(words);
     }
 }

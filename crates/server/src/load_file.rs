@@ -65,7 +65,10 @@ pub(crate) fn begin(
 }
 
 impl Loading {
-    /// Waits until the file is read; says why it can't be.
+    /// Waits until the file is read.
+    ///
+    /// # Errors
+    /// Why it can't be read.
     pub(crate) fn end(self) -> io::Result<()> {
         let read = self.thread.join().unwrap_or_else(|_| Err("its reader failed".to_owned()));
         read.map_err(|error| {
@@ -247,7 +250,7 @@ pub(crate) fn open_file(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Says what came of it.
+/// Logs what came of it.
 pub(crate) fn log_loaded(loaded: Loaded, seconds: f64) {
     let Loaded { keys, expired, empty } = loaded;
     tracing::info!(

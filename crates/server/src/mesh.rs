@@ -112,7 +112,7 @@ impl<T> Port<T> {
         }
     }
 
-    /// Says that this shard goes to sleep. False where something has come in meanwhile: then it may not.
+    /// Marks this shard as asleep. Returns false if something has come in meanwhile: then it may not sleep.
     #[must_use]
     pub(crate) fn prepare_sleep(&mut self) -> bool {
         self.sleep_flags[self.own].set();
@@ -124,7 +124,7 @@ impl<T> Port<T> {
         empty
     }
 
-    /// Says that this shard is awake.
+    /// Marks this shard as awake.
     pub(crate) fn end_sleep(&mut self) {
         self.sleep_flags[self.own].clear();
     }
@@ -140,7 +140,7 @@ impl<T> Port<T> {
     }
 }
 
-/// Says whether a shard sleeps and wants to be woken.
+/// Whether a shard sleeps and wants to be woken.
 struct SleepFlag {
     sleeping: AtomicBool,
 }

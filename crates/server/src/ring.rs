@@ -100,7 +100,7 @@ pub(crate) enum Event {
     Synced(Option<io::Error>),
     /// Another thread rang the eventfd.
     Eventfd,
-    /// A sleeping shard could not be told to wake.
+    /// A sleeping shard could not be woken.
     WakeFailed {
         shard: usize,
         error: i32,
@@ -113,7 +113,7 @@ pub(crate) enum ReceiveEnd {
     EndOfInput,
     /// All buffers are in use.
     NoBuffers,
-    /// The kernel stopped for reasons of its own, or was told to.
+    /// The kernel stopped for reasons of its own, or because it was asked to.
     Stopped,
     Failed(i32),
 }
@@ -161,7 +161,7 @@ pub(crate) struct Ring {
     timer: Box<Timespec>,
     /// When the timer that is armed will fire.
     timer_at_us: Option<u64>,
-    /// Tells the timer that is armed from those before it.
+    /// The number of the timer that is armed; those before it have others.
     timer_generation: u32,
     guard: Guard,
     /// Of a wait for a batch: whether a timer has fired since.
@@ -540,7 +540,7 @@ impl Ring {
         !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
     }
 
-    /// Whether an enter or a drain would find something, told without a system call.
+    /// Whether an enter or a drain would find something; needs no system call.
     pub(crate) fn has_news(&mut self) -> bool {
         !self.uring.completion().is_empty() || self.uring.submission().taskrun()
     }

@@ -326,8 +326,8 @@ impl Server {
             .rsplit_once(')')
             .map(|(_, rest)| rest.split_whitespace().collect())
             .unwrap_or_default();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
-        let (user, system) = ticks(11).zip(ticks(12)).ok_or(io::ErrorKind::InvalidData)?;
+        let jiffies = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
+        let (user, system) = jiffies(11).zip(jiffies(12)).ok_or(io::ErrorKind::InvalidData)?;
         // Linux shows 100 ticks a second to user space on every architecture.
         Ok(Duration::from_millis((user + system) * 10))
     }

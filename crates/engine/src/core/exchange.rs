@@ -69,7 +69,7 @@ impl Core {
         world.send(from, Message(envelope));
     }
 
-    /// Does what notifications say, in their order.
+    /// Acts on notifications, in their order.
     fn read_notifications(&mut self, from: ShardId, notifications: &mut Vec<Notification>) {
         if notifications.is_empty() {
             return;

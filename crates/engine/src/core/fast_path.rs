@@ -45,7 +45,7 @@ impl Core {
         }
         let pipelined = session.pipelined;
         let is_free = shard.intents.is_idle() && pipelined == 0;
-        // Whoever feeds such a client has its reply put off until the client is served.
+        // The reply to what feeds such a client is put off until the client is served.
         let may_feed = shard.waiting.has_distant();
         let mut last_start = 0;
         let What::Plain(command, run) = staged[0].what else { return 0 };

@@ -328,7 +328,7 @@ impl Core {
                                 What::Broken(broken.len() - 1)
                             }
                         };
-                        // Who is not logged in yet may be behind this one, and then other limits hold.
+                        // A login may be behind this one, and then other limits hold.
                         let is_barrier = session.armed.has(Armed::AUTH);
                         staged.push(Staged {
                             source: index,

@@ -37,7 +37,7 @@ pub(super) struct Durability {
     turn_waits: bool,
     /// The last turn whose replies may leave.
     released: u64,
-    /// Shards whose disks refuse, and whether this one's was among them when they were last told.
+    /// Shards whose disks refuse, and whether this one's was among them when they were last notified.
     faults: Vec<bool>,
     was_full: bool,
     done: Vec<JournalDone>,
@@ -187,7 +187,7 @@ impl Core {
         self.settle();
     }
 
-    /// There is no journal any more: nobody waits for it.
+    /// There is no journal any more: no reply waits for it.
     fn forget_journal(&mut self) {
         let own = self.shard.id;
         // Those whose journals have not ended yet wait for this one's part.

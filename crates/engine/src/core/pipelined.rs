@@ -36,7 +36,7 @@ pub(crate) struct Pipelined {
     parts: SmallVec<[Part; 2]>,
     /// When the own visit was granted last.
     pub granted_at_us: Option<u64>,
-    /// How many shards have still to say that they ran it, or that those are served whom that fed.
+    /// How many shards have still to notify that they ran it, or that the waiters it fed are served.
     running: usize,
     /// Nothing is done.
     refusal: Option<Refusal>,
@@ -257,7 +257,7 @@ impl Core {
         self.shard.schedule(number, scope);
     }
 
-    /// Another shard's transaction may be decided here: it is, if nobody is in its way.
+    /// Another shard's transaction may be decided here: it is, if no visit is in its way.
     pub(super) fn entrusted(&mut self, number: Number, mut txn_part: Box<TxnPart>, look: Look) {
         self.shard.stats.commands_from_others += txn_part.call_count() as u64;
         if !self.shard.intents.admits_as(number, &txn_part.intents) {
@@ -340,7 +340,7 @@ impl Core {
         for part in own.parts.iter().filter(|part| part.shard != here) {
             others += 1;
             if let (Some(found), true) = (&part.found, own.plan.is_exec() && refusal.is_none()) {
-                // Who looked did not count them: it might have had to look again.
+                // The look did not count them: it might have had to be repeated.
                 found.errors().for_each(|error| self.shard.stats.count_error(error));
             }
             if runs {
@@ -384,7 +384,7 @@ impl Core {
         self.go_on(number, transaction, own);
     }
 
-    /// Those are served whom its part on a shard fed.
+    /// The waiters that its part on a shard fed are served.
     pub(super) fn served_pipelined(&mut self, number: Number) {
         let Some((transaction, mut own)) = self.take_pipelined(number) else { return };
         own.running -= 1;

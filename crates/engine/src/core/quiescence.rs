@@ -17,7 +17,7 @@ use crate::transaction::slot_moves::move_slots;
 pub(super) struct Quiescence {
     /// Grows whenever something happens that others could still feel.
     disturbances: u64,
-    /// Who wants to know whether all is quiet, once the turn is over.
+    /// The coordinations that ask whether all is quiet, once the turn is over.
     asked: Vec<(ShardId, Ticket)>,
     /// When loads were last compared.
     balanced_us: u64,

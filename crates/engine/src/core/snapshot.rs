@@ -82,9 +82,9 @@ pub struct ClientStats {
     pub blocked: usize,
     /// In a blocking command that has a timeout.
     pub with_timeout: usize,
-    /// Keys that somebody waits for.
+    /// Keys with a waiter.
     pub awaited_keys: usize,
-    /// Of those, such whose end somebody waits for.
+    /// How many of these have a waiter that must also be woken if the key is deleted.
     pub awaited_keys_of_groups: usize,
     /// Channels with subscribers; those that all shards know are counted on the first.
     pub channels: usize,
@@ -98,7 +98,7 @@ pub struct ClientStats {
     pub sums: SessionSums,
 }
 
-/// Who visits a shard at the moment.
+/// The visits of a shard at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VisitStats {
     /// They hold what they came for.

@@ -1,7 +1,7 @@
 //! Transactions as this core carries them: its own, with their coordinators, and the visits of all to its
 //! shard.
 //!
-//! Who goes first is decided by `transaction::{Intents, Holding}`; here what they say is done.
+//! `intents::{Intents, Holding}` decide which transaction goes first; here it is done.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Poll;
@@ -36,7 +36,7 @@ pub(super) struct UnderWay {
     to_drive: VecDeque<u64>,
     /// Transactions at home here.
     pub(super) transactions: BTreeMap<Number, Transaction>,
-    /// Who visits this shard.
+    /// The visitors of this shard.
     pub(super) visitors: BTreeMap<Number, Visitor>,
     /// How many visitors hold something here until their homes release them.
     lasting: usize,
@@ -61,7 +61,7 @@ pub(super) struct Transaction {
     pub owner: Owner,
     /// The shards that may be written, if there are several.
     writing: SmallVec<[ShardId; 2]>,
-    /// Those where somebody waits for keys that may be written.
+    /// Those where a client waits for keys that may be written.
     feeding: SmallVec<[ShardId; 2]>,
     /// What the shards found, in the order of the visits.
     found: SmallVec<[Option<HopResult>; 2]>,
@@ -71,7 +71,7 @@ pub(super) struct Transaction {
 pub(super) enum Owner {
     Coordination(Ticket),
     Pipelined(Box<Pipelined>),
-    /// Whoever has it in hand just now.
+    /// It is in hand just now.
     Nobody,
 }
 
@@ -95,9 +95,9 @@ pub(super) enum Visitor {
     Carries { txn_part: Box<TxnPart>, look: Look, granted_at_us: Option<u64> },
     /// Runs from start to end, and is gone.
     Passes { from: ShardId, ticket: Option<Ticket>, hop: Hop },
-    /// Somebody in line is served, and it is gone.
+    /// A waiter is served, and it is gone.
     Serves(WaiterId),
-    /// Keeps something for somebody in line whose keys are on several shards, until its home comes with the same
+    /// Keeps something for a waiter whose keys are on several shards, until its home comes with the same
     /// number.
     Reserves { waiter: WaiterId, is_told: bool },
 }
@@ -220,7 +220,7 @@ impl Core {
         }
     }
 
-    /// For whom a session's commands change data now; between MULTI and EXEC as part of that transaction.
+    /// The origin of a session's changes now; between MULTI and EXEC as part of that transaction.
     pub(crate) fn origin_of(&self, id: SessionId) -> Origin {
         let client = Client { home: self.shard.id, session: id };
         let client = (id != SessionId::NOBODY).then_some(client);
@@ -240,7 +240,7 @@ impl Core {
             if let Some(event) = self.shard.intents.next_event() {
                 match event {
                     Event::Granted(number) => self.enter(number),
-                    // Whoever it is kept for has not come yet: it waits its turn.
+                    // The waiter that it is kept for has not come yet: it waits its turn.
                     Event::Inquire(number)
                         if let Some(Visitor::Reserves { .. }) =
                             self.under_way.visitors.get(&number) =>
@@ -423,7 +423,7 @@ impl Core {
         assert!(last.is_empty(), "last hops run on shards that are held, one on each");
     }
 
-    /// Whoever a coordination's part on a shard fed is served: it is answered when that is so on all of them.
+    /// The waiters that a coordination's part on a shard fed are served: it is answered when all of them are.
     pub(super) fn served_coordination(&mut self, number: u64) {
         let Some(own) = self.under_way.coordinations.get_mut(&number) else { return };
         own.unserved -= 1;
@@ -537,7 +537,8 @@ impl Core {
         self.tell_when_served(from, ticket, (result, is_alone));
     }
 
-    /// Serves whom a hop fed, and passes its result on: if it was a transaction by itself, once they are served.
+    /// Serves the waiters that a hop fed, and passes its result on; once they are served if it was a transaction by
+    /// itself.
     fn tell_when_served(
         &mut self,
         to: ShardId,
@@ -577,7 +578,7 @@ impl Core {
         self.numbers.saw(number);
         self.quiescence.disturb();
         let visitor = Visitor::Looks { look, granted_at_us: None };
-        // Somebody in line may have come for what is kept for it.
+        // A waiter may have come for what is kept for it.
         match self.under_way.visitors.insert(number, visitor) {
             Some(_) => self.shard.intents.replace(number, scope),
             None => self.shard.schedule(number, scope),
@@ -697,7 +698,7 @@ impl Core {
         }
         self.leave(number, held);
         if let Some(feeding) = feeding {
-            // Whom earlier hops of it told counts, too.
+            // Waiters that earlier hops of it notified count, too.
             let until = self.shard.waiting.looking().clone();
             let what = PutOff::Part { to: home, part: feeding };
             match until.is_empty() {
@@ -713,7 +714,7 @@ impl Core {
 
     /// Ends a visit that was granted at this moment (monotonic µs), if it was, with the name of what it did.
     pub(super) fn leave(&mut self, number: Number, held: Option<(u64, HopName)>) {
-        // Who stood in line comes before those who wait for what is let go.
+        // Waiters come before visits that wait for what is let go.
         self.serve_ready();
         let scope = self.shard.intents.release(number);
         if let Some((since_us, name)) = held {

@@ -234,7 +234,7 @@ impl Case {
         is_served.then_some(answer)
     }
 
-    /// Holds all keys, and decides; not, where somebody in line finds nothing of what it waits for.
+    /// Locks all keys and decides. Skips the decision if this waiter finds none of its keys ready.
     async fn look_at_all(
         &mut self,
         hops: &Hops,
@@ -345,7 +345,7 @@ impl Core {
 
 impl Core {
     /// WAITAOF: answers when all that was done before is in the journals and on the disks, or when the time is over.
-    /// Nobody has it but ourselves, so with `replicas` it is the latter.
+    /// There are no replicas, so with `replicas` it is the latter.
     pub(crate) fn wait_for_disks(
         &mut self,
         id: SessionId,

@@ -52,7 +52,7 @@ impl Core {
         }
     }
 
-    /// Puts out the answer of what just ran here, once those are served whom it fed.
+    /// Puts out the answer of what just ran here, once the waiters that it fed are served.
     pub(super) fn put_feeding_answer(&mut self, id: SessionId, answer: &[u8]) {
         let start = self.shard.sessions.get_mut(id).map_or(0, |session| session.output().len());
         self.put_answer(id, answer);
@@ -121,7 +121,7 @@ impl Core {
         }
     }
 
-    /// Whoever a part of a transaction of this core fed is served.
+    /// The waiters that a part of a transaction of this core fed are served.
     pub(super) fn served(&mut self, part: FeedingPart) {
         match part {
             FeedingPart::OfCoordination(coordination) => self.served_coordination(coordination),
@@ -129,7 +129,7 @@ impl Core {
         }
     }
 
-    /// What is reserved for somebody is kept now: its home hears so, once.
+    /// What is reserved for a waiter is kept now: its home is notified, once.
     pub(super) fn reserved(&mut self, number: Number, waiter: WaiterId, is_told: bool) {
         let Some(ticket) = self.shard.waiting.reserver(waiter, number) else {
             self.shard.intents.release(number);
@@ -142,7 +142,7 @@ impl Core {
         }
     }
 
-    /// Nobody comes for what is reserved under this number.
+    /// The waiter does not come for what is reserved under this number.
     fn give_up(&mut self, number: Number) {
         if let Some(Visitor::Reserves { .. }) = self.under_way.visitors.get(&number) {
             self.under_way.visitors.remove(&number);
@@ -150,7 +150,7 @@ impl Core {
         }
     }
 
-    /// The home of somebody in line is at something else.
+    /// The home of a waiter is at something else.
     pub(super) fn declined(&mut self, number: Number) {
         if let Some(&Visitor::Reserves { waiter, .. }) = self.under_way.visitors.get(&number) {
             self.shard.decline(waiter, number);
@@ -227,7 +227,7 @@ impl Core {
         true
     }
 
-    /// Has a hop run whose result nobody awaits.
+    /// Has a hop run whose result is not awaited.
     pub(super) fn hop_on(&mut self, shard: ShardId, hop: impl FnOnce(&mut Shard) + Send + 'static) {
         if shard == self.shard.id {
             hop(&mut self.shard);

@@ -192,7 +192,7 @@ impl State {
         }
     }
 
-    /// All is granted: nobody who conflicts may be in force anywhere.
+    /// All is granted: no conflicting transaction may be in force anywhere.
     fn decide(&mut self, index: usize, scopes: &Scopes) {
         self.stages[index] = Stage::Over;
         for shard in 0..SHARDS {
@@ -213,7 +213,7 @@ impl State {
         }
     }
 
-    /// Nobody who conflicts is in force on a shard.
+    /// No conflicting transaction is in force on a shard.
     fn assert_alone(&self, index: usize, shard: usize, scopes: &Scopes) {
         for other in (0..TRANSACTIONS).filter(|&other| self.in_force[shard][other]) {
             assert!(

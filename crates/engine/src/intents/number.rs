@@ -37,12 +37,12 @@ impl Number {
         Self { home, behind: u32::MAX - u32::from(self.home.0), ..self }
     }
 
-    /// The same for somebody who stood in line.
+    /// The same for a waiter that stood in line.
     pub(crate) fn in_line(self) -> Self {
         Self { class: Class::InLine, ..self }
     }
 
-    /// Whether it is for somebody who stood in line.
+    /// Whether it is for a waiter that stood in line.
     pub(crate) fn is_in_line(self) -> bool {
         self.class == Class::InLine
     }

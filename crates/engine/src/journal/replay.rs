@@ -12,7 +12,7 @@ use crate::slots::routes::Routes;
 pub struct Replayed {
     /// Where the file ends, or a position that is not before the end of what was wanted of it.
     pub position: u64,
-    /// What the server held last beside keys, if the file tells of that; see
+    /// What the server held last beside keys, if the file has that; see
     /// [`Core::restore_state`](crate::Core::restore_state).
     pub state: Option<Vec<u8>>,
 }

@@ -49,7 +49,7 @@ pub(crate) struct Envelope {
 /// One visit of a shard: a plain function, so that it runs from start to end.
 pub(crate) struct Hop {
     pub name: HopName,
-    /// For whom it changes data, and as part of which transaction.
+    /// The client for which it changes data, and the transaction that it is part of.
     pub origin: Origin,
     run: HopFn,
 }
@@ -131,7 +131,7 @@ pub(crate) enum Ask {
     /// What was brought is decided: it is run, its visit ends, and if it is wanted it comes back.
     Run { number: Number, is_wanted: bool },
     /// A visit ends, with the last that it does. With `part`, the shard's part of that transaction is complete.
-    /// With `feeding`, its home awaits that those are served whom the last hop feeds.
+    /// With `feeding`, its home waits until the clients that the last hop feeds are served.
     Release {
         number: Number,
         part: Option<TxnTag>,
@@ -139,7 +139,7 @@ pub(crate) enum Ask {
         feeding: Option<FeedingPart>,
     },
 
-    /// Nobody comes for what is reserved for somebody in line there: its home is at something else.
+    /// Cancels a reservation: the waiter's home is busy with another wake-up and will not claim it.
     Decline(Number),
 
     /// A message for subscribers, which the channel's home orders.
@@ -177,22 +177,22 @@ pub(crate) enum Notification {
     Granted {
         number: Number,
         found: HopResult,
-        /// Somebody waits there for keys that it may write.
+        /// A client waits there for keys that it may write.
         feeds: bool,
     },
     /// One that was entrusted was not decided, and waits.
     Waits(Number),
-    /// A transaction part was run. If it fed somebody, [`Notification::Served`] follows.
+    /// A transaction part was run. If it fed a waiter, [`Notification::Served`] follows.
     Ran {
         number: Number,
         txn_part: Box<TxnPart>,
         feeds: bool,
     },
-    /// Whoever a part of a transaction fed is served, or has looked.
+    /// The waiters that a part of a transaction fed are served, or have looked.
     Served(FeedingPart),
     /// One with a lower number waits for a grant.
     Inquire(Number),
-    /// The turn of somebody in line has come.
+    /// A waiter's turn has come.
     Turn {
         ticket: Ticket,
         woken: Woken,

@@ -1,6 +1,6 @@
 //! Histogram: how often something took how long, in parts of octaves of nanoseconds.
 //!
-//! Up to 63 ns each number has a part of its own; above, each octave has 32 parts, so what is told is at
+//! Up to 63 ns each number has a part of its own; above, each octave has 32 parts, so a figure is at
 //! most 3 % above what was.
 
 /// Parts of an octave, as bits.

@@ -13,7 +13,7 @@ use basalt_keyspace::ShardId;
 use crate::limits;
 use crate::session::SessionId;
 
-/// Who watches, as a shard knows it.
+/// The monitors, as a shard knows them.
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     /// How many there are, by the shard beside which they sit.

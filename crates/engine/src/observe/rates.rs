@@ -7,7 +7,7 @@ use crate::observe::stats::ShardStats;
 /// LIMIT: marks that are kept; at one per session check they reach back 1.6 seconds.
 /// An idle shard makes one each time it wakes by itself, which is once a second.
 const MARKS_MAX: usize = 16;
-/// Older marks say nothing of now, unless there is no younger one.
+/// Older marks don't count, unless there is no younger one.
 const MARK_AGE_MAX_US: u64 = 2_000_000;
 
 /// Counters at some moments.

@@ -4,7 +4,7 @@
 //! [`Sessions::get_mut`] alone, which notes them here; [`Sessions::settle_books`] measures those that were noted. So
 //! the books are exact at the end of a turn, at a cost that grows with the sessions that were busy in it.
 //!
-//! As in Redis (`networking.c`, `evictClients`), sizes are told apart by powers of two only: within a class any
+//! As in Redis (`networking.c`, `evictClients`), sizes differ only if their powers of two do: within a class any
 //! session may be the largest.
 //!
 //! Not here: who is cut off (`core/maintenance.rs`).

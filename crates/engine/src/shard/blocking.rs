@@ -7,11 +7,11 @@
 //!    │ time is over, CLIENT UNBLOCK ──────────► leaves the line, unless it was served before
 //! ```
 //!
-//! Who waits for keys of one shard is served on it, by the same plain call that would have answered it at
+//! A client that waits for keys of one shard is served on it, by the same plain call that would have answered it at
 //! once. Who waits for keys of several is asked to look, and holds up those behind it until it has (but for
 //! XREAD, where nobody takes anything from anybody).
 //!
-//! Who needs more than there is (BLMOVEM … EXACTLY) is passed over, and keeps its place.
+//! A waiter that needs more than there is (BLMOVEM … EXACTLY) is passed over, and keeps its place.
 //!
 //! What fed a key is answered once those are served, or have looked, whom it had asked to: so a client that has its
 //! answer finds what a blocked client did then, on all shards.
@@ -49,7 +49,7 @@ pub(crate) enum Woken {
     Look(Option<Number>),
 }
 
-/// What somebody in line needs before its turn can come.
+/// What a waiter needs before its turn can come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeldUp {
     /// An intent is out of the way; then it is served here.
@@ -66,14 +66,14 @@ pub(crate) enum End {
     Unblocked,
 }
 
-/// Whether what one gets is nobody else's.
+/// Whether what one gets is its own alone.
 fn takes(waits_for: &WaitsFor) -> bool {
     *waits_for != WaitsFor::Entries
 }
 
 /// One who stands in line on a shard.
 pub(crate) struct Waiter {
-    /// For whom it changes data when it is served.
+    /// The client for which it changes data when it is served.
     pub origin: Origin,
     /// Where its home wants to hear.
     pub ticket: Ticket,
@@ -132,7 +132,7 @@ pub(crate) struct WaitingStats {
     pub sessions: usize,
     pub sessions_with_deadline: usize,
     pub keys: usize,
-    /// Those whose end somebody waits for.
+    /// Those with a waiter for their end.
     pub keys_of_groups: usize,
 }
 
@@ -147,7 +147,7 @@ pub(crate) struct AtHome {
     pub look: Option<(u64, Ticket)>,
 }
 
-/// What is put off until those are served whom a call has asked to look.
+/// What is put off until the waiters that a call has asked to look are served.
 pub(crate) enum PutOff {
     /// The reply of that call.
     Reply { to: ShardId, session: SessionId, hole: u32, reply: Vec<u8> },
@@ -157,7 +157,7 @@ pub(crate) enum PutOff {
     Part { to: ShardId, part: FeedingPart },
 }
 
-/// A part of a transaction that fed somebody, as its home knows it.
+/// A part of a transaction that fed a waiter, as its home knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FeedingPart {
     OfCoordination(u64),
@@ -290,7 +290,7 @@ impl Waiting {
         self.given_up.pop()
     }
 
-    /// Something is reserved for somebody; returns whether it is still in line, and what for.
+    /// Something is reserved for a waiter; returns whether it is still in line, and what for.
     pub(crate) fn note_reserved(&mut self, id: WaiterId, number: Number) -> bool {
         let waiter = self.waiters.get_mut(&id).filter(|waiter| waiter.is_told);
         waiter.is_some_and(|waiter| waiter.reserved.replace(number).is_none())
@@ -306,7 +306,7 @@ impl Waiting {
         self.news.pop_front()
     }
 
-    /// Whether all news are sent, and nobody is held up who has not asked for its turn.
+    /// Whether all news are sent, and no waiter is held up that has not asked for its turn.
     pub(crate) fn is_told_all(&self) -> bool {
         self.news.is_empty()
             && self.held_up.is_empty()
@@ -315,7 +315,7 @@ impl Waiting {
             && self.released.is_empty()
     }
 
-    /// Whether somebody waits for a key that a transaction with this scope may write.
+    /// Whether a client waits for a key that a transaction with this scope may write.
     pub(crate) fn may_be_served_by(&self, scope: &Scope) -> bool {
         if self.waiters.is_empty() || scope.mode() == Mode::Read {
             return false;
@@ -325,7 +325,7 @@ impl Waiting {
         written.any(|intent| self.has_line_of(intent.hash))
     }
 
-    /// Whether a call here may feed somebody who cannot be served by one call on this shard.
+    /// Whether a call here may feed a waiter that cannot be served by one call on this shard.
     #[inline]
     pub(crate) fn has_distant(&self) -> bool {
         self.distant > 0
@@ -352,7 +352,7 @@ impl Waiting {
         self.released.pop_front()
     }
 
-    /// Somebody has looked, or is gone.
+    /// A waiter has looked, or is gone.
     fn has_looked(&mut self, id: WaiterId) {
         if !self.looking.remove(&id) {
             return;
@@ -380,7 +380,7 @@ impl Waiting {
         from.map(|(line, _)| line).take_while(|line| line.hash == hash).cloned().collect()
     }
 
-    /// The next in a line, from a place on, for whom there is enough.
+    /// The next waiter in a line, from a place on, for which there is enough.
     fn next_in_line(&self, line: &LineName, from: u64, there: u64) -> Option<(u64, WaiterId)> {
         let mut rest = self.lines.get(line)?.range(from..);
         rest.find(|(_, place)| place.least <= there).map(|(at, place)| (*at, place.id))
@@ -388,7 +388,7 @@ impl Waiting {
 }
 
 impl Shard {
-    /// Somebody stands in line for all its keys.
+    /// A waiter stands in line for all its keys.
     pub(crate) fn stand_in_line(&mut self, id: WaiterId, mut waiter: Waiter) {
         let waiting = &mut self.waiting;
         waiting.came += 1;
@@ -403,7 +403,7 @@ impl Shard {
         waiting.waiters.insert(id, waiter);
     }
 
-    /// Somebody leaves its lines; returns whether it stood there. Where it held up those behind it, they may be
+    /// A waiter leaves its lines; returns whether it stood there. Where it held up those behind it, they may be
     /// next.
     pub(crate) fn leave_line(&mut self, id: WaiterId) -> bool {
         let Some(waiter) = self.waiting.waiters.remove(&id) else { return false };
@@ -437,7 +437,7 @@ impl Shard {
         }
     }
 
-    /// Somebody who was asked to look did, in vain: it goes on waiting in its place. There is nothing for those
+    /// A waiter that was asked to look did, in vain: it goes on waiting in its place. There is nothing for those
     /// behind it either.
     pub(crate) fn wait_on(&mut self, id: WaiterId) {
         let Some(mut waiter) = self.waiting.waiters.remove(&id) else { return };
@@ -450,7 +450,7 @@ impl Shard {
         self.waiting.waiters.insert(id, waiter);
     }
 
-    /// Somebody did not come for what is reserved for it, since it is at something else: it looks at its keys when
+    /// A waiter did not come for what is reserved for it, since it is at something else: it looks at its keys when
     /// that is over.
     pub(crate) fn decline(&mut self, id: WaiterId, number: Number) {
         let Some(waiter) = self.waiting.waiters.get_mut(&id) else { return };
@@ -460,7 +460,7 @@ impl Shard {
         }
     }
 
-    /// Whether a key of this shard that somebody waits for holds enough of what it waits for. What was fed may be gone
+    /// Whether a key of this shard that a client waits for holds enough of what it waits for. What was fed may be gone
     /// again, or something else, by the time that it looks; then it waits on, as if it had not been woken.
     pub(crate) fn has_for(&self, id: WaiterId) -> bool {
         self.waiting.waiters.get(&id).is_some_and(|waiter| {
@@ -469,7 +469,7 @@ impl Shard {
         })
     }
 
-    /// Somebody's turn comes that was held up by an intent; it may have left meanwhile.
+    /// The turn of a waiter comes that was held up by an intent; it may have left meanwhile.
     pub(crate) fn serve_held_up(&mut self, id: WaiterId) {
         if !self.has_for(id) {
             return self.wait_on(id);
@@ -521,7 +521,7 @@ impl Shard {
                 self.waiting.waiters.insert(id, waiter);
             }
         }
-        // Who stays may have a key that goes, though nobody waits for it: the one that BLMOVE moves to.
+        // A waiter that stays may have a key that goes though it doesn't wait for it: BLMOVE's destination.
         for waiter in self.waiting.waiters.values_mut() {
             if waiter.slots.iter().any(|slot| moves(*slot)) {
                 waiter.attempt = None;

@@ -64,7 +64,7 @@ impl ReadMode {
         Self(u8::from(session.no_touch) * Self::UNTOUCHED + u8::from(is_tracked) * Self::TRACKED)
     }
 
-    /// That of one command: TOUCH touches, whatever CLIENT NO-TOUCH says, and only what reads is tracked.
+    /// That of one command: TOUCH touches in spite of CLIENT NO-TOUCH, and only what reads is tracked.
     #[inline]
     pub(crate) fn of(self, command: &Command) -> Self {
         if self == Self::USUAL { self } else { self.narrowed(command) }
@@ -140,7 +140,7 @@ impl CallContext {
         Self { transaction: Some(transaction), ..self }
     }
 
-    /// For whom the call changes data; what is around it may be a transaction already.
+    /// The client for which the call changes data; what is around it may be a transaction already.
     fn origin_within(&self, outer: Origin) -> Origin {
         let transaction = self.transaction.map(|own| own.tag).or(outer.transaction);
         Origin { client: Some(self.client.into()), transaction }

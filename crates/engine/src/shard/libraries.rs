@@ -31,7 +31,7 @@ impl LibraryCode {
     }
 }
 
-/// A function with what only FUNCTION LIST tells of it.
+/// A function with what only FUNCTION LIST shows of it.
 #[derive(Debug)]
 pub(crate) struct ListedFunction {
     pub callable: Arc<Callable>,

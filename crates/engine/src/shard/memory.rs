@@ -28,7 +28,7 @@ pub struct MemoryBounds {
     pub limit_bytes: u64,
     /// By how much what is in use exceeds what is safe, or falls short of it (negative).
     pub excess_bytes: i64,
-    /// Another one each time that somebody looked.
+    /// A new number for each look.
     pub sample: u32,
 }
 
@@ -60,7 +60,7 @@ impl Pressure {
     /// Use may grow by this part of the limit before that counts as growth.
     const GROWTH_PART: u64 = 256;
 
-    /// Whether somebody looked again since these were taken in.
+    /// Whether these are of a later look.
     #[inline]
     pub(crate) fn is_news(&self, bounds: &MemoryBounds) -> bool {
         bounds.sample != self.sample

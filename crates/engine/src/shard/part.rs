@@ -32,7 +32,7 @@ pub(crate) struct TxnPart {
     pub watcher: Option<u64>,
     /// The database of commands that may grow the data: the shard's memory is checked before it begins.
     grows: Option<DatabaseId>,
-    /// Whether errors are counted where they happen, since nobody looks at each reply later.
+    /// Whether errors are counted where they happen, since no reply is looked at later.
     pub counts_errors: bool,
     pub replies: Replies,
 }

@@ -47,10 +47,10 @@ pub(crate) struct PubSub {
     pub outgoing: VecDeque<(ShardId, Notice)>,
     /// Sessions that have more unsent output than they may.
     pub overdue: Vec<SessionId>,
-    /// Who tracks keys: how many sessions, on whichever shard, and those that hear of all keys of a prefix.
+    /// Tracking: how many sessions track keys, on all shards, and those that hear of all keys of a prefix.
     pub trackers: usize,
     pub prefixes: Prefixes,
-    /// Whether keyspace events are published, and somebody hears them.
+    /// Whether keyspace events are published and have subscribers.
     pub publishes_events: bool,
     /// A message, encoded.
     encoded: Vec<u8>,

@@ -119,7 +119,7 @@ impl Shard {
         }
     }
 
-    /// Wants a save if there were so many changes for so long as a save point says.
+    /// Asks for a save if a save point's number of changes is reached within its time.
     pub(crate) fn consider_save_points(&mut self, changes: u64) {
         let (now_us, now_s) = (self.now.monotonic_us, self.now.unix_ms / 1000);
         let record = &self.saving.record;

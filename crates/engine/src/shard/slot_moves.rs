@@ -14,7 +14,7 @@ pub(crate) struct Bundle {
 }
 
 impl Shard {
-    /// Says false where another slot move came first.
+    /// Returns false if another slot move came first.
     pub(crate) fn begin_quiescence(&mut self, slot_move: SlotMoveId) -> bool {
         if self.still.is_some() {
             return false;

@@ -41,11 +41,11 @@ pub(crate) struct Coordination {
     pub command: Option<&'static str>,
     /// The transaction that it holds or waits for.
     pub transaction: Option<Number>,
-    /// For whom its hops change data, and as part of which transaction.
+    /// The client for which its hops change data, and the transaction that they are part of.
     pub origin: Origin,
     /// Something ran within its transaction, and may have changed data.
     pub has_hopped: bool,
-    /// On how many shards somebody is not served yet whom it fed.
+    /// On how many shards a waiter that it fed is not served yet.
     pub unserved: usize,
     /// Its answer, until they are.
     pub answer: Option<Answer>,
@@ -118,7 +118,7 @@ impl Hops {
         Awaited { mailbox: Rc::clone(&self.0), index, result: PhantomData }
     }
 
-    /// Takes a place for results that nobody is asked for; they come with [`Hops::take_at`].
+    /// Takes a place for results of no hop; they come with [`Hops::take_at`].
     pub(crate) fn place(&self) -> usize {
         let mut mailbox = self.0.borrow_mut();
         mailbox.results.push(None);
@@ -300,8 +300,8 @@ impl Hops {
         self.hold(routes.shards().map(visit)).await
     }
 
-    /// Lets go of all intents, with a last hop on some of the shards. Nobody sees a shard without it, so
-    /// nobody needs to wait for it.
+    /// Lets go of all intents, with a last hop on some of the shards. No request sees a shard without it, so it
+    /// need not be waited for.
     pub(crate) fn release<F>(&self, writes: impl IntoIterator<Item = (ShardId, F)>)
     where
         F: FnOnce(&mut Shard) + Send + 'static,

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Nothing is under way while routes change: no request, no notification, no intent, no coordination but those
-//! that sleep, and these look around when they wake. So nobody else needs to know of moves at all.
+//! that sleep, and these look around when they wake. So nothing else needs to know of moves at all.
 //!
 //! Not here: how a core keeps still (`core/quiescence.rs`), what hangs on a slot's keys (`shard/slot_moves.rs`,
 //! `keyspace`).
@@ -47,7 +47,7 @@ async fn move_some(
     slots: &[SlotId],
     to: ShardId,
 ) -> Result<(), CommandError> {
-    // Who has the first shard's quiescence has everybody's.
+    // Quiescing the first shard first makes moves run one after the other.
     let (first, others) = (shards[0], &shards[1..]);
     if !hops.on(first, move |shard| shard.begin_quiescence(slot_move)).await {
         return Err(CommandError::text("ERR slots are being moved already"));
@@ -58,7 +58,7 @@ async fn move_some(
     if is_quiet {
         hand_over(hops, slot_move, shards, slots, to).await;
     }
-    // All at once, the first one last: before that nobody else may begin.
+    // All at once, the first one last: before that no other move may begin.
     hops.on_each(others.iter().map(|&shard| (shard, Shard::end_quiescence))).await;
     hops.on(first, Shard::end_quiescence).await;
     if !is_quiet {

@@ -110,7 +110,7 @@ impl<'a> SortedRef<'a> {
         }
     }
 
-    /// How many members from the first on are as `is_before` says.
+    /// How many members from the first on `is_before` is true for.
     fn count_before(pairs: Pairs<'_>, is_before: impl Fn(Scored<'_>) -> bool) -> usize {
         SmallWalk::all(pairs).take_while(|scored| is_before(*scored)).count()
     }

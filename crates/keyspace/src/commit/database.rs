@@ -348,7 +348,7 @@ impl Database {
     }
 
     /// Takes a part out of a database that is to be dropped: the tables of a page, as far as they hold something,
-    /// or, when there are no more, about so many items of the wheel. Tells the heap bytes that were freed; `None`
+    /// or, when there are no more, about so many items of the wheel. Returns the heap bytes that were freed; `None`
     /// when nothing is left. The books don't follow.
     pub(crate) fn free_some(&mut self, items: usize) -> Option<(Vec<Table>, usize)> {
         if let Some(page) = self.pages.iter_mut().find_map(Option::take) {

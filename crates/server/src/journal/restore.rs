@@ -59,7 +59,7 @@ pub(crate) struct Recovery {
     meeting: Meeting,
     mailboxes: Vec<Mailbox>,
     files: Mutex<Vec<Option<std::fs::File>>>,
-    /// What the server held last beside keys; the journals of first shards tell of it.
+    /// What the server held last beside keys; the journals of first shards have it.
     state: Mutex<Option<Vec<u8>>>,
 }
 

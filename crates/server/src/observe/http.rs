@@ -203,7 +203,7 @@ impl Talk {
     }
 }
 
-/// What a head says; nothing while it is not whole.
+/// What a head holds; nothing while it is not whole.
 fn parse(bytes: &[u8]) -> Option<Head> {
     let mut headers = [httparse::EMPTY_HEADER; PAGE_HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);

@@ -56,7 +56,7 @@ impl<'a> View<'a> {
                 books.entry(*number).or_default().absorb(book);
             }
         }
-        // What the settings are is told by the shard through which they change.
+        // The settings come from the shard through which they change.
         let config = reports
             .first()
             .map_or_else(Default::default, |report| Arc::clone(&report.engine.config));

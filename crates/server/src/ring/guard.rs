@@ -23,7 +23,7 @@ pub(super) enum Guard {
         /// Since it fired last.
         is_used: bool,
     },
-    /// Told to end, which it has not yet.
+    /// Asked to end, which it has not yet.
     Ending,
 }
 

@@ -112,14 +112,14 @@ impl Place {
 
     /// The standard geohash, with latitudes up to the poles.
     pub(super) fn geohash(self) -> [u8; 11] {
-        const LETTERS: &[u8; 32] = b"0123456789bcdefghjkmnpqrstuvwxyz";
+        const BASE_32: &[u8; 32] = b"0123456789bcdefghjkmnpqrstuvwxyz";
         const POLE: f64 = 90.0;
         let rows = (row_of(self.lat, POLE, STEPS), row_of(self.lon, LON_MAX, STEPS));
         let number = spread(rows.0) | spread(rows.1) << 1;
         // There are bits for ten letters and one bit more; as in Redis the eleventh letter is 0.
         std::array::from_fn(|at| match at {
-            10 => LETTERS[0],
-            at => LETTERS[(number >> (52 - 5 * (at + 1))) as usize & 31],
+            10 => BASE_32[0],
+            at => BASE_32[(number >> (52 - 5 * (at + 1))) as usize & 31],
         })
     }
 }

@@ -153,7 +153,7 @@ impl Union {
     }
 }
 
-/// Adds what a key holds to a union. Says whether it holds anything.
+/// Adds what a key holds to a union. Returns whether it holds anything.
 fn add_sketch(union: &mut Union, entry: Option<&Entry>) -> Result<bool, CommandError> {
     if entry.is_some() {
         with_text(entry, |text| union.add(text))?;

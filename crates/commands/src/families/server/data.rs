@@ -84,7 +84,7 @@ OK
 /// When the memory of flushed data is freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushRequest {
-    /// As `lazyfree-lazy-user-flush` says.
+    /// As `lazyfree-lazy-user-flush` sets it.
     Default,
     Sync,
     Async,

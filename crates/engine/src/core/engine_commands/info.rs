@@ -130,7 +130,7 @@ fn percent(part: usize, whole: usize) -> String {
 
 struct Section {
     title: &'static str,
-    /// Told also where no section is named.
+    /// Shown also if no section is named.
     is_default: bool,
     needs_histograms: bool,
     needs_keys: bool,

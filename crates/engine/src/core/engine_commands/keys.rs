@@ -157,7 +157,7 @@ async fn random_key(
     None
 }
 
-/// Nobody has anything of ours but ourselves, so WAIT for more sleeps until its time is over.
+/// There are no replicas, so WAIT for any sleeps until its time is over.
 pub(super) fn wait(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     let request = parse_wait(args)?;
     let deadline_us = deadline_us(core, request.timeout_ms);

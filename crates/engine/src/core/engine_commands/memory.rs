@@ -1,4 +1,4 @@
-//! EngineCommands of MEMORY: the books of all shards in Redis' names, and what they say about problems.
+//! Engine commands of MEMORY: the books of all shards under Redis' names, and the problems that they show.
 
 use std::fmt::Write as _;
 
