@@ -1,7 +1,8 @@
 //! Heavy: what one command over large values takes, in time and in memory beyond what the values have.
 //!
 //! Each row is one request, sent alone, several times. Time is what the client waits; memory is how far the peak of
-//! resident memory lies above what was resident before the first of them.
+//! resident memory lies above what was resident before the first of them. Before that MEMORY PURGE makes each server
+//! give back what it holds of earlier allocations: otherwise a server that keeps such memory seems to need none.
 
 use std::fs;
 use std::io;
@@ -90,6 +91,12 @@ const ROWS: &[Row] = &[
         result: Some("d"),
     },
     Row {
+        name: "ZDIFFSTORE of one key 50 times",
+        prepare: sorted_sets,
+        requests: || vec![combine("ZDIFFSTORE", &repeated())],
+        result: Some("d"),
+    },
+    Row {
         name: "SINTERSTORE of 10 keys of 100,000",
         prepare: sets,
         requests: || vec![store("SINTERSTORE", &different())],
@@ -99,6 +106,18 @@ const ROWS: &[Row] = &[
         name: "SUNIONSTORE of 10 keys of 100,000",
         prepare: sets,
         requests: || vec![store("SUNIONSTORE", &different())],
+        result: Some("d"),
+    },
+    Row {
+        name: "SDIFFSTORE of 10 keys of 100,000",
+        prepare: sets,
+        requests: || vec![store("SDIFFSTORE", &different())],
+        result: Some("d"),
+    },
+    Row {
+        name: "SINTERSTORE of one key 50 times",
+        prepare: sets,
+        requests: || vec![store("SINTERSTORE", &repeated())],
         result: Some("d"),
     },
     Row {
@@ -153,6 +172,7 @@ fn measure(bench: &Bench, program: &Program, row: &Row) -> io::Result<Outcome> {
     let server = bench.start(program, Mode::Plain)?;
     let mut client = server.client()?;
     (row.prepare)(&mut client)?;
+    client.ask(&["MEMORY", "PURGE"])?;
     thread::sleep(SETTLED);
     let before = resident_bytes(server.pid())?;
     // The peak begins anew from what is resident now (proc_pid_clear_refs(5)).

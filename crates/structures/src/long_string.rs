@@ -96,6 +96,11 @@ impl LongString {
         body.area.grow(len, wished, body.len)
     }
 
+    /// All of the room that was reserved is written soon.
+    pub fn prefer_large_pages(&mut self) {
+        self.own().area.prefer_large_pages();
+    }
+
     /// A copy, with room to grow to `len` bytes.
     pub(crate) fn with_room_for(len: usize, bytes: &[u8]) -> Self {
         let mut string = Self::default();

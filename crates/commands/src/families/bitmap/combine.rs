@@ -124,6 +124,7 @@ impl BitOp {
         let len = sources.iter().map(|source| source.len()).max().unwrap_or(0);
         let mut result = LongString::default();
         result.try_reserve(len, len).map_err(|_| CommandError::NO_MEMORY)?;
+        result.prefer_large_pages();
         let mut parts: SmallVec<[&[u8]; 16]> = SmallVec::new();
         let (mut piece, mut scratch) =
             (vec![0; PIECE_BYTES.min(len)], vec![0; PIECE_BYTES.min(len)]);
@@ -147,15 +148,14 @@ impl BitOp {
         match self {
             Self::And => {
                 piece[..first.len()].copy_from_slice(first);
-                for other in others {
-                    let (head, tail) = piece.split_at_mut(other.len());
-                    merge(head, other, |a, b| a & b);
-                    tail.fill(0);
-                }
+                let shortest = others.iter().map(|other| other.len()).min();
+                let (head, tail) = piece.split_at_mut(shortest.unwrap_or(piece.len()));
+                merge_all(head, others, |a, b| a & b);
+                tail.fill(0);
             }
             Self::Or => any_of(sources, piece),
             Self::Xor => {
-                sources.iter().for_each(|source| merge(piece, source, |a, b| a ^ b));
+                merge_all(piece, sources, |a, b| a ^ b);
             }
             Self::Not => {
                 piece.fill(0xff);
@@ -197,7 +197,31 @@ fn scratch_of(scratch: &mut [u8]) -> &mut [u8] {
 }
 
 fn any_of(sources: &[&[u8]], any: &mut [u8]) {
-    sources.iter().for_each(|source| merge(any, source, |a, b| a | b));
+    merge_all(any, sources, |a, b| a | b);
+}
+
+/// So many strings are combined in one pass over the result, which saves reading and writing that for each.
+const SOURCES_AT_ONCE: usize = 4;
+
+/// Combines bytes with those of other strings one after the other, each up to the shorter length.
+fn merge_all(into: &mut [u8], others: &[&[u8]], combine: impl Fn(u8, u8) -> u8 + Copy) {
+    for group in others.chunks(SOURCES_AT_ONCE) {
+        let len = into.len();
+        let [a, b, c, d] = *group else {
+            group.iter().for_each(|other| merge(into, other, combine));
+            continue;
+        };
+        if group.iter().any(|other| other.len() < len) {
+            group.iter().for_each(|other| merge(into, other, combine));
+            continue;
+        }
+        // Of one length, so that the loop needs no checks.
+        let (a, b, c, d) = (&a[..len], &b[..len], &c[..len], &d[..len]);
+        for at in 0..len {
+            let first = combine(combine(into[at], a[at]), b[at]);
+            into[at] = combine(combine(first, c[at]), d[at]);
+        }
+    }
 }
 
 /// Combines bytes with those of another string, up to the shorter length.
@@ -310,7 +334,17 @@ mod tests {
         let text = |seed: usize, len: usize| -> Vec<u8> {
             (0..len).map(|at| (at * 31 + seed * 77 + at * at * seed) as u8).collect()
         };
-        for lens in [vec![5], vec![0], vec![9, 3], vec![3, 9], vec![0, 4], vec![7, 40, 33, 0, 40]] {
+        let lens = [
+            vec![5],
+            vec![0],
+            vec![9, 3],
+            vec![3, 9],
+            vec![0, 4],
+            vec![7, 40, 33, 0, 40],
+            vec![40; 10],
+            vec![33, 40, 40, 40, 40, 40, 40, 39, 40],
+        ];
+        for lens in lens {
             let texts: Vec<_> = lens.iter().enumerate().map(|(n, len)| text(n, *len)).collect();
             let sources: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
             let len = lens.iter().copied().max().unwrap();
