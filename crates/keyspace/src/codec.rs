@@ -108,6 +108,12 @@ impl StringList {
         self.count += 1;
     }
 
+    /// Forgets all, but keeps the memory.
+    pub fn clear(&mut self) {
+        self.count = 0;
+        self.bytes.clear();
+    }
+
     pub fn len(&self) -> usize {
         self.count
     }

@@ -161,6 +161,16 @@ impl Digest {
     }
 }
 
+/// The number of elements of a list, a set or a sorted set; 0 for all else.
+pub(crate) fn element_count(entry: &Entry) -> usize {
+    match entry.kind() {
+        Kind::List => ListRef::of(entry).map_or(0, ListRef::len),
+        Kind::Set => SetRef::of(entry).map_or(0, |set| set.len()),
+        Kind::Sorted => SortedRef::of(entry).map_or(0, |sorted| sorted.len()),
+        _ => 0,
+    }
+}
+
 /// Whether a collection's last element went, and its key goes with it.
 pub(crate) fn is_emptied(entry: &Entry) -> bool {
     match entry.value() {

@@ -9,6 +9,7 @@
 pub(crate) mod apply;
 pub(crate) mod database;
 pub(crate) mod handover;
+pub(crate) mod make;
 
 use basalt_structures::Place;
 

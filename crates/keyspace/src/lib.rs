@@ -60,6 +60,7 @@ pub use collections::{
 };
 pub use commit::database::{Databases, ScanPosition};
 pub use commit::handover::{DetachedValue, KeptValue};
+pub use commit::make::Maker;
 pub use digest::{Digest, combine_digests};
 pub use edit::Edit;
 pub use effect::Effect;

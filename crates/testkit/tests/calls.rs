@@ -258,6 +258,71 @@ fn nothing_expires_within_a_transaction_because_others_read_it() {
     }
 }
 
+/// What a limit leaves out of a count is not carried between shards, and changes nothing of the count.
+#[test]
+fn counts_up_to_a_limit_are_right_over_shards() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let client = server.simulation.connect(0);
+        let keys: Vec<String> = (0..4).map(|at| server.key_on(at % shards, "s")).collect();
+        let keys: Vec<String> = (0..4).map(|at| format!("{{{}}}{at}", keys[at])).collect();
+        // The first has 3,000 members, a fifth of which all others but the last have.
+        for (key, step) in keys.iter().zip([1, 5, 1, 3]) {
+            let members = (0..3000).step_by(step).map(|number| format!(" member:{number}"));
+            server.text(client, &format!("SADD {key}{}", members.collect::<String>()));
+        }
+        let count = |server: &mut Server, line: &str| server.text(client, line);
+        let [a, b, c, d] = <[String; 4]>::try_from(keys).expect("four");
+        for limit in [0, 1, 255, 256, 257, 599, 600, 601, 5000] {
+            let expected = |all: usize| if limit == 0 { all } else { all.min(limit) }.to_string();
+            let line = format!("SINTERCARD 3 {a} {b} {c} LIMIT {limit}");
+            assert_eq!(count(&mut server, &line), expected(600), "{line}, {shards} shards");
+            let line = format!("SINTERCARD 4 {d} {a} {b} {c} LIMIT {limit}");
+            assert_eq!(count(&mut server, &line), expected(200), "{line}, {shards} shards");
+            let line = format!("SDIFFCARD 3 {a} {b} {d} LIMIT {limit}");
+            assert_eq!(count(&mut server, &line), expected(1600), "{line}, {shards} shards");
+            let line = format!("SUNIONCARD 3 {b} {d} {b} LIMIT {limit}");
+            assert_eq!(count(&mut server, &line), expected(1400), "{line}, {shards} shards");
+        }
+    }
+}
+
+/// However much is taken of the first key that has anything.
+#[test]
+fn what_is_taken_of_the_first_key_is_the_same_over_shards() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let client = server.simulation.connect(0);
+        let (near, far) = (server.key_on(0, "near"), server.key_on(shards - 1, "far"));
+        for count in [1, 3, 2000] {
+            let names = (0..count).map(|at| format!("{at:040}"));
+            let elements: String = names.clone().map(|name| format!(" {name}")).collect();
+            let pairs: String =
+                names.enumerate().map(|(at, name)| format!(" {at} {name}")).collect();
+            for command in ["LMPOP 2", "BLMPOP 0 2"] {
+                server.text(client, &format!("RPUSH {far}{elements}"));
+                let line = format!("{command} {near} {far} LEFT COUNT {count}");
+                let Value::Array(parts) = server.send(client, &[&line]).remove(0) else {
+                    panic!("{line}")
+                };
+                let Value::Array(taken) = &parts[1] else { panic!("{line}") };
+                assert_eq!((taken.len(), &taken[0]), (count, &Value::bulk(format!("{:040}", 0))));
+                assert_eq!(server.text(client, &format!("EXISTS {far}")), "0");
+            }
+            for command in ["ZMPOP 2", "BZMPOP 0 2"] {
+                server.text(client, &format!("ZADD {far}{pairs}"));
+                let line = format!("{command} {near} {far} MAX COUNT {count}");
+                let Value::Array(parts) = server.send(client, &[&line]).remove(0) else {
+                    panic!("{line}")
+                };
+                let Value::Array(taken) = &parts[1] else { panic!("{line}") };
+                assert_eq!(taken.len(), count);
+                assert_eq!(server.text(client, &format!("EXISTS {far}")), "0");
+            }
+        }
+    }
+}
+
 #[test]
 fn no_feature_ends_the_fast_path() {
     let features = [

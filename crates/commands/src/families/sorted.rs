@@ -26,7 +26,7 @@ use crate::error::CommandError;
 pub(crate) use add::{AddOptions, put_scored};
 pub use range::{RangeRequest, parse_range_store};
 pub use store::OwnedMembers;
-pub(crate) use store::{decide_to_store, store_members};
+pub(crate) use store::decide_to_store;
 
 const MIN_OR_MAX: &[Argument] = &[Argument::word("min", "MIN"), Argument::word("max", "MAX")];
 

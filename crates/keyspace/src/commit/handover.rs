@@ -6,6 +6,7 @@
 use basalt_structures::{Entry, LongString};
 
 use crate::codec::Cause;
+use crate::collections::element_count;
 use crate::effect::Effect;
 use crate::events::{Events, event};
 use crate::hooks::Change;
@@ -20,6 +21,22 @@ pub struct DetachedValue(Entry);
 /// A copy of what a key holds or does not hold, expiry included, to be put back.
 #[derive(Debug)]
 pub struct KeptValue(Option<Vec<u8>>);
+
+impl DetachedValue {
+    /// Of an entry that no database holds.
+    pub(in crate::commit) fn of(entry: Entry) -> Self {
+        Self(entry)
+    }
+
+    /// The number of elements of a list, a set or a sorted set; 0 for all else.
+    pub fn len(&self) -> usize {
+        element_count(&self.0)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
 
 impl KeptValue {
     /// Copies what an entry holds.

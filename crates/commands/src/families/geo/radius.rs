@@ -1,6 +1,6 @@
 //! GEORADIUS and the like: deprecated forms of GEOSEARCH.
 
-use basalt_keyspace::event;
+use basalt_keyspace::{DetachedValue, Kind, event};
 use basalt_resp::Reply;
 
 use super::search::{
@@ -11,7 +11,7 @@ use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Access, Command, Deprecated, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::families::sorted::{OwnedMembers, decide_to_store, store_members};
+use crate::families::sorted::decide_to_store;
 use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys};
 
 const RADIUS: Argument = Argument::double("radius");
@@ -258,14 +258,15 @@ fn target_at(by_member: bool, args: &[&[u8]]) -> Option<usize> {
 }
 
 impl<const BY_MEMBER: bool> OverKeys for RadiusOver<BY_MEMBER> {
-    /// Of the source, what is stored.
-    type Found = Result<OwnedMembers, CommandError>;
+    /// What is stored, made where the source is.
+    type Found = Result<Option<DetachedValue>, CommandError>;
 
     fn read(mut key: KeyRead<'_>) -> Self::Found {
         if key.index > 0 {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        found_to_store(storing_form(BY_MEMBER), key.args, key.entry().as_deref())
+        let made = key.keyspace.make(Kind::Sorted);
+        found_to_store(storing_form(BY_MEMBER), key.args, key.entry().as_deref(), made)
     }
 
     /// Over shards there is a target.
@@ -277,10 +278,11 @@ impl<const BY_MEMBER: bool> OverKeys for RadiusOver<BY_MEMBER> {
 fn radius<const BY_MEMBER: bool>(call: &mut Call<'_>) -> Outcome {
     let form = storing_form(BY_MEMBER);
     let Some(at) = target_at(BY_MEMBER, call.args) else { return answer(call, form) };
+    let made = call.keyspace.make(Kind::Sorted);
     let entry = call.keyspace.read(call.database, &call.key);
-    let found = found_to_store(form, call.args, entry.as_deref())?;
+    let made = found_to_store(form, call.args, entry.as_deref(), made)?;
     let target = call.keyspace.key(call.args[at]);
-    store_members(call.keyspace, (call.database, &target), &found, event::GEORADIUSSTORE);
-    call.reply.integer(found.len() as i64);
+    call.reply.integer(made.as_ref().map_or(0, DetachedValue::len) as i64);
+    call.keyspace.put_made(call.database, &target, made, event::GEORADIUSSTORE);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use basalt_keyspace::{Entry, SortedRef, event};
+use basalt_keyspace::{DetachedValue, Entry, Kind, Maker, SortedRef, event};
 use basalt_resp::{Reply, parse_f64, parse_i64};
 
 use super::area::{Area, Shape};
@@ -14,7 +14,7 @@ use crate::argument::Argument;
 use crate::call::{Call, Outcome};
 use crate::command::{Command, Flags, KeySpec, Run};
 use crate::error::CommandError;
-use crate::families::sorted::{OwnedMembers, decide_to_store, sorted};
+use crate::families::sorted::{decide_to_store, sorted};
 use crate::many_keys::{Decision, KeyRead, ManyKeys, OverKeys};
 
 const FROM: Argument = Argument::one_of(
@@ -473,21 +473,22 @@ pub(super) fn answer_search(
     Ok(())
 }
 
-/// The results of a search that stores: members with their scores, or with their distances as
+/// Has `made` get the results of a search that stores: members with their scores, or with their distances as
 /// scores.
 pub(super) fn found_to_store(
     form: GeoForm,
     args: &[&[u8]],
     entry: Option<&Entry>,
-) -> Result<OwnedMembers, CommandError> {
+    mut made: Maker,
+) -> Result<Option<DetachedValue>, CommandError> {
     let sorted = sorted(entry)?;
     let request = parse(form, args, sorted)?;
-    let Some(sorted) = sorted else { return Ok(Vec::new()) };
+    let Some(sorted) = sorted else { return Ok(None) };
     let score = |one: &Found<'_>| {
         if request.stores_distance { one.distance_m / request.area.unit_m } else { one.score }
     };
-    let found = request.collect(sorted);
-    Ok(found.iter().map(|one| (one.member.to_vec(), score(one))).collect())
+    request.collect(sorted).iter().for_each(|one| made.push_scored(one.member, score(one)));
+    Ok(made.finish())
 }
 
 /// GEOSEARCHSTORE.
@@ -497,13 +498,15 @@ const TARGET: usize = 0;
 const SOURCE: usize = 1;
 
 impl OverKeys for SearchStore {
-    type Found = Result<OwnedMembers, CommandError>;
+    /// What is stored, made where the source is.
+    type Found = Result<Option<DetachedValue>, CommandError>;
 
     fn read(mut key: KeyRead<'_>) -> Self::Found {
         if key.index != SOURCE {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        found_to_store(GeoForm::SearchStore, key.args, key.entry().as_deref())
+        let made = key.keyspace.make(Kind::Sorted);
+        found_to_store(GeoForm::SearchStore, key.args, key.entry().as_deref(), made)
     }
 
     fn decide(mut found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {

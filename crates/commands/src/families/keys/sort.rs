@@ -12,8 +12,7 @@
 use std::cmp::Ordering;
 
 use basalt_keyspace::{
-    Cause, Content, DatabaseId, Digits, Effect, Entry, HashRef, Key, Keyspace, Kind, ListChange,
-    ListRef, SetRef, Side, SortedRef, StringList, Value, event,
+    Content, Digits, Entry, HashRef, Kind, ListRef, SetRef, SortedRef, StringList, Value, event,
 };
 use basalt_resp::parse_f64;
 
@@ -539,11 +538,15 @@ impl<const STORES: bool> InRounds for Sort<STORES> {
             });
             return Ok(());
         }
-        let mut list = StringList::default();
-        // A missing result is stored as an empty text.
-        state.tell(&mut |value| list.push(value.unwrap_or_default()));
-        decision.reply.integer(list.len() as i64);
-        decision.write(TARGET_KEY, move |keyspace, id, key| store(keyspace, id, key, &list));
+        let len = state.ordered.len() * state.request.gets.len();
+        decision.reply.integer(len as i64);
+        decision.write(TARGET_KEY, move |keyspace, id, key| {
+            let mut made = keyspace.make(Kind::List);
+            // A missing result is stored as an empty text.
+            state.tell(&mut |value| made.push(value.unwrap_or_default()));
+            drop(state);
+            keyspace.put_made(id, key, made.finish(), event::SORTSTORE);
+        });
         Ok(())
     }
 }
@@ -642,20 +645,6 @@ impl Sorting {
             }
         }
     }
-}
-
-/// Has a key hold these elements as a list, or nothing if there are none.
-fn store(keyspace: &mut Keyspace, id: DatabaseId, key: &Key<'_>, list: &StringList) {
-    let edit = keyspace.edit(id, key);
-    if list.is_empty() {
-        if edit.entry().is_some() {
-            edit.commit(Effect::Remove { cause: Cause::Deleted });
-        }
-        return;
-    }
-    let changes = ListChange::Push { side: Side::Back, elements: list.as_strings() }.to_changes();
-    let effect = Effect::SetCollection { kind: Kind::List, changes: &changes, expire_at_ms: None };
-    edit.as_event(event::SORTSTORE).commit(effect);
 }
 
 #[cfg(test)]

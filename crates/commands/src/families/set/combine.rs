@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use basalt_keyspace::{
-    Cause, Content, DatabaseId, Digits, Effect, EntryRef, Key, KeyHasher, Keyspace, Kind,
-    SetChange, SetRef, StringList, event,
+    Content, DetachedValue, Digits, EntryRef, Events, Key, KeyHasher, Kind, SetRef, StringList,
+    event,
 };
 use hashbrown::HashTable;
 use smallvec::SmallVec;
@@ -246,6 +246,7 @@ fn whole<O: Operates, A: Answers>(call: &mut Call<'_>) -> Outcome {
     let less_itself = first_again && O::OPERATION == Operation::Diff;
     let (keyspace, database) = (&*call.keyspace, call.database);
     let mut stored = None;
+    let made = keyspace.make(Kind::Set);
     {
         let entries: SmallVec<[Option<EntryRef<'_>>; 8]> =
             keys.iter().map(|key| keyspace.peek(database, key)).collect();
@@ -275,41 +276,37 @@ fn whole<O: Operates, A: Answers>(call: &mut Call<'_>) -> Outcome {
                 call.reply.integer(count as i64);
             }
             Answer::Stored => {
-                let mut digits = Digits::default();
-                let members = stored.insert(StringList::default());
-                combine(O::OPERATION, &sets, hasher, &mut |member| {
-                    members.push(member.as_text(&mut digits));
+                let (mut digits, mut made) = (Digits::default(), made);
+                let mut push = |member: Content<'_>| {
+                    made.push(member.as_text(&mut digits));
                     true
-                });
+                };
+                if O::OPERATION == Operation::Union {
+                    // What comes again is found where it is stored.
+                    let _ = sets.iter().flatten().flat_map(SetRef::iter).all(push);
+                } else {
+                    combine(O::OPERATION, &sets, hasher, &mut push);
+                }
+                stored = Some(made.finish());
             }
         }
     }
-    if let Some(members) = stored {
-        call.reply.integer(members.len() as i64);
-        store(call.keyspace, (database, &call.key), (O::OPERATION, &members));
+    if let Some(made) = stored {
+        let len = made.as_ref().map_or(0, DetachedValue::len);
+        call.reply.integer(len as i64);
+        call.keyspace.put_made(database, &call.key, made, O::OPERATION.events());
     }
     Ok(())
 }
 
-/// Has a key hold a set of these members, the result of an operation, or nothing if there are none.
-fn store(
-    keyspace: &mut Keyspace,
-    (database, target): (DatabaseId, &Key<'_>),
-    (operation, members): (Operation, &StringList),
-) {
-    let edit = keyspace.edit(database, target);
-    if !members.is_empty() {
-        let changes = SetChange::Add { members: members.as_strings() }.to_changes();
-        let effect =
-            Effect::SetCollection { kind: Kind::Set, changes: &changes, expire_at_ms: None };
-        let events = match operation {
-            Operation::Inter => event::SINTERSTORE,
-            Operation::Union => event::SUNIONSTORE,
-            Operation::Diff => event::SDIFFSTORE,
-        };
-        edit.as_event(events).commit(effect);
-    } else if edit.entry().is_some() {
-        edit.commit(Effect::Remove { cause: Cause::Deleted });
+impl Operation {
+    /// The event of its result that is stored.
+    fn events(self) -> Events {
+        match self {
+            Self::Inter => event::SINTERSTORE,
+            Self::Union => event::SUNIONSTORE,
+            Self::Diff => event::SDIFFSTORE,
+        }
     }
 }
 
@@ -321,11 +318,67 @@ struct Gathered {
     request: SetRequest,
     /// The round that is still to come.
     round: Option<Round>,
-    /// Whether a shard was visited.
+    /// Whether a shard was visited in this round.
     is_begun: bool,
+    /// The part of the first shard's members that are looked at next, if the result is only counted up to a limit.
+    part: Option<Part>,
+    /// How many are in the result, of the parts before.
+    counted: usize,
     members: StringList,
     /// Of a union: where each member lies.
     places: HashTable<(u64, usize)>,
+}
+
+/// A part of the members of a set. What a limit leaves out is not carried from shard to shard.
+struct Part {
+    /// How many members of the set come before it.
+    from: usize,
+    /// How many candidates it has at most.
+    len: usize,
+    /// The keys, as the first round has them.
+    keys: Vec<RoundKey>,
+    is_last: bool,
+}
+
+impl Part {
+    /// LIMIT: candidates that travel at a time, from the first part to the longest.
+    const LEN_MIN: usize = 256;
+    const LEN_MAX: usize = 1 << 20;
+
+    /// Of an intersection or difference that is counted up to a limit.
+    fn first(request: &SetRequest, round: Option<&Round>) -> Option<Self> {
+        let is_limited = request.limit() < usize::MAX && request.operation != Operation::Union;
+        let round = round.filter(|_| is_limited)?;
+        let len = request.limit().clamp(Self::LEN_MIN, Self::LEN_MAX);
+        Some(Self { from: 0, len, keys: round.keys.clone(), is_last: false })
+    }
+
+    /// The candidates among the members of the first of these sets, by what is on its shard. `found` gets them.
+    fn find(&mut self, operation: Operation, sets: &[Option<SetRef<'_>>], found: &mut StringList) {
+        self.is_last = true;
+        let first = match operation {
+            Operation::Inter if sets.iter().any(Option::is_none) => return,
+            Operation::Inter => sets.iter().flatten().min_by_key(|set| set.len()),
+            _ => sets[0].as_ref(),
+        };
+        let Some(first) = first else { return };
+        let others = || sets.iter().flatten().filter(|set| !std::ptr::eq(*set, first));
+        let mut digits = Digits::default();
+        for member in first.iter().skip(self.from) {
+            if found.len() == self.len {
+                self.is_last = false;
+                return;
+            }
+            self.from += 1;
+            let stays = match operation {
+                Operation::Inter => others().all(|other| other.contains_content(member)),
+                _ => !others().any(|other| other.contains_content(member)),
+            };
+            if stays {
+                found.push(member.as_text(&mut digits));
+            }
+        }
+    }
 }
 
 impl<O: Operates, A: Answers> InRounds for Combine<O, A> {
@@ -362,12 +415,26 @@ impl<O: Operates, A: Answers> InRounds for Combine<O, A> {
         }
         let keys = sources.into_iter().map(|at| RoundKey::Own(before + at)).collect();
         let round = (!is_empty).then_some(Round { keys, is_ordered: false });
+        let part = Part::first(&own, round.as_ref());
         let (members, places) = (StringList::default(), HashTable::new());
-        Ok(Gathered { request: own, round, is_begun: false, members, places })
+        Ok(Gathered { request: own, round, is_begun: false, part, counted: 0, members, places })
     }
 
     fn next(state: &mut Gathered, _: Request<'_>) -> Result<Option<Round>, CommandError> {
-        Ok(state.round.take())
+        if let Some(round) = state.round.take() {
+            return Ok(Some(round));
+        }
+        let Gathered { part: Some(part), counted, members, request, is_begun, .. } = state else {
+            return Ok(None);
+        };
+        *counted += members.len();
+        members.clear();
+        if !*is_begun || part.is_last || *counted >= request.limit() {
+            return Ok(None);
+        }
+        *is_begun = false;
+        part.len = (part.len * 2).min(Part::LEN_MAX);
+        Ok(Some(Round { keys: part.keys.clone(), is_ordered: false }))
     }
 
     fn visit(state: &mut Gathered, here: KeysHere<'_>) -> Result<bool, CommandError> {
@@ -386,17 +453,19 @@ impl<O: Operates, A: Answers> InRounds for Combine<O, A> {
             return Ok(state.members.len() < limit);
         }
         // A limit is met only by what all shards kept.
-        let limit = if here.is_last { limit } else { usize::MAX };
+        let limit = if here.is_last { limit - state.counted } else { usize::MAX };
         let mut digits = Digits::default();
         let mut kept = StringList::default();
         if !std::mem::replace(&mut state.is_begun, true) {
-            check_memory(
-                entries.iter().flatten().map(|entry| text_bytes(entry)).min().unwrap_or(0),
-            )?;
-            combine(O::OPERATION, &sets, hasher, &mut |member| {
-                kept.push(member.as_text(&mut digits));
-                kept.len() < limit
-            });
+            let bytes = entries.iter().flatten().map(|entry| text_bytes(entry)).min();
+            check_memory(bytes.unwrap_or(0))?;
+            match &mut state.part {
+                Some(part) => part.find(O::OPERATION, &sets, &mut kept),
+                None => combine(O::OPERATION, &sets, hasher, &mut |member| {
+                    kept.push(member.as_text(&mut digits));
+                    kept.len() < limit
+                }),
+            }
         } else {
             check_memory(state.members.bytes())?;
             let stays = |name: &&[u8]| match O::OPERATION {
@@ -411,18 +480,23 @@ impl<O: Operates, A: Answers> InRounds for Combine<O, A> {
     }
 
     fn decide(state: Gathered, decision: &mut Decision<'_, '_>) -> Outcome {
-        let Gathered { request, members, .. } = state;
+        let Gathered { request, members, counted, .. } = state;
         let count = members.len();
         match request.answer {
             Answer::Members => {
                 decision.reply.set(count);
                 members.as_strings().iter().for_each(|name| decision.reply.bulk(name));
             }
-            Answer::Count { limit } => decision.reply.integer(count.min(limit) as i64),
+            Answer::Count { limit } => {
+                decision.reply.integer((counted + count).min(limit) as i64);
+            }
             Answer::Stored => {
                 decision.reply.integer(count as i64);
                 decision.write(0, move |keyspace, database, key| {
-                    store(keyspace, (database, key), (request.operation, &members));
+                    let mut made = keyspace.make(Kind::Set);
+                    made.extend(members.as_strings());
+                    drop(members);
+                    keyspace.put_made(database, key, made.finish(), O::OPERATION.events());
                 });
             }
         }

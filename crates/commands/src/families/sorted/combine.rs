@@ -2,12 +2,11 @@
 
 use std::marker::PhantomData;
 
-use basalt_keyspace::{EntryRef, Events, Key, Scored, event};
+use basalt_keyspace::{DetachedValue, EntryRef, Events, Key, Keyspace, Kind, Scored, event};
 use basalt_resp::parse_f64;
 use smallvec::SmallVec;
 
-use super::sources::{Gathered, Members, Source, combine, count};
-use super::store::{changes_of, store_changes};
+use super::sources::{Gathered, Member, Members, Source, combine, count};
 use super::{ROW, write_scored};
 use crate::args::integer;
 use crate::argument::Argument;
@@ -481,7 +480,7 @@ fn whole<C: Combines, P: Serves>(call: &mut Call<'_>) -> Outcome {
     for key in &keys {
         call.keyspace.read(call.database, key);
     }
-    let changes = {
+    let made = {
         let keyspace = &*call.keyspace;
         let entries: SmallVec<[Option<EntryRef<'_>>; 8]> =
             keys.iter().map(|key| keyspace.peek(call.database, key)).collect();
@@ -497,18 +496,33 @@ fn whole<C: Combines, P: Serves>(call: &mut Call<'_>) -> Outcome {
             return Ok(());
         }
         let result = combine(&options, C::COMBINATION, &sources, keyspace.hasher());
-        let scored = result.iter().map(|(member, score)| Scored { member, score: *score });
         if P::PURPOSE == Purpose::Tell {
+            let scored = result.iter().map(|(member, score)| Scored { member, score: *score });
             write_scored(&mut call.reply, result.len(), scored, options.with_scores);
             return Ok(());
         }
         call.reply.integer(result.len() as i64);
-        changes_of(scored)
+        make_of(keyspace, result)
     };
     let (database, target) = (call.database, call.key);
     let events = Combine::<C, P>::EVENTS;
-    store_changes(call.keyspace, (database, &target), changes.as_deref(), events);
+    call.keyspace.put_made(database, &target, made, events);
     Ok(())
+}
+
+/// Makes a sorted set of these members, which are in its order. Their memory is given back on the way, since the set
+/// needs as much.
+fn make_of(keyspace: &Keyspace, mut members: Vec<Member<'_>>) -> Option<DetachedValue> {
+    const PART: usize = 16 << 10;
+    let mut made = keyspace.make(Kind::Sorted);
+    members.reverse();
+    while let Some((member, score)) = members.pop() {
+        made.push_scored(&member, score);
+        if members.len().is_multiple_of(PART) {
+            members.shrink_to_fit();
+        }
+    }
+    made.finish()
 }
 
 /// A command over the sets of several shards, under way.
@@ -581,7 +595,8 @@ impl<C: Combines, P: Serves> InRounds for Combine<C, P> {
     }
 
     fn decide(state: Combining, decision: &mut Decision<'_, '_>) -> Outcome {
-        let Combining { options, gathered, .. } = state;
+        let Combining { options, mut gathered, .. } = state;
+        gathered.end();
         if P::PURPOSE == Purpose::Tell {
             let ordered = gathered.ordered();
             let (len, members) = (ordered.len(), ordered.iter().copied());
@@ -591,9 +606,11 @@ impl<C: Combines, P: Serves> InRounds for Combine<C, P> {
         decision.reply.integer(gathered.len().min(options.limit) as i64);
         if P::PURPOSE == Purpose::Store {
             decision.write(0, move |keyspace, id, key| {
-                let changes = changes_of(gathered.ordered().iter().copied());
+                let mut made = keyspace.make(Kind::Sorted);
+                let ordered = gathered.ordered();
+                ordered.iter().for_each(|one| made.push_scored(one.member, one.score));
                 drop(gathered);
-                store_changes(keyspace, (id, key), changes.as_deref(), Self::EVENTS);
+                keyspace.put_made(id, key, made.finish(), Self::EVENTS);
             });
         }
         Ok(())

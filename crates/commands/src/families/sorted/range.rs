@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use basalt_keyspace::{LexBound, MembersWalk, ScoreRange, SortedRef, event};
+use basalt_keyspace::{DetachedValue, Kind, LexBound, MembersWalk, ScoreRange, SortedRef, event};
 
-use super::store::{OwnedMembers, decide_to_store};
+use super::store::decide_to_store;
 use super::{ROW, RankRange, lex_range, score_range, sorted, write_scored};
 use crate::args::integer;
 use crate::argument::Argument;
@@ -431,7 +431,8 @@ const TARGET: usize = 0;
 const SOURCE: usize = 1;
 
 impl OverKeys for RangeStore {
-    type Found = Result<OwnedMembers, CommandError>;
+    /// What is stored, made where the source is.
+    type Found = Result<Option<DetachedValue>, CommandError>;
 
     fn check(args: &[&[u8]], _: &Settings<'_>) -> Outcome {
         parse_range_store(args).map(drop)
@@ -439,11 +440,13 @@ impl OverKeys for RangeStore {
 
     fn read(mut key: KeyRead<'_>) -> Self::Found {
         let (args, is_source) = (key.args, key.index == SOURCE);
+        let mut made = key.keyspace.make(Kind::Sorted);
         let entry = if is_source { key.entry() } else { None };
-        let Some(entry) = entry else { return Ok(Vec::new()) };
+        let Some(entry) = entry else { return Ok(None) };
         let sorted = SortedRef::of(&entry).ok_or(CommandError::WRONG_TYPE)?;
         let (_, members) = parse_range_store(args)?.walk(sorted);
-        Ok(members.map(|scored| (scored.member.to_vec(), scored.score)).collect())
+        members.for_each(|scored| made.push_scored(scored.member, scored.score));
+        Ok(made.finish())
     }
 
     fn decide(mut found: Vec<Self::Found>, decision: &mut Decision<'_, '_>) -> Outcome {

@@ -255,6 +255,11 @@ impl Gathered {
         self.members.len()
     }
 
+    /// No more members come.
+    pub(super) fn end(&mut self) {
+        self.places = HashTable::new();
+    }
+
     fn push(&mut self, name: &[u8], score: f64) {
         self.members.push((self.names.bytes(), score));
         self.names.push(name);
