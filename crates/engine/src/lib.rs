@@ -9,6 +9,7 @@
 
 mod completion;
 mod core;
+mod export;
 mod gates;
 mod input;
 mod intents;
@@ -28,10 +29,13 @@ mod world;
 pub use crate::core::REDIS_VERSION;
 pub use crate::core::snapshot::{ClientStats, ShardSnapshot, VisitStats, command_name};
 pub use crate::core::{Core, CoreSetup, Output, Turn};
+pub use export::export;
 #[cfg(debug_assertions)]
 pub use intents::break_isolation;
 pub use journal::{JournalDone, JournalStats, Replay, Replayed, give_out_foreign, replay};
-pub use loading::{LoadBatch, LoadError, LoadStart, LoadStep, Loaded, Loader, check_batch};
+pub use loading::{
+    LoadBatch, LoadError, LoadStart, LoadStep, Loaded, LoadedJournal, Loader, check_batch,
+};
 pub use mesh::message::Message;
 pub use now::{Now, Stopwatch};
 pub use observe::command_stats::Book;

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use basalt_commands::CommandError;
+use basalt_commands::config::Config;
 use basalt_keyspace::{DatabaseId, Origin, ShardId, SlotId};
 use basalt_rdb::{Dialect, Error, FileReader, Item, KeyItem, Trust, read_value};
 
@@ -87,8 +88,18 @@ impl LoadBatch {
 /// A file that is to be loaded while the server runs.
 pub struct LoadStart {
     pub path: String,
+    /// What the journal holds is written to the file first, which is removed when it is read.
+    pub journal: Option<LoadedJournal>,
     /// Makes what takes the file apart; called twice, since all of the file is checked before any of it is loaded.
     pub loader: Box<dyn Fn() -> Loader + Send>,
+}
+
+/// A journal that is to be loaded again.
+#[derive(Clone, Debug)]
+pub struct LoadedJournal {
+    /// Up to which position of its present files, shard by shard. The kernel may not have all of that yet.
+    pub ends: Vec<u64>,
+    pub config: Arc<Config>,
 }
 
 /// What comes next of a file for a shard.

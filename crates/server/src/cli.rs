@@ -8,7 +8,7 @@
 
 use basalt_commands::config::{self, CommandLine, Config, Loaded, Source};
 use basalt_commands::glob;
-use basalt_server::{check_journal, check_rdb, checks};
+use basalt_server::{check_journal, check_rdb, checks, export_journal};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use std::ffi::{OsStr, OsString};
@@ -29,6 +29,8 @@ pub(crate) struct Launch {
     pub(crate) check_only: bool,
     /// Only this snapshot file was to be checked.
     check_rdb: Option<PathBuf>,
+    /// The journal was only to be exported to this folder.
+    export_aof: Option<PathBuf>,
     /// Only the journal was to be checked, and mended where that is said.
     check_aof: Option<bool>,
 }
@@ -83,6 +85,11 @@ struct Cli {
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, conflicts_with = "check_config")]
     check_rdb: Option<PathBuf>,
 
+    /// Write the journal's data into an empty folder as an append-only file that Redis and Valkey load, and start
+    /// nothing.
+    #[arg(long, value_name = "DIR", allow_hyphen_values = true, conflicts_with = "check_config")]
+    export_aof: Option<PathBuf>,
+
     /// Print the version.
     #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
@@ -99,6 +106,12 @@ pub(crate) fn launch() -> Launch {
     }
     if let Some(fix) = launch.check_aof {
         match check_journal(&launch.config, fix) {
+            Ok(text) => Exit { code: 0, text }.leave(),
+            Err(text) => Exit { code: 1, text }.leave(),
+        }
+    }
+    if let Some(path) = &launch.export_aof {
+        match export_journal(&launch.config, path) {
             Ok(text) => Exit { code: 0, text }.leave(),
             Err(text) => Exit { code: 1, text }.leave(),
         }
@@ -159,6 +172,7 @@ fn launch_with(arguments: &[Vec<u8>], stdin: &mut dyn Read) -> Result<Launch, Ex
         warnings,
         check_only: cli.check_config,
         check_rdb: cli.check_rdb,
+        export_aof: cli.export_aof,
         check_aof: cli.check_aof.then_some(cli.fix),
     })
 }

@@ -18,6 +18,7 @@ mod check;
 mod folder;
 mod meeting;
 mod restore;
+mod whole;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -29,6 +30,8 @@ pub use check::check_journal;
 pub(crate) use folder::Folder;
 pub(crate) use restore::Recovery;
 pub use restore::{Restore, Restored};
+pub use whole::export_journal;
+pub(crate) use whole::write_snapshot;
 
 /// The folder, once there is a journal. The thread of the saver uses it, and before it those that load it.
 pub(crate) type SharedFolder = Arc<Mutex<Option<Folder>>>;

@@ -48,7 +48,7 @@ mod title;
 pub use background::{Pidfile, detach};
 pub use check_rdb::check_rdb;
 pub use engine::Engine;
-pub use journal::{Restore, Restored, check_journal};
+pub use journal::{Restore, Restored, check_journal, export_journal};
 pub use listen::{ListenError, Listener, listen};
 pub use node::{Node, Statistics};
 pub use outside::Outside;

@@ -12,10 +12,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use basalt_commands::config::Config;
-use basalt_engine::{LoadBatch, LoadStart, LoadStep, Loaded, Loader, check_batch};
+use basalt_engine::{LoadBatch, LoadStart, LoadStep, Loaded, LoadedJournal, Loader, check_batch};
 use basalt_keyspace::ShardId;
 
 use crate::clock::unix_ms;
+use crate::journal::{SharedFolder, write_snapshot};
 use crate::node::Node;
 
 /// LIMIT: batches that wait for a shard; with more the reader waits.
@@ -170,13 +171,14 @@ fn read_for(
 #[derive(Clone)]
 pub(crate) struct Feeder {
     node: Arc<Node>,
+    folder: SharedFolder,
     queues: Arc<[Mutex<Option<Batches>>]>,
 }
 
 impl Feeder {
-    pub(crate) fn new(node: Arc<Node>) -> Self {
+    pub(crate) fn new(node: Arc<Node>, folder: SharedFolder) -> Self {
         let queues = node.posts.iter().map(|_| Mutex::default()).collect();
-        Self { node, queues }
+        Self { node, folder, queues }
     }
 
     /// Begins to read a file for all shards.
@@ -186,10 +188,20 @@ impl Feeder {
         for (queue, receiver) in self.queues.iter().zip(receivers) {
             *lock(queue) = Some(receiver);
         }
-        let node = Arc::clone(&self.node);
+        let (node, folder) = (Arc::clone(&self.node), Arc::clone(&self.folder));
         let kept = senders.clone();
         let run = move || {
-            let loaded = check_and_read(&start, &senders, |shard| node.wake(shard));
+            let sent = |shard| node.wake(shard);
+            let loaded = match &start.journal {
+                None => check_and_read(&start, &senders, sent),
+                Some(journal) => {
+                    let written = write_journal(&start, journal, &folder);
+                    let loaded = written.and_then(|()| check_and_read(&start, &senders, sent));
+                    // Where it could not be made there is none.
+                    let _ = std::fs::remove_file(&start.path);
+                    loaded
+                }
+            };
             let Err(error) = loaded else { return };
             for (shard, sender) in senders.iter().enumerate() {
                 // A shard that has met its own error does not wait for another.
@@ -225,6 +237,17 @@ impl Feeder {
 /// What a lock guards is whole after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes what the journal holds to the file that is to be loaded.
+fn write_journal(
+    start: &LoadStart,
+    journal: &LoadedJournal,
+    folder: &SharedFolder,
+) -> Result<(), String> {
+    let folder = lock(folder);
+    let folder = folder.as_ref().ok_or("there is no journal")?;
+    write_snapshot(folder, Some(&journal.ends), &journal.config, PathBuf::from(&start.path))
 }
 
 fn check_and_read(

@@ -191,12 +191,12 @@ struct Running {
 }
 
 enum Target {
-    File { out: Out, path: PathBuf, checksum: Option<Checksum> },
+    File { file: SnapshotFile, path: PathBuf },
     Bases { outs: Vec<Out>, headers: Arc<[FileHeader]>, positions: Vec<JournalStart> },
 }
 
 /// A file of its own name until it is complete.
-struct Out {
+pub(crate) struct Out {
     file: File,
     path: PathBuf,
     unsynced: u64,
@@ -312,12 +312,9 @@ impl Writer {
             SaveTarget::File { path, head, has_checksum } => {
                 let path = PathBuf::from(&path);
                 let temporary = path.with_file_name(format!("temp-{}.rdb", std::process::id()));
-                let explain = |error| format!("{}: {error}", temporary.display());
-                let file = File::create(&temporary).map_err(explain)?;
-                let out = Out { file, path: temporary, unsynced: 0, written: 0 };
-                let checksum = has_checksum.then(Checksum::default);
+                let file = SnapshotFile::create(temporary, has_checksum)?;
                 let mut running =
-                    Running { number, shards_left, target: Target::File { out, path, checksum } };
+                    Running { number, shards_left, target: Target::File { file, path } };
                 running.write(0, &head)?;
                 return Ok(running);
             }
@@ -360,22 +357,46 @@ impl Out {
     }
 }
 
+/// A snapshot file while it is written.
+pub(crate) struct SnapshotFile {
+    out: Out,
+    checksum: Option<Checksum>,
+}
+
+impl SnapshotFile {
+    pub(crate) fn create(path: PathBuf, has_checksum: bool) -> Result<Self, String> {
+        let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let out = Out { file, path, unsynced: 0, written: 0 };
+        Ok(Self { out, checksum: has_checksum.then(Checksum::default) })
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        if let Some(checksum) = &mut self.checksum {
+            checksum.update(bytes);
+        }
+        self.out.write(bytes)
+    }
+
+    /// Writes what ends it, and brings it to the disk.
+    pub(crate) fn end(&mut self) -> Result<(), String> {
+        self.write(&[END])?;
+        let checksum = self.checksum.as_ref().map_or(0, Checksum::value);
+        self.out.write(&checksum.to_le_bytes())?;
+        self.out.sync_all()
+    }
+}
+
 impl Running {
     fn outs(&self) -> &[Out] {
         match &self.target {
-            Target::File { out, .. } => std::slice::from_ref(out),
+            Target::File { file, .. } => std::slice::from_ref(&file.out),
             Target::Bases { outs, .. } => outs,
         }
     }
 
     fn write(&mut self, shard: usize, bytes: &[u8]) -> Result<(), String> {
         match &mut self.target {
-            Target::File { out, checksum, .. } => {
-                if let Some(checksum) = checksum {
-                    checksum.update(bytes);
-                }
-                out.write(bytes)
-            }
+            Target::File { file, .. } => file.write(bytes),
             Target::Bases { outs, .. } => outs[shard].write(bytes),
         }
     }
@@ -383,15 +404,9 @@ impl Running {
     /// Brings all to the disk, and has it take the place of what was before; returns how long each file is.
     fn complete(&mut self, folder: &SharedFolder) -> Result<Vec<u64>, String> {
         match &mut self.target {
-            Target::File { out, path, checksum } => {
-                if let Some(checksum) = checksum {
-                    checksum.update(&[END]);
-                }
-                out.write(&[END])?;
-                let checksum = checksum.as_ref().map_or(0, Checksum::value);
-                out.write(&checksum.to_le_bytes())?;
-                out.sync_all()?;
-                fs::rename(&out.path, &*path)
+            Target::File { file, path } => {
+                file.end()?;
+                fs::rename(&file.out.path, &*path)
                     .map_err(|error| format!("renaming to {}: {error}", path.display()))?;
                 let folder = path.parent().unwrap_or(Path::new("."));
                 let synced = File::open(folder).and_then(|folder| folder.sync_all());

@@ -176,8 +176,8 @@ pub fn serve<E: Engine + 'static>(
         false => None,
     };
     let mut listeners = Some(listeners);
-    let saver = Saver::start(Arc::clone(&node), folder)?;
-    let feeder = Feeder::new(Arc::clone(&node));
+    let saver = Saver::start(Arc::clone(&node), Arc::clone(&folder))?;
+    let feeder = Feeder::new(Arc::clone(&node), folder);
     // With a journal, what it holds is all there is.
     let snapshot = if config.appendonly { None } else { load_file::begin(config, &node)? };
     let (loading, batches) = snapshot.unzip();

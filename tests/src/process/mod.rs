@@ -5,6 +5,7 @@
 
 mod buffers;
 mod chaos;
+mod exchange;
 mod isolation;
 mod journal;
 mod lifecycle;
@@ -58,6 +59,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         operating::TESTS_OF_OURS,
         pubsub::TESTS_OF_OURS,
         chaos::TESTS_OF_OURS,
+        exchange::TESTS_OF_OURS,
         buffers::TESTS_OF_OURS,
         refusals::TESTS_OF_OURS,
         saving::TESTS_OF_OURS,

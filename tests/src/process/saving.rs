@@ -23,7 +23,7 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
 
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
 
-fn start_in(program: Program, folder: &Scratch, args: &[&str]) -> Server {
+pub(super) fn start_in(program: Program, folder: &Scratch, args: &[&str]) -> Server {
     let folder = folder.path().to_string_lossy().into_owned();
     match Launch::new(program).args(["--dir", folder.as_str()]).args(args.iter().copied()).start() {
         Ok(server) => server,
@@ -32,7 +32,7 @@ fn start_in(program: Program, folder: &Scratch, args: &[&str]) -> Server {
 }
 
 /// Values of every type, in small and large forms, in two databases.
-fn fill(client: &mut Connection) {
+pub(super) fn fill(client: &mut Connection) {
     for number in 0..200 {
         let key = format!("key:{number}");
         assert_eq!(text(client, &["SET", &key, &number.to_string()]), "OK");
@@ -57,7 +57,7 @@ fn fill(client: &mut Connection) {
     text(client, &["SELECT", "0"]);
 }
 
-fn digest(server: &Server) -> String {
+pub(super) fn digest(server: &Server) -> String {
     text(&mut server.connect(), &["DEBUG", "DIGEST"])
 }
 

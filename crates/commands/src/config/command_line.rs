@@ -30,7 +30,7 @@ impl CommandLine {
         &["-h", "--help", "-V", "-v", "--version", "--check-config", "--check-aof", "--fix"];
 
     /// Words that have a value and are no directives.
-    pub const OPTIONS: &[&str] = &["--check-rdb"];
+    pub const OPTIONS: &[&str] = &["--check-rdb", "--export-aof"];
 
     /// Parses the arguments after the program's name.
     pub fn parse(arguments: &[Vec<u8>]) -> Self {

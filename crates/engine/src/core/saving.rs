@@ -8,9 +8,9 @@ use std::sync::Arc;
 use basalt_commands::config::LogLevel;
 use basalt_journal::FileHeader;
 use basalt_keyspace::ShardId;
-use basalt_rdb::FileWriter;
 
 use super::Core;
+use crate::export::FileHead;
 use crate::intents::Mode;
 use crate::limits;
 use crate::saving::{
@@ -25,30 +25,18 @@ use crate::world::World;
 
 /// The head of a file, with the size of each database.
 fn head(shard: &Shard, found: &[Vec<(u64, u64)>]) -> Vec<u8> {
-    let config = &shard.config;
-    let mut writer = FileWriter::new(config.rdb_target.into(), config.rdbcompression);
-    let metadata = [
-        ("redis-ver", "7.2.0".to_owned()),
-        ("redis-bits", "64".to_owned()),
-        ("ctime", (shard.now.unix_ms / 1000).to_string()),
-        ("used-mem", shard.keyspace.used_bytes().to_string()),
-        ("basalt-ver", env!("CARGO_PKG_VERSION").to_owned()),
-        ("aof-base", "0".to_owned()),
-    ];
-    let mut out = Vec::new();
-    writer.put_head(&metadata, &mut out);
-    for library in shard.scripting.libraries.all() {
-        writer.put_function(&library.code.text, &mut out);
-    }
-    for database in 0..shard.keyspace.database_count() {
-        let sizes = found.iter().map(|sizes| sizes[database]);
-        let (keys, expiring) = sizes.fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1));
-        if keys > 0 {
-            writer.put_database(database as u64, &mut out);
-            writer.put_sizes(keys, expiring, &mut out);
-        }
-    }
-    out
+    let add = |sum: (u64, u64), own: (u64, u64)| (sum.0 + own.0, sum.1 + own.1);
+    let size = |database| found.iter().map(|sizes: &Vec<_>| sizes[database]).fold((0, 0), add);
+    let libraries = shard.scripting.libraries.all();
+    let head = FileHead {
+        config: &shard.config,
+        now_ms: shard.now.unix_ms,
+        used_bytes: shard.keyspace.used_bytes(),
+        is_base: false,
+        functions: libraries.map(|library| library.code.text.as_slice()).collect(),
+        sizes: (0..shard.keyspace.database_count()).map(size).collect(),
+    };
+    head.encode()
 }
 
 /// Begins a save on all shards, which are held.

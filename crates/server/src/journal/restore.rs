@@ -26,7 +26,7 @@ use crate::node::Node;
 const GROWN_BYTES_MIN: u64 = 64 << 20;
 
 /// A shard's part of a generation, found sound.
-struct Part {
+pub(super) struct Part {
     base: Option<PathBuf>,
     /// Each goes on where the one before it ends; the first begins here.
     journals: Vec<PathBuf>,
@@ -95,49 +95,11 @@ impl Recovery {
     /// # Errors
     /// Where a file can't be read, is not ours, or is damaged.
     fn check(&self, (salt, now_ms): (u64, u64), config: &Config) -> io::Result<Found> {
-        let shards = self.node.posts.len();
         let locked = lock(&self.folder);
         let folder = locked.as_ref().expect("it is open where there is a journal");
-        let mut generations = Vec::new();
-        let (mut base_bytes, mut journal_bytes) = (0, 0);
-        let last = folder.manifest.generations.len().saturating_sub(1);
-        for (index, generation) in folder.manifest.generations.iter().enumerate() {
-            let number = generation.number;
-            let mut parts = Vec::new();
-            let mut found = Vec::new();
-            for (shard, scans) in scan_all(folder, &generation.shards).into_iter().enumerate() {
-                let scans = scans?;
-                for (path, scan) in &scans {
-                    check(scan, (number, shard, generation.shards.len()), FileKind::Journal)
-                        .map_err(|error| at(path, error))?;
-                    journal_bytes += scan.tail.offset;
-                }
-                found.push(scans);
-            }
-            let from: Vec<u64> = generation.shards.iter().map(|segment| segment.from).collect();
-            let kept = if index == last { Some(keep_all(&found, &from, config)?) } else { None };
-            for (shard, (segment, scans)) in generation.shards.iter().zip(&found).enumerate() {
-                let path = &scans.last().expect("each shard has a journal").0;
-                let end = scans.iter().map(|(_, scan)| scan.end).max().unwrap_or_default();
-                let to = match (&kept, segment.end) {
-                    (Some(kept), _) => kept[shard].to,
-                    (None, Some(to)) if to <= end.max(segment.from) => to,
-                    (None, _) => return Err(at(path, "it is shorter than the manifest says")),
-                };
-                let base = segment.base.as_ref().map(|base| folder.file(base));
-                if let Some(path) = &base {
-                    let scan = scan_file(path, 0).map_err(|error| at(path, error))?;
-                    check(&scan, (number, shard, generation.shards.len()), FileKind::Base)
-                        .map_err(|error| at(path, error))?;
-                    base_bytes += scan.end;
-                }
-                let journals = scans.iter().map(|(path, _)| path.clone()).collect();
-                parts.push(Part { base, journals, start: segment.start, kept: segment.from..to });
-            }
-            generations.push(parts);
-        }
+        let (generations, base_bytes, journal_bytes) = find(folder, None, config)?;
         let is_grown = journal_bytes > base_bytes.max(GROWN_BYTES_MIN);
-        let headers = headers(folder.next_number(), shards, salt, now_ms);
+        let headers = headers(folder.next_number(), self.node.posts.len(), salt, now_ms);
         let rewrites = generations.len() >= GENERATIONS_MAX / 2;
         let bytes = base_bytes + journal_bytes;
         self.node.loading.total_bytes.store(bytes, Ordering::Relaxed);
@@ -174,6 +136,67 @@ impl Recovery {
 /// No thread goes on after a panic, so what a lock guards is whole.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The files of each generation, shard by shard, as far as they are kept: those of the last up to the positions `ends`,
+/// or as after a crash. With them, how many bytes the bases and the journals have.
+///
+/// # Errors
+/// Where a file can't be read, is not ours, is damaged, or ends too early; `WouldBlock` where it may reach `ends` yet.
+pub(super) fn find(
+    folder: &Folder,
+    ends: Option<&[u64]>,
+    config: &Config,
+) -> io::Result<(Vec<Vec<Part>>, u64, u64)> {
+    let mut generations = Vec::new();
+    let (mut base_bytes, mut journal_bytes) = (0, 0);
+    let last = folder.manifest.generations.len().saturating_sub(1);
+    for (index, generation) in folder.manifest.generations.iter().enumerate() {
+        let number = generation.number;
+        let mut parts = Vec::new();
+        let mut found = Vec::new();
+        for (shard, scans) in scan_all(folder, &generation.shards).into_iter().enumerate() {
+            let scans = scans?;
+            for (path, scan) in &scans {
+                check(scan, (number, shard, generation.shards.len()), FileKind::Journal)
+                    .map_err(|error| at(path, error))?;
+                journal_bytes += scan.tail.offset;
+            }
+            found.push(scans);
+        }
+        let from: Vec<u64> = generation.shards.iter().map(|segment| segment.from).collect();
+        let kept = match ends.filter(|_| index == last) {
+            Some(ends) => {
+                let kept = |to: &u64| Kept { to: *to, dropped: 0 };
+                Some(ends.iter().map(kept).collect())
+            }
+            None if index == last => Some(keep_all(&found, &from, config)?),
+            None => None,
+        };
+        for (shard, (segment, scans)) in generation.shards.iter().zip(&found).enumerate() {
+            let path = &scans.last().expect("each shard has a journal").0;
+            let end = scans.iter().map(|(_, scan)| scan.end).max().unwrap_or_default();
+            if ends.is_some_and(|ends| index == last && ends[shard] > end.max(segment.from)) {
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, "it is not all written yet"));
+            }
+            let to = match (&kept, segment.end) {
+                (Some(kept), _) => kept[shard].to,
+                (None, Some(to)) if to <= end.max(segment.from) => to,
+                (None, _) => return Err(at(path, "it is shorter than the manifest says")),
+            };
+            let base = segment.base.as_ref().map(|base| folder.file(base));
+            if let Some(path) = &base {
+                let scan = scan_file(path, 0).map_err(|error| at(path, error))?;
+                check(&scan, (number, shard, generation.shards.len()), FileKind::Base)
+                    .map_err(|error| at(path, error))?;
+                base_bytes += scan.end;
+            }
+            let journals = scans.iter().map(|(path, _)| path.clone()).collect();
+            parts.push(Part { base, journals, start: segment.start, kept: segment.from..to });
+        }
+        generations.push(parts);
+    }
+    Ok((generations, base_bytes, journal_bytes))
 }
 
 fn scan_file(path: &Path, start: u64) -> Result<Scan, String> {
@@ -530,18 +553,18 @@ impl Own {
 
 /// The files of a part while they are replayed.
 #[derive(Default)]
-struct Replaying {
+pub(super) struct Replaying {
     /// Files that are not begun yet, the base before the journals.
     files: VecDeque<PathBuf>,
     /// The first of the journals is still to come.
     in_base: bool,
     running: Option<(PathBuf, Replay<FileBlob>)>,
     position: u64,
-    state: Option<Vec<u8>>,
+    pub(super) state: Option<Vec<u8>>,
 }
 
 impl Replaying {
-    fn of(part: &Part) -> Self {
+    pub(super) fn of(part: &Part) -> Self {
         let files = part.base.iter().chain(&part.journals).cloned().collect();
         let (in_base, position) = (part.base.is_some(), part.start);
         Self { files, in_base, position, ..Self::default() }
@@ -551,7 +574,12 @@ impl Replaying {
     ///
     /// # Errors
     /// Where a file can't be read, or is not what it was when it was checked.
-    fn step(&mut self, part: &Part, keyspace: &mut Keyspace, bytes: &mut u64) -> io::Result<bool> {
+    pub(super) fn step(
+        &mut self,
+        part: &Part,
+        keyspace: &mut Keyspace,
+        bytes: &mut u64,
+    ) -> io::Result<bool> {
         let Some((path, replay)) = &mut self.running else {
             let Some(path) = self.files.pop_front() else {
                 // What the base holds may be missing.

@@ -49,6 +49,8 @@ pub enum DebugRequest<'a> {
     DigestValue(&'a [&'a [u8]]),
     /// Replies with this error, unchanged.
     Error(&'a [u8]),
+    /// The journal is loaded again.
+    LoadAof,
     Log(&'a [u8]),
     Object(&'a [u8]),
     /// Keys `<prefix>:<number>` with values `value:<number>`, cut or filled with zeros to a size;
@@ -114,6 +116,12 @@ const SUBCOMMANDS: &[(&str, std::ops::RangeInclusive<usize>, &str, &str)] = &[
         "Tells digests of some keys' values.",
     ),
     ("error", 1..=1, "ERROR <text>", "Answers with this error."),
+    (
+        "loadaof",
+        0..=usize::MAX,
+        "LOADAOF",
+        "Empties all databases and loads the journal again, while all clients wait.",
+    ),
     ("log", 1..=1, "LOG <text>", "Writes a line into the server's log."),
     ("object", 1..=2, "OBJECT <key> [fast]", "Tells how a key is kept in memory."),
     (
@@ -193,6 +201,7 @@ pub fn parse_debug<'a>(args: &'a [&'a [u8]]) -> Result<DebugRequest<'a>, Command
         ("digest", _) => DebugRequest::Digest,
         ("digest-value", keys) => DebugRequest::DigestValue(keys),
         ("error", [text]) => DebugRequest::Error(text),
+        ("loadaof", _) => DebugRequest::LoadAof,
         ("log", [text]) => DebugRequest::Log(text),
         ("object", [key, ..]) => DebugRequest::Object(key),
         ("populate", [count, rest @ ..]) => {

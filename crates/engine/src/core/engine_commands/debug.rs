@@ -31,9 +31,6 @@ pub(super) fn debug(
     id: SessionId,
     args: &[&[u8]],
 ) -> Outcome {
-    if args[1].eq_ignore_ascii_case(b"loadaof") {
-        return Err(CommandError::text("ERR this server keeps nothing on disk to load again"));
-    }
     let (database, _) = settings(core, id);
     match parse_debug(args)? {
         DebugRequest::Help => show(core, id, write_debug_help),
@@ -47,6 +44,7 @@ pub(super) fn debug(
             Ok(())
         }
         DebugRequest::Error(text) => Err(CommandError::new(text)),
+        DebugRequest::LoadAof => super::reload::load_aof(core, id),
         DebugRequest::Log(text) => {
             world.log(LogLevel::Warning, &format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
             show(core, id, |reply| reply.ok())
