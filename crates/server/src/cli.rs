@@ -85,8 +85,7 @@ struct Cli {
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, conflicts_with = "check_config")]
     check_rdb: Option<PathBuf>,
 
-    /// Write the journal's data into an empty folder as an append-only file that Redis and Valkey load, and start
-    /// nothing.
+    /// Write the journal as an append-only file of Redis into an empty folder.
     #[arg(long, value_name = "DIR", allow_hyphen_values = true, conflicts_with = "check_config")]
     export_aof: Option<PathBuf>,
 
