@@ -124,6 +124,10 @@ pub(crate) struct Loading {
     pub(crate) ended: Option<(Ticket, Result<(), String>)>,
     /// Of the last load.
     pub(crate) last: Loaded,
+    /// At the start: what is loaded are commands of another server.
+    pub(crate) imports: bool,
+    /// At the start: a journal is begun although data is being loaded.
+    pub(crate) begins_journal: bool,
 }
 
 /// This shard's part of a file, which it takes in as it comes.

@@ -124,6 +124,8 @@ pub(crate) struct Session {
     /// Which gates look at this session's commands at all.
     pub armed: Armed,
     pub reply_mode: ReplyMode,
+    /// It brings the data that is loaded at the start.
+    pub is_loader: bool,
     pub no_evict: bool,
     pub no_touch: bool,
     /// The last command, for CLIENT LIST.

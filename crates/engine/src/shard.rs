@@ -214,7 +214,8 @@ impl Shard {
 
     /// `maxmemory` in bytes; 0 is no limit.
     pub(crate) fn maxmemory(&self) -> u64 {
-        self.config.maxmemory.of(self.memory_bounds.limit_bytes)
+        // As in Redis nothing is refused or evicted while data is loaded.
+        if self.is_loading() { 0 } else { self.config.maxmemory.of(self.memory_bounds.limit_bytes) }
     }
 
     /// The limit of this turn, as the settings and the use of the other shards are known now.
@@ -547,7 +548,10 @@ impl Shard {
 
     pub(crate) fn set_now(&mut self, now: Now) {
         self.now = now;
-        self.keyspace.set_now(now.unix_ms);
+        if self.loading.imports {
+            self.now.unix_ms = 0;
+        }
+        self.keyspace.set_now(self.now.unix_ms);
         if self.pause.is_some_and(|pause| pause.until_us <= now.monotonic_us) {
             self.end_pause();
         }

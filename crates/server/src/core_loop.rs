@@ -108,7 +108,7 @@ pub(crate) struct Parts<E: Engine> {
 impl<E: Engine> CoreLoop<E> {
     pub(crate) fn new(parts: Parts<E>) -> io::Result<Self> {
         let Parts { mut engine, outside, mut ring, acceptor, asked, startup } = parts;
-        engine.begin_loading();
+        engine.begin_loading(startup.imports());
         let node = Arc::clone(&outside.node);
         let post = &node.posts[outside.shard()];
         post.ring.store(ring.number(), Ordering::Release);
@@ -208,8 +208,17 @@ impl<E: Engine> CoreLoop<E> {
                 turn.wake_at_us =
                     Some(turn.wake_at_us.map_or(look_us, |due_us| due_us.min(look_us)));
             }
+            Progress::Client(socket) => {
+                self.post().connections.fetch_add(1, Ordering::Relaxed);
+                let token = self.connections.add(Connection::new(socket));
+                let session = self.engine.connect_loader();
+                self.connections.bind(token, session);
+                self.set_reading(token, Reading::Buffered);
+                turn.busy = true;
+            }
             Progress::Whole(journal) => {
-                self.journal = journal;
+                // One that began while all was loaded has its file already.
+                self.journal = journal.or(self.journal.take());
                 self.startup = None;
                 turn.busy = true;
             }

@@ -61,7 +61,18 @@ pub trait Engine {
         Ok(Loaded::default())
     }
     /// See [`Core::begin_loading`].
-    fn begin_loading(&mut self) {}
+    fn begin_loading(&mut self, _imports: bool) {}
+    /// See [`Core::connect_loader`].
+    fn connect_loader(&mut self) -> SessionId {
+        let loader = self.connect(Peer::Unix { path: String::new() });
+        loader.expect("local clients are let in")
+    }
+    /// See [`Core::end_import`].
+    fn end_import(&mut self) {}
+    /// See [`Core::begin_anew`].
+    fn begin_anew(&mut self) -> Option<Result<(), String>> {
+        Some(Ok(()))
+    }
     /// See [`Core::end_loading`].
     fn end_loading(&mut self) {}
     /// See [`Core::snapshot`].
@@ -136,8 +147,17 @@ impl Engine for Core {
     fn load(&mut self, batch: &LoadBatch) -> Result<Loaded, LoadError> {
         Core::load(self, batch)
     }
-    fn begin_loading(&mut self) {
-        Core::begin_loading(self);
+    fn begin_loading(&mut self, imports: bool) {
+        Core::begin_loading(self, imports);
+    }
+    fn connect_loader(&mut self) -> SessionId {
+        Core::connect_loader(self)
+    }
+    fn end_import(&mut self) {
+        Core::end_import(self);
+    }
+    fn begin_anew(&mut self) -> Option<Result<(), String>> {
+        Core::begin_anew(self)
     }
     fn end_loading(&mut self) {
         Core::end_loading(self);

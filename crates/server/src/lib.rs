@@ -18,6 +18,7 @@ mod control_groups;
 mod core_loop;
 mod cpus;
 mod engine;
+mod foreign_aof;
 mod gather;
 mod journal;
 mod limits;

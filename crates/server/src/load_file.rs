@@ -16,6 +16,7 @@ use basalt_engine::{LoadBatch, LoadStart, LoadStep, Loaded, LoadedJournal, Loade
 use basalt_keyspace::ShardId;
 
 use crate::clock::unix_ms;
+use crate::foreign_aof::{ForeignAof, Import};
 use crate::journal::{SharedFolder, write_snapshot};
 use crate::node::Node;
 
@@ -29,7 +30,8 @@ pub(crate) type Batches = Receiver<LoadStep>;
 /// A file that is being read.
 pub(crate) struct Loading {
     thread: std::thread::JoinHandle<Result<(), String>>,
-    pub(crate) path: PathBuf,
+    /// What it is, for errors.
+    name: String,
 }
 
 /// Begins to read the snapshot, if there is one; the batches of each shard come by its queue.
@@ -62,7 +64,28 @@ pub(crate) fn begin(
         read_for(&senders, file, loader, &note, |shard| node.wake(shard))
     };
     let thread = std::thread::Builder::new().name("loader".into()).spawn(read)?;
-    Ok(Some((Loading { thread, path }, receivers)))
+    let name = format!("the snapshot {}", path.display());
+    Ok(Some((Loading { thread, name }, receivers)))
+}
+
+/// Begins to load the append-only file of another program.
+pub(crate) fn begin_foreign(
+    aof: ForeignAof,
+    config: &Arc<Config>,
+    node: &Arc<Node>,
+    import: &Arc<Import>,
+) -> io::Result<(Loading, Vec<Batches>)> {
+    node.loading.total_bytes.store(aof.bytes(), Ordering::Relaxed);
+    tracing::info!(
+        "Loading an append-only file of Redis or Valkey. A journal of this server's own begins with \
+         what it holds; its files stay as they are, and are not used any more"
+    );
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        node.posts.iter().map(|_| sync_channel(BATCHES_WAITING_MAX)).unzip();
+    let (config, node, import) = (Arc::clone(config), Arc::clone(node), Arc::clone(import));
+    let read = move || aof.load((&node, &config), &senders, &import);
+    let thread = std::thread::Builder::new().name("loader".into()).spawn(read)?;
+    Ok((Loading { thread, name: "the append-only file".to_owned() }, receivers))
 }
 
 impl Loading {
@@ -73,9 +96,9 @@ impl Loading {
     pub(crate) fn end(self) -> io::Result<()> {
         let read = self.thread.join().unwrap_or_else(|_| Err("its reader failed".to_owned()));
         read.map_err(|error| {
-            let path = self.path.display();
+            let name = &self.name;
             io::Error::other(format!(
-                "the snapshot {path} can't be loaded: {error}. Nothing of it was changed: repair it, \
+                "{name} can't be loaded: {error}. Nothing of it was changed: repair it, \
                  put a backup in its place, or move it away to start empty"
             ))
         })
@@ -119,9 +142,18 @@ fn read(
     file: File,
     loader: &mut Loader,
     note: &dyn Fn(u64),
+    take: impl FnMut(ShardId, LoadBatch) -> Result<bool, String>,
+) -> Result<(), String> {
+    read_items(&mut Chunks::new(file), loader, note, take)
+}
+
+/// The same of a snapshot that something else may follow in its file.
+pub(crate) fn read_items(
+    chunks: &mut Chunks,
+    loader: &mut Loader,
+    note: &dyn Fn(u64),
     mut take: impl FnMut(ShardId, LoadBatch) -> Result<bool, String>,
 ) -> Result<(), String> {
-    let mut chunks = Chunks::new(file);
     while !loader.is_over() {
         let taken = loader.read(chunks.rest()).map_err(|error| error.to_string())?;
         chunks.take(taken);

@@ -285,7 +285,11 @@ impl Writer {
         }
         let folder = match &mut *folder {
             Some(folder) => folder,
-            none => none.insert(Folder::open(&plan.config).map_err(|error| error.to_string())?),
+            none => {
+                let opened = Folder::open(&plan.config).map_err(|error| error.to_string())?;
+                opened.refuse_foreign(&plan.config).map_err(|error| error.to_string())?;
+                none.insert(opened)
+            }
         };
         for waiting in lock(&self.shared.files).iter_mut() {
             waiting.retain(|(number, _)| *number <= plan.last_taken);

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::core_loop::{CoreLoop, Parts};
 use crate::cpus::Cpus;
 use crate::engine::Engine;
+use crate::foreign_aof::{self, Import};
 use crate::journal::{Folder, Recovery, Restore, SharedFolder};
 use crate::limits::{MESH_CAPACITY, SHARDS_MAX};
 use crate::listen::Listener;
@@ -165,21 +166,29 @@ pub fn serve<E: Engine + 'static>(
     memory::look_ahead(if pin { cpus.get(shard_count..).unwrap_or_default() } else { &[] })?;
     let node = Arc::new(Node::new(statistics, shard_count)?);
     let folder = SharedFolder::default();
-    let recovery = match config.appendonly {
-        true => {
-            let now_ms = Clock::since(node.started).now().unix_ms;
-            *folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(Folder::open(config)?);
-            let salt_and_now_ms = (random()?, now_ms);
-            let (node, folder) = (Arc::clone(&node), Arc::clone(&folder));
-            Some(Recovery::begin(node, folder, salt_and_now_ms, Arc::clone(config))?)
+    let (mut recovery, mut foreign) = (None, None);
+    if config.appendonly {
+        let opened = Folder::open(config)?;
+        if opened.is_empty() {
+            foreign = foreign_aof::find(config)?;
         }
-        false => None,
-    };
+        *folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+        if foreign.is_none() {
+            let salt_and_now_ms = (random()?, Clock::since(node.started).now().unix_ms);
+            let (node, folder) = (Arc::clone(&node), Arc::clone(&folder));
+            recovery = Some(Recovery::begin(node, folder, salt_and_now_ms, Arc::clone(config))?);
+        }
+    }
     let mut listeners = Some(listeners);
     let saver = Saver::start(Arc::clone(&node), Arc::clone(&folder))?;
     let feeder = Feeder::new(Arc::clone(&node), folder);
     // With a journal, what it holds is all there is.
-    let snapshot = if config.appendonly { None } else { load_file::begin(config, &node)? };
+    let import = foreign.is_some().then(Arc::<Import>::default);
+    let snapshot = match (foreign, &import) {
+        (Some(aof), Some(import)) => Some(load_file::begin_foreign(aof, config, &node, import)?),
+        _ if config.appendonly => None,
+        _ => load_file::begin(config, &node)?,
+    };
     let (loading, batches) = snapshot.unzip();
     let mut batches = batches.unwrap_or_default().into_iter();
     let (report, reports) = mpsc::channel();
@@ -201,6 +210,7 @@ pub fn serve<E: Engine + 'static>(
             saver: saver.clone(),
             feeder: feeder.clone(),
             batches: batches.next(),
+            import: import.clone(),
             make_engine,
         };
         let placement =
@@ -248,6 +258,7 @@ struct Beginning<E: Engine> {
     feeder: Feeder,
     /// What comes of a snapshot for this shard.
     batches: Option<Batches>,
+    import: Option<Arc<Import>>,
     make_engine: fn(CoreSetup) -> E,
 }
 
@@ -284,13 +295,14 @@ impl<E: Engine> Beginning<E> {
             listeners.as_ref().map(|listeners| apply_settings(Rc::clone(listeners), shard_count));
         let config = Arc::clone(&self.config);
         let acceptor = listeners.map(|listeners| Acceptor::new(listeners, shard_count, config));
-        let source = match (self.recovery, self.batches) {
-            (Some(recovery), _) => {
+        let source = match (self.recovery, self.batches, self.import) {
+            (None, Some(batches), Some(import)) => Source::Foreign(batches, import),
+            (Some(recovery), ..) => {
                 let config = Arc::clone(&self.config);
                 Source::Journal(Box::new(Restore::new(recovery, self.index, config)))
             }
-            (None, Some(batches)) => Source::Snapshot(batches),
-            (None, None) => Source::Nothing,
+            (None, Some(batches), None) => Source::Snapshot(batches),
+            (None, None, _) => Source::Nothing,
         };
         let engine = (self.make_engine)(CoreSetup {
             shard: ShardId(self.index as u16),
@@ -305,7 +317,7 @@ impl<E: Engine> Beginning<E> {
         });
         let ring = Ring::open()?;
         tracing::debug!(shard = self.index, incremental_buffers = ring.is_incremental(), "ring");
-        let startup = Startup::new(self.node, source, report);
+        let startup = Startup::new(self.node, (source, self.index == 0), report);
         let parts = Parts { engine, outside, ring, acceptor, asked: self.asked, startup };
         CoreLoop::new(parts)
     }

@@ -4,12 +4,14 @@
 //! Not here: who reads the files (`load_file`, `journal`), and what clients are told (`engine`).
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, TryRecvError};
 
 use basalt_engine::{LoadStep, Loaded};
 
 use crate::engine::Engine;
+use crate::foreign_aof::Import;
 use crate::journal::{JournalFile, Restore, Restored};
 use crate::load_file::Batches;
 use crate::node::Node;
@@ -23,6 +25,8 @@ pub(crate) const LOOK_US: u64 = 2_000;
 pub(crate) enum Source {
     Nothing,
     Snapshot(Batches),
+    /// The append-only file of another program.
+    Foreign(Batches, Arc<Import>),
     Journal(Box<Restore>),
 }
 
@@ -32,6 +36,8 @@ pub(crate) enum Progress {
     More,
     /// Others are waited for.
     Waits,
+    /// A connection is to be served that brings data.
+    Client(OwnedFd),
     /// All shards have all of their data; this one's journal goes on in this file.
     Whole(Option<JournalFile>),
 }
@@ -39,17 +45,40 @@ pub(crate) enum Progress {
 pub(crate) struct Startup {
     node: Arc<Node>,
     source: Source,
+    is_first: bool,
     /// This shard has its data, and waits for the others.
     is_here: bool,
     loaded: Loaded,
     journal: Option<JournalFile>,
+    /// A journal is to begin with what is loaded, before any of it is changed.
+    begins_journal: bool,
     report: Sender<io::Result<Loaded>>,
 }
 
 impl Startup {
     /// `report` gets what was loaded, or why nothing can be.
-    pub(crate) fn new(node: Arc<Node>, source: Source, report: Sender<io::Result<Loaded>>) -> Self {
-        Self { node, source, is_here: false, loaded: Loaded::default(), journal: None, report }
+    pub(crate) fn new(
+        node: Arc<Node>,
+        (source, is_first): (Source, bool),
+        report: Sender<io::Result<Loaded>>,
+    ) -> Self {
+        // The first shard begins it for all.
+        let begins_journal = is_first && matches!(source, Source::Foreign(..));
+        Self {
+            node,
+            source,
+            is_first,
+            is_here: false,
+            loaded: Loaded::default(),
+            journal: None,
+            begins_journal,
+            report,
+        }
+    }
+
+    /// Whether what is loaded are commands of another program.
+    pub(crate) fn imports(&self) -> bool {
+        matches!(self.source, Source::Foreign(..))
     }
 
     /// Loads a slice.
@@ -70,8 +99,19 @@ impl Startup {
         if !matches!(progress, Progress::Whole(_)) {
             return Ok(progress);
         }
+        self.source = Source::Nothing;
+        engine.end_import();
+        if self.begins_journal {
+            match engine.begin_anew() {
+                None => return Ok(Progress::Waits),
+                Some(Ok(())) => self.begins_journal = false,
+                Some(Err(words)) => {
+                    self.report(Err(io::Error::other(words.clone())));
+                    return Err(io::Error::other(words));
+                }
+            }
+        }
         if !std::mem::replace(&mut self.is_here, true) {
-            self.source = Source::Nothing;
             self.node.note_loaded();
         }
         if !self.node.is_loaded() {
@@ -95,24 +135,36 @@ impl Startup {
         let end_us = monotonic_us() + SLICE_US;
         match &mut self.source {
             Source::Nothing => Ok(Progress::Whole(None)),
-            Source::Snapshot(batches) => {
-                while monotonic_us() < end_us {
-                    let batch = match batches.try_recv() {
-                        Ok(LoadStep::Batch(batch)) => batch,
-                        Ok(LoadStep::End) => return Ok(Progress::Whole(None)),
-                        Err(TryRecvError::Empty) | Ok(LoadStep::NotYet) => {
-                            return Ok(Progress::Waits);
+            Source::Snapshot(batches) | Source::Foreign(batches, _) => {
+                let mut ended = None;
+                while ended.is_none() && monotonic_us() < end_us {
+                    match batches.try_recv() {
+                        Ok(LoadStep::Batch(batch)) => {
+                            let own = engine.load(&batch).map_err(|error| {
+                                io::Error::other(format!("the snapshot can't be loaded: {error}"))
+                            })?;
+                            self.loaded.add(own);
                         }
+                        Ok(LoadStep::End) => ended = Some(Progress::Whole(None)),
+                        // All of the snapshot at the head is here.
+                        Ok(LoadStep::NotYet) => {
+                            if let Source::Foreign(_, import) = &self.source {
+                                import.arrive();
+                            }
+                            return Ok(Progress::More);
+                        }
+                        Err(TryRecvError::Empty) => ended = Some(Progress::Waits),
                         Err(TryRecvError::Disconnected) | Ok(LoadStep::Failed(_)) => {
-                            return Err(io::Error::other("the snapshot can't be loaded"));
+                            return Err(io::Error::other("the file can't be loaded"));
                         }
-                    };
-                    let own = engine.load(&batch).map_err(|error| {
-                        io::Error::other(format!("the snapshot can't be loaded: {error}"))
-                    })?;
-                    self.loaded.add(own);
+                    }
                 }
-                Ok(Progress::More)
+                match (&self.source, ended) {
+                    (Source::Foreign(_, import), Some(Progress::Waits)) if self.is_first => {
+                        Ok(import.take_client().map_or(Progress::Waits, Progress::Client))
+                    }
+                    (_, ended) => Ok(ended.unwrap_or(Progress::More)),
+                }
             }
             Source::Journal(restore) => {
                 let restored = engine.restore(restore, &mut || monotonic_us() < end_us)?;

@@ -10,6 +10,7 @@ use crate::limits;
 use crate::loading::{LoadBatch, LoadError, LoadStep, Loaded};
 use crate::saving::SAVING_SHARD;
 use crate::session::armed::Armed;
+use crate::session::{Peer, SessionId};
 use crate::shard::Shard;
 use crate::shard::libraries::Libraries;
 use crate::world::World;
@@ -44,13 +45,51 @@ impl Core {
 
     /// Data is to be loaded at the start: until [`Core::end_loading`] clients are told so, and nothing expires, is
     /// evicted, saved or moved.
-    pub fn begin_loading(&mut self) {
+    ///
+    /// `imports`: what is loaded are commands of another server, in the order in which that ran them. What expires
+    /// meanwhile is not known to have gone there, so that until then nothing is past its expiry.
+    pub fn begin_loading(&mut self, imports: bool) {
         self.shard.armed.set(Armed::LOADING, true);
+        self.shard.loading.imports = imports;
+        if imports {
+            self.shard.keyspace.swap_now(0);
+        }
+    }
+
+    /// The connection by which such commands come: it is told nothing of loading, and needs no password.
+    pub fn connect_loader(&mut self) -> SessionId {
+        let session = self.shard.open_session(Peer::Unix { path: "append-only file".into() });
+        session.is_loader = true;
+        session.armed.set(Armed::AUTH, false);
+        session.id
+    }
+
+    /// All commands of another server have run: what is past its expiry goes from now on.
+    pub fn end_import(&mut self) {
+        self.shard.loading.imports = false;
+    }
+
+    /// All of another server's data is here: a journal begins with it, before any client changes it. Returns how that
+    /// ended; `None` until then, to be asked again.
+    pub fn begin_anew(&mut self) -> Option<Result<(), String>> {
+        let (loading, record) = (&mut self.shard.loading, &mut self.shard.saving.record);
+        if !std::mem::replace(&mut loading.begins_journal, true) {
+            record.rewrites.needs_base = true;
+            record.begin_rewrite(self.shard.now.monotonic_us);
+            return None;
+        }
+        match (record.running, record.rewrites.last_failed) {
+            (Some(_), _) => None,
+            (None, false) => Some(Ok(())),
+            (None, true) => Some(Err("a journal can't be begun with what was loaded".to_owned())),
+        }
     }
 
     /// All was loaded: what it changed counts as saved.
     pub fn end_loading(&mut self) {
         self.shard.armed.set(Armed::LOADING, false);
+        self.shard.loading.begins_journal = false;
+        self.shard.renew_memory_limit();
         self.shard.saving.saved_changes = self.shard.keyspace.stats.changes;
     }
 

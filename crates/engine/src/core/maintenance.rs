@@ -142,7 +142,7 @@ impl Core {
     fn expiry_moment_ms(&self) -> u64 {
         let now = self.shard.now;
         let oldest_us = self.under_way.oldest_moment_us().unwrap_or(now.monotonic_us);
-        now.unix_ms - now.monotonic_us.saturating_sub(oldest_us).div_ceil(1000)
+        now.unix_ms.saturating_sub(now.monotonic_us.saturating_sub(oldest_us).div_ceil(1000))
     }
 
     /// When something expires next, unless a transaction keeps it alive, whose end comes as a message.

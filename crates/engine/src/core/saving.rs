@@ -65,7 +65,8 @@ impl Core {
         if self.shard.saving.is_idle() {
             return false;
         }
-        let may_begin = self.nested.is_none() && !self.shard.is_loading();
+        let waits = self.shard.is_loading() && !self.shard.loading.begins_journal;
+        let may_begin = self.nested.is_none() && !waits;
         if may_begin && !self.shard.saving.record.is_beginning {
             self.begin_wanted(world);
         }

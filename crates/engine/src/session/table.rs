@@ -61,6 +61,7 @@ impl Sessions {
             database: DatabaseId(0),
             armed: Armed::default(),
             reply_mode: ReplyMode::On,
+            is_loader: false,
             no_evict: false,
             no_touch: false,
             last_command: "NULL",

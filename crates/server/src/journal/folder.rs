@@ -11,6 +11,8 @@ use basalt_journal::{FileHeader, FileKind, Generation, JOURNALS_MAX, Manifest, S
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::foreign_aof;
+
 const MANIFEST: &str = "journal.manifest";
 const LOCK: &str = "lock";
 /// What our files begin with.
@@ -51,8 +53,24 @@ impl Folder {
             Errno::EWOULDBLOCK => at(&path, "another server has this journal open"),
             errno => at(&lock, errno),
         })?;
-        let manifest = read_manifest(&path, config)?;
+        let manifest = read_manifest(&path)?;
         Ok(Self { path, manifest, is_live: false, _lock: locked })
+    }
+
+    /// Whether there is no journal that a start would load.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.manifest.generations.is_empty()
+    }
+
+    /// # Errors
+    /// Where there is an append-only file of another program, and no journal yet: only a start loads it.
+    pub(crate) fn refuse_foreign(&self, config: &Config) -> io::Result<()> {
+        if !self.is_empty() || foreign_aof::find(config)?.is_none() {
+            return Ok(());
+        }
+        let why = "there is an append-only file of Redis or Valkey here, which only a start with `appendonly yes` \
+                   loads: restart the server, or move the file away";
+        Err(at(&self.path, why))
     }
 
     /// Whether it is the folder that the configuration names.
@@ -256,29 +274,20 @@ impl Folder {
     }
 }
 
-fn read_manifest(folder: &Path, config: &Config) -> io::Result<Manifest> {
+fn read_manifest(folder: &Path) -> io::Result<Manifest> {
     let path = folder.join(MANIFEST);
     match fs::read(&path) {
         Ok(bytes) => Manifest::decode(&bytes).map_err(|error| at(&path, error)),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            refuse_others(folder, config)?;
+            refuse_lost(folder)?;
             Ok(Manifest::default())
         }
         Err(error) => Err(at(&path, error)),
     }
 }
 
-/// Without a manifest there is nothing to load; but there may be what somebody takes for data.
-fn refuse_others(folder: &Path, config: &Config) -> io::Result<()> {
-    let single = Path::new(&config.dir).join(&config.appendfilename);
-    let manifest = folder.join(format!("{}.manifest", config.appendfilename));
-    for path in [manifest, single] {
-        if path.exists() {
-            let why = "this is an append-only file of Redis or Valkey, which is not loaded: move it away, or \
-                       set appenddirname or appendfilename to another name";
-            return Err(at(&path, why));
-        }
-    }
+/// Without a manifest there is nothing to load; but there may be journals.
+fn refuse_lost(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder).map_err(|error| at(folder, error))?.flatten() {
         let is_journal = entry.file_name().to_str().is_some_and(|name| {
             name.starts_with(PREFIX) && (name.ends_with(".log") || name.ends_with(".base"))
