@@ -139,6 +139,7 @@ pub struct Core {
     durability: Durability,
     pass: u64,
     turn_requests_left: usize,
+    turn_output_left: usize,
     sessions_checked_us: u64,
     session_check_at: usize,
     /// Of the sessions looked over in this round.
@@ -183,6 +184,7 @@ impl Core {
             durability: Durability::new(shard_count),
             pass: 0,
             turn_requests_left: 0,
+            turn_output_left: 0,
             sessions_checked_us: now.monotonic_us,
             session_check_at: 0,
             sessions_so_far: SessionSums::default(),
@@ -230,7 +232,9 @@ impl Core {
         if let Some(refusal) = protected_mode_refusal(&self.shard.config, &peer) {
             return Err(refusal);
         }
-        Ok(self.shard.open_session(peer).id)
+        let id = self.shard.open_session(peer).id;
+        self.shard.sessions.settle_reading(id);
+        Ok(id)
     }
 
     /// The client will send no more, but may still read: the session ends when it is answered.
@@ -320,6 +324,7 @@ impl Core {
         };
         let len = bytes.len() + payloads.bytes();
         session.unsent += len;
+        session.unsent_spare = bytes.capacity() - bytes.len();
         session.bytes_out += len as u64;
         self.shard.stats.bytes_out += len as u64;
         self.shard.stats.writes += u64::from(!bytes.is_empty());
@@ -331,6 +336,7 @@ impl Core {
     pub fn sent(&mut self, id: SessionId, bytes: usize) {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.unsent -= bytes;
+        session.unsent_spare = 0;
         let is_over = session.input_ended && session.is_answered();
         let has_more = !session.out.is_empty() || session.is_held_back() || is_over;
         let has_input = !session.input.is_empty();
@@ -369,6 +375,7 @@ impl Core {
         self.begin_turn_of_journal(world);
         self.refresh_memory(world);
         self.turn_requests_left = limits::TURN_REQUESTS_MAX;
+        self.turn_output_left = limits::TURN_OUTPUT_BYTES_MAX;
         if self.shard.still.is_none() {
             self.shard.waiting.end_overdue(self.shard.id, now.monotonic_us);
             self.look_again();

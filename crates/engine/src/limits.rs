@@ -9,6 +9,10 @@ pub const MESSAGES_IN_FLIGHT_MAX: usize = 64;
 pub(crate) const OUTBOX_REQUESTS_MAX: usize = 4096;
 /// LIMIT: the same in bytes; the request that goes beyond it may be as large as requests are.
 pub(crate) const OUTBOX_BYTES_MAX: usize = 8 << 20;
+/// LIMIT: bytes of replies to the requests gathered for one shard, if they are as long as those to the last ones.
+pub(crate) const OUTBOX_REPLY_BYTES_MAX: usize = 1 << 20;
+/// As many requests are gathered for one shard whatever the size of the replies.
+pub(crate) const OUTBOX_REQUESTS_MIN: usize = 64;
 
 /// LIMIT: requests parsed and staged together. Large enough that the memory of all of them is on its
 /// way at once, small enough that what was fetched is still near when it is worked.
@@ -19,14 +23,19 @@ pub(crate) const STAGE_KEYS_MAX: usize = 256;
 pub(crate) const STAGE_REQUESTS_PER_SESSION: usize = 32;
 /// LIMIT: requests worked in one turn; what is left goes on in the next, after new input was read.
 pub(crate) const TURN_REQUESTS_MAX: usize = 4096;
+/// LIMIT: bytes of replies that a turn makes, and one more; what is left goes on in the next, when it is known what
+/// memory they take.
+pub(crate) const TURN_OUTPUT_BYTES_MAX: usize = 2 << 20;
 /// LIMIT: sessions with a backlog that are worked in one turn.
 pub(crate) const TURN_READY_MAX: usize = 256;
 
 /// LIMIT: replies of other shards that one session may wait for before its next request is worked; less
 /// where replies are so large that they would be more than [`OUTPUT_PAUSE_BYTES`].
 pub(crate) const HOLES_MAX: usize = 1024;
-/// As many holes a session may have whatever the size of its replies, and before it is known.
-pub(crate) const HOLES_MIN: usize = 64;
+/// As many holes a session may have before the size of its replies is known.
+pub(crate) const HOLES_AT_FIRST: usize = 64;
+/// As many holes a session may have whatever the size of its replies.
+pub(crate) const HOLES_MIN: usize = 4;
 /// LIMIT: output of this length is sent even while replies of other shards are awaited.
 pub(crate) const SEND_EARLY_BYTES: usize = 16 << 10;
 /// LIMIT: a session with more unsent output than this has its requests left in its backlog, as long as

@@ -10,6 +10,7 @@
 pub(crate) mod armed;
 mod backlog;
 pub(crate) mod books;
+pub(crate) mod bounds;
 pub(crate) mod execution;
 pub(crate) mod fieldsets;
 mod output;
@@ -106,6 +107,8 @@ pub enum Reading {
     Paused,
     /// Into the server's buffers.
     Buffered,
+    /// Likewise, but only a little in a turn, since clients take much memory.
+    Sparing,
     /// Into the memory of a large argument: see [`Core::lend_large`](crate::Core::lend_large).
     Direct,
 }
@@ -145,6 +148,8 @@ pub(crate) struct Session {
     pub hole_limit: usize,
     /// Bytes taken by the server and not sent yet.
     pub unsent: usize,
+    /// The room behind them in their buffer.
+    pub unsent_spare: usize,
     /// With more output than this its next request stays in the backlog.
     pub output_bound: usize,
     /// How its socket is read, as the server last heard.
@@ -225,10 +230,11 @@ impl Session {
             + self.input.heap_bytes()
             + self.out.capacity()
             + self.payloads.bytes()
-            + self.queue.bytes()
+            + self.queue.heap_bytes()
             + self.held_pushes.capacity()
             + self.subscriptions.as_ref().map_or(0, |own| own.heap_bytes())
             + self.unsent
+            + self.unsent_spare
             + self.held_bytes
             + self.multi.as_ref().map_or(0, |multi| multi.bytes)
             + self.fieldsets.bytes()

@@ -225,6 +225,10 @@ impl Shard {
         let own = (self.used_bytes, totals.bytes - totals.unfit_bytes);
         let maxmemory = self.pressure.lowered(self.maxmemory());
         self.memory = MemoryLimit::new(maxmemory, others, own);
+        if self.pressure.is_exhausted() {
+            self.memory = self.memory.exhausted();
+        }
+        self.sessions.set_bounds(self.used_by_others.client_bytes + totals.bytes, maxmemory);
         self.keyspace.value_bytes_max = match usize::try_from(maxmemory) {
             Ok(0) | Err(_) => usize::MAX,
             Ok(bytes) => bytes,
@@ -289,6 +293,18 @@ impl Shard {
     /// `maxmemory-clients` in bytes; 0 is no limit.
     pub(crate) fn maxmemory_clients(&self) -> u64 {
         self.config.maxmemory_clients.of(self.maxmemory())
+    }
+
+    /// What all clients together may take before the largest are cut off; 0 is no limit. Where memory runs out they
+    /// may not take it from all data.
+    pub(crate) fn clients_bytes_max(&self) -> u64 {
+        const SHORT_PART: u64 = 2;
+        let own = self.maxmemory_clients();
+        match self.pressure.cap_bytes() / SHORT_PART {
+            0 => own,
+            short if own == 0 => short,
+            short => own.min(short),
+        }
     }
 
     /// From now on changes of settings are acted on before they are taken over.

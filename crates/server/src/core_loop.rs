@@ -27,7 +27,8 @@ use crate::engine::Engine;
 use crate::gather::Gather;
 use crate::journal::JournalFile;
 use crate::limits::{
-    DIRECT_RECEIVES_MAX, EVENTS_PER_TURN_MAX, SPARE_OUTPUT_BYTES_MAX, SPARE_OUTPUTS_MAX,
+    DIRECT_RECEIVES_MAX, EVENTS_PER_TURN_MAX, SPARE_OUTPUT_BYTES_MAX, SPARE_OUTPUTS_BYTES_MAX,
+    SPARE_OUTPUTS_MAX,
 };
 use crate::loop_stats::LoopStats;
 use crate::node::{Node, Post, Stage};
@@ -37,7 +38,7 @@ use crate::ring::{AppendError, Appended, Chunk, Event, ReceiveEnd, Ring, Token};
 use crate::spin::Spin;
 use crate::startup::{self, Progress, Startup};
 use crate::starved::Starved;
-use crate::{listen, logging, title};
+use crate::{listen, logging, memory, memory_bounds, title};
 
 /// How long a loop waits at most that has worked lately.
 const WAIT_MAX_US: u64 = 10_000;
@@ -47,6 +48,8 @@ const IDLE_WAIT_MIN_US: u64 = 100_000;
 const IDLE_WAIT_MAX_US: u64 = 1_000_000;
 /// How often a loop lets glommio look after its own.
 const GIVE_WAY_EVERY_US: u64 = 100_000;
+/// How often a loop gives memory of buffers that are gone back to the system, where little is left.
+const GIVE_BACK_EVERY_US: u64 = 1_000_000;
 /// How often to look whether all shards are through with what they had to do before the end.
 const DRAIN_LOOK_US: u64 = 2_000;
 /// How long the end of the process waits for clients that don't read their last replies.
@@ -80,11 +83,14 @@ pub(crate) struct CoreLoop<E: Engine> {
     /// Chunks of connections that are being closed.
     unwanted: Vec<Chunk>,
     spares: Vec<Vec<u8>>,
+    /// All their bytes.
+    spare_bytes: usize,
     events: Vec<Event>,
     slices: Vec<(SessionId, &'static [u8])>,
     /// When something last came in.
     active_at_us: u64,
     gave_way_at_us: u64,
+    gave_back_at_us: u64,
     /// Since when the process is ending, as this shard saw it.
     draining_since_us: Option<u64>,
 }
@@ -137,10 +143,12 @@ impl<E: Engine> CoreLoop<E> {
             starved: Starved::default(),
             unwanted: Vec::new(),
             spares: Vec::new(),
+            spare_bytes: 0,
             events: Vec::new(),
             slices: Vec::new(),
             active_at_us: 0,
             gave_way_at_us: 0,
+            gave_back_at_us: 0,
             draining_since_us: None,
         })
     }
@@ -348,8 +356,10 @@ impl<E: Engine> CoreLoop<E> {
         connection.receiving = false;
         match why {
             ReceiveEnd::NoBuffers => self.starved.push(token),
-            // Its argument may be complete with what is worked next.
-            ReceiveEnd::Stopped if connection.reading == Reading::Direct => {
+            // Its argument may be complete with what is worked next, or its backlog full.
+            ReceiveEnd::Stopped
+                if matches!(connection.reading, Reading::Direct | Reading::Sparing) =>
+            {
                 self.starved.push(token);
             }
             ReceiveEnd::Stopped => self.receive(token),
@@ -512,8 +522,11 @@ impl<E: Engine> CoreLoop<E> {
             connection.dirty = true;
             return;
         }
-        let output = self.engine.take_output(session, self.spares.pop().unwrap_or_default());
+        let spare = self.spares.pop().unwrap_or_default();
+        self.spare_bytes -= spare.capacity();
+        let output = self.engine.take_output(session, spare);
         if output.bytes.is_empty() {
+            self.spare_bytes += output.bytes.capacity();
             self.spares.push(output.bytes);
         } else {
             connection.sending = true;
@@ -546,8 +559,10 @@ impl<E: Engine> CoreLoop<E> {
         }
         connection.receiving = true;
         let session = connection.session.filter(|_| connection.reading == Reading::Direct);
+        let is_sparing = connection.reading == Reading::Sparing;
         match session.and_then(|session| self.engine.lend_large(session)) {
             Some(large) => self.ring.receive_directly(token, connection.socket(), large),
+            None if is_sparing => self.ring.receive_once(token, connection.socket()),
             None => self.ring.receive(token, connection.socket()),
         }
     }
@@ -580,7 +595,12 @@ impl<E: Engine> CoreLoop<E> {
     }
 
     fn keep_spare(&mut self, mut bytes: Vec<u8>) {
-        if bytes.capacity() <= SPARE_OUTPUT_BYTES_MAX && self.spares.len() < SPARE_OUTPUTS_MAX {
+        let capacity = bytes.capacity();
+        if capacity <= SPARE_OUTPUT_BYTES_MAX
+            && self.spares.len() < SPARE_OUTPUTS_MAX
+            && self.spare_bytes + capacity <= SPARE_OUTPUTS_BYTES_MAX
+        {
+            self.spare_bytes += capacity;
             bytes.clear();
             self.spares.push(bytes);
         }
@@ -640,6 +660,12 @@ impl<E: Engine> CoreLoop<E> {
             self.ring.enter()?;
             give_way().await;
             self.gave_way_at_us = now_us;
+            if now_us - self.gave_back_at_us >= GIVE_BACK_EVERY_US
+                && memory_bounds::latest().excess_bytes > 0
+            {
+                memory::give_back_own();
+                self.gave_back_at_us = now_us;
+            }
         }
         let due_us = turn.wake_at_us.unwrap_or(u64::MAX);
         if turn.busy || due_us <= now_us || !self.again.is_empty() {

@@ -19,6 +19,9 @@ pub(crate) const BUFFER_COUNT: u16 = 16;
 /// CPU time per request with 500 connections.
 pub(crate) const BUFFER_BYTES: u32 = 64 * 1024;
 
+/// LIMIT: bytes that a connection receives in a turn where clients take much memory.
+pub(crate) const SPARING_RECEIVE_BYTES_MAX: u32 = 32 * 1024;
+
 /// LIMIT: receives into large arguments that begin in one turn, so that many of them don't delay others; the rest
 /// begins in the next.
 pub(crate) const DIRECT_RECEIVES_MAX: usize = 8;
@@ -29,6 +32,8 @@ pub(crate) const SEND_BYTES_MAX: usize = 1 << 20;
 
 /// LIMIT: empty output buffers that a shard keeps for its next replies.
 pub(crate) const SPARE_OUTPUTS_MAX: usize = 1024;
+/// LIMIT: the same in bytes.
+pub(crate) const SPARE_OUTPUTS_BYTES_MAX: usize = 4 << 20;
 
 /// LIMIT: an output buffer larger than this is freed rather than kept.
 pub(crate) const SPARE_OUTPUT_BYTES_MAX: usize = 32 * 1024;

@@ -12,6 +12,7 @@
 //!
 //! Not here: what is made ready, and when it is ordered (`structures`).
 
+use std::ffi::c_long;
 use std::io;
 use std::sync::OnceLock;
 use std::thread::{self, Thread};
@@ -20,13 +21,11 @@ use std::time::{Duration, Instant};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::memory_bounds;
+use crate::memory_bounds::{self, address_space_limit};
 use basalt_structures::{give_back_left, promise_chunks, supply_chunks, withdraw_chunks};
 
 /// How often what is unused goes back to the system.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
-/// How often what is left is looked at where that is little.
-const LOOK_EVERY_WHEN_SHORT: Duration = Duration::from_millis(50);
 /// A chunk that nobody took goes back when it stood for once or twice as long.
 const WITHDRAW_EVERY: Duration = Duration::from_secs(2);
 
@@ -54,7 +53,7 @@ pub(crate) fn look_ahead(aside: &[usize]) -> io::Result<()> {
         give_way();
         let mut gave_back_at = Instant::now();
         let mut withdrew_at = gave_back_at;
-        let (mut looked_at, mut is_short) = (gave_back_at, false);
+        let (mut looked_at, mut look_after) = (gave_back_at, Duration::ZERO);
         loop {
             supply_chunks();
             give_back_left();
@@ -66,11 +65,11 @@ pub(crate) fn look_ahead(aside: &[usize]) -> io::Result<()> {
                 give_back();
                 gave_back_at = Instant::now();
             }
-            if is_short || looked_at.elapsed() >= GIVE_BACK_EVERY {
-                is_short = memory_bounds::refresh();
+            if looked_at.elapsed() >= look_after {
+                look_after = memory_bounds::refresh();
                 looked_at = Instant::now();
             }
-            thread::park_timeout(if is_short { LOOK_EVERY_WHEN_SHORT } else { GIVE_BACK_EVERY });
+            thread::park_timeout(look_after.min(GIVE_BACK_EVERY));
         }
     };
     let thread = thread::Builder::new().name("memory".into()).spawn(supply)?.thread().clone();
@@ -90,12 +89,54 @@ fn set_of(cpus: &[usize]) -> io::Result<Option<CpuSet>> {
     Ok((!cpus.is_empty()).then_some(set))
 }
 
+/// Gives memory of the general allocator that nothing uses back to the system: what this thread keeps, and what
+/// threads that ended have left.
+pub(crate) fn give_back_own() {
+    give_back();
+}
+
 /// Gives memory of the general allocator that nothing uses back to the system.
 #[expect(unsafe_code, reason = "the allocator's binding has no safe face for it")]
 fn give_back() {
     // SAFETY: may be called by any thread at any time; it touches nothing that is in use.
     unsafe { libmimalloc_sys::mi_collect(true) }
 }
+
+/// `mi_option_purge_delay` of the allocator's third version, which its binding does not name: for how many
+/// milliseconds pages that nothing uses are kept.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+/// Its default.
+const PURGE_DELAY_MS: c_long = 1000;
+
+/// Has the general allocator keep no unused pages, where memory is short: those of a thousand buffers that went may be
+/// a good part of it.
+#[expect(unsafe_code, reason = "the allocator's binding has no safe face for it")]
+pub(crate) fn purge_at_once(is_short: bool) {
+    // SAFETY: may be called by any thread at any time; the option is read when pages are freed.
+    unsafe {
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, if is_short { 0 } else { PURGE_DELAY_MS });
+    }
+}
+
+/// `mi_option_arena_reserve`, in KiB: how much address space the allocator reserves at first. Of a limited one it
+/// must leave enough to shards.
+const ARENA_RESERVE: libmimalloc_sys::mi_option_t = 23;
+const ARENA_RESERVE_KIB: c_long = 32 << 10;
+
+/// Runs before anything is allocated, so before `main`.
+#[expect(unsafe_code, reason = "nothing else comes before the first allocation")]
+#[used]
+// SAFETY: a pointer to a function is what the section holds.
+#[unsafe(link_section = ".init_array")]
+static RESERVE: extern "C" fn() = {
+    extern "C" fn reserve() {
+        if address_space_limit().is_some() {
+            // SAFETY: the option is read when memory is reserved.
+            unsafe { libmimalloc_sys::mi_option_set(ARENA_RESERVE, ARENA_RESERVE_KIB) };
+        }
+    }
+    reserve
+};
 
 /// What `sched_setattr` takes, in its first version.
 #[repr(C)]

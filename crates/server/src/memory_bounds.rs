@@ -1,21 +1,34 @@
 //! Memory bounds: what this process may use of the machine's memory.
 //!
 //! The limits of control groups may change while the process runs, so the thread of `memory` reads them again,
-//! once a second, and more often where little is left. Shards read the result, which is one for all servers of the
+//! once a second, and more often where less is left than may be filled until then. Shards read the result, which is one for all servers of the
 //! process. What they do where memory runs out before `maxmemory` is reached: `engine/shard/memory.rs`.
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use basalt_engine::MemoryBounds;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
-use crate::control_groups;
 use crate::statistics::{statm, system_memory_bytes};
+use crate::{control_groups, memory};
 
+/// How often what is left is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same where that is little.
+const LOOK_EVERY_WHEN_SHORT: Duration = Duration::from_millis(50);
+/// How fast writers may fill it.
+const FILLED_BYTES_PER_MS: i64 = 1 << 20;
+
+/// Memory is short where less than this part of a bound is left.
+const NEAR_PART: i64 = 8;
+
+static IS_SHORT: AtomicBool = AtomicBool::new(false);
 static LIMIT_BYTES: AtomicU64 = AtomicU64::new(0);
 static EXCESS_BYTES: AtomicI64 = AtomicI64::new(0);
+static MARGIN_BYTES: AtomicU64 = AtomicU64::new(0);
 static SAMPLE: AtomicU32 = AtomicU32::new(0);
 
 /// A limit, and what is used of it.
@@ -41,12 +54,13 @@ pub(crate) fn latest() -> MemoryBounds {
     MemoryBounds {
         limit_bytes: LIMIT_BYTES.load(Ordering::Relaxed),
         excess_bytes: EXCESS_BYTES.load(Ordering::Relaxed),
+        margin_bytes: MARGIN_BYTES.load(Ordering::Relaxed),
         sample: SAMPLE.load(Ordering::Acquire),
     }
 }
 
-/// Looks again. Returns whether memory may run out soon, so that the next look should be early.
-pub(crate) fn refresh() -> bool {
+/// Looks again. Returns when to look next: before writers can fill what is left.
+pub(crate) fn refresh() -> Duration {
     let (size, resident) = statm().unwrap_or_default();
     let mut bounds = group_bounds(Path::new("/"));
     bounds.extend(system_memory_bytes().map(|limit| Bound { limit, used: resident }));
@@ -57,6 +71,13 @@ pub(crate) fn refresh() -> bool {
     let nearest = own.chain(&address_space).max_by_key(|bound| bound.excess());
     let excess = nearest.map_or(i64::MIN, |bound| bound.excess());
     EXCESS_BYTES.store(excess, Ordering::Relaxed);
+    // Beyond a limit of address space nobody is killed, and much of it is reserved and never used.
+    let killing = nearest.filter(|bound| Some(**bound) != address_space);
+    MARGIN_BYTES.store(killing.map_or(0, |bound| bound.margin()), Ordering::Relaxed);
+    let is_short = nearest.is_some_and(|bound| excess > -(bound.limit as i64 / NEAR_PART));
+    if IS_SHORT.swap(is_short, Ordering::Relaxed) != is_short {
+        memory::purge_at_once(is_short);
+    }
     let before = LIMIT_BYTES.swap(limit, Ordering::Relaxed);
     SAMPLE.fetch_add(1, Ordering::Release);
     if before != 0 && before != limit {
@@ -64,11 +85,12 @@ pub(crate) fn refresh() -> bool {
             "this process may use {limit} bytes of memory now, {before} before; a maxmemory in percent follows"
         );
     }
-    // Writers may fill a good part of the memory within the second between two other looks.
-    nearest.is_some_and(|bound| excess > -(bound.limit as i64 / 2))
+    let left = bounds.iter().chain(&address_space).map(|bound| -bound.excess()).min();
+    let millis = left.map_or(i64::MAX, |left| left / FILLED_BYTES_PER_MS).max(0);
+    Duration::from_millis(millis as u64).clamp(LOOK_EVERY_WHEN_SHORT, LOOK_EVERY)
 }
 
-fn address_space_limit() -> Option<u64> {
+pub(crate) fn address_space_limit() -> Option<u64> {
     let (soft, _) = getrlimit(Resource::RLIMIT_AS).ok()?;
     (soft != RLIM_INFINITY).then_some(soft)
 }

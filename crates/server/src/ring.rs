@@ -27,7 +27,7 @@ use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 
 use crate::gather::Batch;
-use crate::limits::{COMPLETIONS, SEND_BYTES_MAX, SUBMISSIONS};
+use crate::limits::{COMPLETIONS, SEND_BYTES_MAX, SPARING_RECEIVE_BYTES_MAX, SUBMISSIONS};
 pub(crate) use appending::{AppendError, Appended};
 use appending::{Appending, Next};
 use buffers::Buffers;
@@ -239,6 +239,16 @@ impl Ring {
     /// Receives from the socket until [`Event::ReceiveEnded`].
     pub(crate) fn receive(&mut self, token: Token, socket: BorrowedFd<'_>) {
         let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), buffers::GROUP).build();
+        self.push(entry.user_data(token_data(Kind::Receive, token)));
+    }
+
+    /// Receives once from the socket into the ring's buffers, no more than where memory is short.
+    pub(crate) fn receive_once(&mut self, token: Token, socket: BorrowedFd<'_>) {
+        let fd = Fd(socket.as_raw_fd());
+        let entry = opcode::Recv::new(fd, std::ptr::null_mut(), SPARING_RECEIVE_BYTES_MAX)
+            .buf_group(buffers::GROUP)
+            .build()
+            .flags(Flags::BUFFER_SELECT);
         self.push(entry.user_data(token_data(Kind::Receive, token)));
     }
 

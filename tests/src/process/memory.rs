@@ -5,6 +5,9 @@ use super::{Test, eventually, launch, start, text};
 use basalt_resp::Value;
 use basalt_testkit::client::Connection;
 use basalt_testkit::process::{Program, Server};
+use basalt_testkit::random::Random;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(super) const TESTS: &[(&str, Test)] = &[("maxmemory_refuses_writes", maxmemory_refuses_writes)];
@@ -14,6 +17,9 @@ pub(super) const TESTS_OF_OURS: &[(&str, Test)] = &[
     ("large_strings_that_find_no_memory", large_strings_that_find_no_memory),
     ("exec_of_more_than_the_memory_is_refused", exec_of_more_than_the_memory_is_refused),
 ];
+
+pub(super) const TESTS_OF_OURS_IN_GROUPS: &[(&str, Test)] =
+    &[("a_control_group_never_kills", a_control_group_never_kills)];
 
 fn is_oom(reply: &Value) -> bool {
     matches!(reply, Value::Error(text) if text.starts_with(b"OOM "))
@@ -205,4 +211,93 @@ fn exec_of_more_than_the_memory_is_refused(program: Program) {
     assert!(reply.contains("EXECABORT") && reply.contains("OOM"), "{reply}");
     assert_eq!(client.execute(&["DBSIZE"]), Value::Integer(0));
     assert_eq!(client.execute(&["SET", "a", "small"]), Value::simple("OK"));
+}
+
+/// A control group with a limit of memory.
+struct Group(PathBuf);
+
+impl Group {
+    /// None where the kernel, or who runs the tests, does not permit it.
+    fn with_limit(bytes: usize) -> Option<Self> {
+        let name = format!("basalt-test-{}", std::process::id());
+        let versions =
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        versions.iter().find_map(|(root, limit)| {
+            let path = Path::new(root).join(&name);
+            fs::create_dir(&path).ok()?;
+            let group = Self(path);
+            fs::write(group.0.join(limit), bytes.to_string()).ok()?;
+            Some(group)
+        })
+    }
+
+    fn take_in(&self, server: &Server) {
+        let pid = server.pid().to_string();
+        fs::write(self.0.join("cgroup.procs"), pid).expect("because the group is ours");
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // It can be removed once nothing is in it; what ended is in it for a moment.
+        eventually("the group is empty", || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+/// Whether a test can make a control group.
+pub(super) fn has_groups() -> bool {
+    Group::with_limit(1 << 30).is_some()
+}
+
+/// Values of all sizes come and go while many clients want more replies than there is memory, and read none of them.
+fn a_control_group_never_kills(program: Program) {
+    const LIMIT: usize = 128 << 20;
+    const KEYS: usize = 20_000;
+    let group = Group::with_limit(LIMIT).expect("because another could be made");
+    let maxmemory = (LIMIT / 100 * 98).to_string();
+    let options = ["--maxmemory", &maxmemory, "--maxmemory-policy", "allkeys-lru"];
+    let server = start(program, &options);
+    group.take_in(&server);
+    let mut random = Random::from_seed(16);
+    let value = vec![b'v'; 50_000];
+    let mut writer = server.connect();
+    let mut write = |mib: usize| {
+        let (mut written, mut refused) = (0, 0);
+        while written < mib << 20 {
+            let mut lens = Vec::new();
+            for _ in 0..16 {
+                let key = format!("key:{}", random.below(KEYS));
+                // As many small ones as large ones.
+                let len = 50 << random.below(10);
+                let len = len + random.below(len);
+                writer.send(&[b"SET", key.as_bytes(), &value[..len.min(value.len())]]).unwrap();
+                lens.push(len);
+            }
+            for len in lens {
+                let reply = writer.receive().expect("the server lives");
+                assert!(is_oom(&reply) || reply == Value::simple("OK"), "{reply:?}");
+                refused += usize::from(is_oom(&reply));
+                written += len;
+            }
+        }
+        refused
+    };
+    write(60);
+    let mut greedy: Vec<Connection> = (0..200).map(|_| server.connect()).collect();
+    let gets: Vec<u8> = (0..1000)
+        .flat_map(|number| format!("GET key:{}\r\n", number * 7 % KEYS).into_bytes())
+        .collect();
+    for client in &mut greedy {
+        client.send_bytes(&gets).unwrap();
+    }
+    write(60);
+    greedy.truncate(60);
+    let refused = write(100);
+    let mut client = server.connect();
+    // Data and clients leave room for each other, and what was there before is not all gone.
+    assert!(refused == 0, "{refused} writes were refused");
+    let Value::Integer(keys) = client.execute(&["DBSIZE"]) else { panic!("a number") };
+    assert!(keys > 1000, "{keys} keys are left");
+    drop(greedy);
+    drop(server);
 }

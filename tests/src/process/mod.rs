@@ -70,7 +70,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     let new_kernels = limits::TESTS_OF_OURS_ON_NEW_KERNELS.iter().map(|(name, test)| {
         trial(name, *test, Program::Ours).with_ignored_flag(!limits::is_new_kernel())
     });
-    ours.chain(new_kernels).chain(valkey).collect()
+    let in_groups = memory::TESTS_OF_OURS_IN_GROUPS.iter().map(|(name, test)| {
+        trial(name, *test, Program::Ours).with_ignored_flag(!memory::has_groups())
+    });
+    ours.chain(in_groups).chain(new_kernels).chain(valkey).collect()
 }
 
 fn trial(name: &str, test: Test, program: Program) -> Trial {

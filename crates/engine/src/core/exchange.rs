@@ -50,7 +50,8 @@ impl Core {
                 self.do_ask(from, ask);
             }
             self.settle();
-            self.outboxes[from.index()].returned();
+            let Batch { requests, reply_bytes, .. } = &envelope.batch;
+            self.outboxes[from.index()].returned(requests.len(), reply_bytes.len());
             self.take_answers(&envelope);
             envelope.clear();
             const SPARE_ENVELOPES_MAX: usize = 16;
@@ -226,6 +227,7 @@ impl Core {
             self.do_ask(from, ask);
         }
         self.shard.stats.commands_from_others += batch.requests.len() as u64;
+        self.turn_output_left = self.turn_output_left.saturating_sub(reply_bytes.len());
         (batch.reply_bytes, batch.reply_payloads) = (reply_bytes, payloads);
         envelope.replies_wait = replies_wait;
         let batch = &envelope.batch;

@@ -31,7 +31,7 @@ impl Core {
         staged: &[Staged],
         args: &[&[u8]],
     ) -> usize {
-        let Self { shard, outboxes, keys, .. } = self;
+        let Self { shard, outboxes, keys, turn_output_left, .. } = self;
         let replies_wait = shard.replies_wait();
         let Some(mut session) = shard.sessions.get_mut(id) else { return 0 };
         let armed = session.armed.or(shard.armed);
@@ -47,14 +47,12 @@ impl Core {
         let is_free = shard.intents.is_idle() && pipelined == 0;
         // The reply to what feeds such a client is put off until the client is served.
         let may_feed = shard.waiting.has_distant();
-        let mut last_start = 0;
         let What::Plain(command, run) = staged[0].what else { return 0 };
         // Of all that follow only these two differ.
         let mut context = CallContext::of(shard.id, session, command, run);
-        let source = staged[0].source;
-        let mut reads = ReadMode::of_session(session);
-        let room = session.output_room();
-        let (mut worked, mut lines) = (0, Vec::new());
+        let (source, mut reads) = (staged[0].source, ReadMode::of_session(session));
+        let (room, written) = (session.output_room(), session.written_bytes());
+        let (mut worked, mut lines, mut last_start) = (0, Vec::new(), 0);
         for request in staged {
             let What::Plain(command, run) = request.what else { break };
             if request.source != source || session.written_bytes() > room {
@@ -122,6 +120,8 @@ impl Core {
             session.last_shard = keys[last.keys.0].shard;
         }
         session.commands += worked as u64;
+        let output = session.written_bytes().saturating_sub(written);
+        *turn_output_left = turn_output_left.saturating_sub(output);
         shard.stats.fast_path += worked as u64;
         if may_feed && self.shard.keyspace.has_ready() {
             self.put_off_reply(id, last_start);

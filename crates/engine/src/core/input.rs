@@ -95,6 +95,7 @@ impl Core {
         self.shard.stats.reads += received.len() as u64;
         let mut rest = received.iter().peekable();
         let is_still = self.shard.still.is_some() || self.journal_is_full();
+        let bounds = self.shard.sessions.bounds();
         while rest.peek().is_some() {
             self.pass += 1;
             let (mut sources, mut has_gathered) = (Vec::new(), false);
@@ -111,6 +112,7 @@ impl Core {
                 rest.next();
                 session.last_used_us = now_us;
                 session.bytes_in += bytes.len() as u64;
+                session.follow_bounds(bounds);
                 self.shard.stats.bytes_in += bytes.len() as u64;
                 if session.input.is_empty() && session.may_run() && !is_still {
                     session.pass = self.pass;
@@ -138,10 +140,12 @@ impl Core {
             return;
         }
         let (mut sources, mut progress) = (Vec::new(), Vec::new());
+        let bounds = self.shard.sessions.bounds();
         for _ in 0..self.shard.sessions.ready_count().min(limits::TURN_READY_MAX) {
             let Some(id) = self.shard.sessions.next_ready() else { break };
             let session = self.shard.sessions.get_mut(id).expect("a ready session is open");
-            session.set_output_bound();
+            session.follow_bounds(bounds);
+            session.set_output_bound(bounds);
             let input = &mut session.input;
             let partial = input.partial.take();
             let (bytes, start) = (std::mem::take(&mut input.bytes), input.start);
@@ -180,6 +184,10 @@ impl Core {
             let mut next = 0;
             while let Some(request) = staged.get(next) {
                 let state = &mut progress[request.source];
+                if self.turn_output_left == 0 {
+                    self.turn_requests_left = 0;
+                    state.end = End::Stopped;
+                }
                 if state.end == End::Stopped {
                     next += 1;
                     continue;
@@ -214,7 +222,10 @@ impl Core {
                         Err(broken.get_mut(*at).and_then(Option::take).expect("it is told once"))
                     }
                 };
+                let written = self.written_bytes(id);
                 let flow = self.work_one(world, id, args, request.keys, resolved);
+                let output = self.written_bytes(id).saturating_sub(written);
+                self.turn_output_left = self.turn_output_left.saturating_sub(output);
                 if request.is_large {
                     self.shard.keyspace.end_received();
                 }
@@ -403,8 +414,9 @@ impl Core {
     /// Puts what is left of a source into its session's backlog.
     pub(super) fn keep_rest(&mut self, source: Source<'_>, state: Progress) {
         let Source { id, input, large } = source;
+        let bounds = self.shard.sessions.bounds();
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
-        session.output_bound = limits::OUTPUT_PAUSE_BYTES;
+        session.output_bound = bounds.output_bytes;
         if session.is_closing {
             session.input.clear();
             self.shard.sessions.settle_reading(id);
@@ -457,7 +469,7 @@ impl Core {
         let Some(session) = self.shard.sessions.get(id) else { return };
         let waits = !session.queue.is_empty()
             || session.coordination.is_some()
-            || (!session.may_answer() && session.input.len() < limits::BACKLOG_BYTES_MAX)
+            || (!session.may_answer() && !session.is_overfilled(self.shard.sessions.bounds()))
             || session.waits_for_room;
         if !waits {
             self.shard.sessions.mark_ready(id);

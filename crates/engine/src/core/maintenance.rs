@@ -98,10 +98,10 @@ impl Core {
         }
     }
 
-    /// Cuts off the largest clients of all shards as long as all together take `maxmemory-clients`. Returns whether
-    /// more are to go.
+    /// Cuts off the largest clients of all shards as long as all together take `maxmemory-clients`, or half of what
+    /// may be kept where memory runs out. Returns whether more are to go.
     pub(super) fn evict_clients(&mut self, world: &mut dyn World) -> bool {
-        let limit = self.shard.maxmemory_clients();
+        let limit = self.shard.clients_bytes_max();
         if limit == 0 {
             return false;
         }
@@ -160,7 +160,8 @@ impl Core {
         let has_subscribers = !self.shard.pubsub.subscribers.is_empty();
         let has_bounds = config.timeout > 0
             || is_bounded(&limits.normal)
-            || has_subscribers && is_bounded(&limits.pubsub);
+            || has_subscribers && is_bounded(&limits.pubsub)
+            || self.shard.sessions.may_wait_for_bounds();
         (has_bounds && self.shard.sessions.len() > 0)
             .then_some(self.sessions_checked_us + limits::SESSION_CHECK_US)
     }
@@ -172,8 +173,13 @@ impl Core {
         let limits = &config.client_output_buffer_limit;
         let places = self.shard.sessions.places();
         let end = places.min(self.session_check_at + crate::limits::SESSION_CHECK_MAX);
+        let may_wait = self.shard.sessions.may_wait_for_bounds();
         for place in self.session_check_at..end {
             let Some(id) = self.shard.sessions.at(place) else { continue };
+            if may_wait {
+                self.shard.sessions.mark_ready(id);
+                self.shard.sessions.settle_reading(id);
+            }
             let session = self.shard.sessions.get_mut(id).expect("it is open");
             self.sessions_so_far.add(session);
             let limit = session.output_limit(limits);
@@ -205,6 +211,7 @@ impl Core {
         self.session_check_at = end;
         if end == places {
             self.session_check_at = 0;
+            self.shard.sessions.waits_for_bounds_no_more();
             self.shard.sessions_seen = std::mem::take(&mut self.sessions_so_far);
         }
     }

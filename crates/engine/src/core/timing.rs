@@ -64,7 +64,7 @@ impl Core {
         }
     }
 
-    fn written_bytes(&self, id: SessionId) -> usize {
+    pub(super) fn written_bytes(&self, id: SessionId) -> usize {
         self.shard.sessions.get(id).map_or(0, Session::written_bytes)
     }
 

@@ -337,7 +337,7 @@ impl Envelope {
 
     /// Empties it for its next use; large buffers are given back.
     pub(crate) fn clear(&mut self) {
-        const KEPT_BYTES: usize = 1 << 20;
+        const KEPT_BYTES: usize = 256 << 10;
         let Batch {
             requests,
             arg_bytes,

@@ -17,10 +17,11 @@ use crate::shard::call::ReadMode;
 use crate::shard::pubsub::Notice;
 
 /// What a core has to ask of one other shard.
-#[derive(Default)]
 pub(crate) struct Outbox {
     pub gathering: Box<Envelope>,
     in_flight: usize,
+    /// How many requests may be gathered, by the size of the last replies.
+    requests_max: usize,
     /// Sessions that wait until there is room again.
     waiting: Vec<SessionId>,
     /// The bytes of the messages for subscribers that are gathered.
@@ -34,8 +35,15 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// With the number of the first message.
     pub(crate) fn new(number: Number) -> Self {
-        let gathering = Box::new(Envelope { number, ..Envelope::default() });
-        Self { gathering, ..Self::default() }
+        Self {
+            gathering: Box::new(Envelope { number, ..Envelope::default() }),
+            in_flight: 0,
+            requests_max: limits::OUTBOX_REQUESTS_MAX / 8,
+            waiting: Vec::new(),
+            notice_bytes: 0,
+            lost: BTreeSet::new(),
+            is_blocked: false,
+        }
     }
 
     /// Whether there is room for one more, however large: else what is large would wait until nothing else is
@@ -44,7 +52,7 @@ impl Outbox {
     pub(crate) fn has_room(&self) -> bool {
         let Envelope { batch, asks, ask_bytes, .. } = &*self.gathering;
         !self.is_blocked
-            && batch.requests.len() + asks.len() < limits::OUTBOX_REQUESTS_MAX
+            && batch.requests.len() + asks.len() < self.requests_max
             && batch.arg_bytes.len() + ask_bytes < limits::OUTBOX_BYTES_MAX
     }
 
@@ -162,10 +170,16 @@ impl Outbox {
         Some(taken)
     }
 
-    /// A message came back.
-    pub(crate) fn returned(&mut self) {
+    /// A message came back, with so many bytes of replies to so many requests.
+    pub(crate) fn returned(&mut self, requests: usize, reply_bytes: usize) {
         assert!(self.in_flight > 0, "a message comes back once");
         self.in_flight -= 1;
+        let fitting = limits::OUTBOX_REPLY_BYTES_MAX * requests / reply_bytes.max(1);
+        if requests > 0 {
+            self.requests_max = fitting
+                .min(self.requests_max * 2)
+                .clamp(limits::OUTBOX_REQUESTS_MIN, limits::OUTBOX_REQUESTS_MAX);
+        }
     }
 
     /// The sessions that may try again, once there is room.
@@ -186,7 +200,7 @@ mod tests {
             let payload = vec![b'v'; MESSAGE_BYTES - channel.len()];
             Notice::Message(Published::new(TopicKind::Channel, 1, channel, &payload))
         };
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(Number::default());
         let fitting = limits::NOTICE_BYTES_MAX / MESSAGE_BYTES;
         (0..fitting).for_each(|_| outbox.notify(message(b"full")));
         let gathered = |outbox: &Outbox| outbox.gathering.notifications.len();

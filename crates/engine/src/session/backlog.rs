@@ -3,6 +3,7 @@
 use basalt_keyspace::{LongString, OutOfMemory};
 use basalt_resp::Partial;
 
+use super::bounds::BufferBounds;
 use super::{Reading, Session};
 use crate::limits;
 
@@ -131,15 +132,15 @@ impl Backlog {
 
 impl Session {
     /// How its socket should be read.
-    pub(super) fn wanted_reading(&self) -> Reading {
+    pub(super) fn wanted_reading(&self, bounds: BufferBounds) -> Reading {
         let input = &self.input;
-        let is_full = input.len() >= limits::BACKLOG_BYTES_MAX && input.may_have_request();
+        let is_full = input.len() >= bounds.backlog_bytes && input.may_have_request();
         if self.is_closing || self.input_ended || is_full {
             return Reading::Paused;
         }
         // One that is received directly stays so to its end.
         let direct_min = if self.reading == Reading::Direct { 1 } else { limits::DIRECT_BYTES_MIN };
-        if input.large_left >= direct_min { Reading::Direct } else { Reading::Buffered }
+        if input.large_left >= direct_min { Reading::Direct } else { bounds.reading }
     }
 
     /// Whether the request that has begun to arrive, with those that MULTI keeps, takes more than this.

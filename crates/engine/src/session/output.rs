@@ -8,6 +8,7 @@ use basalt_resp::{Payloads, Protocol, Reply, append_reply};
 use bytes::Bytes;
 
 use super::Session;
+use super::bounds::BufferBounds;
 use super::replies::{ReplyAt, ReplyQueue};
 use crate::limits;
 
@@ -103,10 +104,18 @@ impl Session {
         self.adjust_hole_limit(reply.end - reply.start);
     }
 
+    /// Has its buffers keep to the bounds of this turn.
+    #[inline]
+    pub(crate) fn follow_bounds(&mut self, bounds: BufferBounds) {
+        self.output_bound = bounds.output_bytes;
+        self.hole_limit = self.hole_limit.min(bounds.holes);
+    }
+
     /// Lets it have more holes while replies from others are small, and fewer as soon as one is large.
     #[inline]
     fn adjust_hole_limit(&mut self, reply_bytes: usize) {
-        let fitting = limits::OUTPUT_PAUSE_BYTES / reply_bytes.max(1);
+        let room = limits::OUTPUT_PAUSE_BYTES.min(self.output_bound);
+        let fitting = room / reply_bytes.max(1);
         let next = fitting.min(self.hole_limit + 1);
         self.hole_limit = next.clamp(limits::HOLES_MIN, limits::HOLES_MAX);
     }
@@ -162,11 +171,15 @@ impl Session {
         self.output_bound + self.written_bytes() - self.output_bytes()
     }
 
+    /// Whether its backlog is full, so that it is worked whatever the output is.
+    pub(crate) fn is_overfilled(&self, bounds: BufferBounds) -> bool {
+        bounds.may_overfill && self.input.len() >= bounds.backlog_bytes
+    }
+
     /// Sets how much output the requests of its backlog may make before they have to wait: where the backlog is
     /// full, some more than there is.
-    pub(crate) fn set_output_bound(&mut self) {
-        let pause = limits::OUTPUT_PAUSE_BYTES;
-        let is_full = self.input.len() >= limits::BACKLOG_BYTES_MAX;
-        self.output_bound = if is_full { self.output_bytes() + pause } else { pause };
+    pub(crate) fn set_output_bound(&mut self, bounds: BufferBounds) {
+        let own = if self.is_overfilled(bounds) { self.output_bytes() } else { 0 };
+        self.output_bound = own + bounds.output_bytes;
     }
 }

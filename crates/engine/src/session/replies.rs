@@ -77,6 +77,13 @@ impl ReplyQueue {
         self.tail.len() - self.moved + self.early.len() + payloads
     }
 
+    /// The bytes of its buffers.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let payloads = self.tail_payloads.bytes() + self.early_payloads.bytes();
+        let holes = self.holes.capacity() * size_of::<Hole>();
+        self.tail.capacity() + self.early.capacity() + holes + payloads
+    }
+
     /// The number of the hole that is opened next.
     pub(crate) fn next_hole(&self) -> u32 {
         self.first.wrapping_add(self.holes.len() as u32)
@@ -126,8 +133,12 @@ impl ReplyQueue {
         }
         if self.holes.is_empty() {
             of_tail(self.moved, tail.len()).copy_to(out, payloads);
-            self.tail.clear();
-            self.early.clear();
+            for bytes in [&mut self.tail, &mut self.early] {
+                bytes.clear();
+                if bytes.capacity() > limits::BUFFER_KEPT_BYTES {
+                    *bytes = Vec::new();
+                }
+            }
             self.tail_payloads.clear();
             self.early_payloads.clear();
             self.moved = 0;

@@ -8,6 +8,7 @@ use basalt_resp::{Payloads, Protocol};
 
 use super::armed::Armed;
 use super::books::{Books, Weight};
+use super::bounds::Bounds;
 use super::fieldsets::Fieldsets;
 use super::queued::Watched;
 use super::{Backlog, Peer, Reading, ReplyMode, ReplyQueue, Session, SessionId};
@@ -28,6 +29,7 @@ pub(crate) struct Sessions {
     /// Sessions to be cut off at once, sent or not.
     aborted: Vec<SessionId>,
     pub(super) books: Books,
+    pub(super) bounds: Bounds,
 }
 
 #[derive(Default)]
@@ -74,8 +76,9 @@ impl Sessions {
             out: Vec::new(),
             payloads: Payloads::default(),
             queue: ReplyQueue::default(),
-            hole_limit: limits::HOLES_MIN,
+            hole_limit: limits::HOLES_AT_FIRST,
             unsent: 0,
+            unsent_spare: 0,
             output_bound: limits::OUTPUT_PAUSE_BYTES,
             reading: Reading::Buffered,
             coordination: None,
@@ -190,10 +193,11 @@ impl Sessions {
     /// Has the server begin or stop to read the session's socket, where its backlog asks for that.
     #[inline]
     pub(crate) fn settle_reading(&mut self, id: SessionId) {
+        let bounds = self.bounds();
         if let Some(session) = self.get_mut(id)
-            && session.reading != session.wanted_reading()
+            && session.reading != session.wanted_reading(bounds)
         {
-            session.reading = session.wanted_reading();
+            session.reading = session.wanted_reading(bounds);
             self.reading.push(id);
         }
     }

@@ -28,6 +28,8 @@ pub struct MemoryBounds {
     pub limit_bytes: u64,
     /// By how much what is in use exceeds what is safe, or falls short of it (negative).
     pub excess_bytes: i64,
+    /// How much more than what is safe may be used before the process is killed.
+    pub margin_bytes: u64,
     /// A new number for each look.
     pub sample: u32,
 }
@@ -41,6 +43,10 @@ pub(crate) struct Pressure {
     peak_bytes: u64,
     /// The most bytes that may count, and the excess for which that was set.
     cap: Option<(u64, i64)>,
+    /// Looks that found less than half of the margin left, since the cap was lowered.
+    short_looks: u32,
+    /// Nothing more may be stored until half of the margin is left.
+    is_exhausted: bool,
 }
 
 /// What a new look at the bounds changed.
@@ -59,6 +65,8 @@ impl Pressure {
     const NEAR_PART: u64 = 8;
     /// Use may grow by this part of the limit before that counts as growth.
     const GROWTH_PART: u64 = 256;
+    /// While less than half of the margin is left, the cap falls by [`Self::GROWTH_PART`] after so many looks.
+    const SHORT_LOOKS: u32 = 10;
 
     /// Whether these are of a later look.
     #[inline]
@@ -71,6 +79,9 @@ impl Pressure {
     /// At first no more is kept than there was while the bound was near: what went makes room for what comes, so the
     /// use of memory stays where it is. Only if it still grows, no more is kept than there is, less what it grew by.
     /// So gaps between values never empty the data.
+    ///
+    /// Where half of the margin is used up for all that, less and less is kept; where three fourths are, nothing more
+    /// may be stored.
     pub(crate) fn follow(
         &mut self,
         bounds: &MemoryBounds,
@@ -83,6 +94,10 @@ impl Pressure {
         let is_near = excess > -part(Self::NEAR_PART);
         self.peak_bytes = if is_near { self.peak_bytes.max(counted_bytes) } else { 0 };
         let cap_min = maxmemory / Self::CAP_PART_MIN;
+        let margin = bounds.margin_bytes as i64;
+        let is_short = margin > 0 && excess > margin / 2;
+        self.is_exhausted = is_short && (self.is_exhausted || excess > margin / 4 * 3);
+        self.short_looks = if is_short { self.short_looks + 1 } else { 0 };
         match &mut self.cap {
             None if excess > 0 => {
                 self.cap = Some((self.peak_bytes.max(cap_min), excess));
@@ -91,6 +106,12 @@ impl Pressure {
             Some((cap, highest)) if excess > *highest + part(Self::GROWTH_PART) => {
                 let lower = counted_bytes.min(*cap).saturating_sub((excess - *highest) as u64);
                 (*cap, *highest) = (lower.max(cap_min), excess);
+                None
+            }
+            Some((cap, highest)) if self.short_looks > Self::SHORT_LOOKS => {
+                let lower = counted_bytes.min(*cap).saturating_sub(part(Self::GROWTH_PART) as u64);
+                (*cap, *highest) = (lower.max(cap_min), excess.max(*highest));
+                self.short_looks = 0;
                 None
             }
             Some(_) if excess < -part(Self::FREE_PART) => {
@@ -107,6 +128,11 @@ impl Pressure {
             Some((cap, _)) if maxmemory > 0 => maxmemory.min(cap.max(1)),
             _ => maxmemory,
         }
+    }
+
+    /// Whether nothing more may be stored.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.is_exhausted
     }
 
     /// The cap; 0 where there is none.
@@ -164,6 +190,8 @@ pub(crate) struct MemoryLimit {
     /// The limit of that database alone, since only the database of a command grows by it.
     database_bytes: i64,
     maxmemory: u64,
+    /// Nothing may be stored, whatever may be evicted.
+    is_exhausted: bool,
     /// What the other shards hold, and whether they have keys to evict.
     others: Published,
     others_count: usize,
@@ -199,6 +227,7 @@ impl MemoryLimit {
         database: Self::NO_DATABASE,
         database_bytes: i64::MAX,
         maxmemory: 0,
+        is_exhausted: false,
         others: Published {
             used_bytes: 0,
             client_bytes: 0,
@@ -236,6 +265,12 @@ impl MemoryLimit {
             client_bytes,
             ..Self::UNLIMITED
         }
+    }
+
+    /// The same where the system has no memory left: nothing may be stored.
+    pub(crate) fn exhausted(self) -> Self {
+        let (shard_bytes, database_bytes) = (self.shard_bytes.min(0), self.database_bytes.min(0));
+        Self { is_exhausted: true, shard_bytes, database_bytes, ..self }
     }
 
     /// Whether a command is to be checked and all shards together hold more than `maxmemory`: then it makes
@@ -350,6 +385,9 @@ impl RoomMaker<'_> {
     #[inline(never)]
     pub(crate) fn make_room(&mut self, bytes: usize, counted_bytes: usize) -> Result<(), Shortage> {
         self.free_some();
+        if self.memory.is_exhausted {
+            return Err(Shortage::Refused);
+        }
         // With what surrounds a large value.
         let bytes = if bytes == 0 { 0 } else { bytes + bytes / 64 + 4096 };
         if bytes as u64 > self.memory.maxmemory {
@@ -442,7 +480,8 @@ mod tests {
         looks
             .map(|(&(excess, counted), sample)| {
                 let excess_bytes = excess * 1000;
-                let bounds = MemoryBounds { limit_bytes: 100_000, excess_bytes, sample };
+                let bounds =
+                    MemoryBounds { limit_bytes: 100_000, excess_bytes, margin_bytes: 0, sample };
                 assert!(pressure.is_news(&bounds));
                 pressure.follow(&bounds, counted * 1000, maxmemory);
                 assert!(!pressure.is_news(&bounds));
@@ -461,6 +500,26 @@ mod tests {
         assert_eq!(follow(&looks), [80, 80, 70, 31, 29, 29, 29, 80]);
         // What was kept when there was enough does not matter.
         assert_eq!(follow(&[(-20, 70), (-13, 20), (1, 40)]), [80, 80, 40]);
+    }
+
+    #[test]
+    fn nothing_is_stored_where_the_margin_is_used_up() {
+        let (mut pressure, mut sample) = (Pressure::default(), 0);
+        let mut look = |excess: i64| {
+            sample += 1;
+            let excess_bytes = excess * 1000;
+            let bounds =
+                MemoryBounds { limit_bytes: 100_000, excess_bytes, margin_bytes: 12_000, sample };
+            pressure.follow(&bounds, 60_000, 80_000);
+            (pressure.is_exhausted(), pressure.lowered(80_000))
+        };
+        assert_eq!(
+            [look(-1), look(1), look(6)],
+            [(false, 80_000), (false, 60_000), (false, 55_000)]
+        );
+        let later: Vec<_> = (0..=Pressure::SHORT_LOOKS).map(|_| look(7)).collect();
+        assert_eq!((later[0], later[10]), ((false, 54_000), (false, 53_610)));
+        assert_eq!([look(10).0, look(7).0, look(6).0, look(7).0], [true, true, false, false]);
     }
 
     #[test]
