@@ -28,6 +28,7 @@ mod pipelined;
 mod pubsub;
 mod quiescence;
 mod saving;
+mod scripts;
 pub(crate) mod snapshot;
 mod steps;
 mod timing;
@@ -265,9 +266,10 @@ impl Core {
         }
         self.stop_waiting(session);
         let Some(own) = self.shard.sessions.get(session) else { return };
-        let (is_executing, coordination) = (own.is_executing, own.coordination);
+        let (is_executing, runs_script) = (own.is_executing, own.runs_script);
+        let coordination = own.coordination;
         let is_over = coordination.is_none_or(|coordination| self.cancel(coordination));
-        if is_executing && !is_over {
+        if (is_executing || runs_script) && !is_over {
             // All of it is done, or nothing: a part of it may need the session.
             if let Some(own) = self.shard.sessions.get_mut(session) {
                 own.is_gone = true;
@@ -399,7 +401,10 @@ impl Core {
         self.run_inside(world);
         self.work_ready(world);
         self.run_inside(world);
-        let mut left = self.maintain(world)
+        let script_goes_on = self.go_on_with_script();
+        self.run_inside(world);
+        let mut left = script_goes_on
+            | self.maintain(world)
             | self.drop_subscriptions()
             | self.save(world)
             | self.load_part(world);

@@ -6,12 +6,15 @@
 //!
 //! Not here: what is done with a verdict (`core/dispatch.rs`).
 
+mod scripts;
+
 use basalt_commands::{Command, CommandError, EngineCommand, Flags, Run, table};
 
 use crate::input::keys::KeyHash;
 use crate::session::Session;
 use crate::session::armed::Armed;
 use crate::shard::Shard;
+use scripts::has_no_script_in_its_way;
 
 /// What a gate may look at.
 pub(crate) struct GateInput<'a> {
@@ -20,7 +23,6 @@ pub(crate) struct GateInput<'a> {
     pub command: &'static Command,
     pub args: &'a [&'a [u8]],
     /// All keys of the command, in the order of its key specifications, with their slots and shards.
-    #[expect(dead_code, reason = "no gate asks for them yet; those of ACL and cluster will")]
     pub keys: &'a [KeyHash],
 }
 
@@ -57,6 +59,7 @@ pub(crate) const GATES: &[Gate] = &[
     gate("monitor", Armed::MONITOR, only_monitors),
     gate("subscribed", Armed::SUBSCRIBED, only_subscribes),
     gate("loading", Armed::LOADING, is_loaded),
+    Gate { keeps_fast_path: true, ..gate("script", Armed::SCRIPT, has_no_script_in_its_way) },
     gate("pause", Armed::PAUSE, is_not_paused),
     gate("disk", Armed::DISK, is_journaled),
     gate("multi", Armed::MULTI, |_| Verdict::Queue),

@@ -176,6 +176,29 @@ impl Intents {
             && self.keys.get(&intent.hash).is_none_or(|claims| is_free(claims))
     }
 
+    /// Whether somebody who holds everything under this number, or is about to, may touch a key that no other holds.
+    pub(crate) fn admits_key_to(&self, number: Number, intent: Intent) -> bool {
+        let is_free = |claims: &[Claim]| {
+            !claims.iter().any(|claim| {
+                claim.is_granted && claim.number != number && conflict(claim.mode, intent.mode)
+            })
+        };
+        is_free(&self.everything)
+            && self.keys.get(&intent.hash).is_none_or(|claims| is_free(claims))
+    }
+
+    /// Has somebody hold everything who touched nothing that others hold, and never will: who holds something keeps it,
+    /// and all others wait.
+    pub(crate) fn hold_all(&mut self, number: Number) {
+        let mode = Mode::Write;
+        insert(&mut self.everything, Claim { number, mode, is_granted: true });
+        let scope = Scope::Everything(mode);
+        let visit = Visit { scope, mode, is_granted: true, is_inquired: false };
+        let other = self.visits.insert(number, visit);
+        assert!(other.is_none(), "a script holds a shard once");
+        self.granted_count += 1;
+    }
+
     /// Whether what runs from start to end may touch all of a scope now.
     pub(crate) fn admits(&self, scope: &Scope) -> bool {
         if self.is_idle() {

@@ -139,8 +139,6 @@ pub(crate) const CUT_OTHERS_US: u64 = 20_000;
 
 /// LIMIT: scripts that came by EVAL and are known; the oldest is forgotten.
 pub(crate) const EVAL_SCRIPTS_MAX: usize = 500;
-/// LIMIT: idle interpreters for scripts over several shards.
-pub(crate) const SPARE_INTERPRETERS_MAX: usize = 2;
 /// An interpreter that holds more collects garbage between turns.
 pub(crate) const IDLE_INTERPRETER_BYTES: usize = 1 << 20;
 /// LIMIT: bytes of a value that is copied so that a script's write can be undone. A script that writes a
@@ -148,9 +146,8 @@ pub(crate) const IDLE_INTERPRETER_BYTES: usize = 1 << 20;
 pub(crate) const UNDO_VALUE_BYTES: usize = 64 << 10;
 /// Runs that begin with everything held, after a script needed it.
 pub(crate) const WIDE_RUNS: u32 = 64;
-/// Questions of a script whether it may go on that count as a millisecond.
-pub(crate) const CHECKS_PER_MS: u64 = 100;
-/// Bytes of the native stack of a script over several shards. Pages that it does not touch take no memory.
-pub(crate) const SCRIPT_STACK_BYTES: usize = 2 << 20;
+/// LIMIT: nanoseconds that a script runs in one turn, and how often it is asked in it whether it goes on.
+pub(crate) const SCRIPT_SLICE_NS: u64 = 2_000_000;
+pub(crate) const SCRIPT_SLICE_CHECKS: u32 = 500;
 /// LIMIT: questions of a library that is loaded whether it may go on, about half a second.
-pub(crate) const LIBRARY_LOAD_CHECKS: u64 = 500 * CHECKS_PER_MS;
+pub(crate) const LIBRARY_LOAD_CHECKS: u64 = 50_000;

@@ -169,6 +169,8 @@ pub(crate) struct Session {
     pub fieldsets: Fieldsets,
     /// The coordination is an EXEC.
     pub is_executing: bool,
+    /// Its script is under way: that is done wholly, whatever becomes of the client.
+    pub runs_script: bool,
     /// What monitors are shown of its EXEC.
     pub execution: Option<Box<Execution>>,
     /// It is a monitor.

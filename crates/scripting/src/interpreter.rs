@@ -5,6 +5,7 @@ use basalt_resp::Reply;
 use crate::host::Host;
 use crate::library::{Environments, Random, install, sha1_hex};
 use crate::limits::{MEMORY_MAX, SOURCE_BYTES_MAX};
+pub use crate::lua::NoStack;
 use crate::lua::{Kind, Lua, Outcome, Raise, Reference, Stack};
 use crate::reply::write_value;
 use crate::shebang::ScriptFlags;
@@ -33,6 +34,15 @@ pub struct Function {
     pub description: Option<Vec<u8>>,
     pub flags: ScriptFlags,
     pub script: Script,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Its reply is to be written: [`Interpreter::finish`].
+    Ended,
+    /// It is to be resumed. Until then nothing else may be asked of the interpreter.
+    Paused,
 }
 
 /// A run that ended with an error, which is written as the reply.
@@ -143,6 +153,7 @@ impl Interpreter {
                 .unwrap_or_else(|| b"ERR unknown error".to_vec())),
         };
         let ran = self.lua.run(&chunk, host, |_| Ok(0), finish);
+        let ran = ran.unwrap_or_else(|NoStack| Err(b"ERR not enough memory".to_vec()));
         let registered = self.lua.with_stack(|stack| {
             stack.drop_reference(chunk);
             let registered = stack.settings().registered.take().unwrap_or_default();
@@ -175,19 +186,16 @@ impl Interpreter {
         self.lua.with_stack(|stack| stack.drop_reference(script.code));
     }
 
-    /// Runs a script or function with keys and arguments, and writes what it returns, or its error. `name`, the
-    /// SHA1 of a script, is shown in errors.
+    /// Begins a run of a script or function with keys and arguments.
     ///
     /// # Errors
-    /// If it ended with an error; the reply is that error.
-    pub fn run(
+    /// If there is no native stack; nothing is begun.
+    pub fn begin(
         &mut self,
-        (script, name): (&Script, &str),
+        script: &Script,
         keys: &[&[u8]],
         args: &[&[u8]],
-        host: &mut dyn Host,
-        reply: &mut Reply<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), NoStack> {
         let Environments { script_globals, script_protected, function_protected, .. } =
             &self.environments;
         let is_function = script.is_function;
@@ -214,8 +222,20 @@ impl Interpreter {
             stack.pop(1);
             Ok(0)
         };
-        let finish = |stack: &mut Stack<'_>, outcome: Outcome| finish(stack, outcome, name, reply);
-        self.lua.run(&script.code, host, prepare, finish)
+        self.lua.begin(&script.code, prepare)
+    }
+
+    /// Goes on with the run, until it ends or its host pauses it.
+    pub fn resume(&mut self, host: &mut dyn Host) -> Progress {
+        if self.lua.resume(host) { Progress::Ended } else { Progress::Paused }
+    }
+
+    /// Writes what the run that ended returns, or its error. `name`, the SHA1 of a script, is shown in errors.
+    ///
+    /// # Errors
+    /// If it ended with an error; the reply is that error.
+    pub fn finish(&mut self, name: &str, reply: &mut Reply<'_>) -> Result<(), Failure> {
+        self.lua.finish(|stack, outcome| finish(stack, outcome, name, reply))
     }
 }
 

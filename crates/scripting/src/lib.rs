@@ -7,6 +7,9 @@
 //!                       └──► reply of the session's protocol
 //! ```
 //!
+//! A run has a native stack of its own, so that it can be paused wherever the script is: in `pcall`, a callback of
+//! `sort`, a metamethod.
+//!
 //! An interpreter has no clock, no file, no socket and no thread; what it needs is a [`Host`]. Scripts
 //! cannot change what the next script finds: globals and libraries are protected.
 
@@ -18,6 +21,6 @@ mod lua;
 mod reply;
 mod shebang;
 
-pub use host::{Host, LogLevel};
-pub use interpreter::{Failure, Function, Interpreter, Script, script_sha};
+pub use host::{Called, Host, Interrupt, LogLevel};
+pub use interpreter::{Failure, Function, Interpreter, NoStack, Progress, Script, script_sha};
 pub use shebang::{LibraryLine, ScriptFlags, Shebang, ShebangError};

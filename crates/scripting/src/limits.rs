@@ -26,3 +26,9 @@ pub(crate) const UNPACKED_MAX: f64 = 7900.0;
 
 /// LIMIT: calls within calls of the pattern matcher; a deeper match ends with an error.
 pub(crate) const MATCH_DEPTH_MAX: u32 = 200;
+
+/// Bytes of the native stack of a run, as much as threads have. Pages that it does not touch take no memory.
+pub(crate) const NATIVE_STACK_BYTES: usize = 2 << 20;
+
+/// Steps that a command counts as: many of them take longer than so many instructions.
+pub(crate) const CALL_STEPS: usize = 20;

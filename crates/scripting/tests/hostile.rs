@@ -1,7 +1,7 @@
 //! Scripts that mean harm end, harm no script after them, and give their memory back.
 
 use basalt_resp::{Protocol, Reply};
-use basalt_scripting::{Host, Interpreter, LogLevel};
+use basalt_scripting::{Called, Host, Interpreter, Interrupt, LogLevel, Progress};
 
 /// A shard that ends a script which asks too often whether it may go on.
 struct Impatient {
@@ -11,15 +11,16 @@ struct Impatient {
 const KILLED: &str = "Script killed by user with SCRIPT KILL.";
 
 impl Host for Impatient {
-    fn call(&mut self, _: &[&[u8]], _: Protocol, reply: &mut Vec<u8>) {
+    fn call(&mut self, _: &[&[u8]], _: Protocol, reply: &mut Vec<u8>) -> Called {
         reply.extend_from_slice(b"+OK\r\n");
+        Called::Done
     }
 
     fn log(&mut self, _: LogLevel, _: &[u8]) {}
 
-    fn interrupt(&mut self) -> Option<&'static str> {
+    fn interrupt(&mut self) -> Interrupt {
         self.patience = self.patience.saturating_sub(1);
-        (self.patience == 0).then_some(KILLED)
+        if self.patience == 0 { Interrupt::End(KILLED) } else { Interrupt::Continue }
     }
 
     fn cpu_seconds(&mut self) -> f64 {
@@ -46,7 +47,9 @@ fn run_for(interpreter: &mut Interpreter, source: &str, patience: u32) -> String
     let mut out = Vec::new();
     let mut reply = Reply::new(&mut out, Protocol::Resp2);
     let mut host = Impatient { patience };
-    let _ = interpreter.run((&script, "sha"), &[], &[], &mut host, &mut reply);
+    interpreter.begin(&script, &[], &[]).expect("there is a stack");
+    while interpreter.resume(&mut host) == Progress::Paused {}
+    let _ = interpreter.finish("sha", &mut reply);
     interpreter.forget(script);
     let text = String::from_utf8_lossy(&out);
     text.chars().take(200).collect()

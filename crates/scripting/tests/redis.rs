@@ -3,26 +3,29 @@
 use std::fmt::Write as _;
 
 use basalt_resp::{Protocol, Reply};
-use basalt_scripting::{Function, Host, Interpreter, LogLevel, script_sha};
+use basalt_scripting::{
+    Called, Failure, Function, Host, Interpreter, Interrupt, LogLevel, Progress, Script, script_sha,
+};
 
 /// A shard with PING and ECHO.
 #[derive(Default)]
 struct Shard;
 
 impl Host for Shard {
-    fn call(&mut self, args: &[&[u8]], protocol: Protocol, reply: &mut Vec<u8>) {
+    fn call(&mut self, args: &[&[u8]], protocol: Protocol, reply: &mut Vec<u8>) -> Called {
         let mut reply = Reply::new(reply, protocol);
         match args {
             [b"ping"] => reply.simple("PONG"),
             [b"echo", text] => reply.bulk(text),
             _ => reply.error("ERR Unknown Redis command called from script"),
         }
+        Called::Done
     }
 
     fn log(&mut self, _: LogLevel, _: &[u8]) {}
 
-    fn interrupt(&mut self) -> Option<&'static str> {
-        None
+    fn interrupt(&mut self) -> Interrupt {
+        Interrupt::Continue
     }
 
     fn cpu_seconds(&mut self) -> f64 {
@@ -32,6 +35,18 @@ impl Host for Shard {
     fn may_call(&mut self, args: &[&[u8]]) -> Option<bool> {
         matches!(args[0], b"ping" | b"echo").then_some(true)
     }
+}
+
+/// Runs a script with keys and arguments.
+fn run_with(
+    interpreter: &mut Interpreter,
+    (script, name): (&Script, &str),
+    (keys, args): (&[&[u8]], &[&[u8]]),
+    reply: &mut Reply<'_>,
+) -> Result<(), Failure> {
+    interpreter.begin(script, keys, args).expect("there is a native stack");
+    while interpreter.resume(&mut Shard) == Progress::Paused {}
+    interpreter.finish(name, reply)
 }
 
 fn escaped(bytes: &[u8]) -> String {
@@ -75,7 +90,7 @@ fn run(interpreter: &mut Interpreter, source: &[u8], protocol: Protocol) -> Stri
     let mut reply = Reply::new(&mut out, protocol);
     match interpreter.compile(source) {
         Ok(script) => {
-            let ran = interpreter.run((&script, &sha), &[], &[], &mut Shard, &mut reply);
+            let ran = run_with(interpreter, (&script, &sha), (&[], &[]), &mut reply);
             let is_error = out.first() == Some(&b'-');
             assert!(ran.is_ok() || is_error, "a run that failed has no error: {}", escaped(&out));
             interpreter.forget(script);
@@ -190,7 +205,7 @@ fn functions_get_keys_and_arguments() {
     let run = |interpreter: &mut Interpreter, script: &basalt_scripting::Script| {
         let mut out = Vec::new();
         let mut reply = Reply::new(&mut out, Protocol::Resp2);
-        let _ = interpreter.run((script, "f"), &[b"k"], &[b"a"], &mut Shard, &mut reply);
+        let _ = run_with(interpreter, (script, "f"), (&[b"k"], &[b"a"]), &mut reply);
         escaped(&out)
     };
     let mut shown: Vec<String> = Vec::new();

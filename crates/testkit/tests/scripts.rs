@@ -16,6 +16,18 @@ const TRANSFER: &str = "local from, to = 'account' .. ARGV[1], 'account' .. ARGV
     redis.call('INCRBY', to, ARGV[3])
     return 'moved'";
 
+/// As [`TRANSFER`], but it takes so long that it pauses several times.
+const SLOW_TRANSFER: &str = "local from, to = 'account' .. ARGV[1], 'account' .. ARGV[2]
+    local function wait() for i = 1, 6e5 do end end
+    redis.call('INCRBY', from, -ARGV[3])
+    wait()
+    redis.call('RPUSH', 'log' .. ARGV[1], ARGV[3])
+    redis.call('PUBLISH', 'moved', ARGV[3])
+    wait()
+    redis.call('INCRBY', to, ARGV[3])
+    wait()
+    return 'moved'";
+
 const TOTAL: &str = "local sum = 0
     for i = 0, 5 do sum = sum + (tonumber(redis.call('GET', 'account' .. i)) or 0) end
     return sum";
@@ -32,7 +44,67 @@ fn send(simulation: &mut Simulation, client: ClientId, args: &[&str]) {
 fn scripts_over_shards_happen_at_one_moment() {
     for shards in 1..=5 {
         for seed in 0..6 {
-            transfers(shards, seed);
+            transfers(shards, seed, TRANSFER, 30);
+        }
+    }
+}
+
+/// The same of scripts that pause in their middle.
+#[test]
+fn nobody_sees_half_of_a_script_that_pauses() {
+    for shards in 1..=4 {
+        for seed in 0..2 {
+            transfers(shards, 100 + seed, SLOW_TRANSFER, 4);
+        }
+    }
+}
+
+/// As long as a script spins the simulation never rests, so it goes on for so many steps.
+fn steps(simulation: &mut Simulation, count: usize) {
+    for _ in 0..count {
+        simulation.step();
+    }
+}
+
+/// A script that spins has others answered -BUSY, on its shard alone, until it is killed.
+#[test]
+fn a_busy_script_keeps_others_off_its_shard_only() {
+    for seed in 0..3 {
+        let mut simulation = Simulation::new(2, Config::default(), seed);
+        let clients: Vec<ClientId> = (0..4).map(|at| simulation.connect(at % 2)).collect();
+        let keys: Vec<String> = (0..6).map(|at| format!("key{at}")).collect();
+        for key in &keys {
+            assert_eq!(simulation.ask_line(clients[0], &format!("SET {key} 1")), "OK");
+        }
+        send(&mut simulation, clients[1], &["EVAL", "while true do end", "1", &keys[0]]);
+        steps(&mut simulation, 20);
+        // These wait for it, until it is busy.
+        send(&mut simulation, clients[2], &["GET", &keys[0]]);
+        send(&mut simulation, clients[3], &["GET", &keys[0]]);
+        steps(&mut simulation, 20);
+        assert_eq!(received(&mut simulation, clients[2]), []);
+        simulation.advance_ms(6_000);
+        steps(&mut simulation, 40);
+        let is_busy =
+            |value: &Value| matches!(value, Value::Error(text) if text.starts_with(b"BUSY"));
+        for client in [clients[2], clients[3]] {
+            let replies = received(&mut simulation, client);
+            assert!(replies.len() == 1 && is_busy(&replies[0]), "seed {seed}: {replies:?}");
+        }
+        for key in &keys {
+            send(&mut simulation, clients[0], &["GET", key]);
+        }
+        steps(&mut simulation, 60);
+        let answers = received(&mut simulation, clients[0]);
+        assert_eq!(answers.len(), keys.len(), "seed {seed}");
+        assert!(is_busy(&answers[0]) && !answers.iter().all(is_busy), "seed {seed}: {answers:?}");
+        send(&mut simulation, clients[2], &["SCRIPT", "KILL"]);
+        simulation.settle();
+        assert_eq!(received(&mut simulation, clients[2]), [Value::Simple(b"OK".to_vec())]);
+        assert_eq!(simulation.ask_line(clients[0], &format!("GET {}", keys[0])), "1");
+        assert_eq!(received(&mut simulation, clients[1]).len(), 1);
+        for shard in 0..2 {
+            assert!(simulation.core(shard).is_at_rest(), "seed {seed}");
         }
     }
 }
@@ -64,7 +136,7 @@ fn check(reply: &Value, place: &str) {
     }
 }
 
-fn transfers(shards: usize, seed: u64) {
+fn transfers(shards: usize, seed: u64, transfer: &str, rounds: usize) {
     let mut simulation = Simulation::new(shards, Config::default(), seed);
     let mut random = Random::from_seed(seed + 1);
     let clients: Vec<ClientId> = (0..4).map(|at| simulation.connect(at % shards)).collect();
@@ -74,7 +146,7 @@ fn transfers(shards: usize, seed: u64) {
         assert_eq!(simulation.ask_line(clients[0], &line), "OK");
     }
     let names: Vec<String> = (0..ACCOUNTS).map(|account| format!("account{account}")).collect();
-    for _ in 0..30 {
+    for _ in 0..rounds {
         for &client in &clients {
             match random.below(4) {
                 0 => {
@@ -88,7 +160,7 @@ fn transfers(shards: usize, seed: u64) {
                     let to = random.below(ACCOUNTS).to_string();
                     let amount = (1 + random.below(20)).to_string();
                     let declared = format!("account{}", [&from, &to][random.below(2)]);
-                    let mut args = vec!["EVAL", TRANSFER];
+                    let mut args = vec!["EVAL", transfer];
                     if random.below(3) > 0 {
                         args.extend(["1", &declared]);
                     } else {

@@ -19,6 +19,7 @@ mod operating;
 mod pubsub;
 mod refusals;
 mod saving;
+mod scripts;
 mod waiting;
 mod wire;
 
@@ -43,6 +44,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         pubsub::TESTS,
         chaos::TESTS,
         buffers::TESTS,
+        scripts::TESTS,
         waiting::TESTS,
     ]
     .concat();
@@ -63,6 +65,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         buffers::TESTS_OF_OURS,
         refusals::TESTS_OF_OURS,
         saving::TESTS_OF_OURS,
+        scripts::TESTS_OF_OURS,
     ]
     .concat();
     let valkey = everyone.iter().map(|(name, test)| trial(name, *test, Program::Valkey9));

@@ -58,6 +58,11 @@ impl HeldRequests {
         self.waiting.insert(number, HeldRequest { from, request, args });
     }
 
+    /// Who waits.
+    pub(super) fn numbers(&self) -> Vec<Number> {
+        self.waiting.keys().copied().collect()
+    }
+
     /// The request that waited for a visit.
     pub(super) fn granted(&mut self, number: Number) -> Option<HeldRequest> {
         let held = self.waiting.remove(&number)?;

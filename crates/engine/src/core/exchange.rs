@@ -99,6 +99,7 @@ impl Core {
                     self.fill_hole(session, hole, &reply);
                 }
                 Notification::Journal(news) => self.hear_of_journal(from, news),
+                Notification::Busy(busy) => self.hear_of_busy(from, busy),
             }
         }
         self.cut_off_overdue();
@@ -189,6 +190,12 @@ impl Core {
                 arg_at += request.arg_count as usize;
                 let is_free = self.shard.intents.is_empty() && self.held.is_empty();
                 if !is_free && self.has_to_wait(from, request, &args) {
+                    if let Some(error) = self.shard.busy_refusal() {
+                        let reply = Reply::new(&mut reply_bytes, request.protocol);
+                        self.shard.refuse_request_of_other(request.command, &error, reply);
+                        batch.reply_ends.push(reply_bytes.len());
+                        continue;
+                    }
                     request.is_held = true;
                     batch.reply_ends.push(reply_bytes.len());
                     behind += 1;

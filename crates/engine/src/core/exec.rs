@@ -17,7 +17,7 @@ use super::cut_off::CutOff;
 use super::dispatch::Flow;
 use super::engine_commands;
 use crate::completion::{Answer, Ticket};
-use crate::intents::{Intent, Mode, Scope};
+use crate::intents::{Intent, Mode, Number, Scope};
 use crate::mesh::message::{Ask, Hop};
 use crate::session::SessionId;
 use crate::session::armed::Armed;
@@ -362,14 +362,23 @@ impl Core {
     }
 
     /// A transaction that begins and ends with one call now.
-    pub(crate) fn transaction_of_one(&mut self) -> AtMoment {
+    pub(crate) fn transaction_of_one(&mut self) -> (Number, AtMoment) {
         let number = self.numbers.next(self.shard.id, self.shard.now.monotonic_us);
-        AtMoment { tag: number.tag(self.epoch, 1), moment_ms: self.shard.keyspace.now_ms() }
+        let moment_ms = self.shard.keyspace.now_ms();
+        (number, AtMoment { tag: number.tag(self.epoch, 1), moment_ms })
+    }
+
+    /// What is to run next inside a held transaction; a script that got what it waited for goes on before that.
+    fn next_inside(&mut self) -> Option<Inside> {
+        while self.inside.is_empty() && self.shard.scripting.has_reply() {
+            self.go_on_with_script();
+        }
+        self.inside.pop_front()
     }
 
     /// Runs what is wished inside held transactions.
     pub(super) fn run_inside(&mut self, world: &mut dyn World) {
-        while let Some(inside) = self.inside.pop_front() {
+        while let Some(inside) = self.next_inside() {
             let Inside { ticket, session: id, moment_ms, commands } = inside;
             self.nested = Some(Nested { ticket, moment_ms, is_coordinating: false });
             self.note_hop(ticket);

@@ -38,7 +38,8 @@ impl Core {
             self.shard.stats.maintenance_us += took_us;
             self.shard.note_latency(latency::EXPIRE_CYCLE, took_us);
         }
-        if may {
+        // What a script has not seen the end of is not evicted.
+        if may && !self.shard.scripting.is_running() {
             left |= self.evict_some(world);
         }
         let now_us = self.shard.now.monotonic_us;
@@ -129,6 +130,9 @@ impl Core {
         let all = (held + shard.used_by_others.used_bytes as u128).max(1);
         let part = (bytes as u128 * held).div_ceil(all) as usize;
         let Some(eviction) = shard.config.eviction() else { return };
+        if shard.scripting.is_running() {
+            return;
+        }
         let (goal, mut keys) = (shard.keyspace.held_bytes().saturating_sub(part), 0);
         let mut is_enough = |keyspace: &mut Keyspace| {
             keys += 1;
@@ -141,7 +145,9 @@ impl Core {
     /// Up to which moment keys may be expired: now, but what a transaction holds lives until that is over.
     fn expiry_moment_ms(&self) -> u64 {
         let now = self.shard.now;
-        let oldest_us = self.under_way.oldest_moment_us().unwrap_or(now.monotonic_us);
+        let oldest_us = self.under_way.oldest_moment_us();
+        let script_us = self.shard.scripting.running_since_us();
+        let oldest_us = oldest_us.into_iter().chain(script_us).min().unwrap_or(now.monotonic_us);
         now.unix_ms.saturating_sub(now.monotonic_us.saturating_sub(oldest_us).div_ceil(1000))
     }
 

@@ -372,6 +372,12 @@ impl Core {
                 }
                 true
             }
+            Wish::Adopt { tag } => {
+                if let Some(own) = self.under_way.coordinations.get_mut(&coordination) {
+                    own.origin.transaction = Some(tag);
+                }
+                true
+            }
             Wish::Release { writes } => {
                 let Coordination { origin, command, .. } =
                     self.under_way.coordinations[&coordination];
@@ -457,6 +463,7 @@ impl Core {
         let Some(session) = self.shard.sessions.get_mut(id) else { return };
         session.coordination = None;
         session.is_waiting = false;
+        session.runs_script = false;
         session.end_caching();
         if session.is_executing {
             self.end_execution(id, answer);
@@ -539,7 +546,7 @@ impl Core {
 
     /// Serves the waiters that a hop fed, and passes its result on; once they are served if it was a transaction by
     /// itself.
-    fn tell_when_served(
+    pub(super) fn tell_when_served(
         &mut self,
         to: ShardId,
         ticket: Option<Ticket>,

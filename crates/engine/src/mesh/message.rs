@@ -17,6 +17,7 @@ use crate::shard::blocking::{FeedingPart, Woken};
 use crate::shard::call::{CallContext, Client, ReadMode};
 use crate::shard::part::TxnPart;
 use crate::shard::pubsub::{Notice, PublishRequest};
+use crate::shard::scripting::BusyScript;
 
 /// What one core sends another. Opaque to those who carry it.
 pub struct Message(pub(crate) Box<Envelope>);
@@ -213,6 +214,8 @@ pub(crate) enum Notification {
     },
     /// Of the sender's journal.
     Journal(JournalNews),
+    /// Whether a script is busy there.
+    Busy(Option<BusyScript>),
 }
 
 /// What one core notifies another of about its journal.

@@ -26,6 +26,9 @@ impl Armed {
     /// Data is being loaded at the start.
     pub(crate) const LOADING: Self = Self(1 << 9);
 
+    /// A script runs for long, on whichever shard.
+    pub(crate) const SCRIPT: Self = Self(1 << 10);
+
     pub(crate) fn set(&mut self, gate: Self, armed: bool) {
         if armed {
             self.0 |= gate.0;

@@ -117,39 +117,7 @@ impl Queued {
     }
 
     pub(crate) fn reach(&self) -> Reach {
-        let engine_command = match self.run {
-            Run::Engine(engine_command) => engine_command,
-            Run::Many(many) if many.reads_all(&self.args()) => {
-                return Reach::Everything(mode_of(self.command));
-            }
-            _ => return Reach::Keys,
-        };
-        let (flags, keys) = (self.command.flags, self.command.keys);
-        if matches!(
-            engine_command,
-            EngineCommand::Eval
-                | EngineCommand::EvalRo
-                | EngineCommand::EvalSha
-                | EngineCommand::EvalShaRo
-                | EngineCommand::Fcall
-                | EngineCommand::FcallRo
-        ) {
-            // It may touch other keys than those that it names.
-            return Reach::Everything(Mode::Write);
-        }
-        let has_all_keys = !keys.is_empty()
-            && (!flags.has(Flags::MOVABLE_KEYS) || keys.iter().all(|spec| spec.is_counted));
-        if has_all_keys {
-            Reach::Keys
-        } else if flags.has(Flags::WRITE)
-            || matches!(engine_command, EngineCommand::ConfigSet | EngineCommand::Debug)
-        {
-            Reach::Everything(Mode::Write)
-        } else if flags.has(Flags::READONLY) {
-            Reach::Everything(Mode::Read)
-        } else {
-            Reach::Nothing
-        }
+        reach_of(self.command, self.run, &self.args())
     }
 
     /// Every key's shard and intent.
@@ -169,5 +137,40 @@ impl Queued {
                 visit(routes.shard(slot), slot, Intent { hash, mode });
             }
         }
+    }
+}
+
+/// What a command with these arguments touches.
+pub(crate) fn reach_of(command: &Command, run: Run, args: &[&[u8]]) -> Reach {
+    let engine_command = match run {
+        Run::Engine(engine_command) => engine_command,
+        Run::Many(many) if many.reads_all(args) => return Reach::Everything(mode_of(command)),
+        _ => return Reach::Keys,
+    };
+    let (flags, keys) = (command.flags, command.keys);
+    if matches!(
+        engine_command,
+        EngineCommand::Eval
+            | EngineCommand::EvalRo
+            | EngineCommand::EvalSha
+            | EngineCommand::EvalShaRo
+            | EngineCommand::Fcall
+            | EngineCommand::FcallRo
+    ) {
+        // It may touch other keys than those that it names.
+        return Reach::Everything(Mode::Write);
+    }
+    let has_all_keys = !keys.is_empty()
+        && (!flags.has(Flags::MOVABLE_KEYS) || keys.iter().all(|spec| spec.is_counted));
+    if has_all_keys {
+        Reach::Keys
+    } else if flags.has(Flags::WRITE)
+        || matches!(engine_command, EngineCommand::ConfigSet | EngineCommand::Debug)
+    {
+        Reach::Everything(Mode::Write)
+    } else if flags.has(Flags::READONLY) {
+        Reach::Everything(Mode::Read)
+    } else {
+        Reach::Nothing
     }
 }

@@ -89,6 +89,7 @@ impl Sessions {
             watched: Watched::default(),
             fieldsets: Fieldsets::default(),
             is_executing: false,
+            runs_script: false,
             execution: None,
             is_monitor: false,
             subscriptions: None,

@@ -10,7 +10,7 @@ use basalt_commands::CommandError;
 use basalt_commands::requests::RestorePolicy;
 use basalt_keyspace::ShardId;
 use basalt_rdb::{dump_functions, read_functions};
-use basalt_scripting::{Host, Interpreter, LibraryLine, LogLevel};
+use basalt_scripting::{Called, Host, Interpreter, Interrupt, LibraryLine, LogLevel};
 
 use super::Shard;
 use super::scripting::{Callable, server_level};
@@ -91,17 +91,26 @@ impl<'a> LoadHost<'a> {
 }
 
 impl Host for LoadHost<'_> {
-    fn call(&mut self, _: &[&[u8]], protocol: basalt_resp::Protocol, reply: &mut Vec<u8>) {
+    fn call(
+        &mut self,
+        _: &[&[u8]],
+        protocol: basalt_resp::Protocol,
+        reply: &mut Vec<u8>,
+    ) -> Called {
         basalt_resp::Reply::new(reply, protocol).error("ERR no commands while a library is loaded");
+        Called::Done
     }
 
     fn log(&mut self, level: LogLevel, text: &[u8]) {
         (self.log)(level, text);
     }
 
-    fn interrupt(&mut self) -> Option<&'static str> {
+    fn interrupt(&mut self) -> Interrupt {
         self.checks += 1;
-        (self.checks > limits::LIBRARY_LOAD_CHECKS).then_some("FUNCTION LOAD timeout")
+        if self.checks > limits::LIBRARY_LOAD_CHECKS {
+            return Interrupt::End("FUNCTION LOAD timeout");
+        }
+        Interrupt::Continue
     }
 
     fn cpu_seconds(&mut self) -> f64 {

@@ -1,26 +1,24 @@
 //! Scripts and functions of one shard: those that are known, and their run as one plain call.
 //!
-//! A script runs here where its declared keys are. If it touches what is not here, or what a transaction
+//! A script runs here where its declared keys are (`run.rs`). If it touches what is not here, or what a transaction
 //! holds, what it wrote is put back, and it runs anew with everything held.
+
+mod busy;
+mod run;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use basalt_commands::{
-    Command, CommandError, EngineCommand, Flags, ManyKeys, Run, ShardFn, key_positions, table,
-};
-use basalt_keyspace::{DatabaseId, KeptValue, Key, Origin};
-use basalt_resp::{Protocol, Reply, parse_i64};
+use basalt_commands::CommandError;
 use basalt_scripting::{
-    Failure, Function, Host, Interpreter, LogLevel, Script, ScriptFlags, Shebang, script_sha,
+    Function, Interpreter, LogLevel, NoStack, Script, ScriptFlags, Shebang, script_sha,
 };
 
-use crate::input::resolve::mode_of;
-use crate::intents::Intent;
 use crate::limits;
-use crate::shard::Shard;
-use crate::shard::call::{AtMoment, CallContext, Client, ErrorCount, ReadMode, calls_of};
 use crate::shard::libraries::{Libraries, LibraryCode, LoadHost};
+pub(crate) use busy::{BusyScript, Killed, Shown};
+use run::Running;
+pub(crate) use run::{Asks, Ran, RunSettings, ScriptCall};
 
 /// What can be run, as every shard knows it: a script, or a function of a library.
 #[derive(Debug)]
@@ -108,9 +106,10 @@ pub(crate) struct Scripting {
     /// Those that came by EVAL, the oldest first. LIMIT: `EVAL_SCRIPTS_MAX`; the oldest is forgotten.
     evaluated: VecDeque<String>,
     machine: Option<Box<Machine>>,
-    /// For scripts over several shards. LIMIT: `SPARE_INTERPRETERS_MAX`; others are dropped.
-    #[expect(clippy::vec_box, reason = "they travel in their boxes")]
-    spare: Vec<Box<Machine>>,
+    /// The script that is paused; it has the machine.
+    running: Option<Box<Running>>,
+    /// Scripts that run for longer than `busy-reply-threshold`, on whichever shards.
+    busy: Vec<BusyScript>,
     pub evicted: u64,
 }
 
@@ -125,7 +124,8 @@ impl Scripting {
 
     /// Bytes of all interpreters.
     pub(crate) fn interpreter_bytes(&self) -> usize {
-        let all = self.machine.iter().chain(&self.spare);
+        let paused = self.running.as_ref().map(|running| &running.machine);
+        let all = self.machine.iter().chain(paused);
         all.map(|machine| machine.interpreter.used_bytes()).sum()
     }
 
@@ -161,9 +161,16 @@ impl Scripting {
     }
 
     fn forget(&mut self, sha: &str) {
-        if let Some(Known { compiled: Some(script), .. }) = self.known.remove(sha)
-            && let Some(machine) = &mut self.machine
-        {
+        if let Some(Known { compiled: Some(script), .. }) = self.known.remove(sha) {
+            self.drop_compiled(script);
+        }
+    }
+
+    /// Frees a script, once its interpreter can be asked.
+    fn drop_compiled(&mut self, script: Script) {
+        if let Some(running) = &mut self.running {
+            running.forgotten.push(script);
+        } else if let Some(machine) = &mut self.machine {
             machine.interpreter.forget(script);
         }
     }
@@ -171,20 +178,18 @@ impl Scripting {
     /// Forgets all scripts, and the interpreters with them unless they have loaded libraries.
     pub(crate) fn flush(&mut self) {
         self.evaluated.clear();
-        for (_, known) in self.known.drain() {
-            if let (Some(script), Some(machine)) = (known.compiled, &mut self.machine) {
-                machine.interpreter.forget(script);
+        for (_, known) in std::mem::take(&mut self.known) {
+            if let Some(script) = known.compiled {
+                self.drop_compiled(script);
             }
         }
         self.machine.take_if(|machine| machine.loaded.is_empty());
-        self.spare.clear();
     }
 
     /// Takes over other libraries.
     pub(crate) fn set_libraries(&mut self, libraries: &Arc<Libraries>) {
         self.libraries = Arc::clone(libraries);
         self.wide_functions.clear();
-        self.spare.clear();
         if let Some(machine) = &mut self.machine {
             machine.forget_libraries(libraries);
         }
@@ -202,7 +207,7 @@ impl Scripting {
         let mut machine = self.machine(seed);
         let compiled = machine.interpreter.compile(source.code());
         let outcome = compiled.map(|script| machine.interpreter.forget(script));
-        self.machine = Some(machine);
+        self.keep(machine);
         outcome.map_err(|text| does_not_compile(&text))
     }
 
@@ -229,15 +234,10 @@ impl Scripting {
         }
     }
 
-    /// An interpreter for a script over several shards.
-    pub(crate) fn take_spare(&mut self, seed: u64) -> Box<Machine> {
-        self.spare.pop().unwrap_or_else(|| Machine::new(seed))
-    }
-
-    pub(crate) fn keep_spare(&mut self, mut machine: Box<Machine>) {
-        machine.forget_libraries(&self.libraries);
-        if self.spare.len() < limits::SPARE_INTERPRETERS_MAX {
-            self.spare.push(machine);
+    /// Keeps an interpreter that was used, unless the shard's is with a script that is paused.
+    fn keep(&mut self, machine: Box<Machine>) {
+        if self.running.is_none() {
+            self.machine = Some(machine);
         }
     }
 
@@ -252,7 +252,7 @@ impl Scripting {
 }
 
 /// An interpreter with the libraries that it has loaded.
-pub(crate) struct Machine {
+struct Machine {
     interpreter: Interpreter,
     loaded: Vec<Loaded>,
 }
@@ -263,7 +263,7 @@ struct Loaded {
 }
 
 /// A script that is ready to run, and what becomes of it then.
-pub(crate) enum Prepared {
+enum Prepared {
     Script(Script),
     /// The function of a library that stays loaded: at these places.
     Function(usize, usize),
@@ -289,7 +289,7 @@ impl Machine {
     ///
     /// # Errors
     /// The error reply.
-    pub(crate) fn prepare(&mut self, source: &Callable) -> Result<Prepared, CommandError> {
+    fn prepare(&mut self, source: &Callable) -> Result<Prepared, CommandError> {
         let Body::Function(code) = &source.body else {
             let compiled = self.interpreter.compile(source.code());
             return compiled.map(Prepared::Script).map_err(|text| does_not_compile(&text));
@@ -313,24 +313,22 @@ impl Machine {
         index.map(|index| Prepared::Function(at, index)).ok_or(gone)
     }
 
-    /// Runs what is prepared; see [`Interpreter::run`].
-    pub(crate) fn run(
+    /// Begins a run of what is prepared; see [`Interpreter::begin`].
+    fn begin(
         &mut self,
-        (prepared, name): (&Prepared, &str),
+        prepared: &Prepared,
         keys: &[&[u8]],
         args: &[&[u8]],
-        host: &mut dyn Host,
-        reply: &mut Reply<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), NoStack> {
         let script = match prepared {
             Prepared::Script(script) => script,
             Prepared::Function(at, index) => &self.loaded[*at].functions[*index].script,
         };
-        self.interpreter.run((script, name), keys, args, host, reply)
+        self.interpreter.begin(script, keys, args)
     }
 
     /// Forgets a script that is not to be run again.
-    pub(crate) fn forget(&mut self, prepared: Prepared) {
+    fn forget(&mut self, prepared: Prepared) {
         if let Prepared::Script(script) = prepared {
             self.interpreter.forget(script);
         }
@@ -339,338 +337,6 @@ impl Machine {
 
 pub(crate) fn does_not_compile(text: &[u8]) -> CommandError {
     CommandError::new([b"ERR Error compiling script (new function): ", text].concat())
-}
-
-/// A run of a script.
-pub(crate) struct ScriptCall<'a> {
-    pub source: &'a Arc<Callable>,
-    pub keys: &'a [&'a [u8]],
-    pub args: &'a [&'a [u8]],
-    pub database: DatabaseId,
-    pub client: Client,
-    pub reads: ReadMode,
-    pub reads_only: bool,
-    /// What it writes is one transaction.
-    pub transaction: AtMoment,
-    pub seed: u64,
-}
-
-/// What a run on one shard ended with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ran {
-    /// The reply is written.
-    Whole,
-    /// It needs what is not here: nothing of it is left, and nothing is written.
-    Wide,
-}
-
-impl Shard {
-    /// Runs a script whose declared keys are here and free.
-    pub(crate) fn run_script(&mut self, call: &ScriptCall<'_>, reply: &mut Reply<'_>) -> Ran {
-        let name = &call.source.name;
-        let mut machine = self.scripting.machine(call.seed);
-        let compiled = match call.source.is_function() {
-            true => None,
-            false => {
-                self.scripting.add(call.source, false);
-                let known = self.scripting.known.get_mut(name);
-                known.expect("it was added").compiled.take()
-            }
-        };
-        let prepared = match compiled {
-            Some(script) => Ok(Prepared::Script(script)),
-            None => machine.prepare(call.source),
-        };
-        let prepared = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                self.scripting.machine = Some(machine);
-                reply.error_bytes(error.as_bytes());
-                return Ran::Whole;
-            }
-        };
-        let origin =
-            Origin { client: Some(call.client.into()), transaction: Some(call.transaction.tag) };
-        let outer = self.keyspace.swap_origin(origin);
-        let start = reply.position();
-        let undoes = self.routes.shard_count() > 1;
-        let mut host = ShardHost {
-            call,
-            database: call.database,
-            kept: Vec::new(),
-            undoes,
-            has_written: false,
-            is_wide: false,
-            checks: 0,
-            shard: self,
-        };
-        let ran = machine.run((&prepared, name), call.keys, call.args, &mut host, reply);
-        let ShardHost { kept, has_written, is_wide, .. } = host;
-        if is_wide {
-            for (database, key, value) in kept.iter().rev() {
-                let key = self.keyspace.key(key);
-                self.keyspace.restore_value(*database, &key, value);
-            }
-            reply.rewind(start);
-            self.scripting.note_wide(call.source);
-        } else if let Err(failure) = ran
-            && !failure.is_counted
-        {
-            self.stats.count_error(b"ERR");
-        }
-        if has_written {
-            self.keyspace.end_part(call.transaction.tag);
-        }
-        self.keyspace.swap_origin(outer);
-        match (prepared, self.scripting.known.get_mut(name)) {
-            (Prepared::Script(script), Some(known)) => known.compiled = Some(script),
-            (prepared, _) => machine.forget(prepared),
-        }
-        self.scripting.machine = Some(machine);
-        if is_wide { Ran::Wide } else { Ran::Whole }
-    }
-}
-
-/// A script that runs on its shard.
-struct ShardHost<'a, 'c> {
-    shard: &'a mut Shard,
-    call: &'a ScriptCall<'c>,
-    /// SELECT changes it for the script.
-    database: DatabaseId,
-    /// What keys held before the script first wrote them. LIMIT: each `UNDO_VALUE_BYTES`.
-    kept: Vec<(DatabaseId, Vec<u8>, KeptValue)>,
-    undoes: bool,
-    has_written: bool,
-    is_wide: bool,
-    checks: u64,
-}
-
-const NEEDS_OTHERS: &str = "ERR the script needs other shards";
-
-impl Host for ShardHost<'_, '_> {
-    fn call(&mut self, args: &[&[u8]], protocol: Protocol, reply: &mut Vec<u8>) {
-        let mut reply = Reply::new(reply, protocol);
-        match self.run(args, &mut reply) {
-            Ok(()) => {}
-            Err(Refused::Error(error)) => reply.error_bytes(error.as_bytes()),
-            Err(Refused::Wide) => {
-                self.is_wide = true;
-                reply.error(NEEDS_OTHERS);
-            }
-        }
-    }
-
-    fn log(&mut self, level: LogLevel, text: &[u8]) {
-        let line = String::from_utf8_lossy(text).into_owned();
-        self.shard.note(server_level(level), line);
-    }
-
-    fn interrupt(&mut self) -> Option<&'static str> {
-        if self.is_wide {
-            return Some(NEEDS_OTHERS);
-        }
-        self.checks += 1;
-        over_time(self.checks, self.has_written, self.shard.config.busy_reply_threshold)
-    }
-
-    fn cpu_seconds(&mut self) -> f64 {
-        self.shard.now.monotonic_us as f64 / 1e6
-    }
-
-    fn may_call(&mut self, args: &[&[u8]]) -> Option<bool> {
-        find(args).is_some().then_some(true)
-    }
-}
-
-/// Why a command of a script did not run.
-enum Refused {
-    Error(CommandError),
-    /// It needs other shards, or keys that are held.
-    Wide,
-}
-
-impl From<CommandError> for Refused {
-    fn from(error: CommandError) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl Shard {
-    /// Whether what a command reads beside its keys, if anything, is on this shard, and free.
-    pub(crate) fn has_all(&self, many: &ManyKeys, args: &[&[u8]]) -> bool {
-        !many.reads_all(args) || (self.routes.shard_count() == 1 && self.intents.is_idle())
-    }
-}
-
-impl ShardHost<'_, '_> {
-    fn run(&mut self, args: &[&[u8]], reply: &mut Reply<'_>) -> Result<(), Refused> {
-        if self.is_wide {
-            return Err(Refused::Wide);
-        }
-        let command = admitted(args, self.call.reads_only)?;
-        let run: ShardFn = match command.run {
-            Run::Shard(run) | Run::Split(run, _) => run,
-            Run::Many(many) if !self.shard.has_all(many, args) => return Err(Refused::Wide),
-            Run::Many(ManyKeys { whole, .. }) => *whole,
-            Run::Engine(engine_command) => {
-                return self.run_engine_command(engine_command, args, reply);
-            }
-            Run::Container => return Err(CommandError::SYNTAX.into()),
-        };
-        let positions = key_positions(command, args);
-        let Some(&first) = positions.first() else { return Err(Refused::Wide) };
-        let mode = mode_of(command);
-        let shard = &mut *self.shard;
-        for &at in &positions {
-            let key = shard.keyspace.key(args[at]);
-            if shard.routes.shard(key.slot) != shard.id {
-                return Err(Refused::Wide);
-            }
-            let is_free = shard.intents.is_idle()
-                || self.call.keys.contains(&args[at])
-                || shard.intents.admits_key(Intent { hash: key.hash, mode });
-            if !is_free {
-                return Err(Refused::Wide);
-            }
-        }
-        if let Err(error) = shard.check_memory(command.flags, self.database)
-            && !self.call.source.flags.allow_oom
-        {
-            shard.command_stats.rejected(command.number);
-            return Err(error.into());
-        }
-        if command.flags.has(Flags::WRITE) {
-            if self.undoes {
-                self.keep(args, &positions)?;
-            }
-            self.has_written = true;
-        }
-        self.call_here((command, run), args, first, reply);
-        Ok(())
-    }
-
-    /// Keeps what the keys hold that a command may write.
-    fn keep(&mut self, args: &[&[u8]], positions: &[usize]) -> Result<(), Refused> {
-        let database = self.database;
-        for &at in positions {
-            let name = args[at];
-            if self.kept.iter().any(|(other, key, _)| *other == database && key == name) {
-                continue;
-            }
-            let key = self.shard.keyspace.key(name);
-            let entry = self.shard.keyspace.peek(database, &key);
-            if entry.as_ref().is_some_and(|entry| entry.heap_bytes() > limits::UNDO_VALUE_BYTES) {
-                return Err(Refused::Wide);
-            }
-            let value = KeptValue::of(database, &key, entry.as_deref());
-            self.kept.push((database, name.to_vec(), value));
-        }
-        Ok(())
-    }
-
-    fn call_here(
-        &mut self,
-        (command, run): (&'static Command, ShardFn),
-        args: &[&[u8]],
-        key_at: usize,
-        reply: &mut Reply<'_>,
-    ) {
-        let shard = &mut *self.shard;
-        let context = CallContext {
-            command,
-            run,
-            database: self.database,
-            protocol: reply.protocol(),
-            client: self.call.client,
-            reads: self.call.reads.of(command),
-            transaction: Some(self.call.transaction),
-        };
-        let key: Key<'_> = shard.keyspace.key(args[key_at]);
-        let start = reply.position();
-        shard.command_stats.count(command.number);
-        let mut calls = calls_of!(shard);
-        calls.call(&context, args, key, reply.reborrow(), ErrorCount::Command);
-        calls.count_uses(&context, args, key, 1);
-        if reply.position() == start
-            && let Run::Many(ManyKeys { blocking: Some(blocking), .. }) = command.run
-        {
-            // It would wait, and scripts don't.
-            (blocking.nothing)(reply);
-        }
-    }
-
-    /// What the engine runs itself, where it concerns nothing but the script.
-    fn run_engine_command(
-        &mut self,
-        engine_command: EngineCommand,
-        args: &[&[u8]],
-        reply: &mut Reply<'_>,
-    ) -> Result<(), Refused> {
-        match (engine_command, args) {
-            (EngineCommand::Ping, [_]) => reply.simple("PONG"),
-            (EngineCommand::Ping | EngineCommand::Echo, [_, text]) => reply.bulk(text),
-            (EngineCommand::Select, [_, number]) => {
-                let count = self.shard.keyspace.database_count();
-                self.database = database_of(number, count)?;
-                reply.ok();
-            }
-            (EngineCommand::Time, [_]) => {
-                let now_ms = self.shard.keyspace.now_ms();
-                reply.array(2);
-                reply.bulk_integer((now_ms / 1000) as i64);
-                reply.bulk_integer((now_ms % 1000 * 1000) as i64);
-            }
-            _ => return Err(Refused::Wide),
-        }
-        Ok(())
-    }
-}
-
-fn database_of(number: &[u8], count: usize) -> Result<DatabaseId, CommandError> {
-    let number = parse_i64(number)
-        .ok_or(CommandError::text("ERR value is not an integer or out of range"))?;
-    match u16::try_from(number) {
-        Ok(number) if usize::from(number) < count => Ok(DatabaseId(number)),
-        _ => Err(CommandError::text("ERR DB index is out of range")),
-    }
-}
-
-fn find(args: &[&[u8]]) -> Option<&'static Command> {
-    let command = table::find(args[0])?;
-    match args.get(1) {
-        Some(name) if !command.subcommands.is_empty() => table::find_subcommand(command, name),
-        _ => Some(command),
-    }
-}
-
-/// The row of a command that a script may call with these arguments.
-pub(crate) fn admitted(args: &[&[u8]], reads_only: bool) -> Result<&'static Command, CommandError> {
-    let command =
-        find(args).ok_or(CommandError::text("ERR Unknown Redis command called from script"))?;
-    if !command.takes(args.len()) {
-        return Err(CommandError::text(
-            "ERR Wrong number of args calling Redis command from script",
-        ));
-    }
-    if command.flags.has(Flags::NOSCRIPT) {
-        return Err(CommandError::text("ERR This Redis command is not allowed from script"));
-    }
-    if reads_only && command.flags.has(Flags::WRITE) {
-        return Err(CommandError::text(
-            "ERR Write commands are not allowed from read-only scripts.",
-        ));
-    }
-    Ok(command)
-}
-
-/// Ends a script that takes too long, counted in steps, as there is no clock within a call.
-pub(crate) fn over_time(checks: u64, has_written: bool, threshold_ms: u64) -> Option<&'static str> {
-    if threshold_ms == 0 {
-        return None;
-    }
-    let allowed = threshold_ms.saturating_mul(limits::CHECKS_PER_MS);
-    let allowed = if has_written { allowed.saturating_mul(10) } else { allowed };
-    (checks > allowed).then_some("Script ended: it ran for longer than busy-reply-threshold.")
 }
 
 pub(crate) fn server_level(level: LogLevel) -> basalt_commands::config::LogLevel {

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use basalt_keyspace::{Origin, ShardId};
+use basalt_keyspace::{Origin, ShardId, TxnTag};
 
 use crate::completion::{Answer, Ticket};
 use crate::intents::{Mode, Number, Scope};
@@ -87,6 +87,10 @@ pub(crate) enum Wish {
     /// are none.
     Tag {
         parts: usize,
+    },
+    /// Its hops, and what runs inside, are part of a transaction that ends elsewhere.
+    Adopt {
+        tag: TxnTag,
     },
     Release {
         writes: Vec<(ShardId, Option<usize>, Hop)>,
@@ -224,6 +228,11 @@ impl Hops {
     /// shards that write, so many, must end its part.
     pub(crate) fn begin_transaction(&self, parts: usize) {
         self.0.borrow_mut().wishes.push(Wish::Tag { parts });
+    }
+
+    /// Makes what follows part of a transaction that ends elsewhere.
+    pub(crate) fn adopt(&self, tag: TxnTag) {
+        self.0.borrow_mut().wishes.push(Wish::Adopt { tag });
     }
 
     pub(crate) fn end_transaction(&self) {

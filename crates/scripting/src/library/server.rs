@@ -7,7 +7,8 @@ use basalt_resp::Protocol;
 
 use super::arguments::truncated;
 use super::{add, format_argument, nothing};
-use crate::host::LogLevel;
+use crate::host::{Called, LogLevel};
+use crate::limits::CALL_STEPS;
 use crate::lua::{Kind, Native, Raise, Returned, Stack};
 use crate::reply::{push_error, push_reply};
 
@@ -132,7 +133,7 @@ fn call(stack: &mut Stack<'_>, raises: bool) -> Returned {
         });
     }
     // The script may be ended between two commands too, however few instructions it takes.
-    stack.charge(1)?;
+    stack.charge(CALL_STEPS)?;
     let (protocol, mut reply) = {
         let mut settings = stack.settings();
         (settings.protocol, std::mem::take(&mut settings.reply))
@@ -141,7 +142,12 @@ fn call(stack: &mut Stack<'_>, raises: bool) -> Returned {
     let Some(host) = stack.host() else {
         return fail(stack, "redis.call can only be called inside a script invocation", raises);
     };
-    host.call(&args, protocol, &mut reply);
+    if host.call(&args, protocol, &mut reply) == Called::Later {
+        stack.pause()?;
+        if let Some(host) = stack.host() {
+            host.take_reply(&mut reply);
+        }
+    }
     let is_error = reply.first() == Some(&b'-');
     if is_error {
         // The host may have ended the script with it.

@@ -6,6 +6,7 @@ use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 
+use corosensei::Yielder;
 use mlua_sys as ffi;
 
 use crate::host::Host;
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(super) ended: Cell<Option<&'static str>>,
     /// Only while a script runs.
     pub(super) host: Cell<Option<*mut (dyn Host + 'static)>>,
+    /// What pauses the run under way; on its native stack.
+    pub(super) yielder: Cell<Option<*const Yielder<(), ()>>>,
     pub(super) main: Cell<*mut ffi::lua_State>,
     /// What the libraries remember between calls.
     pub(crate) settings: RefCell<Settings>,
@@ -39,6 +42,7 @@ impl Shared {
             steps_left: Cell::new(CHECK_STEPS),
             ended: Cell::new(None),
             host: Cell::new(None),
+            yielder: Cell::new(None),
             main: Cell::new(std::ptr::null_mut()),
             settings: RefCell::default(),
         }
@@ -55,6 +59,14 @@ impl Shared {
         unsafe {
             ffi::lua_getallocf(lua, &raw mut user_data);
             &*user_data.cast::<Self>()
+        }
+    }
+
+    /// Pauses the run under way until it is resumed, maybe with another host.
+    pub(super) fn pause(&self) {
+        if let Some(yielder) = self.yielder.get() {
+            // SAFETY: it is there as long as the run, which is on top of its native stack now.
+            unsafe { &*yielder }.suspend(());
         }
     }
 

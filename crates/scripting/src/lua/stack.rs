@@ -551,6 +551,15 @@ impl<'a> Stack<'a> {
     }
 
     /// What the script needs from its shard.
+    /// Pauses the run until it is resumed.
+    ///
+    /// # Errors
+    /// If it was ended meanwhile.
+    pub(crate) fn pause(&mut self) -> Result<(), Raise> {
+        self.shared.pause();
+        self.shared.ended.get().map_or(Ok(()), |text| Err(Raise::Ended(text)))
+    }
+
     pub(crate) fn host(&mut self) -> Option<&mut dyn Host> {
         let host = self.shared.host.get()?;
         // SAFETY: the host was borrowed for the run under way, and only one function of ours uses it at a

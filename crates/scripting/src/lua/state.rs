@@ -4,22 +4,36 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
+use corosensei::stack::DefaultStack;
+use corosensei::{Coroutine, CoroutineResult};
 use mlua_sys as ffi;
 
 use super::functions::Raise;
 use super::memory::{Shared, allocate};
 use super::stack::Stack;
-use crate::host::Host;
-use crate::limits::{BYTES_PER_STEP, CHECK_STEPS};
+use crate::host::{Host, Interrupt};
+use crate::limits::{BYTES_PER_STEP, CHECK_STEPS, NATIVE_STACK_BYTES};
 
 /// One interpreter. Values that it made are found again by a [`Reference`].
 pub(crate) struct Lua {
     lua: *mut ffi::lua_State,
     shared: Box<Shared>,
+    /// The run under way, on a native stack of its own.
+    running: Option<Coroutine<(), (), c_int>>,
+    /// For the next run.
+    spare_stack: Option<DefaultStack>,
+    /// What Lua said of the last run.
+    status: c_int,
+    /// How many functions of ours are under way in the run that is paused.
+    paused_depth: u32,
 }
 
-// SAFETY: nothing of it belongs to a thread, and its owner alone uses it.
+// SAFETY: nothing of it belongs to a thread, also what a paused run has on its stack, and its owner alone uses it.
 unsafe impl Send for Lua {}
+
+/// The system has no memory for a native stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoStack;
 
 /// A value that the interpreter keeps until it is dropped with [`Stack::drop_reference`].
 #[derive(Debug, PartialEq, Eq)]
@@ -59,7 +73,7 @@ impl Lua {
             shared.native_depth.set(0);
             ffi::lua_sethook(lua, Some(hook), ffi::LUA_MASKCOUNT, hook_steps());
         }
-        Self { lua, shared }
+        Self { lua, shared, running: None, spare_stack: None, status: ffi::LUA_OK, paused_depth: 0 }
     }
 
     /// Bytes that it holds.
@@ -77,6 +91,7 @@ impl Lua {
 
     /// Works on an empty stack.
     pub(crate) fn with_stack<T>(&mut self, work: impl FnOnce(&mut Stack<'_>) -> T) -> T {
+        debug_assert!(self.running.is_none(), "a paused run has the stack");
         self.make_room();
         self.shared.native_depth.set(1);
         // SAFETY: the state is alive and runs nothing.
@@ -90,59 +105,125 @@ impl Lua {
         result
     }
 
-    /// Runs a function with what `prepare` pushes, and hands its outcome to `finish`. If `prepare` fails
-    /// nothing runs.
+    /// Runs a function from start to end, whenever it would pause.
+    ///
+    /// # Errors
+    /// If there is no native stack; nothing ran.
     pub(crate) fn run<T>(
         &mut self,
         function: &Reference,
         host: &mut dyn Host,
         prepare: impl FnOnce(&mut Stack<'_>) -> Result<usize, Raise>,
         finish: impl FnOnce(&mut Stack<'_>, Outcome) -> T,
-    ) -> T {
+    ) -> Result<T, NoStack> {
+        self.begin(function, prepare)?;
+        while !self.resume(host) {}
+        Ok(self.finish(finish))
+    }
+
+    /// Begins a run of a function with what `prepare` pushes. If that fails nothing is to run, and the run ends with
+    /// that error.
+    ///
+    /// # Errors
+    /// If there is no native stack; nothing is begun.
+    pub(crate) fn begin(
+        &mut self,
+        function: &Reference,
+        prepare: impl FnOnce(&mut Stack<'_>) -> Result<usize, Raise>,
+    ) -> Result<(), NoStack> {
         self.make_room();
+        let native_stack = match self.spare_stack.take() {
+            Some(native_stack) => native_stack,
+            None => DefaultStack::new(NATIVE_STACK_BYTES).map_err(|_| NoStack)?,
+        };
         let (lua, shared) = (self.lua, &*self.shared);
-        // SAFETY: only the lifetime changes; the pointer is taken away before the borrow ends.
-        let host =
-            unsafe { std::mem::transmute::<*mut (dyn Host + '_), *mut (dyn Host + 'static)>(host) };
-        shared.host.set(Some(host));
         shared.steps_left.set(CHECK_STEPS);
         if shared.ended.take().is_some() {
             // SAFETY: the state is alive.
             unsafe { ffi::lua_sethook(lua, Some(hook), ffi::LUA_MASKCOUNT, hook_steps()) };
         }
         shared.native_depth.set(1);
-        // SAFETY: the state is alive and runs nothing; the call is protected, and nothing is refused outside
-        // of it, so nothing is raised here.
-        let result = unsafe {
+        // SAFETY: the state is alive and runs nothing; nothing is refused, so nothing is raised here.
+        let prepared = unsafe {
             ffi::lua_settop(lua, 0);
             let prepared = prepare(&mut Stack::new(lua, shared));
-            let status = match prepared {
-                Ok(args) => {
-                    let args = c_int::try_from(args).unwrap_or(0);
+            match &prepared {
+                Ok(_) => {
                     ffi::lua_pushcclosure(lua, on_error, 0);
                     ffi::lua_insert(lua, 1);
                     ffi::lua_rawgeti_(lua, ffi::LUA_REGISTRYINDEX, function.0);
                     ffi::lua_insert(lua, 2);
-                    shared.native_depth.set(0);
-                    ffi::lua_pcall(lua, args, 1, 1)
                 }
-                Err(_) => {
-                    ffi::lua_pushlstring_(lua, c"not enough memory".as_ptr(), 17);
-                    ffi::LUA_ERRMEM
-                }
-            };
-            shared.native_depth.set(1);
-            let outcome = match (shared.ended.get(), status) {
-                (Some(text), _) => Outcome::Ended(text),
-                (None, ffi::LUA_OK) => Outcome::Returned,
-                _ => Outcome::Failed,
-            };
+                Err(_) => ffi::lua_pushlstring_(lua, c"not enough memory".as_ptr(), 17),
+            }
+            prepared
+        };
+        shared.native_depth.set(0);
+        self.paused_depth = 0;
+        let Ok(args) = prepared else {
+            self.spare_stack = Some(native_stack);
+            self.status = ffi::LUA_ERRMEM;
+            return Ok(());
+        };
+        let args = c_int::try_from(args).unwrap_or(0);
+        let shared: *const Shared = &raw const *self.shared;
+        self.running = Some(Coroutine::with_stack(native_stack, move |yielder, ()| {
+            // SAFETY: the state and its `Shared` outlive the run, which is resumed only while they are borrowed. The
+            // call is protected, so nothing is raised beyond this frame.
+            unsafe {
+                (*shared).yielder.set(Some(&raw const *yielder));
+                let status = ffi::lua_pcall(lua, args, 1, 1);
+                (*shared).yielder.set(None);
+                status
+            }
+        }));
+        Ok(())
+    }
+
+    /// Goes on with the run under way, until it pauses. Returns whether it ended.
+    pub(crate) fn resume(&mut self, host: &mut dyn Host) -> bool {
+        // SAFETY: only the lifetime changes; the pointer is taken away before the borrow ends.
+        let host =
+            unsafe { std::mem::transmute::<*mut (dyn Host + '_), *mut (dyn Host + 'static)>(host) };
+        self.shared.host.set(Some(host));
+        let has_ended = self.go_on();
+        self.shared.host.set(None);
+        has_ended
+    }
+
+    fn go_on(&mut self) -> bool {
+        let Some(running) = &mut self.running else { return true };
+        self.shared.native_depth.set(self.paused_depth);
+        let went = running.resume(());
+        self.paused_depth = self.shared.native_depth.replace(0);
+        let CoroutineResult::Return(status) = went else { return false };
+        self.status = status;
+        self.spare_stack = self.running.take().map(Coroutine::into_stack);
+        true
+    }
+
+    /// Ends the run under way, if there is one, whatever it is at: it can't go on.
+    fn abandon(&mut self) {
+        self.shared.ended.set(Some("the script is ended"));
+        while !self.go_on() {}
+    }
+
+    /// Hands the outcome of the run that ended to `finish`.
+    pub(crate) fn finish<T>(&mut self, finish: impl FnOnce(&mut Stack<'_>, Outcome) -> T) -> T {
+        let (lua, shared) = (self.lua, &*self.shared);
+        let outcome = match (shared.ended.get(), self.status) {
+            (Some(text), _) => Outcome::Ended(text),
+            (None, ffi::LUA_OK) => Outcome::Returned,
+            _ => Outcome::Failed,
+        };
+        shared.native_depth.set(1);
+        // SAFETY: the state is alive and runs nothing; nothing is refused, so nothing is raised here.
+        let result = unsafe {
             let result = finish(&mut Stack::new(lua, shared), outcome);
             ffi::lua_settop(lua, 0);
             result
         };
         shared.native_depth.set(0);
-        shared.host.set(None);
         result
     }
 
@@ -158,6 +239,7 @@ impl Lua {
 
 impl Drop for Lua {
     fn drop(&mut self) {
+        self.abandon();
         // SAFETY: the state is alive, and nothing uses it afterwards. No value has a finalizer
         // (CVE-2024-46981).
         unsafe { ffi::lua_close(self.lua) };
@@ -293,11 +375,21 @@ pub(super) fn ask_host(shared: &Shared) -> Option<&'static str> {
         return Some(text);
     }
     shared.steps_left.set(CHECK_STEPS);
-    let host = shared.host.get()?;
-    // SAFETY: the host was borrowed for the run under way, and no function of ours uses it now.
-    let text = unsafe { &mut *host }.interrupt()?;
-    shared.ended.set(Some(text));
-    Some(text)
+    loop {
+        let host = shared.host.get()?;
+        // SAFETY: the host was borrowed for the run under way, and no function of ours uses it now.
+        match unsafe { &mut *host }.interrupt() {
+            Interrupt::Continue => return None,
+            Interrupt::End(text) => {
+                shared.ended.set(Some(text));
+                return Some(text);
+            }
+            Interrupt::Pause => shared.pause(),
+        }
+        if let Some(text) = shared.ended.get() {
+            return Some(text);
+        }
+    }
 }
 
 /// The script must end: from now on every instruction raises.

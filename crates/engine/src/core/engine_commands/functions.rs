@@ -7,14 +7,16 @@ use basalt_commands::requests::{
     parse_function_restore,
 };
 use basalt_commands::{CommandError, Outcome, glob};
+use basalt_keyspace::ShardId;
 use basalt_resp::Reply;
 
-use super::{encode, settings};
+use super::{encode, everywhere, settings};
 use crate::core::Core;
 use crate::intents::Mode;
 use crate::session::SessionId;
 use crate::shard::Shard;
 use crate::shard::libraries::{Libraries, Library, note_line};
+use crate::shard::scripting::{BusyScript, Shown};
 
 /// Changes the libraries: `decide` gets those that are there and gives others, or the error.
 fn change(
@@ -124,19 +126,47 @@ fn write_library(library: &Library, with_code: bool, reply: &mut Reply<'_>) {
 }
 
 pub(super) fn stats(core: &mut Core, id: SessionId) -> Outcome {
+    let (_, protocol) = settings(core, id);
+    let routes = Arc::clone(&core.shard.routes);
     let libraries = Arc::clone(&core.shard.scripting.libraries);
-    core.answer(id, |reply| {
-        reply.map(2);
-        reply.bulk(b"running_script");
-        reply.null();
-        reply.bulk(b"engines");
-        reply.map(1);
-        reply.bulk(b"LUA");
-        reply.map(2);
-        reply.bulk(b"libraries_count");
-        reply.integer(libraries.len() as i64);
-        reply.bulk(b"functions_count");
-        reply.integer(libraries.function_count() as i64);
+    core.coordinate(id, |hops| async move {
+        let look = |shard: &mut Shard| shard.scripting.shown(shard.now.monotonic_us);
+        let found = everywhere(&hops, &routes, look).await;
+        let running = found.into_iter().flatten().max_by_key(|own| (own.is_function, own.is_busy));
+        encode(protocol, |reply| match running {
+            Some(Shown { is_function: false, is_busy: true, .. }) => {
+                let (home, is_function) = (ShardId(0), false);
+                let busy = BusyScript { home, holds_all: false, is_function };
+                reply.error_bytes(busy.refusal().as_bytes());
+            }
+            running => write_stats(running.filter(|own| own.is_function), &libraries, reply),
+        })
     });
     Ok(())
+}
+
+fn write_stats(running: Option<Shown>, libraries: &Libraries, reply: &mut Reply<'_>) {
+    reply.map(2);
+    reply.bulk(b"running_script");
+    match running {
+        None => reply.null(),
+        Some(Shown { name, args, ran_ms, .. }) => {
+            reply.map(3);
+            reply.bulk(b"name");
+            reply.bulk(name.as_bytes());
+            reply.bulk(b"command");
+            reply.array(args.len());
+            args.iter().for_each(|arg| reply.bulk(arg));
+            reply.bulk(b"duration_ms");
+            reply.integer(ran_ms as i64);
+        }
+    }
+    reply.bulk(b"engines");
+    reply.map(1);
+    reply.bulk(b"LUA");
+    reply.map(2);
+    reply.bulk(b"libraries_count");
+    reply.integer(libraries.len() as i64);
+    reply.bulk(b"functions_count");
+    reply.integer(libraries.function_count() as i64);
 }

@@ -194,6 +194,12 @@ pub(super) fn shutdown(
 ) -> Outcome {
     match parse_shutdown(args)? {
         requests::ShutdownRequest::End { save, now, force } => {
+            // What a script that runs for long has half written is not to be saved.
+            if save != Some(false)
+                && let Some(busy) = core.shard.scripting.any_busy()
+            {
+                return Err(busy.refusal());
+            }
             core.shut_down(id, ShutdownRequest { save, now, force });
         }
         requests::ShutdownRequest::Abort if world.abort_shutdown() => {

@@ -1,39 +1,38 @@
 //! EVAL, EVALSHA, FCALL and SCRIPT: where a script or function runs, and scripts over several shards.
 //!
-//! A script whose declared keys are on one shard is one plain call there. Any other one, and one that turns out
-//! to need more, runs with everything held, on a native stack of its own, so that it can wait for commands
-//! anywhere in Lua.
+//! A script whose declared keys are on one shard is one plain call there, if it does not take long. Any other one, and
+//! one that turns out to need more, runs at home with everything held, and waits for commands on other shards.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use basalt_commands::requests::{EvalRequest, parse_eval, parse_fcall, parse_script_flush};
-use basalt_commands::{Command, CommandError, Flags, Outcome};
-use basalt_keyspace::{DatabaseId, ShardId, SlotId};
-use basalt_resp::{Protocol, Reply};
-use basalt_scripting::{Host, LogLevel};
-use corosensei::stack::DefaultStack;
-use corosensei::{Coroutine, CoroutineResult, Yielder};
+use basalt_commands::{CommandError, Flags, Outcome};
+use basalt_keyspace::{ShardId, SlotId};
 
 use super::data::everywhere_ok;
 use super::{encode, everywhere, owned, session, settings};
-use crate::completion::Answer;
+use crate::completion::{Answer, Ticket};
 use crate::core::Core;
 use crate::intents::{Intent, Mode, Scope};
-use crate::limits;
 use crate::session::SessionId;
 use crate::session::queued::Queued;
 use crate::shard::Shard;
-use crate::shard::call::{AtMoment, Client, ReadMode};
+use crate::shard::call::{Client, ReadMode};
 use crate::shard::scripting::{
-    Callable, Machine, Ran, ScriptCall, admitted, over_time, server_level, sha_of, sha_of_source,
+    Asks, BusyScript, Callable, Killed, Ran, RunSettings, ScriptCall, sha_of, sha_of_source,
 };
 use crate::slots::routes::Routes;
 use crate::transaction::coordinator::Hops;
 
 const NO_SCRIPT: CommandError = CommandError::text("NOSCRIPT No matching script. Please use EVAL.");
 
-pub(super) const NOT_BUSY: CommandError =
-    CommandError::text("NOTBUSY No scripts in execution right now.");
+const NOT_BUSY: CommandError = CommandError::text("NOTBUSY No scripts in execution right now.");
+const UNKILLABLE: CommandError = CommandError::text(
+    "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script \
+     termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+);
 
 pub(super) fn eval(core: &mut Core, id: SessionId, args: &[&[u8]], reads_only: bool) -> Outcome {
     let request = parse_eval(args)?;
@@ -112,48 +111,49 @@ pub(super) fn debug(core: &mut Core, id: SessionId, args: &[&[u8]]) -> Outcome {
     Err(CommandError::text("ERR Use SCRIPT DEBUG YES/SYNC/NO"))
 }
 
+/// SCRIPT KILL and FUNCTION KILL: all scripts that run, on whichever shards, unless they wrote.
+pub(super) fn kill(core: &mut Core, id: SessionId, of_function: bool) -> Outcome {
+    let (_, protocol) = settings(core, id);
+    let routes = Arc::clone(&core.shard.routes);
+    core.coordinate(id, |hops| async move {
+        let kill = move |shard: &mut Shard| shard.kill_script(of_function);
+        let found = everywhere(&hops, &routes, kill).await;
+        encode(protocol, |reply| match found.into_iter().max() {
+            Some(Killed::Done) => reply.ok(),
+            Some(Killed::HasWritten) => reply.error_bytes(UNKILLABLE.as_bytes()),
+            Some(Killed::OtherKind { is_function }) => {
+                let busy = BusyScript { home: ShardId(0), holds_all: false, is_function };
+                reply.error_bytes(busy.refusal().as_bytes());
+            }
+            Some(Killed::NoneRuns) | None => reply.error_bytes(NOT_BUSY.as_bytes()),
+        })
+    });
+    Ok(())
+}
+
 /// A run, with all that travels to the shard where it runs.
 #[derive(Clone)]
 struct Travelling {
     source: Arc<Callable>,
-    keys: Vec<Vec<u8>>,
     args: Vec<Vec<u8>>,
-    database: DatabaseId,
-    protocol: Protocol,
-    client: Client,
-    reads: ReadMode,
-    reads_only: bool,
-    transaction: AtMoment,
-    seed: u64,
-    threshold_ms: u64,
+    key_count: usize,
+    settings: RunSettings,
 }
 
 impl Travelling {
-    /// Runs it on one shard; `None` if it needs more.
-    fn run(&self, shard: &mut Shard) -> Option<Answer> {
-        let keys: Vec<&[u8]> = self.keys.iter().map(Vec::as_slice).collect();
+    fn begin(&self, shard: &mut Shard) -> Ran {
         let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
-        let mut transaction = self.transaction;
-        transaction.moment_ms = shard.keyspace.now_ms();
-        let call = ScriptCall {
-            source: &self.source,
-            keys: &keys,
-            args: &args,
-            database: self.database,
-            client: self.client,
-            reads: self.reads,
-            reads_only: self.reads_only,
-            transaction,
-            seed: self.seed,
-        };
-        let mut answer = Vec::new();
-        let mut reply = Reply::new(&mut answer, self.protocol);
-        match shard.run_script(&call, &mut reply) {
-            Ran::Whole => Some(answer),
-            Ran::Wide => None,
+        let mut settings = self.settings;
+        if !settings.holds_all {
+            settings.transaction.moment_ms = shard.keyspace.now_ms();
         }
+        let (source, key_count) = (&self.source, self.key_count);
+        shard.begin_script(&ScriptCall { source, args: &args, key_count, settings })
     }
 }
+
+/// The place where a coordination finds what became of a script that paused.
+const PLACE: usize = 0;
 
 fn run(
     core: &mut Core,
@@ -163,10 +163,11 @@ fn run(
     args: &[&[u8]],
     reads_only: bool,
 ) -> Outcome {
-    let (keys, rest) = args[EvalRequest::KEYS_AT..].split_at(request.key_count);
-    let reads_only = may_run(core, id, &source, reads_only)?;
+    let key_count = request.key_count;
+    let keys = &args[EvalRequest::KEYS_AT..][..key_count];
+    let reads_only = may_run(&source, reads_only)?;
     let home = core.shard.id;
-    let transaction = core.transaction_of_one();
+    let (number, transaction) = core.transaction_of_one();
     let reads = ReadMode::of_session(session(core, id));
     let (database, protocol) = settings(core, id);
     let shards = core.shard.routes.shards_of(keys.iter().map(|key| SlotId::of_key(key)));
@@ -175,53 +176,44 @@ fn run(
         [only] => Some(only),
         _ => None,
     };
-    let mut is_wide = core.is_nested() || core.shard.scripting.is_wide(&source);
-    let client = Client { home, session: id };
-    let seed = u64::from(home.0);
+    let is_wide = core.is_nested() || core.shard.scripting.is_wide(&source);
     let mode = if reads_only { Mode::Read } else { Mode::Write };
     let intents = keys.iter().map(|key| Intent { hash: core.shard.keyspace.key(key).hash, mode });
     let scope = Scope::keys(intents.collect());
-    if let Some(only) = only
-        && only == home
-        && !is_wide
-        && !is_new
-        && core.shard.intents.admits(&scope)
-    {
-        let call = ScriptCall {
-            source: &source,
-            keys,
-            args: rest,
-            database,
-            client,
-            reads,
-            reads_only,
-            transaction,
-            seed,
-        };
-        let mut answer = Vec::new();
-        let mut reply = Reply::new(&mut answer, protocol);
-        if core.shard.run_script(&call, &mut reply) == Ran::Whole {
-            core.answer(id, |reply| reply.raw(&answer));
-            return Ok(());
-        }
-        is_wide = true;
-    }
-    let travelling = Travelling {
-        source: Arc::clone(&source),
-        keys: owned(keys),
-        args: owned(rest),
+    let run = RunSettings {
         database,
         protocol,
-        client,
+        client: Client { home, session: id },
         reads,
         reads_only,
         transaction,
-        seed,
-        threshold_ms: core.shard.config.busy_reply_threshold,
+        number,
+        seed: u64::from(home.0),
+        holds_all: false,
+        is_short: false,
+        ticket: Ticket { coordination: core.next_coordination(), index: PLACE },
     };
+    let is_here = only == Some(home) && !is_wide && !is_new;
+    let begun = if is_here && core.shard.intents.admits(&scope) {
+        let source = &source;
+        let ran = core.shard.begin_script(&ScriptCall { source, args, key_count, settings: run });
+        if let Ran::Whole(answer) = ran {
+            core.answer(id, |reply| reply.raw(&answer));
+            return Ok(());
+        }
+        Some(ran)
+    } else {
+        None
+    };
+    let travelling =
+        Travelling { source: Arc::clone(&source), args: owned(args), key_count, settings: run };
     let routes = Arc::clone(&core.shard.routes);
-    let now_ms = core.shard.keyspace.now_ms();
+    if !core.is_nested() {
+        session(core, id).runs_script = true;
+    }
     core.coordinate(id, |hops| async move {
+        let place = hops.place();
+        debug_assert_eq!(place, PLACE);
         if is_new {
             let known = Arc::clone(&travelling.source);
             let add = move |shard: &mut Shard| shard.scripting.add(&known, false);
@@ -230,229 +222,100 @@ fn run(
         if let Some(only) = only
             && !is_wide
         {
-            let there = travelling.clone();
-            if let Some(answer) = hops.alone(only, scope, move |shard| there.run(shard)).await {
+            let begun = match begun {
+                Some(begun) => begun,
+                None => {
+                    let there = travelling.clone();
+                    hops.alone(only, scope, move |shard| there.begin(shard)).await
+                }
+            };
+            if let Some(answer) = ended(&hops, &travelling.settings, begun).await {
                 return answer;
             }
         }
-        run_wide(&hops, &routes, home, travelling, now_ms).await
+        run_wide(&hops, &routes, travelling).await
     });
     Ok(())
 }
 
-/// Whether what a script declares lets it run now, and whether it may only read.
-fn may_run(
-    core: &mut Core,
-    id: SessionId,
-    source: &Callable,
-    reads_only: bool,
-) -> Result<bool, CommandError> {
+/// Whether a script may only read.
+///
+/// # Errors
+/// If what it declares does not let it run.
+fn may_run(source: &Callable, reads_only: bool) -> Result<bool, CommandError> {
     let flags = source.flags;
-    if flags.is_undeclared || flags.no_writes {
-        return Ok(reads_only || flags.no_writes);
-    }
-    if reads_only {
+    if reads_only && !flags.is_undeclared && !flags.no_writes {
         return Err(CommandError::text(
             "ERR Can not execute a script with write flag using *_ro command.",
         ));
     }
-    let (database, _) = settings(core, id);
-    if !flags.allow_oom && core.shard.check_memory(Flags::DENYOOM, database).is_err() {
-        return Err(CommandError::text(
-            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
-        ));
-    }
-    Ok(false)
+    Ok(reads_only || flags.no_writes)
 }
 
 /// Runs a script with everything held.
-async fn run_wide(
-    hops: &Hops,
-    routes: &Routes,
-    home: ShardId,
-    call: Travelling,
-    now_ms: u64,
-) -> Answer {
-    hops.hold_everything(routes, Mode::Write, |_| ()).await;
-    let moment_ms = hops.moment_ms().unwrap_or(now_ms);
-    let (id, database, protocol, seed) =
-        (call.client.session, call.database, call.protocol, call.seed);
-    let Ok(stack) = new_stack(limits::SCRIPT_STACK_BYTES) else {
-        hops.release_all();
-        return encode(protocol, |reply| reply.error_bytes(CommandError::NO_MEMORY.as_bytes()));
-    };
-    let machine = hops.on(home, move |shard| shard.scripting.take_spare(seed)).await;
-    let mut script = Suspended::new(stack, machine, call);
-    let mut input = Input::Go;
-    let (answer, lines, machine) = loop {
-        match script.resume(input) {
-            CoroutineResult::Yield(Asks { command, args, protocol }) => {
-                let number = command.number;
-                let speak = move |shard: &mut Shard| {
-                    shard.command_stats.count(number);
-                    if let Some(session) = shard.sessions.get_mut(id) {
-                        session.protocol = protocol;
-                    }
-                };
-                hops.on(home, speak).await;
-                let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                let queued = Queued::new(command, &args);
-                input = Input::Reply(hops.inside(vec![queued], moment_ms).await);
-            }
-            CoroutineResult::Return(ended) => break ended,
-        }
-    };
-    let settle = move |shard: &mut Shard| {
-        shard.scripting.keep_spare(machine);
-        shard.notes.extend(lines);
-        if let Some(session) = shard.sessions.get_mut(id) {
-            session.protocol = protocol;
-            session.database = database;
-        }
-    };
-    hops.on(home, settle).await;
+async fn run_wide(hops: &Hops, routes: &Routes, mut call: Travelling) -> Answer {
+    let (home, database) = (call.settings.client.home, call.settings.database);
+    let is_inside = hops.is_inside();
+    // Inside of an EXEC nothing is evicted.
+    let checks = !call.settings.reads_only && !is_inside;
+    let look =
+        move |shard: &mut Shard| checks && shard.check_memory(Flags::DENYOOM, database).is_err();
+    let found = hops.hold_everything(routes, Mode::Write, look).await;
+    let settings = &mut call.settings;
+    settings.holds_all = true;
+    settings.is_short = found.contains(&true);
+    if let Some(moment_ms) = hops.moment_ms() {
+        settings.transaction.moment_ms = moment_ms;
+    }
+    let settings = *settings;
+    let begun = hops.on(home, move |shard| call.begin(shard)).await;
+    let answer = ended(hops, &settings, begun).await.unwrap_or_else(|| {
+        encode(settings.protocol, |reply| reply.error("ERR another script runs"))
+    });
     hops.release_all();
     answer
 }
 
-/// A command that a suspended script waits for.
-struct Asks {
-    command: &'static Command,
-    args: Vec<Vec<u8>>,
-    protocol: Protocol,
-}
-
-/// What a suspended script goes on with.
-enum Input {
-    Go,
-    Reply(Vec<u8>),
-    /// Nobody waits for it any more: it ends.
-    End,
-}
-
-type Lines = Vec<(basalt_commands::config::LogLevel, String)>;
-type Ended = (Answer, Lines, Box<Machine>);
-
-/// A native stack of so many bytes.
-///
-/// # Errors
-/// If the system does not grant it.
-fn new_stack(bytes: usize) -> Result<DefaultStack, CommandError> {
-    DefaultStack::new(bytes).map_err(|_| CommandError::NO_MEMORY)
-}
-
-/// A script on a stack of its own. Dropped, it is ended first: its stack holds what must be dropped.
-struct Suspended(Coroutine<Input, Asks, Ended, DefaultStack>);
-
-impl Suspended {
-    fn new(stack: DefaultStack, mut machine: Box<Machine>, call: Travelling) -> Self {
-        Self(Coroutine::with_stack(stack, move |yielder, _| {
-            let (answer, lines) = run_suspended(&mut machine, &call, yielder);
-            (answer, lines, machine)
-        }))
-    }
-
-    fn resume(&mut self, input: Input) -> CoroutineResult<Asks, Ended> {
-        self.0.resume(input)
-    }
-}
-
-impl Drop for Suspended {
-    fn drop(&mut self) {
-        while self.0.started() && !self.0.done() {
-            drop(self.0.resume(Input::End));
-        }
-    }
-}
-
-fn run_suspended(
-    machine: &mut Machine,
-    call: &Travelling,
-    yielder: &Yielder<Input, Asks>,
-) -> (Answer, Lines) {
-    let (mut answer, mut lines) = (Vec::new(), Vec::new());
-    let mut reply = Reply::new(&mut answer, call.protocol);
-    match machine.prepare(&call.source) {
-        Ok(prepared) => {
-            let keys: Vec<&[u8]> = call.keys.iter().map(Vec::as_slice).collect();
-            let args: Vec<&[u8]> = call.args.iter().map(Vec::as_slice).collect();
-            let mut host = SuspendingHost {
-                yielder,
-                call,
-                is_over: false,
-                has_written: false,
-                checks: 0,
-                lines: Vec::new(),
-            };
-            let name = &call.source.name;
-            // Its error is the reply, and is counted when that is passed on.
-            let _ = machine.run((&prepared, name), &keys, &args, &mut host, &mut reply);
-            lines = host.lines;
-            machine.forget(prepared);
-        }
-        Err(error) => reply.error_bytes(error.as_bytes()),
-    }
-    (answer, lines)
-}
-
-/// A script that waits for each of its commands.
-struct SuspendingHost<'a> {
-    yielder: &'a Yielder<Input, Asks>,
-    call: &'a Travelling,
-    is_over: bool,
-    has_written: bool,
-    checks: u64,
-    /// For the log.
-    lines: Lines,
-}
-
-impl Host for SuspendingHost<'_> {
-    fn call(&mut self, args: &[&[u8]], protocol: Protocol, reply: &mut Vec<u8>) {
-        let command = match admitted(args, self.call.reads_only) {
-            Ok(command) if !self.is_over => command,
-            Ok(_) => return Reply::new(reply, protocol).error("ERR the script is ended"),
-            Err(error) => return Reply::new(reply, protocol).error_bytes(error.as_bytes()),
-        };
-        self.has_written |= command.flags.has(Flags::WRITE);
-        match self.yielder.suspend(Asks { command, args: owned(args), protocol }) {
-            Input::Reply(answer) if !answer.is_empty() => reply.extend_from_slice(&answer),
-            Input::Reply(_) => Reply::new(reply, protocol).null(),
-            Input::Go | Input::End => {
-                self.is_over = true;
-                Reply::new(reply, protocol).error("ERR the script is ended");
+/// What a run that was begun is answered, however often it pauses; None if it needs more.
+async fn ended(hops: &Hops, settings: &RunSettings, mut ran: Ran) -> Option<Answer> {
+    loop {
+        match ran {
+            Ran::Whole(answer) => return Some(answer),
+            Ran::Wide => return None,
+            Ran::Paused => {}
+            Ran::Asks(asks) => {
+                if !settings.holds_all {
+                    hops.adopt(settings.transaction.tag);
+                }
+                let reply = ask(hops, settings, asks).await;
+                let give = move |shard: &mut Shard| shard.give_script_reply(reply);
+                hops.on(settings.client.home, give).await;
             }
         }
-    }
-
-    fn log(&mut self, level: LogLevel, text: &[u8]) {
-        self.lines.push((server_level(level), String::from_utf8_lossy(text).into_owned()));
-    }
-
-    fn interrupt(&mut self) -> Option<&'static str> {
-        if self.is_over {
-            return Some("the script is ended");
-        }
-        self.checks += 1;
-        over_time(self.checks, self.has_written, self.call.threshold_ms)
-    }
-
-    fn cpu_seconds(&mut self) -> f64 {
-        self.call.transaction.moment_ms as f64 / 1e3
-    }
-
-    fn may_call(&mut self, args: &[&[u8]]) -> Option<bool> {
-        basalt_commands::table::find(args[0]).map(|_| true)
+        ran = poll_fn(|_| hops.take_at(PLACE).map_or(Poll::Pending, Poll::Ready)).await;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stack_that_is_not_granted_is_an_error() {
-        assert!(new_stack(limits::SCRIPT_STACK_BYTES).is_ok());
-        // No address space is that large.
-        assert_eq!(new_stack(1 << 47).err(), Some(CommandError::NO_MEMORY));
-    }
+/// Runs a command for a script as one of its client's, inside what is held.
+async fn ask(hops: &Hops, settings: &RunSettings, asks: Asks) -> Answer {
+    let Asks { command, args, protocol, database } = asks;
+    let (id, home) = (settings.client.session, settings.client.home);
+    let speak = move |shard: &mut Shard| {
+        shard.command_stats.count(command.number);
+        if let Some(session) = shard.sessions.get_mut(id) {
+            (session.protocol, session.database) = (protocol, database);
+        }
+    };
+    hops.on(home, speak).await;
+    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    let queued = Queued::new(command, &args);
+    let reply = hops.inside(vec![queued], settings.transaction.moment_ms).await;
+    let (protocol, database) = (settings.protocol, settings.database);
+    let restore = move |shard: &mut Shard| {
+        if let Some(session) = shard.sessions.get_mut(id) {
+            (session.protocol, session.database) = (protocol, database);
+        }
+    };
+    hops.on(home, restore).await;
+    reply
 }
