@@ -18,7 +18,7 @@ use crate::limits;
 use crate::shard::libraries::{Libraries, LibraryCode, LoadHost};
 pub(crate) use busy::{BusyScript, Killed, Shown};
 use run::Running;
-pub(crate) use run::{Asks, Ran, RunSettings, ScriptCall};
+pub(crate) use run::{Asks, Ran, RunSettings, ScriptCall, refused};
 
 /// What can be run, as every shard knows it: a script, or a function of a library.
 #[derive(Debug)]

@@ -21,12 +21,15 @@ use crate::session::queued::Queued;
 use crate::shard::Shard;
 use crate::shard::call::{Client, ReadMode};
 use crate::shard::scripting::{
-    Asks, BusyScript, Callable, Killed, Ran, RunSettings, ScriptCall, sha_of, sha_of_source,
+    Asks, BusyScript, Callable, Killed, Ran, RunSettings, ScriptCall, refused, sha_of,
+    sha_of_source,
 };
 use crate::slots::routes::Routes;
 use crate::transaction::coordinator::Hops;
 
 const NO_SCRIPT: CommandError = CommandError::text("NOSCRIPT No matching script. Please use EVAL.");
+
+const NO_FUNCTION: CommandError = CommandError::text("ERR Function not found");
 
 const NOT_BUSY: CommandError = CommandError::text("NOTBUSY No scripts in execution right now.");
 const UNKILLABLE: CommandError = CommandError::text(
@@ -59,7 +62,7 @@ pub(super) fn evalsha(core: &mut Core, id: SessionId, args: &[&[u8]], reads_only
 
 pub(super) fn fcall(core: &mut Core, id: SessionId, args: &[&[u8]], reads_only: bool) -> Outcome {
     let function = core.shard.scripting.libraries.function(args[1]).cloned();
-    let function = function.ok_or(CommandError::text("ERR Function not found"))?;
+    let function = function.ok_or(NO_FUNCTION)?;
     let request = parse_fcall(args)?;
     run(core, id, (function, false), &request, args, reads_only)
 }
@@ -147,7 +150,15 @@ impl Travelling {
         if !settings.holds_all {
             settings.transaction.moment_ms = shard.keyspace.now_ms();
         }
-        let (source, key_count) = (&self.source, self.key_count);
+        let source = match self.source.is_function() {
+            // Libraries may have changed while it waited.
+            true => match shard.scripting.libraries.function(self.source.name.as_bytes()) {
+                Some(function) => &Arc::clone(function),
+                None => return refused(&settings, &NO_FUNCTION),
+            },
+            false => &self.source,
+        };
+        let key_count = self.key_count;
         shard.begin_script(&ScriptCall { source, args: &args, key_count, settings })
     }
 }

@@ -314,7 +314,7 @@ impl Shard {
 }
 
 /// What a script ends with that does not run.
-fn refused(settings: &RunSettings, error: &CommandError) -> Ran {
+pub(crate) fn refused(settings: &RunSettings, error: &CommandError) -> Ran {
     let mut answer = Answer::new();
     Reply::new(&mut answer, settings.protocol).error_bytes(error.as_bytes());
     Ran::Whole(answer)
