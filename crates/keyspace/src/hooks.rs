@@ -222,7 +222,7 @@ impl Hooks {
 
     /// An empty database was to be emptied: who keeps copies of what it does not hold drops them all the same.
     pub(crate) fn flushed_nothing(&mut self) {
-        if self.has(TRACKING) && self.tracking.counts().0 > 0 {
+        if self.has(TRACKING) {
             self.tracking.flushed();
         }
     }

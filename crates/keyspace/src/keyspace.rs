@@ -515,6 +515,11 @@ impl Keyspace {
     }
 
     /// Whether something waits to be freed.
+    /// How many values that were removed are still to be freed.
+    pub fn lazy_free_objects(&self) -> u64 {
+        self.lazy_free.objects()
+    }
+
     pub fn has_lazy_free(&self) -> bool {
         !self.lazy_free.is_empty()
     }

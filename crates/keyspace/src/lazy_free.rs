@@ -19,6 +19,8 @@ pub(crate) struct LazyFree {
     tables: Vec<Table>,
     collections: Vec<Collection>,
     bytes: usize,
+    /// Values that are still to be freed.
+    objects: u64,
 }
 
 /// Drops an entry, unless it holds a large collection, which is kept for later. Returns the heap bytes that
@@ -45,6 +47,11 @@ impl LazyFree {
         self.bytes
     }
 
+    /// How many values are still to be freed.
+    pub(crate) fn objects(&self) -> u64 {
+        self.objects
+    }
+
     /// Adds a database. Returns how many values were dropped to make room.
     pub(crate) fn add_database(&mut self, database: Database) -> u64 {
         let bytes = database.heap_bytes();
@@ -56,6 +63,7 @@ impl LazyFree {
             count += self.drop_step(FREE_STEP_ELEMENTS_MAX);
         }
         self.bytes += bytes;
+        self.objects += database.len() as u64;
         self.databases.push(database);
         count
     }
@@ -63,7 +71,9 @@ impl LazyFree {
     /// Adds the table of a slot whose keys are removed.
     pub(crate) fn add_table(&mut self, table: DetachedTable) {
         self.bytes += table.heap_bytes();
-        self.tables.push(table.into_table());
+        let table = table.into_table();
+        self.objects += table.len() as u64;
+        self.tables.push(table);
     }
 
     /// Steps until nothing is left or `more` says that the time is used up. Returns how many values were freed.
@@ -80,8 +90,9 @@ impl LazyFree {
     }
 
     pub(crate) fn add(&mut self, entry: Entry) {
-        let bytes = entry.heap_bytes();
+        let (bytes, before) = (entry.heap_bytes(), self.collections.len());
         self.bytes += bytes - drop_or_keep(entry, &mut self.collections);
+        self.objects += (self.collections.len() - before) as u64;
     }
 
     /// Drops about so many entries or elements; returns how many values went with them.
@@ -117,6 +128,8 @@ impl LazyFree {
                 None => _ = self.databases.pop(),
             }
         }
+        debug_assert!(self.objects >= count, "each value is counted when it comes");
+        self.objects = self.objects.saturating_sub(count);
         if self.is_empty() {
             *self = Self::default();
         }

@@ -507,7 +507,7 @@ fn info_tells_of_all_shards() {
             ("errorstats", "errorstat_ERR", "count=2"),
             ("clients", "connected_clients", "2"),
             ("server", "redis_mode", "standalone"),
-            ("server", "redis_version", "7.2.4"),
+            ("server", "redis_version", "7.4.0"),
             ("replication", "role", "master"),
             ("cluster", "cluster_enabled", "0"),
             ("memory", "maxmemory_policy", "noeviction"),

@@ -1,5 +1,5 @@
-//! Client libraries: redis-py and ioredis, each with a script in `tests/tools`, and the `redis` crate, sync and async,
-//! with a program there that is no part of our workspace.
+//! Client libraries: redis-py, Celery, ioredis and Socket.IO, with scripts in `tests/tools`, and the `redis` crate, sync
+//! and async, with a program there that is no part of our workspace.
 
 use super::{SERVERS, Said, cache, run, trial};
 use basalt_testkit::process::Server;
@@ -7,12 +7,13 @@ use libtest_mimic::Trial;
 use std::path::Path;
 
 /// LIMIT: seconds for one script.
-const SECONDS_MAX: u32 = 60;
+const SECONDS_MAX: u32 = 180;
 
 pub(super) fn trials() -> Vec<Trial> {
     let cache = cache();
     let python = cache.join("python/bin/python");
     let modules = cache.join("node_modules");
+    let has_celery = cache.join("python/bin/celery").is_file();
     let redis_rs = cache.join("redis_rs/debug/redis-rs");
     SERVERS
         .into_iter()
@@ -22,12 +23,27 @@ pub(super) fn trials() -> Vec<Trial> {
                 trial("redis_rs", program, redis_rs.is_file(), move |server| {
                     is_content(&run(&redis_rs, SECONDS_MAX, &[&server.port().to_string()], b""));
                 }),
-                trial("redis_py", program, python.is_file(), move |server| {
-                    script(&python, &[], "redis_py.py", server);
+                trial("redis_py", program, python.is_file(), {
+                    let python = python.clone();
+                    move |server| script(&python, &[], "redis_py.py", server)
                 }),
-                trial("ioredis", program, modules.join("ioredis").is_dir(), move |server| {
+                trial("redis_py_pubsub", program, python.is_file(), {
+                    let python = python.clone();
+                    move |server| script(&python, &[], "redis_py_pubsub.py", server)
+                }),
+                trial("celery", program, has_celery, {
+                    let python = python.clone();
+                    move |server| script(&python, &[], "celery_broker.py", server)
+                }),
+                trial("ioredis", program, modules.join("ioredis").is_dir(), {
                     let modules = modules.to_string_lossy().into_owned();
-                    script(Path::new("node"), &[&modules], "ioredis.js", server);
+                    move |server| script(Path::new("node"), &[&modules], "ioredis.js", server)
+                }),
+                trial("ioredis_pubsub", program, modules.join("socket.io").is_dir(), {
+                    let modules = modules.to_string_lossy().into_owned();
+                    move |server| {
+                        script(Path::new("node"), &[&modules], "ioredis_pubsub.js", server);
+                    }
                 }),
             ]
         })

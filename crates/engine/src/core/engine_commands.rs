@@ -45,8 +45,8 @@ use crate::transaction::coordinator::Hops;
 use crate::world::World;
 pub(crate) use client_line::describe;
 
-/// The version of Redis whose behaviour this follows, as clients ask for it.
-pub const REDIS_VERSION: &str = "7.2.4";
+/// The version of Redis whose commands clients may expect: several ask for 7.4 before they use client-side caching.
+pub const REDIS_VERSION: &str = "7.4.0";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The refusal for clients of a cluster that ask a server outside of one.

@@ -53,6 +53,11 @@ pub(super) struct Nested {
 impl Core {
     /// Refuses a request, which breaks the transaction that it was to be part of.
     pub(super) fn refuse_request(&mut self, id: SessionId, name: &[u8], error: &CommandError) {
+        if let Some(session) = self.shard.sessions.get_mut(id)
+            && session.tracking.is_some()
+        {
+            session.end_caching_refused(name);
+        }
         if name.eq_ignore_ascii_case(b"exec") {
             self.discard(id);
             let error = error.as_bytes();

@@ -50,8 +50,8 @@ pub struct ShardSnapshot {
     /// Milliseconds since something should have expired that has not.
     pub expiry_overdue_ms: u64,
     pub slow_requests: usize,
-    /// Flushed data is being freed.
-    pub waits_for_free: bool,
+    /// Values that were removed and are still to be freed.
+    pub free_pending: u64,
     /// Where every change is journaled.
     pub journal: Option<JournalStats>,
     pub scripts: ScriptStats,
@@ -204,7 +204,7 @@ impl ShardSnapshot {
             },
             expiry_overdue_ms: due_ms.map_or(0, |due_ms| now.unix_ms.saturating_sub(due_ms)),
             slow_requests: shard.slowlog.len(),
-            waits_for_free: shard.keyspace.has_lazy_free(),
+            free_pending: shard.keyspace.lazy_free_objects(),
             hot_keys: Vec::new(),
             big_keys: Vec::new(),
         }

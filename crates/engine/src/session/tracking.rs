@@ -60,6 +60,16 @@ impl Session {
         }
     }
 
+    /// A request with this first word is refused: CLIENT CACHING was for it, as in Redis (`resetClient`).
+    pub(crate) fn end_caching_refused(&mut self, name: &[u8]) {
+        if self.multi.is_none()
+            && !name.eq_ignore_ascii_case(b"client")
+            && let Some(tracking) = &mut self.tracking
+        {
+            tracking.caching = false;
+        }
+    }
+
     /// A command is worked: CLIENT CACHING was for it, unless it is one of CLIENT's, or a transaction goes on.
     pub(crate) fn end_caching(&mut self) {
         if self.multi.is_none()

@@ -13,8 +13,8 @@ use crate::lua::{Kind, Native, Raise, Returned, Stack};
 use crate::reply::{push_error, push_reply};
 
 /// What scripts are told of the version: that of the Redis whose commands they may expect.
-const VERSION: &str = "7.2.4";
-const VERSION_NUMBER: u32 = 0x0007_0204;
+const VERSION: &str = "7.4.0";
+const VERSION_NUMBER: u32 = 0x0007_0400;
 
 /// LIMIT: bytes of the buffer for replies that stays between calls.
 const REPLY_KEPT_BYTES: usize = 1 << 16;

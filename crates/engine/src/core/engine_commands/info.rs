@@ -365,8 +365,8 @@ fn memory(statistics: &Statistics, lines: &mut Lines) {
     lines.add("mem_allocator", "mimalloc");
     lines.add("mem_overhead_db_hashtable_rehashing", 0);
     lines.add("active_defrag_running", 0);
-    let waiting = statistics.shards.iter().filter(|shard| shard.waits_for_free).count();
-    lines.add("lazyfree_pending_objects", waiting);
+    let pending: u64 = statistics.shards.iter().map(|shard| shard.free_pending).sum();
+    lines.add("lazyfree_pending_objects", pending);
     lines.add("lazyfreed_objects", statistics.keyspace(|stats| stats.freed_lazily));
 }
 

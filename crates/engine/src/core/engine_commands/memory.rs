@@ -27,6 +27,10 @@ struct Books {
     clients: usize,
     /// What of the journal is not written yet.
     journal: usize,
+    /// Texts of scripts and of libraries, and what their interpreters take.
+    scripts: usize,
+    libraries: usize,
+    interpreters: usize,
     clients_count: usize,
     /// Tables and expiry wheels of each database that has keys.
     databases: Vec<(usize, DatabaseOverhead)>,
@@ -56,6 +60,10 @@ impl Books {
             peak: statistics.sum(|shard| shard.used_bytes_peak),
             clients: statistics.sum(|shard| shard.clients.sums.bytes),
             journal: statistics.sum(ShardSnapshot::journal_bytes),
+            scripts: statistics.sum(|shard| shard.scripts.text_bytes),
+            // All shards share them.
+            libraries: statistics.shards.first().map_or(0, |shard| shard.scripts.library_bytes),
+            interpreters: statistics.sum(|shard| shard.scripts.interpreter_bytes),
             clients_count: statistics.sum(|shard| shard.clients.connected),
             databases: databases.collect(),
             keys,
@@ -102,7 +110,6 @@ fn write_stats(books: &Books, reply: &mut Reply<'_>) {
     const NONE_BEFORE: [&str; 3] =
         ["replication.backlog", "replicas.repl.buffer", "replica.fullsync.buffer"];
     const NONE_BETWEEN: [&str; 3] = ["cluster.links", "cluster.slot_import", "cluster.slot_export"];
-    const NONE_BEHIND: [&str; 3] = ["lua.caches", "functions.caches", "script.VMs"];
     let fields = reply.deferred_array();
     let mut count = 0;
     let mut add = |reply: &mut Reply<'_>, name: &str, value: usize| {
@@ -120,7 +127,9 @@ fn write_stats(books: &Books, reply: &mut Reply<'_>) {
     add(reply, "clients.normal", books.clients);
     NONE_BETWEEN.iter().for_each(|name| add(reply, name, 0));
     add(reply, "aof.buffer", books.journal);
-    NONE_BEHIND.iter().for_each(|name| add(reply, name, 0));
+    add(reply, "lua.caches", books.scripts);
+    add(reply, "functions.caches", books.libraries);
+    add(reply, "script.VMs", books.interpreters);
     let tables = books.databases.iter().map(|(_, own)| own.table).sum();
     add(reply, "overhead.db.hashtable.lut", tables);
     add(reply, "overhead.db.hashtable.rehashing", 0);
@@ -217,7 +226,21 @@ mod tests {
 
     fn books(used: usize, peak: usize, resident: usize, clients: usize) -> Books {
         let databases = Vec::new();
-        Books { used, peak, clients, journal: 0, clients_count: 2, databases, keys: 1, resident }
+        let (journal, scripts, libraries, interpreters) = (0, 0, 0, 0);
+        let (clients_count, keys) = (2, 1);
+        Books {
+            used,
+            peak,
+            clients,
+            journal,
+            scripts,
+            libraries,
+            interpreters,
+            clients_count,
+            databases,
+            keys,
+            resident,
+        }
     }
 
     #[test]

@@ -70,6 +70,20 @@ fn encode_keys<'a>(keys: impl ExactSizeIterator<Item = &'a [u8]>) -> Bytes {
     Bytes::from(encoded)
 }
 
+/// Changed keys in the order of their names, as Redis sends them, each once, with who changed it last.
+fn last_changes(invalidated: &[Invalidated]) -> Vec<(&[u8], Option<ClientId>)> {
+    let mut changed: Vec<(&[u8], Option<ClientId>)> = Vec::new();
+    // The last change of each comes first, and stays there: the sort is stable.
+    for one in invalidated.iter().rev() {
+        if let Invalidated::Changed { name, origin } = one {
+            changed.push((name, *origin));
+        }
+    }
+    changed.sort_by_key(|(name, _)| *name);
+    changed.dedup_by_key(|(name, _)| *name);
+    changed
+}
+
 impl Shard {
     /// A session of this core tracks from now on, and every shard knows of it. False where it is gone.
     pub(crate) fn begin_tracking(&mut self, id: SessionId, tracking: Tracking) -> bool {
@@ -127,16 +141,11 @@ impl Shard {
                 }
             }
         }
+        let changed = if prefixes.0.is_empty() { Vec::new() } else { last_changes(&invalidated) };
         for (prefix, clients) in &prefixes.0 {
-            let mut all: Vec<(&[u8], Option<ClientId>)> = Vec::new();
-            for one in &invalidated {
-                if let Invalidated::Changed { name, origin } = one
-                    && name.starts_with(prefix)
-                {
-                    all.retain(|(other, _)| *other != &**name);
-                    all.push((name, *origin));
-                }
-            }
+            let first = changed.partition_point(|(name, _)| *name < &prefix[..]);
+            let all = changed[first..].iter().take_while(|(name, _)| name.starts_with(prefix));
+            let all: Vec<&(&[u8], Option<ClientId>)> = all.collect();
             let mut tell_those = |client: ClientId, is_own: bool| {
                 let own = |origin: &Option<ClientId>| *origin == Some(client);
                 let keys: Vec<&[u8]> = all
@@ -259,5 +268,29 @@ impl Shard {
             session.push(&encoded, None);
             self.sessions.mark_dirty(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_changed_key_is_sent_once_with_its_last_change() {
+        let client = |session| Some(ClientId { home: ShardId(0), session });
+        let changed = |name: &[u8], origin| Invalidated::Changed { name: name.into(), origin };
+        let all = [
+            changed(b"b", client(1)),
+            changed(b"a", client(2)),
+            Invalidated::All,
+            changed(b"b", client(3)),
+            changed(b"ab", None),
+        ];
+        let expected: [(&[u8], _); 3] = [(b"a", client(2)), (b"ab", None), (b"b", client(3))];
+        assert_eq!(last_changes(&all), expected);
+        let names: Vec<Vec<u8>> =
+            (0..200_000_u32).map(|number| number.to_be_bytes().into()).collect();
+        let many: Vec<Invalidated> = names.iter().map(|name| changed(name, None)).collect();
+        assert_eq!(last_changes(&many).len(), 200_000);
     }
 }

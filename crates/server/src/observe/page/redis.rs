@@ -76,8 +76,8 @@ const ROWS: &[Row] = &[
         |view| Number::Real(view.process.cpu_user_s)),
     gauge("redis_slowlog_length", "Requests in the slow log.",
         |view| whole(view.sum(|shard| shard.engine.slow_requests))),
-    gauge("redis_lazyfree_pending_objects", "Shards on which flushed data is being freed.",
-        |view| whole(view.sum(|shard| usize::from(shard.engine.waits_for_free)))),
+    gauge("redis_lazyfree_pending_objects", "Values that were removed and are still to be freed.",
+        |view| whole(view.sum(|shard| shard.engine.free_pending as usize))),
 
     gauge("redis_connected_slaves", "Replicas; there is no replication yet.", |_| whole(0_u8)),
     gauge("redis_master_repl_offset", "Bytes replicated; there is no replication yet.", |_| whole(0_u8)),
