@@ -187,6 +187,13 @@ parameters! {
     }
 
     Persistence {
+        /// Serialized values from outside are always validated completely before use.
+        "sanitize-dump-payload" sanitize_dump_payload: SanitizeDump = "no", SanitizeDump::KIND;
+
+        /// Clients are served every few milliseconds while data is loaded, however many bytes that are.
+        "loading-process-events-interval-bytes" loading_process_events_interval_bytes: u32
+            = "2097152", integer(1024, INT), hidden;
+
         /// Snapshots are always synced to the disk incrementally.
         "rdb-save-incremental-fsync" rdb_save_incremental_fsync: bool = "yes", YesNo;
 

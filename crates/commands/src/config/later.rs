@@ -86,9 +86,6 @@ parameters! {
         /// Whether to remove snapshots that were made only for replication.
         "rdb-del-sync-files" rdb_del_sync_files: bool = "no", YesNo;
 
-        /// Whether serialized values from outside are validated completely before use.
-        "sanitize-dump-payload" sanitize_dump_payload: SanitizeDump = "no", SanitizeDump::KIND;
-
         /// Whether to keep files of the append-only file that are no longer used.
         "aof-disable-auto-gc" aof_disable_auto_gc: bool = "no", YesNo, hidden;
 
@@ -97,10 +94,6 @@ parameters! {
 
         /// For tests: microseconds to wait after each loaded key.
         "key-load-delay" key_load_delay: i32 = "0", integer(i32::MIN as i64, INT), hidden;
-
-        /// While loading, clients are served once per this many bytes.
-        "loading-process-events-interval-bytes" loading_process_events_interval_bytes: u32
-            = "2097152", integer(1024, INT), hidden;
     }
 
     Replication {

@@ -116,7 +116,7 @@ impl Section {
     const fn missing(self) -> &'static str {
         match self {
             Section::Persistence => NO_PERSISTENCE,
-            Section::Scripting => "scripting is not built yet",
+            Section::Scripting => "this part of scripting is not built yet",
             Section::Replication => NO_REPLICATION,
             Section::Cluster => NO_CLUSTER,
             Section::Tls => NO_TLS,
@@ -125,7 +125,7 @@ impl Section {
     }
 }
 
-pub(super) const NO_PERSISTENCE: &str = "persistence is not built yet";
+pub(super) const NO_PERSISTENCE: &str = "this part of persistence is not built yet";
 pub(super) const NO_REPLICATION: &str = "replication is not built yet";
 pub(super) const NO_CLUSTER: &str = "cluster mode is not built yet";
 pub(super) const NO_TLS: &str = "TLS is not built yet";
