@@ -186,14 +186,15 @@ impl Hooks {
             Change::Key { database, key, effect, events, .. } => {
                 let after = self.look(data, change).kind;
                 let is_new = seen.kind.is_none() && after.is_some();
-                if self.has(WATCHES) && (is_new || breaks_watches(&effect)) {
+                let is_change = is_new || changes_what_is_read(&effect);
+                if self.has(WATCHES) && is_change {
                     let has_expired = matches!(effect, Effect::Remove { cause: Cause::Expired });
                     self.watches.break_those_of(database, key.bytes, has_expired);
                 }
                 if self.has(READY) {
                     self.ready.note_effect(key.hash, &effect);
                 }
-                if self.has(TRACKING) {
+                if self.has(TRACKING) && is_change {
                     // What expires or is evicted is nobody's change, whoever met it.
                     let is_unasked =
                         matches!(effect, Effect::Remove { cause: Cause::Expired | Cause::Evicted });
@@ -324,9 +325,9 @@ fn makes_consumer(entry: &Entry, change: &StreamChange<'_>) -> bool {
     group.is_some_and(|group| group.number(consumer).is_none())
 }
 
-/// Whether a change of a watched key aborts the transaction, as in Redis: of a stream only what happens to its
-/// entries. (A key that is made does in any case.)
-fn breaks_watches(effect: &Effect<'_>) -> bool {
+/// Whether a change of a key aborts the transaction of who watches it, and is news to who keeps a copy, as in Redis: of a
+/// stream only what happens to its entries. (A key that is made does in any case.)
+fn changes_what_is_read(effect: &Effect<'_>) -> bool {
     match effect {
         Effect::Stream(change) => matches!(
             change,

@@ -178,7 +178,7 @@ impl Keyspace {
     #[inline]
     pub(crate) fn access_at(&self, id: DatabaseId, slot: SlotId, place: Place) -> u32 {
         match self.uses {
-            Uses::Last => self.access_now,
+            Uses::Last if self.touches => self.access_now,
             _ => self.databases.get(id).entry(slot, place).access(),
         }
     }

@@ -838,3 +838,41 @@ fn commands_of_a_transaction_are_counted_and_logged_by_their_own_names() {
         assert!(!info.contains("cmdstat_strlen") && !info.contains("cmdstat_del"), "{info}");
     }
 }
+
+/// What a command leaves behind beside its reply and its data: uses, counts, and news for those that track.
+#[test]
+fn what_a_command_leaves_behind_is_the_same_over_shards() {
+    for shards in SHARDS {
+        let mut server = Server::new(shards);
+        let (client, watcher) =
+            (server.simulation.connect(0), server.simulation.connect(shards - 1));
+        server.send(client, &["MSET a v b v d x", "XADD x 1-1 f v", "XGROUP CREATE x g 0"]);
+        server.simulation.rest_ms(3_000);
+        let lines = [
+            "CLIENT NO-TOUCH ON",
+            "LCS a b",
+            "COPY a z",
+            "APPEND d y",
+            "XREAD STREAMS x 0",
+            "PFCOUNT p q",
+        ];
+        server.send(client, &lines);
+        for key in ["a", "b", "d", "x"] {
+            let idle = server.text(client, &format!("OBJECT IDLETIME {key}"));
+            assert!(idle.parse::<u64>().expect("a number") >= 2, "{key} on {shards}: {idle}");
+        }
+        let script = "return(redis.call('mset','a','1','b','2','c','3').ok)";
+        server.send(client, &["CONFIG RESETSTAT", &format!("EVAL {script} 0")]);
+        let counts = server.text(client, "INFO commandstats");
+        assert!(counts.contains("cmdstat_mset:calls=1,"), "{shards}: {counts}");
+
+        server.send(watcher, &["HELLO 3", "CLIENT TRACKING ON", "XLEN x"]);
+        // As in Redis: what happens to a group is no news of the stream's entries.
+        server.send(client, &["XREADGROUP GROUP g c STREAMS x >", "XACK x g 1-1"]);
+        server.simulation.settle();
+        assert!(!server.simulation.has_received(watcher), "{shards}");
+        server.send(client, &["XADD x 2-1 f v"]);
+        server.simulation.settle();
+        assert!(server.simulation.has_received(watcher), "{shards}");
+    }
+}

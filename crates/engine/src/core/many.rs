@@ -24,6 +24,7 @@ use crate::intents::{Mode, Scope};
 use crate::limits::LOOK_AGAIN_MS_MIN;
 use crate::session::{Session, SessionId};
 use crate::shard::Shard;
+use crate::shard::call::ReadMode;
 use crate::shard::timing::logged_args;
 use crate::slots::routes::Routes;
 use crate::transaction::coordinator::Hops;
@@ -39,6 +40,8 @@ pub(super) struct Request {
     database_count: usize,
     now_ms: u64,
     pub(super) protocol: Protocol,
+    /// Whether its reads count as uses (CLIENT NO-TOUCH).
+    touches: bool,
     config: Arc<Config>,
 }
 
@@ -60,6 +63,7 @@ impl Request {
             database_count: shard.keyspace.database_count(),
             now_ms: shard.keyspace.now_ms(),
             protocol: session.protocol,
+            touches: ReadMode::of_session(session).of(command).touches(),
             config: Arc::clone(&shard.config),
         }
     }
@@ -126,6 +130,7 @@ impl Request {
         let (args, settings) = (self.args.all(), self.settings());
         let names: SmallVec<[&[u8]; 8]> = keys.iter().map(|key| &key.bytes[..]).collect();
         let mut repeats = Repeats::of(&names);
+        shard.keyspace.set_touching(self.touches);
         let read = |(at, key): (usize, &&DeclaredKey)| {
             Ok((self.many.read)(KeyRead {
                 keyspace: &mut shard.keyspace,
@@ -138,7 +143,9 @@ impl Request {
                 left: repeats.left_for(at),
             }))
         };
-        keys.iter().enumerate().map(read).collect()
+        let found = keys.iter().enumerate().map(read).collect();
+        shard.keyspace.set_touching(true);
+        found
     }
 
     /// Runs a function with the arguments and the names of the keys.
@@ -160,7 +167,10 @@ impl Request {
         let read_on = |found: Vec<Found>| {
             self.with(|request| {
                 let mut state = (rounds.begin)(found, request)?;
-                (rounds.through)(&mut state, request, &mut shard.keyspace)?;
+                shard.keyspace.set_touching(self.touches);
+                let gone_through = (rounds.through)(&mut state, request, &mut shard.keyspace);
+                shard.keyspace.set_touching(true);
+                gone_through?;
                 Ok(state)
             })
         };
@@ -339,6 +349,7 @@ impl Travel<'_> {
                 let (request, is_last) = (Arc::clone(self.request), stops.peek().is_none());
                 let visit = move |shard: &mut Shard| {
                     let now_ms = (!is_inside).then(|| shard.keyspace.swap_now(moment_ms));
+                    shard.keyspace.set_touching(request.touches);
                     let visited = request.with(|request| {
                         let keyspace = &mut shard.keyspace;
                         let hasher = *keyspace.hasher();
@@ -350,6 +361,7 @@ impl Travel<'_> {
                         let here = KeysHere { keyspace, database, keys, is_last, request };
                         (rounds.visit)(&mut state, here)
                     });
+                    shard.keyspace.set_touching(true);
                     if let Some(now_ms) = now_ms {
                         shard.keyspace.swap_now(now_ms);
                     }

@@ -82,7 +82,7 @@ impl ReadMode {
         Self(bits)
     }
 
-    fn touches(self) -> bool {
+    pub(crate) fn touches(self) -> bool {
         self.0 & Self::UNTOUCHED == 0
     }
 

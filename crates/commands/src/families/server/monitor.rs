@@ -25,9 +25,10 @@ RESET
     ..ROW
 };
 
-/// Whether monitors see a command at all: not those for administrators.
+/// Whether monitors see a command at all: not those for administrators. Those that run scripts are skipped in Redis only
+/// to show themselves, before what they run (eval.c, `evalCommand`).
 pub fn is_shown_to_monitors(command: &Command) -> bool {
-    !command.flags.has(Flags::ADMIN.or(Flags::SKIP_MONITOR))
+    !command.flags.has(Flags::ADMIN)
 }
 
 /// Writes the line of a request: time, database, client and arguments, without passwords.

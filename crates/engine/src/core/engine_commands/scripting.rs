@@ -312,7 +312,6 @@ async fn ask(hops: &Hops, settings: &RunSettings, asks: Asks) -> Answer {
     let Asks { command, args, protocol, database } = asks;
     let (id, home) = (settings.client.session, settings.client.home);
     let speak = move |shard: &mut Shard| {
-        shard.command_stats.count(command.number);
         if let Some(session) = shard.sessions.get_mut(id) {
             (session.protocol, session.database) = (protocol, database);
         }
