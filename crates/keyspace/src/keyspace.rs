@@ -183,6 +183,15 @@ impl Keyspace {
         }
     }
 
+    /// The access word for a value that takes the place of another: as in Redis it is used now, CLIENT NO-TOUCH or not.
+    #[inline]
+    pub(crate) fn access_of_new(&self, id: DatabaseId, slot: SlotId, place: Place) -> u32 {
+        match self.uses {
+            Uses::Last => self.access_now,
+            _ => self.databases.get(id).entry(slot, place).access(),
+        }
+    }
+
     /// Counts a use of what is at a place.
     #[cold]
     pub(crate) fn count_use(&mut self, id: DatabaseId, key: &Key<'_>, place: Place) {

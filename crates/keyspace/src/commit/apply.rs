@@ -77,7 +77,7 @@ impl Keyspace {
         expire_at_ms: Option<u64>,
     ) {
         if let (Some(place), false) = (place, changed) {
-            let access = self.access_at(id, key.slot, place);
+            let access = self.access_of_new(id, key.slot, place);
             let database = self.databases.get_mut(id);
             let table = database.table_mut(key.slot).expect("a place lies in a table");
             let before = table.entry(place).expire_at_ms();
@@ -131,7 +131,7 @@ impl Keyspace {
         expire_at_ms: Option<u64>,
         make: impl FnOnce(u32) -> Entry,
     ) {
-        let access = place.map(|place| self.access_at(id, key.slot, place));
+        let access = place.map(|place| self.access_of_new(id, key.slot, place));
         let entry = make(access.unwrap_or(self.access_now));
         let database = self.databases.get_mut(id);
         match place {
