@@ -176,6 +176,9 @@ pub(crate) struct Journal {
     pub cuts_taken: u64,
     /// A manifest names it, and what it wrote can be there; before that a start may not find what is in it.
     has_base: bool,
+    /// A sync of the present file failed, and not all that it was for is kept: a base that was begun before has no
+    /// part of it.
+    has_lost: bool,
     syncs: u64,
     faults: u64,
     /// Where records ended when entries ended there, for those not committed.
@@ -236,6 +239,7 @@ impl Journal {
             is_cutting: false,
             cuts_taken: 0,
             has_base: true,
+            has_lost: false,
             syncs: 0,
             faults: 0,
             marks: VecDeque::new(),
@@ -297,7 +301,7 @@ impl Journal {
     pub(crate) fn note_rewritten(&mut self, base_bytes: u64) {
         self.older_bytes = base_bytes;
         self.rewritten_bytes = self.disk_bytes();
-        self.has_base = true;
+        self.has_base = !self.has_lost;
     }
 
     /// There are files of so many bytes before this one.
@@ -615,7 +619,7 @@ impl Journal {
             return Some(self.sync_all(now));
         }
         let NextFile { rewrite, header, .. } = self.next_file.take()?;
-        self.header = header;
+        (self.header, self.has_lost) = (header, false);
         Some(JournalWish::NextFile { rewrite })
     }
 
@@ -740,7 +744,9 @@ impl Journal {
                 let unsynced = self.frames_written - self.frames_synced;
                 self.is_in_doubt = !self.retained.is_empty();
                 // Under `appendfsync no` nothing is kept: a new base has what the disk may have lost.
-                self.has_base &= self.retained.len() as u64 >= unsynced;
+                if (self.retained.len() as u64) < unsynced {
+                    (self.has_base, self.has_lost) = (false, true);
+                }
                 format!("the journal can't be synced: {error}")
             }
         };

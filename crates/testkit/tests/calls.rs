@@ -862,7 +862,11 @@ fn what_a_command_leaves_behind_is_the_same_over_shards() {
             assert!(idle.parse::<u64>().expect("a number") >= 2, "{key} on {shards}: {idle}");
         }
         let script = "return(redis.call('mset','a','1','b','2','c','3').ok)";
+        let monitor = server.simulation.connect(0);
+        server.send(monitor, &["MONITOR"]);
         server.send(client, &["CONFIG RESETSTAT", &format!("EVAL {script} 0")]);
+        let shown = String::from_utf8(server.simulation.take_received(monitor)).expect("a text");
+        assert!(shown.contains("\"EVAL\" "), "{shards}: {shown}");
         let counts = server.text(client, "INFO commandstats");
         assert!(counts.contains("cmdstat_mset:calls=1,"), "{shards}: {counts}");
 

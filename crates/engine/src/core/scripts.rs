@@ -50,7 +50,7 @@ impl Core {
 
     fn end_busy(&mut self) {
         let here = self.shard.id;
-        if self.shard.scripting.any_busy().is_some_and(|busy| busy.home == here) {
+        if self.shard.scripting.busy().iter().any(|busy| busy.home == here) {
             self.tell_of_busy(None);
         }
     }
