@@ -1,6 +1,7 @@
 //! Scripts in simulation: each happens at one moment, whatever keys it touches and declares.
 
 use basalt_commands::config::Config;
+use basalt_keyspace::SlotId;
 use basalt_resp::{Value, decode, encode_request};
 use basalt_testkit::random::Random;
 use basalt_testkit::simulation::{ClientId, Simulation};
@@ -105,6 +106,48 @@ fn a_busy_script_keeps_others_off_its_shard_only() {
         assert_eq!(received(&mut simulation, clients[1]).len(), 1);
         for shard in 0..2 {
             assert!(simulation.core(shard).is_at_rest(), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn of_two_busy_scripts_each_keeps_its_shard_until_it_ends() {
+    for seed in 0..10 {
+        let mut simulation = Simulation::new(2, Config::default(), seed);
+        let clients: Vec<ClientId> = (0..4).map(|at| simulation.connect(at % 2)).collect();
+        let keys: Vec<String> = (0..12).map(|at| format!("key{at}")).collect();
+        for key in &keys {
+            assert_eq!(simulation.ask_line(clients[0], &format!("SET {key} 1")), "OK");
+        }
+        let shard_of = |key: &String| usize::from(SlotId::of_key(key.as_bytes()).0) * 2 / 16_384;
+        for (shard, client) in [2, 1].iter().enumerate() {
+            let key = keys.iter().find(|key| shard_of(key) == shard).expect("keys of both");
+            send(&mut simulation, clients[*client], &["EVAL", "while true do end", "1", key]);
+            steps(&mut simulation, 20);
+            simulation.advance_ms(6_000);
+            steps(&mut simulation, 40);
+        }
+        for key in &keys {
+            send(&mut simulation, clients[0], &["GET", key]);
+            while !simulation.has_received(clients[0]) {
+                steps(&mut simulation, 1);
+            }
+            let answers = received(&mut simulation, clients[0]);
+            assert!(
+                matches!(&answers[..], [Value::Error(text)] if text.starts_with(b"BUSY")),
+                "seed {seed}: {answers:?}"
+            );
+        }
+        // Asked where a script turned busy last, which ends before it hears of the other's end.
+        send(&mut simulation, clients[3], &["SCRIPT", "KILL"]);
+        simulation.settle();
+        assert_eq!(received(&mut simulation, clients[3]), [Value::Simple(b"OK".to_vec())]);
+        for client in [clients[0], clients[3]] {
+            for key in &keys {
+                let value = simulation.ask_line(client, &format!("GET {key}"));
+                assert_eq!(value, "1", "seed {seed}");
+            }
+            assert_eq!(simulation.ask_line(client, "DBSIZE"), "12", "seed {seed}");
         }
     }
 }
